@@ -1,0 +1,73 @@
+"""Frame sizes and pixels at the edge of the model.
+
+Source: SteadyDancer wan/image2video_dancer.py, generate(): the frame keeps the photo's aspect at a given area, each
+side is floored to a multiple of 16 pixels (8 of the VAE times 2 of the patch), and images are stretched onto it with
+plain bicubic interpolation. Difference from upstream: an image whose aspect differs from the frame's by more than
+that flooring is cropped about its centre first, so that nobody is stretched.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIZE_STEP = 16
+DEFAULT_AREA = 1024 * 576
+MAX_ASPECT_DIFFERENCE = 0.08
+
+
+def default_size(image_width: int, image_height: int, area: int = DEFAULT_AREA) -> tuple[int, int]:
+    """Return (width, height) in pixels: the image's aspect at `area` pixels, each side a multiple of 16."""
+    aspect = image_height / image_width
+    width, height = (int(math.sqrt(area * r) // SIZE_STEP) * SIZE_STEP for r in (1 / aspect, aspect))
+    return max(width, SIZE_STEP), max(height, SIZE_STEP)
+
+
+def valid_length(frames: int) -> int:
+    """Return the largest 4n+1 that is not above `frames`: the clip lengths that the causal VAE can hold."""
+    return (frames - 1) // 4 * 4 + 1
+
+
+def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float:
+    """Return how far two (width, height) are from one shape: 0 is equal, 0.1 is one tenth wider or narrower."""
+    ratio = (size_a[0] * size_b[1]) / (size_a[1] * size_b[0])
+    return max(ratio, 1 / ratio) - 1
+
+
+def to_rgb(image: Tensor) -> Tensor:
+    """Return IMAGE [B, H, W, 3] from grey [B, H, W, 1], RGB or RGBA (alpha dropped); ValueError for anything else."""
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"Found an image tensor of shape {tuple(image.shape)}; an IMAGE is [frames, height, width, channels] "
+            "with 1, 3 or 4 channels. Connect the output of Load Image or of a video loader."
+        )
+    return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
+
+
+def fit_image(image: Tensor, width: int, height: int) -> Tensor:
+    """Return `image` [B, h, w, C] in 0..1 as RGB [B, height, width, 3].
+
+    Bicubic without antialiasing or clamping, as upstream does, so sharp edges may overshoot 0..1 by a little.
+    """
+    image = _crop_to_aspect(to_rgb(image), width, height)
+    if image.shape[1:3] == (height, width):
+        return image
+    pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")
+    return pixels.movedim(1, -1)
+
+
+def _crop_to_aspect(image: Tensor, width: int, height: int) -> Tensor:
+    h, w = image.shape[1:3]
+    if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
+        return image
+    crop_w, crop_h = min(w, round(h * width / height)), min(h, round(w * height / width))
+    left, top = (w - crop_w) // 2, (h - crop_h) // 2
+    return image[:, top : top + crop_h, left : left + crop_w]
+
+
+def blank_video(first_frame: Tensor, length: int) -> Tensor:
+    """Return [length, H, W, 3]: `first_frame` [1, H, W, 3], then mid-grey, the VAE's zero."""
+    video = torch.full((length, *first_frame.shape[1:]), 0.5, dtype=first_frame.dtype, device=first_frame.device)
+    video[:1] = first_frame
+    return video

@@ -1,0 +1,182 @@
+"""Synergistic Pose Modulation (paper 3.4, equation 5): how the driving pose enters the model.
+
+    temporal = TMCM(pose)                        motion across frames
+    spatial  = SSAR(pose)                        structure inside a frame
+    fused    = pose + temporal + spatial
+    aligned  = FAAU(query = noise, key = value = fused)
+
+Pure torch; every layer comes from the injected `operations`, so ComfyUI casts, streams and quantises it.
+
+Source: SteadyDancer wan/modules/{small_archs,mobilenetv2_dcd}.py. Names here -> there: TemporalMotionCoherence ->
+condition_embedding_temporal, SpatialStructureRefiner -> DYModule (condition_embedding_spatial), FrameAlignment ->
+PoseRefNetNoBNV3 (condition_embedding_align), cross_attn.in_proj.* -> cross_attn.in_proj_* of nn.MultiheadAttention.
+
+Differences from upstream: samples of a batch stay apart (upstream runs one at a time). The alignment attends across
+the T frames at each latent cell, not across the cells of a frame: upstream omits batch_first and the weights were
+trained so.
+
+Dimension keys: B samples, C = 16 latent channels, T latent frames, H x W latent cells, D = 128 alignment width, N
+heads.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LATENT_CHANNELS = 16
+DYNAMIC_RANK = 4
+ALIGN_DIM = 128
+ALIGN_HEADS = 8
+
+
+class PoseModulation(NamedTuple):
+    """The latent-sized results [B, 16, T, H, W] of one pass over the pose."""
+
+    temporal: Tensor
+    spatial: Tensor
+    fused: Tensor
+    aligned: Tensor
+
+
+class FactorizedConv3d(nn.Module):
+    """Depthwise 1x3x3 in space, then a full 3x1x1 in time; both keep the size."""
+
+    def __init__(self, channels: int, operations, **factory):
+        super().__init__()
+        self.spatial = operations.Conv3d(
+            channels, channels, (1, 3, 3), padding=(0, 1, 1), groups=channels, bias=False, **factory
+        )
+        self.temporal = operations.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.temporal(F.silu(self.spatial(x)))
+
+
+class TemporalMotionCoherence(nn.Sequential):
+    """TMCM: three factorised convolutions, each followed by SiLU; [B, C, T, H, W] -> the same shape."""
+
+    def __init__(self, channels: int, operations, **factory):
+        blocks = (FactorizedConv3d(channels, operations, **factory) for _ in range(3))
+        super().__init__(*(layer for block in blocks for layer in (block, nn.SiLU())))
+
+
+class SqueezeGate(nn.Module):
+    """Scale a vector by a hard sigmoid of its own linear image."""
+
+    def __init__(self, dim: int, operations, **factory):
+        super().__init__()
+        self.fc = nn.Sequential(operations.Linear(dim, dim, bias=False, **factory), nn.Hardsigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.fc(x)
+
+
+class SpatialStructureRefiner(nn.Module):
+    """SSAR: a 1x1 convolution whose kernel each frame chooses from its own mean (dynamic convolution decomposition).
+
+    [B*T, C, H, W] -> the same shape: scale(frame) * conv(x) + P (phi(frame) Q x + Q x), rank 4.
+    """
+
+    def __init__(self, channels: int, operations, **factory):
+        super().__init__()
+        rank = DYNAMIC_RANK
+        self.conv = operations.Conv2d(channels, channels, 1, bias=False, **factory)
+        self.conv_q = operations.Conv2d(channels, rank, 1, bias=False, **factory)
+        self.fc = nn.Sequential(
+            operations.Linear(channels, rank, bias=False, **factory), SqueezeGate(rank, operations, **factory)
+        )
+        self.fc_phi = operations.Linear(rank, rank * rank, bias=False, **factory)
+        self.fc_scale = operations.Linear(rank, channels, bias=False, **factory)
+        self.conv_p = operations.Conv2d(rank, channels, 1, bias=False, **factory)
+        self.bn1 = operations.GroupNorm(rank, rank, **factory)
+        self.bn2 = operations.GroupNorm(rank, rank, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summary = self.fc(x.mean(dim=(2, 3)))  # B*T, rank
+        scale = F.hardsigmoid(self.fc_scale(summary))[:, :, None, None]  # B*T, C, 1, 1
+        phi = self.fc_phi(summary).unflatten(1, (DYNAMIC_RANK, DYNAMIC_RANK))
+        q = self.bn1(self.conv_q(x))
+        mixed = self.bn2(phi @ q.flatten(2)) + q.flatten(2)  # B*T, rank, H*W
+        return self.conv_p(mixed.view_as(q)) + scale * self.conv(x)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of [B, D, H, W]; weight and bias are [1, D, 1, 1] in the checkpoint."""
+
+    def __init__(self, channels: int, cast_to, eps: float = 1e-5, **factory):
+        super().__init__()
+        self.eps = eps
+        self.cast_to = cast_to
+        self.weight = nn.Parameter(torch.empty(1, channels, 1, 1, **factory))
+        self.bias = nn.Parameter(torch.empty(1, channels, 1, 1, **factory))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (self.cast_to(p, dtype=x.dtype, device=x.device).flatten() for p in (self.weight, self.bias))
+        return F.layer_norm(x.movedim(1, -1), weight.shape, weight, bias, self.eps).movedim(-1, 1)
+
+
+class FrameAttention(nn.Module):
+    """Cross-attention along the second dimension of [B*H*W, T, D]; one joint projection, as in the checkpoint."""
+
+    def __init__(self, dim: int, heads: int, operations, **factory):
+        super().__init__()
+        self.dim, self.heads = dim, heads
+        self.in_proj = operations.Linear(dim, 3 * dim, **factory)
+        self.out_proj = operations.Linear(dim, dim, **factory)
+
+    def forward(self, query: Tensor, source: Tensor) -> Tensor:
+        # The joint weight may be quantised and cannot be sliced, so both inputs pass through all of it.
+        q = self.in_proj(query)[..., : self.dim]
+        k, v = self.in_proj(source)[..., self.dim :].chunk(2, dim=-1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # B*H*W, N, T, D/N
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class FrameAlignment(nn.Module):
+    """FAAU: the fused pose, re-told where the noise latent asks for it; [B, C, T, H, W] -> the same shape."""
+
+    def __init__(self, channels: int, operations, cast_to, **factory):
+        super().__init__()
+        dim = ALIGN_DIM
+        self.proj_p = operations.Conv2d(channels, dim, 1, **factory)
+        self.proj_r = operations.Conv2d(channels, dim, 1, **factory)
+        self.proj_p_back = operations.Conv2d(dim, channels, 1, **factory)
+        self.cross_attn = FrameAttention(dim, ALIGN_HEADS, operations, **factory)
+        self.ffn_pose = nn.Sequential(
+            operations.Conv2d(dim, dim, 1, **factory), nn.SiLU(), operations.Conv2d(dim, dim, 1, **factory)
+        )
+        self.norm1 = ChannelNorm(dim, cast_to, **factory)
+        self.norm2 = ChannelNorm(dim, cast_to, **factory)
+
+    def forward(self, pose: Tensor, noise: Tensor) -> Tensor:
+        batch, _, frames, height, width = pose.shape
+        query, source = (
+            _cells(proj(_frames(x)), batch) for proj, x in ((self.proj_r, noise), (self.proj_p, pose))
+        )  # B*H*W, T, D
+        out = self.cross_attn(query, source).view(batch, height, width, frames, ALIGN_DIM)
+        out = self.norm1(out.permute(0, 3, 4, 1, 2).flatten(0, 1))  # B*T, D, H, W
+        out = self.norm2(out + self.ffn_pose(out))
+        return self.proj_p_back(out).unflatten(0, (batch, frames)).transpose(1, 2)
+
+
+def modulate_pose(
+    temporal: nn.Module, spatial: nn.Module, align: nn.Module, pose: Tensor, noise: Tensor
+) -> PoseModulation:
+    """Run the three modules on pose and noise latents [B, 16, T, H, W] in model space (equation 5)."""
+    motion = temporal(pose)
+    structure = spatial(_frames(pose)).unflatten(0, (pose.shape[0], -1)).transpose(1, 2)
+    fused = pose + motion + structure
+    return PoseModulation(motion, structure, fused, align(fused, noise))
+
+
+def _frames(x: Tensor) -> Tensor:
+    """[B, C, T, H, W] -> [B*T, C, H, W]"""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _cells(x: Tensor, batch: int) -> Tensor:
+    """[B*T, D, H, W] -> [B*H*W, T, D]"""
+    return x.unflatten(0, (batch, -1)).permute(0, 3, 4, 1, 2).flatten(0, 2)
