@@ -63,14 +63,14 @@ class TemporalMotionCoherence(nn.Sequential):
 
 
 class SqueezeGate(nn.Module):
-    """Scale a vector by a hard sigmoid of its own linear image."""
+    """Scale a vector by a gate from its own linear image."""
 
     def __init__(self, dim: int, operations, **factory):
         super().__init__()
-        self.fc = nn.Sequential(operations.Linear(dim, dim, bias=False, **factory), nn.Hardsigmoid())
+        self.fc = nn.Sequential(operations.Linear(dim, dim, bias=False, **factory))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.fc(x)
+        return x * hard_gate(self.fc(x))
 
 
 class SpatialStructureRefiner(nn.Module):
@@ -95,7 +95,7 @@ class SpatialStructureRefiner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         summary = self.fc(x.mean(dim=(2, 3)))  # B*T, rank
-        scale = F.hardsigmoid(self.fc_scale(summary))[:, :, None, None]  # B*T, C, 1, 1
+        scale = hard_gate(self.fc_scale(summary))[:, :, None, None]  # B*T, C, 1, 1
         phi = self.fc_phi(summary).unflatten(1, (DYNAMIC_RANK, DYNAMIC_RANK))
         q = self.bn1(self.conv_q(x))
         mixed = self.bn2(phi @ q.flatten(2)) + q.flatten(2)  # B*T, rank, H*W
@@ -170,6 +170,11 @@ def modulate_pose(
     structure = spatial(_frames(pose)).unflatten(0, (pose.shape[0], -1)).transpose(1, 2)
     fused = pose + motion + structure
     return PoseModulation(motion, structure, fused, align(fused, noise))
+
+
+def hard_gate(x: Tensor) -> Tensor:
+    """Return a hard sigmoid of range 0..2: upstream divides by 3, not 6, and the weights were trained so."""
+    return F.relu6(x + 3) / 3
 
 
 def _frames(x: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""The golden model: made-up weights, loaded by ComfyUI's own loader as any artist's file would be."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
+from steadydancer_pack.steadydancer_core import detection
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
+FRAMES, HEIGHT, WIDTH = 3, 8, 6
+
+
+class GoldenInputs:
+    """Inputs of the golden cases by name, shaped for a batch of one."""
+
+    def __init__(self, frames=FRAMES, height=HEIGHT, width=WIDTH):
+        self.size = frames, height, width
+
+    def latent(self, name, frames=None, scale=1.0):
+        shape = (16, frames or self.size[0], *self.size[1:])
+        return torch.from_numpy(made_up_input(name, shape, scale))[None]
+
+    def clip(self, name):
+        return torch.from_numpy(made_up_input(name, (1, 257, 1280)))
+
+    def text(self, name):
+        rows = torch.from_numpy(made_up_input(name, (7, 64)))
+        return torch.nn.functional.pad(rows, (0, 0, 0, 512 - 7))[None]
+
+
+@pytest.fixture
+def golden():
+    """Return a function from a golden file's name to its tensors."""
+    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
+
+
+@pytest.fixture
+def inputs():
+    return GoldenInputs()
+
+
+def load_golden_model(dtype=torch.float32):
+    import comfy.sd
+
+    detection.register()
+    return comfy.sd.load_diffusion_model_state_dict(
+        steadydancer_state_dict(**GOLDEN_CONFIG), model_options={"dtype": dtype}
+    )
+
+
+@pytest.fixture(scope="session")
+def golden_patcher():
+    """The golden model in float32 as ComfyUI's MODEL. Clone it before patching."""
+    return load_golden_model()
+
+
+@pytest.fixture(scope="session")
+def golden_patcher_bfloat16():
+    return load_golden_model(torch.bfloat16)

@@ -1,0 +1,112 @@
+"""The model against the official implementation's figures, and each sample of a batch against itself alone."""
+
+import itertools
+
+import torch
+
+TIMESTEP = 731.0
+
+
+def relative_error(found, want):
+    return ((found.double() - want.double()).norm() / want.double().norm()).item()
+
+
+def arguments(inputs, suffix=""):
+    """One forward pass of the golden case; another `suffix` gives other inputs of the same shapes."""
+    frames, height, width = inputs.size
+    mask = torch.zeros(1, 4, frames, height, width)
+    mask[:, :, 0] = 1
+    photo = inputs.latent(f"ref_image_latent{suffix}", 1)
+    x = torch.cat([inputs.latent(f"noise{suffix}"), mask, inputs.latent(f"image_latent{suffix}")], dim=1)
+    return {
+        "x": x,
+        "timestep": torch.tensor([TIMESTEP]),
+        "context": inputs.text(f"text{suffix}"),
+        "clip_fea": inputs.clip(f"clip_image{suffix}"),
+        "pose_latents": inputs.latent(f"pose_latent{suffix}"),
+        "ref_x": torch.cat([photo, torch.ones_like(photo[:, :4]), photo], dim=1),
+        "ref_c": inputs.latent(f"ref_pose_latent{suffix}", 1),
+        "clip_fea_c": inputs.clip(f"clip_pose{suffix}"),
+    }
+
+
+def cast(args, dtype):
+    return {name: value if name == "timestep" else value.to(dtype) for name, value in args.items()}
+
+
+@torch.no_grad()
+def run(patcher, args, dtype=torch.float32):
+    return patcher.model.diffusion_model(**cast(args, dtype)).float()
+
+
+def test_velocity_in_float32(golden, inputs, golden_patcher):
+    velocity = run(golden_patcher, arguments(inputs))[0]
+    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 1e-5
+
+
+def test_velocity_in_bfloat16(golden, inputs, golden_patcher_bfloat16):
+    velocity = run(golden_patcher_bfloat16, arguments(inputs), torch.bfloat16)[0]
+    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 3e-2
+
+
+@torch.no_grad()
+def test_every_stage_in_float32(golden, inputs, golden_patcher):
+    model, args, want = golden_patcher.model.diffusion_model, arguments(inputs), golden("dit_a")
+    pose = model.modulate(args["x"], args["pose_latents"])
+    tokens = model.embed_tokens(args["x"], args["pose_latents"], args["ref_x"], args["ref_c"])
+    found = {
+        "temporal": pose.temporal,
+        "spatial": pose.spatial[0].transpose(0, 1),
+        "aligned": pose.aligned,
+        "fused_tokens": tokens[:, :, : want["fused_tokens"].shape[2]],
+    }
+    errors = {name: relative_error(tensor, want[name]) for name, tensor in found.items()}
+    assert max(errors.values()) <= 1e-5, errors
+
+
+def test_samples_of_a_batch_stay_apart(inputs, golden_patcher):
+    singles = [arguments(inputs, suffix) for suffix in ("", " second", " third")]
+    alone = [run(golden_patcher, args) for args in singles]
+    for order in itertools.permutations(range(3)):
+        batch = {name: torch.cat([singles[i][name] for i in order]) for name in singles[0]}
+        together = run(golden_patcher, batch)
+        for row, i in enumerate(order):
+            assert relative_error(together[row], alone[i][0]) <= 1e-6
+
+
+def test_the_alignment_attends_across_frames_at_each_cell(inputs, golden_patcher):
+    model, args = golden_patcher.model.diffusion_model, arguments(inputs)
+    pose, changed = args["pose_latents"], args["pose_latents"].clone()
+    changed[0, :, 1, 2, 3] += 1
+    with torch.no_grad():
+        before, after = (model.condition_embedding_align(p, args["x"][:, :16]) for p in (pose, changed))
+    differs = (before != after).any(dim=1)[0]
+    assert differs[:, 2, 3].all()
+    assert differs.sum() == pose.shape[2]
+
+
+def test_odd_sizes_keep_their_shape(inputs, golden_patcher):
+    args = arguments(type(inputs)(height=7, width=5))
+    assert run(golden_patcher, args).shape == (1, 16, 3, 7, 5)
+
+
+@torch.no_grad()
+def test_block_hooks_are_called_for_every_block(inputs, golden_patcher):
+    model, seen = golden_patcher.model.diffusion_model, []
+
+    def replace(args, extra):
+        seen.append(("replaced", args["transformer_options"]["block_index"]))
+        return extra["original_block"](args)
+
+    def after(args):
+        seen.append(("after", args["block_index"]))
+        return {"img": args["img"]}
+
+    blocks = range(len(model.blocks))
+    options = {
+        "patches_replace": {"dit": {("double_block", i): replace for i in blocks}},
+        "patches": {"double_block": [after]},
+    }
+    hooked = model(**arguments(inputs), transformer_options=options)
+    assert seen == [(kind, i) for i in blocks for kind in ("replaced", "after")]
+    assert torch.equal(hooked, model(**arguments(inputs)))
