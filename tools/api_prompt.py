@@ -1,0 +1,93 @@
+"""Turn a saved workflow (the frontend's JSON) into the prompt that ComfyUI's API takes.
+
+Knows what the shipped workflows use: links, widgets in order, dynamic combos. Subgraphs, Reroute, Primitive,
+muted and bypassed nodes are refused by name, never guessed at.
+"""
+
+from collections.abc import Iterator
+
+WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+NOTES = {"Note", "MarkdownNote"}
+MODES_LEFT_OUT = {2: "muted", 4: "bypassed"}
+SEEDS = {"seed", "noise_seed"}
+SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
+UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload")
+UPLOAD_BUTTON = "UPLOAD_BUTTON"
+
+
+class _Values:
+    """A node's saved widget values, taken from the front; beside some widgets lies a value that is no input."""
+
+    def __init__(self, values: list):
+        self.rest = list(values)
+
+    def take(self, name: str):
+        if not self.rest:
+            raise ValueError(f"no saved value for widget '{name}'; save the workflow again in ComfyUI")
+        return self.rest.pop(0)
+
+    def skip_seed_control(self) -> None:
+        if self.rest and self.rest[0] in SEED_CONTROLS:
+            self.rest.pop(0)
+
+    def skip_button(self) -> None:
+        self.rest = self.rest[1:]
+
+
+def to_api_prompt(workflow: dict, object_info: dict) -> dict:
+    """Return {node id: {"class_type", "inputs", "_meta": {"title"}}}; ValueError says which node cannot be sent."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    nodes = (node for node in workflow["nodes"] if node["type"] not in NOTES)
+    return {str(node["id"]): _api_node(node, object_info, links) for node in nodes}
+
+
+def _api_node(node: dict, object_info: dict, links: dict) -> dict:
+    kind, name = node["type"], f"{node['type']} (node {node['id']})"
+    if node.get("mode") in MODES_LEFT_OUT:
+        raise ValueError(f"{name} is {MODES_LEFT_OUT[node['mode']]}. Delete it or turn it on before sending.")
+    if kind not in object_info:
+        raise ValueError(f"{name}: this ComfyUI has no such node.")
+    try:
+        inputs = dict(_widget_inputs(object_info[kind]["input"], node.get("widgets_values") or []))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    inputs |= {slot["name"]: links[slot["link"]] for slot in node.get("inputs", ()) if slot.get("link") is not None}
+    title = node.get("title") or object_info[kind].get("display_name") or kind
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
+
+
+def _widget_inputs(spec: dict, saved: list | dict) -> Iterator[tuple[str, object]]:
+    if isinstance(saved, dict):
+        yield from saved.items()
+        return
+    values = _Values(saved)
+    yield from _take_widgets(spec, values, "")
+    if any(value is not None for value in values.rest):
+        raise ValueError(f"saved values {values.rest} belong to no widget; save the workflow again in ComfyUI")
+
+
+def _take_widgets(spec: dict, values: _Values, prefix: str) -> Iterator[tuple[str, object]]:
+    for name, (kind, options) in _inputs(spec):
+        if kind == UPLOAD_BUTTON:
+            values.skip_button()
+        if options.get("forceInput") or not (isinstance(kind, list) or kind in WIDGET_TYPES | {DYNAMIC_COMBO}):
+            continue
+        value = values.take(prefix + name)
+        yield prefix + name, value
+        if kind == DYNAMIC_COMBO:
+            chosen = next((o for o in options["options"] if o["key"] == value), None)
+            if chosen is None:
+                raise ValueError(f"'{prefix + name}' has no option '{value}'")
+            yield from _take_widgets(chosen["inputs"], values, f"{prefix}{name}.")
+        if options.get("control_after_generate", name in SEEDS):
+            values.skip_seed_control()
+
+
+def _inputs(spec: dict) -> Iterator[tuple[str, tuple]]:
+    """Yield (name, (type, options)) in the frontend's order; it puts an upload button after the required ones."""
+    for group in ("required", "optional"):
+        entries = {name: (*entry, {})[:2] for name, entry in spec.get(group, {}).items()}
+        yield from entries.items()
+        if group == "required" and any(options.get(flag) for _, options in entries.values() for flag in UPLOAD_FLAGS):
+            yield "upload", (UPLOAD_BUTTON, {})
