@@ -1,0 +1,38 @@
+"""What an artist reads in ComfyUI's menu: every node of the pack is there and explains itself."""
+
+import asyncio
+
+from steadydancer_pack.nodes import SteadyDancerExtension
+
+
+def inputs(info: dict):
+    """Yield (name, options) of every input, also of those that a dynamic combo's options bring."""
+    for group in ("required", "optional"):
+        for name, (_, options) in info.get(group, {}).items():
+            yield name, options
+            for option in options.get("options", ()):
+                if isinstance(option, dict):
+                    yield from inputs(option["inputs"])
+
+
+def faults(node_id: str, info: dict) -> list[str]:
+    """Return what a node leaves unexplained."""
+    rules = {
+        "id without the prefix SteadyDancer": not node_id.startswith("SteadyDancer"),
+        "no display name": info["display_name"] in (None, "", node_id),
+        "category outside SteadyDancer/": not info["category"].startswith("SteadyDancer/"),
+        "no description": not info["description"],
+    }
+    silent = [f"no tooltip on {name}" for name, options in inputs(info["input"]) if not options.get("tooltip")]
+    return [rule for rule, broken in rules.items() if broken] + silent
+
+
+def test_the_pack_brings_exactly_its_list_of_nodes(object_info):
+    classes = asyncio.run(SteadyDancerExtension().get_node_list())
+    found = {name for name, info in object_info.items() if info["python_module"] == "custom_nodes.steadydancer"}
+    assert found == {node.GET_SCHEMA().node_id for node in classes} != set()
+
+
+def test_every_node_explains_itself(object_info):
+    pack = {name: info for name, info in object_info.items() if info["python_module"] == "custom_nodes.steadydancer"}
+    assert {name: found for name, info in pack.items() if (found := faults(name, info))} == {}
