@@ -1,0 +1,155 @@
+"""Decoupled-condition guidance: the prompt and the pose each pull with a strength of their own.
+
+    v = v_neg + s_text (v_pos - v_neg) + s_pose (v_pos - v_posenegative)    inside the window
+    v = v_neg + s_text (v_pos - v_neg)                                      outside
+
+Source: paper B.3, equation 8; SteadyDancer wan/image2video_dancer.py, generate(). The weights sum to 1, so the formula
+holds on ComfyUI's denoised predictions as it does on velocities. A branch of weight 0 is never computed.
+
+Differences from upstream: the window is asked of the noise level, not of the loop's index. On the official schedules
+both are the same; so the window stays where it belongs in solvers that evaluate twice a step and in split runs.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import comfy.conds
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+PATCHED = "steadydancer_pose_guidance"
+POST_CFG = "sampler_post_cfg_function"
+BATCH = "sampler_calc_cond_batch_function"
+# The official UniPC schedule starts at timestep 999 of 1000, so its steps lie up to one timestep after index / steps.
+WINDOW_TOLERANCE = 1.5 / 1000
+
+
+@dataclass(frozen=True)
+class PoseGuidance:
+    """Strength of the pose (0 is off) and the part of the run where it acts: start < step / steps < end, ends open.
+
+    Raises ValueError for a negative strength and for a window that is empty or not inside 0..1.
+    """
+
+    scale: float = 1.0
+    start: float = 0.1
+    end: float = 0.4
+
+    def __post_init__(self):
+        if self.scale < 0:
+            raise ValueError(
+                f"Pose guidance is {self.scale}; it must be 0 (off) or more. 1.0 is the official strength."
+            )
+        if not 0 <= self.start < self.end <= 1:
+            raise ValueError(
+                f"The pose window goes from {self.start} to {self.end}; it must start before it ends, between 0 and 1. "
+                "0.1 to 0.4 is official."
+            )
+
+    def acts_at(self, sigma: Tensor, model_sampling) -> bool:
+        """Return whether the pose term is due at noise level `sigma` [B] of this model's schedule."""
+        if self.scale == 0:
+            return False
+        highest = float(model_sampling.percent_to_sigma(self.start + WINDOW_TOLERANCE))
+        lowest = float(model_sampling.percent_to_sigma(self.end - WINDOW_TOLERANCE))
+        return lowest < float(sigma.max()) < highest
+
+
+def add_pose_term(guided: Tensor, positive: Tensor, pose_negative: Tensor, scale: float) -> Tensor:
+    """Return `guided` plus s_pose (v_pos - v_posenegative)."""
+    return guided + scale * (positive - pose_negative)
+
+
+class SteadyDancerGuider(comfy.samplers.CFGGuider):
+    """ComfyUI GUIDER with a third condition. Outside the window it is the stock CFG guider."""
+
+    def __init__(self, model: ModelPatcher, guidance: PoseGuidance):
+        _refuse_second_guidance(model)
+        super().__init__(model)
+        self.guidance = guidance
+
+    def set_conds(self, positive, negative, pose_negative=None):
+        """Set the three conditions; `pose_negative` may be None only when the pose guidance is 0."""
+        conds = {"positive": positive, "negative": negative}
+        if self.guidance.scale > 0:
+            check_pose_negative(pose_negative)
+            conds["pose_negative"] = pose_negative
+        self.inner_set_conds(conds)
+
+    def predict_noise(self, x, timestep, model_options=None, seed=None):
+        """Return the guided denoised latent; the three conditions go to the model as one call."""
+        options = model_options or {}
+        if self.guidance.acts_at(timestep, self.inner_model.model_sampling):
+            options = self._with_pose_term(options)
+        return super().predict_noise(x, timestep, options, seed)
+
+    def _with_pose_term(self, options: dict) -> dict:
+        predictions: list[Tensor] = []
+
+        def batch(args: dict) -> list[Tensor]:
+            *stock, pose_negative = _predict([*args["conds"], self.conds["pose_negative"]], args, options)
+            predictions[:] = stock[0], pose_negative
+            return stock
+
+        def pose_term(args: dict) -> Tensor:
+            return add_pose_term(args["denoised"], *predictions, self.guidance.scale)
+
+        return {**options, BATCH: batch, POST_CFG: [pose_term, *options.get(POST_CFG, ())]}
+
+
+def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> ModelPatcher:
+    """Return a clone of `model` that adds the pose term in any stock sampler, as one more call per step in the window.
+
+    Only the pose latent of `pose_negative` is used: prompt and photo are those of the sampler's positive.
+    """
+    _refuse_second_guidance(model)
+    patched = model.clone()
+    if guidance.scale == 0:
+        return patched
+    check_pose_negative(pose_negative)
+    pose = pose_negative[0][1]["pose_video_latent"]
+    patched.model_options[PATCHED] = True
+    patched.set_model_sampler_post_cfg_function(partial(_post_cfg, pose=pose, guidance=guidance))
+    return patched
+
+
+def _post_cfg(args: dict, pose: Tensor, guidance: PoseGuidance) -> Tensor:
+    model, x, sigma = args["model"], args["input"], args["sigma"]
+    if not guidance.acts_at(sigma, model.model_sampling):
+        return args["denoised"]
+    if pose.shape[2:] != x.shape[2:]:
+        raise ValueError(
+            f"The pose-negative latent is {tuple(pose.shape[2:])} frames, rows, columns; the video is "
+            f"{tuple(x.shape[2:])}. Take both from the same 'Reconcile Conditions' node."
+        )
+    swapped = comfy.conds.CONDRegular(model.process_latent_in(pose).to(x.device))
+    cond = [{**c, "model_conds": {**c["model_conds"], "pose_latents": swapped}} for c in args["cond"]]
+    (pose_negative,) = comfy.samplers.calc_cond_batch(model, [cond], x, sigma, args["model_options"])
+    return add_pose_term(args["denoised"], args["cond_denoised"], pose_negative, guidance.scale)
+
+
+def _predict(conds: list, args: dict, options: dict) -> list[Tensor]:
+    """Return the denoised latent of each condition, through another node's batch function where one is set."""
+    if BATCH in options:
+        return options[BATCH]({**args, "conds": conds, "model_options": options})
+    return comfy.samplers.calc_cond_batch(args["model"], conds, args["input"], args["sigma"], options)
+
+
+def check_pose_negative(conditioning) -> None:
+    """Raise ValueError unless `conditioning` carries a pose: pose guidance has nothing to push away from without it."""
+    if conditioning and all("pose_video_latent" in values for _, values in conditioning):
+        return
+    found = "Nothing is connected to" if not conditioning else "There is no pose in the conditioning connected to"
+    raise ValueError(
+        f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' and "
+        "connect its pose_negative output, or set pose guidance to 0."
+    )
+
+
+def _refuse_second_guidance(model: ModelPatcher) -> None:
+    if model.model_options.get(PATCHED):
+        raise ValueError(
+            "This model already carries pose guidance from a 'Pose Guidance' node; a second one would double it. "
+            "Connect the model from before that node."
+        )

@@ -1,0 +1,85 @@
+"""What a video file is made of, handed out piece by piece: the frames of a clip and the sound that belongs to each.
+
+Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
+"""
+
+import logging
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from torch import Tensor
+
+CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+WHITE_8_BIT = 255
+WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943
+
+
+def frame_order(frames: int, ping_pong: bool = False, repeats: int = 1) -> list[int]:
+    """Return the indices of the frames in the order they are shown, `repeats` times over."""
+    back = range(frames - 2, 0, -1) if ping_pong else ()
+    return [*range(frames), *back] * repeats
+
+
+class Clip:
+    """The frames as they are shown: indices into the one IMAGE, each turned into pixels when its turn comes."""
+
+    def __init__(self, images: Tensor, order: list[int], rate: Fraction, pixel_format: str):
+        self.images, self.order, self.rate = images, order, rate
+        self.format = av.VideoFormat(pixel_format)
+        height, width = images.shape[1:3]
+        self.pad_width = width % (2 // self.format.chroma_width(2))
+        self.pad_height = height % (2 // self.format.chroma_height(2))
+        self.size = width + self.pad_width, height + self.pad_height
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def frame(self, position: int) -> av.VideoFrame:
+        """Return the frame shown at `position` in the encoder's pixel format; YUV is bt709 in limited range."""
+        frame = self.rgb_frame(position)
+        if self.format.is_rgb:
+            return frame.reformat(format=self.format.name)
+        return frame.reformat(
+            format=self.format.name,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def rgb_frame(self, position: int) -> av.VideoFrame:
+        """Return the frame shown at `position` as 8-bit RGB, or 16-bit RGB when the encoder takes more than 8."""
+        deep = self.format.components[0].bits > 8
+        white, dtype, name = (WHITE_16_BIT, np.uint16, "rgb48le") if deep else (WHITE_8_BIT, np.uint8, "rgb24")
+        frame = av.VideoFrame.from_ndarray(self._array(self.order[position], white).astype(dtype), name)
+        frame.pts, frame.time_base = position, 1 / self.rate
+        return frame
+
+    def _array(self, index: int, white: int) -> np.ndarray:
+        array = self.images[index].detach().cpu().float().numpy()  # H W 3
+        if not np.isfinite(array).all():
+            logging.warning(
+                "SteadyDancer: Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index
+            )
+        array = np.rint(np.clip(np.nan_to_num(array), 0, 1) * white)
+        return np.pad(array, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
+
+
+class Sound(NamedTuple):
+    """The soundtrack, waveform [C, T], cut into the pieces that belong to the frames."""
+
+    waveform: Tensor
+    sample_rate: int
+
+    def chunk(self, position: int, rate: Fraction) -> av.AudioFrame | None:
+        """Return the samples that sound while frame `position` is shown, silence after the end; None if there is none."""
+        start, stop = (round(p * self.sample_rate / rate) for p in (position, position + 1))
+        if start == stop:
+            return None
+        samples = self.waveform[:, start:stop].detach().cpu().float().numpy()  # C T
+        samples = np.pad(np.clip(np.nan_to_num(samples), -1, 1), ((0, 0), (0, stop - start - samples.shape[1])))
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", CHANNEL_LAYOUTS[len(samples)])
+        frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, start, Fraction(1, self.sample_rate)
+        return frame
