@@ -1,0 +1,244 @@
+"""The guided loop inside ComfyUI against the official loop, and how often it asks the model."""
+
+import json
+from pathlib import Path
+
+import comfy.clip_vision
+import comfy.sample
+import comfy.samplers
+import pytest
+import torch
+
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling import make_guider, sample, with_shift
+from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solver, official_sigmas
+
+SCHEDULES = json.loads((Path(__file__).resolve().parent.parent / "golden" / "schedules.json").read_text())
+OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)
+
+
+def clip_output(features):
+    output = comfy.clip_vision.Output()
+    output.penultimate_hidden_states = features
+    return output
+
+
+@pytest.fixture
+def conds(inputs, golden_patcher):
+    """positive, negative and pose-negative of the golden case, as Reconcile Conditions makes them."""
+    raw = golden_patcher.model.process_latent_out
+    mask = torch.ones(1, 1, *inputs.size)
+    mask[:, :, 0] = 0
+    shared = {
+        "concat_latent_image": raw(inputs.latent("image_latent")),
+        "concat_mask": mask,
+        "reference_pose_latent": raw(inputs.latent("ref_pose_latent", 1)),
+        "clip_vision_output": clip_output(inputs.clip("clip_image")),
+        "pose_clip_vision_output": clip_output(inputs.clip("clip_pose")),
+    }
+
+    def cond(text, pose):
+        return [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]]
+
+    return (
+        cond("text", "pose_latent"),
+        cond("text_negative", "pose_latent"),
+        cond("text", "pose_latent_negative"),
+    )
+
+
+class Counter:
+    """Counts the samples that pass through the model, and remembers at which sigma."""
+
+    def __init__(self, model):
+        self.model = model.clone()
+        self.model.set_model_unet_function_wrapper(self)
+        self.calls = []
+
+    def __call__(self, apply_model, args):
+        self.calls += [round(float(s), 6) for s in args["timestep"]]
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    def passes(self):
+        return len(self.calls)
+
+    def per_level(self):
+        """Passes at each sigma, in the order in which they were asked."""
+        return {level: self.calls.count(level) for level in dict.fromkeys(self.calls)}
+
+
+def run_golden(inputs, patcher, conds, sigmas, solver, noise_scale=1.0):
+    guider = make_guider(patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    noise = inputs.latent("noise", scale=1.7) * noise_scale
+    result = guider.sample(noise, torch.zeros_like(noise), solver, sigmas, disable_pbar=True, seed=0)
+    return patcher.model.process_latent_in(result)[0]
+
+
+def error(found, want):
+    return ((found - want).norm() / want.norm()).item()
+
+
+@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler"])
+def test_the_guided_loop_ends_where_the_official_one_does(golden, inputs, golden_patcher, conds, solver):
+    sigmas = official_sigmas(solver, 10, 5.0)
+    found = run_golden(inputs, golden_patcher, conds, sigmas, make_solver(f"official {solver}"))
+    assert error(found, golden("sampling_a")[f"{solver}.latent"]) <= 1e-4
+
+
+# Distances on made-up weights, which answer to the timestep more sharply than trained ones: the same steps with
+# 1000 * sigma instead of whole timesteps (euler), and ComfyUI's own order 2 solvers.
+@pytest.mark.parametrize(("sampler", "solver", "bound"), [("euler", "euler", 0.05), ("dpmpp_2m", "dpm++", 0.05)])
+def test_comfyui_samplers_with_their_own_timesteps_stay_near(
+    golden, inputs, golden_patcher, conds, sampler, solver, bound
+):
+    sigmas = official_sigmas(solver, 10, 5.0)
+    found = run_golden(inputs, golden_patcher, conds, sigmas, make_solver(sampler), 1 / float(sigmas[0]))
+    distance = error(found, golden("sampling_a")[f"{solver}.latent"])
+    print(f"{sampler}: {distance:.2e} from the official {solver} latent")  # noqa: T201
+    assert 1e-4 < distance <= bound
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_official_schedules(name):
+    solver, steps, shift = name.rsplit("_", 2)
+    want = torch.tensor(SCHEDULES[name]["sigmas"])
+    found = official_sigmas(solver, int(steps), float(shift))
+    assert torch.allclose(found, want, rtol=0, atol=1e-6)
+    # Upstream rounds down in float64; where 1000 * sigma is whole, float32 may land one timestep higher.
+    off = (found[:-1] * 1000).floor() - torch.tensor(SCHEDULES[name]["timesteps"])
+    assert off.min() >= 0 and off.max() <= 1 and off.sum() <= 2
+
+
+def count(inputs, patcher, conds, solver="official unipc", steps=40, text=5.0, pose=1.0, scheduler="official"):
+    counter = Counter(patcher)
+    guider = make_guider(counter.model, *conds, text_guidance=text, guidance=PoseGuidance(pose, 0.1, 0.4))
+    sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, solver, scheduler, steps)
+    return counter
+
+
+@pytest.mark.parametrize(
+    ("steps", "text", "pose", "passes"),
+    [
+        (40, 5.0, 1.0, 91),
+        (10, 5.0, 1.0, 22),
+        (40, 5.0, 0.0, 80),
+        (40, 1.0, 1.0, 51),
+        (4, 1.0, 1.0, 5),
+        (4, 1.0, 0.0, 4),
+    ],
+)
+@pytest.mark.parametrize("solver", ["official unipc", "official dpm++"])
+def test_forward_passes(inputs, golden_patcher, conds, solver, steps, text, pose, passes):
+    assert count(inputs, golden_patcher, conds, solver, steps, text, pose).passes() == passes
+
+
+def test_the_model_patch_costs_the_same_passes(inputs, golden_patcher, conds):
+    counter = Counter(golden_patcher)
+    patched = patch_model(counter.model, conds[2], OFFICIAL)
+    ksampler(patched, conds, inputs, steps=40, sampler="euler", scheduler="simple")
+    assert counter.passes() == 91
+
+
+@pytest.mark.parametrize(("sampler", "evaluations"), [("heun", 79), ("dpm_2", 79)])
+def test_multi_evaluation_solvers_keep_the_window(inputs, golden_patcher, conds, sampler, evaluations):
+    """Each evaluation is guided by its own noise level: three passes inside the window, two outside."""
+    levels = count(inputs, golden_patcher, conds, sampler, scheduler="simple").per_level()
+    sampling = golden_patcher.get_model_object("model_sampling")
+    inside = [OFFICIAL.acts_at(torch.tensor([level]), sampling) for level in levels]
+    evaluated_twice = 2 if sampler == "heun" else 1
+    assert inside[0] is False and inside[-1] is False and sum(inside) >= 11
+    for level, within in zip(levels, inside, strict=True):
+        assert levels[level] in [n * (3 if within else 2) for n in (1, evaluated_twice)]
+
+
+def ksampler(model, conds, inputs, steps, sampler, scheduler, cfg=5.0, seed=0, **kwargs):
+    latent = torch.zeros(1, 16, *inputs.size)
+    noise = comfy.sample.prepare_noise(latent, seed)
+    return comfy.sample.sample(
+        model, noise, steps, cfg, sampler, scheduler, conds[0], conds[1], latent, seed=seed, disable_pbar=True, **kwargs
+    )
+
+
+def test_split_sampling_keeps_the_window(inputs, golden_patcher, conds):
+    counter = Counter(golden_patcher)
+    guider = make_guider(counter.model, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    sigmas = make_sigmas(golden_patcher.get_model_object("model_sampling"), "euler", "simple", 40)
+    noise = comfy.sample.prepare_noise(torch.zeros(1, 16, *inputs.size), 0)
+    whole = guider.sample(noise, torch.zeros_like(noise), make_solver("euler"), sigmas, disable_pbar=True, seed=0)
+    asked = counter.per_level()
+    counter.calls.clear()
+    first = guider.sample(noise, torch.zeros_like(noise), make_solver("euler"), sigmas[:11], disable_pbar=True, seed=0)
+    second = guider.sample(torch.zeros_like(noise), first, make_solver("euler"), sigmas[10:], disable_pbar=True, seed=0)
+    assert counter.per_level() == asked and sum(asked.values()) == 91
+    assert error(second, whole) <= 1e-5
+
+
+def test_one_seed_gives_one_latent_on_every_road(inputs, golden_patcher, conds):
+    guider = make_guider(with_shift(golden_patcher, 5.0), *conds, text_guidance=5.0, guidance=OFFICIAL)
+    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    ours = sample(guider, latent, 7, "euler", "simple", 10)["samples"]
+    sigmas = comfy.samplers.calculate_sigmas(golden_patcher.get_model_object("model_sampling"), "simple", 10)
+    custom = guider.sample(
+        comfy.sample.prepare_noise(latent["samples"], 7), latent["samples"], comfy.samplers.sampler_object("euler"),
+        sigmas, disable_pbar=True, seed=7,
+    )  # fmt: skip
+    stock = ksampler(patch_model(golden_patcher, conds[2], OFFICIAL), conds, inputs, 10, "euler", "simple", seed=7)
+    assert error(custom, ours) <= 1e-5
+    assert error(stock, ours) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "euler_ancestral", "res_multistep", "ddim"])
+def test_the_ksampler_family_runs(inputs, golden_patcher, conds, name):
+    patched = patch_model(golden_patcher, conds[2], OFFICIAL)
+    assert ksampler(patched, conds, inputs, 4, name, "simple").isfinite().all()
+
+
+def test_a_batch_of_two_latents_gives_two_videos(inputs, golden_patcher, conds):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    both = sample(guider, {"samples": torch.zeros(2, 16, *inputs.size)}, 0, "official unipc", "official", 10)["samples"]
+    one = sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", 10)["samples"]
+    assert both.shape[0] == 2 and error(both[:1], one) <= 1e-4 and error(both[1:], one) > 1e-2
+
+
+def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
+    seen, model = [], golden_patcher.clone()
+
+    def batch(args):
+        seen.append(len(args["conds"]))
+        return comfy.samplers.calc_cond_batch(
+            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+        )
+
+    model.model_options["sampler_calc_cond_batch_function"] = batch
+    count(inputs, model, conds, steps=10)
+    assert seen == [2, 2, 3, 3, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.4, 0.4), (0.5, 0.1), (-0.1, 0.4), (0.1, 1.1)])
+def test_an_empty_window_is_refused(start, end):
+    with pytest.raises(ValueError, match="pose window"):
+        PoseGuidance(1.0, start, end)
+
+
+def test_pose_guidance_without_a_pose_negative_is_refused(golden_patcher, conds):
+    for missing in (None, [], [[conds[0][0][0], {}]]):
+        with pytest.raises(ValueError, match="pose_negative"):
+            make_guider(golden_patcher, conds[0], conds[1], missing, 5.0, OFFICIAL)
+        with pytest.raises(ValueError, match="pose_negative"):
+            patch_model(golden_patcher, missing, OFFICIAL)
+
+
+def test_pose_guidance_twice_is_refused(golden_patcher, conds):
+    with pytest.raises(ValueError, match="already carries pose guidance"):
+        make_guider(patch_model(golden_patcher, conds[2], OFFICIAL), *conds, 5.0, OFFICIAL)
+
+
+def test_conditions_without_a_pose_are_refused(inputs, golden_patcher, conds):
+    text_only = [[conds[0][0][0], {}]]
+    with pytest.raises(ValueError, match="Reconcile Conditions"):
+        ksampler(golden_patcher, (text_only, text_only), inputs, 2, "euler", "simple")
+
+
+def test_a_latent_of_another_size_is_refused(inputs, golden_patcher, conds):
+    with pytest.raises(ValueError, match="48x64 pixels with 9 frames"):
+        ksampler(golden_patcher, conds, type(inputs)(frames=5), 2, "euler", "simple")
