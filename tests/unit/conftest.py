@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
 from steadydancer_pack.steadydancer_core import detection
 

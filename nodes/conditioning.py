@@ -1,0 +1,93 @@
+"""Conditions: photo, pose and prompt become what the sampler takes."""
+
+from comfy_api.latest import io, ui
+
+from ..steadydancer_core.conditions import reconcile
+
+
+class ReconcileConditions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerReconcileConditions",
+            display_name="Reconcile Conditions",
+            category="SteadyDancer/conditioning",
+            description=(
+                "Brings photo, pose frames and prompts together. The photo is the first frame of the video; the pose "
+                "frames tell how the person moves."
+            ),
+            search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="What the video shows, from CLIP Text Encode."),
+                io.Conditioning.Input("negative", tooltip="What the video must not show, from CLIP Text Encode."),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
+                io.Image.Input("photo", tooltip="The person who shall dance. The video starts from this photo."),
+                io.Image.Input(
+                    "pose_frames",
+                    tooltip="Skeleton frames, aligned to the photo and of the photo's shape; at least 5.",
+                ),
+                io.Image.Input(
+                    "pose_negative_frames",
+                    optional=True,
+                    tooltip="The same skeleton, deliberately misplaced: what pose guidance pushes away from. Leave it "
+                    "unconnected only with pose guidance 0.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="CLIP vision model (clip_vision_h). The 14B model wants it; the miniature runs without.",
+                ),
+                io.ClipVisionOutput.Input(
+                    "clip_vision_photo",
+                    optional=True,
+                    tooltip="Ready CLIP vision output of the photo, instead of the model.",
+                ),
+                io.ClipVisionOutput.Input(
+                    "clip_vision_pose",
+                    optional=True,
+                    tooltip="Ready CLIP vision output of the first pose frame, instead of the model.",
+                ),
+                io.Int.Input(
+                    "width", default=0, min=0, max=4096, step=16,
+                    tooltip="Width in pixels, a multiple of 16. 0: from the photo's shape, at the area of 1024x576.",
+                ),
+                io.Int.Input(
+                    "height", default=0, min=0, max=4096, step=16,
+                    tooltip="Height in pixels, a multiple of 16. 0: from the photo's shape, at the area of 1024x576.",
+                ),
+                io.Int.Input(
+                    "length", default=81, min=0, max=100001, step=4,
+                    tooltip="Frames, brought down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds at "
+                    "the model's 16 frames per second.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(id="positive_out", display_name="positive", tooltip="Prompt and pose."),
+                io.Conditioning.Output(id="negative_out", display_name="negative", tooltip="Negative prompt and pose."),
+                io.Conditioning.Output(
+                    id="pose_negative", display_name="pose_negative",
+                    tooltip="Prompt and misplaced pose. Nothing when no pose-negative frames are connected.",
+                ),
+                io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent of the video's size."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, positive, negative, vae, photo, pose_frames, width, height, length,
+        pose_negative_frames=None, clip_vision=None, clip_vision_photo=None, clip_vision_pose=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        result = reconcile(
+            positive, negative, vae, photo, pose_frames, pose_negative_frames,
+            clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
+        )  # fmt: skip
+        return io.NodeOutput(*result[:4], ui=ui.PreviewText(describe(result)))
+
+
+def describe(result) -> str:
+    """Return the clip's size and what was decided, for the node's face."""
+    frames, height, width = result.latent["samples"].shape[2:]
+    return "\n".join([f"{width * 8}x{height * 8}, {frames * 4 - 3} frames", *result.notes])
+
+
+NODES = [ReconcileConditions]

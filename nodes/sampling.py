@@ -1,0 +1,203 @@
+"""Sampling: the whole sampler, and its parts for SamplerCustomAdvanced and for the stock KSampler."""
+
+import comfy.samplers
+from comfy_api.latest import io
+
+from ..steadydancer_core import sampling, schedule
+from ..steadydancer_core.guidance import PoseGuidance, patch_model
+
+CATEGORY = "SteadyDancer/sampling"
+
+
+def _conditions() -> list:
+    return [
+        io.Conditioning.Input("positive", tooltip="From Reconcile Conditions."),
+        io.Conditioning.Input("negative", tooltip="From Reconcile Conditions."),
+        _pose_negative(optional=True),
+    ]
+
+
+def _pose_negative(optional: bool):
+    tooltip = "From Reconcile Conditions; needed unless pose guidance is 0."
+    return io.Conditioning.Input("pose_negative", optional=optional, tooltip=tooltip)
+
+
+def _text_guidance():
+    return io.Float.Input(
+        "text_guidance", default=5.0, min=0.0, max=100.0, step=0.1,
+        tooltip="Strength of the prompt (CFG). 5 is official; 1 switches it off and halves the time, as few-step LoRAs "
+        "want it.",
+    )  # fmt: skip
+
+
+def _pose_guidance() -> list:
+    return [
+        io.Float.Input(
+            "pose_guidance", default=1.0, min=0.0, max=100.0, step=0.1,
+            tooltip="Strength of the pose. 1 is official; 0 is off. Costs one more pass for each step in the window.",
+        ),
+        io.Float.Input(
+            "pose_start", default=0.1, min=0.0, max=1.0, step=0.01,
+            tooltip="Pose guidance acts after this part of the run. The very first step counts as 0 and is left out.",
+        ),
+        io.Float.Input(
+            "pose_end", default=0.4, min=0.0, max=1.0, step=0.01,
+            tooltip="Pose guidance acts before this part of the run. Late steps need freedom for detail.",
+        ),
+    ]  # fmt: skip
+
+
+def _solver():
+    return io.Combo.Input(
+        "solver", options=[*schedule.OFFICIAL_SOLVERS, *comfy.samplers.SAMPLER_NAMES],
+        tooltip="'official unipc' is what SteadyDancer was published with; every ComfyUI sampler works too.",
+    )  # fmt: skip
+
+
+def _scheduler():
+    return io.Combo.Input(
+        "scheduler", options=[schedule.OFFICIAL_SCHEDULE, *comfy.samplers.SCHEDULER_NAMES],
+        tooltip="How the noise falls from step to step. 'official' follows the solver.",
+    )  # fmt: skip
+
+
+def _steps():
+    return io.Int.Input(
+        "steps", default=40, min=1, max=1000, tooltip="40 is official; 4 to 8 with a step-distilled LoRA."
+    )
+
+
+class SteadyDancerSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerSampler",
+            display_name="SteadyDancer Sampler",
+            category=CATEGORY,
+            description="Samples the video with guidance by prompt and by pose. The defaults are the official ones.",
+            search_aliases=["ksampler", "pose guidance", "cfg"],
+            inputs=[
+                io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
+                *_conditions(),
+                io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    tooltip="Another seed gives another video of the same dance.",
+                ),
+                _steps(), _text_guidance(), *_pose_guidance(), _solver(), _scheduler(),
+                io.Float.Input(
+                    "shift", default=5.0, min=0.1, max=100.0, step=0.1,
+                    tooltip="Bends the schedule towards noise. 5 is official; 3 suits 480p.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, latent, seed, steps, text_guidance, pose_guidance, pose_start, pose_end,
+        solver, scheduler, shift, pose_negative=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        guidance = PoseGuidance(pose_guidance, pose_start, pose_end)
+        shifted = sampling.with_shift(model, shift)
+        guider = sampling.make_guider(shifted, positive, negative, pose_negative, text_guidance, guidance)
+        return io.NodeOutput(sampling.sample(guider, latent, seed, solver, scheduler, steps))
+
+
+class SteadyDancerGuider(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerGuider",
+            display_name="SteadyDancer Guider",
+            category=CATEGORY,
+            description="Guidance by prompt and by pose for SamplerCustomAdvanced.",
+            search_aliases=["cfg guider", "pose guidance"],
+            inputs=[
+                io.Model.Input("model", tooltip="SteadyDancer, not yet patched by Pose Guidance."),
+                *_conditions(),
+                _text_guidance(),
+                *_pose_guidance(),
+            ],
+            outputs=[io.Guider.Output(display_name="guider", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, text_guidance, pose_guidance, pose_start, pose_end, pose_negative=None
+    ) -> io.NodeOutput:
+        guidance = PoseGuidance(pose_guidance, pose_start, pose_end)
+        return io.NodeOutput(sampling.make_guider(model, positive, negative, pose_negative, text_guidance, guidance))
+
+
+class PoseGuidancePatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerPoseGuidance",
+            display_name="Pose Guidance",
+            category=CATEGORY,
+            description=(
+                "Adds pose guidance to the model itself, so that the stock KSampler and other samplers use it. The "
+                "SteadyDancer Sampler and Guider bring their own: do not use both."
+            ),
+            search_aliases=["ksampler pose cfg"],
+            inputs=[
+                io.Model.Input("model", tooltip="SteadyDancer."),
+                _pose_negative(optional=False),
+                *_pose_guidance(),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer with pose guidance.")],
+        )
+
+    @classmethod
+    def execute(cls, model, pose_negative, pose_guidance, pose_start, pose_end) -> io.NodeOutput:
+        return io.NodeOutput(patch_model(model, pose_negative, PoseGuidance(pose_guidance, pose_start, pose_end)))
+
+
+class Solver(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerSolver",
+            display_name="SteadyDancer Solver",
+            category=CATEGORY,
+            description="The official solvers as a SAMPLER for SamplerCustomAdvanced.",
+            search_aliases=["ksampler select", "unipc", "dpm++"],
+            inputs=[_solver()],
+            outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, solver) -> io.NodeOutput:
+        return io.NodeOutput(schedule.make_solver(solver))
+
+
+class Schedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerSchedule",
+            display_name="SteadyDancer Schedule",
+            category=CATEGORY,
+            description=(
+                "The official schedule, or any of ComfyUI's, as SIGMAS for SamplerCustomAdvanced, at the model's own "
+                "shift (5, unless a ModelSamplingSD3 node changes it)."
+            ),
+            search_aliases=["basic scheduler", "sigmas"],
+            inputs=[
+                io.Model.Input("model", tooltip="SteadyDancer; its shift is used."),
+                _solver(),
+                _scheduler(),
+                _steps(),
+            ],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, model, solver, scheduler, steps) -> io.NodeOutput:
+        model_sampling = model.get_model_object("model_sampling")
+        return io.NodeOutput(schedule.make_sigmas(model_sampling, solver, scheduler, steps))
+
+
+NODES = [SteadyDancerSampler, SteadyDancerGuider, PoseGuidancePatch, Solver, Schedule]

@@ -1,0 +1,103 @@
+"""What is said of a file before it is loaded."""
+
+import comfy.sd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from steadydancer_pack.miniature.weights import steadydancer_state_dict
+from steadydancer_pack.steadydancer_core import checkpoint, detection
+from steadydancer_pack.steadydancer_core.model_base import SteadyDancer
+
+OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return steadydancer_state_dict(dtype=torch.float16)
+
+
+def write(path, tensors):
+    save_file(tensors, path)
+    return path
+
+
+def test_42_tensors_are_steadydancers_own(weights):
+    assert checkpoint.pose_tensor_names() == {name for name in weights if name.startswith(OWN)}
+    assert len(checkpoint.pose_tensor_names()) == 42
+
+
+def test_the_stock_loader_finds_the_same_model(weights, tmp_path):
+    detection.register()
+    path = write(tmp_path / "model.safetensors", weights)
+    checkpoint.check_file(path)
+    patcher = comfy.sd.load_diffusion_model(str(path))
+    assert type(patcher.model) is SteadyDancer
+    found = patcher.model.diffusion_model.state_dict()
+    assert set(found) == {name.replace("in_proj_", "in_proj.") for name in weights}
+    saved = patcher.model.model_config.process_unet_state_dict_for_saving(found)
+    assert set(saved) == {f"model.diffusion_model.{name}" for name in weights}
+
+
+def test_a_prefix_does_not_hide_the_model(weights, tmp_path):
+    checkpoint.check_file(
+        write(tmp_path / "m.safetensors", {f"model.diffusion_model.{k}": v for k, v in weights.items()})
+    )
+
+
+def test_registration_is_done_once():
+    import comfy.supported_models
+
+    for _ in range(3):
+        detection.register()
+    names = [entry.__name__ for entry in comfy.supported_models.models]
+    assert names.count("SteadyDancerConfig") == 1
+    assert names.index("SteadyDancerConfig") < names.index("WAN21_I2V")
+
+
+def test_plain_wan_stays_plain_wan(weights):
+    detection.register()
+    plain = {name: tensor for name, tensor in weights.items() if not name.startswith(OWN)}
+    plain["text_embedding.0.weight"] = torch.zeros(128, 4096, dtype=torch.float16)
+    assert type(comfy.sd.load_diffusion_model_state_dict(plain).model) is not SteadyDancer
+
+
+FILES = {
+    "plain I2V": (lambda w: {k: v for k, v in w.items() if not k.startswith(OWN)}, "plain Wan image-to-video"),
+    "plain T2V": (lambda w: {k: v for k, v in w.items() if not k.startswith((*OWN, "img_emb"))}, "text-to-video"),
+    "LoRA": (lambda w: {"diffusion_model.blocks.0.ffn.0.lora_down.weight": torch.zeros(1)}, "a LoRA"),
+    "VAE": (lambda w: {"decoder.middle.0.residual.0.gamma": torch.zeros(1)}, "a Wan VAE"),
+    "nothing known": (lambda w: {"x": torch.zeros(1)}, "an unknown file"),
+    "two missing": (
+        lambda w: {k: v for k, v in w.items() if "bn2" not in k},
+        r"2 of 42 pose tensors are missing: condition_embedding_spatial.bn2.bias, condition_embedding_spatial.bn2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_wrong_files_are_named(weights, tmp_path, case):
+    change, message = FILES[case]
+    with pytest.raises(ValueError, match=message):
+        checkpoint.check_file(write(tmp_path / "file.safetensors", change(weights)))
+
+
+def test_a_truncated_file_is_named(weights, tmp_path):
+    path = write(tmp_path / "file.safetensors", weights)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"file.safetensors is damaged or not complete"):
+        checkpoint.check_file(path)
+
+
+def test_a_corrupt_file_is_named(tmp_path):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(b"<html>404 not found</html>")
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoint.check_file(path)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.ckpt", "model.bin", "model"])
+def test_other_formats_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="only .safetensors"):
+        checkpoint.check_file(tmp_path / name)

@@ -1,0 +1,179 @@
+"""Reconcile Conditions: sizes, what each condition carries, and what is refused before any work is done."""
+
+from types import SimpleNamespace
+
+import comfy.clip_vision
+import pytest
+import torch
+
+from steadydancer_pack.steadydancer_core import conditions
+from steadydancer_pack.steadydancer_core.pixels import default_size, fit_image, valid_length
+
+TEXT = [[torch.zeros(1, 512, 64), {}]]
+NEGATIVE = [[torch.ones(1, 512, 64), {}]]
+
+
+class FakeVAE:
+    """A Wan 2.1 VAE in shapes: [F, H, W, 3] -> [1, 16, (F + 3) // 4, H / 8, W / 8], the mean of each frame."""
+
+    latent_channels, latent_dim = 16, 3
+
+    def __init__(self):
+        self.encoded = []
+
+    def encode(self, pixels):
+        self.encoded.append(pixels)
+        frames, height, width = pixels.shape[:3]
+        values = pixels[::4].mean(dim=(1, 2, 3)).view(1, 1, -1, 1, 1)
+        return values.expand(1, 16, (frames + 3) // 4, height // 8, width // 8)
+
+
+class FakeClipVision:
+    def __init__(self, width=1280, tokens=257):
+        self.shape, self.seen = (1, tokens, width), []
+
+    def encode_image(self, image, crop):
+        self.seen.append((image, crop))
+        output = comfy.clip_vision.Output()
+        output.penultimate_hidden_states = torch.full(self.shape, float(image.mean()))
+        return output
+
+
+@pytest.fixture
+def material():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "photo": torch.rand(1, 96, 64, 3, generator=generator),
+        "pose": torch.rand(21, 96, 64, 3, generator=generator),
+        "pose_negative": torch.rand(21, 96, 64, 3, generator=generator),
+    }
+
+
+def reconcile(material, vae=None, **kwargs):
+    arguments = {"vae": vae or FakeVAE(), "width": 64, "height": 96, "length": 9, **material, **kwargs}
+    return conditions.reconcile(TEXT, NEGATIVE, **arguments)
+
+
+def values(conditioning):
+    ((tensor, cond),) = conditioning
+    return tensor, cond
+
+
+def test_the_three_conditions_differ_only_where_they_must(material):
+    result = reconcile(material, clip_vision=FakeClipVision())
+    (text, positive), (negative_text, negative), (same_text, pose_negative) = map(values, result[:3])
+    assert text is same_text and text is not negative_text
+    assert positive.keys() == negative.keys() == pose_negative.keys()
+    shared = [key for key in positive if positive[key] is pose_negative[key]]
+    assert sorted(set(positive) - set(shared)) == ["pose_video_latent"]
+    assert positive["pose_video_latent"] is negative["pose_video_latent"]
+    assert TEXT[0][1] == {}
+
+
+def test_shapes_masks_and_first_frames(material):
+    _, cond = values(reconcile(material).positive)
+    assert cond["concat_latent_image"].shape == cond["pose_video_latent"].shape == (1, 16, 3, 12, 8)
+    assert cond["concat_mask"][:, :, 0].eq(0).all() and cond["concat_mask"][:, :, 1:].eq(1).all()
+    assert torch.equal(cond["reference_pose_latent"], cond["pose_video_latent"][:, :, :1])
+
+
+def test_the_vae_sees_the_photo_then_grey_and_each_clip_once(material):
+    vae = FakeVAE()
+    result = reconcile(material, vae)
+    photo, pose, negative = vae.encoded
+    assert torch.equal(photo[0], material["photo"][0]) and photo[1:].eq(0.5).all()
+    assert torch.equal(pose, material["pose"][:9]) and torch.equal(negative, material["pose_negative"][:9])
+    assert result.latent["samples"].shape == (1, 16, 3, 12, 8) and not result.latent["samples"].any()
+
+
+def test_clip_sees_photo_and_first_pose_uncropped(material):
+    clip = FakeClipVision()
+    reconcile(material, clip_vision=clip)
+    (photo, crop), (pose, _) = clip.seen
+    assert crop is False
+    assert torch.equal(photo, material["photo"]) and torch.equal(pose, material["pose"][:1])
+
+
+def test_without_clip_the_features_are_zero_and_it_is_said(material):
+    result = reconcile(material)
+    _, cond = values(result.positive)
+    for key in ("clip_vision_output", "pose_clip_vision_output"):
+        assert cond[key].penultimate_hidden_states.shape == (1, 257, 1280)
+        assert not cond[key].penultimate_hidden_states.any()
+    assert any("clip_vision_h.safetensors" in note for note in result.notes)
+
+
+def test_without_pose_negative_frames_there_is_no_third_condition(material):
+    assert reconcile(material | {"pose_negative": None}).pose_negative is None
+
+
+@pytest.mark.parametrize(
+    ("photo", "size"),
+    [((1024, 576), (1024, 576)), ((576, 1024), (576, 1024)), ((1000, 1000), (768, 768)), ((512, 2048), (384, 1536))],
+)
+def test_the_default_size_keeps_the_aspect_at_1024x576_area(photo, size):
+    assert default_size(*photo) == size
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "chosen"), [(64, 96, (64, 96)), (0, 96, (64, 96)), (70, 0, (64, 96)), (33, 50, (32, 48))]
+)
+def test_a_given_size_is_brought_to_multiples_of_16(material, width, height, chosen):
+    result = reconcile(material, width=width, height=height)
+    assert result.latent["samples"].shape[3:] == (chosen[1] // 8, chosen[0] // 8)
+    assert any("multiples of 16" in note for note in result.notes) == ((width, height) not in [(64, 96), (0, 96)])
+
+
+@pytest.mark.parametrize(("length", "chosen"), [(5, 5), (8, 5), (9, 9), (20, 17), (21, 21), (81, 21)])
+def test_the_length_is_brought_to_4n_plus_1_and_said(material, length, chosen):
+    result = reconcile(material, length=length)
+    assert valid_length(chosen) == chosen == result.latent["samples"].shape[2] * 4 - 3
+    assert any("length" in note for note in result.notes) == (length != chosen)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_and_rgba_images(material, channels):
+    photo = torch.rand(1, 96, 64, channels)
+    vae = FakeVAE()
+    reconcile(material | {"photo": photo}, vae)
+    assert torch.equal(vae.encoded[0][:1], photo[..., :3].expand(-1, -1, -1, 3))
+
+
+def test_odd_sized_images_fit(material):
+    photo, pose = torch.rand(1, 97, 65, 3), torch.rand(9, 193, 129, 3)
+    result = reconcile({"photo": photo, "pose": pose, "pose_negative": None}, width=0, height=0)
+    assert result.latent["samples"].shape[3:] == (928 // 8, 624 // 8)
+
+
+def test_another_aspect_is_cropped_about_the_centre():
+    image = torch.zeros(1, 40, 100, 3)
+    image[:, :, 30:70] = 1
+    assert fit_image(image, 40, 40).min() == 1
+
+
+BAD = {
+    "no frames": ({"pose": torch.zeros(0, 96, 64, 3)}, "Found 0 pose"),
+    "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5"),
+    "other aspect": ({"pose": torch.zeros(9, 64, 96, 3)}, "96x64 but the photo is 64x96"),
+    "negative of other aspect": ({"pose_negative": torch.zeros(9, 64, 96, 3)}, "pose-negative frames are 96x64"),
+    "short negative": ({"pose_negative": torch.zeros(8, 96, 64, 3)}, "8 pose-negative frames"),
+    "length 0": ({"length": 0}, "length is 0"),
+    "negative width": ({"width": -16}, "-16x96"),
+    "empty photo": ({"photo": torch.zeros(0, 96, 64, 3)}, "empty batch"),
+    "no image": ({"photo": torch.zeros(1, 96, 64, 2)}, r"\(1, 96, 64, 2\)"),
+    "CLIP-G": ({"clip_vision": FakeClipVision(1664)}, "CLIP-G"),
+    "CLIP-L": ({"clip_vision": FakeClipVision(1024)}, "CLIP-L"),
+    "one CLIP output": ({"clip_outputs": (object(), None)}, "Only one CLIP vision output"),
+    "Wan 2.2 VAE": ({"vae": SimpleNamespace(latent_channels=48, latent_dim=3)}, "a Wan 2.2 VAE"),
+    "SD VAE": ({"vae": SimpleNamespace(latent_channels=4, latent_dim=2)}, "an SD or SDXL VAE"),
+    "image VAE": ({"vae": SimpleNamespace(latent_channels=16, latent_dim=2)}, "another model's VAE"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_any_encoding(material, case):
+    change, message = BAD[case]
+    vae = change.get("vae", FakeVAE())
+    with pytest.raises(ValueError, match=message):
+        reconcile(material | change, vae)
+    assert not getattr(vae, "encoded", [])
