@@ -4,7 +4,9 @@ COMFYUI_PATH names the ComfyUI tree. ComfyUI owns the top-level names `nodes`, `
 the pack's own `nodes` package must therefore never lie on sys.path.
 """
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +30,7 @@ def _bootstrap() -> None:
 
     args.cpu = True
     base = Path(tempfile.mkdtemp(prefix="steadydancer-tests-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
     for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
         (base / name).mkdir()
     args.base_directory = str(base)

@@ -92,7 +92,7 @@ def test_a_planted_violation_is_caught(tmp_path, file, line):
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("nodes/a.py", "from ..steadydancer_core.model import A\nfrom . import b\nfrom ..dwpose import c\nimport torch"),
+        ("nodes/a.py", "from ..steadydancer_core.a import A\nfrom . import b\nfrom ..dwpose import c\nimport torch"),
         ("nodes/a.py", "from ..miniature import write_all\nfrom comfy_api.latest import io\nimport nodes"),
         ("steadydancer_core/a.py", "from . import nodes\nfrom .dwpose import x\nimport comfy.ldm.wan.model"),
         ("dwpose/a.py", "import numpy, cv2\nfrom .skeleton import LIMBS"),

@@ -1,0 +1,121 @@
+"""The demo's own parts: lossless packing, contact sheets, edits of a prompt, options."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from steadydancer_pack.tools import demo, media, prompt_edit
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of seven noisy pictures of 20 x 32 pixels, and their arrays."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    arrays = np.random.RandomState(0).randint(0, 256, (7, 32, 20, 3), dtype=np.uint8)
+    for index, array in enumerate(arrays):
+        Image.fromarray(array).save(folder / f"{index:04d}.png")
+    return folder, arrays
+
+
+def test_packing_a_folder_loses_nothing(pictures, tmp_path):
+    folder, arrays = pictures
+    assert media.pack_video(folder, tmp_path / "a.mp4", 6) == 6
+    assert np.array_equal([np.asarray(frame) for frame in media.read_frames(tmp_path / "a.mp4")], arrays[:6])
+    assert media.frame_rate(tmp_path / "a.mp4") == 16
+
+
+def test_a_video_is_cut_and_keeps_its_rate(pictures, tmp_path):
+    media.pack_video(pictures[0], tmp_path / "a.mp4", 99)
+    assert media.pack_video(tmp_path / "a.mp4", tmp_path / "b.mp4", 5) == 5
+    assert len(list(media.read_frames(tmp_path / "b.mp4"))) == 5
+
+
+def test_too_few_frames_and_mixed_sizes_are_refused(pictures, tmp_path):
+    with pytest.raises(ValueError, match="Found 4 frames .* at least 5"):
+        media.pack_video(pictures[0], tmp_path / "a.mp4", 4)
+    Image.new("RGB", (9, 9)).save(pictures[0] / "0003.png")
+    with pytest.raises(ValueError, match=r"differ in size: \[\(9, 9\), \(20, 32\)\]"):
+        media.pack_video(pictures[0], tmp_path / "a.mp4", 7)
+
+
+@pytest.mark.parametrize("read", [media.read_photo, lambda file: list(media.read_frames(file))])
+def test_a_missing_file_is_named(read, tmp_path):
+    with pytest.raises(ValueError, match="There is no file .*nothing.png"):
+        read(tmp_path / "nothing.png")
+
+
+def test_the_last_frame_stands_for_those_beyond_the_end(pictures):
+    folder, arrays = pictures
+    picked = media.pick(folder, [0, 5, 8, 9])
+    assert np.array_equal([np.asarray(frame) for frame in picked], arrays[[0, 5, 6, 6]])
+
+
+def test_a_contact_sheet_shows_photo_pose_and_result_side_by_side(tmp_path):
+    photo, pose, result = Image.new("RGB", (200, 200), "red"), tmp_path / "pose", tmp_path / "result"
+    for folder, colour in ((pose, "lime"), (result, "blue")):
+        folder.mkdir()
+        for index in range(9):
+            Image.new("RGB", (200, 200), colour).save(folder / f"{index}.png")
+    assert media.contact_sheet(photo, pose, result, tmp_path / "sheet.png") == 9
+    sheet = Image.open(tmp_path / "sheet.png")
+    middle = media.GAP + media.CAPTION_HEIGHT + 100
+    colours = [sheet.getpixel((media.GAP + 100 + 200 * column, middle)) for column in range(3)]
+    assert colours == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert sheet.height == media.GAP + 3 * (200 + media.CAPTION_HEIGHT + media.GAP)
+
+
+OBJECT_INFO = {
+    "Load": {"input": {}},
+    "Unpack": {"input": {"required": {"video": ["VIDEO"]}}},
+    "Join": {"input": {"required": {"photo": ["IMAGE"]}, "optional": {"frames": ["IMAGE"], "more": ["IMAGE"]}}},
+}
+
+
+def prompt():
+    nodes = {
+        "1": ("Load", "A", {}),
+        "2": ("Unpack", "", {"video": ["1", 0]}),
+        "3": ("Join", "", {"photo": ["4", 0], "frames": ["2", 0], "more": ["4", 0]}),
+        "4": ("Load", "B", {}),
+    }
+    return {key: {"class_type": c, "_meta": {"title": t}, "inputs": dict(i)} for key, (c, t, i) in nodes.items()}
+
+
+def test_dropping_a_node_takes_what_needs_it_and_frees_what_does_not():
+    edited = prompt()
+    prompt_edit.drop(edited, "1", OBJECT_INFO)
+    assert set(edited) == {"3", "4"}
+    assert edited["3"]["inputs"] == {"photo": ["4", 0], "more": ["4", 0]}
+
+
+def test_a_node_is_found_by_type_and_title_or_refused():
+    assert prompt_edit.find(prompt(), "Load", "B") == "4"
+    for wrong, message in ((("Load",), "one Load; it holds 2"), (("Join", "X"), "one Join titled 'X'; it holds 0")):
+        with pytest.raises(ValueError, match=message):
+            prompt_edit.find(prompt(), *wrong)
+
+
+@pytest.mark.parametrize(("text", "wish"), [("256x144", (256, 144)), ("36864", 36864)])
+def test_size_is_a_pair_or_an_area(text, wish):
+    assert demo.parse(["--size", text]).size == wish
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--size", "big"], ["--photo", "a.png"], ["--pose-video", "a"], ["--pose-negative", "a"]]
+)
+def test_options_that_do_not_fit_end_the_program(wrong, capsys):
+    with pytest.raises(SystemExit):
+        demo.parse(wrong)
+    assert "error" in capsys.readouterr().err
+
+
+def test_bad_files_are_told_in_words_before_the_server_starts(tmp_path, capsys):
+    arguments = ["--photo", str(tmp_path / "nobody.png"), "--pose-video", str(tmp_path)]
+    assert demo.main(arguments) == 1
+    assert "There is no file" in capsys.readouterr().err
+
+
+def test_the_file_a_video_node_reports_is_found(tmp_path):
+    output = {"images": [{"filename": "a.mp4", "subfolder": "b", "type": "output"}], "animated": [True]}
+    assert demo.saved_video(output, tmp_path) == tmp_path / "output" / "b" / "a.mp4"

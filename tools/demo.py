@@ -1,0 +1,191 @@
+"""Make a photo dance in a real ComfyUI on the CPU: run by `nox -s demo -- --help`.
+
+Queues the shipped quick-start workflow through the server's API, with the bundled sample or with your own photo and
+pose frames, and leaves an MP4 and a contact sheet. The model is the miniature: its weights are made up, so the video
+is coloured noise.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from av.error import FFmpegError
+
+from .api_prompt import to_api_prompt
+from .comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
+from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
+from .media import pack_video, read_photo
+from .prompt_edit import drop, find, set_inputs
+
+PACK = Path(__file__).resolve().parent.parent
+WORKFLOW = PACK / "workflows" / "quick_start.json"
+OWN_FILES_AREA = 256 * 144
+OWN_FILES_FRAMES = 17
+SAMPLE_PHOTO = "steadydancer_sample.png"
+SAMPLE_POSE = "steadydancer_sample_pose.mp4"
+
+
+@dataclass
+class Material:
+    """The files of one run. `overrides` is whether the workflow's own are replaced by them."""
+
+    photo: Path
+    pose: Path
+    pose_negative: Path | None
+    frames: int | None
+    overrides: bool
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; 0 if the MP4 is there, 1 after an error in words, 130 after Ctrl-C."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except (ValueError, OSError, FFmpegError, ComfyServerError, PromptFailed, PromptInterrupted) as error:
+        sys.stderr.write(f"\nError: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return 130
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options; argparse ends the program on wrong ones."""
+    parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
+    skeletons = "skeleton drawings, as a video or a folder of JPEG or PNG pictures"
+    parser.add_argument("--photo", type=Path, help="a picture of a person; needs --pose-video")
+    parser.add_argument("--pose-video", type=Path, help=f"{skeletons}; needs --photo")
+    parser.add_argument("--pose-negative", type=Path, help="distorted skeletons likewise; without: no pose guidance")
+    parser.add_argument("--frames", type=int, help=f"frames; {OWN_FILES_FRAMES} for own files, else the workflow's")
+    parser.add_argument("--size", type=size, help="WIDTHxHEIGHT in steps of 16, or an area at the photo's aspect")
+    parser.add_argument("--steps", type=int, help="sampling steps; the workflow's if not given")
+    parser.add_argument("--seed", type=int, help="seed of the noise; the workflow's if not given")
+    parser.add_argument("--output", type=Path, default=PACK / "output", help="folder for the results: %(default)s")
+    options = parser.parse_args(arguments)
+    if bool(options.photo) != bool(options.pose_video):
+        parser.error("--photo and --pose-video go together: the sample's pose fits only the sample's photo.")
+    if options.pose_negative and not options.pose_video:
+        parser.error("--pose-negative needs --photo and --pose-video.")
+    return options
+
+
+def size(text: str) -> int | tuple[int, int]:
+    """Return (width, height) of '256x144', or the area of '36864'."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower())
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither WIDTHxHEIGHT nor an area in pixels")
+    return (int(match[1]), int(match[2])) if match[2] else int(match[1])
+
+
+def run(options: argparse.Namespace) -> None:
+    """Start ComfyUI, run the workflow, write the results and tell the figures."""
+    watch = Stopwatch()
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steadydancer-demo-")))
+        own = own_material(options, work) if options.photo else None
+        server = ComfyServer(comfyui_folder(), PACK)
+        with watch.stage("start of ComfyUI"):
+            stack.enter_context(server)
+        with watch.stage("miniature files"):
+            write_miniature(server.base)
+        material = own or sample_material(server.base, options)
+        prompt, workflow = edited_workflow(server, material, options)
+        lines = ProgressLines(prompt)
+        prompt_id = server.queue(prompt, workflow)
+        report = server.wait(prompt_id, lines.on_event)
+        watch.add_nodes(report.node_seconds, prompt)
+        outputs = server.history(prompt_id)["outputs"]
+        video = saved_video(outputs[find(prompt, "SteadyDancerVideoCombine")], server.base)
+        with watch.stage("contact sheet"):
+            results = keep_results(video, material.photo, material.pose, options.output)
+        first_frame = outputs.get(find(prompt, "SteadyDancerExactFirstFrame"), {}).get("text", [])
+    write_figures(results, first_frame, report.previews, server.peak_memory, watch)
+
+
+def comfyui_folder() -> Path:
+    folder = os.environ.get("COMFYUI_PATH", "")
+    if not Path(folder, "main.py").is_file():
+        raise ValueError("COMFYUI_PATH must name a ComfyUI folder; `nox -s demo` sets it for you.")
+    return Path(folder)
+
+
+def own_material(options: argparse.Namespace, work: Path) -> Material:
+    """Check the user's files and bring the poses into the form the loader takes, before anything costly starts."""
+    read_photo(options.photo)
+    wanted = options.frames or OWN_FILES_FRAMES
+    pose, negative = work / "pose.mp4", work / "pose_negative.mp4"
+    frames = pack_video(options.pose_video, pose, wanted)
+    if frames < wanted:
+        sys.stdout.write(f"{options.pose_video} has {frames} frames, fewer than the {wanted} wanted.\n")
+    if not options.pose_negative:
+        sys.stdout.write("No --pose-negative given: pose guidance is off (0).\n")
+        return Material(options.photo, pose, None, frames, True)
+    if pack_video(options.pose_negative, negative, frames) != frames:
+        raise ValueError(f"{options.pose_negative} has fewer frames than {options.pose_video}; they go frame by frame.")
+    return Material(options.photo, pose, negative, frames, True)
+
+
+def sample_material(base: Path, options: argparse.Namespace) -> Material:
+    """Return the bundled sample, which the miniature wrote into ComfyUI's input folder."""
+    folder = base / "input"
+    return Material(folder / SAMPLE_PHOTO, folder / SAMPLE_POSE, None, options.frames, False)
+
+
+def write_miniature(base: Path) -> None:
+    from miniature import write_all  # beside this folder; not at the top, where tests would look for it in vain
+
+    write_all(base / "models", base / "input")
+
+
+def edited_workflow(server: ComfyServer, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
+    """Return the prompt with the user's wishes in it, and the workflow to put into the metadata if it has none."""
+    workflow = json.loads(WORKFLOW.read_text("utf-8"))
+    object_info = server.object_info()
+    prompt = to_api_prompt(workflow, object_info)
+    untouched = json.dumps(prompt)
+    if material.overrides:
+        replace_files(prompt, server, material, object_info)
+    width, height = frame_size(material, options) or (None, None)
+    set_inputs(
+        prompt, find(prompt, "SteadyDancerReconcileConditions"), width=width, height=height, length=material.frames
+    )
+    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=options.steps, seed=options.seed)
+    return prompt, workflow if json.dumps(prompt) == untouched else None
+
+
+def replace_files(prompt: dict, server: ComfyServer, material: Material, object_info: dict) -> None:
+    set_inputs(prompt, find(prompt, "LoadImage"), image=server.upload(material.photo))
+    set_inputs(prompt, find(prompt, "LoadVideo", "Pose video"), file=server.upload(material.pose))
+    negative = find(prompt, "LoadVideo", "Pose-negative video")
+    if material.pose_negative:
+        set_inputs(prompt, negative, file=server.upload(material.pose_negative))
+    else:
+        drop(prompt, negative, object_info)
+        set_inputs(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
+
+
+def frame_size(material: Material, options: argparse.Namespace) -> tuple[int, int] | None:
+    """Return (width, height) as wished; None leaves the workflow's."""
+    from steadydancer_core.pixels import default_size  # see write_miniature
+
+    wish = options.size or (OWN_FILES_AREA if material.overrides else None)
+    return default_size(*read_photo(material.photo).size, wish) if isinstance(wish, int) else wish
+
+
+def saved_video(output: dict, base: Path) -> Path:
+    """Return the file that the video node reports in its ui."""
+    files = [item for items in output.values() for item in items if isinstance(item, dict) and "filename" in item]
+    if len(files) != 1:
+        raise ValueError(f"The video node should report one file; it reported {output}.")
+    return base / files[0]["type"] / files[0]["subfolder"] / files[0]["filename"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

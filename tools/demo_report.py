@@ -1,0 +1,82 @@
+"""What the demo tells: progress while it runs, files and figures at the end."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .media import contact_sheet, read_photo
+
+MEGABYTE = 1e6
+
+
+class Stopwatch:
+    """Seconds by stage, in the order of their ends; `total` runs from the beginning."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as stage `name`."""
+        since = time.monotonic()
+        yield
+        self.stages[name] = time.monotonic() - since
+        sys.stdout.write(f"{name}: {self.stages[name]:.1f} s\n")
+
+    def add_nodes(self, node_seconds: dict[str, float], prompt: dict) -> None:
+        """Add ComfyUI's nodes under their titles; equal titles are summed."""
+        for node_id, seconds in node_seconds.items():
+            title = prompt[node_id]["_meta"]["title"]
+            self.stages[title] = self.stages.get(title, 0.0) + seconds
+
+    @property
+    def total(self) -> float:
+        return time.monotonic() - self.started
+
+
+class ProgressLines:
+    """Writes a line per node that runs and per step it reports."""
+
+    def __init__(self, prompt: dict):
+        self.prompt = prompt
+        self.last = ""
+
+    def on_event(self, kind: str, data: dict) -> None:
+        """Take one message of ComfyServer.wait."""
+        if kind == "executing" and data["node"] is not None:
+            self._write(self.prompt[data["node"]]["_meta"]["title"])
+        elif kind == "progress":
+            self._write(f"  {data['value']:.0f} of {data['max']:.0f}")
+
+    def _write(self, line: str) -> None:
+        if line != self.last:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        self.last = line
+
+
+def keep_results(video: Path, photo: Path, pose: Path, folder: Path) -> tuple[Path, Path]:
+    """Copy the video into `folder`, draw its contact sheet beside it, return both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = time.strftime("steadydancer_%Y%m%d_%H%M%S")
+    kept, sheet = folder / f"{stem}{video.suffix}", folder / f"{stem}.png"
+    shutil.copyfile(video, kept)
+    contact_sheet(read_photo(photo), pose, kept, sheet)
+    return kept, sheet
+
+
+def write_figures(
+    results: tuple[Path, Path], first_frame: list[str], previews: int, peak_memory: int, watch: Stopwatch
+) -> None:
+    """Tell seconds by stage, memory, what the first-frame node measured, and where the files are."""
+    rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
+    rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
+    rows += [(f"{previews:8d}  ", "previews while sampling")]
+    lines = [f"{value}  {name}" for value, name in rows]
+    lines += ["", *first_frame, f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]
+    lines += ["The miniature's weights are made up, so the video is coloured noise; every line of the pack has run."]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")

@@ -1,0 +1,136 @@
+"""Videos and folders of pictures in, packed videos and contact sheets out."""
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+FOLDER_FPS = Fraction(16)  # the rate at which SteadyDancer was trained
+MIN_FRAMES = 5  # one latent frame more than the photo's own
+TILE_AREA = 200 * 200
+SHEET_TIMES = 6
+SHEET_COLUMNS = 2
+CAPTION_HEIGHT = 22
+GAP = 8
+BACKGROUND, INK = (24, 24, 28), (230, 230, 230)
+
+
+def read_photo(file: Path) -> Image.Image:
+    """Return the picture as RGB, turned as its EXIF says; ValueError if it is none."""
+    try:
+        return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {file}.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{file} is no picture that can be read ({error}). Give a PNG, JPEG or WebP file.") from None
+
+
+def read_frames(source: Path) -> Iterator[Image.Image]:
+    """Yield the RGB frames of a video file, or the pictures of a folder in the order of their names."""
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.suffix.lower() in PICTURES)
+        yield from (read_photo(file) for file in files)
+        return
+    with _open_video(source) as video:
+        for frame in video.decode(video=0):
+            yield frame.to_image()
+
+
+def frame_rate(source: Path) -> Fraction:
+    """Return a video's frames per second; 16 for a folder of pictures."""
+    if source.is_dir():
+        return FOLDER_FPS
+    with _open_video(source) as video:
+        return video.streams.video[0].average_rate or FOLDER_FPS
+
+
+def _open_video(source: Path) -> av.container.InputContainer:
+    if not source.exists():
+        raise ValueError(f"There is no file or folder {source}.")
+    try:
+        video = av.open(str(source))
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{source} is no video that can be read ({error}). Give a video file or a folder.") from None
+    if not video.streams.video:
+        raise ValueError(f"{source} holds no pictures, only sound.")
+    return video
+
+
+def pack_video(source: Path, target: Path, count: int) -> int:
+    """Write the first `count` frames without loss into an MP4; return how many there were.
+
+    ValueError if fewer than 5 were found or their sizes differ. Sound is left out.
+    """
+    frames = list(islice(read_frames(source), count))
+    if len(frames) < MIN_FRAMES:
+        raise ValueError(f"Found {len(frames)} frames in {source}; at least {MIN_FRAMES} are needed.")
+    sizes = {frame.size for frame in frames}
+    if len(sizes) > 1:
+        raise ValueError(f"The pictures in {source} differ in size: {sorted(sizes)}. Make them one size.")
+    with av.open(str(target), "w") as video:
+        stream = video.add_stream("libx264rgb", rate=frame_rate(source), options={"qp": "0"})
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "rgb24"
+        for frame in (*map(av.VideoFrame.from_image, frames), None):
+            video.mux(stream.encode(frame))
+    return len(frames)
+
+
+def contact_sheet(photo: Image.Image, pose: Path, result: Path, target: Path) -> int:
+    """Write a PNG of six evenly spaced times, each as photo, pose and result side by side; return the result's frames.
+
+    pose, result: a video or a folder of pictures; a pose that ends early stands still.
+    """
+    frames = sum(1 for _ in read_frames(result))
+    times = sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
+    size = tile_size(photo.size)
+    cells = [
+        triple((photo, pose_frame, result_frame), size, f"frame {index} of {frames}: photo, pose, result")
+        for index, pose_frame, result_frame in zip(times, pick(pose, times), pick(result, times), strict=True)
+    ]
+    grid(cells).save(target)
+    return frames
+
+
+def pick(source: Path, indices: list[int]) -> list[Image.Image]:
+    """Return the frames at the ascending indices; the last frame stands for those beyond the end."""
+    wanted, picked, frame = list(indices), [], None
+    for index, frame in enumerate(read_frames(source)):
+        if index == wanted[0]:
+            picked.append(frame)
+            wanted.pop(0)
+        if not wanted:
+            break
+    return picked + [frame] * len(wanted)
+
+
+def tile_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of the same aspect at the area of one tile."""
+    scale = math.sqrt(TILE_AREA / (size[0] * size[1]))
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def triple(images: Iterable[Image.Image], size: tuple[int, int], caption: str) -> Image.Image:
+    """Return the images side by side, each fitted into `size`, under a caption."""
+    images = list(images)
+    cell = Image.new("RGB", (size[0] * len(images), size[1] + CAPTION_HEIGHT), BACKGROUND)
+    ImageDraw.Draw(cell).text((2, 3), caption, fill=INK, font=ImageFont.load_default(14))
+    for column, image in enumerate(images):
+        cell.paste(ImageOps.pad(image, size, color=BACKGROUND), (column * size[0], CAPTION_HEIGHT))
+    return cell
+
+
+def grid(cells: list[Image.Image]) -> Image.Image:
+    """Return cells of one size in two columns, read left to right."""
+    width, height = (side + GAP for side in cells[0].size)
+    rows = math.ceil(len(cells) / SHEET_COLUMNS)
+    sheet = Image.new("RGB", (width * min(len(cells), SHEET_COLUMNS) + GAP, height * rows + GAP), BACKGROUND)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, SHEET_COLUMNS)
+        sheet.paste(cell, (column * width + GAP, row * height + GAP))
+    return sheet
