@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from .api_prompt import to_api_prompt
 from .comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
-from .media import pack_video, read_photo
+from .media import MIN_FRAMES, pack_video, read_photo
 from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
@@ -73,6 +73,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--photo and --pose-video go together: the sample's pose fits only the sample's photo.")
     if options.pose_negative and not options.pose_video:
         parser.error("--pose-negative needs --photo and --pose-video.")
+    if options.frames is not None and options.frames < MIN_FRAMES:
+        parser.error(f"--frames {options.frames} is too short; at least {MIN_FRAMES} frames are needed.")
     return options
 
 
@@ -105,8 +107,8 @@ def run(options: argparse.Namespace) -> None:
         video = saved_video(outputs[find(prompt, "SteadyDancerVideoCombine")], server.base)
         with watch.stage("contact sheet"):
             results = keep_results(video, material.photo, material.pose, options.output)
-        first_frame = outputs.get(find(prompt, "SteadyDancerExactFirstFrame"), {}).get("text", [])
-    write_figures(results, first_frame, report.previews, server.peak_memory, watch)
+    notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
+    write_figures(results, notes, report.previews, server.peak_memory, watch)
 
 
 def comfyui_folder() -> Path:

@@ -70,13 +70,13 @@ def keep_results(video: Path, photo: Path, pose: Path, folder: Path) -> tuple[Pa
 
 
 def write_figures(
-    results: tuple[Path, Path], first_frame: list[str], previews: int, peak_memory: int, watch: Stopwatch
+    results: tuple[Path, Path], notes: list[str], previews: int, peak_memory: int, watch: Stopwatch
 ) -> None:
-    """Tell seconds by stage, memory, what the first-frame node measured, and where the files are."""
+    """Tell seconds by stage, memory, what the nodes wrote on their faces, and where the files are."""
     rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
     rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
     rows += [(f"{previews:8d}  ", "previews while sampling")]
     lines = [f"{value}  {name}" for value, name in rows]
-    lines += ["", *first_frame, f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]
+    lines += ["", *notes, "", f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]
     lines += ["The miniature's weights are made up, so the video is coloured noise; every line of the pack has run."]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
