@@ -23,7 +23,7 @@ NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
 TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2")
 
 
-@nox.session(default=False, reuse_venv=True)
+@nox.session(default=False, reuse_venv=True, venv_backend="virtualenv")
 def environment(session: nox.Session) -> None:
     """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
     comfyui = comfyui_folder(session) or fetch_comfyui(session)
