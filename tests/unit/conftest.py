@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import comfy.clip_vision
+import comfy.sd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -44,8 +46,6 @@ def inputs():
 
 
 def load_golden_model(dtype=torch.float32):
-    import comfy.sd
-
     detection.register()
     return comfy.sd.load_diffusion_model_state_dict(
         steadydancer_state_dict(**GOLDEN_CONFIG), model_options={"dtype": dtype}
@@ -61,3 +61,37 @@ def golden_patcher():
 @pytest.fixture(scope="session")
 def golden_patcher_bfloat16():
     return load_golden_model(torch.bfloat16)
+
+
+def clip_output(features):
+    output = comfy.clip_vision.Output()
+    output.penultimate_hidden_states = features
+    return output
+
+
+@pytest.fixture
+def make_conds(golden_patcher):
+    """Return a function from inputs to positive, negative and pose-negative, as Reconcile Conditions makes them."""
+    raw = golden_patcher.model.process_latent_out
+
+    def make(inputs):
+        mask = torch.ones(1, 1, *inputs.size)
+        mask[:, :, 0] = 0
+        shared = {
+            "concat_latent_image": raw(inputs.latent("image_latent")),
+            "concat_mask": mask,
+            "reference_pose_latent": raw(inputs.latent("ref_pose_latent", 1)),
+            "clip_vision_output": clip_output(inputs.clip("clip_image")),
+            "pose_clip_vision_output": clip_output(inputs.clip("clip_pose")),
+        }
+        prompts = (("text", "pose_latent"), ("text_negative", "pose_latent"), ("text", "pose_latent_negative"))
+        return tuple(
+            [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]] for text, pose in prompts
+        )
+
+    return make
+
+
+@pytest.fixture
+def conds(make_conds, inputs):
+    return make_conds(inputs)

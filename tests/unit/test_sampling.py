@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import comfy.clip_vision
 import comfy.sample
 import comfy.samplers
 import pytest
@@ -15,36 +14,6 @@ from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solve
 
 SCHEDULES = json.loads((Path(__file__).resolve().parent.parent / "golden" / "schedules.json").read_text())
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)
-
-
-def clip_output(features):
-    output = comfy.clip_vision.Output()
-    output.penultimate_hidden_states = features
-    return output
-
-
-@pytest.fixture
-def conds(inputs, golden_patcher):
-    """positive, negative and pose-negative of the golden case, as Reconcile Conditions makes them."""
-    raw = golden_patcher.model.process_latent_out
-    mask = torch.ones(1, 1, *inputs.size)
-    mask[:, :, 0] = 0
-    shared = {
-        "concat_latent_image": raw(inputs.latent("image_latent")),
-        "concat_mask": mask,
-        "reference_pose_latent": raw(inputs.latent("ref_pose_latent", 1)),
-        "clip_vision_output": clip_output(inputs.clip("clip_image")),
-        "pose_clip_vision_output": clip_output(inputs.clip("clip_pose")),
-    }
-
-    def cond(text, pose):
-        return [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]]
-
-    return (
-        cond("text", "pose_latent"),
-        cond("text_negative", "pose_latent"),
-        cond("text", "pose_latent_negative"),
-    )
 
 
 class Counter:
