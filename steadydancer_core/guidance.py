@@ -10,6 +10,7 @@ Differences from upstream: the window is asked of the noise level, not of the lo
 both are the same; so the window stays where it belongs in solvers that evaluate twice a step and in split runs.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,6 +76,8 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
         if self.guidance.scale > 0:
             check_pose_negative(pose_negative)
             conds["pose_negative"] = pose_negative
+        elif pose_negative is not None:
+            logging.info("SteadyDancer: pose guidance is 0, so the connected pose_negative is not used.")
         self.inner_set_conds(conds)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):

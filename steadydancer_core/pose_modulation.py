@@ -29,6 +29,7 @@ LATENT_CHANNELS = 16
 DYNAMIC_RANK = 4
 ALIGN_DIM = 128
 ALIGN_HEADS = 8
+MAX_CELLS = 32768  # CUDA attention kernels take fewer than 65536 sequences a call
 
 
 class PoseModulation(NamedTuple):
@@ -131,7 +132,8 @@ class FrameAttention(nn.Module):
         q = self.in_proj(query)[..., : self.dim]
         k, v = self.in_proj(source)[..., self.dim :].chunk(2, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # B*H*W, N, T, D/N
-        out = F.scaled_dot_product_attention(q, k, v)
+        parts = zip(*(t.split(MAX_CELLS) for t in (q, k, v)), strict=True)
+        out = torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 

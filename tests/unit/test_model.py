@@ -85,6 +85,12 @@ def test_the_alignment_attends_across_frames_at_each_cell(inputs, golden_patcher
     assert differs.sum() == pose.shape[2]
 
 
+def test_the_alignment_in_parts_is_the_alignment(inputs, golden_patcher, monkeypatch):
+    whole = run(golden_patcher, arguments(inputs))
+    monkeypatch.setattr("steadydancer_pack.steadydancer_core.pose_modulation.MAX_CELLS", 7)
+    assert relative_error(run(golden_patcher, arguments(inputs)), whole) <= 1e-6
+
+
 def test_odd_sizes_keep_their_shape(inputs, golden_patcher):
     args = arguments(type(inputs)(height=7, width=5))
     assert run(golden_patcher, args).shape == (1, 16, 3, 7, 5)
