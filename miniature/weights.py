@@ -1,4 +1,4 @@
-"""Made-up weights: every tensor follows from its own name, so nothing is stored and every machine gets the same numbers.
+"""Made-up weights: every tensor follows from its own name, so nothing is stored and all machines agree.
 
 The recipe is that of the golden files (tests/golden), so one state dict serves the shipped miniature and the tests.
 Shapes are those of SteadyDancer-14B (Wan 2.1 I2V plus 42 pose tensors) at any width and depth.
@@ -19,6 +19,10 @@ Shapes = dict[str, Shape]
 LATENT, INPUT, CLIP, SINUSOID, ALIGN, PATCH = 16, 36, 1280, 256, 128, (1, 2, 2)
 NORM_PARTS = ("norm", ".bn1.", ".bn2.")
 NORM_PREFIXES = ("img_emb.proj.0.", "img_emb.proj.4.")
+ATTENTIONS = (
+    ("self_attn", ("q", "k", "v", "o"), ("norm_q", "norm_k")),
+    ("cross_attn", ("q", "k", "v", "o", "k_img", "v_img"), ("norm_q", "norm_k", "norm_k_img")),
+)
 MINIATURE = {"dim": 128, "ffn_dim": 256, "layers": 2, "text_dim": 64}
 
 
@@ -46,7 +50,7 @@ def made_up_input(name: str, shape: Shape, scale: float = 1.0) -> np.ndarray:
 
 
 def steadydancer_shapes(dim: int, ffn_dim: int, layers: int, text_dim: int) -> Shapes:
-    """Return the shape of every tensor by its key in the checkpoint: 23 + 32 per layer of Wan's, 42 of SteadyDancer's own."""
+    """Return the shape of every tensor by its key: 23 and 32 per layer of Wan's, 42 of SteadyDancer's own."""
     blocks = [_block_shapes(f"blocks.{i}", dim, ffn_dim) for i in range(layers)]
     parts = [_embedding_shapes(dim, text_dim), *blocks, _temporal_shapes(), _spatial_shapes(), _align_shapes()]
     return {key: shape for part in parts for key, shape in part.items()}
@@ -95,12 +99,18 @@ def _embedding_shapes(d: int, text_dim: int) -> Shapes:
 
 
 def _block_shapes(block: str, d: int, ffn_dim: int) -> Shapes:
-    projections = [f"self_attn.{p}" for p in "qkvo"] + [f"cross_attn.{p}" for p in ("q", "k", "v", "o", "k_img", "v_img")]
-    norms = ("self_attn.norm_q", "self_attn.norm_k", "cross_attn.norm_q", "cross_attn.norm_k", "cross_attn.norm_k_img")
-    shapes = {f"{block}.modulation": (1, 6, d), **{f"{block}.{norm}.weight": (d,) for norm in norms}}
-    for projection in projections:
-        shapes |= layer(f"{block}.{projection}", d, d)
-    return shapes | layer(f"{block}.norm3", d) | layer(f"{block}.ffn.0", ffn_dim, d) | layer(f"{block}.ffn.2", d, ffn_dim)
+    shapes = {
+        f"{block}.modulation": (1, 6, d),
+        **layer(f"{block}.norm3", d),
+        **layer(f"{block}.ffn.0", ffn_dim, d),
+        **layer(f"{block}.ffn.2", d, ffn_dim),
+    }
+    for attention, projections, norms in ATTENTIONS:
+        for projection in projections:
+            shapes |= layer(f"{block}.{attention}.{projection}", d, d)
+        for norm in norms:
+            shapes[f"{block}.{attention}.{norm}.weight"] = (d,)
+    return shapes
 
 
 def _temporal_shapes() -> Shapes:
