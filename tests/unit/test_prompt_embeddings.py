@@ -1,0 +1,262 @@
+"""A prompt in a file: exact both ways, nothing but a prompt, and nothing left behind when it fails."""
+
+import errno
+import json
+import os
+
+import folder_paths
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from steadydancer_pack.nodes import prompt as nodes
+from steadydancer_pack.steadydancer_core import prompt_embeddings
+
+SAVE, LOAD = nodes.SavePromptEmbeddings, nodes.LoadPromptEmbeddings
+
+
+def embeddings(rows=7, full=512, channels=64, dtype=torch.float32):
+    cond = torch.zeros(1, full, channels, dtype=dtype)
+    cond[:, :rows] = torch.randn(1, rows, channels, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return cond
+
+
+def assert_equal(found, wanted):
+    assert len(found) == len(wanted)
+    for (cond, extra), (wanted_cond, wanted_extra) in zip(found, wanted, strict=True):
+        assert set(extra) == set(wanted_extra)
+        pairs = [(cond, wanted_cond), *((extra[key], wanted_extra[key]) for key in wanted_extra)]
+        for value, wanted_value in pairs:
+            assert type(value) is type(wanted_value)
+            if isinstance(value, torch.Tensor):
+                assert value.dtype == wanted_value.dtype and torch.equal(value, wanted_value)
+            else:
+                assert value == wanted_value
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The node's folder, registered but not there yet."""
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
+    nodes.register_folder()
+    return tmp_path / "models" / "prompt_embeddings"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rows", [0, 1, 7, 512])
+def test_round_trip_is_exact(tmp_path, dtype, rows):
+    conditioning = [[embeddings(rows, dtype=dtype), {"pooled_output": None}]]
+    prompt_embeddings.save(conditioning, tmp_path / "a.safetensors")
+    assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), conditioning)
+
+
+def test_a_zero_row_within_the_prompt_stays(tmp_path):
+    cond = embeddings(9)
+    cond[:, 3:6] = 0
+    prompt_embeddings.save([[cond, {}]], tmp_path / "a.safetensors")
+    assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), [[cond, {}]])
+
+
+def test_every_entry_and_extra_comes_back(tmp_path):
+    cond = embeddings()
+    extra = {
+        "pooled_output": cond[:, 0],  # shares memory with the embeddings
+        "attention_mask": torch.arange(512).lt(7)[None].long().expand(2, -1),
+        "strength": 0.1, "clip_start_percent": 0, "note": "caf\u00e9", "flag": True, "nothing": None,
+    }  # fmt: skip
+    conditioning = [[cond, extra], [embeddings(3, 77, 16, torch.float16), {}], [embeddings().expand(2, -1, -1), {}]]
+    prompt_embeddings.save(conditioning, tmp_path / "a.safetensors")
+    assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), conditioning)
+
+
+def test_the_format(tmp_path):
+    path = tmp_path / "sub" / "a.safetensors"
+    prompt_embeddings.save([[embeddings(), {"pooled_output": None, "attention_mask": torch.ones(1, 7)}]], path, "wave")
+    with safe_open(path, framework="pt") as file:
+        assert {name: file.get_tensor(name).shape for name in file.keys()} == {  # noqa: SIM118  not a dict
+            "cond.0": (1, 7, 64),
+            "attention_mask.0": (1, 7),
+        }
+        metadata = file.metadata()
+    assert json.loads(metadata.pop("entries")) == [
+        {"rows": 512, "tensors": ["attention_mask"], "values": {"pooled_output": None}}
+    ]
+    assert metadata == {"format": "steadydancer_prompt_embeddings", "version": "1", "prompt": "wave"}
+    assert path.stat().st_size < 7 * 64 * 4 + 1000
+
+
+def test_the_conditioning_is_not_changed(tmp_path):
+    conditioning = [[embeddings(), {"pooled_output": torch.ones(1, 8)}]]
+    before = [[conditioning[0][0].clone(), {"pooled_output": torch.ones(1, 8)}]]
+    prompt_embeddings.save(conditioning, tmp_path / "a.safetensors")
+    assert_equal(conditioning, before)
+
+
+MORE_THAN_A_PROMPT = {
+    "concat_latent_image": torch.zeros(1, 16, 3, 8, 6),
+    "pose_video_latent": torch.zeros(1, 16, 3, 8, 6),
+    "concat_mask": torch.zeros(1, 1, 3, 8, 6),
+    "reference_latents": [torch.zeros(1, 16, 1, 8, 6)],
+    "control": object(),
+    "hooks": object(),
+    "clip_vision_output": object(),
+    "cond": torch.zeros(1),
+}
+
+
+@pytest.mark.parametrize("key", MORE_THAN_A_PROMPT)
+def test_more_than_a_prompt_is_refused(tmp_path, key):
+    conditioning = [[embeddings(), {"pooled_output": None, key: MORE_THAN_A_PROMPT[key]}]]
+    with pytest.raises(ValueError, match=rf"more than a prompt: {key}\. .* straight from CLIP Text Encode"):
+        prompt_embeddings.save(conditioning, tmp_path / "sub" / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("conditioning", [[], [[torch.zeros(1, 4), {}]], [[None, {}]]])
+def test_what_is_no_prompt_is_refused(tmp_path, conditioning):
+    with pytest.raises(ValueError, match="straight from CLIP Text Encode"):
+        prompt_embeddings.save(conditioning, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("call", ["replace", "write"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    path = tmp_path / "a.safetensors"
+    prompt_embeddings.save([[embeddings(1), {}]], path)
+    before = path.read_bytes()
+
+    def full_disk(target, *_):
+        if call == "write":
+            target.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(*{"replace": (os, "replace"), "write": (type(path), "write_bytes")}[call], full_disk)
+    with pytest.raises(ValueError, match=r"could not be saved as .*a\.safetensors: No space left"):
+        prompt_embeddings.save([[embeddings(2), {}]], path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "sub").write_text("x")
+    with pytest.raises(ValueError, match="could not be saved"):
+        prompt_embeddings.save([[embeddings(), {}]], tmp_path / "sub" / "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.bin", "a"])
+def test_other_formats_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="only .safetensors is loaded"):
+        prompt_embeddings.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        ("diffusion_model.blocks.0.ffn.0.lora_down.weight", "a LoRA"),
+        ("decoder.middle.0.residual.0.gamma", "a Wan VAE"),
+        ("cond.0", "an unknown file"),
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path, tensor, kind):
+    save_file({tensor: torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=f"a.safetensors is {kind}, not prompt embeddings"):
+        prompt_embeddings.load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"<html>404</html>", lambda data: b""])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "a.safetensors"
+    prompt_embeddings.save([[embeddings(), {}]], path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged or not complete"):
+        prompt_embeddings.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no file .*a\.safetensors"):
+        prompt_embeddings.load(tmp_path / "a.safetensors")
+
+
+ENTRY = {"rows": 512, "tensors": [], "values": {}}
+WRONG_METADATA = {
+    "newer": ({"version": "2"}, "version 2; this pack reads version 1"),
+    "no entries": ({"entries": "[]"}, "does not fit"),
+    "no JSON": ({"entries": "{"}, "does not fit"),
+    "no list": ({"entries": "[1]"}, "does not fit"),
+    "an entry too many": ({"entries": json.dumps([ENTRY, ENTRY])}, "does not fit"),
+    "a tensor too many": ({"entries": json.dumps([{**ENTRY, "tensors": ["x"]}])}, "does not fit"),
+    "too few rows": ({"entries": json.dumps([{**ENTRY, "rows": 3}])}, "does not fit"),
+    "no values": ({"entries": json.dumps([{"rows": 7, "tensors": []}])}, "does not fit"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_METADATA)
+def test_wrong_metadata_are_refused(tmp_path, case):
+    change, message = WRONG_METADATA[case]
+    metadata = {"format": prompt_embeddings.FORMAT, "version": "1", "entries": json.dumps([ENTRY]), **change}
+    save_file({"cond.0": torch.ones(1, 7, 64)}, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(ValueError, match=message):
+        prompt_embeddings.load(tmp_path / "a.safetensors")
+
+
+def options():
+    return LOAD.GET_NODE_INFO_V1()["input"]["required"]["file"][1]["options"]
+
+
+def test_the_nodes_give_the_prompt_back(folder):
+    conditioning = [[embeddings(), {"pooled_output": None}]]
+    assert options() == [] and not folder.exists()
+    shown = SAVE.execute(conditioning, "dance/positive", "wave").ui.as_dict()
+    assert shown == {"text": (str(folder / "dance" / "positive.safetensors"),)}
+    assert options() == [os.path.join("dance", "positive.safetensors")]
+    (loaded,) = LOAD.execute(options()[0]).result
+    assert_equal(loaded, conditioning)
+
+
+def test_the_schema_needs_no_registered_folder(monkeypatch):
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
+    assert options() == []
+
+
+def test_the_folder_of_the_user_comes_first(folder, tmp_path):
+    own = str(tmp_path / "own")
+    folder_paths.folder_names_and_paths["prompt_embeddings"] = ([own], set())
+    for _ in range(3):
+        nodes.register_folder()
+    assert folder_paths.folder_names_and_paths["prompt_embeddings"] == ([own, str(folder)], {".safetensors"})
+    SAVE.execute([[embeddings(), {}]], "a")
+    assert os.listdir(own) == ["a.safetensors"] and not folder.exists()
+
+
+def test_a_file_is_replaced_only_when_asked(folder):
+    SAVE.execute([[embeddings(1), {}]], "a")
+    before = LOAD.fingerprint_inputs("a.safetensors")
+    with pytest.raises(ValueError, match="exists already"):
+        SAVE.execute([[embeddings(2), {}]], "a.safetensors")
+    assert LOAD.fingerprint_inputs("a.safetensors") == before
+    os.utime(folder / "a.safetensors", (0, 0))
+    SAVE.execute([[embeddings(2), {}]], "a", overwrite=True)
+    assert LOAD.fingerprint_inputs("a.safetensors") != 0
+    assert_equal(LOAD.execute("a.safetensors").result[0], [[embeddings(2), {}]])
+    assert os.listdir(folder) == ["a.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "  ", ".", "/", ".safetensors", "../a", "..\\a", "x/../../a", ".. /a", "/tmp/a", "\\a", "C:\\a", "C:a",
+        "\\\\host\\share\\a", "a:b", "a\x00b", "a*",
+    ],
+)  # fmt: skip
+def test_a_name_outside_the_folder_is_refused(folder, name):
+    with pytest.raises(ValueError, match="does not name a file inside models/prompt_embeddings"):
+        SAVE.execute([[embeddings(), {}]], name)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("file", ["gone.safetensors", "../../a.safetensors", "/a.safetensors"])
+def test_only_files_in_the_folder_are_loaded(folder, tmp_path, file):
+    prompt_embeddings.save([[embeddings(), {}]], tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="There is no"):
+        LOAD.execute(file)
