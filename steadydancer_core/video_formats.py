@@ -42,6 +42,7 @@ class CrfRange(NamedTuple):
 class VideoFormat(NamedTuple):
     """One row of the table; `encoders` and `pixel_formats` in order of preference.
 
+    min_side: the fewest pixels in width and in height that the encoder is safe with.
     max_fps: browsers show animated pictures slower than asked above it (frames of 10 ms or less last 100 ms).
     """
 
@@ -49,6 +50,7 @@ class VideoFormat(NamedTuple):
     encoders: tuple[Encoder, ...]
     pixel_formats: tuple[str, ...]
     crf: CrfRange | None
+    min_side: int = 1
     max_fps: int = 240
     sound: SoundFormat | None = None
     codec_tag: str = ""
@@ -76,8 +78,9 @@ AOM_AV1 = Encoder("libaom-av1", {"b": "0", "cpu-used": "6", "row-mt": "1"})
 
 FORMATS = {
     "MP4 H.264": VideoFormat("mp4", (X264,), YUV + YUV_10_BIT, CrfRange(0, 51, 19), sound=AAC, options=MP4_OPTIONS),
+    # x265's look-ahead (cuTree) writes past its memory in clips up to 48 pixels wide, which ends the whole process.
     "MP4 H.265": VideoFormat(
-        "mp4", (X265,), YUV + YUV_10_BIT, CrfRange(0, 51, 22), sound=AAC, codec_tag="hvc1", options=MP4_OPTIONS
+        "mp4", (X265,), YUV + YUV_10_BIT, CrfRange(0, 51, 22), 64, sound=AAC, codec_tag="hvc1", options=MP4_OPTIONS
     ),
     "WebM VP9": VideoFormat("webm", (VP9,), YUV, CrfRange(0, 63, 28), sound=OPUS),
     "WebM AV1": VideoFormat("webm", (SVT_AV1, AOM_AV1), ("yuv420p", "yuv420p10le"), CrfRange(1, 63, 28), sound=OPUS),
@@ -110,6 +113,16 @@ def frame_rate(fps: float, name: str) -> Fraction:
         if abs(fps - nominal * 1000 / 1001) < 0.005:
             return Fraction(nominal * 1000, 1001)
     return Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raise ValueError if frames of this size, in pixels, are too small for the format."""
+    smallest = format_named(name).min_side
+    if min(width, height) < smallest:
+        raise ValueError(
+            f"The frames are {width}x{height} pixels, but {name} needs at least {smallest}x{smallest}. "
+            "Choose another format or larger frames."
+        )
 
 
 def choose_pixel_format(name: str, pixel_format: str) -> str:

@@ -60,9 +60,7 @@ class Clip:
     def _array(self, index: int, white: int) -> np.ndarray:
         array = self.images[index].detach().cpu().float().numpy()  # H W 3
         if not np.isfinite(array).all():
-            logging.warning(
-                "SteadyDancer: Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index
-            )
+            logging.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
         array = np.rint(np.clip(np.nan_to_num(array), 0, 1) * white)
         return np.pad(array, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
 
@@ -74,7 +72,7 @@ class Sound(NamedTuple):
     sample_rate: int
 
     def chunk(self, position: int, rate: Fraction) -> av.AudioFrame | None:
-        """Return the samples that sound while frame `position` is shown, silence after the end; None if there is none."""
+        """Return the samples that sound while frame `position` is shown, then silence; None for no samples at all."""
         start, stop = (round(p * self.sample_rate / rate) for p in (position, position + 1))
         if start == stop:
             return None

@@ -1,7 +1,7 @@
 """What FFmpeg's WebP muxer leaves out: the number of plays and the EXIF chunk from which ComfyUI reopens a workflow.
 
 A WebP is a RIFF file: chunks of name (4 bytes), size (uint32) and data padded to even. Source: the WebP container
-specification (developers.google.com/speed/webp/docs/riff_container), and TIFF 6.0 for the EXIF directory; little-endian.
+specification (developers.google.com/speed/webp/docs/riff_container) and TIFF 6.0 for the EXIF directory; little-endian.
 """
 
 import struct

@@ -19,6 +19,7 @@ import av
 from av.error import BlockingIOError as NotReadyError
 from av.error import EOFError as EndOfStreamError
 from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from .video_formats import (
     DEFAULT_CRF,
     Encoder,
     VideoFormat,
+    check_size,
     choose_crf,
     choose_encoder,
     choose_pixel_format,
@@ -39,6 +41,7 @@ from .video_formats import (
 from .video_source import CHANNEL_LAYOUTS, Clip, Sound, frame_order
 
 GIF_TIME_BASE = Fraction(1, 100)
+SHORT_CLIP = 4  # with fewer frames than its B-frame delay x265 leaves the decoding times of packets unset
 
 OnFrame = Callable[[int, int], None]
 
@@ -75,11 +78,10 @@ def write_video(
     audio: Mapping | None = None,
     on_frame: OnFrame | None = None,
 ) -> None:
-    """Write IMAGE [F, H, W, 1, 3 or 4] in 0..1 and AUDIO to `path`, whose folder must exist.
+    """Write IMAGE [F, H, W, 1, 3 or 4] in 0..1 and AUDIO to `path`, whose folder must exist. Alpha is dropped.
 
-    Alpha is dropped.
-    audio: {"waveform": [B, C, T] in -1..1, "sample_rate": Hz}; item 0 of the batch, cut or padded to the video's length.
-    on_frame: called with (steps done, steps in all) after each frame; what it raises passes through and leaves no file.
+    audio: {"waveform": [B, C, T] in -1..1, "sample_rate": Hz}; item 0 of the batch, cut or padded to the video.
+    on_frame: called as (steps done, all steps) after each frame; what it raises passes through, and no file is left.
     Raises ValueError for input that cannot be written, before any file is touched, and VideoWriteError when the disk or
     the encoder fails.
     """
@@ -100,9 +102,9 @@ def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:
     path = Path(path)
     reason = error.strerror if isinstance(error, OSError) else error
     return VideoWriteError(
-        f"Could not write '{path.name}' in {path.parent}: {reason}. No half file was left there. ComfyUI still keeps the "
-        "finished frames: free some space, allow writing to that folder or choose another format, then press Run again; "
-        "nothing is sampled anew."
+        f"Could not write '{path.name}' in {path.parent}: {reason}. No half file was left there. ComfyUI still keeps "
+        "the finished frames: free some space, allow writing to that folder or choose another format, then press Run "
+        "again; nothing is sampled anew."
     )
 
 
@@ -127,6 +129,7 @@ def _plan(images: Tensor, fps: float, settings: Settings, audio: Mapping | None,
     rgb = to_rgb(images)
     if 0 in rgb.shape:
         raise ValueError(f"There are no frames to write: the images have the shape {tuple(images.shape)}.")
+    check_size(images.shape[2], images.shape[1], name)
     repeats = max(settings.loop, 1) if form.is_video else 1
     clip = Clip(rgb, frame_order(len(rgb), settings.ping_pong, repeats), rate, pixel_format)
     sound = _sound(audio, form) if audio is not None else None
@@ -140,7 +143,7 @@ def _sound(audio: Mapping, form: VideoFormat) -> Sound | None:
     waveform, sample_rate = audio["waveform"], audio["sample_rate"]
     if waveform.ndim != 3 or not len(waveform) or waveform.shape[1] not in CHANNEL_LAYOUTS or sample_rate <= 0:
         raise ValueError(
-            f"Found audio of shape {tuple(waveform.shape)} at {sample_rate} Hz; a soundtrack is [batch, channels, samples] "
+            f"Found audio of shape {tuple(waveform.shape)} at {sample_rate} Hz; it must be [batch, channels, samples] "
             "with 1 (mono), 2 (stereo), 6 or 8 channels. Connect the output of Load Audio or of a video loader."
         )
     if not has_encoder(form.sound.encoder):
@@ -156,19 +159,19 @@ def _log_what_differs(images: Tensor, settings: Settings, clip: Clip, audio: Map
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]
         logging.info(
-            "SteadyDancer: Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge pixels.",
+            "Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge.",
             name, clip.format.name, width, height, *clip.size,
         )  # fmt: skip
     if images.shape[-1] == 4:
-        logging.info("SteadyDancer: Video Combine: the images have an alpha channel; it is dropped.")
+        logging.info("Video Combine: the images have an alpha channel; it is dropped.")
     if audio is not None and not is_video:
-        logging.info("SteadyDancer: Video Combine: %s carries no sound; the audio is left out.", name)
+        logging.info("Video Combine: %s carries no sound; the audio is left out.", name)
     if audio is not None and is_video and len(audio["waveform"]) > 1:
         logging.info(
-            "SteadyDancer: Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"])
+            "Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"])
         )
     if settings.crf != DEFAULT_CRF and format_named(name).crf is None:
-        logging.info("SteadyDancer: Video Combine: %s has no crf; %d is not used.", name, settings.crf)
+        logging.info("Video Combine: %s has no crf; %d is not used.", name, settings.crf)
 
 
 @contextlib.contextmanager
@@ -210,6 +213,8 @@ def _write_streams(part: Path, job: _Job) -> None:
         _tag_bt709(video.codec_context)
         if job.form.codec_tag:
             video.codec_context.codec_tag = job.form.codec_tag
+        if len(job.clip) < SHORT_CLIP:
+            video.codec_context.max_b_frames = 0
         sound = _add_sound(container, job) if job.sound else None
         for position in range(len(job.clip)):
             container.mux(video.encode(job.clip.frame(position)))
@@ -281,11 +286,11 @@ def _gif_frames(job: _Job, palette: av.VideoFrame) -> Iterator[av.VideoFrame]:
     yield from _ready(sink)
 
 
-def _add_source(graph: Graph, width: int, height: int, pixel_format: str, rate: Fraction) -> av.filter.FilterContext:
+def _add_source(graph: Graph, width: int, height: int, pixel_format: str, rate: Fraction) -> FilterContext:
     return graph.add_buffer(width=width, height=height, format=pixel_format, time_base=1 / rate)
 
 
-def _ready(sink: av.filter.FilterContext) -> Iterator[av.VideoFrame]:
+def _ready(sink: FilterContext) -> Iterator[av.VideoFrame]:
     """Yield what the graph can give now."""
     with contextlib.suppress(NotReadyError, EndOfStreamError):
         while True:

@@ -1,0 +1,171 @@
+"""The last arrow of the picture: frames and sound to a video file, and to the player in the node."""
+
+import json
+from pathlib import Path, PureWindowsPath
+
+import folder_paths
+from comfy.cli_args import args
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from comfy_api.latest import Input, InputImpl, Types, io, ui
+from torch import Tensor
+
+from ..steadydancer_core.pixels import to_rgb
+from ..steadydancer_core.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
+from ..steadydancer_core.video_writer import Settings, write_failure, write_video
+
+CRF_DEFAULTS = ", ".join(f"{name} {row.crf.default}" for name, row in FORMATS.items() if row.crf)
+
+
+class VideoCombine(io.ComfyNode):
+    """IMAGE, fps and AUDIO to a file under output/ or temp/."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerVideoCombine",
+            display_name="Video Combine",
+            category="SteadyDancer/video",
+            description="Writes frames and sound to a video file, shows it in the node, and stores the workflow in it.",
+            search_aliases=["save video", "export video", "gif", "webm", "mp4"],
+            is_output_node=True,
+            inputs=_inputs(),
+            outputs=[
+                io.Video.Output(
+                    "video",
+                    tooltip="The written video. For GIF and WebP, which ComfyUI cannot load as video, the frames as "
+                    "they came in, without ping-pong and loop.",
+                ),
+                io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        fps: float,
+        format: str,
+        crf: int,
+        pixel_format: str,
+        ping_pong: bool,
+        loop: int,
+        filename_prefix: str,
+        save_output: bool,
+        save_metadata: bool,
+        audio: Input.Audio | None = None,
+    ) -> io.NodeOutput:
+        metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
+        settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
+        path, result = _target(filename_prefix, save_output, images, format_named(format).container)
+        write_video(path, images, fps, settings, audio, _on_frame())
+        return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(result))
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
+        io.Float.Input(
+            "fps", default=16.0, min=0.01, max=240.0, step=0.01,
+            tooltip="Frames per second. Connect the fps of the driving video to keep the dance in time. "
+            "23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, WebP up to 90.",
+        ),
+        io.Combo.Input(
+            "format", options=list(FORMATS),
+            tooltip="MP4 H.264 plays everywhere. H.265 and AV1 are smaller but slower to write, and not every browser "
+            "plays them. GIF and WebP are animated pictures without sound; a GIF has 256 colours.",
+        ),
+        io.Int.Input(
+            "crf", default=DEFAULT_CRF, min=DEFAULT_CRF, max=100,
+            tooltip="Quality: lower is finer and larger. -1 takes the format's own default "
+            f"({CRF_DEFAULTS}). GIF has none and ignores it.",
+        ),
+        io.Combo.Input(
+            "pixel_format", options=list(PIXEL_FORMATS),
+            tooltip="auto is yuv420p, which every player shows; GIF and WebP take only auto. 444 keeps colour edges "
+            "sharp, 10le has 10 bits for smooth gradients; many players and browsers show neither in H.264.",
+        ),
+        io.Boolean.Input("ping_pong", default=False, tooltip="Play forward, then backward: F frames become 2F - 2."),
+        io.Int.Input(
+            "loop", default=0, min=0, max=1000,
+            tooltip="0: GIF and WebP play without end, a video holds the clip once. "
+            "n: GIF and WebP stop after n plays, a video holds the clip n times in a row.",
+        ),
+        io.String.Input(
+            "filename_prefix", default="video/SteadyDancer",
+            tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, %second%, "
+            "%width% and %height% are filled in; a number is added so that nothing is overwritten.",
+        ),
+        io.Boolean.Input(
+            "save_output", default=True, label_on="save", label_off="preview only",
+            tooltip="Save to the output folder, or only preview: the file then goes to the temp folder, "
+            "which ComfyUI empties when it starts.",
+        ),
+        io.Boolean.Input(
+            "save_metadata", default=True,
+            tooltip="Store the workflow in the file: dragging the file into ComfyUI brings the graph back. "
+            "A GIF cannot hold it.",
+        ),
+        io.Audio.Input(
+            "audio", optional=True,
+            tooltip="Soundtrack, laid under the whole video: cut, or filled up with silence, to its length. "
+            "GIF and WebP have no sound.",
+        ),
+    ]  # fmt: skip
+
+
+def _metadata(hidden) -> dict[str, str]:
+    """Return the graph as JSON by tag name, as ComfyUI's frontend looks for it: "workflow" and "prompt"."""
+    tags = {**(hidden.extra_pnginfo or {}), "prompt": hidden.prompt} if hidden else {}
+    return {name: json.dumps(value) for name, value in tags.items() if value is not None}
+
+
+def _target(prefix: str, save_output: bool, images: Tensor, extension: str) -> tuple[Path, ui.SavedResult]:
+    """Return the next free path for `prefix`, and the same as the frontend's link to it."""
+    kind = io.FolderType.output if save_output else io.FolderType.temp
+    root = folder_paths.get_directory_by_type(kind.value)
+    height, width = images.shape[1:3]
+    _check_prefix(prefix)
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width, height)
+    except OSError as error:
+        raise write_failure(Path(root, prefix), error) from error
+    file = f"{name}_{counter:05}_.{extension}"
+    return Path(folder, file), ui.SavedResult(file, subfolder, kind)
+
+
+def _check_prefix(prefix: str) -> None:
+    parts = PureWindowsPath(prefix)  # knows both / and \ and drive letters
+    if not prefix.strip() or parts.anchor or ".." in parts.parts:
+        raise ValueError(
+            f"filename_prefix '{prefix}' does not name a file inside ComfyUI's output folder. "
+            "Give a name, with subfolders if wanted, such as dance/clip; no '..', no leading slash, no drive."
+        )
+
+
+def _on_frame():
+    """Return the callback that shows progress and stops at the user's Cancel."""
+    bar = ProgressBar(1)
+
+    def on_frame(done: int, total: int) -> None:
+        throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return on_frame
+
+
+def _video(path: Path, images: Tensor, fps: float, format: str, audio) -> Input.Video:
+    if FORMATS[format].is_video:
+        return InputImpl.VideoFromFile(str(path))
+    frames = Types.VideoComponents(images=to_rgb(images), audio=audio, frame_rate=frame_rate(fps, format))
+    return InputImpl.VideoFromComponents(frames)
+
+
+def _preview(result: ui.SavedResult):
+    """Return the player. A GIF must not be marked as animated: the frontend would show an empty video element."""
+    if result["filename"].endswith(".gif"):
+        return ui.SavedImages([result])
+    return ui.PreviewVideo([result])
+
+
+NODES = [VideoCombine]
