@@ -1,15 +1,14 @@
-"""Exact First Frame: the clip begins with the photo itself, and its distance from the generated frame is told."""
-
-import math
+"""The decoded clip meets the photo again: measure frame 0, and replace it when asked."""
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
-from ..steadydancer_core.first_frame import exact_first_frame, fitted_photo, psnr
+from ..steadydancer_core.first_frame import exact_first_frame, fit_photo, psnr
 from ..steadydancer_core.pixels import to_rgb
 
 
-class SteadyDancerExactFirstFrame(io.ComfyNode):
-    """Frame 0 becomes the photo, followed by a short cross-fade."""
+class ExactFirstFrame(io.ComfyNode):
+    """IMAGE and photo to IMAGE whose first frame is the photo."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -18,41 +17,50 @@ class SteadyDancerExactFirstFrame(io.ComfyNode):
             display_name="Exact First Frame",
             category="SteadyDancer/video",
             description=(
-                "Replaces the clip's first frame by the photo itself and fades over to the generated frames. "
-                "Also measures how close the generated first frame came to the photo (PSNR)."
+                "Measures how near the first frame came to the photo, then makes it exactly the photo, blended into "
+                "the next frames so that no step is seen."
             ),
-            search_aliases=["psnr", "paste photo", "first frame"],
+            search_aliases=["psnr", "paste first frame", "cross-fade"],
             inputs=[
-                io.Image.Input("images", tooltip="The decoded clip, as VAE Decode gives it."),
-                io.Image.Input("photo", tooltip="The photo the clip began with; it is resized as for the model."),
+                io.Image.Input("images", tooltip="The decoded frames of the video."),
+                io.Image.Input(
+                    "photo",
+                    tooltip="The photo that the video was made from. It is brought to the size of the frames; of "
+                    "several images the first is taken.",
+                ),
                 io.Boolean.Input(
-                    "enabled", default=True, tooltip="Off: the clip passes through unchanged and is only measured."
+                    "enabled", default=True, label_on="paste the photo", label_off="measure only",
+                    tooltip="Paste the photo, or only measure and hand the frames on as they are.",
                 ),
                 io.Int.Input(
-                    "crossfade", default=3, min=0, max=64,
-                    tooltip="Over how many frames after the first the photo fades out. 0 is a hard cut.",
+                    "crossfade", default=3, min=0, max=1000,
+                    tooltip="Frames after the first that blend from the photo to what was generated. 0: none.",
                 ),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The clip, beginning with the photo."),
+                io.Image.Output(id="images_out", display_name="images", tooltip="The frames, from the photo on."),
                 io.Float.Output(
-                    "psnr", display_name="psnr",
-                    tooltip="PSNR of the generated first frame against the photo in dB, before the photo was put in.",
+                    id="psnr", display_name="psnr",
+                    tooltip="PSNR in dB of the generated frame 0 against the photo, before pasting. Higher is nearer.",
                 ),
             ],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, images, photo, enabled, crossfade) -> io.NodeOutput:
-        decibels = psnr(to_rgb(images[:1])[0], fitted_photo(images, photo))
-        out = exact_first_frame(images, photo, crossfade) if enabled else images
-        return io.NodeOutput(out, decibels, ui=ui.PreviewText(_report(decibels, enabled, crossfade)))
+    def execute(cls, images: Tensor, photo: Tensor, enabled: bool = True, crossfade: int = 3) -> io.NodeOutput:
+        decibels = psnr(to_rgb(images[:1])[0], fit_photo(images, photo))
+        result = exact_first_frame(images, photo, crossfade) if enabled else images
+        text = [
+            f"PSNR of frame 0 against the photo: {decibels:.2f} dB",
+            _what_was_done(len(images), enabled, crossfade),
+        ]
+        return io.NodeOutput(result, decibels, ui=ui.PreviewText("\n".join(text)))
 
 
-def _report(decibels: float, enabled: bool, crossfade: int) -> str:
-    value = "infinite, they are equal" if math.isinf(decibels) else f"{decibels:.2f} dB"
-    after = f"the photo was put in, with a cross-fade over {crossfade} frames" if enabled else "the clip is unchanged"
-    return f"PSNR of the generated frame 0 against the photo: {value}. Now {after}."
+def _what_was_done(frames: int, enabled: bool, crossfade: int) -> str:
+    if not enabled:
+        return "The photo was not pasted."
+    return f"The photo was pasted onto frame 0 and blended into the next {min(crossfade, frames - 1)} frames."
 
 
-NODES = [SteadyDancerExactFirstFrame]
+NODES = [ExactFirstFrame]

@@ -1,6 +1,7 @@
-"""Save and Load Prompt Embeddings: a prompt that was encoded once needs no text encoder again."""
+"""Prompts without a text encoder: save the embeddings once, load them ever after."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PureWindowsPath
 
 import folder_paths
 from comfy_api.latest import io, ui
@@ -8,81 +9,116 @@ from comfy_api.latest import io, ui
 from ..steadydancer_core import prompt_embeddings
 
 FOLDER = "prompt_embeddings"
+SUFFIX = prompt_embeddings.SUFFIX
+FORBIDDEN = set('<>:"|?*') | {chr(code) for code in range(32)}
 
 
 def register_folder() -> None:
-    """Make models/prompt_embeddings known to ComfyUI, first in line; a folder named in its settings stays. Idempotent."""
-    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir, FOLDER)), is_default=True)
-    paths, _ = folder_paths.folder_names_and_paths[FOLDER]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, {prompt_embeddings.SUFFIX})
+    """Add models/prompt_embeddings to ComfyUI's model folders, after any that the user has set; nothing is created."""
+    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(extensions) | {SUFFIX})
 
 
-class SteadyDancerSavePromptEmbeddings(io.ComfyNode):
-    """CONDITIONING to a file in models/prompt_embeddings."""
+class SavePromptEmbeddings(io.ComfyNode):
+    """CONDITIONING of CLIP Text Encode to one file under models/prompt_embeddings."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerSavePromptEmbeddings",
             display_name="Save Prompt Embeddings",
-            category="SteadyDancer/prompt",
+            category="SteadyDancer/conditioning",
             description=(
-                "Saves an encoded prompt as a small .safetensors file in models/prompt_embeddings. "
-                "Load Prompt Embeddings gives it back without the text encoder."
+                "Keeps an encoded prompt in a small file, so that the text encoder (11 GB for Wan) is not needed the "
+                "next time: Load Prompt Embeddings brings the prompt back exactly."
             ),
-            search_aliases=["text encode cache", "conditioning save"],
+            search_aliases=["save conditioning", "export prompt", "cache text encoder"],
             is_output_node=True,
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="The prompt, straight from CLIP Text Encode."),
                 io.String.Input(
-                    "name", default="my_prompt", tooltip="File name without ending; subfolders as in dances/waltz."
+                    "name", default="prompt",
+                    tooltip="Name of the file under models/prompt_embeddings, with subfolders if wanted, such as "
+                    "dance/positive. The ending .safetensors is added.",
+                ),
+                io.String.Input(
+                    "prompt", default="", multiline=True, optional=True,
+                    tooltip="A note kept in the file, for example the text of the prompt. It changes nothing.",
                 ),
                 io.Boolean.Input(
-                    "overwrite", default=False, tooltip="Replace a file of this name. Off: such a file is an error."
+                    "overwrite", default=False, optional=True,
+                    tooltip="Replace a file of the same name. Off: an existing file is an error and stays as it is.",
                 ),
             ],
-        )
+            outputs=[],
+        )  # fmt: skip
 
     @classmethod
-    def execute(cls, conditioning, name, overwrite) -> io.NodeOutput:
-        folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
-        path = prompt_embeddings.path_for(folder, name)
+    def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
+        path = _target(name)
         if path.exists() and not overwrite:
-            raise ValueError(f"{path} exists already. Choose another name or switch overwrite on.")
-        prompt_embeddings.save(conditioning, path)
-        size = f"{path.stat().st_size / 1024:.0f} KB"
-        return io.NodeOutput(ui=ui.PreviewText(f"Saved {path} ({size}). Press R to see it in Load Prompt Embeddings."))
+            raise ValueError(f"{path} exists already. Choose another name, or switch overwrite on.")
+        prompt_embeddings.save(conditioning, path, prompt)
+        return io.NodeOutput(ui=ui.PreviewText(str(path)))
 
 
-class SteadyDancerLoadPromptEmbeddings(io.ComfyNode):
-    """A file in models/prompt_embeddings to CONDITIONING."""
+class LoadPromptEmbeddings(io.ComfyNode):
+    """A file under models/prompt_embeddings to CONDITIONING."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerLoadPromptEmbeddings",
             display_name="Load Prompt Embeddings",
-            category="SteadyDancer/prompt",
-            description="Loads a prompt that Save Prompt Embeddings wrote; no text encoder is needed.",
-            search_aliases=["text encode cache", "conditioning load"],
+            category="SteadyDancer/conditioning",
+            description="Brings back a prompt that Save Prompt Embeddings has kept, without any text encoder.",
+            search_aliases=["load conditioning", "import prompt", "cached prompt"],
             inputs=[
                 io.Combo.Input(
-                    "name", options=folder_paths.get_filename_list(FOLDER),
-                    tooltip="A .safetensors file in models/prompt_embeddings. Press R after adding files.",
-                ),
+                    "file", options=_files(),
+                    tooltip="A file in models/prompt_embeddings. Use it wherever CLIP Text Encode would be connected.",
+                )
             ],
-            outputs=[
-                io.Conditioning.Output("conditioning", display_name="conditioning", tooltip="The saved prompt."),
-            ],
+            outputs=[io.Conditioning.Output("conditioning", tooltip="The prompt, as it was saved.")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, name) -> io.NodeOutput:
-        return io.NodeOutput(prompt_embeddings.load(Path(folder_paths.get_full_path_or_raise(FOLDER, name))))
+    def fingerprint_inputs(cls, file: str) -> int:
+        return _find(file).stat().st_mtime_ns
 
     @classmethod
-    def fingerprint_inputs(cls, name) -> int:
-        return Path(folder_paths.get_full_path_or_raise(FOLDER, name)).stat().st_mtime_ns
+    def execute(cls, file: str) -> io.NodeOutput:
+        return io.NodeOutput(prompt_embeddings.load(_find(file)))
 
 
-NODES = [SteadyDancerSavePromptEmbeddings, SteadyDancerLoadPromptEmbeddings]
+def _files() -> list[str]:
+    """Return what can be loaded; nothing before the folder is registered or while it does not exist."""
+    return folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
+
+
+def _find(file: str) -> Path:
+    path = folder_paths.get_full_path(FOLDER, file)  # never leads out of the folder
+    if path is None:
+        raise ValueError(
+            f"There is no '{file}' in models/{FOLDER}. Choose another file, or save the prompt with "
+            "Save Prompt Embeddings."
+        )
+    return Path(path)
+
+
+def _target(name: str) -> Path:
+    """Return the path of `name` in the first folder for prompt embeddings; ValueError if it could lead out of it."""
+    path = PureWindowsPath(name.strip())  # knows both / and \ and drive letters
+    # Windows drops dots and blanks at the end of a part, so '.. ' is '..' there.
+    wrong = path.anchor or FORBIDDEN & set(name) or any(part != part.rstrip(". ") for part in path.parts)
+    if wrong or path.name.lower() in ("", SUFFIX):
+        raise ValueError(
+            f"name '{name}' does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, such "
+            "as dance/positive; no '..', no leading slash, no drive, no dot at the end, none of < > : \" | ? *."
+        )
+    file = path.name if path.name.lower().endswith(SUFFIX) else path.name + SUFFIX
+    return Path(folder_paths.get_folder_paths(FOLDER)[0], *path.parent.parts, file)
+
+
+NODES = [SavePromptEmbeddings, LoadPromptEmbeddings]

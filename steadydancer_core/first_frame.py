@@ -1,42 +1,45 @@
-"""Frame 0 and the photo: how near they are, and how to make them equal.
+"""The first frame of the video against the photo: how near it is, and how to make it the photo itself.
 
-SteadyDancer is trained to begin with the photo, but a VAE and a sampler lie between, so frame 0 is close and not the same.
-F frames, H W pixels; images are [F, H, W, 3] in 0..1.
+The model and its VAE give the photo back only nearly; pasting it, with a short cross-fade, hides the step.
 """
 
 import math
 
+import torch
 from torch import Tensor
 
 from .pixels import fit_image, to_rgb
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Return the peak signal-to-noise ratio of two images in 0..1 of one shape, in dB; math.inf where they are equal."""
+    """Return the peak signal-to-noise ratio in dB of two images of one shape, values 0..1; equal images: math.inf."""
     if a.shape != b.shape:
-        raise ValueError(f"Found images of shapes {tuple(a.shape)} and {tuple(b.shape)}; only equal shapes compare.")
-    error = (a.double() - b.double()).square().mean().item()
-    return -10 * math.log10(error) if error > 0 else math.inf
+        raise ValueError(f"Images of different shapes have no PSNR: {tuple(a.shape)} and {tuple(b.shape)}.")
+    error = (a.double() - b.to(a.device).double()).square().mean().item()
+    return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def fitted_photo(images: Tensor, photo: Tensor) -> Tensor:
-    """Return `photo` [1, h, w, C] as the model saw it, [H, W, 3] of the clip's size, clamped to 0..1, on its device."""
-    if not len(images) or not len(photo):
-        raise ValueError("Found no frames or no photo; connect the decoded clip and the photo that it began with.")
+def fit_photo(images: Tensor, photo: Tensor) -> Tensor:
+    """Return the first image of `photo` [B, h, w, C] as a frame [H, W, 3] of the clip `images` [F, H, W, C], 0..1."""
+    if images.ndim != 4 or not len(images) or not len(photo):
+        raise ValueError(
+            f"The clip has shape {tuple(images.shape)} and the photo {tuple(photo.shape)}; each needs at least one "
+            "image. Connect the decoded frames and the photo that the video was made from."
+        )
     height, width = images.shape[1:3]
     return fit_image(photo[:1], width, height)[0].clamp(0, 1).to(images)
 
 
 def exact_first_frame(images: Tensor, photo: Tensor, crossfade: int) -> Tensor:
-    """Return a copy of `images` that begins with `photo` [1, h, w, C] itself.
+    """Return a copy of `images` [F, H, W, C] in RGB whose frame 0 is `photo` [B, h, w, C], fitted to the clip's size.
 
-    Frame 0 is the photo, resized as for the model; the next `crossfade` frames go over to the generated ones in equal steps
-    (frame k keeps 1 - k / (crossfade + 1) of the photo). A fade longer than the clip is cut at the clip's end.
+    The next `crossfade` frames blend from the photo: frame k holds k / (crossfade + 1) of what was generated. A clip
+    shorter than that ends within the blend. ValueError for a negative `crossfade`.
     """
     if crossfade < 0:
-        raise ValueError(f"Found a cross-fade of {crossfade} frames; it must be 0 or more.")
-    still = fitted_photo(images, photo)
-    out = to_rgb(images).clone()
-    for frame in range(min(crossfade + 1, len(out))):
-        out[frame].lerp_(still, 1 - frame / (crossfade + 1))
-    return out
+        raise ValueError(f"crossfade is {crossfade}; it is a number of frames, 0 or more.")
+    first = fit_photo(images, photo)
+    result = to_rgb(images).clone()
+    for k in range(min(crossfade + 1, len(result))):
+        result[k] = torch.lerp(first, result[k], k / (crossfade + 1)) if k else first
+    return result
