@@ -16,11 +16,11 @@ TOKENS, ROWS = 512, 7
 def prompt_file(name: str) -> bytes:
     """Return the embedding called `name`, [1, 512, text_dim] with 7 rows that are not zero, as a safetensors file."""
     rows = made_up_input(f"miniature {name}", (1, ROWS, MINIATURE["text_dim"]))
-    entry = {"tokens": TOKENS, "options": {"pooled_output": None}}
+    entry = {"rows": TOKENS, "tensors": [], "values": {}}
     metadata = {
         "format": "steadydancer_prompt_embeddings",
         "version": "1",
         "prompt": f"made-up {name} prompt",
         "entries": json.dumps([entry]),
     }
-    return safetensors_bytes({"0.cond": torch.from_numpy(rows)}, metadata)
+    return safetensors_bytes({"cond.0": torch.from_numpy(rows)}, metadata)

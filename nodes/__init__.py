@@ -3,9 +3,9 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..steadydancer_core import detection
-from . import conditioning, model, sampling, video
+from . import conditioning, first_frame, miniature, model, prompt, sampling, video
 
-STAGES = (model, conditioning, sampling, video)
+STAGES = (model, prompt, conditioning, sampling, first_frame, video, miniature)
 
 
 class SteadyDancerExtension(ComfyExtension):
@@ -13,6 +13,7 @@ class SteadyDancerExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         detection.register()
+        prompt.register_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for stage in STAGES for node in stage.NODES]

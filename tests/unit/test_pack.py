@@ -1,9 +1,28 @@
 import asyncio
 
+import pytest
 from steadydancer_pack.nodes import SteadyDancerExtension
 
 
-def test_every_node_has_a_valid_schema():
-    for node in asyncio.run(SteadyDancerExtension().get_node_list()):
-        schema = node.GET_SCHEMA()
-        assert schema.node_id.startswith("SteadyDancer")
+@pytest.fixture(scope="module")
+def nodes():
+    async def load():
+        extension = SteadyDancerExtension()
+        await extension.on_load()
+        return await extension.get_node_list()
+
+    return asyncio.run(load())
+
+
+def test_every_node_has_a_valid_schema_of_its_own(nodes):
+    ids = [node.GET_SCHEMA().node_id for node in nodes]
+    assert len(ids) == len(set(ids)) >= 12
+    assert all(node_id.startswith("SteadyDancer") for node_id in ids)
+
+
+def test_required_inputs_reach_execute_by_name(nodes):
+    for node in nodes:
+        names = {i.id for i in node.GET_SCHEMA().inputs}
+        code = node.execute.__func__.__code__
+        taken = set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+        assert names == taken, node.GET_SCHEMA().node_id

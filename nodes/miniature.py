@@ -1,0 +1,56 @@
+"""Make Miniature Files: puts the embedded default where the loaders find it, when the user asks for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from .. import miniature
+
+
+class SteadyDancerMiniatureFiles(io.ComfyNode):
+    """Writes the miniature model, VAE, prompts and sample into ComfyUI's folders."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerMiniatureFiles",
+            display_name="Make Miniature Files",
+            category="SteadyDancer/miniature",
+            description=(
+                "Writes a miniature SteadyDancer (about 8 MB in all) with its VAE, prompts and a sample into ComfyUI's models "
+                "and input folders. Its weights are made up: the video is coloured noise, but the whole graph runs."
+            ),
+            search_aliases=["demo", "example", "test model"],
+            is_output_node=True,
+            inputs=[
+                io.Boolean.Input(
+                    "overwrite", default=False, tooltip="Replace other files of the same names. Off: they are an error."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, overwrite) -> io.NodeOutput:
+        paths = miniature.write_files(_folders(), overwrite)
+        files = "\n".join(f"{path} ({path.stat().st_size / 1024:.0f} KB)" for path in paths)
+        return io.NodeOutput(ui=ui.PreviewText(f"In place:\n{files}\nPress R to see them in the loaders."))
+
+    @classmethod
+    def fingerprint_inputs(cls, overwrite) -> str:
+        return repr([path.stat().st_mtime_ns if path.exists() else None for path in miniature.paths_in(_folders())])
+
+
+def _folders() -> Mapping[str, Path]:
+    folders = {folder: _model_folder(folder) for folder in miniature.FOLDERS if folder != "input"}
+    return {**folders, "input": Path(folder_paths.get_input_directory())}
+
+
+def _model_folder(key: str) -> Path:
+    """Return the key's folder of its own name (diffusion_models has models/unet first), else its first one."""
+    paths = [Path(path) for path in folder_paths.get_folder_paths(key)]
+    return next((path for path in paths if path.name == key), paths[0])
+
+
+NODES = [SteadyDancerMiniatureFiles]

@@ -1,0 +1,215 @@
+"""The shipped quick start in a real ComfyUI: what comes out, what is refused, and that an interrupt harms nothing."""
+
+import copy
+import json
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
+from steadydancer_pack.tools.prompt_edit import find, set_inputs
+
+WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
+FRAMES, WIDTH, HEIGHT, FPS, STEPS = 33, 144, 256, 16, 10
+RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
+LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def miniature(server):
+    write_all(server.base / "models", server.base / "input")
+
+
+@pytest.fixture
+def prompt(server):
+    """The quick start as an API prompt, shortened to 5 frames and 3 steps for the tests that do not look at it."""
+    prompt = to_api_prompt(copy.deepcopy(WORKFLOW), server.object_info())
+    set_inputs(prompt, find(prompt, RECONCILE), length=5)
+    set_inputs(prompt, find(prompt, SAMPLER), steps=4)
+    return prompt
+
+
+@pytest.fixture(scope="module")
+def finished(server):
+    """Run the quick start as shipped; return (API prompt, RunReport, outputs)."""
+    prompt = to_api_prompt(WORKFLOW, server.object_info())
+    prompt_id = server.queue(prompt, WORKFLOW)
+    report = server.wait(prompt_id)
+    return prompt, report, server.history(prompt_id)["outputs"]
+
+
+@pytest.fixture(scope="module")
+def video_file(server, finished):
+    prompt, _, outputs = finished
+    (entry,) = outputs[find(prompt, VIDEO)]["images"]
+    return server.base / entry["type"] / entry["subfolder"] / entry["filename"]
+
+
+def test_progress_and_previews_come_step_by_step(finished):
+    prompt, report, _ = finished
+    steps = [value for node, value, maximum in report.progress if node == find(prompt, SAMPLER) and maximum == STEPS]
+    assert steps == sorted(steps) and steps[-1] == STEPS
+    assert report.previews >= 1
+
+
+def test_the_mp4_is_what_was_asked(video_file):
+    with av.open(video_file) as file:
+        video, audio = file.streams.video[0], file.streams.audio[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video)]
+        seconds = float(audio.duration * audio.time_base)
+    assert video.codec_context.name == "h264" and float(video.average_rate) == FPS
+    assert len(frames) == FRAMES and frames[0].shape == (HEIGHT, WIDTH, 3)
+    assert seconds == pytest.approx(FRAMES / FPS, abs=0.03)
+
+
+def test_the_metadata_reopens_the_workflow(video_file, finished):
+    with av.open(video_file) as file:
+        metadata = dict(file.metadata)
+    assert json.loads(metadata["workflow"]) == WORKFLOW
+    assert json.loads(metadata["prompt"]).keys() == finished[0].keys()
+
+
+def test_the_first_frame_is_the_photo(video_file, server, finished):
+    from PIL import Image
+
+    prompt, _, outputs = finished
+    photo = Image.open(server.base / "input" / "steadydancer_sample.png").convert("RGB").resize((WIDTH, HEIGHT))
+    with av.open(video_file) as file:
+        first = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(first.astype(float) - np.asarray(photo, dtype=float)).mean() < 8
+    assert any("PSNR of frame 0" in line for line in outputs[find(prompt, FIRST_FRAME)]["text"])
+
+
+def test_the_nodes_tell_what_they_did(finished):
+    prompt, _, outputs = finished
+    assert f"{WIDTH}x{HEIGHT}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
+
+
+def run(server, prompt):
+    prompt_id = server.queue(prompt)
+    return server.wait(prompt_id), server.history(prompt_id)["outputs"]
+
+
+def test_guider_and_model_patch_run_as_nodes(server, prompt):
+    """SamplerCustomAdvanced with our guider, then the stock KSampler with our patch, in place of our sampler."""
+    sampler = prompt.pop(find(prompt, SAMPLER))["inputs"]
+    conds = {name: sampler[name] for name in ("positive", "negative", "pose_negative")}
+    window = {name: sampler[name] for name in ("pose_guidance", "pose_start", "pose_end")}
+    model, latent = sampler["model"], sampler["latent"]
+    decode = find(prompt, "VAEDecode")
+    solver = {"solver": "official unipc"}
+    custom = {
+        "g": node("SteadyDancerGuider", model=model, text_guidance=5.0, **conds, **window),
+        "s": node("SteadyDancerSolver", **solver),
+        "t": node("SteadyDancerSchedule", model=model, scheduler="official", steps=4, **solver),
+        "n": node("RandomNoise", noise_seed=1),
+        "c": node(
+            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["t", 0],
+            latent_image=latent,
+        ),
+    }  # fmt: skip
+    set_inputs(prompt, decode, samples=["c", 0])
+    run(server, prompt | custom)
+    stock = {
+        "p": node("SteadyDancerPoseGuidance", model=model, pose_negative=conds["pose_negative"], **window),
+        "k": node(
+            "KSampler", model=["p", 0], positive=conds["positive"], negative=conds["negative"], latent_image=latent,
+            seed=1, steps=4, cfg=5.0, sampler_name="euler", scheduler="simple", denoise=1.0,
+        ),
+    }  # fmt: skip
+    set_inputs(prompt, decode, samples=["k", 0])
+    run(server, prompt | stock)
+
+
+def node(class_type, **inputs):
+    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
+
+
+def test_the_stock_loader_gives_the_same_video_latent(server, prompt):
+    """Load Diffusion Model in place of our loader: the sampled latents are the same bytes."""
+    latents = []
+    for loader in (None, node("UNETLoader", unet_name="steadydancer_miniature.safetensors", weight_dtype="default")):
+        if loader:
+            prompt[find(prompt, LOADER)] = loader
+        save = node("SaveLatent", samples=[find(prompt, SAMPLER), 0], filename_prefix=f"latents/{bool(loader)}")
+        _, outputs = run(server, {k: v for k, v in prompt.items()} | {"save": save})
+        (entry,) = outputs["save"]["latents"]
+        latents.append((server.base / "output" / entry["subfolder"] / entry["filename"]).read_bytes()[-5000:])
+    assert latents[0] == latents[1]
+
+
+def without(*names):
+    def change(inputs):
+        for name in names:
+            del inputs[name]
+
+    return change
+
+
+# What an artist does wrong -> (node, change of its inputs, what the red node says).
+MISTAKES = {
+    "pose guidance without pose-negative": (SAMPLER, without("pose_negative"), "pose_negative"),
+    "window upside down": (SAMPLER, lambda i: i.update(pose_start=0.5, pose_end=0.2), "starts? before it ends"),
+    "length 0": (RECONCILE, lambda i: i.update(length=0), "length is 0"),
+    "outside the output folder": (VIDEO, lambda i: i.update(filename_prefix="../../outside"), r"\.\."),
+    "fps the format cannot hold": (VIDEO, lambda i: i.update(format="GIF", fps=120.0), "fps is 120"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_told_in_words_and_the_next_prompt_runs(server, prompt, case):
+    class_type, change, message = MISTAKES[case]
+    good = copy.deepcopy(prompt)
+    change(prompt[find(prompt, class_type)]["inputs"])
+    with pytest.raises(PromptFailed, match=message):
+        run(server, prompt)
+    run(server, good)
+
+
+def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
+    inputs = prompt[find(prompt, SAMPLER)]["inputs"]
+    del inputs["pose_negative"]
+    inputs["pose_guidance"] = 0.0
+    run(server, prompt)
+
+
+@pytest.mark.parametrize("name", ["steadydancer.pth", "../../secret.safetensors", "not_there.safetensors"])
+def test_a_model_file_that_is_not_in_the_list_is_refused(server, prompt, name):
+    (server.base / "models" / "diffusion_models" / "steadydancer.pth").write_bytes(b"")
+    set_inputs(prompt, find(prompt, LOADER), model_name=name)
+    with pytest.raises(PromptRejected, match="model_name"):
+        server.queue(prompt)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "truncated"])
+def test_a_damaged_model_file_is_named(server, prompt, content):
+    folder = server.base / "models" / "diffusion_models"
+    whole = (folder / "steadydancer_miniature.safetensors").read_bytes()
+    (folder / "broken.safetensors").write_bytes(whole[:-100] if content == "truncated" else content)
+    set_inputs(prompt, find(prompt, LOADER), model_name="broken.safetensors")
+    with pytest.raises(PromptFailed, match="broken.safetensors is damaged"):
+        run(server, prompt)
+
+
+@pytest.mark.parametrize("stage", [SAMPLER, VIDEO])
+def test_an_interrupt_stops_the_run_and_the_next_prompt_runs(server, prompt, stage):
+    slow = copy.deepcopy(prompt)
+    set_inputs(slow, find(slow, SAMPLER), steps=500 if stage == SAMPLER else 4)
+    set_inputs(slow, find(slow, VIDEO), loop=0 if stage == SAMPLER else 1000)
+    stopped = threading.Event()
+
+    def stop(kind, data):
+        if kind == "progress" and data["node"] == find(slow, stage) and not stopped.is_set():
+            stopped.set()
+            server.interrupt()
+
+    videos = set((server.base / "output" / "video").glob("*"))
+    with pytest.raises(PromptInterrupted):
+        server.wait(server.queue(slow), stop)
+    assert set((server.base / "output" / "video").glob("*")) == videos
+    run(server, prompt)
