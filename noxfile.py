@@ -72,7 +72,7 @@ def comfyui_folder(session: nox.Session) -> Path | None:
 
 
 def fetched_comfyui(session: nox.Session) -> Path:
-    return session.cache_dir / FETCHED_COMFYUI
+    return session.cache_dir.resolve() / FETCHED_COMFYUI
 
 
 def fetch_comfyui(session: nox.Session) -> Path:

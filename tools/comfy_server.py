@@ -76,9 +76,9 @@ class ComfyServer:
     """
 
     def __init__(self, comfyui: Path, pack: Path, base: Path | None = None, options: tuple[str, ...] = ()):
-        self.comfyui, self.pack, self.options = Path(comfyui), Path(pack), options
+        self.comfyui, self.pack, self.options = Path(comfyui).resolve(), Path(pack).resolve(), options
         self.owns_base = base is None
-        self.base = Path(base or tempfile.mkdtemp(prefix="steadydancer-server-"))
+        self.base = Path(base or tempfile.mkdtemp(prefix="steadydancer-server-")).resolve()
         self.log_file = self.base / "comfyui.log"
         self.client_id = uuid.uuid4().hex
         self.http = requests.Session()
@@ -302,7 +302,7 @@ def link_pack(pack: Path, target: Path) -> None:
     if os.name == "nt":
         shutil.copytree(pack, target, ignore=shutil.ignore_patterns(".*", "__pycache__", "output", "tests"))
     else:
-        target.symlink_to(pack.resolve(), target_is_directory=True)
+        target.symlink_to(pack, target_is_directory=True)
 
 
 def free_port() -> int:
