@@ -273,6 +273,13 @@ def test_pictures_leave_the_sound_out_and_say_so(tmp_path, caplog, name):
     assert f"{name} carries no sound" in caplog.text
 
 
+@pytest.mark.parametrize("frames", range(1, 9))
+def test_short_h265_clips_have_sound_times(tmp_path, frames):
+    for _ in range(3):
+        _, times = read(write(tmp_path, "MP4 H.265", torch.rand(frames, HEIGHT, WIDTH, 3)))
+        assert times == pytest.approx([i / 16 for i in range(frames)])
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "GIF"])
 def test_workflow_comes_back_from_the_file(tmp_path, name, frames):
@@ -370,7 +377,8 @@ def test_grey_and_alpha_images_are_written_as_rgb(tmp_path, caplog, channels):
 
 
 def test_half_precision_and_values_out_of_range(tmp_path, caplog):
-    images = torch.tensor([-1.0, 2.0, float("nan")]).to(torch.bfloat16)[:, None, None, None].expand(-1, HEIGHT, WIDTH, 3)
+    values = torch.tensor([-1.0, 2.0, float("nan")], dtype=torch.bfloat16)
+    images = values[:, None, None, None].expand(-1, HEIGHT, WIDTH, 3)
     assert levels(read(write(tmp_path, "MP4 H.264", images))[0]) == pytest.approx([0, 255, 0], abs=1)
     assert "frame 2 holds invalid numbers" in caplog.text
 
@@ -381,6 +389,7 @@ IMAGE = (1, HEIGHT, WIDTH, 3)
 @pytest.mark.parametrize("shape, fps, settings, message", [
     ((0, 64, 80, 3), 16, {}, "no frames to write"),
     ((1, 64, 80, 2), 16, {}, "1, 3 or 4 channels"),
+    ((1, 64, 48, 3), 16, {"format": "MP4 H.265"}, "48x64 pixels, but MP4 H.265 needs at least 64x64"),
     (IMAGE, 0, {}, "fps is 0"),
     (IMAGE, float("nan"), {}, "fps is nan"),
     (IMAGE, 60, {"format": "GIF"}, "GIF goes up to 50"),

@@ -1,0 +1,144 @@
+"""The Video Combine node: where the file goes, what the frontend gets, progress, Cancel, and the metadata switches."""
+
+import json
+from types import SimpleNamespace
+
+import av
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import pytest
+import torch
+from comfy.cli_args import args
+
+from steadydancer_pack.nodes import video as node_module
+from steadydancer_pack.nodes.video import NODES, VideoCombine
+from steadydancer_pack.steadydancer_core.video_formats import FORMATS
+from steadydancer_pack.steadydancer_core.video_writer import VideoWriteError
+
+WORKFLOW, PROMPT = {"nodes": [{"id": 1}], "version": 0.4}, {"1": {"class_type": "SteadyDancerVideoCombine"}}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Give the node an output/ and a temp/ of its own."""
+    for kind in ("output", "temp"):
+        (tmp_path / kind).mkdir()
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    return tmp_path
+
+
+def combine(node=VideoCombine, frames=4, **changes):
+    inputs = {
+        "images": torch.rand(frames, 64, 80, 3), "fps": 16.0, "format": "MP4 H.264", "crf": -1, "pixel_format": "auto",
+        "ping_pong": False, "loop": 0, "filename_prefix": "dance/clip", "save_output": True, "save_metadata": True,
+    }  # fmt: skip
+    return node.execute(**inputs | changes)
+
+
+@pytest.fixture
+def node_in_a_graph(monkeypatch):
+    """Return the node with the hidden inputs that the server would set."""
+    hidden = SimpleNamespace(prompt=PROMPT, extra_pnginfo={"workflow": WORKFLOW})
+    monkeypatch.setattr(VideoCombine, "hidden", hidden, raising=False)
+    return VideoCombine
+
+
+def tags(path):
+    with av.open(path) as container:
+        return {k.lower(): json.loads(v) for k, v in container.metadata.items() if k.lower() in ("workflow", "prompt")}
+
+
+def test_schema():
+    schema = VideoCombine.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name, schema.category) == (
+        "SteadyDancerVideoCombine", "Video Combine", "SteadyDancer/video"
+    )  # fmt: skip
+    assert schema.is_output_node and all(i.tooltip for i in schema.inputs) and [VideoCombine] == NODES
+    info = VideoCombine.GET_NODE_INFO_V1()
+    assert info["output"] == ["VIDEO", "STRING"]
+    assert list(info["input"]["required"])[:2] == ["images", "fps"] and list(info["input"]["optional"]) == ["audio"]
+
+
+@pytest.mark.parametrize("save_output, kind", [(True, "output"), (False, "temp")])
+def test_files_are_numbered_in_the_chosen_folder(folders, save_output, kind):
+    for number in (1, 2):
+        output = combine(save_output=save_output)
+        video, path = output.result
+        assert path == str(folders / kind / "dance" / f"clip_{number:05}_.mp4")
+        assert video.get_frame_count() == 4 and video.get_dimensions() == (80, 64) and video.get_frame_rate() == 16
+        result = {"filename": f"clip_{number:05}_.mp4", "subfolder": "dance", "type": kind}
+        assert output.ui.as_dict() == {"images": [result], "animated": (True,)}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_video_goes_on_to_other_nodes_from_every_format(name):
+    video = combine(format=name).result[0]
+    assert video.get_components().images.shape == (4, 64, 80, 3)
+    assert float(video.get_frame_rate()) == pytest.approx(16, abs=0.05)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("name", ["GIF", "WebP"])
+def test_pictures_hand_on_the_frames_as_rgb(name, channels):
+    images = torch.rand(4, 64, 80, channels)
+    video = combine(format=name, images=images, ping_pong=True).result[0]
+    assert torch.equal(video.get_components().images, images[..., :3].expand(-1, -1, -1, 3))
+
+
+@pytest.mark.parametrize("name, marked", [("GIF", False), ("WebP", True)])
+def test_only_webp_is_marked_as_animated(name, marked):
+    assert ("animated" in combine(format=name).ui.as_dict()) == marked
+
+
+@pytest.mark.parametrize("changes, disabled, stored", [
+    ({}, False, {"workflow": WORKFLOW, "prompt": PROMPT}), ({"save_metadata": False}, False, {}), ({}, True, {}),
+])  # fmt: skip
+def test_metadata_has_two_switches(node_in_a_graph, monkeypatch, changes, disabled, stored):
+    monkeypatch.setattr(args, "disable_metadata", disabled)
+    assert tags(combine(node_in_a_graph, **changes).result[1]) == stored
+
+
+@pytest.mark.parametrize("prefix", ["../clip", "a/../../clip", "/tmp/clip", "C:\\clip", "..\\clip", "", "  "])
+def test_a_prefix_outside_the_output_folder_is_refused(folders, prefix):
+    with pytest.raises(ValueError, match="does not name a file inside ComfyUI's output folder"):
+        combine(filename_prefix=prefix)
+    assert list(folders.rglob("*.mp4")) == []
+
+
+def test_size_tokens_are_filled_in(folders):
+    assert combine(filename_prefix="%width%x%height%").result[1] == str(folders / "output" / "80x64_00001_.mp4")
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(folders):
+    (folders / "output" / "dance").write_text("a file where the folder should be")
+    with pytest.raises(VideoWriteError, match="Could not write 'clip' in .*keeps the finished frames"):
+        combine()
+
+
+def test_progress_counts_every_frame(monkeypatch):
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+    combine(frames=3)
+    assert seen[0] == (1, 3) and seen[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cancel_leaves_no_file_and_the_next_run_works(folders, monkeypatch, name):
+    seen = []
+
+    class Bar:
+        """Stands for the user who presses Cancel while the second frame is encoded."""
+
+        def __init__(self, total):
+            pass
+
+        def update_absolute(self, value, total):
+            seen.append(value)
+            comfy.model_management.interrupt_current_processing(value == 2)
+
+    with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
+        patch.setattr(node_module, "ProgressBar", Bar)
+        combine(format=name)
+    assert seen == [1, 2] and [p for p in (folders / "output").rglob("*") if p.is_file()] == []
+    assert combine(format=name).result[1].endswith(f"clip_00001_.{FORMATS[name].container}")
