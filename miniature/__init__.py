@@ -6,6 +6,7 @@ line that the 14B model runs through is run. Needs torch, safetensors, numpy, Pi
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +50,8 @@ def write_all(models_dir: Path, input_dir: Path, overwrite: bool = False) -> lis
 def write_files(folders: Mapping[str, Path], overwrite: bool = False) -> list[Path]:
     """Write every file into the folder of its key, each whole or not at all, and return all their paths.
 
-    Files that are there already with the same bytes stay untouched. Raises ValueError, before anything is written, when
-    a file of the same name has other bytes and `overwrite` is off.
+    Files that are there already with the same bytes stay untouched. Raises ValueError when
+    a file cannot be written and, before anything is, when one of the same name has other bytes and `overwrite` is off.
     """
     contents = {path: file.make() for path, file in zip(paths_in(folders), FILES, strict=True)}
     missing = {path: data for path, data in contents.items() if not _holds(path, data)}
@@ -75,10 +76,15 @@ def _holds(path: Path, data: bytes) -> bool:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
         part.replace(path)
+    except OSError as error:
+        raise ValueError(
+            f"{path} could not be written: {error.strerror or error}. Free some space or make the folder writable."
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

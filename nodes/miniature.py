@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from .. import miniature
 
 
-class SteadyDancerMiniatureFiles(io.ComfyNode):
+class MakeMiniatureFiles(io.ComfyNode):
     """Writes the miniature model, VAE, prompts and sample into ComfyUI's folders."""
 
     @classmethod
@@ -19,8 +19,8 @@ class SteadyDancerMiniatureFiles(io.ComfyNode):
             display_name="Make Miniature Files",
             category="SteadyDancer/miniature",
             description=(
-                "Writes a miniature SteadyDancer (about 8 MB in all) with its VAE, prompts and a sample into ComfyUI's models "
-                "and input folders. Its weights are made up: the video is coloured noise, but the whole graph runs."
+                "Writes a miniature SteadyDancer with its VAE, prompts and a sample, about 8 MB in all, into ComfyUI's "
+                "models and input folders. Its weights are made up: the video is coloured noise, but all nodes run."
             ),
             search_aliases=["demo", "example", "test model"],
             is_output_node=True,
@@ -32,13 +32,13 @@ class SteadyDancerMiniatureFiles(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, overwrite) -> io.NodeOutput:
+    def execute(cls, overwrite: bool) -> io.NodeOutput:
         paths = miniature.write_files(_folders(), overwrite)
         files = "\n".join(f"{path} ({path.stat().st_size / 1024:.0f} KB)" for path in paths)
         return io.NodeOutput(ui=ui.PreviewText(f"In place:\n{files}\nPress R to see them in the loaders."))
 
     @classmethod
-    def fingerprint_inputs(cls, overwrite) -> str:
+    def fingerprint_inputs(cls, overwrite: bool) -> str:
         return repr([path.stat().st_mtime_ns if path.exists() else None for path in miniature.paths_in(_folders())])
 
 
@@ -53,4 +53,4 @@ def _model_folder(key: str) -> Path:
     return next((path for path in paths if path.name == key), paths[0])
 
 
-NODES = [SteadyDancerMiniatureFiles]
+NODES = [MakeMiniatureFiles]
