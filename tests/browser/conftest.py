@@ -1,0 +1,53 @@
+"""A real Chromium on the real frontend of the running ComfyUI."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tools.comfy_server import ComfyServer
+
+PACK = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[ComfyServer]:
+    """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour."""
+    base = tmp_path_factory.mktemp("comfyui")
+    settings = base / "user" / "default" / "comfy.settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")
+    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base) as running:
+        write_all(running.base / "models", running.base / "input")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, else the one that Playwright installed."""
+    system = next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=system, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, server) -> Iterator[Page]:
+    """A fresh page with ComfyUI's graph ready, and `page.errors`, the console errors so far."""
+    context = browser.new_context(viewport={"width": 1700, "height": 1000})
+    page = context.new_page()
+    page.errors = []
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(f"http://{server.address}/")
+    page.wait_for_function("window.app && window.app.vueAppReady && window.app.graph", timeout=120_000)
+    yield page
+    context.close()
