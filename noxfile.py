@@ -21,7 +21,8 @@ FETCHED_COMFYUI = "comfyui-0.30.0"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
 NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
-TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2")
+TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2", "playwright==1.65.2")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @nox.session(default=False, reuse_venv=True, venv_backend="virtualenv")
@@ -49,7 +50,19 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Check the style, then run every test."""
     run(session, "-m", "ruff", "check", ".")
+    ensure_chromium(session)
     run(session, "-m", "pytest", *session.posargs)
+
+
+def ensure_chromium(session: nox.Session) -> None:
+    """Install a Chromium for the browser tests where there is none: as root on Debian its own, else Playwright's."""
+    if any(map(shutil.which, CHROMIUM)):
+        return
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True)
+    else:
+        run(session, "-m", "playwright", "install", "chromium")
 
 
 def run(session: nox.Session, *arguments: str) -> None:
