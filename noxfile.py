@@ -66,11 +66,16 @@ def ensure_chromium(session: nox.Session) -> None:
 
 
 def run(session: nox.Session, *arguments: str) -> None:
-    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH set."""
+    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH set.
+
+    PyTorch's threads give their core away while they wait for each other: with fewer free cores than threads the
+    default, to wait in a loop, makes every layer several times slower.
+    """
     scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
     python = session.cache_dir.parent / "environment" / scripts
     comfyui = comfyui_folder(session) or fetched_comfyui(session)
-    session.run(str(python), *arguments, external=True, env={"COMFYUI_PATH": str(comfyui)})
+    env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "COMFYUI_PATH": str(comfyui)}
+    session.run(str(python), *arguments, external=True, env=env)
 
 
 def comfyui_folder(session: nox.Session) -> Path | None:
