@@ -85,7 +85,7 @@ FORMATS = {
     "WebM VP9": VideoFormat("webm", (VP9,), YUV, CrfRange(0, 63, 28), sound=OPUS),
     "WebM AV1": VideoFormat("webm", (SVT_AV1, AOM_AV1), ("yuv420p", "yuv420p10le"), CrfRange(1, 63, 28), sound=OPUS),
     "GIF": VideoFormat("gif", (Encoder("gif", {}),), ("pal8",), None, max_fps=50),
-    "WebP": VideoFormat("webp", (Encoder("libwebp_anim", {}),), ("bgra",), CrfRange(0, 100, 20), max_fps=90),
+    "WebP": VideoFormat("webp", (Encoder("libwebp", {}),), ("bgra",), CrfRange(0, 100, 20), max_fps=90),
 }
 PIXEL_FORMATS = (AUTO, *YUV, *YUV_10_BIT)
 

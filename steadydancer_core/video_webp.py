@@ -1,4 +1,7 @@
-"""What FFmpeg's WebP muxer leaves out: the number of plays and the EXIF chunk from which ComfyUI reopens a workflow.
+"""Animated WebP files, written picture by picture as they come from the encoder.
+
+FFmpeg's own animation encoder holds all pictures to the end, joins equal ones and keeps neither the duration of a still
+clip nor a workflow. Each picture encoded alone takes no more room.
 
 A WebP is a RIFF file: chunks of name (4 bytes), size (uint32) and data padded to even. Source: the WebP container
 specification (developers.google.com/speed/webp/docs/riff_container) and TIFF 6.0 for the EXIF directory; little-endian.
@@ -6,30 +9,45 @@ specification (developers.google.com/speed/webp/docs/riff_container) and TIFF 6.
 
 import struct
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
-EXIF_FLAG = 0x08
+ANIMATION_FLAG, EXIF_FLAG = 0x02, 0x08
+OVERWRITE = 0x02  # a picture replaces what was shown before instead of being blended with it
 # ComfyUI's frontend reads every text entry as "name:JSON"; its core writes them under these camera tags.
 EXIF_TAGS = {"workflow": 0x010F, "prompt": 0x0110}  # Make, Model; ascending, as TIFF asks
 TIFF_TEXT = 2
 
 
-def finish(data: bytes, width: int, height: int, loop: int, metadata: Mapping[str, str]) -> bytes:
-    """Return the WebP `data` (width, height in pixels) with `loop` plays, 0 being without end, and `metadata` as EXIF.
+class WebpAnimation:
+    """An animation of pictures of one size, in pixels, on a writable, seekable file; `plays` 0 is without end.
 
     Of the metadata, "workflow" and "prompt" are kept.
     """
-    chunks = [[name, body] for name, body in read_chunks(data)]
-    for chunk in chunks:
-        if chunk[0] == b"ANIM":
-            chunk[1] = struct.pack("<4sH", chunk[1][:4], loop)  # background colour, plays
-    entries = {EXIF_TAGS[key]: f"{key}:{metadata[key]}" for key in EXIF_TAGS if key in metadata}
-    if entries:
-        if chunks[0][0] != b"VP8X":  # a single frame comes in the simple layout
-            chunks.insert(0, [b"VP8X", bytes(4) + _uint24(width - 1) + _uint24(height - 1)])
-        chunks[0][1] = bytes([chunks[0][1][0] | EXIF_FLAG]) + chunks[0][1][1:]
-        chunks.append([b"EXIF", _exif(entries)])
-    body = b"WEBP" + b"".join(struct.pack("<4sI", n, len(b)) + b + bytes(len(b) % 2) for n, b in chunks)
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+    def __init__(self, file: BinaryIO, width: int, height: int, plays: int, metadata: Mapping[str, str]):
+        self._file = file
+        self._size = _uint24(width - 1) + _uint24(height - 1)
+        self._entries = {EXIF_TAGS[key]: f"{key}:{metadata[key]}" for key in EXIF_TAGS if key in metadata}
+        file.write(struct.pack("<4sI4s", b"RIFF", 0, b"WEBP"))
+        flags = ANIMATION_FLAG | (EXIF_FLAG if self._entries else 0)
+        self._write(b"VP8X", bytes([flags, 0, 0, 0]) + self._size)
+        self._write(b"ANIM", struct.pack("<IH", 0, plays))  # background colour, plays
+
+    def add(self, picture: bytes, milliseconds: int) -> None:
+        """Append a still WebP file, opaque and of the animation's size, shown for that long."""
+        body = b"".join(_chunk(name, data) for name, data in read_chunks(picture) if name != b"VP8X")
+        self._write(b"ANMF", bytes(6) + self._size + _uint24(milliseconds) + bytes([OVERWRITE]) + body)
+
+    def finish(self) -> None:
+        """Append the metadata and fill in the length of the file."""
+        if self._entries:
+            self._write(b"EXIF", _exif(self._entries))
+        length = self._file.tell()
+        self._file.seek(4)
+        self._file.write(struct.pack("<I", length - 8))
+
+    def _write(self, name: bytes, data: bytes) -> None:
+        self._file.write(_chunk(name, data))
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -39,6 +57,10 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         name, size = struct.unpack_from("<4sI", data, offset)
         yield name, data[offset + 8 : offset + 8 + size]
         offset += 8 + size + size % 2
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack("<4sI", name, len(data)) + data + bytes(len(data) % 2)
 
 
 def _exif(entries: Mapping[int, str]) -> bytes:

@@ -20,10 +20,9 @@ from av.error import BlockingIOError as NotReadyError
 from av.error import EOFError as EndOfStreamError
 from av.filter import Graph
 from av.filter.context import FilterContext
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
-from . import video_webp
 from .pixels import to_rgb
 from .video_formats import (
     AUTO,
@@ -39,8 +38,10 @@ from .video_formats import (
     has_encoder,
 )
 from .video_source import CHANNEL_LAYOUTS, Clip, Sound, frame_order
+from .video_webp import WebpAnimation
 
 GIF_TIME_BASE = Fraction(1, 100)
+BT709 = 1  # of ITU-T H.273, for primaries and transfer
 SHORT_CLIP = 4  # with fewer frames than its B-frame delay x265 leaves the decoding times of packets unset
 
 OnFrame = Callable[[int, int], None]
@@ -195,7 +196,7 @@ def _add_video(container: av.container.OutputContainer, job: _Job, options: Mapp
 
 def _tag_bt709(context: av.VideoCodecContext) -> None:
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    context.color_primaries = context.color_trc = BT709
 
 
 def _add_sound(container: av.container.OutputContainer, job: _Job) -> av.AudioStream:
@@ -227,13 +228,17 @@ def _write_streams(part: Path, job: _Job) -> None:
 
 
 def _write_webp(part: Path, job: _Job) -> None:
-    with _output(part, job) as container:
-        stream = _add_video(container, job, {"quality": str(100 - job.crf)})
+    encoder = av.CodecContext.create(job.encoder.name, "w")
+    (encoder.width, encoder.height), encoder.pix_fmt = job.clip.size, job.clip.format.name
+    encoder.time_base, encoder.options = 1 / job.clip.rate, {"quality": str(100 - job.crf)}
+    with part.open("wb") as file:
+        animation = WebpAnimation(file, *job.clip.size, job.loop, job.metadata)
         for position in range(len(job.clip)):
-            container.mux(stream.encode(job.clip.frame(position)))
+            start, stop = (round(p * 1000 / job.clip.rate) for p in (position, position + 1))
+            for packet in encoder.encode(job.clip.frame(position)):
+                animation.add(bytes(packet), stop - start)
             job.on_frame(position + 1, len(job.clip))
-        container.mux(stream.encode())
-    part.write_bytes(video_webp.finish(part.read_bytes(), *job.clip.size, job.loop, job.metadata))
+        animation.finish()
 
 
 def _write_gif(part: Path, job: _Job) -> None:

@@ -137,19 +137,14 @@ def test_the_last_frame_of_a_picture_lasts_as_long_as_the_others(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_still_frames_keep_their_duration(tmp_path, name):
-    path = write(tmp_path, name, make_clip(2)[[0, 0, 0, 0, 1]], 10.0)
-    if name == "WebP":  # its encoder joins equal frames into one that lasts longer
-        assert sum(int.from_bytes(b[12:15], "little") for n, b in webp_chunks(path) if n == b"ANMF") == 500
-    else:
-        assert len(read(path)[0]) == 5
+def test_a_still_clip_keeps_its_frames(tmp_path, name):
+    assert len(read(write(tmp_path, name, make_clip(1).expand(5, -1, -1, -1)))[0]) == 5
 
 
 @pytest.mark.parametrize("name, size", [("GIF", (79, 65)), ("WebP", (79, 65)), *((name, (80, 66)) for name in VIDEOS)])
 def test_odd_sizes_are_padded_where_the_codec_needs_it(tmp_path, caplog, name, size):
     images = torch.zeros(2, 65, 79, 3)
     images[:, -1:] = images[:, :, -1:] = 1.0
-    images[0, :8] = 0.5
     with caplog.at_level(logging.INFO):
         frames, _ = read(write(tmp_path, name, images, crf=1))
     assert frames.shape == (2, size[1], size[0], 3)
