@@ -72,7 +72,7 @@ def run(session: nox.Session, *arguments: str) -> None:
     default, to wait in a loop, makes every layer several times slower.
     """
     scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    python = session.cache_dir.parent / "environment" / scripts
+    python = session.cache_dir.resolve().parent / "environment" / scripts
     comfyui = comfyui_folder(session) or fetched_comfyui(session)
     env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "COMFYUI_PATH": str(comfyui)}
     session.run(str(python), *arguments, external=True, env=env)
