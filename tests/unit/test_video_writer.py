@@ -354,6 +354,16 @@ def test_a_missing_folder_is_named(tmp_path):
         write_video(tmp_path / "gone" / "clip.mp4", make_clip(2), 16)
 
 
+def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
+    def deny(source, target):
+        raise PermissionError(13, "Permission denied", source)
+
+    monkeypatch.setattr("os.replace", deny)  # not chmod: tests may run as root, whom it does not stop
+    with pytest.raises(VideoWriteError, match="Permission denied.*allow writing to that folder"):
+        write_video(tmp_path / "clip.mp4", make_clip(2), 16)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_size_that_the_encoder_refuses_is_a_clear_error(tmp_path):
     with pytest.raises(VideoWriteError, match="Could not write 'a.webm'"):
         write_video(tmp_path / "a.webm", torch.zeros(1, 2, 2, 3), 16, Settings("WebM AV1"))
