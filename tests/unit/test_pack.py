@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from steadydancer_pack.nodes import SteadyDancerExtension
 
 
