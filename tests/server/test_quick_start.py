@@ -15,7 +15,7 @@ from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
-FRAMES, WIDTH, HEIGHT, FPS, STEPS = 33, 144, 256, 16, 10
+FRAMES, WIDTH, HEIGHT, FPS, STEPS = 33, 96, 176, 16, 10
 RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
 LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
 
