@@ -17,7 +17,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[ComfyServer]:
     """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour."""
     base = tmp_path_factory.mktemp("comfyui")
@@ -29,9 +29,12 @@ def server(tmp_path_factory) -> Iterator[ComfyServer]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """The system's Chromium, else the one that Playwright installed."""
+    """The system's Chromium, else the one that Playwright installed.
+
+    Not for the whole session: while it lives, Playwright keeps an event loop, and asyncio.run fails in other tests.
+    """
     system = next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=system, args=list(FLAGS))
