@@ -151,6 +151,31 @@ def test_another_aspect_is_cropped_about_the_centre():
     assert fit_image(image, 40, 40).min() == 1
 
 
+def comfy_clip_vision(hidden_size):
+    """ComfyUI's own CLIP vision model, two layers deep, with weights made up."""
+    config = {
+        "hidden_size": hidden_size, "num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64,
+        "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16, "hidden_act": "gelu",
+        "model_type": "clip_vision_model",
+    }  # fmt: skip
+    model = comfy.clip_vision.ClipVisionModel(config)
+    for parameter in model.model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def test_comfyuis_clip_h_gives_the_features(material):
+    _, cond = values(reconcile(material, clip_vision=comfy_clip_vision(1280)).positive)
+    photo, pose = (cond[key].penultimate_hidden_states for key in ("clip_vision_output", "pose_clip_vision_output"))
+    assert photo.shape == pose.shape == (1, 257, 1280)
+    assert photo.any() and not torch.equal(photo, pose)
+
+
+def test_comfyuis_clip_g_is_refused(material):
+    with pytest.raises(ValueError, match="CLIP-G"):
+        reconcile(material, clip_vision=comfy_clip_vision(1664))
+
+
 BAD = {
     "no frames": ({"pose": torch.zeros(0, 96, 64, 3)}, "Found 0 pose"),
     "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5"),
