@@ -2,7 +2,7 @@
 
 import comfy.context_windows
 import comfy.lora
-import comfy.lora_convert
+import comfy.samplers
 import comfy.sd
 import pytest
 import torch
@@ -149,3 +149,17 @@ def test_the_memory_estimate_counts_the_two_reference_frames(golden_patcher, con
     with_references = model.memory_required(noise, cond_shapes=shapes)
     two_more = model.memory_required([1, 16, inputs.size[0] + 2, *inputs.size[1:]])
     assert with_references == pytest.approx(two_more)
+
+
+@pytest.mark.parametrize("name", comfy.samplers.SAMPLER_NAMES)
+def test_every_sampler_runs(golden_patcher, conds, inputs, name):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
+    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    assert sample(guider, latent, 0, name, "official", 3)["samples"].isfinite().all()
+
+
+@pytest.mark.parametrize("name", comfy.samplers.SCHEDULER_NAMES)
+def test_every_scheduler_runs(golden_patcher, conds, inputs, name):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
+    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    assert sample(guider, latent, 0, "official dpm++", name, 4)["samples"].isfinite().all()
