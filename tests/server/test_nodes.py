@@ -1,8 +1,11 @@
 """What an artist reads in ComfyUI's menu: every node of the pack is there and explains itself."""
 
 import asyncio
+from pathlib import Path
 
 from steadydancer_pack.nodes import SteadyDancerExtension
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 
 
 def inputs(info: dict):
@@ -22,6 +25,7 @@ def faults(node_id: str, info: dict) -> list[str]:
         "no display name": info["display_name"] in (None, "", node_id),
         "category outside SteadyDancer/": not info["category"].startswith("SteadyDancer/"),
         "no description": not info["description"],
+        "not in the README": info["display_name"] not in README,
     }
     silent = [f"no tooltip on {name}" for name, options in inputs(info["input"]) if not options.get("tooltip")]
     return [rule for rule, broken in rules.items() if broken] + silent
