@@ -15,6 +15,8 @@ from steadydancer_pack.tools.comfy_server import ComfyServer
 PACK = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+# ComfyUI loads a graph of its own at the start; one that is loaded before would be replaced by it.
+READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,6 @@ def page(browser, server) -> Iterator[Page]:
     page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(f"http://{server.address}/")
-    page.wait_for_function("window.app && window.app.vueAppReady && window.app.graph", timeout=120_000)
+    page.wait_for_function(READY, timeout=120_000)
     yield page
     context.close()
