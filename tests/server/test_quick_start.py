@@ -62,7 +62,7 @@ def test_the_mp4_is_what_was_asked(video_file):
         video, audio = file.streams.video[0], file.streams.audio[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video)]
         seconds = float(audio.duration * audio.time_base)
-    assert video.codec_context.name == "h264" and float(video.average_rate) == FPS
+        assert video.codec_context.name == "h264" and float(video.average_rate) == FPS
     assert len(frames) == FRAMES and frames[0].shape == (HEIGHT, WIDTH, 3)
     assert seconds == pytest.approx(FRAMES / FPS, abs=0.03)
 
