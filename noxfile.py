@@ -82,7 +82,7 @@ def comfyui_folder(session: nox.Session) -> Path | None:
     """Return the ComfyUI that the user already has, or None."""
     given = os.environ.get("COMFYUI_PATH")
     if given and not Path(given, "main.py").is_file():
-        session.error(f"COMFYUI_PATH is {given}, where no main.py lies. Set it to a ComfyUI folder, or unset it.")
+        session.error(f"COMFYUI_PATH is {given}, where no main.py lies. Set it to a ComfyUI folder, or unset it")
     if given:
         return Path(given).resolve()
     around = PACK.parent.parent
