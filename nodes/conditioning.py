@@ -56,7 +56,7 @@ class ReconcileConditions(io.ComfyNode):
                     tooltip="Height in pixels, a multiple of 16. 0: from the photo's shape, at the area of 1024x576.",
                 ),
                 io.Int.Input(
-                    "length", default=81, min=0, max=100001, step=4,
+                    "length", default=81, min=1, max=100001, step=4,
                     tooltip="Frames, brought down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds at "
                     "the model's 16 frames per second.",
                 ),

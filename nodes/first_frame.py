@@ -48,7 +48,8 @@ class ExactFirstFrame(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, photo: Tensor, enabled: bool = True, crossfade: int = 3) -> io.NodeOutput:
-        decibels = psnr(to_rgb(images[:1])[0], fit_photo(images, photo))
+        fitted = fit_photo(images, photo)
+        decibels = psnr(to_rgb(images[:1])[0], fitted)
         result = exact_first_frame(images, photo, crossfade) if enabled else images
         text = [
             f"PSNR of frame 0 against the photo: {decibels:.2f} dB",

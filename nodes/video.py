@@ -124,7 +124,7 @@ def _target(prefix: str, save_output: bool, images: Tensor, extension: str) -> t
     """Return the next free path for `prefix`, and the same as the frontend's link to it."""
     kind = io.FolderType.output if save_output else io.FolderType.temp
     root = folder_paths.get_directory_by_type(kind.value)
-    height, width = images.shape[1:3]
+    height, width = to_rgb(images).shape[1:3]
     _check_prefix(prefix)
     try:
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width, height)
@@ -136,7 +136,8 @@ def _target(prefix: str, save_output: bool, images: Tensor, extension: str) -> t
 
 def _check_prefix(prefix: str) -> None:
     parts = PureWindowsPath(prefix)  # knows both / and \ and drive letters
-    if not prefix.strip() or parts.anchor or ".." in parts.parts:
+    named = prefix.strip() and prefix.isprintable() and not prefix.endswith(("/", "\\"))
+    if not named or parts.anchor or ".." in parts.parts:
         raise ValueError(
             f"filename_prefix '{prefix}' does not name a file inside ComfyUI's output folder. "
             "Give a name, with subfolders if wanted, such as dance/clip; no '..', no leading slash, no drive."

@@ -11,9 +11,11 @@ first latent of a clip equal to the latent of its first frame: photo and first p
 """
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
 import comfy.clip_vision
+import comfy.ldm.wan.vae
 import comfy.model_management
 import node_helpers
 import torch
@@ -26,6 +28,7 @@ from .pixels import (
     blank_video,
     default_size,
     fit_image,
+    kept_part,
     to_rgb,
     valid_length,
 )
@@ -78,13 +81,14 @@ def reconcile(
     photo = _one_photo(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
-    photo, pose = (fit_image(image, frame.width, frame.height) for image in (photo, pose[: frame.length]))
+    fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept_part(photo, frame.width, frame.height))
+    photo, pose = fit(photo), fit(pose[: frame.length])
     clip = clip_pair(clip_vision, clip_outputs, photo, pose[:1], notes)
     shared, pose_latent = encode_shared(vae, photo, pose, clip)
     conds = [with_values(cond, shared | {"pose_video_latent": pose_latent}) for cond in (positive, negative)]
     augmented = None
     if pose_negative is not None:
-        latent = vae.encode(fit_image(pose_negative[: frame.length], frame.width, frame.height))
+        latent = vae.encode(fit(pose_negative[: frame.length]))
         augmented = with_values(positive, shared | {"pose_video_latent": latent})
     for note in notes:
         logging.warning("SteadyDancer: %s", note)
@@ -182,22 +186,25 @@ def _one_photo(photo: Tensor, notes: list[str]) -> Tensor:
 
 def check_vae(vae) -> None:
     """Raise ValueError unless `vae` is a Wan 2.1 VAE: 16 channels, time in the latent, 8 pixels a cell."""
-    found = f"{vae.latent_channels} latent channels, {vae.latent_dim} dimensions"
-    if vae.latent_channels == LATENT_CHANNELS and vae.latent_dim == 3:
+    needed = "SteadyDancer needs the Wan 2.1 VAE. Choose wan_2.1_vae.safetensors in Load VAE."
+    if vae is None:
+        raise ValueError(f"The connected vae is empty: the checkpoint it comes from holds none. {needed}")
+    network = getattr(vae, "first_stage_model", None)
+    if vae.latent_channels == LATENT_CHANNELS and isinstance(network, comfy.ldm.wan.vae.WanVAE):
         return
     name = {48: "a Wan 2.2 VAE", 4: "an SD or SDXL VAE"}.get(vae.latent_channels, "another model's VAE")
-    raise ValueError(
-        f"Found {name} ({found}); SteadyDancer needs the Wan 2.1 VAE (16 latent channels, 3 dimensions). "
-        "Choose wan_2.1_vae.safetensors in Load VAE."
-    )
+    found = f"{type(network).__name__}, {vae.latent_channels} latent channels"
+    raise ValueError(f"Found {name} ({found}). {needed}")
 
 
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:
     """Return CLIP vision of photo and first pose frame [1, H, W, 3], from a model, from ready outputs, or zeros."""
     if clip_vision is not None:
+        if any(output is not None for output in outputs):
+            notes.append("the CLIP vision model is used, the ready CLIP vision outputs are not")
         pair = ClipPair(*(clip_vision.encode_image(image.clamp(0, 1), crop=False) for image in (photo, first_pose)))
     elif all(output is not None for output in outputs):
-        pair = ClipPair(*outputs)
+        pair = ClipPair(*(first_features(output, notes) for output in outputs))
     elif any(output is not None for output in outputs):
         raise ValueError(
             "Only one CLIP vision output is connected; SteadyDancer needs that of the photo and that of the first "
@@ -205,10 +212,19 @@ def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, no
         )
     else:
         notes.append(f"no CLIP vision connected, features are zero: the 14B model wants it. {CLIP_NEEDED}")
-        return ClipPair(zero_features(), zero_features())
+        return ClipPair(*(features_output(torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH)) for _ in range(2)))
     for output in pair:
         check_features(output.penultimate_hidden_states)
     return pair
+
+
+def first_features(output, notes: list[str]):
+    """Return a CLIP vision output of one image: a whole clip's would give every sample another image."""
+    images = output.penultimate_hidden_states.shape[0]
+    if images == 1:
+        return output
+    notes.append(f"the first of {images} images in a CLIP vision output is used")
+    return features_output(output.penultimate_hidden_states[:1])
 
 
 def check_features(features: Tensor) -> None:
@@ -222,8 +238,8 @@ def check_features(features: Tensor) -> None:
     )
 
 
-def zero_features() -> comfy.clip_vision.Output:
-    """Return a CLIP vision output of zeros."""
+def features_output(features: Tensor) -> comfy.clip_vision.Output:
+    """Return a CLIP vision output that holds `features` [B, 257, 1280]."""
     output = comfy.clip_vision.Output()
-    output.penultimate_hidden_states = torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH)
+    output.penultimate_hidden_states = features
     return output

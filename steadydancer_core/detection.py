@@ -28,7 +28,7 @@ class SteadyDancerConfig(comfy.supported_models.WAN21_I2V):
     def get_model(self, state_dict, prefix="", device=None):
         """Build the model; the width of the text comes from the file, because the miniature's is not Wan's 4096."""
         text = state_dict.get(f"{prefix}text_embedding.0.weight")
-        if text is not None and text.ndim == 2:
+        if text is not None and text.ndim == 2 and text.is_floating_point():  # packed weights have another shape
             self.unet_config["text_dim"] = text.shape[1]
         return SteadyDancer(self, device=device)
 

@@ -37,6 +37,11 @@ class SteadyDancer(comfy.model_base.WAN21):
     def extra_conds(self, **kwargs):
         """Return the model arguments of one condition; ValueError if it does not come from Reconcile Conditions."""
         _check_keys(kwargs)
+        if kwargs.get("area") is not None:
+            raise ValueError(
+                "A condition has an area; the pose reaches over the whole frame, so areas do not work with "
+                "SteadyDancer. Take 'Conditioning (Set Area)' out, or use 'Conditioning (Set Mask)'."
+            )
         _check_size(kwargs)
         out = super().extra_conds(**kwargs)
         photo, pose, first_pose = (

@@ -45,23 +45,33 @@ def to_rgb(image: Tensor) -> Tensor:
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
-def fit_image(image: Tensor, width: int, height: int) -> Tensor:
-    """Return `image` [B, h, w, C] in 0..1 as RGB [B, height, width, 3].
+def kept_part(image: Tensor, width: int, height: int) -> tuple[float, float]:
+    """Return the parts of the image's (width, height) that a frame of that size shows: 1 is all, the rest is cropped.
 
-    Bicubic without antialiasing or clamping, as upstream does, so sharp edges may overshoot 0..1 by a little.
+    A difference of shape that the flooring to 16 pixels can make is stretched, not cropped.
     """
-    image = _crop_to_aspect(to_rgb(image), width, height)
+    h, w = image.shape[1:3]
+    if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
+        return 1.0, 1.0
+    return min(1.0, h * width / (height * w)), min(1.0, w * height / (width * h))
+
+
+def fit_image(image: Tensor, width: int, height: int, kept: tuple[float, float] | None = None) -> Tensor:
+    """Return `image` [B, h, w, C] in 0..1 as RGB [B, height, width, 3], cropped about its centre to its `kept_part`.
+
+    `kept` is another image's, where both must stay in register. Bicubic without antialiasing or clamping, as upstream
+    does, so sharp edges may overshoot 0..1 by a little.
+    """
+    image = _crop(to_rgb(image), kept or kept_part(image, width, height))
     if image.shape[1:3] == (height, width):
         return image
     pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")
     return pixels.movedim(1, -1)
 
 
-def _crop_to_aspect(image: Tensor, width: int, height: int) -> Tensor:
+def _crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
     h, w = image.shape[1:3]
-    if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
-        return image
-    crop_w, crop_h = min(w, round(h * width / height)), min(h, round(w * height / width))
+    crop_w, crop_h = (max(1, round(side * part)) for side, part in zip((w, h), kept, strict=True))
     left, top = (w - crop_w) // 2, (h - crop_h) // 2
     return image[:, top : top + crop_h, left : left + crop_w]
 

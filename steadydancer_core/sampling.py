@@ -1,11 +1,14 @@
 """One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
 
+import logging
+
 import comfy.model_management
 import comfy.model_sampling
 import comfy.sample
 import comfy.utils
 import latent_preview
 from comfy.model_patcher import ModelPatcher
+from torch import Tensor
 
 from .guidance import PoseGuidance, SteadyDancerGuider
 from .schedule import make_sigmas, make_solver
@@ -42,9 +45,19 @@ def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, sch
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     sigmas = make_sigmas(model.get_model_object("model_sampling"), solver, scheduler, steps)
+    _warn_of_empty_window(guider.guidance, model, sigmas)
     result = guider.sample(
         noise, samples, make_solver(solver), sigmas, denoise_mask=latent.get("noise_mask"),
         callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=seed,
     )  # fmt: skip
     return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
+
+
+def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
+    sampling = model.get_model_object("model_sampling")
+    if guidance.scale and not any(guidance.acts_at(sigma, sampling, sigmas) for sigma in sigmas[:-1]):
+        logging.warning(
+            "SteadyDancer: none of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
+            "nothing. Widen the window or take more steps.", len(sigmas) - 1, guidance.start, guidance.end,
+        )  # fmt: skip

@@ -83,7 +83,9 @@ FORMATS = {
         "mp4", (X265,), YUV + YUV_10_BIT, CrfRange(0, 51, 22), 64, sound=AAC, codec_tag="hvc1", options=MP4_OPTIONS
     ),
     "WebM VP9": VideoFormat("webm", (VP9,), YUV, CrfRange(0, 63, 28), sound=OPUS),
-    "WebM AV1": VideoFormat("webm", (SVT_AV1, AOM_AV1), ("yuv420p", "yuv420p10le"), CrfRange(1, 63, 28), sound=OPUS),
+    "WebM AV1": VideoFormat(
+        "webm", (SVT_AV1, AOM_AV1), ("yuv420p", "yuv420p10le"), CrfRange(1, 63, 28), sound=OPUS, min_side=4
+    ),
     "GIF": VideoFormat("gif", (Encoder("gif", {}),), ("pal8",), None, max_fps=50),
     "WebP": VideoFormat("webp", (Encoder("libwebp", {}),), ("bgra",), CrfRange(0, 100, 20), max_fps=90),
 }

@@ -155,7 +155,7 @@ def without(*names):
 MISTAKES = {
     "pose guidance without pose-negative": (SAMPLER, without("pose_negative"), "pose_negative"),
     "window upside down": (SAMPLER, lambda i: i.update(pose_start=0.5, pose_end=0.2), "starts? before it ends"),
-    "length 0": (RECONCILE, lambda i: i.update(length=0), "length is 0"),
+    "length 1": (RECONCILE, lambda i: i.update(length=1), "length is 1"),
     "outside the output folder": (VIDEO, lambda i: i.update(filename_prefix="../../outside"), r"\.\."),
     "fps the format cannot hold": (VIDEO, lambda i: i.update(format="GIF", fps=120.0), "fps is 120"),
 }
@@ -176,6 +176,12 @@ def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
     del inputs["pose_negative"]
     inputs["pose_guidance"] = 0.0
     run(server, prompt)
+
+
+def test_length_0_is_refused_before_anything_runs(server, prompt):
+    set_inputs(prompt, find(prompt, RECONCILE), length=0)
+    with pytest.raises(PromptRejected, match="length.*0.*min"):
+        server.queue(prompt)
 
 
 @pytest.mark.parametrize("name", ["steadydancer.pth", "../../secret.safetensors", "not_there.safetensors"])

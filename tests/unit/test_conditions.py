@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import comfy.clip_vision
 import pytest
 import torch
+from comfy.ldm.wan.vae import WanVAE
 
 from steadydancer_pack.steadydancer_core import conditions
 from steadydancer_pack.steadydancer_core.pixels import default_size, fit_image, valid_length
@@ -16,7 +17,7 @@ NEGATIVE = [[torch.ones(1, 512, 64), {}]]
 class FakeVAE:
     """A Wan 2.1 VAE in shapes: [F, H, W, 3] -> [1, 16, (F + 3) // 4, H / 8, W / 8], the mean of each frame."""
 
-    latent_channels, latent_dim = 16, 3
+    latent_channels, first_stage_model = 16, WanVAE.__new__(WanVAE)
 
     def __init__(self):
         self.encoded = []
@@ -50,7 +51,7 @@ def material():
 
 
 def reconcile(material, vae=None, **kwargs):
-    arguments = {"vae": vae or FakeVAE(), "width": 64, "height": 96, "length": 9, **material, **kwargs}
+    arguments = {"width": 64, "height": 96, "length": 9, **({"vae": vae or FakeVAE()} | material), **kwargs}
     return conditions.reconcile(TEXT, NEGATIVE, **arguments)
 
 
@@ -145,6 +146,24 @@ def test_odd_sized_images_fit(material):
     assert result.latent["samples"].shape[3:] == (928 // 8, 624 // 8)
 
 
+def test_photo_and_pose_stay_in_register():
+    """A pose of almost the photo's shape is cropped where the photo is, though alone it would be stretched."""
+    photo, pose = torch.zeros(1, 100, 100, 3), torch.zeros(5, 100, 104, 3)
+    photo[:, :, 50:], pose[:, :, 52:] = 1, 1
+    vae = FakeVAE()
+    reconcile({"photo": photo, "pose": pose, "pose_negative": pose}, vae, width=112, height=96, length=5)
+    edges = [int((clip[0, 48, :, 0] < 0.5).sum()) for clip in vae.encoded]
+    assert edges == [56, 56, 56]
+
+
+def test_of_many_clip_features_the_first_is_used(material):
+    many = conditions.features_output(torch.arange(3.0).view(3, 1, 1).expand(3, 257, 1280))
+    result = reconcile(material, clip_outputs=(many, many))
+    _, cond = values(result.positive)
+    assert cond["clip_vision_output"].penultimate_hidden_states.shape == (1, 257, 1280)
+    assert any("first of 3 images" in note for note in result.notes)
+
+
 def test_another_aspect_is_cropped_about_the_centre():
     image = torch.zeros(1, 40, 100, 3)
     image[:, :, 30:70] = 1
@@ -189,16 +208,17 @@ BAD = {
     "CLIP-G": ({"clip_vision": FakeClipVision(1664)}, "CLIP-G"),
     "CLIP-L": ({"clip_vision": FakeClipVision(1024)}, "CLIP-L"),
     "one CLIP output": ({"clip_outputs": (object(), None)}, "Only one CLIP vision output"),
-    "Wan 2.2 VAE": ({"vae": SimpleNamespace(latent_channels=48, latent_dim=3)}, "a Wan 2.2 VAE"),
-    "SD VAE": ({"vae": SimpleNamespace(latent_channels=4, latent_dim=2)}, "an SD or SDXL VAE"),
-    "image VAE": ({"vae": SimpleNamespace(latent_channels=16, latent_dim=2)}, "another model's VAE"),
+    "Wan 2.2 VAE": ({"vae": SimpleNamespace(latent_channels=48)}, "a Wan 2.2 VAE"),
+    "SD VAE": ({"vae": SimpleNamespace(latent_channels=4)}, "an SD or SDXL VAE"),
+    "HunyuanVideo VAE": ({"vae": SimpleNamespace(latent_channels=16, first_stage_model=0)}, "another model's VAE"),
+    "no VAE in the checkpoint": ({"vae": None}, "vae is empty"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_before_any_encoding(material, case):
     change, message = BAD[case]
-    vae = change.get("vae", FakeVAE())
+    vae = FakeVAE()
     with pytest.raises(ValueError, match=message):
-        reconcile(material | change, vae)
-    assert not getattr(vae, "encoded", [])
+        reconcile({**material, "vae": vae, **change})
+    assert vae.encoded == []

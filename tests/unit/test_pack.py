@@ -21,6 +21,14 @@ def test_every_node_has_a_valid_schema_of_its_own(nodes):
     assert all(node_id.startswith("SteadyDancer") for node_id in ids)
 
 
+def test_defaults_can_be_typed(nodes):
+    """The frontend rounds what is typed to min plus whole steps; a default off that grid could not come back."""
+    for node in nodes:
+        for widget in node.GET_SCHEMA().inputs:
+            if widget.io_type == "INT":
+                assert (widget.default - widget.min) % (widget.step or 1) == 0, (node.GET_SCHEMA().node_id, widget.id)
+
+
 def test_required_inputs_reach_execute_by_name(nodes):
     for node in nodes:
         names = {i.id for i in node.GET_SCHEMA().inputs}

@@ -108,16 +108,34 @@ def test_the_model_patch_costs_the_same_passes(inputs, golden_patcher, conds):
     assert counter.passes() == 91
 
 
-@pytest.mark.parametrize(("sampler", "evaluations"), [("heun", 79), ("dpm_2", 79)])
-def test_multi_evaluation_solvers_keep_the_window(inputs, golden_patcher, conds, sampler, evaluations):
-    """Each evaluation is guided by its own noise level: three passes inside the window, two outside."""
-    levels = count(inputs, golden_patcher, conds, sampler, scheduler="simple").per_level()
+def test_heun_keeps_the_window(inputs, golden_patcher, conds):
+    """Steps 5 to 15 of 40 lie inside; each level but the first is asked twice, with three passes inside, else two."""
+    found = count(inputs, golden_patcher, conds, "heun", scheduler="simple").per_level()
+    want = [(1 if i == 0 else 2) * (3 if 4 < i < 16 else 2) for i in range(40)]
+    assert list(found.values()) == want
+
+
+def test_dpm_2_keeps_the_window(inputs, golden_patcher, conds):
+    """The midpoint of step i lies between i and i + 1; the last step has none."""
+    found = count(inputs, golden_patcher, conds, "dpm_2", scheduler="simple").per_level()
+    places = [i + half for i in range(40) for half in (0, 0.5)][:-1]
+    assert list(found.values()) == [3 if 4 < place < 16 else 2 for place in places]
+
+
+# ddim_uniform starts below pure noise, like a split run, and is placed by the model's own schedule.
+@pytest.mark.parametrize("scheduler", [name for name in comfy.samplers.SCHEDULER_NAMES if name != "ddim_uniform"])
+@pytest.mark.parametrize(("steps", "inside"), [(40, range(5, 16)), (10, range(2, 4)), (4, range(1, 2))])
+def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, steps, inside):
     sampling = golden_patcher.get_model_object("model_sampling")
-    inside = [OFFICIAL.acts_at(torch.tensor([level]), sampling) for level in levels]
-    evaluated_twice = 2 if sampler == "heun" else 1
-    assert inside[0] is False and inside[-1] is False and sum(inside) >= 11
-    for level, within in zip(levels, inside, strict=True):
-        assert levels[level] in [n * (3 if within else 2) for n in (1, evaluated_twice)]
+    sigmas = make_sigmas(sampling, "euler", scheduler, steps)
+    found = [i for i in range(steps) if OFFICIAL.acts_at(sigmas[i : i + 1], sampling, sigmas)]
+    assert len(sigmas) == steps + 1 and found == list(inside)
+
+
+def test_a_window_without_a_step_is_told(inputs, golden_patcher, conds, caplog):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
+    sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", 4)
+    assert "none of the 4 steps lies between" in caplog.text
 
 
 def ksampler(model, conds, inputs, steps, sampler, scheduler, cfg=5.0, seed=0, **kwargs):
@@ -156,6 +174,21 @@ def test_one_seed_gives_one_latent_on_every_road(inputs, golden_patcher, conds):
     assert error(stock, ours) <= 1e-5
 
 
+@pytest.mark.parametrize("solver", ["unipc", "dpm++"])
+def test_one_seed_gives_one_latent_with_the_official_solvers(inputs, golden_patcher, conds, solver):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    latent = torch.zeros(1, 16, *inputs.size)
+    ours = sample(guider, {"samples": latent}, 7, f"official {solver}", "official", 10)["samples"]
+    sigmas = make_sigmas(golden_patcher.get_model_object("model_sampling"), f"official {solver}", "official", 10)
+    noise, sampler = comfy.sample.prepare_noise(latent, 7), make_solver(f"official {solver}")
+    assert error(guider.sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=7), ours) <= 1e-5
+    patched = patch_model(golden_patcher, conds[2], OFFICIAL)
+    stock = comfy.samplers.CFGGuider(patched)
+    stock.set_conds(conds[0], conds[1])
+    stock.set_cfg(5.0)
+    assert error(stock.sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=7), ours) <= 1e-5
+
+
 @pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "euler_ancestral", "res_multistep", "ddim"])
 def test_the_ksampler_family_runs(inputs, golden_patcher, conds, name):
     patched = patch_model(golden_patcher, conds[2], OFFICIAL)
@@ -179,8 +212,8 @@ def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
         )
 
     model.model_options["sampler_calc_cond_batch_function"] = batch
-    count(inputs, model, conds, steps=10)
-    assert seen == [2, 2, 3, 3, 2, 2, 2, 2, 2, 2]
+    assert count(inputs, model, conds, steps=10).passes() == 22
+    assert seen == [2] * 10
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.4, 0.4), (0.5, 0.1), (-0.1, 0.4), (0.1, 1.1)])
@@ -195,6 +228,52 @@ def test_pose_guidance_without_a_pose_negative_is_refused(golden_patcher, conds)
             make_guider(golden_patcher, conds[0], conds[1], missing, 5.0, OFFICIAL)
         with pytest.raises(ValueError, match="pose_negative"):
             patch_model(golden_patcher, missing, OFFICIAL)
+
+
+def test_a_pose_negative_with_a_time_range_is_refused(golden_patcher, conds):
+    ranged = [[conds[2][0][0], {**conds[2][0][1], "start_percent": 0.5}]]
+    with pytest.raises(ValueError, match="timestep range"):
+        make_guider(golden_patcher, conds[0], conds[1], ranged, 5.0, OFFICIAL)
+
+
+def test_the_patch_refuses_combined_pose_negatives(golden_patcher, conds):
+    with pytest.raises(ValueError, match="Found 2 conditions"):
+        patch_model(golden_patcher, conds[2] * 2, OFFICIAL)
+
+
+def test_an_unused_pose_negative_is_told(golden_patcher, conds, caplog):
+    off = PoseGuidance(0.0, 0.1, 0.4)
+    make_guider(golden_patcher, *conds, 5.0, off)
+    patch_model(golden_patcher, conds[2], off)
+    assert caplog.text.count("pose guidance is 0") == 2
+
+
+def test_another_model_is_refused(golden_patcher, conds):
+    class Other:
+        model_options, model = {}, object()
+
+    for use in (lambda: make_guider(Other(), *conds, 5.0, OFFICIAL), lambda: patch_model(Other(), conds[2], OFFICIAL)):
+        with pytest.raises(ValueError, match="The connected model is object, not SteadyDancer"):
+            use()
+
+
+def test_an_area_is_refused(inputs, golden_patcher, conds):
+    area = [[conds[0][0][0], {**conds[0][0][1], "area": (4, 4, 0, 0)}]]
+    with pytest.raises(ValueError, match="areas do not work"):
+        ksampler(golden_patcher, (area, conds[1]), inputs, 2, "euler", "simple")
+
+
+def test_the_swapped_condition_of_the_patch_has_an_identity_of_its_own(inputs, golden_patcher, conds):
+    seen, model = [], golden_patcher.clone()
+
+    def note(apply_model, args):
+        seen.append(tuple(args["c"]["transformer_options"]["uuids"]))
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    model.set_model_unet_function_wrapper(note)
+    ksampler(patch_model(model, conds[2], OFFICIAL), conds, inputs, 10, "euler", "simple")
+    alone = {ids for ids in seen if len(ids) == 1}
+    assert len(alone) == 1 and not any(set(*alone) & set(ids) for ids in seen if len(ids) == 2)
 
 
 def test_pose_guidance_twice_is_refused(golden_patcher, conds):
