@@ -366,7 +366,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
 
 def test_a_size_that_the_encoder_refuses_is_a_clear_error(tmp_path):
     with pytest.raises(VideoWriteError, match="Could not write 'a.webm'"):
-        write_video(tmp_path / "a.webm", torch.zeros(1, 20000, 2, 3), 16, Settings("WebM AV1"))
+        write_video(tmp_path / "a.webm", torch.zeros(1, 20000, 4, 3), 16, Settings("WebM AV1"))
     assert list(tmp_path.iterdir()) == []
 
 
