@@ -29,14 +29,15 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def environment(session: nox.Session) -> None:
     """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
     comfyui = comfyui_folder(session) or fetch_comfyui(session)
-    wanted = "\n".join((*comfyui_requirements(comfyui), (PACK / "requirements.txt").read_text("utf-8"), *TEST_TOOLS))
+    own = (PACK / "requirements.txt").read_text("utf-8")
+    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), own, *TEST_TOOLS))
     installed = Path(session.virtualenv.location, "installed-requirements.txt")
     if installed.is_file() and installed.read_text("utf-8") == wanted:
         return
     session.log("Installing PyTorch and what ComfyUI needs. The first time this takes minutes and some GB of disk.")
     requirements = installed.with_name("wanted-requirements.txt")
     requirements.write_text(wanted, encoding="utf-8")
-    session.install("-r", str(requirements), *missing_torch(session), silent=False)
+    session.install("-r", str(requirements), silent=False)
     requirements.replace(installed)
 
 
@@ -112,10 +113,3 @@ def comfyui_requirements(comfyui: Path) -> list[str]:
     """Return the lines of ComfyUI's requirements.txt, less torch and what a run on the CPU never needs."""
     lines = (comfyui / "requirements.txt").read_text("utf-8").splitlines()
     return [line for line in lines if re.match(r"[\w.-]*", line.strip())[0].lower() not in NOT_FROM_COMFYUI]
-
-
-def missing_torch(session: nox.Session) -> tuple[str, ...]:
-    """Return the torch packages to install: all three, or none where a torch is there already."""
-    probe = "from importlib.util import find_spec; print(find_spec('torch') is not None)"
-    found = session.run("python", "-c", probe, silent=True)
-    return () if found.strip() == "True" else TORCH
