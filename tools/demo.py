@@ -25,7 +25,7 @@ from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
 WORKFLOW = PACK / "workflows" / "quick_start.json"
-OWN_FILES_AREA = 192 * 112
+OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
 SAMPLE_POSE = "steadydancer_sample_pose.mp4"
