@@ -76,7 +76,8 @@ def step_fraction(level: float, levels: list[float]) -> float:
     steps = len(levels) - 1
     step = max((i for i in range(steps) if levels[i] >= level), default=0)
     span = levels[step] - levels[step + 1]
-    return (step + max(0.0, levels[step] - level) / span) / steps if span > 0 else step / steps
+    part = max(0.0, levels[step] - level) / span if span > 0 else 0.0
+    return round(step + part, 4) / steps  # solvers that work in log-SNR come back to a level with a rounding error
 
 
 def add_pose_term(guided: Tensor, positive: Tensor, pose_negative: Tensor, scale: float) -> Tensor:

@@ -132,6 +132,14 @@ def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, st
     assert len(sigmas) == steps + 1 and found == list(inside)
 
 
+@pytest.mark.parametrize("rounding", [-1e-7, 0, 1e-7])
+def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
+    sigmas = official_sigmas("dpm++", 40, 5.0)
+    sampling = golden_patcher.get_model_object("model_sampling")
+    found = [i for i in range(40) if OFFICIAL.acts_at(sigmas[i : i + 1] + rounding, sampling, sigmas)]
+    assert found == list(range(5, 16))
+
+
 def test_a_window_without_a_step_is_told(inputs, golden_patcher, conds, caplog):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
     sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", 4)
