@@ -26,6 +26,7 @@ from .pixels import (
     SIZE_STEP,
     aspect_difference,
     blank_video,
+    crop,
     default_size,
     fit_image,
     kept_part,
@@ -81,10 +82,10 @@ def reconcile(
     photo = _one_photo(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
-    fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept_part(photo, frame.width, frame.height))
-    photo, pose = fit(photo), fit(pose[: frame.length])
-    clip = clip_pair(clip_vision, clip_outputs, photo, pose[:1], notes)
-    shared, pose_latent = encode_shared(vae, photo, pose, clip)
+    kept = kept_part(photo, frame.width, frame.height)
+    fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
+    clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
+    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
     conds = [with_values(cond, shared | {"pose_video_latent": pose_latent}) for cond in (positive, negative)]
     augmented = None
     if pose_negative is not None:
@@ -198,7 +199,7 @@ def check_vae(vae) -> None:
 
 
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:
-    """Return CLIP vision of photo and first pose frame [1, H, W, 3], from a model, from ready outputs, or zeros."""
+    """Return CLIP vision of photo and first pose frame [1, H, W, 3] at full size, or ready outputs, or zeros."""
     if clip_vision is not None:
         if any(output is not None for output in outputs):
             notes.append("the CLIP vision model is used, the ready CLIP vision outputs are not")

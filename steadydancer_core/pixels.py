@@ -62,14 +62,16 @@ def fit_image(image: Tensor, width: int, height: int, kept: tuple[float, float] 
     `kept` is another image's, where both must stay in register. Bicubic without antialiasing or clamping, as upstream
     does, so sharp edges may overshoot 0..1 by a little.
     """
-    image = _crop(to_rgb(image), kept or kept_part(image, width, height))
+    image = crop(image, kept or kept_part(image, width, height))
     if image.shape[1:3] == (height, width):
         return image
     pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")
     return pixels.movedim(1, -1)
 
 
-def _crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
+def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
+    """Return the parts `kept` of the image's (width, height) about its centre, as RGB [B, h, w, 3]."""
+    image = to_rgb(image)
     h, w = image.shape[1:3]
     crop_w, crop_h = (max(1, round(side * part)) for side, part in zip((w, h), kept, strict=True))
     left, top = (w - crop_w) // 2, (h - crop_h) // 2

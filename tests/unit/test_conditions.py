@@ -95,6 +95,12 @@ def test_clip_sees_photo_and_first_pose_uncropped(material):
     assert torch.equal(photo, material["photo"]) and torch.equal(pose, material["pose"][:1])
 
 
+def test_clip_sees_the_full_size(material):
+    clip = FakeClipVision()
+    reconcile(material, clip_vision=clip, width=32, height=48)
+    assert [image.shape[1:3] for image, _ in clip.seen] == [(96, 64), (96, 64)]
+
+
 def test_without_clip_the_features_are_zero_and_it_is_said(material):
     result = reconcile(material)
     _, cond = values(result.positive)
