@@ -17,60 +17,9 @@ class ReconcileConditions(io.ComfyNode):
                 "frames tell how the person moves."
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
-            inputs=[
-                io.Conditioning.Input("positive", tooltip="What the video shows, from CLIP Text Encode."),
-                io.Conditioning.Input("negative", tooltip="What the video must not show, from CLIP Text Encode."),
-                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
-                io.Image.Input("photo", tooltip="The person who shall dance. The video starts from this photo."),
-                io.Image.Input(
-                    "pose_frames",
-                    tooltip="Skeleton frames, aligned to the photo and of the photo's shape; at least 5.",
-                ),
-                io.Image.Input(
-                    "pose_negative_frames",
-                    optional=True,
-                    tooltip="The same skeleton, deliberately misplaced: what pose guidance pushes away from. Leave it "
-                    "unconnected only with pose guidance 0.",
-                ),
-                io.ClipVision.Input(
-                    "clip_vision",
-                    optional=True,
-                    tooltip="CLIP vision model (clip_vision_h). The 14B model wants it; the miniature runs without.",
-                ),
-                io.ClipVisionOutput.Input(
-                    "clip_vision_photo",
-                    optional=True,
-                    tooltip="Ready CLIP vision output of the photo, instead of the model.",
-                ),
-                io.ClipVisionOutput.Input(
-                    "clip_vision_pose",
-                    optional=True,
-                    tooltip="Ready CLIP vision output of the first pose frame, instead of the model.",
-                ),
-                io.Int.Input(
-                    "width", default=0, min=0, max=4096, step=16,
-                    tooltip="Width in pixels, a multiple of 16. 0: from the photo's shape, at the area of 1024x576.",
-                ),
-                io.Int.Input(
-                    "height", default=0, min=0, max=4096, step=16,
-                    tooltip="Height in pixels, a multiple of 16. 0: from the photo's shape, at the area of 1024x576.",
-                ),
-                io.Int.Input(
-                    "length", default=81, min=1, max=100001, step=4,
-                    tooltip="Frames, brought down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds at "
-                    "the model's 16 frames per second.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output(id="positive_out", display_name="positive", tooltip="Prompt and pose."),
-                io.Conditioning.Output(id="negative_out", display_name="negative", tooltip="Negative prompt and pose."),
-                io.Conditioning.Output(
-                    id="pose_negative", display_name="pose_negative",
-                    tooltip="Prompt and misplaced pose. Nothing when no pose-negative frames are connected.",
-                ),
-                io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent of the video's size."),
-            ],
-        )  # fmt: skip
+            inputs=[*_prompt_inputs(), *_picture_inputs(), *_clip_inputs(), *_size_inputs()],
+            outputs=_outputs(),
+        )
 
     @classmethod
     def execute(
@@ -82,6 +31,80 @@ class ReconcileConditions(io.ComfyNode):
             clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
         )  # fmt: skip
         return io.NodeOutput(*result[:4], ui=ui.PreviewText(describe(result)))
+
+
+def _prompt_inputs() -> list[io.Input]:
+    return [
+        io.Conditioning.Input("positive", tooltip="What the video shows, from CLIP Text Encode."),
+        io.Conditioning.Input("negative", tooltip="What the video must not show, from CLIP Text Encode."),
+        io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
+    ]  # fmt: skip
+
+
+def _picture_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("photo", tooltip="The person who shall dance. The video starts from this photo."),
+        io.Image.Input(
+            "pose_frames",
+            tooltip="Skeleton frames, aligned to the photo and of the photo's shape; at least 5.",
+        ),
+        io.Image.Input(
+            "pose_negative_frames",
+            optional=True,
+            tooltip="The same skeleton, deliberately misplaced: what pose guidance pushes away from. Leave it "
+            "unconnected only with pose guidance 0.",
+        ),
+    ]  # fmt: skip
+
+
+def _clip_inputs() -> list[io.Input]:
+    return [
+        io.ClipVision.Input(
+            "clip_vision",
+            optional=True,
+            tooltip="CLIP vision model (clip_vision_h). The 14B model wants it; the miniature runs without.",
+        ),
+        io.ClipVisionOutput.Input(
+            "clip_vision_photo",
+            optional=True,
+            tooltip="Ready CLIP vision output of the photo, instead of the model.",
+        ),
+        io.ClipVisionOutput.Input(
+            "clip_vision_pose",
+            optional=True,
+            tooltip="Ready CLIP vision output of the first pose frame, instead of the model.",
+        ),
+    ]  # fmt: skip
+
+
+def _size_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "width", default=0, min=0, max=4096, step=16,
+            tooltip="Width in pixels, a multiple of 16. 0 follows the photo's shape; both 0: at the area of 1024x576.",
+        ),
+        io.Int.Input(
+            "height", default=0, min=0, max=4096, step=16,
+            tooltip="Height in pixels, a multiple of 16. 0 follows the photo's shape; both 0: at the area of 1024x576.",
+        ),
+        io.Int.Input(
+            "length", default=81, min=1, max=100001, step=4,
+            tooltip="Frames, brought down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds at "
+            "the model's 16 frames per second.",
+        ),
+    ]  # fmt: skip
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Conditioning.Output(id="positive_out", display_name="positive", tooltip="Prompt and pose."),
+        io.Conditioning.Output(id="negative_out", display_name="negative", tooltip="Negative prompt and pose."),
+        io.Conditioning.Output(
+            id="pose_negative", display_name="pose_negative",
+            tooltip="Prompt and misplaced pose. Nothing when no pose-negative frames are connected.",
+        ),
+        io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent of the video's size."),
+    ]  # fmt: skip
 
 
 def describe(result) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tools.api_prompt import to_api_prompt
@@ -95,52 +97,95 @@ def run(server, prompt):
     return server.wait(prompt_id), server.history(prompt_id)["outputs"]
 
 
-def test_guider_and_model_patch_run_as_nodes(server, prompt):
-    """SamplerCustomAdvanced with our guider, then the stock KSampler with our patch, in place of our sampler."""
-    sampler = prompt.pop(find(prompt, SAMPLER))["inputs"]
-    conds = {name: sampler[name] for name in ("positive", "negative", "pose_negative")}
-    window = {name: sampler[name] for name in ("pose_guidance", "pose_start", "pose_end")}
-    model, latent = sampler["model"], sampler["latent"]
-    decode = find(prompt, "VAEDecode")
-    solver = {"solver": "official unipc"}
-    custom = {
-        "g": node("SteadyDancerGuider", model=model, text_guidance=5.0, **conds, **window),
-        "s": node("SteadyDancerSolver", **solver),
-        "t": node("SteadyDancerSchedule", model=model, scheduler="official", steps=4, **solver),
-        "n": node("RandomNoise", noise_seed=1),
-        "c": node(
-            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["t", 0],
-            latent_image=latent,
-        ),
-    }  # fmt: skip
-    set_inputs(prompt, decode, samples=["c", 0])
-    run(server, prompt | custom)
-    stock = {
-        "p": node("SteadyDancerPoseGuidance", model=model, pose_negative=conds["pose_negative"], **window),
-        "k": node(
-            "KSampler", model=["p", 0], positive=conds["positive"], negative=conds["negative"], latent_image=latent,
-            seed=1, steps=4, cfg=5.0, sampler_name="euler", scheduler="simple", denoise=1.0,
-        ),
-    }  # fmt: skip
-    set_inputs(prompt, decode, samples=["k", 0])
-    run(server, prompt | stock)
-
-
 def node(class_type, **inputs):
     return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
 
 
-def test_the_stock_loader_gives_the_same_video_latent(server, prompt):
-    """Load Diffusion Model in place of our loader: the sampled latents are the same bytes."""
-    latents = []
-    for loader in (None, node("UNETLoader", unet_name="steadydancer_miniature.safetensors", weight_dtype="default")):
-        if loader:
-            prompt[find(prompt, LOADER)] = loader
-        save = node("SaveLatent", samples=[find(prompt, SAMPLER), 0], filename_prefix=f"latents/{bool(loader)}")
-        _, outputs = run(server, {k: v for k, v in prompt.items()} | {"save": save})
-        (entry,) = outputs["save"]["latents"]
-        latents.append((server.base / "output" / entry["subfolder"] / entry["filename"]).read_bytes()[-5000:])
-    assert latents[0] == latents[1]
+def latent_from(server, prompt, source):
+    """Run the part of the prompt that ends at node `source` and return its latent."""
+    save = node("SaveLatent", samples=[source, 0], filename_prefix="latents/test")
+    nodes = {key: value for key, value in prompt.items() if value["class_type"] != VIDEO}
+    _, outputs = run(server, nodes | {"save": save})
+    (entry,) = outputs["save"]["latents"]
+    return load_file(server.base / "output" / entry["subfolder"] / entry["filename"])["latent_tensor"]
+
+
+def error(found, want):
+    return ((found - want).norm() / want.norm()).item()
+
+
+@pytest.mark.parametrize(
+    ("solver", "scheduler"), [("euler", "simple"), ("official unipc", "official"), ("official dpm++", "official")]
+)
+def test_sampler_and_guider_nodes_give_one_latent(server, prompt, solver, scheduler):
+    sampler = find(prompt, SAMPLER)
+    set_inputs(prompt, sampler, solver=solver, scheduler=scheduler)
+    inputs = prompt[sampler]["inputs"]
+    sampler_only = {"latent", "seed", "steps", "solver", "scheduler", "shift"}
+    schedule = {"model": inputs["model"], "scheduler": scheduler, "steps": inputs["steps"], "solver": solver}
+    parts = {
+        "g": node("SteadyDancerGuider", **{name: inputs[name] for name in inputs.keys() - sampler_only}),
+        "s": node("SteadyDancerSolver", solver=solver),
+        "t": node("SteadyDancerSchedule", **schedule),
+        "n": node("RandomNoise", noise_seed=inputs["seed"]),
+        "c": node(
+            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["t", 0],
+            latent_image=inputs["latent"],
+        ),
+    }  # fmt: skip
+    want = latent_from(server, prompt, sampler)
+    assert want.isfinite().all() and error(latent_from(server, prompt | parts, "c"), want) <= 1e-5
+
+
+def test_the_stock_ksampler_with_pose_guidance_gives_the_same_latent(server, prompt):
+    sampler = find(prompt, SAMPLER)
+    set_inputs(prompt, sampler, solver="euler", scheduler="simple")
+    inputs = prompt[sampler]["inputs"]
+    window = {name: inputs[name] for name in ("pose_negative", "pose_guidance", "pose_start", "pose_end")}
+    parts = {
+        "p": node("SteadyDancerPoseGuidance", model=inputs["model"], **window),
+        "k": node(
+            "KSampler", model=["p", 0], positive=inputs["positive"], negative=inputs["negative"],
+            latent_image=inputs["latent"], seed=inputs["seed"], steps=inputs["steps"], cfg=inputs["text_guidance"],
+            sampler_name="euler", scheduler="simple", denoise=1.0,
+        ),
+    }  # fmt: skip
+    assert error(latent_from(server, prompt | parts, "k"), latent_from(server, prompt, sampler)) <= 1e-5
+
+
+def test_the_stock_lora_node_changes_the_latent(server, prompt):
+    layer, generator = "diffusion_model.blocks.0.cross_attn.k", torch.Generator().manual_seed(0)
+    shapes = {f"{layer}.lora_down.weight": (4, 128), f"{layer}.lora_up.weight": (128, 4)}
+    lora = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    save_file(lora, server.base / "models" / "loras" / "test.safetensors")
+    sampler = find(prompt, SAMPLER)
+    plain = latent_from(server, prompt, sampler)
+    model = prompt[sampler]["inputs"]["model"]
+    loader = node("LoraLoaderModelOnly", model=model, lora_name="test.safetensors", strength_model=1.0)
+    set_inputs(prompt, sampler, model=["lora", 0])
+    assert error(latent_from(server, prompt | {"lora": loader}, sampler), plain) > 1e-3
+
+
+def test_the_stock_context_window_node_runs(server, prompt):
+    sampler = find(prompt, SAMPLER)
+    set_inputs(prompt, find(prompt, RECONCILE), length=21)
+    whole = latent_from(server, prompt, sampler)
+    windows = node(
+        "WanContextWindowsManual", model=prompt[sampler]["inputs"]["model"], context_length=13, context_overlap=4,
+        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", freenoise=False,
+        retain_first_frame=False, split_conds_to_windows=False,
+    )  # fmt: skip
+    set_inputs(prompt, sampler, model=["w", 0])
+    found = latent_from(server, prompt | {"w": windows}, sampler)
+    assert found.shape == whole.shape == (1, 16, 6, 22, 12)
+    assert found.isfinite().all() and error(found, whole) > 1e-3
+
+
+def test_the_stock_loader_gives_the_same_latent(server, prompt):
+    ours = latent_from(server, prompt, find(prompt, SAMPLER))
+    stock = node("UNETLoader", unet_name="steadydancer_miniature.safetensors", weight_dtype="default")
+    prompt[find(prompt, LOADER)] = stock
+    assert torch.equal(latent_from(server, prompt, find(prompt, SAMPLER)), ours)
 
 
 def without(*names):
@@ -172,10 +217,14 @@ def test_a_mistake_is_told_in_words_and_the_next_prompt_runs(server, prompt, cas
 
 
 def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
-    inputs = prompt[find(prompt, SAMPLER)]["inputs"]
-    del inputs["pose_negative"]
-    inputs["pose_guidance"] = 0.0
-    run(server, prompt)
+    sampler = find(prompt, SAMPLER)
+    set_inputs(prompt, sampler, pose_guidance=0.0)
+    connected = latent_from(server, prompt, sampler)
+    del prompt[sampler]["inputs"]["pose_negative"]
+    set_inputs(prompt, sampler, seed=2)  # else ComfyUI would answer both from its cache
+    another = latent_from(server, prompt, sampler)
+    set_inputs(prompt, sampler, seed=1)
+    assert torch.equal(latent_from(server, prompt, sampler), connected) and not torch.equal(another, connected)
 
 
 def test_length_0_is_refused_before_anything_runs(server, prompt):

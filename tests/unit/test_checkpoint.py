@@ -40,9 +40,13 @@ def test_the_stock_loader_finds_the_same_model(weights, tmp_path):
 
 
 def test_a_prefix_does_not_hide_the_model(weights, tmp_path):
-    checkpoint.check_file(
-        write(tmp_path / "m.safetensors", {f"model.diffusion_model.{k}": v for k, v in weights.items()})
-    )
+    prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in weights.items()}
+    path = write(tmp_path / "model.safetensors", prefixed)
+    checkpoint.check_file(path)
+    assert type(comfy.sd.load_diffusion_model(str(path)).model) is SteadyDancer
+    del prefixed["model.diffusion_model.patch_embedding_ref_c.bias"]
+    with pytest.raises(ValueError, match="missing: patch_embedding_ref_c.bias"):
+        checkpoint.check_file(write(path, prefixed))
 
 
 def test_registration_is_done_once():

@@ -63,6 +63,13 @@ def test_no_arrow_points_back():
     assert wrong_arrows(PACK) == []
 
 
+def plant(root, file, text):
+    """Write one source file below an empty root, and return the root."""
+    (root / file).parent.mkdir(parents=True)
+    (root / file).write_text(text)
+    return root
+
+
 @pytest.mark.parametrize(
     ("file", "line"),
     [
@@ -83,10 +90,7 @@ def test_no_arrow_points_back():
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path, file, line):
-    planted = tmp_path / file
-    planted.parent.mkdir(parents=True)
-    planted.write_text(line)
-    assert len(wrong_arrows(tmp_path)) == 1
+    assert len(wrong_arrows(plant(tmp_path, file, line))) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,10 +103,7 @@ def test_a_planted_violation_is_caught(tmp_path, file, line):
     ],
 )
 def test_the_drawn_arrows_are_allowed(tmp_path, file, line):
-    planted = tmp_path / file
-    planted.parent.mkdir(parents=True)
-    planted.write_text(line)
-    assert wrong_arrows(tmp_path) == []
+    assert wrong_arrows(plant(tmp_path, file, line)) == []
 
 
 def test_python_files_are_ascii_and_short():

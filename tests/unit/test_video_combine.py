@@ -99,7 +99,7 @@ def test_metadata_has_two_switches(node_in_a_graph, monkeypatch, changes, disabl
     assert tags(combine(node_in_a_graph, **changes).result[1]) == stored
 
 
-@pytest.mark.parametrize("prefix", ["../clip", "a/../../clip", "/tmp/clip", "C:\\clip", "..\\clip", "", "  "])
+@pytest.mark.parametrize("prefix", ["../clip", "a/../../clip", "/clip", "C:\\clip", "..\\clip", "", "  "])
 def test_a_prefix_outside_the_output_folder_is_refused(folders, prefix):
     with pytest.raises(ValueError, match="does not name a file inside ComfyUI's output folder"):
         combine(filename_prefix=prefix)
