@@ -1,0 +1,38 @@
+"""What every pose detector offers, whichever network is behind it.
+
+A frame is uint8 [H, W, 3], RGB. Coordinates are pixels of the frame, x to the right and y down.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Region(NamedTuple):
+    """Where a person is: centre and size in pixels, the angle in radians by which the person leans clockwise."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float = 0.0
+    score: float = 1.0
+
+
+class Detector(Protocol):
+    """Finds people and their keypoints. Holds its networks, but nothing of the frames it saw."""
+
+    name: str  # for people: "DW-Pose (CUDA)"
+    fingerprint: str  # the same for the same files and settings: part of the pose cache's key
+
+    def find(self, frame: np.ndarray) -> list[Region]:
+        """Return the people in the frame, the best score first; an empty list if there is nobody."""
+
+    def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keypoints of the person in each of N regions: points [N, 134, 2] in pixels, scores [N, 134].
+
+        The scores of a region in which there is nobody are 0 throughout.
+        """
+
+    def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
+        """Return where to look next for a person seen at points [134, 2], scores [134]; None if too little is seen."""
