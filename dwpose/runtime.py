@@ -1,0 +1,244 @@
+"""ONNX Runtime on the provider that truly works, and the reason where it is not the one the user hoped for.
+
+A provider counts as working when a session made with it has run once and still names it first: ONNX Runtime lists
+providers whose libraries it cannot load, and then quietly uses the CPU.
+"""
+
+import contextlib
+import ctypes
+import importlib.metadata
+import io
+import logging
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+PROVIDERS = {
+    "CUDA": "CUDAExecutionProvider",
+    "ROCm": "ROCMExecutionProvider",
+    "MIGraphX": "MIGraphXExecutionProvider",
+    "DirectML": "DmlExecutionProvider",
+    "CoreML": "CoreMLExecutionProvider",
+    "OpenVINO": "OpenVINOExecutionProvider",
+    "CPU": "CPUExecutionProvider",
+    "TensorRT": "TensorrtExecutionProvider",  # only when asked for: it compiles a network for minutes
+}
+AUTO_ORDER = tuple(name for name in PROVIDERS if name != "TensorRT")
+CHOICES = (AUTO, *PROVIDERS)
+OPTIONS = {
+    # The default tries every algorithm again for each new number of people in a batch.
+    "CUDA": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+}
+SHARED_LIBRARIES = {"CUDA": "onnxruntime_providers_cuda", "TensorRT": "onnxruntime_providers_tensorrt"}
+FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
+GPU_PACKAGES = (  # words in a GPU's name; the build of ONNX Runtime that uses it, on Windows and elsewhere
+    (("nvidia", "geforce", "quadro", "rtx", "tesla"), "onnxruntime-gpu", "onnxruntime-gpu"),
+    (("amd", "radeon", "instinct"), "onnxruntime-directml", "onnxruntime-migraphx"),
+    (("intel",), "onnxruntime-directml", "onnxruntime-openvino"),
+)
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+
+
+class Port(NamedTuple):
+    """One input or output of a network: its sizes, None where any size goes, and ONNX Runtime's name of its type."""
+
+    shape: tuple[int | None, ...]
+    type: str
+
+
+class Session:
+    """A network on one provider. `notes` say what runs and why; `inputs` and `outputs` give the shape by name."""
+
+    def __init__(self, session, provider: str, errors: tuple[type[Exception], ...]):
+        self._session, self._errors = session, errors
+        self.provider = provider
+        self.notes: list[str] = []
+        self.ports = {port.name: _port(port) for port in session.get_inputs()}
+        self.inputs = {name: port.shape for name, port in self.ports.items()}
+        self.outputs = {port.name: _port(port).shape for port in session.get_outputs()}
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs in the order of `outputs`; ValueError if the provider fails."""
+        try:
+            return self._session.run(None, feeds)
+        except self._errors as error:
+            raise ValueError(
+                f"The pose network failed on {self.provider}: {_first_line(error)}. If the GPU's memory is full, free "
+                "some; else choose another provider, such as CPU."
+            ) from error
+
+
+def open_session(path: Path | str, provider: str = AUTO, gpu: str | None = None) -> Session:
+    """Return the network in an ONNX file, on the asked provider or, for "auto", on the best one that works.
+
+    gpu: name of the GPU that ComfyUI uses, None if there is none; with it the notes tell why the CPU runs instead.
+    ValueError: no ONNX Runtime, an unknown or unusable provider, a missing or broken file.
+    """
+    ort = import_onnxruntime()
+    if provider not in CHOICES:
+        raise ValueError(f"Unknown provider '{provider}'. Choose one of {', '.join(CHOICES)}.")
+    if provider == AUTO:
+        return _open_best(ort, Path(path), gpu)
+    if PROVIDERS[provider] not in ort.get_available_providers():
+        raise ValueError(
+            f"Provider {provider} was asked for, but the installed ONNX Runtime has only {_names(ort)}. {_fix(gpu)} "
+            "Or choose 'auto'."
+        )
+    session, reason = _try(ort, Path(path), provider)
+    if session is None:
+        raise ValueError(f"Provider {provider} was asked for, but does not work here: {reason}. Or choose 'auto'.")
+    session.notes.append(f"{Path(path).name} runs on {provider}, as asked.")
+    return session
+
+
+def import_onnxruntime():
+    """Return the module; ValueError that says what to install if it is missing or cannot be loaded."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            f"Pose detection needs ONNX Runtime, which cannot be imported here ({_first_line(error)}). Install "
+            "onnxruntime-gpu (NVIDIA), onnxruntime-directml (other GPUs on Windows) or onnxruntime (CPU, Apple) with "
+            "pip into ComfyUI's Python, just one of them, and restart ComfyUI. All other nodes work without it."
+        ) from error
+    return onnxruntime
+
+
+def _open_best(ort, path: Path, gpu: str | None) -> Session:
+    available = ort.get_available_providers()
+    failures = {}
+    for name in (name for name in AUTO_ORDER if PROVIDERS[name] in available):
+        session, reason = _try(ort, path, name)
+        if session is None:
+            failures[name] = reason
+            continue
+        session.notes += [f"{path.name} runs on {name}.", *_why_cpu(ort, name, failures, gpu)]
+        log.info("%s", " ".join(session.notes))
+        return session
+    raise ValueError(f"{path.name} runs on no provider: " + "; ".join(f"{n}: {r}" for n, r in failures.items()))
+
+
+def _try(ort, path: Path, name: str) -> tuple[Session | None, str]:
+    """Return a session that has run on the provider, or None and the reason why there is none."""
+    errors = _errors(ort)
+    said = _preload(ort) if name in SHARED_LIBRARIES else ""
+    try:
+        session = _create(ort, path, name)
+        if session.get_providers()[:1] != [PROVIDERS[name]]:
+            return None, _library_error(ort, name) or said or "ONNX Runtime did not use it and gave no reason"
+        result = Session(session, name, errors)
+        if name != "CPU":
+            session.run(None, _zeros(result))
+    except errors as error:
+        if type(error).__name__ in FILE_ERRORS:
+            raise ValueError(
+                f"{path} is not a whole ONNX file: {_first_line(error)}. Delete it and download it again."
+            ) from error
+        return None, _first_line(error)
+    return result, ""
+
+
+def _create(ort, path: Path, name: str):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # its complaints are told in the notes
+    options.enable_mem_pattern = name != "DirectML"  # DirectML allows no memory patterns
+    wanted = [(PROVIDERS[name], OPTIONS.get(name, {}))]
+    return ort.InferenceSession(str(path), sess_options=options, providers=wanted, enable_fallback=0)
+
+
+def _preload(ort) -> str:
+    """Load the CUDA libraries that torch or pip brought, if ONNX Runtime can, and return what it printed."""
+    said = io.StringIO()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
+    return " ".join(said.getvalue().split())
+
+
+def _library_error(ort, name: str) -> str:
+    """Return why the provider's own library cannot be loaded, in the words of the operating system; "" if it can."""
+    folder = Path(ort.__file__).parent / "capi"
+    affix = "{}.dll" if sys.platform == "win32" else "lib{}.so"
+    names = ("onnxruntime_providers_shared", SHARED_LIBRARIES.get(name))
+    try:
+        for library in filter(None, names if names[1] else ()):
+            ctypes.CDLL(str(folder / affix.format(library)), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return f"a CUDA or cuDNN library could not be loaded ({_first_line(error)})"
+    return ""
+
+
+def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[str]:
+    """Return the cause and the fix if the CPU runs although there is a GPU; nothing else is worth a note."""
+    if name != "CPU" or not gpu:
+        return []
+    cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
+    cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."
+    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", _fix(gpu, set(failures))]
+
+
+def _fix(gpu: str | None, failed: set[str] = frozenset()) -> str:
+    package = gpu_package(gpu)
+    builds = installed_builds()
+    if len(builds) > 1:
+        return (
+            f"Both {' and '.join(builds)} are installed; they overwrite each other. Uninstall all of them with pip, "
+            f"install {package} again and restart ComfyUI."
+        )
+    if failed & set(SHARED_LIBRARIES):
+        return (
+            f"Update {package}, or install the one made for the CUDA version of ComfyUI's torch: "
+            "pip install -U onnxruntime-gpu[cuda,cudnn]. Then restart ComfyUI."
+        )
+    return f"Uninstall {builds[0] if builds else 'onnxruntime'}, install {package} and restart ComfyUI."
+
+
+def gpu_package(gpu: str | None) -> str:
+    """Return the build of ONNX Runtime that uses the GPU of that name."""
+    name = (gpu or "").lower()
+    for words, on_windows, elsewhere in GPU_PACKAGES:
+        if any(word in name for word in words):
+            return on_windows if sys.platform == "win32" else elsewhere
+    return "onnxruntime-gpu"
+
+
+def installed_builds() -> list[str]:
+    """Return the names of the installed ONNX Runtime builds; with more than one, the last installed has the files."""
+    names = {"onnxruntime", *(package for _, *packages in GPU_PACKAGES for package in packages)}
+    found = []
+    for name in sorted(names):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(name)
+            found.append(name)
+    return found
+
+
+def _errors(ort) -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises: its exceptions have no common base of their own."""
+    own = vars(ort.capi.onnxruntime_pybind11_state).values()
+    return (RuntimeError, ValueError, *(e for e in own if isinstance(e, type) and issubclass(e, Exception)))
+
+
+def _names(ort) -> str:
+    available = ort.get_available_providers()
+    return ", ".join(name for name, full in PROVIDERS.items() if full in available)
+
+
+def _port(port) -> Port:
+    return Port(tuple(size if isinstance(size, int) else None for size in port.shape), port.type)
+
+
+def _zeros(session: Session) -> dict[str, np.ndarray]:
+    return {
+        name: np.zeros([size or 1 for size in port.shape], DTYPES.get(port.type, np.float32))
+        for name, port in session.ports.items()
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
