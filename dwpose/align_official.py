@@ -1,0 +1,80 @@
+"""Alignment exactly as published, with everything that follows from its letter.
+
+Source: SteadyDancer preprocess/pose_align.py. Limb lengths of the photo over those of one frame of the video give the
+scales; every limb is scaled about the joint it hangs on, and the whole is moved so that the neck of that frame lies on
+the photo's neck. Coordinates are metric: y in frame heights, x times width / height.
+
+Kept for parity: joints of low score count like any other; one missing side makes both sides 1; a limb of length 0 in
+the video gives an infinite scale; only the body's size is scaled, not the path it moves along.
+"""
+
+import numpy as np
+
+from .poses import BODY, FACE, NECK, Track
+from .skeleton import CHAIN
+
+MISSING = -1.0  # upstream's mark for an unseen point of hands and face
+
+# Part: the joints along which a length is measured, one path a side.
+PATHS = {
+    "neck": [(0, 1)],
+    "face_right": [(16, 14, 0)],
+    "face_left": [(17, 15, 0)],
+    "shoulders": [(2, 5)],
+    "upper_arm": [(2, 3), (5, 6)],
+    "lower_arm": [(3, 4), (6, 7)],
+    "upper_leg": [(8, 9), (11, 12)],
+    "lower_leg": [(9, 10), (12, 13)],
+}
+
+
+def official_ratios(photo: np.ndarray, anchor: np.ndarray) -> dict[str, float]:
+    """Return the scale of each part from body joints [18, 2] of photo and anchor frame, metric; NaN becomes 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {
+            part: np.mean([_length(photo, path) / _length(anchor, path) for path in paths])
+            for part, paths in PATHS.items()
+        }
+        ratios["torso"] = np.divide(*(np.linalg.norm(p[NECK] - (p[8] + p[11]) / 2) for p in (photo, anchor)))
+        ratios["hand"] = (ratios["upper_arm"] + ratios["lower_arm"]) / 2
+    return {part: 1.0 if np.isnan(ratio) else float(ratio) for part, ratio in ratios.items()} | {"face": 1.0}
+
+
+def _length(points: np.ndarray, path: tuple[int, ...]) -> np.floating:
+    return np.linalg.norm(np.diff(points[list(path)], axis=0), axis=1).sum()
+
+
+def align_official(photo: Track, driver: Track, photo_aspect: float, video_aspect: float, anchor: int = 0) -> Track:
+    """Return `driver` aligned to the one frame of `photo`, in parts of the photo's frame.
+
+    The aspects are width / height. Points upstream marks as missing come back as it leaves them: the mark plus the
+    offset, outside the frame.
+    """
+    reference = photo.points[0] * (photo_aspect, 1)
+    points = _with_marks(driver) * (video_aspect, 1)
+    ratios = official_ratios(reference[BODY], points[anchor, BODY])
+    aligned = scale_limbs(points, ratios)
+    aligned[:, FACE] = points[:, FACE]
+    aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
+    offset = reference[NECK] - points[anchor, NECK]
+    return Track(driver.identity, (aligned + offset) / (photo_aspect, 1), driver.scores)
+
+
+def scale_limbs(points: np.ndarray, ratios: dict[str, float]) -> np.ndarray:
+    """Return metric points [F, 134, 2] with every limb scaled by its part's ratio about the joint it hangs on."""
+    scaled = points.copy()
+    for children, parent, part in CHAIN:
+        limb = points[:, children] - points[:, [parent]]
+        with np.errstate(invalid="ignore"):
+            scaled[:, children] = scaled[:, [parent]] + ratios[part] * limb
+    return scaled
+
+
+def _marked(driver: Track) -> np.ndarray:
+    marked = ~driver.visible
+    marked[:, BODY] = False
+    return marked
+
+
+def _with_marks(driver: Track) -> np.ndarray:
+    return np.where(_marked(driver)[..., None], MISSING, driver.points)

@@ -1,0 +1,71 @@
+"""The skeleton as tables: which joints a limb joins, which joint carries which, and the colours of both.
+
+Limbs and colours are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
+"""
+
+import colorsys
+from typing import NamedTuple
+
+import numpy as np
+
+from .poses import FACE, FEET, LEFT_HAND, RIGHT_HAND
+
+LIMBS = np.array(
+    [
+        (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+        (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+    ]
+)  # fmt: skip
+
+# OpenPose's rainbow in RGB, one colour a joint; limb i has the colour of joint i.
+JOINT_COLOURS = np.array(
+    [
+        (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
+        (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
+        (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
+    ]
+)  # fmt: skip
+LIMB_BRIGHTNESS = 0.6
+HAND_JOINT_COLOUR = (0, 0, 255)
+
+# Wrist to the first joint of each finger, then along the finger.
+HAND_EDGES = np.array([(0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, 21)])
+HAND_COLOURS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
+
+
+class Link(NamedTuple):
+    """Keypoints that hang on a parent joint and scale about it with one part of the body."""
+
+    children: list[int]
+    parent: int
+    part: str
+
+
+def _range(keypoints: slice) -> list[int]:
+    return list(range(keypoints.start, keypoints.stop))
+
+
+_FEET = _range(FEET)
+
+# From the neck outward, so that a parent stands where it belongs before its children follow.
+# Source: SteadyDancer preprocess/pose_align.py, align_img(); feet and face are ours (upstream draws neither).
+CHAIN = (
+    Link([0], 1, "neck"),
+    Link([14, 16], 0, "face_right"),
+    Link([15, 17], 0, "face_left"),
+    Link(_range(FACE), 0, "face"),
+    Link([2, 5], 1, "shoulders"),
+    Link([3], 2, "upper_arm"),
+    Link([4], 3, "lower_arm"),
+    Link(_range(RIGHT_HAND), 4, "hand"),
+    Link([6], 5, "upper_arm"),
+    Link([7], 6, "lower_arm"),
+    Link(_range(LEFT_HAND), 7, "hand"),
+    Link([8, 11], 1, "torso"),
+    Link([9], 8, "upper_leg"),
+    Link([10], 9, "lower_leg"),
+    Link(_FEET[3:], 10, "lower_leg"),
+    Link([12], 11, "upper_leg"),
+    Link([13], 12, "lower_leg"),
+    Link(_FEET[:3], 13, "lower_leg"),
+)

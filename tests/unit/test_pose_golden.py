@@ -1,0 +1,71 @@
+"""Alignment, augmentation and drawing against the figures of the official implementation."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose.align_official import align_official
+from steadydancer_pack.dwpose.augment import augment
+from steadydancer_pack.dwpose.draw import draw_person
+from steadydancer_pack.dwpose.poses import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+
+CASES = json.loads((Path(__file__).parents[1] / "golden" / "pose_cases.json").read_text("utf-8"))
+
+
+def track(poses):
+    """Return official poses as a track; whatever upstream marks with -1 has score 0."""
+    points, scores = np.full((len(poses), 134, 2), -1.0), np.zeros((len(poses), 134))
+    for frame, pose in enumerate(poses):
+        points[frame, BODY], scores[frame, BODY] = pose["body"], np.array(pose["subset"][0]) >= 0
+        for part, values in ((LEFT_HAND, pose["hands"][0]), (RIGHT_HAND, pose["hands"][1]), (FACE, pose["faces"][0])):
+            points[frame, part], scores[frame, part] = values, (np.array(values) != -1).all(axis=1)
+    return Track(1, points, scores)
+
+
+def official(track, frame):
+    points = track.points[frame]
+    hands = np.stack([points[LEFT_HAND], points[RIGHT_HAND]])
+    return {"body": points[BODY], "hands": hands, "faces": points[None, FACE]}
+
+
+def aligned(case):
+    (height, width), (draw_height, draw_width) = case["video_size_hw"], case["draw_size_hw"]
+    return align_official(
+        track([case["reference_pose"]]), track(case["driving_poses"]), draw_width / draw_height, width / height
+    )
+
+
+def worst(track, poses):
+    return max(
+        np.abs(official(track, frame)[part] - np.array(pose[part])).max()
+        for frame, pose in enumerate(poses)
+        for part in ("body", "hands", "faces")
+    )
+
+
+def digests(track, size):
+    for frame in range(len(track.points)):
+        canvas = np.zeros((*size, 3), np.uint8)
+        draw_person(canvas, track, frame)
+        yield hashlib.sha256(canvas.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_alignment_equals_the_official_one(case):
+    assert worst(aligned(case), case["aligned_poses"]) <= 1e-6
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_drawn_frame_equals_the_official_one(case):
+    assert list(digests(aligned(case), case["draw_size_hw"])) == case["drawn_sha256"]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_augmentation_equals_the_official_one(case):
+    clip = PoseClip(1, 1, len(case["driving_poses"]), (aligned(case),))
+    (negative,) = augment(clip, 1234).tracks
+    assert worst(negative, case["augmented_poses_seed1234"]) <= 1e-6
+    assert list(digests(negative, case["draw_size_hw"])) == case["augmented_drawn_sha256"]
