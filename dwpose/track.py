@@ -1,0 +1,253 @@
+"""Who is who: people found frame by frame become tracks, one person each.
+
+Two passes. In the first, each frame's people are assigned to the stretches that are under way (`Tracker.update`); in
+the second, which knows the whole clip, stretches are chained into people (`Tracker.tracks`), so that someone who leaves
+and comes back, elsewhere and long after, is the same person. Both solve an assignment over one cost: how far the joints
+are from where they were expected, how unlike the clothes look (`appearance`), how unlike the sizes are.
+
+Dimensions: N people in a frame, F frames. Points may be in pixels or in parts of the frame, throughout.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import appearance
+from .poses import BODY, KEYPOINTS, VISIBLE_SCORE, Track
+
+IN_BODY = np.isin(np.arange(KEYPOINTS), np.arange(KEYPOINTS)[BODY])
+LIVE_FRAMES = 24  # a stretch that long without a sight of the person has ended
+COAST_FRAMES = 8  # motion is not extrapolated further
+REACH, REACH_PER_FRAME, REACH_FRAMES = 0.1, 0.05, 16  # error expected of a prediction, in parts of the person's size
+NEAR = 0.8  # motion cost from which a person is elsewhere, and only the second pass may link
+UNLIKE = 0.5  # difference of looks that costs as much as being far away
+UNKNOWN_LOOK, MAX_LOOK = 0.5, 1.5
+SIZE_WEIGHT = 0.5  # the cost of twice or half the size
+NEW_PERSON = 1.75  # a link must cost less than to call somebody new
+GHOST_FRAMES, GHOST_SCORE = 5, 0.6  # shorter, and with less of the best stretch's score: nobody was there
+
+
+class Sights(NamedTuple):
+    """The N people of one frame. looks: [N, parts, bins] of `appearance`, or None without pictures."""
+
+    points: np.ndarray  # [N, 134, 2]
+    scores: np.ndarray  # [N, 134]
+    joints: np.ndarray  # bool [N, 134], those to compare
+    sizes: np.ndarray  # [N]
+    looks: np.ndarray | None
+
+    @classmethod
+    def of(cls, points: np.ndarray, scores: np.ndarray, looks: np.ndarray | None = None) -> "Sights":
+        return cls(points, scores, joints_seen(scores), person_size(points, scores), looks)
+
+
+def joints_seen(scores: np.ndarray) -> np.ndarray:
+    """Return bool [..., 134]: the visible body joints; of a person without any, all visible keypoints."""
+    seen = scores >= VISIBLE_SCORE
+    body = seen & IN_BODY
+    return np.where(body.any(-1, keepdims=True), body, seen)
+
+
+def person_box(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return [..., 4]: left, top, right, bottom of the joints seen in [..., 134, 2]; NaN where nothing is seen."""
+    seen = joints_seen(scores)[..., None]
+    low, high = np.where(seen, points, np.inf).min(-2), np.where(seen, points, -np.inf).max(-2)
+    return np.where(seen.any(-2), np.concatenate([low, high], -1), np.nan)
+
+
+def person_size(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return [...]: the diagonal of each `person_box`; 0 where nothing is seen."""
+    box = person_box(points, scores)
+    return np.nan_to_num(np.hypot(box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]))
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return [N, M]: the intersection over union of boxes [N, 4] and [M, 4]; 0 for NaN and for boxes without area."""
+    a, b = boxes[:, None], others[None]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    common = np.clip(sides, 0, None).prod(-1)
+    union = sum((box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)) - common
+    return np.nan_to_num(common / np.where(union > 0, union, np.inf))
+
+
+class Stretch:
+    """One person from the first sight to the last without a long gap."""
+
+    def __init__(self):
+        self.frames: list[int] = []
+        self.points: list[np.ndarray] = []
+        self.scores: list[np.ndarray] = []
+        self.velocity = np.zeros(2)
+        self.size = 0.0
+        self.look: np.ndarray | None = None
+
+    def add(self, frame: int, sights: Sights, row: int, clear: bool) -> None:
+        """Take a sight in; `clear` says that nobody else stands in front, so that the look is this person's."""
+        points, size = sights.points[row], sights.sizes[row]
+        if self.frames:
+            step = self._step(points, sights.joints[row]) / (frame - self.frames[-1])
+            self.velocity = step if len(self.frames) == 1 else (self.velocity + step) / 2
+        self.size = size if not self.frames else 0.8 * self.size + 0.2 * size
+        if sights.looks is not None and (clear or self.look is None):
+            self.look = appearance.blend(self.look, sights.looks[row], max(0.1, 1 / (len(self.frames) + 1)))
+        self.frames.append(frame)
+        self.points.append(points.copy())
+        self.scores.append(sights.scores[row].copy())
+
+    def _step(self, points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+        shared = joints & joints_seen(self.scores[-1])
+        return np.median(points[shared] - self.points[-1][shared], axis=0) if shared.any() else self.velocity
+
+    def expected(self, gaps: np.ndarray) -> np.ndarray:
+        """Return [N, 134, 2]: where the joints should be, each of `gaps` [N] frames after the last sight."""
+        return self.points[-1] + (self.velocity * np.minimum(gaps, COAST_FRAMES)[:, None])[:, None]
+
+    @property
+    def level(self) -> float:
+        """The mean score of the joints seen, over the stretch."""
+        scores = np.stack(self.scores)
+        return float(scores[joints_seen(scores)].mean())
+
+
+class Tracker:
+    """Takes one frame's people after the other, and gives the tracks at the end. Keeps no picture."""
+
+    def __init__(self):
+        self.stretches: list[Stretch] = []
+
+    def update(self, frame: int, sights: Sights) -> list[Stretch]:
+        """Return the stretch that each of the N people of `frame` belongs to; frames must come in order."""
+        live = [s for s in self.stretches if frame - s.frames[-1] <= LIVE_FRAMES]
+        found = dict(_assign(self._costs(live, frame, sights)))
+        boxes = person_box(sights.points, sights.scores)
+        crowded = (overlaps(boxes, boxes) > 0.3).sum(1) > 1
+        result = [live[found[row]] if row in found else Stretch() for row in range(len(boxes))]
+        for row, stretch in enumerate(result):
+            self.stretches += [stretch] * (not stretch.frames)
+            stretch.add(frame, sights, row, not crowded[row])
+        return result
+
+    @staticmethod
+    def _costs(live: list[Stretch], frame: int, sights: Sights) -> np.ndarray:
+        costs = np.full((len(sights.points), len(live)), np.inf)
+        for column, stretch in enumerate(live):
+            gaps = np.full(len(sights.points), frame - stretch.frames[-1])
+            motion, rest = _motion(stretch, gaps, sights), _looks(stretch, sights) + _sizes(stretch, sights)
+            costs[:, column] = np.where(motion < NEAR, motion + rest, np.inf)
+        return costs
+
+    def tracks(self, frames: int) -> list[Track]:
+        """Return the people of a clip of `frames` frames, numbered from 0 by first appearance, then from the left."""
+        chains = [_Chain.of(chain) for chain in _chained(_without_ghosts(self.stretches, frames))]
+        chains.sort(key=lambda chain: chain.first)
+        return [Track(identity, *chain.arrays(frames)) for identity, chain in enumerate(chains)]
+
+
+class _Chain(NamedTuple):
+    """The stretches of one person; `first` is the frame and the place, for the order of the numbers."""
+
+    stretches: list[Stretch]
+    first: tuple[int, float]
+
+    @classmethod
+    def of(cls, stretches: list[Stretch]) -> "_Chain":
+        start = stretches[0]
+        return cls(stretches, (start.frames[0], float(person_box(start.points[0], start.scores[0])[[0, 2]].mean())))
+
+    def arrays(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        points, scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
+        for stretch in self.stretches:
+            points[stretch.frames], scores[stretch.frames] = stretch.points, stretch.scores
+        return points, scores
+
+
+def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Track]:
+    """Return the people of F frames in which each lists its people in any order, told apart by motion alone.
+
+    points: F arrays [N_f, 134, 2]; scores: F arrays [N_f, 134]. People of whom nothing is seen are left out.
+    """
+    tracker = Tracker()
+    for frame, (places, confidence) in enumerate(zip(points, scores, strict=True)):
+        seen = joints_seen(confidence).any(-1)
+        if seen.any():
+            tracker.update(frame, Sights.of(places[seen], confidence[seen]))
+    return tracker.tracks(len(points))
+
+
+def _motion(stretch: Stretch, gaps: np.ndarray, sights: Sights) -> np.ndarray:
+    """Return [N] in 0..1: 0 where the person was expected, 1/2 at the expected error, towards 1 far away."""
+    shared = sights.joints & joints_seen(stretch.scores[-1])
+    offsets = sights.points - stretch.expected(gaps)  # N 134 2
+    count = shared.sum(1)
+    distance = np.where(shared, np.linalg.norm(offsets, axis=-1), 0).sum(1) / np.maximum(count, 1)
+    centres = np.linalg.norm(_centre(sights.points, sights.joints) - _centre_of(stretch, gaps), axis=-1)
+    distance = np.where(count > 0, distance, centres)
+    size = np.maximum(np.maximum(sights.sizes, stretch.size), 1e-9)
+    reach = size * (REACH + REACH_PER_FRAME * np.minimum(gaps, REACH_FRAMES))
+    return distance / (distance + reach)
+
+
+def _centre(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    return (points * joints[..., None]).sum(-2) / np.maximum(joints.sum(-1), 1)[..., None]
+
+
+def _centre_of(stretch: Stretch, gaps: np.ndarray) -> np.ndarray:
+    return _centre(stretch.expected(gaps), joints_seen(stretch.scores[-1]))
+
+
+def _looks(stretch: Stretch, sights: Sights) -> np.ndarray:
+    if sights.looks is None or stretch.look is None:
+        return np.full(len(sights.points), UNKNOWN_LOOK)
+    difference = appearance.difference(stretch.look, sights.looks)
+    return np.where(np.isnan(difference), UNKNOWN_LOOK, np.minimum(difference / UNLIKE, MAX_LOOK))
+
+
+def _sizes(stretch: Stretch, sights: Sights) -> np.ndarray:
+    ratio = np.maximum(sights.sizes, 1e-9) / max(stretch.size, 1e-9)
+    return SIZE_WEIGHT * np.minimum(np.abs(np.log2(ratio)), 1)
+
+
+def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
+    """Return the cheapest pairs (row, column) of costs [N, M]; a row may also stay alone at the price of NEW_PERSON."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = costs.shape
+    alone = np.full((rows, rows), np.inf)
+    np.fill_diagonal(alone, NEW_PERSON)
+    pairs = zip(*linear_sum_assignment(np.concatenate([costs, alone], 1)), strict=True) if rows else ()
+    return [(int(row), int(column)) for row, column in pairs if column < columns]
+
+
+def _without_ghosts(stretches: list[Stretch], frames: int) -> list[Stretch]:
+    """Return the stretches less the very short ones of low score, in which a network saw what is not there."""
+    levels = [stretch.level for stretch in stretches]
+    enough = GHOST_SCORE * max(levels, default=0)
+    shortest = min(GHOST_FRAMES, 1 + frames // 8)
+    return [s for s, level in zip(stretches, levels, strict=True) if len(s.frames) >= shortest or level >= enough]
+
+
+def _chained(stretches: list[Stretch]) -> list[list[Stretch]]:
+    """Return the stretches of each person, in order of time: each is followed by at most one that starts later."""
+    if not stretches:
+        return []
+    after = dict(_assign(np.stack([_chain_costs(stretch, stretches) for stretch in stretches])))
+    heads = set(range(len(stretches))) - set(after.values())
+    return [[stretches[i] for i in _walk(head, after)] for head in sorted(heads)]
+
+
+def _chain_costs(stretch: Stretch, others: list[Stretch]) -> np.ndarray:
+    gaps = np.array([other.frames[0] - stretch.frames[-1] for other in others])
+    looks = None
+    if all(other.look is not None for other in others):
+        looks = np.stack([other.look for other in others])
+    sights = Sights.of(np.stack([o.points[0] for o in others]), np.stack([o.scores[0] for o in others]), looks)
+    sights = sights._replace(sizes=np.array([other.size for other in others]))
+    costs = _motion(stretch, gaps, sights) + _looks(stretch, sights) + _sizes(stretch, sights)
+    return np.where((gaps > 0) & (costs < NEW_PERSON), costs, np.inf)
+
+
+def _walk(start: int, after: dict[int, int]) -> list[int]:
+    steps = [start]
+    while steps[-1] in after:
+        steps.append(after[steps[-1]])
+    return steps
