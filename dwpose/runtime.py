@@ -10,6 +10,7 @@ import importlib.metadata
 import io
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,15 @@ GPU_PACKAGES = (  # words in a GPU's name; the build of ONNX Runtime that uses i
     (("nvidia", "geforce", "quadro", "rtx", "tesla"), "onnxruntime-gpu", "onnxruntime-gpu"),
     (("amd", "radeon", "instinct"), "onnxruntime-directml", "onnxruntime-migraphx"),
     (("intel",), "onnxruntime-directml", "onnxruntime-openvino"),
+    (("apple", "mps"), "onnxruntime", "onnxruntime"),
 )
+PACKAGES = {
+    **dict.fromkeys(PROVIDERS, "onnxruntime"),
+    **dict.fromkeys(("CUDA", "TensorRT"), "onnxruntime-gpu"),
+    **dict.fromkeys(("ROCm", "MIGraphX"), "onnxruntime-migraphx"),
+    "DirectML": "onnxruntime-directml",
+    "OpenVINO": "onnxruntime-openvino",
+}
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
@@ -73,26 +82,27 @@ class Session:
             ) from error
 
 
-def open_session(path: Path | str, provider: str = AUTO, gpu: str | None = None) -> Session:
+def open_session(
+    path: Path | str, provider: str = AUTO, gpu: str | None = None, check: Callable[["Session"], None] | None = None
+) -> Session:
     """Return the network in an ONNX file, on the asked provider or, for "auto", on the best one that works.
 
     gpu: name of the GPU that ComfyUI uses, None if there is none; with it the notes tell why the CPU runs instead.
+    check: called before the network first runs; raises ValueError if it is not the network that is needed.
     ValueError: no ONNX Runtime, an unknown or unusable provider, a missing or broken file.
     """
-    ort = import_onnxruntime()
+    ort, path = import_onnxruntime(), Path(path)
     if provider not in CHOICES:
         raise ValueError(f"Unknown provider '{provider}'. Choose one of {', '.join(CHOICES)}.")
-    if provider == AUTO:
-        return _open_best(ort, Path(path), gpu)
-    if PROVIDERS[provider] not in ort.get_available_providers():
-        raise ValueError(
-            f"Provider {provider} was asked for, but the installed ONNX Runtime has only {_names(ort)}. {_fix(gpu)} "
-            "Or choose 'auto'."
-        )
-    session, reason = _try(ort, Path(path), provider)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. Choose another one, or put it back.")
+    asked = provider != AUTO
+    session, failures = _first_working(ort, path, (provider,) if asked else AUTO_ORDER, check)
     if session is None:
-        raise ValueError(f"Provider {provider} was asked for, but does not work here: {reason}. Or choose 'auto'.")
-    session.notes.append(f"{Path(path).name} runs on {provider}, as asked.")
+        raise ValueError(_no_provider(ort, path, provider, failures))
+    session.notes.append(f"{path.name} runs on {session.provider}{', as asked' * asked}.")
+    session.notes += [] if asked else _why_cpu(ort, session.provider, failures, gpu)
+    log.info("%s", " ".join(session.notes))
     return session
 
 
@@ -109,45 +119,52 @@ def import_onnxruntime():
     return onnxruntime
 
 
-def _open_best(ort, path: Path, gpu: str | None) -> Session:
-    available = ort.get_available_providers()
+def _first_working(ort, path: Path, names, check) -> tuple[Session | None, dict[str, str]]:
+    """Return a session on the first provider that works, and why those before it do not."""
     failures = {}
-    for name in (name for name in AUTO_ORDER if PROVIDERS[name] in available):
-        session, reason = _try(ort, path, name)
-        if session is None:
-            failures[name] = reason
-            continue
-        session.notes += [f"{path.name} runs on {name}.", *_why_cpu(ort, name, failures, gpu)]
-        log.info("%s", " ".join(session.notes))
-        return session
-    raise ValueError(f"{path.name} runs on no provider: " + "; ".join(f"{n}: {r}" for n, r in failures.items()))
+    available = ort.get_available_providers()
+    for name in (name for name in names if PROVIDERS[name] in available):
+        session, failures[name] = _try(ort, path, name, check)
+        if session is not None:
+            del failures[name]
+            return session, failures
+    return None, failures
 
 
-def _try(ort, path: Path, name: str) -> tuple[Session | None, str]:
+def _try(ort, path: Path, name: str, check) -> tuple[Session | None, str]:
     """Return a session that has run on the provider, or None and the reason why there is none."""
-    errors = _errors(ort)
     said = _preload(ort) if name in SHARED_LIBRARIES else ""
+    session, reason = _attempt(ort, path, lambda: _create(ort, path, name))
+    if session is None:
+        return None, reason
+    if session.get_providers()[:1] != [PROVIDERS[name]]:
+        return None, _library_error(ort, name) or said or "ONNX Runtime did not use it and gave no reason"
+    result = Session(session, name, _errors(ort))
+    if check:
+        check(result)
+    if name != "CPU":
+        _, reason = _attempt(ort, path, lambda: session.run(None, _zeros(result)))
+    return (None, reason) if reason else (result, "")
+
+
+def _attempt(ort, path: Path, action):
+    """Return (what the action returns, ""), or (None, reason) if ONNX Runtime fails; ValueError for a broken file."""
     try:
-        session = _create(ort, path, name)
-        if session.get_providers()[:1] != [PROVIDERS[name]]:
-            return None, _library_error(ort, name) or said or "ONNX Runtime did not use it and gave no reason"
-        result = Session(session, name, errors)
-        if name != "CPU":
-            session.run(None, _zeros(result))
-    except errors as error:
-        if type(error).__name__ in FILE_ERRORS:
-            raise ValueError(
-                f"{path} is not a whole ONNX file: {_first_line(error)}. Delete it and download it again."
-            ) from error
-        return None, _first_line(error)
-    return result, ""
+        return action(), ""
+    except _errors(ort) as error:
+        if type(error).__name__ not in FILE_ERRORS:
+            return None, _first_line(error)
+        raise ValueError(
+            f"{path} is not a whole ONNX file: {_first_line(error)}. Delete it and download it again."
+        ) from error
 
 
 def _create(ort, path: Path, name: str):
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its complaints are told in the notes
     options.enable_mem_pattern = name != "DirectML"  # DirectML allows no memory patterns
-    wanted = [(PROVIDERS[name], OPTIONS.get(name, {}))]
+    names = (name, "CUDA") if name == "TensorRT" else (name,)  # CUDA for what TensorRT cannot do
+    wanted = [(PROVIDERS[name], OPTIONS.get(name, {})) for name in names]
     return ort.InferenceSession(str(path), sess_options=options, providers=wanted, enable_fallback=0)
 
 
@@ -164,13 +181,23 @@ def _library_error(ort, name: str) -> str:
     """Return why the provider's own library cannot be loaded, in the words of the operating system; "" if it can."""
     folder = Path(ort.__file__).parent / "capi"
     affix = "{}.dll" if sys.platform == "win32" else "lib{}.so"
-    names = ("onnxruntime_providers_shared", SHARED_LIBRARIES.get(name))
+    libraries = ("onnxruntime_providers_shared", SHARED_LIBRARIES[name]) if name in SHARED_LIBRARIES else ()
     try:
-        for library in filter(None, names if names[1] else ()):
+        for library in libraries:
             ctypes.CDLL(str(folder / affix.format(library)), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
         return f"a CUDA or cuDNN library could not be loaded ({_first_line(error)})"
     return ""
+
+
+def _no_provider(ort, path: Path, provider: str, failures: dict[str, str]) -> str:
+    if provider == AUTO:
+        return f"{path.name} runs on no provider. " + " ".join(f"{name}: {why}." for name, why in failures.items())
+    if not failures:
+        found = f"the installed ONNX Runtime has only {_names(ort)}"
+    else:
+        found = f"it does not work here: {failures[provider]}"
+    return f"Provider {provider} was asked for, but {found}. {_fix(PACKAGES[provider])} Or choose 'auto'."
 
 
 def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[str]:
@@ -179,28 +206,26 @@ def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[
         return []
     cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
     cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."
-    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", _fix(gpu, set(failures))]
+    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", _fix(gpu_package(gpu))]
 
 
-def _fix(gpu: str | None, failed: set[str] = frozenset()) -> str:
-    package = gpu_package(gpu)
+def _fix(package: str) -> str:
+    """Return what to do so that the build of ONNX Runtime in `package` works."""
     builds = installed_builds()
     if len(builds) > 1:
         return (
             f"Both {' and '.join(builds)} are installed; they overwrite each other. Uninstall all of them with pip, "
             f"install {package} again and restart ComfyUI."
         )
-    if failed & set(SHARED_LIBRARIES):
-        return (
-            f"Update {package}, or install the one made for the CUDA version of ComfyUI's torch: "
-            "pip install -U onnxruntime-gpu[cuda,cudnn]. Then restart ComfyUI."
-        )
-    return f"Uninstall {builds[0] if builds else 'onnxruntime'}, install {package} and restart ComfyUI."
+    if builds != [package]:
+        return " ".join([f"Uninstall {builds[0]}, install" if builds else "Install", f"{package}, restart ComfyUI."])
+    libraries = " with its libraries (pip install -U onnxruntime-gpu[cuda,cudnn])"
+    return f"Update {package}{libraries * (package == 'onnxruntime-gpu')} and the GPU's driver, then restart ComfyUI."
 
 
-def gpu_package(gpu: str | None) -> str:
+def gpu_package(gpu: str) -> str:
     """Return the build of ONNX Runtime that uses the GPU of that name."""
-    name = (gpu or "").lower()
+    name = gpu.lower()
     for words, on_windows, elsewhere in GPU_PACKAGES:
         if any(word in name for word in words):
             return on_windows if sys.platform == "win32" else elsewhere
@@ -209,9 +234,8 @@ def gpu_package(gpu: str | None) -> str:
 
 def installed_builds() -> list[str]:
     """Return the names of the installed ONNX Runtime builds; with more than one, the last installed has the files."""
-    names = {"onnxruntime", *(package for _, *packages in GPU_PACKAGES for package in packages)}
     found = []
-    for name in sorted(names):
+    for name in sorted(set(PACKAGES.values())):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             importlib.metadata.version(name)
             found.append(name)
