@@ -242,7 +242,7 @@ def _chain_costs(stretch: Stretch, others: list[Stretch]) -> np.ndarray:
         looks = np.stack([other.look for other in others])
     sights = Sights.of(np.stack([o.points[0] for o in others]), np.stack([o.scores[0] for o in others]), looks)
     sights = sights._replace(sizes=np.array([other.size for other in others]))
-    costs = _motion(stretch, gaps, sights) + _looks(stretch, sights) + _sizes(stretch, sights)
+    costs = _motion(stretch, np.maximum(gaps, 1), sights) + _looks(stretch, sights) + _sizes(stretch, sights)
     return np.where((gaps > 0) & (costs < NEW_PERSON), costs, np.inf)
 
 
