@@ -11,7 +11,7 @@ the video gives an infinite scale; only the body's size is scaled, not the path 
 import numpy as np
 
 from .poses import BODY, FACE, NECK, Track
-from .skeleton import CHAIN
+from .skeleton import Aspects, scale_limbs
 
 MISSING = -1.0  # upstream's mark for an unseen point of hands and face
 
@@ -44,12 +44,12 @@ def _length(points: np.ndarray, path: tuple[int, ...]) -> np.floating:
     return np.linalg.norm(np.diff(points[list(path)], axis=0), axis=1).sum()
 
 
-def align_official(photo: Track, driver: Track, photo_aspect: float, video_aspect: float, anchor: int = 0) -> Track:
+def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 0) -> Track:
     """Return `driver` aligned to the one frame of `photo`, in parts of the photo's frame.
 
-    The aspects are width / height. Points upstream marks as missing come back as it leaves them: the mark plus the
-    offset, outside the frame.
+    Points that upstream marks as missing come back as it leaves them: the mark plus the offset, outside the frame.
     """
+    photo_aspect, video_aspect = aspects
     reference = photo.points[0] * (photo_aspect, 1)
     points = _with_marks(driver) * (video_aspect, 1)
     ratios = official_ratios(reference[BODY], points[anchor, BODY])
@@ -58,16 +58,6 @@ def align_official(photo: Track, driver: Track, photo_aspect: float, video_aspec
     aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
     offset = reference[NECK] - points[anchor, NECK]
     return Track(driver.identity, (aligned + offset) / (photo_aspect, 1), driver.scores)
-
-
-def scale_limbs(points: np.ndarray, ratios: dict[str, float]) -> np.ndarray:
-    """Return metric points [F, 134, 2] with every limb scaled by its part's ratio about the joint it hangs on."""
-    scaled = points.copy()
-    for children, parent, part in CHAIN:
-        limb = points[:, children] - points[:, [parent]]
-        with np.errstate(invalid="ignore"):
-            scaled[:, children] = scaled[:, [parent]] + ratios[part] * limb
-    return scaled
 
 
 def _marked(driver: Track) -> np.ndarray:

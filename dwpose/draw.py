@@ -25,7 +25,7 @@ PALETTES = {"steadydancer": slice(None, None, -1), "openpose": slice(None)}
 
 @dataclass(frozen=True)
 class Style:
-    """How skeletons look. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is the official look."""
+    """How skeletons look. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is official."""
 
     palette: str = "steadydancer"
     thickness: float = 1.0
@@ -35,7 +35,7 @@ class Style:
         if self.palette not in PALETTES:
             raise ValueError(f"Unknown palette '{self.palette}'. Choose one of {', '.join(PALETTES)}.")
         if not 0.1 <= self.thickness <= 10:
-            raise ValueError(f"Thickness is {self.thickness}; it multiplies the official width and goes from 0.1 to 10.")
+            raise ValueError(f"Thickness is {self.thickness}; choose 0.1 to 10, 1 being the official width.")
 
     def colour(self, rgb) -> tuple[float, ...]:
         return tuple(float(c) for c in tuple(rgb)[PALETTES[self.palette]])
@@ -117,7 +117,10 @@ def shrink(canvas: np.ndarray) -> np.ndarray:
         left, top, right, bottom = _around(drawn, width, height)
         area = tuple(side * OVERSAMPLING for side in (left, top, right, bottom))
         part = Image.fromarray(canvas[area[1] : area[3], area[0] : area[2]])
-        small[top:bottom, left:right] = part.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+        # One side after the other: PIL's own order hangs on the shape, and rounding between the two on the order.
+        for size in ((right - left, part.height), (right - left, bottom - top)):
+            part = part.resize(size, Image.Resampling.BICUBIC)
+        small[top:bottom, left:right] = part
     return small
 
 

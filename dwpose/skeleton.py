@@ -33,6 +33,9 @@ HAND_EDGES = np.array([(0 if joint % 4 == 1 else joint - 1, joint) for joint in 
 HAND_COLOURS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
 
 
+Aspects = tuple[float, float]  # width / height of the photo and of the video
+
+
 class Link(NamedTuple):
     """Keypoints that hang on a parent joint and scale about it with one part of the body."""
 
@@ -69,3 +72,13 @@ CHAIN = (
     Link([13], 12, "lower_leg"),
     Link(_FEET[:3], 13, "lower_leg"),
 )
+
+
+def scale_limbs(points: np.ndarray, ratios: dict[str, float]) -> np.ndarray:
+    """Return metric points [F, 134, 2] with every limb scaled by its part's ratio about the joint it hangs on."""
+    scaled = points.copy()
+    for children, parent, part in CHAIN:
+        limb = points[:, children] - points[:, [parent]]
+        with np.errstate(invalid="ignore"):
+            scaled[:, children] = scaled[:, [parent]] + ratios[part] * limb
+    return scaled

@@ -34,7 +34,7 @@ def official(track, frame):
 def aligned(case):
     (height, width), (draw_height, draw_width) = case["video_size_hw"], case["draw_size_hw"]
     return align_official(
-        track([case["reference_pose"]]), track(case["driving_poses"]), draw_width / draw_height, width / height
+        track(case["driving_poses"]), track([case["reference_pose"]]), (draw_width / draw_height, width / height)
     )
 
 

@@ -1,0 +1,152 @@
+"""What surrounds the two alignments: who is paired with whom, corrections by hand, the table, the overlay, errors."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose.align import Request, align, overlay, table_text
+from steadydancer_pack.dwpose.align_robust import PartRatio
+from steadydancer_pack.dwpose.corrections import Correction, Corrections
+from steadydancer_pack.dwpose.poses import LEFT_WRIST, NECK, NOSE, RIGHT_ANKLE, RIGHT_HIP, PoseClip
+from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
+
+SIZE = 576, 1024
+PHOTO = clip(ADULT, [Stance()], Camera(neck=(0.3, 0.2), size=0.6))
+VIDEO = clip(ADULT, dance(8), Camera(neck=(0.25, 0.3), size=0.5))
+
+
+def together(*clips):
+    """Return one clip with everybody of the given ones."""
+    tracks = (replace(track, identity=number) for number, c in enumerate(clips, 1) for track in c.tracks)
+    return clips[0].with_tracks(tracks)
+
+
+def at(x, stances=None, size=0.3):
+    return clip(ADULT, stances or [Stance()], Camera(neck=(x, 0.3), size=size))
+
+
+def aligned(**request):
+    (track,) = align(PHOTO, VIDEO, Request(SIZE, **request)).clip.tracks
+    return track.points * (SIZE[0] / SIZE[1], 1)
+
+
+def test_the_same_picture_aligned_to_itself_stays_where_it_is():
+    for mode in ("robust", "official"):
+        (track,) = align(PHOTO, PHOTO, Request((720, 1280), mode)).clip.tracks
+        seen = track.visible & (np.arange(134) < 18)
+        assert np.allclose(track.points[seen], PHOTO.tracks[0].points[seen], atol=1e-12), mode
+
+
+def test_the_path_is_scaled_with_the_body_in_robust_mode_only():
+    walk = clip(ADULT, [Stance()] * 2, Camera(neck=(0.2, 0.3), size=0.6), path=np.array([(0, 0), (0.1, 0)]))
+    photo = clip(ADULT, [Stance()], Camera(neck=(0.2, 0.3), size=0.15))
+    for mode, step in (("robust", 0.1 * 0.25), ("official", 0.1)):
+        (track,) = align(photo, walk, Request((720, 1280), mode)).clip.tracks
+        neck = track.points[:, NECK, 0] * 720 / 1280
+        assert neck[1] - neck[0] == pytest.approx(step), mode
+
+
+def test_a_later_anchor_meets_the_photo():
+    points = aligned(anchor=3)
+    assert points[3, NECK] == pytest.approx(PHOTO.tracks[0].points[0, NECK] * (SIZE[0] / SIZE[1], 1))
+
+
+def test_several_people_are_paired_from_left_to_right():
+    photo = together(at(0.45), at(0.15))
+    video = together(at(0.1, dance(4)), at(0.4, dance(4)))
+    result = align(photo, video, Request((720, 1280)))
+    assert [track.identity for track in result.clip.tracks] == [1, 2]
+    assert [track.points[0, NECK, 0] * 720 / 1280 for track in result.clip.tracks] == pytest.approx([0.15, 0.45])
+    assert result.notes == []
+
+
+def test_one_driver_dances_for_the_main_person_and_the_rest_is_told():
+    photo = together(at(0.15, size=0.2), at(0.4, size=0.5))
+    result = align(photo, at(0.3, dance(4)), Request((720, 1280)))
+    assert result.clip.tracks[0].points[0, NECK, 0] * 720 / 1280 == pytest.approx(0.4)
+    assert result.notes == ["1 more in the photo left out: nobody to pair with."]
+
+
+def test_no_correction_changes_nothing():
+    assert np.array_equal(aligned(), aligned(corrections=Corrections(head=Correction(1, 0, 0))))
+
+
+def test_a_part_is_scaled_about_its_joint_and_shifted():
+    plain = aligned()
+    changes = Corrections(body=Correction(y=0.1), head=Correction(1.5), arms=Correction(2, x=0.01))
+    corrected = aligned(corrections=changes)
+    nose, wrist, hip = (plain[:, joint] - plain[:, NECK] for joint in (NOSE, LEFT_WRIST, RIGHT_HIP))
+    moved = corrected - corrected[:, [NECK]]
+    assert moved[:, NOSE] == pytest.approx(1.5 * nose)
+    assert moved[:, RIGHT_HIP] == pytest.approx(hip)
+    shoulder = plain[:, 5] - plain[:, NECK]
+    assert moved[:, LEFT_WRIST] == pytest.approx(shoulder + 2 * (wrist - shoulder) + (0.01, 0))
+    assert corrected[:, NECK] - plain[:, NECK] == pytest.approx(np.tile((0, 0.1), (8, 1)))
+
+
+def test_the_body_is_scaled_about_its_neck_in_the_anchor_frame():
+    plain, corrected = aligned(), aligned(corrections=Corrections(Correction(0.5)))
+    assert corrected == pytest.approx(plain[0, NECK] + (plain - plain[0, NECK]) / 2)
+
+
+def test_a_hidden_elbow_does_not_throw_the_wrist_away():
+    """What is unseen may be anywhere, and must not carry what is seen."""
+    track = VIDEO.tracks[0]
+    points, scores = track.points.copy(), track.scores.copy()
+    points[:, 6], scores[:, 6] = (9, 9), 0
+    video = VIDEO.with_tracks([replace(track, points=points, scores=scores)])
+    (result,) = align(PHOTO, video, Request(SIZE)).clip.tracks
+    assert np.abs(result.points[:, LEFT_WRIST]).max() < 1.2
+
+
+@pytest.mark.parametrize("mode", ["robust", "official"])
+def test_unseen_stays_unseen(mode):
+    hidden = clip(ADULT, dance(4), hidden=(RIGHT_ANKLE,))
+    (track,) = align(PHOTO, hidden, Request(SIZE, mode)).clip.tracks
+    assert not track.visible[:, RIGHT_ANKLE].any() and track.visible[:, RIGHT_HIP].all()
+
+
+def test_the_table_reads():
+    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
+    assert table_text([rows]).splitlines() == [
+        "part          photo   video  ratio",
+        "upper arm     12.5%   25.0%   0.50  measured",
+        "neck              -   10.0%   1.00  as the body",
+    ]
+    assert table_text([rows, rows]).count("from the left") == 2
+
+
+def test_the_overlay_shows_the_skeleton_and_leaves_the_rest():
+    photo = np.full((1024, 576, 3), 200, np.uint8)
+    picture = overlay(photo, align(PHOTO, VIDEO, Request(SIZE)))
+    changed = (picture != photo).any(axis=2)
+    assert 0 < changed.mean() < 0.1
+    x, y = np.rint(PHOTO.tracks[0].points[0, NECK] * SIZE).astype(int)
+    assert changed[y - 1, x - 1]
+
+
+EMPTY = PoseClip(720, 1280, 4)
+
+
+@pytest.mark.parametrize(
+    ("photo", "video", "request_", "message"),
+    [
+        (EMPTY, VIDEO, Request(SIZE), "No person was found in the photo"),
+        (PoseClip(720, 1280, 0), VIDEO, Request(SIZE), "No person was found in the photo"),
+        (PHOTO, EMPTY, Request(SIZE), "The driving poses hold no person"),
+        (PHOTO, VIDEO, Request(SIZE, anchor=8), "Anchor frame 8 does not exist"),
+        (PHOTO, VIDEO, Request(SIZE, mode="nice"), "Unknown alignment 'nice'"),
+        (clip(ADULT, [Stance()], hidden=range(8)), clip(ADULT, dance(4), hidden=range(8, 18)), Request(SIZE),
+         "show no common part of the body"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_to_do(photo, video, request_, message):
+    with pytest.raises(ValueError, match=message):
+        align(photo, video, request_)
+
+
+def test_a_correction_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="scales by 0"):
+        Correction(0)
