@@ -1,0 +1,187 @@
+"""A clip of detected poses made whole and smooth: swapped sides put right, short gaps filled, jitter taken out.
+
+To be used before alignment, which would scale the jitter along. Everything looks forward and backward alike, so nothing
+lags behind the music. Lengths are metric: y in frame heights, x times width / height.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import maximum_filter1d
+from scipy.signal import savgol_filter
+
+from .poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+from .swap_repair import body_size, exchange, find_swaps, metric
+
+GROUPS = {"body": BODY, "feet": FEET, "face": FACE, "left hand": LEFT_HAND, "right hand": RIGHT_HAND}
+
+WINDOWS = (1, 5, 7, 9, 11)  # frames of the Savitzky-Golay filter at smoothing 0, 1/4, 1/2, 3/4, 1; blended in between
+DEGREE = 2  # parabolas pass unchanged
+SHORTEST_WINDOW = 5  # a parabola through 3 points smooths nothing
+TOLERANCE = 0.01  # in body sizes: where the filter flattens a move by this much, half of it is left; by twice, a fifth
+
+
+class GroupReport(NamedTuple):
+    """What was done to some keypoints of a person; jitter is the median second difference in pixels, NaN if unseen."""
+
+    group: str
+    gaps_filled: int
+    points_filled: int
+    jitter_before: float
+    jitter_after: float
+
+
+class PersonReport(NamedTuple):
+    """What was done to one person: the number of frames in which each pair of sides was exchanged, and the groups."""
+
+    identity: int
+    swapped_frames: dict[str, int]
+    groups: list[GroupReport]
+
+
+def refine(clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool) -> PoseClip:
+    """Return the clip with swapped sides exchanged, gaps of up to `gap_frames` frames filled, and jitter smoothed.
+
+    smoothing: 0 (off) to 1. Fast moves keep their peaks, unseen points their place. With 0, 0 and False the clip
+    itself comes back. Raises ValueError for negative frames or a smoothing outside 0..1.
+    """
+    return refine_with_report(clip, gap_frames, smoothing, repair_swaps)[0]
+
+
+def refine_with_report(
+    clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool
+) -> tuple[PoseClip, list[PersonReport]]:
+    """Return what `refine` returns, and what was done to each person."""
+    _check(gap_frames, smoothing)
+    aspect = clip.width / clip.height
+    swaps = [find_swaps(track, aspect) if repair_swaps else {} for track in clip.tracks]
+    tracks = [exchange(track, found) if _any(found) else track for track, found in zip(clip.tracks, swaps, strict=True)]
+    whole = [fill_gaps(track, gap_frames) if gap_frames else track for track in tracks]
+    smooth = [smooth_track(track, smoothing, aspect) if smoothing else track for track in whole]
+    stages = zip(clip.tracks, tracks, smooth, swaps, strict=True)
+    reports = [_report(*stage, clip) for stage in stages]
+    changed = any(new is not old for new, old in zip(smooth, clip.tracks, strict=True))
+    return clip.with_tracks(smooth) if changed else clip, reports
+
+
+def _check(gap_frames: int, smoothing: float) -> None:
+    if gap_frames < 0:
+        raise ValueError(f"gap_frames is {gap_frames}; give 0 to fill nothing, or the longest gap to fill, in frames.")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; give a number from 0 (off) to 1 (strongest).")
+
+
+def _any(swaps: dict[str, np.ndarray]) -> bool:
+    return any(frames.any() for frames in swaps.values())
+
+
+def fill_gaps(track: Track, longest: int) -> Track:
+    """Return the track with each keypoint's gaps of up to `longest` frames filled by a curve that does not overshoot.
+
+    A filled point has the lower score of the two ends of its gap. Nothing is filled before a keypoint is first seen or
+    after it is last seen. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), through the seen frames.
+    """
+    points, scores = track.points.copy(), track.scores.copy()
+    for keypoint, seen in enumerate(track.visible.T):
+        gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
+        if not gaps:
+            continue
+        curve = PchipInterpolator(np.flatnonzero(seen), track.points[seen, keypoint])
+        for start, stop in gaps:
+            points[start:stop, keypoint] = curve(np.arange(start, stop))
+            scores[start:stop, keypoint] = track.scores[[start - 1, stop], keypoint].min()
+    return replace(track, points=points, scores=scores) if (scores != track.scores).any() else track
+
+
+def _runs(seen: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of each stretch of true frames in bool [F]."""
+    edges = np.flatnonzero(np.diff(seen.astype(np.int8), prepend=0, append=0)).tolist()
+    return zip(edges[::2], edges[1::2], strict=True)
+
+
+def _gaps(seen: np.ndarray) -> list[tuple[int, int]]:
+    """Return (start, stop) of each stretch of false frames that has true ones on both sides."""
+    runs = list(_runs(seen))
+    return [(before[1], after[0]) for before, after in zip(runs[:-1], runs[1:], strict=True)]
+
+
+def smooth_track(track: Track, strength: float, aspect: float) -> Track:
+    """Return the track with each unbroken stretch of seen points smoothed; strength 0..1, aspect is width / height."""
+    points = track.points.copy()
+    tolerance = TOLERANCE * body_size(track, aspect)
+    for (start, stop), keypoints in _stretches(track.visible).items():
+        if stop - start >= SHORTEST_WINDOW:
+            stretch = metric(points[start:stop, keypoints], aspect)
+            points[start:stop, keypoints] = _smooth(stretch, strength, tolerance) / (aspect, 1)
+    return replace(track, points=points)
+
+
+def _stretches(visible: np.ndarray) -> dict[tuple[int, int], list[int]]:
+    """Return the keypoints that are seen from one frame to another, by (start, stop)."""
+    stretches = defaultdict(list)
+    for keypoint, seen in enumerate(visible.T):
+        for run in _runs(seen):
+            stretches[run].append(keypoint)
+    return stretches
+
+
+def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
+    """Return metric points [N, K, 2], N at least 5, smoothed by the two windows that `strength` lies between."""
+    part, below = math.modf(strength * (len(WINDOWS) - 1))
+    windows = WINDOWS[int(below) : int(below) + 2]
+    shifts = [_shift(path, window, tolerance) for window in windows]
+    return path + (1 - part) * shifts[0] + (part * shifts[1] if part else 0)
+
+
+def _shift(path: np.ndarray, window: int, tolerance: float) -> np.ndarray:
+    """Return by how much [N, K, 2] a window of frames moves each point: less, the more it would flatten a fast move.
+
+    Smoothing once more tells moves from noise: noise is mostly gone by then, a move is flattened again.
+    """
+    window = min(window, len(path) - (len(path) + 1) % 2)
+    if window < SHORTEST_WINDOW:
+        return np.zeros_like(path)
+    smooth = savgol_filter(path, window, DEGREE, axis=0, mode="interp")
+    smoother = savgol_filter(smooth, window, DEGREE, axis=0, mode="interp")
+    flattened = maximum_filter1d(np.linalg.norm(smoother - smooth, axis=-1, keepdims=True), window, axis=0)
+    return (smooth - path) / (1 + (flattened / tolerance) ** 2)
+
+
+def jitter(track: Track, keypoints: slice, clip: PoseClip) -> float:
+    """Return the median length of the second difference of the seen keypoints, in pixels; NaN if there is none."""
+    points = track.points[:, keypoints] * (clip.width, clip.height)
+    seen = track.visible[:, keypoints]
+    known = seen[:-2] & seen[1:-1] & seen[2:]
+    bends = points[:-2][known] - 2 * points[1:-1][known] + points[2:][known]
+    return float(np.median(np.linalg.norm(bends, axis=-1))) if known.any() else math.nan
+
+
+def _report(old: Track, exchanged: Track, new: Track, swaps: dict[str, np.ndarray], clip: PoseClip) -> PersonReport:
+    groups = []
+    for name, part in GROUPS.items():
+        filled = new.visible[:, part] & ~exchanged.visible[:, part]
+        gaps = sum(len(list(_runs(column))) for column in filled.T)
+        groups.append(GroupReport(name, gaps, int(filled.sum()), jitter(old, part, clip), jitter(new, part, clip)))
+    return PersonReport(old.identity, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
+
+
+def report_text(reports: list[PersonReport]) -> str:
+    """Return the reports as text, a line for each group of keypoints that is seen."""
+    return "\n\n".join(map(_person_text, reports)) or "Nobody is in these poses: nothing to refine."
+
+
+def _person_text(person: PersonReport) -> str:
+    lines = [f"Person {person.identity}"]
+    swapped = ", ".join(f"{group} in {n} frames" for group, n in person.swapped_frames.items() if n)
+    if person.swapped_frames:
+        lines.append(f"left and right exchanged: {swapped or 'nowhere'}")
+    for row in person.groups:
+        if not math.isnan(row.jitter_after):
+            filled = f"{row.gaps_filled} gaps filled ({row.points_filled} points)"
+            lines.append(f"{row.group}: {filled}, jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px")
+    return "\n".join(lines)
