@@ -20,10 +20,9 @@ from .swap_repair import body_size, exchange, find_swaps, metric
 
 GROUPS = {"body": BODY, "feet": FEET, "face": FACE, "left hand": LEFT_HAND, "right hand": RIGHT_HAND}
 
-WINDOWS = (1, 5, 7, 9, 11)  # frames of the Savitzky-Golay filter at smoothing 0, 1/4, 1/2, 3/4, 1; blended in between
+WINDOWS = (5, 7, 9, 11)  # frames of the Savitzky-Golay filter at smoothing 1/4, 1/2, 3/4, 1; blended in between
 DEGREE = 2  # parabolas pass unchanged
-SHORTEST_WINDOW = 5  # a parabola through 3 points smooths nothing
-TOLERANCE = 0.01  # in body sizes: where the filter flattens a move by this much, half of it is left; by twice, a fifth
+TOLERANCE = 0.005  # in body sizes: where the filter flattens a move by this much, half of it is left; by twice, a fifth
 
 
 class GroupReport(NamedTuple):
@@ -115,7 +114,7 @@ def smooth_track(track: Track, strength: float, aspect: float) -> Track:
     points = track.points.copy()
     tolerance = TOLERANCE * body_size(track, aspect)
     for (start, stop), keypoints in _stretches(track.visible).items():
-        if stop - start >= SHORTEST_WINDOW:
+        if stop - start >= WINDOWS[0]:
             stretch = metric(points[start:stop, keypoints], aspect)
             points[start:stop, keypoints] = _smooth(stretch, strength, tolerance) / (aspect, 1)
     return replace(track, points=points)
@@ -131,25 +130,26 @@ def _stretches(visible: np.ndarray) -> dict[tuple[int, int], list[int]]:
 
 
 def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
-    """Return metric points [N, K, 2], N at least 5, smoothed by the two windows that `strength` lies between."""
-    part, below = math.modf(strength * (len(WINDOWS) - 1))
-    windows = WINDOWS[int(below) : int(below) + 2]
-    shifts = [_shift(path, window, tolerance) for window in windows]
-    return path + (1 - part) * shifts[0] + (part * shifts[1] if part else 0)
+    """Return metric points [N, K, 2] smoothed by ever wider windows, each only as far as it does not flatten a move."""
+    shift = np.zeros_like(path)
+    for i, window in enumerate(WINDOWS):
+        share = np.clip(strength * len(WINDOWS) - i, 0, 1)
+        fitting = min(window, len(path) - (len(path) + 1) % 2)
+        if share > 0 and fitting >= WINDOWS[0]:
+            smooth, calm = _filter(path, fitting, tolerance)
+            shift += share * calm * (smooth - path - shift)
+    return path + shift
 
 
-def _shift(path: np.ndarray, window: int, tolerance: float) -> np.ndarray:
-    """Return by how much [N, K, 2] a window of frames moves each point: less, the more it would flatten a fast move.
+def _filter(path: np.ndarray, window: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points smoothed by one window [N, K, 2], and 0..1 for how well that suits each [N, K, 1].
 
-    Smoothing once more tells moves from noise: noise is mostly gone by then, a move is flattened again.
+    Smoothing once more tells moves from noise: noise is mostly gone by then, a fast move is flattened again.
     """
-    window = min(window, len(path) - (len(path) + 1) % 2)
-    if window < SHORTEST_WINDOW:
-        return np.zeros_like(path)
     smooth = savgol_filter(path, window, DEGREE, axis=0, mode="interp")
     smoother = savgol_filter(smooth, window, DEGREE, axis=0, mode="interp")
-    flattened = maximum_filter1d(np.linalg.norm(smoother - smooth, axis=-1, keepdims=True), window, axis=0)
-    return (smooth - path) / (1 + (flattened / tolerance) ** 2)
+    flattened = np.linalg.norm(smoother - smooth, axis=-1, keepdims=True)
+    return smooth, 1 / (1 + (maximum_filter1d(flattened, window, axis=0) / tolerance) ** 2)
 
 
 def jitter(track: Track, keypoints: slice, clip: PoseClip) -> float:
