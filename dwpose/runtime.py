@@ -39,7 +39,7 @@ SHARED_LIBRARIES = {"CUDA": "onnxruntime_providers_cuda", "TensorRT": "onnxrunti
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
 GPU_PACKAGES = (  # words in a GPU's name; the build of ONNX Runtime that uses it, on Windows and elsewhere
     (("nvidia", "geforce", "quadro", "rtx", "tesla"), "onnxruntime-gpu", "onnxruntime-gpu"),
-    (("amd", "radeon", "instinct"), "onnxruntime-directml", "onnxruntime-migraphx"),
+    (("amd", "radeon", "instinct", "directml"), "onnxruntime-directml", "onnxruntime-migraphx"),
     (("intel",), "onnxruntime-directml", "onnxruntime-openvino"),
     (("apple", "mps"), "onnxruntime", "onnxruntime"),
 )

@@ -1,0 +1,181 @@
+"""The pose detector: which networks find people, where their files are, and what they run on."""
+
+import os
+from pathlib import Path
+
+import comfy.model_management
+import folder_paths
+import torch
+from comfy_api.latest import io, ui
+
+from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
+from ..dwpose.runtime import AUTO, CHOICES
+from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
+
+FOLDER = "dwpose"
+SUFFIX = ".onnx"
+AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
+BUNDLED = "bundled body-only (BlazePose)"
+FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
+PoseDetector = io.Custom("STEADYDANCER_POSE_DETECTOR")
+
+
+def register_folders() -> None:
+    """Add models/dwpose to ComfyUI's model folders, and read beside it where DW-Pose's files lie already."""
+    for path in [os.path.join(folder_paths.models_dir, FOLDER), *_shared_folders()]:
+        folder_paths.add_model_folder_path(FOLDER, path)
+    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(extensions) | {SUFFIX})
+
+
+class LoadPoseDetector(io.ComfyNode):
+    """Files to a pose detector, checked and tried on its provider."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerLoadPoseDetector",
+            display_name="Load Pose Detector",
+            category="SteadyDancer/pose",
+            description=(
+                "Loads the networks that find people and their joints, tries them on the best provider that ONNX "
+                "Runtime has here, and says which one runs and why."
+            ),
+            search_aliases=["dwpose", "openpose", "yolox", "blazepose", "onnxruntime", "pose estimator"],
+            inputs=[*_network_inputs(), *_setting_inputs()],
+            outputs=[
+                PoseDetector.Output("pose_detector", tooltip="The detector, for Extract Poses."),
+                io.String.Output("report", tooltip="What was loaded, which provider runs it, and why."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, detector: str, yolox_file: str, dwpose_file: str, **_) -> str:
+        files = _files(yolox_file, dwpose_file) if detector == FROM_FILES else ()
+        return " ".join(f"{file}:{file.stat().st_mtime_ns}" for file in files)
+
+    @classmethod
+    def execute(
+        cls, detector: str = BUNDLED, yolox_file: str = AUTO, dwpose_file: str = AUTO, provider: str = AUTO,
+        flip_test: bool = False, colour_order: str = "trained",
+    ) -> io.NodeOutput:  # fmt: skip
+        if detector == BUNDLED:
+            loaded, hint = _bundled(provider), _hint()
+        elif detector == FROM_FILES:
+            files = _files(yolox_file, dwpose_file)
+            loaded, hint = DWPose(*files, provider, gpu_name(), flip_test, colour_order), []
+        else:
+            raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
+        report = "\n".join([loaded.name, *getattr(loaded, "notes", []), *hint])
+        return io.NodeOutput(loaded, report, ui=ui.PreviewText(report))
+
+
+def gpu_name() -> str | None:
+    """Return the name of the GPU that ComfyUI computes on; None if it is the CPU."""
+    device = comfy.model_management.get_torch_device()
+    if device.type == "cpu":
+        return None
+    if device.type in ("cuda", "xpu"):
+        return getattr(torch, device.type).get_device_name(device)
+    return {"mps": "Apple GPU", "privateuseone": "DirectML GPU"}.get(device.type, device.type)
+
+
+def _network_inputs() -> list:
+    options = [AUTO, *_listed()]
+    return [
+        io.Combo.Input(
+            "detector", options=[BUNDLED, FROM_FILES], default=BUNDLED,
+            tooltip="The bundled one needs no download and sees the body without hands. DW-Pose is what "
+            "SteadyDancer's own preprocessing uses: body and hands, from two ONNX files.",
+        ),
+        io.Combo.Input(
+            "yolox_file", options=options, default=AUTO,
+            tooltip=f"DW-Pose only: the person detector, {YOLOX.file}. 'auto' finds it by its name in models/dwpose, "
+            "models/detection and the ckpts folder of controlnet_aux.",
+        ),
+        io.Combo.Input(
+            "dwpose_file", options=options, default=AUTO,
+            tooltip=f"DW-Pose only: the keypoint network, {DWPOSE.file}. 'auto' finds it by its name in the same "
+            "places.",
+        ),
+    ]  # fmt: skip
+
+
+def _setting_inputs() -> list:
+    return [
+        io.Combo.Input(
+            "provider", options=list(CHOICES), default=AUTO,
+            tooltip="What ONNX Runtime computes on. 'auto' takes the first that works, GPU before CPU. Any other is "
+            "used or is an error, never silently replaced. TensorRT compiles for minutes at its first run.",
+        ),
+        io.Boolean.Input(
+            "flip_test", default=False,
+            tooltip="DW-Pose only: look at a mirrored picture too and take the mean, as upstream does. Steadier left "
+            "and right; the keypoint network does twice the work.",
+        ),
+        io.Combo.Input(
+            "colour_order", options=list(COLOUR_ORDERS), default="trained",
+            tooltip="DW-Pose only: 'trained' gives each network the colours it learnt from; 'official' swaps red and "
+            "blue in both, as SteadyDancer's own preprocessing does.",
+        ),
+    ]  # fmt: skip
+
+
+def _bundled(provider: str):
+    from ..dwpose.blazepose import BlazePose
+
+    return BlazePose(provider)
+
+
+def _hint() -> list[str]:
+    return ["Body only, without hands. For hands choose DW-Pose, which needs two files.", *_downloads()]
+
+
+def _downloads() -> list[str]:
+    """Return how to get the files that are not there; nothing if both are."""
+    missing = [kind for kind in (YOLOX, DWPOSE) if _named(kind) is None]
+    return [download_note(missing), f"Put into {_own_folder()} and press R."] if missing else []
+
+
+def _files(yolox_file: str, dwpose_file: str) -> tuple[Path, Path]:
+    return _find(YOLOX, yolox_file), _find(DWPOSE, dwpose_file)
+
+
+def _find(kind: NetworkFile, name: str) -> Path:
+    """Return the path of the file chosen, or found by its name; ValueError that says how to get it."""
+    found = _named(kind) if name == AUTO else name
+    path = folder_paths.get_full_path(FOLDER, found) if found else None  # never leads out of the folders
+    if path is None or not path.lower().endswith(SUFFIX):
+        wanted = kind.file if name == AUTO else name
+        folders = "\n".join(folder_paths.get_folder_paths(FOLDER))
+        raise ValueError(
+            f"There is no {kind.slot} file '{wanted}' here. {download_note([kind])}\nPut it into {_own_folder()} and "
+            f"press R, or choose '{BUNDLED}', which needs no file. Looked in:\n{folders}"
+        )
+    return Path(path)
+
+
+def _named(kind: NetworkFile) -> str | None:
+    """Return the listed file that has the published name, in whichever subfolder."""
+    return next((name for name in _listed() if os.path.basename(name).lower() == kind.file), None)
+
+
+def _listed() -> list[str]:
+    """Return what can be chosen; nothing before the folder is registered or while none exists."""
+    return folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
+
+
+def _own_folder() -> str:
+    return folder_paths.get_folder_paths(FOLDER)[0]
+
+
+def _shared_folders() -> list[str]:
+    """Return the other folders in which DW-Pose's files lie: of detectors, and of controlnet_aux."""
+    known = folder_paths.folder_names_and_paths
+    detection = folder_paths.get_folder_paths("detection") if "detection" in known else []
+    packs = folder_paths.get_folder_paths("custom_nodes") if "custom_nodes" in known else []
+    ckpts = [str(path) for pack in packs for path in sorted(Path(pack).glob("*/ckpts")) if path.is_dir()]
+    return [*detection, *ckpts, *filter(None, [os.environ.get(AUX_CKPTS)])]
+
+
+NODES = [LoadPoseDetector]
