@@ -1,0 +1,138 @@
+"""Poses that were found once, kept on disk: one dance serves many photos.
+
+A clip is one .npz file named by its key: the size of the frames, and identities [P], points [P, F, 134, 2] and scores
+[P, F, 134] of the P people, in float64, so that a cached clip equals a fresh one bit for bit. The cache never fails a
+run: what cannot be read counts as not there, what cannot be written is left out, both with a warning.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import uuid
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from .poses import KEYPOINTS, PoseClip, Track
+
+VERSION = 1
+SUFFIX, UNFINISHED = ".npz", ".part"
+UNFINISHED_SECONDS = 3600
+KEY = re.compile(r"[0-9a-f]{16,128}")
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def cache_key(**parts) -> str:
+    """Return a hash of the settings `parts`, which JSON must be able to hold; the same whatever their order."""
+    text = json.dumps([VERSION, parts], sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+class PoseCache:
+    """Clips in `folder` by key, at most `limit_bytes` in all: those unused longest go first. 0 turns the cache off."""
+
+    def __init__(self, folder: Path, limit_bytes: int):
+        self.folder, self.limit_bytes = Path(folder), limit_bytes
+
+    def load(self, key: str) -> PoseClip | None:
+        """Return the clip stored under `key`, None if there is none. A damaged file is removed."""
+        path = self._path(key)
+        if self.limit_bytes <= 0 or not path.is_file():
+            return None
+        try:
+            clip = _read(path)
+        except DAMAGE as error:
+            logging.warning("The cached poses in %s cannot be used (%s); they are made anew.", path, error)
+            _remove(path)
+            return None
+        with contextlib.suppress(OSError):  # marks it as used; a read-only folder still serves
+            os.utime(path)
+        return clip
+
+    def store(self, key: str, clip: PoseClip) -> None:
+        """Keep the clip under `key`, then drop what is over the limit."""
+        if self.limit_bytes <= 0:
+            return
+        path = self._path(key)
+        part = path.with_name(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(part, clip)
+            self._keep(part, path)
+        except OSError as error:
+            logging.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
+        finally:
+            _remove(part)
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ValueError(f"'{key}' is no key of the pose cache. Make keys with cache_key().")
+        return self.folder / (key + SUFFIX)
+
+    def _keep(self, part: Path, path: Path) -> None:
+        """Give a written file its name and make room for it; a clip above the limit would push out all others."""
+        size = part.stat().st_size
+        if size > self.limit_bytes:
+            logging.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
+            return
+        os.replace(part, path)
+        self._drop_oldest()
+        self._drop_unfinished()
+
+    def _drop_unfinished(self) -> None:
+        """Remove what a run left that was ended while it wrote."""
+        for part in self.folder.glob("*" + UNFINISHED):
+            if time.time() - part.stat().st_mtime > UNFINISHED_SECONDS:
+                _remove(part)
+
+    def _drop_oldest(self) -> None:
+        files = sorted((path.stat().st_mtime_ns, path.name, path) for path in self.folder.glob("*" + SUFFIX))
+        sizes = [path.stat().st_size for _, _, path in files]
+        excess = sum(sizes) - self.limit_bytes
+        for (_, _, path), size in zip(files, sizes, strict=True):
+            if excess <= 0:
+                return
+            _remove(path)
+            excess -= size
+
+
+def _write(path: Path, clip: PoseClip) -> None:
+    tracks, frames, people = clip.tracks, clip.frames, len(clip.tracks)
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            version=VERSION,
+            shape=np.array([clip.width, clip.height, frames], np.int64),
+            identities=np.array([track.identity for track in tracks], np.int64),
+            points=np.array([t.points for t in tracks], np.float64).reshape(people, frames, KEYPOINTS, 2),
+            scores=np.array([t.scores for t in tracks], np.float64).reshape(people, frames, KEYPOINTS),
+        )
+
+
+def _read(path: Path) -> PoseClip:
+    with np.load(path, allow_pickle=False) as file:
+        if file["version"] != VERSION:
+            raise ValueError(f"format {file['version']}, not {VERSION}")
+        width, height, frames = (int(number) for number in file["shape"])
+        identities, points, scores = file["identities"], file["points"], file["scores"]
+    people = len(identities)
+    _check(points, (people, frames, KEYPOINTS, 2))
+    _check(scores, (people, frames, KEYPOINTS))
+    tracks = (Track(int(i), p, s) for i, p, s in zip(identities, points, scores, strict=True))
+    return PoseClip(width, height, frames, tuple(tracks))
+
+
+def _check(array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.float64 or array.shape != shape:
+        raise ValueError(f"{array.dtype} {array.shape} instead of float64 {shape}")
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)

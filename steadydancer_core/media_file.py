@@ -1,0 +1,136 @@
+"""A media file or its bytes, opened and decoded; what is wrong with it told in words.
+
+All times are in seconds from where the file's clock starts.
+"""
+
+import io
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import EOFError as EndOfStreamError
+from av.stream import Disposition
+
+Source = str | io.BytesIO
+
+
+@contextmanager
+def open_media(source: Source) -> Iterator[InputContainer]:
+    """Open a media file, or its bytes, for reading; ValueError if it is none."""
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else _file_size(source)
+    if not size:
+        raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
+    try:
+        container = av.open(source, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(unreadable(source, error.strerror)) from error
+    with container:
+        if container.format.name == "tty":  # FFmpeg takes any text for the pictures of a terminal
+            raise ValueError(unreadable(source, "it is text"))
+        yield container
+
+
+def _file_size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError as error:
+        raise ValueError(unreadable(path, error.strerror)) from error
+
+
+def unreadable(source: Source, reason: str) -> str:
+    """Return the message for a file that is no video or a damaged one."""
+    return (
+        f"{media_name(source)} cannot be read as a video: {reason}. It may be cut off, damaged or not a video at all. "
+        "If it does not play in a browser either, download or export it again, as MP4."
+    )
+
+
+def media_name(source: Source) -> str:
+    """Return what to call the file in a message."""
+    return "The video" if isinstance(source, io.BytesIO) else f"'{Path(source).name}'"
+
+
+def clock_start(container: InputContainer) -> float:
+    """Return the container's time in seconds that counts as 0; sound may begin earlier, by the encoder's delay."""
+    return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, time: float) -> None:
+    """Go to the last place before `time` from which `stream` can be decoded; stay where that is impossible."""
+    try:
+        container.seek(math.floor((time + clock_start(container)) / stream.time_base), stream=stream)
+    except av.FFmpegError as error:
+        logging.info("Cannot wind to %.2f s (%s); reading on from the beginning.", time, error.strerror)
+
+
+def decode(container: InputContainer, stream, name: str) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """Yield every frame of `stream` that can be decoded; the first one that cannot is logged."""
+    warned = False
+    for packet in _packets(container, stream, name):
+        try:
+            yield from stream.codec_context.decode(packet)
+        except EndOfStreamError:
+            return
+        except av.FFmpegError as error:
+            if not warned:
+                _log_damage(name, packet, error)
+            warned = True
+
+
+def _packets(container: InputContainer, stream, name: str) -> Iterator[av.Packet | None]:
+    """Yield the packets up to a break in the file, then None, which empties the decoder."""
+    packet = None
+    try:
+        for packet in container.demux(stream):
+            yield packet
+    except av.FFmpegError as error:
+        _log_damage(name, packet, error)
+    yield None
+
+
+def _log_damage(name: str, packet: av.Packet | None, error: av.FFmpegError) -> None:
+    where = f" at {float(packet.pts * packet.time_base):.2f} s" if packet and packet.pts is not None else ""
+    logging.warning("%s is damaged%s (%s). What can be read is used.", name, where, error.strerror)
+
+
+def video_of(container: InputContainer, source: Source) -> av.VideoStream:
+    """Return the moving pictures of a file; the cover of a song is none."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        found = "only sound" if container.streams.audio else "neither pictures nor sound"
+        raise ValueError(f"{media_name(source)} holds {found}. Load a file that shows the dance, such as an MP4.")
+    for stream in streams:
+        if stream.codec_context is not None:
+            return stream
+    raise ValueError(
+        f"The installed PyAV {av.__version__} has no decoder for the pictures of {media_name(source)}. "
+        "Convert the file to MP4 with H.264, or update PyAV: pip install -U av."
+    )
+
+
+class Clock:
+    """Tells when each picture of a stream is shown, where the file says nothing or contradicts itself as well."""
+
+    def __init__(self, container: InputContainer, stream: av.VideoStream, step: float):
+        self.tick, self.step = float(stream.time_base), step
+        self.shift = -clock_start(container)
+        self.last = None
+        self.decoding_order = container.format.name == "avi"  # has no other times; FFmpeg's pts are not in order
+
+    def time(self, frame: av.VideoFrame) -> float:
+        """Return the time of the next picture, never before the last one's. `step` is how long it stays by itself."""
+        expected = 0.0 if self.last is None else self.last + self.step
+        self.step = frame.duration * self.tick if frame.duration else self.step
+        stamp = frame.dts if self.decoding_order else frame.pts
+        time = expected if stamp is None else stamp * self.tick + self.shift
+        if self.last is not None and time < self.last:  # clips put together without a common clock
+            self.shift += expected - time
+            time = expected
+        self.last = time
+        return time

@@ -1,0 +1,258 @@
+"""A driving video frame by frame at a constant rate, so that memory does not grow with its length.
+
+A frame is uint8 [H, W, 3], RGB, as a player shows it: turned by the display matrix, pixels made square. Output frame k
+is the picture that is on screen at k / fps seconds, by the pictures' own times: a dance lasts as long as it did,
+whatever the rate of the source and even if that varies. All times are in seconds from where the file's clock starts.
+"""
+
+import hashlib
+import inspect
+import io
+import itertools
+import logging
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from torch import Tensor
+
+from .media_file import Clock, Source, clock_start, decode, media_name, open_media, unreadable, video_of, wind
+from .pixels import to_rgb
+
+MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
+CLOCK_TOLERANCE = 0.0005  # a container that counts milliseconds takes up to this off a picture's time
+BREAK_TOLERANCE = 0.5  # seconds of the announced length that may be missing before it is worth a warning
+DECODER_THREADS = 4
+LARGEST_PIXEL_ASPECT = 8
+# Equal to ComfyUI's own decoding to IMAGE within rounding; the plain conversion is up to 27 of 255 off at colour edges.
+EXACT = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+HASH_CHUNK = 1 << 20
+STILL_NOTE = "The video is a single picture: one frame, no motion."
+
+
+def resample_indices(frames: int, source_fps: float, fps: float) -> list[int]:
+    """Return which of `frames` images at `source_fps` is each frame at `fps`; fps 0 takes every image once.
+
+    The duration is kept within half an output frame. A single image stays single.
+    """
+    if not 0 < source_fps < math.inf:
+        raise ValueError(f"source_fps is {source_fps}. It must be above 0: the rate at which the images play.")
+    rate = _at_least_0("fps", fps) or source_fps
+    count = max(1, math.floor(frames / source_fps * rate + 0.5)) if frames > 1 else frames
+    return [min(math.floor(k * source_fps / rate + 1e-6), frames - 1) for k in range(count)]
+
+
+class ImageStream:
+    """An IMAGE batch [B, H, W, C] as a stream like VideoStream: only the frame handed out is copied."""
+
+    def __init__(self, images: Tensor, source_fps: float = MODEL_FPS, fps: float = MODEL_FPS):
+        self.images, self.source_fps = to_rgb(images), float(source_fps)
+        if 0 in self.images.shape:
+            raise ValueError(f"There are no frames to read: the images have the shape {tuple(images.shape)}.")
+        self._indices = resample_indices(len(images), self.source_fps, fps)
+        self.fps, self.frames = float(fps) or self.source_fps, len(self._indices)
+        self.height, self.width = self.images.shape[1:3]
+        self.note = STILL_NOTE if len(images) == 1 else ""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for index in self._indices:
+            pixels = self.images[index].detach().cpu().float().numpy()
+            yield np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the images and their rate."""
+        digest = hashlib.blake2b(repr((tuple(self.images.shape), self.source_fps)).encode())
+        for image in self.images:
+            digest.update(image.detach().cpu().float().contiguous().numpy())
+        return digest.hexdigest()
+
+
+class Picture(NamedTuple):
+    """A decoded picture, and the seconds between which it is on screen."""
+
+    time: float
+    end: float
+    frame: av.VideoFrame
+
+
+class VideoStream:
+    """A video file, or its bytes, from `start` seconds on for `duration` (0: to the end) at `fps` (0: its own rate).
+
+    width, height: pixels of the frames. fps: their rate. source_fps: the file's average rate. frames: how many there
+    will be, by what the file says of itself. note: what the user should know, or "". begin, stop: the times of the
+    first frame and of the window's end. Each iteration opens the file anew and closes it with its last frame.
+    Raises ValueError for a file that shows no picture in the window.
+    """
+
+    def __init__(self, source: Source, start: float = 0.0, duration: float = 0.0, fps: float = MODEL_FPS):
+        self.source, self.start = source, _at_least_0("start", start)
+        self.stop = self.start + (_at_least_0("duration", duration) or math.inf)
+        with open_media(source) as container:
+            stream = video_of(container, source)
+            self.source_fps = float(stream.average_rate or stream.guessed_rate or MODEL_FPS)
+            self._length, self._pixel_aspect = _length(container, stream), _pixel_aspect(stream)
+            tick = float(stream.time_base)
+        self.fps = _at_least_0("fps", fps) or self.source_fps
+        # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
+        self._tolerance = min(tick / 2, CLOCK_TOLERANCE) + 1e-6 if fps else 0.5 / self.source_fps
+        self._reformatter, self._seeks = VideoReformatter(), self.start > 0
+        self._describe(self._first_picture())
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        with open_media(self.source) as container:
+            pictures, last = self._at_rate(self._shown(self._decoded(container))), None
+            for last in itertools.islice(pictures, 1) if self.note else pictures:
+                yield self._rgb(last.frame)
+        self._warn_of_break(last.end if last else self.begin)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the file's bytes and the window."""
+        digest = hashlib.blake2b(repr((self.start, self.stop)).encode())
+        if isinstance(self.source, io.BytesIO):
+            digest.update(self.source.getbuffer())
+            return digest.hexdigest()
+        with open(self.source, "rb") as file:
+            while chunk := file.read(HASH_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def _first_picture(self) -> Picture:
+        """Return what is shown first. Where winding to `start` lands too late, the file is read from its beginning."""
+        with open_media(self.source) as container:
+            pictures = self._decoded(container)
+            head = list(itertools.islice(pictures, 2))
+            self.note = STILL_NOTE if len(head) == 1 and head[0].time <= self._tolerance else ""
+            first = next(self._shown(itertools.chain(head, pictures)), None)
+        if self._seeks and (first is None or first.time > self.start + self._tolerance):
+            self._seeks = False
+            return self._first_picture()
+        if first is None:
+            raise ValueError(_nothing_shown(self.source, self.start, self._length))
+        return first
+
+    def _describe(self, first: Picture) -> None:
+        self._size = max(1, round(first.frame.width * self._pixel_aspect)), first.frame.height
+        self.height, self.width = self._rgb(first.frame).shape[:2]
+        self.begin = max(self.start, first.time)
+        length = min(self.stop, self._length or first.end) - self.begin
+        self.frames = 1 if self.note else max(1, math.floor(length * self.fps + 0.5))
+
+    def _decoded(self, container: InputContainer) -> Iterator[Picture]:
+        """Yield every picture from the start of the window, or from somewhat before it."""
+        stream = video_of(container, self.source)
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", DECODER_THREADS
+        clock = Clock(container, stream, 1 / self.source_fps)
+        if self._seeks:
+            wind(container, stream, self.start)
+        for frame in decode(container, stream, media_name(self.source)):
+            time = clock.time(frame)
+            yield Picture(time, time + clock.step, frame)
+
+    def _shown(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Yield the pictures that are on screen in the window; each ends where the next one begins."""
+        before = None
+        for picture in pictures:
+            if before is not None and picture.time > self.start + self._tolerance:
+                yield before._replace(end=min(picture.time, self.stop))
+            if picture.time >= self.stop:
+                return
+            before = picture
+        if before is not None and before.end > self.start:
+            yield before._replace(end=min(before.end, self.stop))
+
+    def _at_rate(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Yield the picture of each output frame: the one on screen as the frame begins.
+
+        A frame is due only when the clip reaches its middle, so that the duration is right to half a frame.
+        """
+        count, waiting = 0, None
+        for picture in pictures:
+            end = picture.end - self.begin
+            if waiting and count - 0.5 <= end * self.fps:
+                yield waiting
+                waiting = None
+            while count / self.fps < end - self._tolerance:
+                count += 1
+                if count - 0.5 <= end * self.fps:
+                    yield picture
+                else:
+                    waiting = picture
+        if waiting and count == 1:
+            yield waiting
+
+    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        rgb = self._reformatter.reformat(
+            frame, *self._size, "rgb24", interpolation=EXACT, dst_color_range=ColorRange.JPEG
+        )
+        return _upright(rgb.to_ndarray(), frame)
+
+    def _warn_of_break(self, end: float) -> None:
+        expected = min(self._length or 0, self.stop)
+        if not self.note and expected - end > BREAK_TOLERANCE:
+            logging.warning(
+                "%s breaks off: its pictures end at %.2f s of %.2f s. What could be read is used.",
+                media_name(self.source), end, expected,
+            )  # fmt: skip
+
+
+def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:
+    """Return ComfyUI's VIDEO as a stream, trimmed as it is: a file is read from disk, images are taken as they lie."""
+    components = in_memory(video)
+    if components is not None:
+        return ImageStream(components.images, float(components.frame_rate), fps)
+    return VideoStream(video.get_stream_source(), *video.get_active_trim_window(), fps)
+
+
+def in_memory(video):
+    """Return the images, rate and sound of a VIDEO that is no file, else None.
+
+    Such a VIDEO inherits get_stream_source from the abstract base, where it would encode everything.
+    """
+    owner = next(kind for kind in type(video).__mro__ if "get_stream_source" in vars(kind))
+    return video.get_components() if inspect.isabstract(owner) else None
+
+
+def fingerprint(video) -> str:
+    """Return a hash of what ComfyUI's VIDEO shows: the bytes of its file and its trim window, or its images."""
+    return open_video(video).fingerprint()
+
+
+def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Return pixels [H, W, 3] turned and mirrored as the frame's display matrix says, to the nearest right angle."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()  # shown x = a x + c y, shown y = b x + d y
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
+    """Return the time at which the pictures end, as the file announces it."""
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_start(container)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _pixel_aspect(stream: av.VideoStream) -> float:
+    """Return the width of a pixel by its height; what no camera makes counts as square."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 1 / LARGEST_PIXEL_ASPECT <= aspect <= LARGEST_PIXEL_ASPECT else 1.0
+
+
+def _nothing_shown(source: Source, start: float, length: float | None) -> str:
+    if start and (length is None or length <= start):
+        lasts = f"lasts {length:.2f} s" if length else "ends earlier"
+        return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
+    return unreadable(source, f"no picture could be decoded from {start:.2f} s on")
+
+
+def _at_least_0(name: str, value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value}. It must be a number from 0 on.")
+    return float(value)
