@@ -1,16 +1,17 @@
 """POSE_KEYPOINT, the value by which pose nodes of all packs understand each other, from a PoseClip and back.
 
 A list with one dict per frame: {"people": [...], "canvas_width": int, "canvas_height": int}. A person holds one flat
-list [x, y, c, ...] for each of the FIELDS. What `to_keypoints` writes is the strict form, which every known reader
+list [x, y, c, ...] for each part of the body. What `to_keypoints` writes is the strict form, which every known reader
 takes: nothing null, absolute pixels, c is 1 for a seen keypoint and x = y = c = 0 for any other, and the face ends with
 the right and the left eye of the body. Three keys that others ignore keep what that form cannot hold: "id", the
 person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of all 18 body joints, seen or not.
 
-`from_keypoints` also reads what the others write:
+`from_keypoints` also reads what the others write (`dialects`):
 - c is a real confidence in ComfyUI's SDPose nodes and in OpenPose: from SEEN_CONFIDENCE on a keypoint is seen.
-- A keypoint at exactly 0, 0 or -1, -1 is a missing one, whatever its c.
-- Whole, null, empty or absent lists; flat or nested; pixels or 0..1; a face of 68 or 70; a body of 18, of BODY_25 (with
-  feet) or of COCO's 17.
+- A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c.
+- Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with
+  feet) or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves it
+  when it finds less, no keypoint of it can be told.
 - SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
 - An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
 """
@@ -20,17 +21,16 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
+from .dialects import BODY_FIELD, FACE_FIELD, FEET_FIELD, LEFT_FIELD, RIGHT_FIELD, write
 from .poses import (
     BODY,
     FACE,
     FEET,
     KEYPOINTS,
-    LEFT_EYE,
     LEFT_HAND,
     LEFT_SHOULDER,
     LEFT_WRIST,
     NECK,
-    RIGHT_EYE,
     RIGHT_HAND,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
@@ -41,65 +41,31 @@ from .poses import (
 
 SEEN_CONFIDENCE = 0.3  # what controlnet_aux and SDPose draw; lifted to VISIBLE_SCORE, the one threshold inside
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
-SMALLEST_NORMALISED = 16  # on a smaller canvas coordinates up to 1 may well be pixels
-DECIMALS = 9  # of a pixel: coarser than what dividing by the canvas and multiplying again does to a float
-CHUNK = 256  # frames converted at once
+FARTHEST = 1e6  # pixels; nothing beyond is a keypoint
+LARGEST_NORMALISED = 2.0  # a person half outside the picture goes beyond 1
+SMALLEST_CANVAS = 16  # on a smaller one, coordinates that small may well be pixels
 
-FIELDS = {
-    "pose_keypoints_2d": np.r_[BODY],
-    "foot_keypoints_2d": np.r_[FEET],
-    "face_keypoints_2d": np.r_[FACE, RIGHT_EYE, LEFT_EYE],
-    "hand_left_keypoints_2d": np.r_[LEFT_HAND],
-    "hand_right_keypoints_2d": np.r_[RIGHT_HAND],
-}
 # By the number of keypoints in a list: where in it ours are, -1 for nowhere. The body's are its 18 joints and the feet,
 # which BODY_25 has in the same order.
 NOWHERE = [-1] * 6
+FACE_68, HAND_21 = [*range(68)], [*range(21)]
 LAYOUTS = {
-    "pose_keypoints_2d": {
+    BODY_FIELD: {
         18: [*range(18), *NOWHERE],
+        24: [*range(24)],
         25: [*range(8), *range(9, 25)],
         17: [0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, *NOWHERE],
     },
-    "foot_keypoints_2d": {6: [*range(6)]},
-    "face_keypoints_2d": {68: [*range(68)], 70: [*range(68)]},
-    "hand_left_keypoints_2d": {21: [*range(21)]},
-    "hand_right_keypoints_2d": {21: [*range(21)]},
+    FEET_FIELD: {6: [*range(6)]},
+    FACE_FIELD: {68: FACE_68, 70: FACE_68, 71: FACE_68},
+    LEFT_FIELD: {21: HAND_21},
+    RIGHT_FIELD: {21: HAND_21},
 }
 
 
 def to_keypoints(clip: PoseClip) -> list[dict]:
-    """Return `clip` in the strict form, Python ints and floats throughout. Frames in which a person is not present do
-    not list the person.
-    """
-    size = {"canvas_width": int(clip.width), "canvas_height": int(clip.height)}
-    frames = [{"people": [], **size} for _ in range(clip.frames)]
-    for track in clip.tracks:
-        present = np.flatnonzero(track.present)
-        for start in range(0, len(present), CHUNK):
-            rows = present[start : start + CHUNK]
-            for row, person in zip(rows, _people(clip, track, rows), strict=True):
-                frames[row]["people"].append(person)
-    return frames
-
-
-def to_pixels(points: np.ndarray, clip: PoseClip) -> np.ndarray:
-    """Return `points` [..., 2] of `clip` in pixels, rounded so that reading and writing them again changes nothing."""
-    return np.round(points * (clip.width, clip.height), DECIMALS) + 0.0  # no -0.0
-
-
-def _people(clip: PoseClip, track: Track, rows: np.ndarray) -> list[dict]:
-    """Return one person for each of the N frames `rows`. Objects, not floats, so that all share one 0.0 and one 1.0."""
-    seen, pixels = track.visible[rows], to_pixels(track.points[rows], clip)
-    triples = np.empty((*seen.shape, 3), object)
-    triples.fill(0.0)
-    triples[seen, :2] = pixels[seen]
-    triples[seen, 2] = 1.0
-    columns = {field: triples[:, index].reshape(len(rows), -1).tolist() for field, index in FIELDS.items()}
-    columns["scores"] = track.scores[rows].tolist()
-    columns["body_raw_2d"] = pixels[:, BODY].reshape(len(rows), -1).tolist()
-    people = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    return [{**person, "id": int(track.identity)} for person in people]
+    """Return `clip` in the strict form. A frame in which a person is not present does not list the person."""
+    return write(clip)
 
 
 def from_keypoints(data) -> PoseClip:
@@ -130,8 +96,12 @@ def _frames(data) -> list[dict]:
     for i, frame in enumerate(frames):
         people = frame.get("people", "")
         if people is not None and not (isinstance(people, list) and all(isinstance(one, dict) for one in people)):
-            raise ValueError(_wrong(f"frame {i} with the keys {', '.join(map(str, frame)) or 'none'}"))
+            raise ValueError(_wrong(f"frame {i} with {_keys(frame)}"))
     return list(frames)
+
+
+def _keys(frame: dict) -> str:
+    return "the keys " + ", ".join(map(str, [*frame][:8])) if frame else "no keys"
 
 
 def _wrong(found: str) -> str:
@@ -179,9 +149,9 @@ def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
 def _read(people: list[dict], canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 134, 2] in parts of the canvas and scores [N, 134] of N people on canvases [N, 2]."""
     triples = np.array([_triples(person) for person in people]).reshape(-1, KEYPOINTS, 3)
-    broken = ~np.isfinite(triples).all(axis=2)
+    broken = ~(np.abs(triples) < FARTHEST).all(axis=2)
     if broken.any():
-        logging.warning("%d keypoints are not numbers (NaN or infinite): they count as not seen.", broken.sum())
+        logging.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
         triples[broken] = 0
     pixels, confidence = triples[..., :2], triples[..., 2]
     scores, raw = _extras(people, "scores", KEYPOINTS), _extras(people, "body_raw_2d", 36).reshape(-1, 18, 2)
@@ -203,7 +173,7 @@ def _extras(people: list[dict], key: str, length: int) -> np.ndarray:
 def _numbers(value, length: int) -> np.ndarray:
     try:
         array = np.array(value, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     return array if array.shape == (length,) and np.isfinite(array).all() else np.full(length, np.nan)
 
@@ -223,23 +193,26 @@ def _read_foreign(pixels, confidence, canvases) -> tuple[np.ndarray, np.ndarray]
     lost = ((pixels == 0) | (pixels == -1)).all(axis=2) | (confidence <= 0)
     lifted = np.where(confidence >= SEEN_CONFIDENCE, np.maximum(confidence, VISIBLE_SCORE), confidence)
     scores = np.where(lost, 0, lifted)
-    seen = scores >= VISIBLE_SCORE
-    points = pixels / np.where(_normalised(pixels, seen, canvases)[..., None], 1, canvases[:, None])
-    if _hands_are_crossed(points * canvases[:, None], seen):
+    normalised = _normalised(pixels, scores >= VISIBLE_SCORE, canvases)
+    points = pixels / np.where(normalised[..., None], 1, canvases[:, None])
+    pixels = points * canvases[:, None]
+    # controlnet_aux's OpenPose divides its -1 by the canvas
+    scores = np.where(np.abs(pixels + 1).max(axis=2) < SAME_PIXEL, 0, scores)
+    if _hands_are_crossed(pixels, scores >= VISIBLE_SCORE):
         crossed = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
         return points[:, crossed], scores[:, crossed]
     return points, scores
 
 
 def _normalised(pixels: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> np.ndarray:
-    """Return [N, 134]: what is written as 0..1, list by list. A single keypoint may lie in the corner: ask the body."""
+    """Return [N, 134]: what is written as 0..1, list by list. A keypoint alone may lie in the corner: ask the body."""
     extent = np.where(seen, np.abs(pixels).max(axis=2), 0)
-    body = extent[:, BODY].max(axis=1) <= 1
+    body = extent[:, BODY].max(axis=1) <= LARGEST_NORMALISED
     result = np.zeros(seen.shape, bool)
     for part in (BODY, FEET, FACE, LEFT_HAND, RIGHT_HAND):
-        small = extent[:, part].max(axis=1) <= 1
+        small = extent[:, part].max(axis=1) <= LARGEST_NORMALISED
         result[:, part] = (small & (body | (seen[:, part].sum(axis=1) > 1)))[:, None]
-    return result & (canvases.max(axis=1) >= SMALLEST_NORMALISED)[:, None]
+    return result & (canvases.max(axis=1) >= SMALLEST_CANVAS)[:, None]
 
 
 def _hands_are_crossed(pixels: np.ndarray, seen: np.ndarray) -> bool:
@@ -254,8 +227,7 @@ def _hands_are_crossed(pixels: np.ndarray, seen: np.ndarray) -> bool:
 def _triples(person: dict) -> np.ndarray:
     """Return x, y, c of a person's keypoints as they are written [134, 3], zeros for a missing list."""
     body, feet, *others = (_part(person.get(field), field) for field in LAYOUTS)
-    feet = body[FEET] if person.get("foot_keypoints_2d") is None else feet
-    return np.concatenate([body[BODY], feet, *others])
+    return np.concatenate([body[BODY], feet if feet.any() else body[FEET], *others])
 
 
 def _part(value, field: str) -> np.ndarray:
@@ -264,11 +236,13 @@ def _part(value, field: str) -> np.ndarray:
     layouts = LAYOUTS[field]
     if len(array) == 0:
         return np.zeros((len(next(iter(layouts.values()))), 3))
+    if len(array) not in layouts and field == FACE_FIELD:
+        return np.full((68, 3), np.nan)
     if len(array) not in layouts:
         counts = " or ".join(map(str, layouts))
         raise ValueError(f"{field} holds {len(array)} keypoints, needed are {counts}. Give poses of a people detector.")
     part = np.vstack([array, np.zeros(3)])[layouts[len(array)]]
-    if field == "pose_keypoints_2d" and len(array) == 17:
+    if field == BODY_FIELD and len(array) == 17:
         part[NECK] = _neck(part[[LEFT_SHOULDER, RIGHT_SHOULDER]])
     return part
 
@@ -279,7 +253,7 @@ def _rows(value, field: str) -> np.ndarray:
         value = [row or (0, 0, 0) for row in value]
     try:
         array = np.array([] if value is None else value, float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{field} holds something else than numbers ({error}). Save the poses again.") from error
     if array.ndim not in (1, 2) or array.size % 3 or (array.ndim == 2 and array.shape[1] != 3):
         raise ValueError(f"{field} has shape {array.shape}, needed is x, y, c for each keypoint. Save the poses again.")

@@ -1,0 +1,137 @@
+"""The dialects of POSE_KEYPOINT, one row each, and the writer of them all.
+
+What the packs write, read in their code:
+- strict: what every known reader takes; see `keypoints`.
+- DWPose: comfyui_controlnet_aux, src/custom_controlnet_aux/dwpose encode_poses_as_dict. A hand or face of which nothing
+  is seen is null, no feet. The pose editors read and write this one.
+- OpenPose 0..1: the same, as comfyui_controlnet_aux's OpenPose preprocessor writes it, in parts of the canvas.
+- SDPose: ComfyUI comfy_extras/nodes_sdpose.py. Real confidences, -1 for what was not found, and the left hand under the
+  name of the right.
+- OpenPose BODY_25: what OpenPose itself saves (doc/02_output.md), here with the size of the canvas.
+"""
+
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from .poses import (
+    BODY,
+    FACE,
+    FEET,
+    KEYPOINTS,
+    LEFT_EYE,
+    LEFT_HAND,
+    LEFT_HIP,
+    RIGHT_EYE,
+    RIGHT_HAND,
+    RIGHT_HIP,
+    VISIBLE_SCORE,
+    PoseClip,
+    Track,
+)
+
+BODY_FIELD, FEET_FIELD, FACE_FIELD = "pose_keypoints_2d", "foot_keypoints_2d", "face_keypoints_2d"
+LEFT_FIELD, RIGHT_FIELD = "hand_left_keypoints_2d", "hand_right_keypoints_2d"
+MID_HIP = KEYPOINTS  # row 134, which only BODY_25 has
+HIPS = [RIGHT_HIP, LEFT_HIP]
+DECIMALS = 9  # of a pixel: coarser than what dividing by the canvas and multiplying again does to a float
+CHUNK = 256  # frames converted at once
+
+
+class Dialect(NamedTuple):
+    """How poses are written.
+
+    fields: the rows of the 134 keypoints, or MID_HIP, that the list of each name holds.
+    normalised: x and y are parts of the canvas, not pixels.
+    confidences: c is the real score, also of keypoints that count as not seen; otherwise 1 or 0.
+    missing: x and y of a keypoint that is not listed.
+    nulls: a face or hand of which nothing is seen is null, otherwise full of missing keypoints.
+    extras: with "id", "scores" and "body_raw_2d", see `keypoints`.
+    frame: further keys of every frame.
+    """
+
+    fields: MappingProxyType
+    normalised: bool = False
+    confidences: bool = False
+    missing: float = 0.0
+    nulls: bool = False
+    extras: bool = False
+    frame: MappingProxyType = MappingProxyType({})
+
+
+def _fields(**rows) -> MappingProxyType:
+    return MappingProxyType({field: np.r_[numbers] for field, numbers in rows.items()})
+
+
+EYES = (RIGHT_EYE, LEFT_EYE)
+BODY_25 = (*range(8), MID_HIP, *range(8, 24))
+HANDS = {LEFT_FIELD: LEFT_HAND, RIGHT_FIELD: RIGHT_HAND}
+CROSSED = {RIGHT_FIELD: LEFT_HAND, LEFT_FIELD: RIGHT_HAND}
+FULL = {BODY_FIELD: BODY, FEET_FIELD: FEET, FACE_FIELD: (*range(24, 92), *EYES)}
+AUX = _fields(**{BODY_FIELD: BODY, FACE_FIELD: FULL[FACE_FIELD]}, **HANDS)
+
+STRICT = "strict (pixels)"
+DIALECTS = {
+    STRICT: Dialect(_fields(**FULL, **HANDS), extras=True),
+    "DWPose (pixels, null for absent)": Dialect(AUX, nulls=True),
+    "OpenPose (0..1, null for absent)": Dialect(AUX, nulls=True, normalised=True),
+    "SDPose (real confidences)": Dialect(_fields(**FULL, **CROSSED), confidences=True, missing=-1.0),
+    "OpenPose BODY_25 (real confidences)": Dialect(
+        _fields(**{BODY_FIELD: BODY_25, FACE_FIELD: FULL[FACE_FIELD]}, **HANDS),
+        confidences=True,
+        frame=MappingProxyType({"version": 1.3}),
+    ),
+}
+
+
+def write(clip: PoseClip, dialect: str = STRICT) -> list[dict]:
+    """Return `clip` as POSE_KEYPOINT in one of the DIALECTS, Python ints and floats throughout.
+
+    A frame in which a person is not present does not list the person. ValueError if there is no such dialect.
+    """
+    if dialect not in DIALECTS:
+        raise ValueError(f"There is no dialect '{dialect}'. Choose one of: {'; '.join(DIALECTS)}.")
+    row = DIALECTS[dialect]
+    size = {"canvas_width": int(clip.width), "canvas_height": int(clip.height)}
+    frames = [{**row.frame, "people": [], **size} for _ in range(clip.frames)]
+    for track in clip.tracks:
+        present = np.flatnonzero(track.present)
+        for start in range(0, len(present), CHUNK):
+            chosen = present[start : start + CHUNK]
+            for i, person in zip(chosen, _people(clip, track, chosen, row), strict=True):
+                frames[i]["people"].append(person)
+    return frames
+
+
+def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) -> list[dict]:
+    """Return one person for each of the N frames `chosen`."""
+    points, scores = _with_mid_hip(track.points[chosen], track.scores[chosen])
+    pixels = np.round(points * (clip.width, clip.height), DECIMALS) + 0.0  # no -0.0
+    listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
+    # Objects, so that all people of a long clip share one 0.0 and one 1.0.
+    triples = np.full((*listed.shape, 3), 0.0, object)
+    triples[~listed, :2] = dialect.missing
+    triples[listed, :2] = (points if dialect.normalised else pixels)[listed]
+    triples[listed, 2] = scores[listed] if dialect.confidences else 1.0
+    columns = {name: _column(name, triples[:, rows], dialect) for name, rows in dialect.fields.items()}
+    if dialect.extras:
+        columns["id"] = [int(track.identity)] * len(chosen)
+        columns["scores"] = scores[:, :KEYPOINTS].tolist()
+        columns["body_raw_2d"] = pixels[:, BODY].reshape(len(chosen), -1).tolist()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _with_mid_hip(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [N, 135, 2] and scores [N, 135]: the last is between the hips, as sure as the less sure of them."""
+    hip, score = points[:, HIPS].mean(axis=1, keepdims=True), scores[:, HIPS].min(axis=1, keepdims=True)
+    return np.concatenate([points, hip], axis=1), np.concatenate([scores, score], axis=1)
+
+
+def _column(name: str, triples: np.ndarray, dialect: Dialect) -> list:
+    """Return the flat list, or None, that each of N people has for triples [N, K, 3]."""
+    lists = triples.reshape(len(triples), -1).tolist()
+    if not dialect.nulls or name == BODY_FIELD:
+        return lists
+    own = triples[:, : FACE.stop - FACE.start, 2]  # a face without the body's eyes
+    return [values if any(seen) else None for values, seen in zip(lists, own.tolist(), strict=True)]
