@@ -11,7 +11,9 @@ from itertools import product
 
 import numpy as np
 
-from .poses import KEYPOINTS, NECK, Track
+from . import proportions
+from .poses import KEYPOINTS, Track
+from .proportions import part_lengths
 
 # Group: the pairs (right, left) that bear witness, and those that are exchanged with them.
 WITNESSES = {
@@ -30,17 +32,13 @@ PRIOR = 0.001  # in body sizes a frame: of two equally smooth readings, the one 
 LONGEST_SPAN = 8  # frames: joints seen farther apart tell nothing of each other
 JUMP = 0.75  # in body sizes a frame: nobody moves so fast; it is a cut, and tells nothing either
 
-BODY_SEGMENTS = [(NECK, 8), (NECK, 11), (2, 5)]
-USUAL_SIZE = 0.25  # of the frame's height, where no torso is seen
+USUAL_SIZE = 0.25  # of the frame's height, where nothing tells
 
 
 def body_size(track: Track, aspect: float) -> float:
-    """Return the median over the frames of the longest of trunk and shoulder width, in frame heights."""
-    points = metric(track.points, aspect)
-    right, left = np.array(BODY_SEGMENTS).T
-    seen = track.visible[:, right] & track.visible[:, left]
-    lengths = np.linalg.norm(np.where(seen[..., None], points[:, right] - points[:, left], 0), axis=-1).max(axis=1)
-    return float(np.median(lengths[lengths > 0])) if (lengths > 0).any() else USUAL_SIZE
+    """Return how long the torso is, in frame heights, by the median of what the frames show of the body."""
+    sizes = proportions.body_size(part_lengths(metric(track.points, aspect), track.visible))
+    return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes))
 
 
 def metric(points: np.ndarray, aspect: float) -> np.ndarray:
