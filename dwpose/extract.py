@@ -16,6 +16,7 @@ from .detector import Detector, Region
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
 from .track import Sights, Tracker, joints_seen, overlaps, person_box, person_size
 
+METHOD = 1  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")
 MIN_JOINTS = 3  # visible body joints, below which nobody was there
 CONFIRMS = 0.3  # overlap from which a detection says that a followed person is still there
@@ -55,8 +56,8 @@ def extract(
     """Return everybody in a stream of frames, uint8 [H, W, 3] RGB, all of one size; as many frames as came in.
 
     on_frame: called after each frame with its index, its picture and the people seen; what it raises ends the loop.
-    In a frame in which nobody is seen, all scores are 0: see `when_nobody`. ValueError if there is no frame at all,
-    if the size changes, or if nobody is seen in any frame.
+    In a frame in which nobody is seen, all scores are 0: see `apply_nobody_rule`. ValueError if there is no frame at
+    all, if the size changes, or if nobody is seen in any frame.
     """
     loop, size, count = _Loop(detector, settings), None, 0
     for index, frame in enumerate(frames):
@@ -72,7 +73,7 @@ def extract(
     return PoseClip(width, height, count, tuple(_in_parts(track, width, height) for track in tracks))
 
 
-def when_nobody(clip: PoseClip, rule: str) -> PoseClip:
+def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
     """Return the clip with a rule for the frames in which nobody is seen; without such frames, the clip as it is.
 
     "hold": the poses of the last frame before in which anybody was seen; of the first such frame for those before it.

@@ -52,7 +52,7 @@ def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Tra
     if not 0 <= index < len(people):
         numbers = "0" if len(people) == 1 else f"0 to {len(people) - 1}"
         raise ValueError(
-            f"There is no person {index} in frame {frame}: counted from the left, the people there are number {numbers}. "
+            f"There is no person {index} in frame {frame}: from the left, the people there are number {numbers}. "
             "Choose one of these numbers, or another frame."
         )
     return people[index]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.extract import ExtractSettings, extract, when_nobody
+from steadydancer_pack.dwpose.extract import ExtractSettings, apply_nobody_rule, extract
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
 
 WIDTH, HEIGHT, FIGURE = 400, 240, (40, 140)
@@ -246,7 +246,7 @@ def clip_of(present):
     ("end", [0, 1, 1], [1, 1, 2]),
 ])  # fmt: skip
 def test_frames_without_anybody_take_another_frames_pose(rule, present, source):
-    clip = when_nobody(clip_of(present), rule)
+    clip = apply_nobody_rule(clip_of(present), rule)
     assert clip.frames == len(source) and clip.present.all()
     assert clip.tracks[0].points[:, NECK, 0].tolist() == source
 
@@ -254,9 +254,9 @@ def test_frames_without_anybody_take_another_frames_pose(rule, present, source):
 @pytest.mark.parametrize("rule, present", [("blank", [0, 1, 0]), ("hold", [1, 1]), ("end", [1, 1]), ("hold", [0, 0])])
 def test_a_rule_with_nothing_to_do_hands_the_clip_on(rule, present):
     clip = clip_of(present)
-    assert when_nobody(clip, rule) is clip
+    assert apply_nobody_rule(clip, rule) is clip
 
 
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="Unknown rule 'guess'.*hold, blank, end"):
-        when_nobody(clip_of([1]), "guess")
+        apply_nobody_rule(clip_of([1]), "guess")

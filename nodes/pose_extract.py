@@ -1,0 +1,277 @@
+"""Poses out of the driving video: everybody in it, followed from frame to frame, and the one who leads the dance."""
+
+import contextlib
+import itertools
+import logging
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from comfy_api.latest import Input, io, ui
+from torch import Tensor
+
+from ..dwpose.cache import PoseCache, cache_key
+from ..dwpose.detector import Detector
+from ..dwpose.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
+from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.pick import RULES, pick
+from ..dwpose.poses import PoseClip
+from ..dwpose.preview import Preview
+from ..steadydancer_core.audio_track import read_audio
+from ..steadydancer_core.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+
+PoseKeypoint, PoseDetector = io.Custom("POSE_KEYPOINT"), io.Custom("STEADYDANCER_POSE_DETECTOR")
+NOBODY_TOOLTIP = (
+    "hold: the last pose stays, and before the first person the first pose. blank: no skeleton. "
+    "end: the clip ends there."
+)
+
+
+class ExtractPoses(io.ComfyNode):
+    """IMAGE or VIDEO to POSE_KEYPOINT, a preview, and what Video Combine needs."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerExtractPoses",
+            display_name="Extract Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Finds the people in a video, images or a photo, follows each of them, and gives their poses frame by "
+                "frame. A video is read frame by frame, however long it is."
+            ),
+            search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
+            inputs=[*_sources(), *_extract_options(), *_cache_options()],
+            outputs=_extract_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        detector: Detector,
+        fps: float,
+        source_fps: float,
+        detect_every: int,
+        max_people: int,
+        when_nobody: str,
+        max_frames: int,
+        use_cache: bool,
+        cache_mb: int,
+        images: Tensor | None = None,
+        video: Input.Video | None = None,
+    ) -> io.NodeOutput:
+        stream = _open(images, video, source_fps, fps)
+        settings = ExtractSettings(detect_every, max_people)
+        cache = PoseCache(_cache_folder(), cache_mb << 20 if use_cache else 0)
+        seen, preview = _cached(stream, detector, settings, max_frames, cache)
+        clip = apply_nobody_rule(seen, when_nobody)
+        report = _report(stream, detector, seen, clip, when_nobody)
+        pictures = torch.from_numpy(preview.draw(clip)).float() / 255
+        audio = read_audio(video) if video is not None else None
+        outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
+        return io.NodeOutput(*outputs, ui=ui.PreviewText(report))
+
+
+class PickPerson(io.ComfyNode):
+    """POSE_KEYPOINT of several people to POSE_KEYPOINT of one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerPickPerson",
+            display_name="Pick Person",
+            category="SteadyDancer/pose",
+            description="Keeps one person of the poses, the same one in all frames.",
+            search_aliases=["select person", "choose dancer", "filter people", "multi person"],
+            inputs=_pick_inputs(),
+            outputs=[
+                PoseKeypoint.Output(
+                    id="picked", display_name="pose_keypoint", tooltip="The poses of the person who was picked."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, pose_keypoint: list, rule: str, index: int, x: float, y: float, frame: int, when_absent: str
+    ) -> io.NodeOutput:
+        seen = pick(from_keypoints(pose_keypoint), rule, index, x, y, frame)
+        clip = apply_nobody_rule(seen, when_absent)
+        return io.NodeOutput(to_keypoints(clip), ui=ui.PreviewText("\n".join(_people(seen))))
+
+
+def _sources() -> list[io.Input]:
+    return [
+        PoseDetector.Input("detector", tooltip="What finds the people: the output of Load Pose Detector."),
+        io.Image.Input(
+            "images", optional=True,
+            tooltip="The frames of the driving video, or one photo. Connect either this or video.",
+        ),
+        io.Video.Input(
+            "video", optional=True,
+            tooltip="The driving video, read from its file frame by frame. Connect either this or images.",
+        ),
+        io.Float.Input(
+            "fps", default=MODEL_FPS, min=0.0, max=240.0, step=0.01,
+            tooltip="Poses per second. The model was trained at 16; the dance keeps its duration whatever the rate of "
+            "the video. 0: one pose for each frame of the source.",
+        ),
+        io.Float.Input(
+            "source_fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
+            tooltip="The rate at which images play. A video knows its own.",
+        ),
+    ]  # fmt: skip
+
+
+def _extract_options() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "detect_every", default=5, min=1, max=1000,
+            tooltip="Frames from one search for people to the next; in between each is followed from pose to pose. "
+            "Whenever somebody is lost, the search runs at once. 1 is the most careful, and slow on a CPU.",
+        ),
+        io.Int.Input(
+            "max_people", default=4, min=1, max=64,
+            tooltip="How many people are followed at once: those who already are, then the surest ones.",
+        ),
+        io.Combo.Input(
+            "when_nobody", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
+            tooltip=f"Frames in which nobody is seen. {NOBODY_TOOLTIP}",
+        ),
+        io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after so many poses. 0: all."),
+    ]  # fmt: skip
+
+
+def _cache_options() -> list[io.Input]:
+    return [
+        io.Boolean.Input(
+            "use_cache", default=True,
+            tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
+            "searched again.",
+        ),
+        io.Int.Input(
+            "cache_mb", default=1024, min=0, max=1 << 20,
+            tooltip="Size of that store in megabytes; the poses unused for longest go first.",
+        ),
+    ]  # fmt: skip
+
+
+def _extract_outputs() -> list[io.Output]:
+    return [
+        PoseKeypoint.Output("pose_keypoint", tooltip="The poses of everybody, frame by frame."),
+        io.Image.Output(
+            "preview",
+            tooltip="Up to 16 small frames, evenly spread, with the skeletons and the number of each person.",
+        ),
+        io.Float.Output(
+            id="fps_out", display_name="fps", tooltip="Poses per second. Connect it to Video Combine to keep time."
+        ),
+        io.Audio.Output("audio", tooltip="The sound of the video; nothing for images or a silent video."),
+        io.Int.Output("frame_count", tooltip="How many frames of poses there are."),
+        io.String.Output("report", tooltip="Who was seen how often, by which detector, and what to look at."),
+    ]
+
+
+def _pick_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input("pose_keypoint", tooltip="Poses of several people, of Extract Poses or any other node."),
+        io.Combo.Input(
+            "rule", options=list(RULES), default="largest",
+            tooltip="largest and centre: on average over the frames in which a person is seen. index and nearest: in "
+            "the anchor frame, counted from the left or nearest to the point. all: everybody.",
+        ),
+        io.Int.Input("index", default=0, min=0, max=1000, tooltip="For index: 0 is the leftmost person."),
+        io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
+        io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
+        io.Int.Input("frame", default=0, min=0, max=1 << 20, tooltip="The anchor frame, for index and nearest."),
+        io.Combo.Input(
+            "when_absent", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
+            tooltip=f"Frames in which the person picked is not seen. {NOBODY_TOOLTIP}",
+        ),
+    ]  # fmt: skip
+
+
+def _open(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
+    if (images is None) == (video is None):
+        found = "neither images nor video" if images is None else "both images and video"
+        raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
+    return open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
+
+
+def _cache_folder() -> Path:
+    return Path(folder_paths.get_user_directory(), "steadydancer", "pose_cache")
+
+
+def _cached(stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache):
+    """Return the people seen, as a PoseClip, and the Preview of the frames; detection only runs if it never did."""
+    preview, tick = Preview(), _progress(min(stream.frames, max_frames or stream.frames))
+
+    def on_frame(index, frame, people=()) -> None:
+        tick(index)
+        preview.add(index, frame)
+
+    key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
+    clip = cache.load(key) if key else None
+    with contextlib.closing(iter(stream)) as frames:
+        frames = itertools.islice(frames, max_frames or None)
+        if clip is None:
+            clip = extract(frames, detector, settings, on_frame)
+            if key:
+                cache.store(key, clip)
+        else:
+            logging.info("Extract Poses: the poses of this video come from the cache.")
+            for index, frame in enumerate(frames):
+                on_frame(index, frame)
+    return clip, preview
+
+
+def _key(stream, detector: Detector, settings: ExtractSettings, max_frames: int) -> str:
+    return cache_key(
+        method=METHOD,
+        video=stream.fingerprint(),
+        fps=stream.fps,
+        detector=detector.fingerprint,
+        detect_every=settings.detect_every,
+        max_people=settings.max_people,
+        max_frames=max_frames,
+    )
+
+
+def _progress(total: int):
+    """Return the function that shows progress after a frame, and stops at the user's Cancel."""
+    bar = ProgressBar(total)
+
+    def tick(index: int) -> None:
+        throw_exception_if_processing_interrupted()
+        bar.update_absolute(index + 1, max(total, index + 1))
+
+    return tick
+
+
+def _report(stream, detector: Detector, seen: PoseClip, clip: PoseClip, rule: str) -> str:
+    lines = [
+        f"Frames: {clip.frames} of {clip.width}x{clip.height}, {clip.frames / stream.fps:.2f} s",
+        f"Rate: {stream.source_fps:.5g} fps -> {stream.fps:.5g} fps",
+        f"Detector: {detector.name}",
+        *_people(seen),
+        *_warnings(stream, seen, rule),
+    ]
+    return "\n".join(lines)
+
+
+def _people(clip: PoseClip) -> list[str]:
+    return [f"Person {t.identity}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
+
+
+def _warnings(stream, seen: PoseClip, rule: str) -> list[str]:
+    empty = int((~seen.present).sum())
+    return [
+        *[stream.note] * bool(stream.note),
+        *[f"Warning: nobody is seen in {empty} of {seen.frames} frames; rule: {rule}."] * bool(empty),
+        *["Several people: choose one with Pick Person."] * (len(seen.tracks) > 1),
+    ]
+
+
+NODES = [ExtractPoses, PickPerson]
