@@ -1,0 +1,155 @@
+"""Identities without pictures, and the looks that tell people apart with them."""
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose import appearance
+from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
+from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, overlaps, person_box, person_size
+
+SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
+
+
+def frames_of(*paths, score=0.9):
+    """Return what link_people takes. A path has a place x for each frame, None for absent; the order alternates."""
+    points, scores = [], []
+    for frame, places in enumerate(zip(*paths, strict=True)):
+        people = [SHAPE + (x, 0.3) for x in places if x is not None]
+        people = people[::-1] if frame % 2 else people
+        points.append(np.array(people).reshape(-1, 134, 2))
+        scores.append(np.full(points[-1].shape[:2], score))
+    return points, scores
+
+
+def places(track):
+    """Return [F]: x of the neck less where the shape has it, NaN for absent."""
+    return np.where(track.present, track.points[:, NECK, 0] - SHAPE[NECK, 0], np.nan)
+
+
+def test_people_in_any_order_are_linked_bit_for_bit():
+    paths = [0.1 + 0.01 * np.arange(30), 0.8 - 0.01 * np.arange(30)]
+    points, scores = frames_of(*paths)
+    tracks = link_people(points, scores)
+    assert [t.identity for t in tracks] == [0, 1]
+    for track, path, first in zip(tracks, paths, (0, 1), strict=True):
+        assert places(track) == pytest.approx(path)
+        assert np.array_equal(track.points[1], points[1][1 - first]) and track.points.dtype == np.float64
+
+
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.05])
+def test_crossing_by_motion_alone(speed):
+    span = np.arange(0, 0.8, speed)
+    points, scores = frames_of(0.05 + span, 0.85 - span)
+    first, second = link_people([p + (0, 0.002) * np.arange(len(p))[:, None, None] for p in points], scores)
+    assert places(first) == pytest.approx(0.05 + span) and places(second) == pytest.approx(0.85 - span)
+
+
+def test_who_was_alone_and_returns_elsewhere_is_the_same():
+    (track,) = link_people(*frames_of([0.1] * 10 + [None] * 300 + [0.8] * 10))
+    assert track.present.sum() == 20 and track.points.shape == (320, 134, 2)
+
+
+def test_who_returns_while_others_stay_is_the_same():
+    left, stays = [0.1] * 10 + [None] * 100 + [0.4] * 10, [0.8] * 120
+    first, second = link_people(*frames_of(left, stays))
+    assert first.present.sum() == 20 and second.present.all()
+
+
+def test_numbers_go_by_first_appearance_then_from_the_left():
+    tracks = link_people(*frames_of([None] * 3 + [0.1] * 9, [0.8] * 12, [0.4] * 12))
+    assert [np.nanmean(places(track)) for track in tracks] == pytest.approx([0.4, 0.8, 0.1])
+
+
+def test_a_short_ghost_of_low_score_is_dropped_and_a_short_visit_is_not():
+    points, scores = frames_of([0.1] * 40, [None] * 20 + [0.7] * 2 + [None] * 18)
+    assert len(link_people(points, scores)) == 2
+    for frame in (20, 21):
+        scores[frame][1 if frame == 20 else 0] = 0.4
+    assert len(link_people(points, scores)) == 1
+
+
+def test_a_clip_of_one_frame_keeps_everybody():
+    points, scores = frames_of([0.1], [0.5])
+    scores[0][1] = 0.4
+    assert len(link_people(points, scores)) == 2
+
+
+def test_people_of_whom_nothing_is_seen_are_left_out():
+    points, scores = frames_of([0.1] * 5, [0.7] * 5)
+    for frame in range(5):
+        scores[frame][frame % 2] = 0.1
+    (track,) = link_people(points, scores)
+    assert np.nanmean(places(track)) == pytest.approx(0.7)
+
+
+def test_someone_of_whom_only_a_hand_is_seen_is_linked_by_it():
+    points, scores = frames_of([0.1] * 5, [0.7] * 5)
+    for row in scores:
+        row[:, :92] = 0
+    tracks = link_people(points, scores)
+    assert [track.visible.sum() for track in tracks] == [5 * 42] * 2
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+def test_nobody_gives_no_track(frames):
+    assert link_people([np.zeros((0, 134, 2))] * frames, [np.zeros((0, 134))] * frames) == []
+
+
+def test_looks_decide_where_motion_cannot():
+    """Two people change places while nobody looks; without looks they would have stayed."""
+    looks = np.eye(2)[:, None] * np.ones((1, 2, 1))  # two parts of two colours
+    for dressed, expected in ((False, [0.1, 0.1]), (True, [0.1, 0.7])):
+        tracker = Tracker()
+        for frame, (a, b) in {0: (0.1, 0.7), 1: (0.1, 0.7), 60: (0.7, 0.1), 61: (0.7, 0.1)}.items():
+            points = np.stack([SHAPE + (a, 0.3), SHAPE + (b, 0.3)])
+            tracker.update(frame, Sights.of(points, np.ones((2, 134)), looks if dressed else None))
+        first = tracker.tracks(62)[0]
+        assert places(first)[[0, 61]] == pytest.approx(expected)
+
+
+def test_boxes_sizes_and_overlaps():
+    points, scores = np.zeros((3, 134, 2)), np.zeros((3, 134))
+    points[:, :2] = [[(0, 0), (3, 4)], [(0, 0), (3, 2)], [(9, 9), (9, 9)]]
+    points[:, 100] = 1000
+    scores[:2, :2], scores[:, 100] = 1, [1, 1, 0]
+    boxes = person_box(points, scores)
+    assert boxes[:2].tolist() == [[0, 0, 3, 4], [0, 0, 3, 2]] and np.isnan(boxes[2]).all()
+    assert person_size(points, scores).tolist() == pytest.approx([5, 13**0.5, 0])
+    assert overlaps(boxes, boxes).tolist() == [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 0]]
+    assert overlaps(np.zeros((0, 4)), boxes).shape == (0, 3)
+
+
+def dressed(colour, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):
+    frame = np.full((200, 100, 3), colour, np.uint8)
+    points, scores = np.zeros((134, 2)), np.zeros(134)
+    points[[RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP]] = [(20, 20), (80, 20), (30, 120), (70, 120)]
+    scores[list(joints)] = 1
+    return appearance.look(frame, points, scores)
+
+
+def test_a_look_counts_the_colours_of_the_parts_in_sight():
+    red, grey = dressed((255, 0, 0)), dressed((130, 128, 126))
+    assert red.shape == (2, appearance.BINS) and red.sum(1).tolist() == [1, 0]  # no leg is seen
+    # hue 0 at the highest of 3 brightnesses: half in its own bin, a quarter in each neighbour
+    assert {int(i): red[0, i] for i in np.flatnonzero(red[0])} == {2: 0.5, 5: 0.25, 35: 0.25}
+    assert np.flatnonzero(grey[0]).tolist() == [36 + 130 * 6 // 256]
+
+
+def test_a_look_needs_all_joints_of_a_part_and_stays_inside_the_frame():
+    assert not dressed((255, 0, 0), [RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP]).any()
+    points, scores = np.full((134, 2), -500.0), np.ones(134)
+    assert not appearance.look(np.full((50, 50, 3), 200, np.uint8), points, scores).any()
+
+
+def test_differences_of_looks():
+    red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
+    mixed = (red + blue) / 2
+    difference = appearance.difference(red, np.stack([red, blue, mixed, np.zeros_like(red)]))
+    assert difference[:3] == pytest.approx([0, 1, (1 - 0.5**0.5) ** 0.5]) and np.isnan(difference[3])
+
+
+def test_a_part_out_of_sight_keeps_its_look():
+    red, nothing = dressed((255, 0, 0)), np.zeros((2, appearance.BINS))
+    assert np.array_equal(appearance.blend(red, nothing, 0.5), red)
+    assert np.array_equal(appearance.blend(nothing, red, 0.1), red)
+    assert appearance.blend(red, dressed((0, 0, 255)), 0.25)[0, 2] == 0.75 * 0.5
