@@ -10,7 +10,6 @@ What the packs write, read in their code:
 - OpenPose BODY_25: what OpenPose itself saves (doc/02_output.md), here with the size of the canvas.
 """
 
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +35,7 @@ LEFT_FIELD, RIGHT_FIELD = "hand_left_keypoints_2d", "hand_right_keypoints_2d"
 MID_HIP = KEYPOINTS  # row 134, which only BODY_25 has
 HIPS = [RIGHT_HIP, LEFT_HIP]
 DECIMALS = 9  # of a pixel: coarser than what dividing by the canvas and multiplying again does to a float
+FARTHEST = 1e6  # pixels; nothing beyond is a keypoint
 CHUNK = 256  # frames converted at once
 
 
@@ -51,37 +51,28 @@ class Dialect(NamedTuple):
     frame: further keys of every frame.
     """
 
-    fields: MappingProxyType
+    fields: dict[str, slice | list[int]]
     normalised: bool = False
     confidences: bool = False
     missing: float = 0.0
     nulls: bool = False
     extras: bool = False
-    frame: MappingProxyType = MappingProxyType({})
+    frame: dict = {}
 
 
-def _fields(**rows) -> MappingProxyType:
-    return MappingProxyType({field: np.r_[numbers] for field, numbers in rows.items()})
-
-
-EYES = (RIGHT_EYE, LEFT_EYE)
-BODY_25 = (*range(8), MID_HIP, *range(8, 24))
+BODY_25 = {BODY_FIELD: [*range(8), MID_HIP, *range(8, 24)]}
+BODY_18, FOOT_6 = {BODY_FIELD: BODY}, {FEET_FIELD: FEET}
+FACE_70 = {FACE_FIELD: [*range(FACE.start, FACE.stop), RIGHT_EYE, LEFT_EYE]}
 HANDS = {LEFT_FIELD: LEFT_HAND, RIGHT_FIELD: RIGHT_HAND}
-CROSSED = {RIGHT_FIELD: LEFT_HAND, LEFT_FIELD: RIGHT_HAND}
-FULL = {BODY_FIELD: BODY, FEET_FIELD: FEET, FACE_FIELD: (*range(24, 92), *EYES)}
-AUX = _fields(**{BODY_FIELD: BODY, FACE_FIELD: FULL[FACE_FIELD]}, **HANDS)
+CROSSED_HANDS = {RIGHT_FIELD: LEFT_HAND, LEFT_FIELD: RIGHT_HAND}
 
 STRICT = "strict (pixels)"
 DIALECTS = {
-    STRICT: Dialect(_fields(**FULL, **HANDS), extras=True),
-    "DWPose (pixels, null for absent)": Dialect(AUX, nulls=True),
-    "OpenPose (0..1, null for absent)": Dialect(AUX, nulls=True, normalised=True),
-    "SDPose (real confidences)": Dialect(_fields(**FULL, **CROSSED), confidences=True, missing=-1.0),
-    "OpenPose BODY_25 (real confidences)": Dialect(
-        _fields(**{BODY_FIELD: BODY_25, FACE_FIELD: FULL[FACE_FIELD]}, **HANDS),
-        confidences=True,
-        frame=MappingProxyType({"version": 1.3}),
-    ),
+    STRICT: Dialect(BODY_18 | FOOT_6 | FACE_70 | HANDS, extras=True),
+    "DWPose (pixels, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True),
+    "OpenPose (0..1, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True, normalised=True),
+    "SDPose (real confidences)": Dialect(BODY_18 | FOOT_6 | FACE_70 | CROSSED_HANDS, confidences=True, missing=-1.0),
+    "OpenPose BODY_25 (real confidences)": Dialect(BODY_25 | FACE_70 | HANDS, confidences=True, frame={"version": 1.3}),
 }
 
 
@@ -107,7 +98,7 @@ def write(clip: PoseClip, dialect: str = STRICT) -> list[dict]:
 def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) -> list[dict]:
     """Return one person for each of the N frames `chosen`."""
     points, scores = _with_mid_hip(track.points[chosen], track.scores[chosen])
-    pixels = np.round(points * (clip.width, clip.height), DECIMALS) + 0.0  # no -0.0
+    pixels = np.clip(points * (clip.width, clip.height), -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0.
     triples = np.full((*listed.shape, 3), 0.0, object)

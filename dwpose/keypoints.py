@@ -9,9 +9,9 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 `from_keypoints` also reads what the others write (`dialects`):
 - c is a real confidence in ComfyUI's SDPose nodes and in OpenPose: from SEEN_CONFIDENCE on a keypoint is seen.
 - A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c.
-- Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with
-  feet) or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves it
-  when it finds less, no keypoint of it can be told.
+- Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
+  or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
+  it when it finds less, no keypoint of it can be told.
 - SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
 - An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
 """
@@ -21,7 +21,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from .dialects import BODY_FIELD, FACE_FIELD, FEET_FIELD, LEFT_FIELD, RIGHT_FIELD, write
+from .dialects import BODY_FIELD, FACE_FIELD, FARTHEST, FEET_FIELD, LEFT_FIELD, RIGHT_FIELD, write
 from .poses import (
     BODY,
     FACE,
@@ -41,7 +41,6 @@ from .poses import (
 
 SEEN_CONFIDENCE = 0.3  # what controlnet_aux and SDPose draw; lifted to VISIBLE_SCORE, the one threshold inside
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
-FARTHEST = 1e6  # pixels; nothing beyond is a keypoint
 LARGEST_NORMALISED = 2.0  # a person half outside the picture goes beyond 1
 SMALLEST_CANVAS = 16  # on a smaller one, coordinates that small may well be pixels
 
@@ -149,7 +148,7 @@ def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
 def _read(people: list[dict], canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 134, 2] in parts of the canvas and scores [N, 134] of N people on canvases [N, 2]."""
     triples = np.array([_triples(person) for person in people]).reshape(-1, KEYPOINTS, 3)
-    broken = ~(np.abs(triples) < FARTHEST).all(axis=2)
+    broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
     if broken.any():
         logging.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
         triples[broken] = 0

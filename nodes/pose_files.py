@@ -1,0 +1,184 @@
+"""Poses of other packs, and poses in files: nothing has to be detected twice, or here."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..dwpose import pose_json
+from ..dwpose.dialects import DIALECTS, STRICT, write
+from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.poses import PoseClip
+from ..steadydancer_core.video_stream import MODEL_FPS
+
+SUFFIX = ".json"
+PoseKeypoint = io.Custom("POSE_KEYPOINT")
+
+
+class SavePoses(io.ComfyNode):
+    """POSE_KEYPOINT to one JSON file under output/."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerSavePoses",
+            display_name="Save Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Keeps the poses of a dance in a JSON file, in a form that pose editors and other packs read too. "
+                "Load Poses brings them back exactly."
+            ),
+            search_aliases=["save keypoints", "export pose", "openpose json", "dwpose json"],
+            is_output_node=True,
+            inputs=[
+                PoseKeypoint.Input("poses", tooltip="The poses, from Extract Poses or from any other pack."),
+                io.String.Input(
+                    "filename_prefix", default="poses/SteadyDancer",
+                    tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, "
+                    "%second%, %width% and %height% are filled in; a number is added so that nothing is overwritten.",
+                ),
+                io.Float.Input(
+                    "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
+                    tooltip="Frames per second of the poses, kept in the file. Connect the fps of Extract Poses.",
+                ),
+            ],
+            outputs=[
+                PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, as they came in."),
+                io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:
+        clip = from_keypoints(poses)
+        path = _target(filename_prefix, clip)
+        pose_json.save(clip, path, fps)
+        return io.NodeOutput(poses, str(path), ui=ui.PreviewText(f"{path}\n{_summary(clip, fps)}"))
+
+
+class LoadPoses(io.ComfyNode):
+    """A JSON file under input/ or output/ to POSE_KEYPOINT."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerLoadPoses",
+            display_name="Load Poses",
+            category="SteadyDancer/pose",
+            description="Brings back poses from a JSON file: of Save Poses, of other packs, of a pose editor.",
+            search_aliases=["load keypoints", "import pose", "openpose json", "dwpose json"],
+            inputs=_load_inputs(),
+            outputs=[
+                PoseKeypoint.Output("poses", tooltip="The poses, for Align Poses or any node that takes keypoints."),
+                io.Float.Output("fps", display_name="fps", tooltip="Frames per second of the poses."),
+                io.Int.Output("frame_count", display_name="frame_count", tooltip="How many frames the file holds."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return True if file is None or folder_paths.exists_annotated_filepath(file) else _missing(file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_) -> int:
+        return _find(file).stat().st_mtime_ns
+
+    @classmethod
+    def execute(cls, file: str, fps: float = MODEL_FPS, width: int = 0, height: int = 0) -> io.NodeOutput:
+        clip, own_fps = pose_json.load(_find(file), (width, height) if width and height else None)
+        rate = own_fps or fps
+        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=ui.PreviewText(_summary(clip, rate)))
+
+
+class ConvertPoses(io.ComfyNode):
+    """POSE_KEYPOINT in one dialect to POSE_KEYPOINT in another."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerConvertPoses",
+            display_name="Convert Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Writes poses the way another pack expects them. SteadyDancer's own nodes read every dialect and "
+                "need no conversion."
+            ),
+            search_aliases=["convert keypoints", "sdpose", "dwpose", "openpose", "normalize pose"],
+            inputs=[
+                PoseKeypoint.Input("poses", tooltip="Poses of any pack: pixels or 0..1, with null or without."),
+                io.Combo.Input(
+                    "dialect", options=list(DIALECTS), default=STRICT,
+                    tooltip="Strict is what every known pack reads. DWPose and OpenPose have null for a hand or face "
+                    "that is not seen, SDPose has real confidences and the hands under each other's name, "
+                    "BODY_25 is what OpenPose itself saves.",
+                ),
+            ],
+            outputs=[PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses in that dialect.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, poses: list, dialect: str = STRICT) -> io.NodeOutput:
+        return io.NodeOutput(write(from_keypoints(poses), dialect))
+
+
+def _load_inputs() -> list[io.Input]:
+    size = "0: as the file says. What OpenPose itself saves does not say it: give the size of its video."
+    return [
+        io.Combo.Input(
+            "file", options=_files(),
+            tooltip="A .json file in ComfyUI's input folder, or one in its output folder, marked [output]. There is "
+            "no upload for JSON: copy the file into the input folder, then press R in ComfyUI.",
+        ),
+        io.Float.Input(
+            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
+            tooltip="Frames per second if the file does not tell them; files of Save Poses do.",
+        ),
+        io.Int.Input("width", default=0, min=0, max=16384, tooltip=f"Width of the picture in pixels. {size}"),
+        io.Int.Input("height", default=0, min=0, max=16384, tooltip=f"Height of the picture in pixels. {size}"),
+    ]  # fmt: skip
+
+
+def _files() -> list[str]:
+    """Return the .json files in input/, then those in output/, as ComfyUI annotates them."""
+    folders = {"": folder_paths.get_input_directory(), " [output]": folder_paths.get_output_directory()}
+    return [f"{name}{mark}" for mark, folder in folders.items() for name in _json_files(folder)]
+
+
+def _json_files(folder: str) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{SUFFIX}"))
+
+
+def _missing(file: str) -> str:
+    return f"There is no file '{file}'. Copy the .json file into ComfyUI's input folder and press R, or choose another."
+
+
+def _find(file: str) -> Path:
+    """Return the path of `file`, which never leads out of input/, output/ or temp/."""
+    if not folder_paths.exists_annotated_filepath(file):
+        raise ValueError(_missing(file))
+    path = Path(folder_paths.get_annotated_filepath(file))
+    if path.suffix.lower() != SUFFIX:
+        raise ValueError(f"{path.name} is no {SUFFIX} file. Choose a file of poses.")
+    return path
+
+
+def _target(prefix: str, clip: PoseClip) -> Path:
+    """Return the next free path for `prefix`, with its folder; ValueError if it leads out of output/."""
+    root = folder_paths.get_output_directory()
+    named = Path(prefix.strip()).name not in ("", "..")
+    if not named or not folder_paths.is_within_directory(root, os.path.join(root, prefix)):
+        raise ValueError(f"'{prefix}' names no file inside ComfyUI's output folder. Give a name, such as poses/dance.")
+    try:
+        folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, root, clip.width, clip.height)
+    except OSError as error:
+        raise ValueError(f"No file can be written for '{prefix}': {error.strerror or error}.") from error
+    return Path(folder, f"{name}_{counter:05}_{SUFFIX}")
+
+
+def _summary(clip: PoseClip, fps: float) -> str:
+    people = "1 person" if len(clip.tracks) == 1 else f"{len(clip.tracks)} people"
+    return f"{clip.frames} frames of {clip.width} x {clip.height} at {fps:g} fps, {people}"
+
+
+NODES = [SavePoses, LoadPoses, ConvertPoses]
