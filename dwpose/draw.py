@@ -8,6 +8,7 @@ and dims the whole canvas; here they are drawn dim, which comes to the same colo
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,8 +20,32 @@ from .skeleton import HAND_COLOURS, HAND_EDGES, HAND_JOINT_COLOUR, JOINT_COLOURS
 OVERSAMPLING = 2
 STICK_HALF_WIDTH, JOINT_RADIUS, HAND_LINE_WIDTH = 4, 4, 2  # pixels of the large drawing
 HAND_MARGIN = 0.01  # pixels: a hand's point on or beyond the left or upper edge is not drawn
+FAR = 1 << 14  # pixels: beyond any canvas, and still inside what OpenCV's fixed-point coordinates hold
 
 PALETTES = {"steadydancer": slice(None, None, -1), "openpose": slice(None)}
+DRAWN = {
+    "limbs": [tuple(int(c * LIMB_BRIGHTNESS) for c in rgb) for rgb in JOINT_COLOURS.tolist()[: len(LIMBS)]],
+    "joints": JOINT_COLOURS.tolist(),
+    "hand lines": HAND_COLOURS,
+    "hand joints": [HAND_JOINT_COLOUR],
+}
+COLOURS = {
+    (palette, what): [tuple(map(float, rgb[order])) for rgb in colours]
+    for palette, order in PALETTES.items()
+    for what, colours in DRAWN.items()
+}
+
+
+FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may colour or look at
+
+
+class Box(NamedTuple):
+    """Edges in pixels; right and bottom are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
 
 
 @dataclass(frozen=True)
@@ -37,9 +62,6 @@ class Style:
         if not 0.1 <= self.thickness <= 10:
             raise ValueError(f"Thickness is {self.thickness}; choose 0.1 to 10, 1 being the official width.")
 
-    def colour(self, rgb) -> tuple[float, ...]:
-        return tuple(float(c) for c in tuple(rgb)[PALETTES[self.palette]])
-
     def width(self, pixels: int) -> int:
         return max(1, round(pixels * self.thickness))
 
@@ -49,74 +71,88 @@ OFFICIAL = Style()
 
 def draw_clip(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[np.ndarray]:
     """Yield the clip's frames as uint8 [height, width, 3] RGB, drawn at twice the size and shrunk."""
+    for canvas, box in draw_large(clip, width * OVERSAMPLING, height * OVERSAMPLING, style):
+        yield shrink(canvas, box)
+
+
+def draw_large(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[tuple[np.ndarray, Box]]:
+    """Yield for each frame one and the same canvas, uint8 [height, width, 3] RGB, and the box that was drawn in.
+
+    Only that box is cleared for the next frame: at 2016x1152 making or clearing a canvas takes longer than drawing.
+    """
+    canvas = np.zeros((height, width, 3), np.uint8)
     for frame in range(clip.frames):
-        canvas = np.zeros((height * OVERSAMPLING, width * OVERSAMPLING, 3), np.uint8)
         for track in clip.tracks:
             draw_person(canvas, track, frame, style)
-        yield shrink(canvas)
+        box = drawn_box(clip, frame, width, height, style)
+        yield canvas, box
+        canvas[box.top : box.bottom, box.left : box.right] = 0
+
+
+def drawn_box(clip: PoseClip, frame: int, width: int, height: int, style: Style = OFFICIAL) -> Box:
+    """Return a box, cut to the canvas, that holds all that is drawn; its size is 0 if nothing is."""
+    points = [track.points[frame][track.visible[frame]] for track in clip.tracks]
+    pixels = np.concatenate(points or [np.empty((0, 2))]) * (width, height)
+    if not len(pixels):
+        return Box(0, 0, 0, 0)
+    # A stick's angle is cut to whole degrees: its end misses the joint by 1/57 of half its length.
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    margin = style.width(2 * STICK_HALF_WIDTH) + (high - low).max() / 50
+    edges = np.clip(np.concatenate([low - margin, high + margin]), 0, (width, height, width, height))
+    return Box(*edges.round().astype(int).tolist())
 
 
 def draw_person(canvas: np.ndarray, track: Track, frame: int, style: Style = OFFICIAL) -> None:
     """Draw one person of one frame onto `canvas`, uint8 [H, W, 3] RGB, in place."""
-    pixels = track.points[frame] * (canvas.shape[1], canvas.shape[0])
+    pixels = np.clip(track.points[frame] * (canvas.shape[1], canvas.shape[0]), -FAR, FAR)
     visible = track.visible[frame]
-    _draw_body(canvas, pixels[BODY], visible[BODY], style)
+    _draw_body(canvas, pixels[BODY].tolist(), visible[BODY].tolist(), style)
     if style.hands:
         for hand in (LEFT_HAND, RIGHT_HAND):
             inside = (pixels[hand] > HAND_MARGIN).all(axis=1)
-            _draw_hand(canvas, pixels[hand], visible[hand] & inside, style)
+            _draw_hand(canvas, pixels[hand].astype(int).tolist(), (visible[hand] & inside).tolist(), style)
 
 
-def _draw_body(canvas: np.ndarray, pixels: np.ndarray, visible: np.ndarray, style: Style) -> None:
-    for (start, end), rgb in zip(LIMBS, JOINT_COLOURS, strict=False):
+def _draw_body(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
+    limbs, joints = COLOURS[style.palette, "limbs"], COLOURS[style.palette, "joints"]
+    half_width, radius = style.width(STICK_HALF_WIDTH), style.width(JOINT_RADIUS)
+    for (start, end), colour in zip(LIMBS.tolist(), limbs, strict=True):
         if visible[start] and visible[end]:
-            stick = _stick(pixels[start], pixels[end], style.width(STICK_HALF_WIDTH))
-            cv2.fillConvexPoly(canvas, stick, style.colour(int(c * LIMB_BRIGHTNESS) for c in rgb))
-    for joint in np.flatnonzero(visible):
-        colour = style.colour(JOINT_COLOURS[joint])
-        cv2.circle(canvas, _pixel(pixels[joint]), style.width(JOINT_RADIUS), colour, thickness=-1)
+            cv2.fillConvexPoly(canvas, _stick(*pixels[start], *pixels[end], half_width), colour)
+    for (x, y), seen, colour in zip(pixels, visible, joints, strict=True):
+        if seen:
+            cv2.circle(canvas, (int(x), int(y)), radius, colour, thickness=-1)
 
 
-def _stick(start: np.ndarray, end: np.ndarray, half_width: int) -> np.ndarray:
+def _stick(x: float, y: float, end_x: float, end_y: float, half_width: int) -> np.ndarray:
     """Return the outline of a limb: an ellipse from joint to joint."""
-    (x, y), (dx, dy) = (start + end) / 2, start - end
-    length, angle = math.hypot(dx, dy), math.degrees(math.atan2(dy, dx))
-    return cv2.ellipse2Poly(_pixel((x, y)), (_whole(length / 2), half_width), int(angle), 0, 360, 1)
+    length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
+    centre = int((x + end_x) / 2), int((y + end_y) / 2)
+    return cv2.ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
 
 
-def _draw_hand(canvas: np.ndarray, pixels: np.ndarray, visible: np.ndarray, style: Style) -> None:
-    for (start, end), rgb in zip(HAND_EDGES, HAND_COLOURS, strict=True):
+def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
+    lines, (dot,) = COLOURS[style.palette, "hand lines"], COLOURS[style.palette, "hand joints"]
+    width, radius = style.width(HAND_LINE_WIDTH), style.width(JOINT_RADIUS)
+    for (start, end), colour in zip(HAND_EDGES.tolist(), lines, strict=True):
         if visible[start] and visible[end]:
-            line = _pixel(pixels[start]), _pixel(pixels[end])
-            cv2.line(canvas, *line, style.colour(rgb), thickness=style.width(HAND_LINE_WIDTH))
-    for joint in np.flatnonzero(visible):
-        colour = style.colour(HAND_JOINT_COLOUR)
-        cv2.circle(canvas, _pixel(pixels[joint]), style.width(JOINT_RADIUS), colour, thickness=-1)
+            cv2.line(canvas, pixels[start], pixels[end], colour, thickness=width)
+    for point, seen in zip(pixels, visible, strict=True):
+        if seen:
+            cv2.circle(canvas, point, radius, dot, thickness=-1)
 
 
-FAR = 1 << 14  # pixels: beyond any canvas, and still inside what OpenCV's fixed-point coordinates hold
-
-
-def _whole(value: float) -> int:
-    return int(min(max(value, -FAR), FAR))
-
-
-def _pixel(point) -> tuple[int, int]:
-    return _whole(point[0]), _whole(point[1])
-
-
-def shrink(canvas: np.ndarray) -> np.ndarray:
+def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
     """Return the drawing [2H, 2W, 3] at [H, W, 3]: bicubic with antialiasing, as upstream's PIL does.
 
-    Only the part that holds anything is computed; PIL keeps the pixels of a box in register with the whole.
+    Outside the box, if it is given, the drawing is black and nothing is computed.
     """
     height, width = (side // OVERSAMPLING for side in canvas.shape[:2])
     small = np.zeros((height, width, 3), np.uint8)
-    drawn = cv2.boundingRect(canvas.max(axis=2))
-    if drawn[2]:
-        left, top, right, bottom = _around(drawn, width, height)
-        area = tuple(side * OVERSAMPLING for side in (left, top, right, bottom))
-        part = Image.fromarray(canvas[area[1] : area[3], area[0] : area[2]])
+    left, top, right, bottom = _small_box(box or Box(0, 0, *canvas.shape[1::-1]), width, height)
+    if right > left and bottom > top:
+        large = slice(top * OVERSAMPLING, bottom * OVERSAMPLING), slice(left * OVERSAMPLING, right * OVERSAMPLING)
+        part = Image.fromarray(canvas[large])
         # One side after the other: PIL's own order hangs on the shape, and rounding between the two on the order.
         for size in ((right - left, part.height), (right - left, bottom - top)):
             part = part.resize(size, Image.Resampling.BICUBIC)
@@ -124,9 +160,8 @@ def shrink(canvas: np.ndarray) -> np.ndarray:
     return small
 
 
-def _around(drawn: tuple[int, int, int, int], width: int, height: int, margin: int = 4) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom in small pixels: the drawn box and the filter's reach around it."""
-    x, y, w, h = drawn
-    left, top = max(0, x // OVERSAMPLING - margin), max(0, y // OVERSAMPLING - margin)
-    right = min(width, (x + w) // OVERSAMPLING + 1 + margin)
-    return left, top, right, min(height, (y + h) // OVERSAMPLING + 1 + margin)
+def _small_box(box: Box, width: int, height: int) -> Box:
+    """Return the box in pixels of the small picture, with the filter's reach around it."""
+    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in box[:2])
+    right, bottom = (-(-edge // OVERSAMPLING) + FILTER_REACH for edge in box[2:])
+    return Box(left, top, min(width, right), min(height, bottom))

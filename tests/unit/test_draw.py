@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose.draw import Style, draw_clip, draw_person, shrink
+from steadydancer_pack.dwpose.draw import Style, draw_clip, draw_large, draw_person, drawn_box, shrink
 from steadydancer_pack.dwpose.poses import LEFT_HAND, NECK, NOSE, PoseClip, Track
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip
 
@@ -20,9 +20,28 @@ def drawing(track, style=Style(), size=(512, 288)):  # noqa: B008
 @pytest.mark.parametrize("size", [(512, 288), (510, 286)])
 @pytest.mark.parametrize("neck", [(0.28, 0.25), (0.0, 0.0), (0.56, 1.0), (3.0, 3.0)])
 def test_shrinking_equals_pils_of_the_whole_picture(size, neck):
-    canvas = drawing(clip(ADULT, [Stance()], Camera(144, 256, neck)).tracks[0], size=size)
+    person = clip(ADULT, [Stance(arm=(80, 120))], Camera(144, 256, neck))
+    canvas = drawing(person.tracks[0], size=size)
     whole = Image.fromarray(canvas).resize((size[1] // 2, size[0] // 2), Image.Resampling.BICUBIC)
     assert np.array_equal(shrink(canvas), np.asarray(whole))
+    assert np.array_equal(shrink(canvas, drawn_box(person, 0, *size[::-1])), np.asarray(whole))
+
+
+def test_the_box_holds_all_that_is_drawn():
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        person = PoseClip(1, 1, 1, (Track(1, generator.uniform(-0.3, 1.3, (1, 134, 2)), np.ones((1, 134))),))
+        canvas, box = next(draw_large(person, 300, 500))
+        inside = np.zeros(canvas.shape[:2], bool)
+        inside[box.top : box.bottom, box.left : box.right] = True
+        assert canvas.any() and not canvas[~inside].any()
+
+
+def test_no_frame_shows_what_the_one_before_drew():
+    people = [clip(ADULT, [Stance()], Camera(144, 256, neck)) for neck in ((0.1, 0.2), (0.4, 0.5))]
+    points, scores = (np.concatenate([getattr(c.tracks[0], k) for c in people]) for k in ("points", "scores"))
+    frames = list(draw_clip(PoseClip(144, 256, 2, (Track(1, points, scores),)), 144, 256))
+    assert all(np.array_equal(frame, shrink(drawing(c.tracks[0]))) for frame, c in zip(frames, people, strict=True))
 
 
 def test_a_clip_is_drawn_frame_by_frame_at_the_frames_size():
