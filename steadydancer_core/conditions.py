@@ -30,6 +30,7 @@ from .pixels import (
     default_size,
     fit_image,
     kept_part,
+    size_of,
     to_rgb,
     valid_length,
 )
@@ -82,7 +83,7 @@ def reconcile(
     photo = _one_photo(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
-    kept = kept_part(photo, frame.width, frame.height)
+    kept = kept_part(size_of(photo), frame.width, frame.height)
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
     shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
@@ -168,7 +169,7 @@ def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, lengt
 
 
 def _check_aspect(name: str, photo: Tensor, frames: Tensor) -> None:
-    found, want = ((image.shape[2], image.shape[1]) for image in (frames, photo))
+    found, want = size_of(frames), size_of(photo)
     if aspect_difference(found, want) > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
             f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "

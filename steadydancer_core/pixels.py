@@ -45,12 +45,17 @@ def to_rgb(image: Tensor) -> Tensor:
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
-def kept_part(image: Tensor, width: int, height: int) -> tuple[float, float]:
-    """Return the parts of the image's (width, height) that a frame of that size shows: 1 is all, the rest is cropped.
+def size_of(image: Tensor) -> tuple[int, int]:
+    """Return (width, height) of an IMAGE [B, H, W, C]."""
+    return image.shape[2], image.shape[1]
+
+
+def kept_part(image_size: tuple[int, int], width: int, height: int) -> tuple[float, float]:
+    """Return the parts of an image's (width, height) that a frame of that size shows: 1 is all, the rest is cropped.
 
     A difference of shape that the flooring to 16 pixels can make is stretched, not cropped.
     """
-    h, w = image.shape[1:3]
+    w, h = image_size
     if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
         return 1.0, 1.0
     return min(1.0, h * width / (height * w)), min(1.0, w * height / (width * h))
@@ -62,7 +67,7 @@ def fit_image(image: Tensor, width: int, height: int, kept: tuple[float, float] 
     `kept` is another image's, where both must stay in register. Bicubic without antialiasing or clamping, as upstream
     does, so sharp edges may overshoot 0..1 by a little.
     """
-    image = crop(image, kept or kept_part(image, width, height))
+    image = crop(image, kept or kept_part(size_of(image), width, height))
     if image.shape[1:3] == (height, width):
         return image
     pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")

@@ -1,0 +1,217 @@
+"""From driving poses to pose frames: aligned to the photo, jittered for the pose-negative, drawn for the model."""
+
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..dwpose.align import MODES, Alignment, Request, align, overlay, table_text
+from ..dwpose.augment import augment
+from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
+from ..dwpose.draw import PALETTES, Style, draw_clip
+from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.poses import PoseClip
+from ..steadydancer_core.conditions import choose_size
+from ..steadydancer_core.pixels import default_size, fit_image, kept_part, size_of, to_rgb
+
+PoseKeypoint = io.Custom("POSE_KEYPOINT")
+
+CORRECTED = {  # part: what it is called, where it starts
+    "body": ("whole body", "about the neck"),
+    "head": ("head", "about the neck"),
+    "arms": ("arms", "about the shoulders"),
+    "legs": ("legs", "about the hips"),
+}
+
+
+class AlignPoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerAlignPoses",
+            display_name="Align Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Gives the dancing skeleton the place, size and proportions of the person in the photo. Without it "
+                "heads droop and limbs grow."
+            ),
+            search_aliases=["retarget pose", "pose alignment", "match proportions"],
+            inputs=[*_align_inputs(), *_correction_inputs()],
+            outputs=[
+                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
+                io.Image.Output("overlay", tooltip="The photo with the skeleton over it, as the dance starts."),
+                io.String.Output("table", tooltip="Lengths in photo and video and the ratios that were used."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, photo, photo_poses, poses, mode, anchor_frame, **corrections) -> io.NodeOutput:
+        size = default_size(*size_of(to_rgb(photo)))
+        request = Request(size, mode, anchor_frame, _corrections(corrections))
+        alignment = align(from_keypoints(photo_poses), from_keypoints(poses), request)
+        picture = overlay_image(photo, alignment)
+        text = "\n".join([table_text(alignment.tables), *alignment.notes])
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
+
+
+def _align_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("photo", tooltip="The person who shall dance; of several images the first."),
+        PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
+        PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
+        io.Combo.Input(
+            "mode", options=list(MODES),
+            tooltip="robust fits any photo and video: close-ups, side views, hidden limbs. official computes exactly "
+            "what was published and takes one frame at its word.",
+        ),
+        io.Int.Input(
+            "anchor_frame", default=0, min=0, max=1000000,
+            tooltip="The driving frame whose neck comes to lie on the photo's neck; 0 is the first. In robust mode, "
+            "if nobody is seen there, the next frame that shows somebody.",
+        ),
+    ]  # fmt: skip
+
+
+def _correction_inputs() -> list[io.Input]:
+    """Return scale and shift of each part, in the order of CORRECTED."""
+    low, high = SCALE_RANGE
+    inputs = []
+    for part, (name, centre) in CORRECTED.items():
+        inputs.append(
+            io.Float.Input(
+                f"{part}_scale", default=1.0, min=low, max=high, step=0.01, advanced=True,
+                tooltip=f"Makes the {name} larger or smaller {centre}, after the alignment. 1 changes nothing.",
+            )
+        )  # fmt: skip
+        for axis, way in (("x", "right"), ("y", "down")):
+            inputs.append(
+                io.Float.Input(
+                    f"{part}_{axis}", default=0.0, min=-2.0, max=2.0, step=0.005, advanced=True,
+                    tooltip=f"Moves the {name} {way}, in parts of the frame's height. 0 changes nothing.",
+                )
+            )  # fmt: skip
+    return inputs
+
+
+def _corrections(values: dict[str, float]) -> Corrections:
+    parts = {part: [values[f"{part}_{key}"] for key in ("scale", "x", "y")] for part in CORRECTED}
+    return Corrections(**{part: Correction(*numbers) for part, numbers in parts.items()})
+
+
+def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:
+    """Return the photo at the alignment's size, with the skeleton over it, as IMAGE [1, H, W, 3]."""
+    clip = alignment.clip
+    pixels = fit_image(photo[:1], clip.width, clip.height)[0].clamp(0, 1).mul(255).round().byte().cpu().numpy()
+    return torch.from_numpy(overlay(pixels, alignment)).float().div(255)[None]
+
+
+class AugmentPoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerAugmentPoses",
+            display_name="Augment Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Makes the pose-negative: the same dance by a skeleton whose size and shape jitter from frame to "
+                "frame. Pose guidance pushes the video away from it."
+            ),
+            search_aliases=["pose negative", "pose augmentation", "negative pose"],
+            inputs=[
+                PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    tooltip="The same seed gives the same pose-negative.",
+                ),
+            ],
+            outputs=[PoseKeypoint.Output("negative_poses", tooltip="For the second input of Draw Poses.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, poses, seed) -> io.NodeOutput:
+        return io.NodeOutput(to_keypoints(augment(from_keypoints(poses), seed)))
+
+
+class DrawPoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerDrawPoses",
+            display_name="Draw Poses",
+            category="SteadyDancer/pose",
+            description="Draws the skeletons as the model was trained on them: its colours, its widths, no face.",
+            search_aliases=["render pose", "openpose", "draw skeleton", "pose image"],
+            inputs=_draw_inputs(),
+            outputs=[
+                io.Image.Output("pose_frames", tooltip="For pose_frames of Reconcile Conditions."),
+                io.Image.Output(
+                    "negative_frames",
+                    tooltip="For pose_negative_frames of Reconcile Conditions. Nothing without negative poses.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, poses, width, height, palette, thickness, hands, negative_poses=None) -> io.NodeOutput:
+        style = Style(palette, thickness, hands)
+        clips = [from_keypoints(data) for data in (poses, negative_poses) if data is not None]
+        frames = draw_images(clips, width, height, style)
+        first = torch.cat([images[:1] for images in frames], dim=2)
+        return io.NodeOutput(frames[0], frames[1] if len(frames) > 1 else None, ui=ui.PreviewImage(first, cls=cls))
+
+
+def _draw_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses or Lead-in."),
+        io.Int.Input(
+            "width", default=0, min=0, max=4096, step=16,
+            tooltip="Give the width that Reconcile Conditions gets. 0 follows the poses' shape; both 0: their size.",
+        ),
+        io.Int.Input(
+            "height", default=0, min=0, max=4096, step=16,
+            tooltip="Give the height that Reconcile Conditions gets. 0 follows the poses' shape; both 0: their size.",
+        ),
+        io.Combo.Input(
+            "palette", options=list(PALETTES),
+            tooltip="steadydancer: neck to nose is red, as in the model's training. openpose: red and blue exchanged, "
+            "as ControlNet and most other models want it.",
+        ),
+        io.Float.Input(
+            "thickness", default=1.0, min=0.1, max=10.0, step=0.05,
+            tooltip="Multiplies the width of sticks and joints. 1 is what the model was trained on; 2 is what "
+            "ControlNet models know.",
+        ),
+        io.Boolean.Input("hands", default=True, tooltip="Draw the hands where they were found."),
+        PoseKeypoint.Input("negative_poses", optional=True, tooltip="The pose-negative, from Augment Poses."),
+    ]  # fmt: skip
+
+
+def draw_images(clips: list[PoseClip], width: int, height: int, style: Style) -> list[Tensor]:
+    """Return each clip's frames as IMAGE [F, H, W, 3], with progress over all; ValueError for a clip without frames."""
+    bar = ProgressBar(sum(clip.frames for clip in clips))
+    return [_draw(clip, *drawing_size(clip, width, height), style, bar) for clip in clips]
+
+
+def drawing_size(clip: PoseClip, width: int, height: int) -> tuple[int, int]:
+    """Return the (width, height) to draw at, so that Reconcile Conditions, which crops to its own, shrinks nothing."""
+    if not width and not height:
+        return clip.width, clip.height
+    width, height = choose_size(clip.width, clip.height, width, height)
+    kept = kept_part((clip.width, clip.height), width, height)
+    return round(width / kept[0]), round(height / kept[1])
+
+
+def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBar) -> Tensor:
+    if not clip.frames:
+        raise ValueError("The poses have no frames. Connect the poses of Align Poses or Extract Poses.")
+    images = torch.empty(clip.frames, height, width, 3)
+    for image, frame in zip(images, draw_clip(clip, width, height, style), strict=True):
+        throw_exception_if_processing_interrupted()
+        image.copy_(torch.from_numpy(frame)).div_(255)
+        bar.update(1)
+    return images
+
+
+NODES = [AlignPoses, AugmentPoses, DrawPoses]
