@@ -105,6 +105,8 @@ def _not_onnx(path: Path) -> str | None:
         return None  # open_session says so
     with open(path, "rb") as file:
         head = file.read(32)
+    if not head:
+        return "an empty file"
     return next((text for start, text in NOT_ONNX if head.startswith(start)), None)
 
 

@@ -1,0 +1,309 @@
+"""Which provider runs a network, and what is said about it, with made-up ONNX Runtimes."""
+
+import builtins
+import ctypes
+import importlib.metadata
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose import runtime
+from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, gpu_package, open_session
+
+GPU = "NVIDIA GeForce RTX 4090"
+
+
+class Fail(Exception):
+    """As ONNX Runtime's own: no base but Exception."""
+
+
+class InvalidProtobuf(Exception):
+    pass
+
+
+class FakeRuntime(ModuleType):
+    """An onnxruntime with these providers. unused: listed, but not taken. broken: {provider: failure of its first run}.
+
+    refused: {provider: failure when a session is made}.
+    """
+
+    def __init__(self, *available, unused=(), broken=None, refused=None):
+        super().__init__("onnxruntime")
+        self.__file__ = "/nowhere/onnxruntime/__init__.py"
+        self.available, self.unused = (*available, "CPU"), unused
+        self.broken, self.refused = broken or {}, refused or {}
+        self.made, self.preloaded = [], 0
+        self.capi = SimpleNamespace(
+            onnxruntime_pybind11_state=SimpleNamespace(Fail=Fail, InvalidProtobuf=InvalidProtobuf)
+        )
+        self.SessionOptions = SimpleNamespace
+
+    def get_available_providers(self):
+        return [PROVIDERS[name] for name in self.available]
+
+    def preload_dlls(self):
+        self.preloaded += 1
+        print("Failed to load  libcudnn.so.9")  # noqa: T201
+
+    def InferenceSession(self, path, sess_options, providers, enable_fallback):  # noqa: N802
+        assert enable_fallback == 0
+        return FakeSession(self, sess_options, [full for full, _ in providers])
+
+
+class FakeSession:
+    def __init__(self, ort, options, providers):
+        self.ort = ort
+        self.name = next(name for name, full in PROVIDERS.items() if full == providers[0])
+        if self.name in ort.refused:
+            raise ort.refused[self.name]
+        self.providers = [PROVIDERS["CPU"]] if self.name in ort.unused else providers
+        self.runs = []
+        ort.made.append((self.name, options, self))
+
+    def get_providers(self):
+        return self.providers
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="x", shape=["batch", 3, None, 5], type="tensor(uint8)")]
+
+    def get_outputs(self):
+        return [SimpleNamespace(name="y", shape=["batch", 7], type="tensor(float)")]
+
+    def run(self, outputs, feeds):
+        assert outputs is None
+        self.runs.append(feeds)
+        if self.name in self.ort.broken:
+            raise self.ort.broken[self.name]
+        return [np.ones((1, 7))]
+
+
+@pytest.fixture
+def network(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"onnx")
+    return tmp_path / "net.onnx"
+
+
+@pytest.fixture
+def use(monkeypatch, builds):
+    """Return a function that puts a made-up runtime in onnxruntime's place."""
+    builds("onnxruntime-gpu")
+
+    def put(*available, **kwargs):
+        ort = FakeRuntime(*available, **kwargs)
+        monkeypatch.setitem(sys.modules, "onnxruntime", ort)
+        return ort
+
+    return put
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Return a function that sets which builds of ONNX Runtime are installed."""
+
+    def put(*names):
+        def version(name):
+            if name not in names:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return "1.0"
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("available", "taken"),
+    [
+        (["TensorRT", "CUDA"], "CUDA"),
+        (["DirectML"], "DirectML"),
+        (["OpenVINO", "CoreML"], "CoreML"),
+        (["MIGraphX", "ROCm"], "ROCm"),
+        (["TensorRT"], "CPU"),
+        ([], "CPU"),
+    ],
+)
+def test_auto_takes_the_first_that_works(use, network, available, taken):
+    use(*available)
+    session = open_session(network)
+    assert session.provider == taken and session.notes == [f"net.onnx runs on {taken}."]
+
+
+def test_ports_are_told_by_name(use, network):
+    use()
+    session = open_session(network)
+    assert session.inputs == {"x": (None, 3, None, 5)} and session.outputs == {"y": (None, 7)}
+    (output,) = session.run({"x": np.zeros(1)})
+    assert output.shape == (1, 7)
+
+
+def test_a_gpu_is_tried_with_zeros_of_the_right_type_and_the_cpu_is_not(use, network):
+    ort = use("CUDA")
+    open_session(network)
+    ((_, _, session),) = ort.made
+    (feeds,) = session.runs
+    assert feeds["x"].shape == (1, 3, 1, 5) and feeds["x"].dtype == np.uint8 and not feeds["x"].any()
+    open_session(network, "CPU")
+    assert ort.made[-1][2].runs == []
+
+
+def test_cuda_libraries_are_loaded_first_and_quietly(use, network, capsys):
+    ort = use("CUDA")
+    open_session(network, "CPU")
+    assert ort.preloaded == 0
+    open_session(network, "CUDA")
+    assert ort.preloaded == 1 and capsys.readouterr().out == ""
+
+
+def test_only_directml_goes_without_memory_patterns(use, network):
+    ort = use("DirectML", "CUDA")
+    for name in ("DirectML", "CUDA", "CPU"):
+        open_session(network, name)
+    assert [(name, options.enable_mem_pattern) for name, options, _ in ort.made] == [
+        ("DirectML", False), ("CUDA", True), ("CPU", True)
+    ]  # fmt: skip
+
+
+def test_a_cpu_build_beside_a_gpu_is_explained(use, builds, network):
+    use()
+    builds("onnxruntime")
+    assert open_session(network, gpu=GPU).notes == [
+        "net.onnx runs on CPU.",
+        f"The GPU ({GPU}) is not used for pose detection. The installed ONNX Runtime has only CPU.",
+        "Uninstall onnxruntime, install onnxruntime-gpu, restart ComfyUI.",
+    ]
+    assert open_session(network, gpu=None).notes == ["net.onnx runs on CPU."]
+
+
+def test_two_builds_are_named(use, builds, network):
+    use()
+    builds("onnxruntime", "onnxruntime-gpu")
+    (*_, fix) = open_session(network, gpu=GPU).notes
+    assert fix.startswith("Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other.")
+    assert "install onnxruntime-gpu again" in fix
+
+
+def test_a_library_that_cannot_be_loaded_is_quoted(use, network, monkeypatch):
+    def missing(path, mode):
+        raise OSError("libcublasLt.so.13: cannot open shared object file\nmore")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    use("CUDA", unused=["CUDA"])
+    _, cause, fix = open_session(network, gpu=GPU).notes
+    assert "CUDA does not work: a CUDA or cuDNN library could not be loaded (libcublasLt.so.13: cannot" in cause
+    assert "more" not in cause and fix.startswith("Update onnxruntime-gpu with its libraries (pip install -U")
+
+
+def test_where_the_libraries_load_what_onnx_runtime_said_is_quoted(use, network, monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: None)
+    use("CUDA", unused=["CUDA"])
+    assert "CUDA does not work: Failed to load libcudnn.so.9." in open_session(network, gpu=GPU).notes[1]
+
+
+def test_a_provider_that_fails_when_it_runs_is_passed_over(use, network):
+    use("CUDA", "OpenVINO", broken={"CUDA": Fail("out of memory")})
+    session = open_session(network, gpu=GPU)
+    assert session.provider == "OpenVINO" and len(session.notes) == 1
+
+
+def test_a_provider_that_makes_no_session_is_passed_over(use, network):
+    use("CUDA", refused={"CUDA": RuntimeError("no kernel image.")})
+    assert "CUDA does not work: no kernel image." in open_session(network, gpu=GPU).notes[1]
+
+
+@pytest.mark.parametrize("how", ["refused", "broken"])
+def test_an_asked_provider_that_fails_is_an_error(use, network, how):
+    use("CUDA", **{how: {"CUDA": Fail("no kernel image")}})
+    with pytest.raises(ValueError, match="CUDA was asked for, but it does not work here: no kernel image.*'auto'"):
+        open_session(network, "CUDA")
+
+
+def test_an_asked_provider_that_is_not_there_is_an_error(use, network):
+    use("OpenVINO")
+    with pytest.raises(ValueError, match="has only OpenVINO, CPU. Uninstall .* install onnxruntime-directml, restart"):
+        open_session(network, "DirectML")
+
+
+def test_an_asked_provider_is_used(use, network):
+    use("TensorRT", "CUDA")
+    session = open_session(network, "TensorRT", gpu=GPU)
+    assert session.provider == "TensorRT" and session.notes == ["net.onnx runs on TensorRT, as asked."]
+    assert open_session(network, "CPU", gpu=GPU).notes == ["net.onnx runs on CPU, as asked."]
+
+
+def test_an_unknown_provider_is_refused(use, network):
+    use()
+    with pytest.raises(ValueError, match="Unknown provider 'cuda'. Choose one of auto, CUDA"):
+        open_session(network, "cuda")
+    assert CHOICES[0] == "auto"
+
+
+def test_a_broken_file_is_the_file_s_fault_on_every_provider(use, network):
+    use("CUDA", refused={"CUDA": InvalidProtobuf("parsing failed")})
+    with pytest.raises(ValueError, match="net.onnx is not a whole ONNX file: parsing failed. Delete it"):
+        open_session(network)
+
+
+def test_no_provider_at_all_is_an_error(use, network):
+    use(refused={"CPU": Fail("unknown operator")})
+    with pytest.raises(ValueError, match="net.onnx runs on no provider. CPU: unknown operator."):
+        open_session(network)
+
+
+def test_a_missing_file_is_named(use, tmp_path):
+    use()
+    with pytest.raises(ValueError, match="There is no file .*gone.onnx"):
+        open_session(tmp_path / "gone.onnx")
+
+
+def test_the_check_comes_before_the_first_run(use, network):
+    def check(session):
+        raise ValueError(f"not wanted: {session.inputs}")
+
+    ort = use("CUDA")
+    with pytest.raises(ValueError, match="not wanted"):
+        open_session(network, check=check)
+    assert ort.made[0][2].runs == []
+
+
+def test_a_failure_while_running_is_told(use, network):
+    ort = use("CUDA")
+    session = open_session(network)
+    ort.broken["CUDA"] = Fail("CUDA out of memory\nat line 1")
+    with pytest.raises(ValueError, match="failed on CUDA: CUDA out of memory. If the GPU's memory is full"):
+        session.run({"x": np.zeros(1)})
+
+
+def test_without_onnx_runtime_the_error_says_what_to_install(network, monkeypatch):
+    real = builtins.__import__
+
+    def fail(name, *args, **kwargs):
+        if name == "onnxruntime":
+            raise ImportError("DLL load failed while importing")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", fail)
+    with pytest.raises(ValueError, match=r"DLL load failed.*onnxruntime-gpu \(NVIDIA\).* All other nodes work without"):
+        open_session(network)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "platform", "package"),
+    [
+        (GPU, "win32", "onnxruntime-gpu"),
+        ("AMD Radeon RX 7900 XTX", "win32", "onnxruntime-directml"),
+        ("AMD Radeon RX 7900 XTX", "linux", "onnxruntime-migraphx"),
+        ("Intel(R) Arc(TM) A770 Graphics", "linux", "onnxruntime-openvino"),
+        ("Apple GPU", "darwin", "onnxruntime"),
+        ("Something New", "linux", "onnxruntime-gpu"),
+    ],
+)
+def test_the_build_that_fits_a_gpu(monkeypatch, gpu, platform, package):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert gpu_package(gpu) == package
+
+
+def test_the_installed_builds_are_found(builds):
+    builds("onnxruntime-directml", "onnxruntime", "numpy")
+    assert runtime.installed_builds() == ["onnxruntime", "onnxruntime-directml"]

@@ -1,0 +1,268 @@
+"""DW-Pose: the order of keypoints, the neck, the mirror, the box to follow, and which file is which."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose import detector_files, poses, wholebody
+from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX, checksum, describe, download_note, open_network
+from steadydancer_pack.dwpose.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
+
+COCO_BODY = [
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+]  # fmt: skip
+OURS = {name: getattr(poses, name.upper()) for name in COCO_BODY}
+
+
+def numbered():
+    """Points and scores [1, 133] of COCO that tell their own number."""
+    numbers = np.arange(133.0)[None]
+    return np.stack([numbers, numbers + 1000], axis=2), numbers / 1000 + 0.4
+
+
+@pytest.mark.parametrize("name", COCO_BODY)
+def test_every_joint_goes_to_its_own_place(name):
+    points, scores = to_openpose(*numbered())
+    assert points[0, OURS[name]].tolist() == [COCO_BODY.index(name), COCO_BODY.index(name) + 1000]
+    assert scores[0, OURS[name]] == COCO_BODY.index(name) / 1000 + 0.4
+
+
+def test_feet_face_and_hands_move_up_by_one():
+    points, scores = to_openpose(*numbered())
+    assert points.shape == (1, 134, 2) and scores.shape == (1, 134)
+    assert points[0, 18:, 0].tolist() == list(range(17, 133))
+    assert points[0, poses.LEFT_HAND, 0].tolist() == list(range(91, 112))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "neck"), [(0.31, 0.9, 1), (0.31, 0.31, 1), (0.3, 0.9, 0), (0.9, 0.3, 0), (0, 0, 0)]
+)
+def test_the_neck_is_between_two_seen_shoulders(left, right, neck):
+    points, scores = np.zeros((1, 133, 2)), np.zeros((1, 133))
+    points[0, 5], points[0, 6] = (10, 20), (30, 60)
+    scores[0, 5], scores[0, 6] = left, right
+    points, scores = to_openpose(points, scores)
+    assert points[0, poses.NECK].tolist() == [20, 40] and scores[0, poses.NECK] == neck
+
+
+def test_the_mirror_pairs():
+    pairs = {frozenset((i, int(j))) for i, j in enumerate(MIRROR) if i != j}
+    assert {frozenset((left, left + 1)) for left in range(1, 17, 2)} <= pairs
+    assert {frozenset(pair) for pair in ((17, 20), (18, 21), (19, 22), (91, 112), (111, 132))} <= pairs
+    face = {(0, 16), (7, 9), (17, 26), (21, 22), (31, 35), (36, 45), (39, 42), (40, 47), (41, 46), (48, 54), (50, 52),
+            (55, 59), (60, 64), (61, 63), (65, 67)}  # fmt: skip
+    assert {frozenset((23 + a, 23 + b)) for a, b in face} <= pairs
+    alone = {0, *(23 + i for i in (8, 27, 28, 29, 30, 33, 51, 57, 62, 66))}  # on the line down the middle
+    assert {i for i in range(133) if MIRROR[i] == i} == alone
+    assert (MIRROR[MIRROR] == np.arange(133)).all()
+
+
+def seen(*joints):
+    points, scores = np.zeros((134, 2)), np.zeros(134)
+    for index, x, y in joints:
+        points[index], scores[index] = (x, y), 0.5
+    return points, scores
+
+
+def test_the_box_holds_what_is_seen_with_padding():
+    points, scores = seen((0, 100, 50), (2, 80, 100), (5, 120, 100), (10, 90, 250), (95, 180, 60))
+    points[13], scores[13] = (900, 900), 0.34  # not seen
+    np.testing.assert_allclose(box(points, scores), (130, 150, 110, 220, 0, 0.5))
+
+
+def test_too_few_joints_cannot_be_followed():
+    points, scores = seen((0, 1, 1), (1, 2, 2), (2, 3, 3), *((i, 9, 9) for i in range(24, 92)))
+    assert box(points, scores) is None
+    assert box(*seen((0, 1, 1), (1, 2, 2), (2, 3, 3), (5, 4, 4))) is not None
+
+
+def test_the_colour_orders():
+    assert COLOUR_ORDERS == {"trained": (True, False), "official": (False, True)}
+    with pytest.raises(ValueError, match="Unknown colour order 'rgb'. Choose one of trained, official"):
+        DWPose("a.onnx", "b.onnx", colour_order="rgb")
+
+
+class FakeNetworks:
+    """Stands in for open_network: a person in the middle of the frame, all keypoints in the middle of the crop."""
+
+    def __init__(self, score=0.8):
+        self.score, self.seen = score, {}
+
+    def open(self, path, kind, provider, gpu):
+        yolox = kind is YOLOX
+        inputs = {"in": (1, 3, 640, 640) if yolox else (None, 3, 384, 288)}
+        run = self.yolox if yolox else self.dwpose
+        notes = [f"{path} runs on Fake.", "Same note."]
+        return SimpleNamespace(inputs=inputs, run=run, provider="Fake", notes=notes)
+
+    def yolox(self, feeds):
+        self.seen["yolox"] = feeds["in"]
+        rows = np.zeros((1, 8400, 85), np.float32)
+        rows[0, 8000 + 10 * 20 + 10, :6] = 0, 0, np.log(10), np.log(15), 0.9, 0.9
+        return [rows]
+
+    def dwpose(self, feeds):
+        self.seen["dwpose"] = feeds["in"]
+        x, y = np.zeros((len(feeds["in"]), 133, 576)), np.zeros((len(feeds["in"]), 133, 768))
+        x[..., 288] = y[..., 384] = self.score
+        return [x, y]
+
+
+@pytest.fixture
+def networks(monkeypatch, tmp_path):
+    def load(score=0.8, **settings):
+        fake = FakeNetworks(score)
+        monkeypatch.setattr(wholebody, "open_network", fake.open)
+        for name in ("yolox", "dwpose"):
+            (tmp_path / name).write_bytes(name.encode())
+        return fake, DWPose(tmp_path / "yolox", tmp_path / "dwpose", **settings)
+
+    return load
+
+
+def test_find_then_estimate_then_follow(networks):
+    _, detector = networks()
+    frame = np.zeros((640, 640, 3), np.uint8)
+    (region,) = detector.find(frame)
+    np.testing.assert_allclose(region[:4], (320, 320, 320, 480), rtol=1e-6)
+    points, scores = detector.estimate(frame, [region, region])
+    assert points.shape == (2, 134, 2) and scores.shape == (2, 134)
+    np.testing.assert_allclose(points, 320, rtol=1e-6)
+    assert scores[0, poses.NECK] == 1 and scores[0, 0] == 0.8
+    assert detector.follow(points[0], scores[0])[:2] == pytest.approx((320, 320))
+
+
+def test_where_no_joint_is_seen_there_is_nobody(networks):
+    _, detector = networks(score=0.29)
+    _, scores = detector.estimate(np.zeros((640, 640, 3), np.uint8), detector.find(np.zeros((640, 640, 3), np.uint8)))
+    assert (scores == 0).all()
+
+
+@pytest.mark.parametrize(("order", "yolox_first", "dwpose_first"), [("trained", 30, 10), ("official", 10, 30)])
+def test_each_network_gets_its_colours(networks, order, yolox_first, dwpose_first):
+    fake, detector = networks(colour_order=order)
+    frame = np.full((640, 640, 3), (10, 20, 30), np.uint8)
+    detector.estimate(frame, detector.find(frame))
+    assert fake.seen["yolox"][0, 0, 0, 0] == yolox_first
+    assert fake.seen["dwpose"][0, 0, 200, 140] * 58.395 + 123.675 == pytest.approx(dwpose_first, abs=1e-4)
+
+
+def test_the_flip_test_doubles_the_crops(networks):
+    fake, detector = networks(flip_test=True)
+    frame = np.zeros((640, 640, 3), np.uint8)
+    detector.estimate(frame, detector.find(frame))
+    assert len(fake.seen["dwpose"]) == 2
+
+
+def test_the_name_and_notes_tell_the_provider_once(networks):
+    _, detector = networks()
+    assert detector.name == "DW-Pose (Fake)"
+    assert len(detector.notes) == 3 and detector.notes.count("Same note.") == 1
+
+
+def test_the_fingerprint_follows_files_and_settings(networks, tmp_path):
+    prints = [networks()[1].fingerprint, networks(flip_test=True)[1].fingerprint]
+    prints += [networks(colour_order="official")[1].fingerprint]
+    assert networks(provider="CPU")[1].fingerprint == prints[0]
+    detector = networks()[1]
+    (tmp_path / "dwpose").write_bytes(b"another")
+    assert len({*prints, detector.fingerprint}) == 4
+
+
+def test_the_checksum(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert checksum(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def network(inputs, outputs, kind="tensor(float)"):
+    ports = {f"in{i}": SimpleNamespace(shape=shape, type=kind) for i, shape in enumerate(inputs)}
+    return SimpleNamespace(
+        inputs={name: port.shape for name, port in ports.items()}, ports=ports,
+        outputs={f"out{i}": shape for i, shape in enumerate(outputs)},
+    )  # fmt: skip
+
+
+N = None
+YOLOX_L = network([(1, 3, 640, 640)], [(1, 8400, 85)])
+DW_LL = network([(N, 3, 384, 288)], [(N, 133, 576), (N, 133, 768)])
+
+
+@pytest.mark.parametrize(
+    "session",
+    [YOLOX_L, network([(N, 3, N, N)], [(N, N, 85)]), network([(1, 3, 416, 416)], [(1, 52**2 + 26**2 + 13**2, 85)])],
+)
+def test_yolox_is_recognised(session):
+    assert YOLOX.fits(session) and not DWPOSE.fits(session)
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        DW_LL,
+        network([(1, 3, 384, 288)], [(1, 133, 576), (1, 133, 768)]),
+        network([(N, 3, 384, 288)], [(N, N, 576), (N, N, 768)]),
+        network([(N, 3, 256, 192)], [(N, 133, 384), (N, 133, 512)]),  # the small DW-Pose
+    ],
+)
+def test_dwpose_is_recognised(session):
+    assert DWPOSE.fits(session) and not YOLOX.fits(session)
+
+
+@pytest.mark.parametrize(
+    ("session", "text"),
+    [
+        (YOLOX_L, "a YOLOX person detector"),
+        (DW_LL, "a DW-Pose network"),
+        (network([(1, 3, 640, 640)], [(1, 1), (1, 300, 4), (1, 300), (1, 300)], "tensor(uint8)"), "a YOLO-NAS"),
+        (network([(1, 3, 640, 640)], [(1, 8400, 6)]), "a YOLOX detector of other classes"),
+        (network([(N, 3, 256, 256)], [(N, 17, 512), (N, 17, 512)]), "a pose network with another set of keypoints"),
+        (network([(1, 3, 640, 640)], [(1, N, 5), (1, N)]), "a detector with suppression inside"),
+        (network([(1, 3, 640, 640)], [(1, 25200, 85)]), "another network (in0 [1, 3, 640, 640] in, out0 [1, 25200"),
+        (network([(N, 7)], [(N,)]), "another network (in0 [?, 7] in, out0 [?] out)"),
+        (network([], []), "another network"),
+    ],
+)
+def test_a_network_is_called_by_its_name(session, text):
+    assert describe(session).startswith(text)
+    fitting = [kind.slot for kind in (YOLOX, DWPOSE) if kind.fits(session)]
+    assert fitting == {id(YOLOX_L): ["yolox"], id(DW_LL): ["dwpose"]}.get(id(session), [])
+
+
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [
+        (b"PK\x03\x04rest", "Found a TorchScript or PyTorch file; needed is a YOLOX person detector"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer to a file that was not downloaded"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"nothing known", "is not a whole ONNX file"),
+        (b"", "Found an empty file; needed is"),
+    ],
+)
+def test_what_is_no_onnx_file_is_refused(tmp_path, head, text):
+    (tmp_path / "yolox_l.onnx").write_bytes(head)
+    with pytest.raises(ValueError, match=text):
+        open_network(tmp_path / "yolox_l.onnx", YOLOX)
+
+
+def test_a_wrong_file_is_refused_before_it_runs(tmp_path, monkeypatch):
+    def open_session(path, provider, gpu, check):
+        check(DW_LL)
+
+    monkeypatch.setattr(detector_files, "open_session", open_session)
+    (tmp_path / "a.onnx").write_bytes(b"onnx")
+    with pytest.raises(ValueError, match=r"a.onnx cannot be used as the yolox file. Found a DW-Pose .* yolox_l.onnx"):
+        open_network(tmp_path / "a.onnx", YOLOX)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="There is no file .*gone.onnx"):
+        open_network(tmp_path / "gone.onnx", YOLOX)
+
+
+def test_the_download_note_tells_names_and_sizes():
+    assert "yolox_l.onnx: 216,746,733 bytes, sha256 7860ae79" in download_note()
+    assert "dw-ll_ucoco_384.onnx: 134,399,116 bytes, sha256 724f4ff2" in download_note()
+    assert "yolox" not in download_note([DWPOSE])
