@@ -1,0 +1,136 @@
+"""Save Poses, Load Poses and Convert Poses: schemas, where files go and come from, and what is refused."""
+
+import json
+import os
+
+import folder_paths
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose.dialects import DIALECTS, write
+from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.nodes.pose_files import NODES, ConvertPoses, LoadPoses, SavePoses
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Give the nodes an input/ and an output/ of their own."""
+    for kind in ("input", "output"):
+        (tmp_path / kind).mkdir()
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    return tmp_path
+
+
+@pytest.fixture
+def clip():
+    points = np.random.default_rng(0).uniform(0, 1, (4, KEYPOINTS, 2))
+    return PoseClip(64, 48, 4, (Track(0, points, np.full((4, KEYPOINTS), 0.5)),))
+
+
+def options():
+    return next(i for i in LoadPoses.GET_SCHEMA().inputs if i.id == "file").options
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_schema(node):
+    schema = node.GET_SCHEMA()
+    assert schema.node_id == f"SteadyDancer{node.__name__}" and schema.category == "SteadyDancer/pose"
+    assert schema.description and schema.search_aliases
+    assert all(part.tooltip for part in [*schema.inputs, *schema.outputs])
+    assert schema.is_output_node == (node is SavePoses)
+
+
+def test_outputs():
+    assert [node.GET_NODE_INFO_V1()["output"] for node in (SavePoses, LoadPoses, ConvertPoses)] == [
+        ["POSE_KEYPOINT", "STRING"], ["POSE_KEYPOINT", "FLOAT", "INT"], ["POSE_KEYPOINT"]
+    ]  # fmt: skip
+
+
+def test_saved_and_loaded_again(folders, clip):
+    poses = to_keypoints(clip)
+    first, second = (SavePoses.execute(poses, "dance/a", 24.0) for _ in range(2))
+    assert first.result[0] is poses
+    assert [node.result[1] for node in (first, second)] == [
+        str(folders / "output" / "dance" / f"a_0000{i}_.json") for i in (1, 2)
+    ]
+    assert "4 frames of 64 x 48 at 24 fps, 1 person" in str(first.ui.as_dict())
+    assert options() == ["dance/a_00001_.json [output]", "dance/a_00002_.json [output]"]
+    loaded = LoadPoses.execute(options()[0], fps=16.0)
+    assert loaded.result == (poses, 24.0, 4)
+
+
+def test_files_of_the_input_folder_come_first(folders, clip):
+    (folders / "output" / "b.json").write_text("[]")
+    (folders / "input" / "sub").mkdir()
+    (folders / "input" / "sub" / "a.json").write_text(json.dumps(write(clip, [*DIALECTS][1])))
+    (folders / "input" / "photo.png").write_text("")
+    assert options() == ["sub/a.json", "b.json [output]"]
+    assert LoadPoses.execute("sub/a.json", fps=30.0).result[1:] == (30.0, 4)
+
+
+def test_without_any_folder(folders):
+    (folders / "input").rmdir()
+    assert options() == []
+
+
+def test_the_size_is_asked_for_only_when_the_file_does_not_tell_it(folders, clip):
+    frames = to_keypoints(clip)
+    (folders / "input" / "with.json").write_text(json.dumps(frames))
+    bare = [{"people": frame["people"]} for frame in frames]
+    (folders / "input" / "without.json").write_text(json.dumps(bare))
+    assert LoadPoses.execute("with.json", width=10, height=10).result[0] == frames
+    assert LoadPoses.execute("without.json", width=64, height=48).result[0] == frames
+    with pytest.raises(ValueError, match="Give the width and height"):
+        LoadPoses.execute("without.json")
+
+
+def test_a_changed_file_is_loaded_again(folders):
+    path = folders / "input" / "a.json"
+    path.write_text("[]")
+    before = LoadPoses.fingerprint_inputs("a.json", fps=16.0, width=0, height=0)
+    os.utime(path, ns=(1, 1))
+    assert LoadPoses.fingerprint_inputs("a.json", fps=16.0, width=0, height=0) == 1 != before
+
+
+@pytest.mark.parametrize("file", ["gone.json", "../secret.json", "/etc/passwd", "..\\..\\a.json", "a\0.json"])
+def test_a_file_outside_is_as_if_it_were_not_there(folders, file):
+    (folders / "secret.json").write_text("[]")
+    assert "There is no file" in LoadPoses.validate_inputs(file)
+    with pytest.raises(ValueError, match="There is no file"):
+        LoadPoses.execute(file)
+
+
+def test_a_file_of_another_kind(folders):
+    (folders / "input" / "photo.png").write_text("")
+    with pytest.raises(ValueError, match=r"photo\.png is no \.json file"):
+        LoadPoses.execute("photo.png")
+
+
+def test_a_connected_file_is_not_judged_before_it_is_known():
+    assert LoadPoses.validate_inputs(None) is True
+
+
+@pytest.mark.parametrize("prefix", ["", "  ", "../a", "a/..", ".", "/tmp/a", "a/../../b", "a\0b"])
+def test_a_prefix_that_leads_out_of_the_output_folder(folders, clip, prefix):
+    with pytest.raises(ValueError, match="names no file inside"):
+        SavePoses.execute(to_keypoints(clip), prefix)
+    assert [*folders.rglob("*.json")] == []
+
+
+def test_a_folder_that_cannot_be_made(folders, clip):
+    (folders / "output" / "a").write_text("a file")
+    with pytest.raises(ValueError, match="No file can be written for 'a/b'"):
+        SavePoses.execute(to_keypoints(clip), "a/b")
+
+
+def test_what_is_no_pose_is_not_saved(folders):
+    with pytest.raises(ValueError, match="These are no poses"):
+        SavePoses.execute("pose", "a")
+    assert [*folders.rglob("*.json")] == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_converted(clip, dialect):
+    poses = to_keypoints(clip)
+    assert ConvertPoses.execute(poses, dialect).result == (write(from_keypoints(poses), dialect),)
