@@ -136,10 +136,19 @@ def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
     width, radius = style.width(HAND_LINE_WIDTH), style.width(JOINT_RADIUS)
     for (start, end), colour in zip(HAND_EDGES.tolist(), lines, strict=True):
         if visible[start] and visible[end]:
-            cv2.line(canvas, pixels[start], pixels[end], colour, thickness=width)
+            _line(canvas, pixels[start], pixels[end], colour, width)
     for point, seen in zip(pixels, visible, strict=True):
         if seen:
             cv2.circle(canvas, point, radius, dot, thickness=-1)
+
+
+def _line(canvas: np.ndarray, start: list[int], end: list[int], colour: tuple[float, ...], width: int) -> None:
+    """Draw a line. It is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same."""
+    height, canvas_width = canvas.shape[:2]
+    around = (-width, -width, canvas_width + 2 * width, height + 2 * width)
+    shown, start, end = cv2.clipLine(around, start, end)
+    if shown:
+        cv2.line(canvas, start, end, colour, thickness=width)
 
 
 def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
