@@ -80,8 +80,7 @@ def cut(frame: np.ndarray, crops: Crops, width: int, height: int, bgr: bool) -> 
         scale = width / size
         matrix = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
         crop = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        for channel, plane in zip(blob, cv2.split(crop)[:: -1 if bgr else 1], strict=True):
-            channel[:] = plane
+        blob[:] = crop[..., :: -1 if bgr else 1].transpose(2, 0, 1)
     batch -= MEAN
     batch /= STD
     return batch

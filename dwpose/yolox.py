@@ -13,7 +13,7 @@ from .detector import Region
 from .runtime import Session
 
 STRIDES = (8, 16, 32)
-PAD_VALUE = 114.0
+PAD_VALUE = 114
 ROW = 85  # numbers for each cell: box 4, objectness, COCO's 80 classes
 PERSON = 0  # of these classes
 SCORE = 0.5
@@ -46,10 +46,9 @@ def letterbox(frame: np.ndarray, height: int, width: int, bgr: bool) -> tuple[np
     h, w = frame.shape[:2]
     ratio = min(height / h, width / w)
     new_w, new_h = max(1, int(w * ratio)), max(1, int(h * ratio))
-    small = cv2.resize(frame, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
-    blob = np.full((1, 3, height, width), PAD_VALUE, np.float32)
-    for channel, plane in zip(blob[0], cv2.split(small)[:: -1 if bgr else 1], strict=True):
-        channel[:new_h, :new_w] = plane
+    canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    canvas[:new_h, :new_w] = cv2.resize(frame, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    blob = np.ascontiguousarray(canvas[..., :: -1 if bgr else 1].transpose(2, 0, 1)[None], np.float32)
     return blob, ratio
 
 
