@@ -90,12 +90,13 @@ def _frames(data) -> list[dict]:
         raise ValueError(_wrong(_describe(data)))
     if not frames:
         raise ValueError("The poses hold no frame. Give poses of at least one frame.")
-    if any("animals" in frame or frame.get("version") == "ap10k" for frame in frames):
+    if any("animals" in frame or str(frame.get("version")) == "ap10k" for frame in frames):
         raise ValueError("These are poses of animals (ap10k). SteadyDancer dances with people: use a people detector.")
     for i, frame in enumerate(frames):
-        people = frame.get("people", "")
+        people = frame.get("people", frame)
         if people is not None and not (isinstance(people, list) and all(isinstance(one, dict) for one in people)):
-            raise ValueError(_wrong(f"frame {i} with {_keys(frame)}"))
+            found = f"with people that are {_describe(people)}" if people is not frame else f"with {_keys(frame)}"
+            raise ValueError(_wrong(f"frame {i} {found}"))
     return list(frames)
 
 
@@ -116,7 +117,7 @@ def _describe(data) -> str:
     if isinstance(data, (list, tuple)):
         kinds = sorted({type(item).__name__ for item in data})
         return f"a list of {' and '.join(kinds)}"
-    return f"a {type(data).__name__}"
+    return f"a value of type {type(data).__name__}"
 
 
 def _canvases(frames: list[dict]) -> np.ndarray:
@@ -136,7 +137,7 @@ def _canvas(frame: dict) -> tuple[int, int] | None:
         size = int(frame["canvas_width"]), int(frame["canvas_height"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return size if min(size) > 0 else None
+    return size if min(size) > 0 and max(size) <= FARTHEST else None
 
 
 def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
@@ -253,7 +254,7 @@ def _rows(value, field: str) -> np.ndarray:
     try:
         array = np.array([] if value is None else value, float)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{field} holds something else than numbers ({error}). Save the poses again.") from error
+        raise ValueError(f"{field} holds something else than x, y, c of keypoints. Save the poses again.") from error
     if array.ndim not in (1, 2) or array.size % 3 or (array.ndim == 2 and array.shape[1] != 3):
         raise ValueError(f"{field} has shape {array.shape}, needed is x, y, c for each keypoint. Save the poses again.")
     return array.reshape(-1, 3)
