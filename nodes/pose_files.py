@@ -71,7 +71,7 @@ class LoadPoses(io.ComfyNode):
             inputs=_load_inputs(),
             outputs=[
                 PoseKeypoint.Output("poses", tooltip="The poses, for Align Poses or any node that takes keypoints."),
-                io.Float.Output("fps", display_name="fps", tooltip="Frames per second of the poses."),
+                io.Float.Output("fps_out", display_name="fps", tooltip="Frames per second of the poses."),
                 io.Int.Output("frame_count", display_name="frame_count", tooltip="How many frames the file holds."),
             ],
         )
