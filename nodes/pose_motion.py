@@ -1,0 +1,238 @@
+"""Poses in time: made whole and smooth, started well, led to from the photo's own pose; the sound stays with them."""
+
+from dataclasses import replace
+
+import numpy as np
+from comfy_api.latest import Input, io, ui
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..dwpose.best_start import best_start
+from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.lead_in import AUTO, lead_in
+from ..dwpose.poses import PoseClip
+from ..dwpose.refine import refine_with_report, report_text
+from ..steadydancer_core.video_stream import MODEL_FPS
+
+PoseKeypoint = io.Custom("POSE_KEYPOINT")
+TRIM, KEEP = "trim", "keep"
+LISTED = 5  # frames that the report of Best Start names
+
+
+class RefinePoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerRefinePoses",
+            display_name="Refine Poses",
+            category="SteadyDancer/pose",
+            description=(
+                "Makes a dance whole and smooth before it is aligned: puts exchanged left and right limbs back, fills "
+                "short gaps, and takes out jitter without cutting fast moves short."
+            ),
+            search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
+            inputs=_refine_inputs(),
+            outputs=[
+                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),
+                io.String.Output("report", tooltip="What was filled, exchanged and smoothed, for each person."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, poses: list, repair_swaps: bool, gap_frames: int, smoothing: float) -> io.NodeOutput:
+        clip = from_keypoints(poses)
+        refined, reports = refine_with_report(clip, gap_frames, smoothing, repair_swaps)
+        text = report_text(reports)
+        return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=ui.PreviewText(text))
+
+
+def _refine_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses."),
+        io.Boolean.Input(
+            "repair_swaps", default=True,
+            tooltip="Put arms, legs, eyes and ears back where the detector took left for right for some frames. A "
+            "dancer who really turns is left alone.",
+        ),
+        io.Int.Input(
+            "gap_frames", default=5, min=0, max=1000,
+            tooltip="Fill what was not seen for up to so many frames, from what was seen before and after. 0: fill "
+            "nothing. Longer gaps stay unseen.",
+        ),
+        io.Float.Input(
+            "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
+            tooltip="How much jitter is taken out. 0: none. Fast moves keep their peaks, and nothing lags behind.",
+        ),
+    ]  # fmt: skip
+
+
+class LeadIn(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerLeadIn",
+            display_name="Lead-in",
+            category="SteadyDancer/pose",
+            description=(
+                "Puts frames before the dance that lead from the photo's own pose to its first pose, each limb turning "
+                "about its joint, so that the video need not jump from the photo into the dance."
+            ),
+            search_aliases=["start gap", "pose transition", "interpolate pose", "first pose"],
+            inputs=[
+                PoseKeypoint.Input("poses", tooltip="The dance, aligned to the photo by Align Poses."),
+                PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
+                io.Int.Input(
+                    "frames", default=AUTO, min=AUTO, max=1000,
+                    tooltip="How many frames to put before the dance. -1: as many as the way needs at the speed of "
+                    "this dance. 0: none. Multiples of 4 suit the model.",
+                ),
+            ],
+            outputs=[
+                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in and the dance."),
+                io.Int.Output("lead_in", tooltip="How many frames were put before the dance, for Trim Lead-in."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, poses: list, photo_poses: list, frames: int) -> io.NodeOutput:
+        clip = from_keypoints(poses)
+        led = lead_in(clip, from_keypoints(photo_poses), frames)
+        count = led.frames - clip.frames
+        text = f"Lead-in: {count} frames, then {clip.frames} of the dance."
+        return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=ui.PreviewText(text))
+
+
+class TrimLeadIn(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerTrimLeadIn",
+            display_name="Trim Lead-in",
+            category="SteadyDancer/video",
+            description=(
+                "Takes the frames of the lead-in off the finished video, or keeps them and lets the sound begin with "
+                "the dance."
+            ),
+            search_aliases=["cut start", "delay audio", "start gap"],
+            inputs=_trim_inputs(),
+            outputs=[
+                io.Image.Output("images_out", display_name="images", tooltip="The frames, for Video Combine."),
+                io.Audio.Output("audio_out", display_name="audio", tooltip="The sound, in time with the dance."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: Tensor, lead_in: int, mode: str, fps: float, audio: Input.Audio | None = None
+    ) -> io.NodeOutput:
+        if mode == KEEP:
+            return io.NodeOutput(images, delay_audio(audio, lead_in / fps))
+        return io.NodeOutput(trim(images, lead_in), audio)
+
+
+def _trim_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("images", tooltip="The decoded frames of the video, lead-in and dance."),
+        io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Frames of the lead-in: what Lead-in tells."),
+        io.Combo.Input(
+            "mode", options=[TRIM, KEEP],
+            tooltip="trim: drop the lead-in, the sound stays as it is. keep: show the lead-in, and put as much silence "
+            "before the sound.",
+        ),
+        io.Float.Input(
+            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
+            tooltip="Frames per second of the video: what Video Combine gets.",
+        ),
+        io.Audio.Input("audio", optional=True, tooltip="The sound of the dance, from Extract Poses or Best Start."),
+    ]  # fmt: skip
+
+
+class BestStart(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerBestStart",
+            display_name="Best Start",
+            category="SteadyDancer/pose",
+            description=(
+                "Finds the frame of the dance whose pose is nearest to the photo's, and starts the dance and its sound "
+                "there."
+            ),
+            search_aliases=["start frame", "nearest pose", "start gap", "match pose"],
+            inputs=_start_inputs(),
+            outputs=[
+                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance from that frame on."),
+                io.Int.Output("start_frame", tooltip="The frame it starts from; 0 is the first."),
+                io.Audio.Output("audio_out", display_name="audio", tooltip="The sound from that frame on."),
+                io.String.Output("report", tooltip="The nearest frames and how far they are from the photo's pose."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, poses: list, photo_poses: list, search_frames: int, fps: float, audio: Input.Audio | None = None
+    ) -> io.NodeOutput:
+        clip = from_keypoints(poses)
+        start, distances = best_start(clip, from_keypoints(photo_poses), search_frames)
+        text = start_text(start, distances, clip.frames, fps)
+        result = to_keypoints(from_frame(clip, start)) if start else poses
+        return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=ui.PreviewText(text))
+
+
+def _start_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input("poses", tooltip="The dance, from Extract Poses, Refine Poses or Align Poses."),
+        PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
+        io.Int.Input(
+            "search_frames", default=48, min=0, max=1000000,
+            tooltip="Look only at so many frames from the beginning, so that little of the dance is lost. 0: at all.",
+        ),
+        io.Float.Input(
+            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
+            tooltip="Poses per second, from Extract Poses: where the sound is cut.",
+        ),
+        io.Audio.Input("audio", optional=True, tooltip="The sound of the driving video, from Extract Poses."),
+    ]  # fmt: skip
+
+
+def from_frame(clip: PoseClip, start: int) -> PoseClip:
+    """Return the clip without the frames before `start`."""
+    tracks = (replace(track, points=track.points[start:], scores=track.scores[start:]) for track in clip.tracks)
+    return replace(clip, frames=clip.frames - start, tracks=tuple(tracks))
+
+
+def start_text(start: int, distances: np.ndarray, frames: int, fps: float) -> str:
+    """Return the report: the chosen frame, what is left of the dance, and the nearest frames."""
+    order = distances.argsort(kind="stable")[:LISTED].tolist()
+    rows = [f"frame {i}: distance {distances[i]:.3f}" for i in order]
+    left = f"{frames - start} of {frames} frames are left."
+    return "\n".join([f"Start at frame {start}, {start / fps:.2f} s. {left}", *rows])
+
+
+def trim(images: Tensor, lead_in: int) -> Tensor:
+    """Return IMAGE [F, H, W, 3] without its first `lead_in` frames; ValueError if none would be left."""
+    if lead_in >= len(images):
+        raise ValueError(
+            f"The video has {len(images)} frames, and {lead_in} of them are to be cut off: nothing is left. Connect "
+            "the images of VAE Decode and the lead_in of Lead-in, and give the model more frames than the lead-in has."
+        )
+    return images[lead_in:]
+
+
+def delay_audio(audio: dict | None, seconds: float) -> dict | None:
+    """Return AUDIO after so much silence; None stays None."""
+    if audio is None:
+        return None
+    silence = round(seconds * audio["sample_rate"])
+    return {**audio, "waveform": pad(audio["waveform"], (silence, 0))}
+
+
+def cut_audio(audio: dict | None, seconds: float) -> dict | None:
+    """Return AUDIO from so many seconds on; None if there is no sound that late."""
+    if audio is None:
+        return None
+    waveform = audio["waveform"][..., round(seconds * audio["sample_rate"]) :]
+    return {**audio, "waveform": waveform} if waveform.shape[-1] else None
+
+
+NODES = [RefinePoses, BestStart, LeadIn, TrimLeadIn]
