@@ -109,3 +109,16 @@ def test_a_short_gap_does_not_hide_a_mistake_and_a_long_one_forgets():
         scores[28 - gap : 28] = 0
         swapped = found(Track(7, track.points, scores))["arms"]
         assert swapped == expected
+
+
+def test_a_cut_to_somebody_seen_from_behind_is_no_mistake():
+    turned = dancer(np.where(np.arange(FRAMES) < 28, 0, np.pi))
+    turned.points[28:, :, 0] += 0.4  # two body sizes
+    assert found(turned) == {group: [] for group in EVERYTHING}
+
+
+def test_too_few_frames_or_joints_tell_nothing():
+    assert found(mistaken(dancer(frames=2), EVERYTHING, [1])) == {group: [] for group in EVERYTHING}
+    blind = mistaken(dancer(), EVERYTHING, [5])
+    blind.scores[:, list(TWIN)] = 0
+    assert found(blind) == {group: [] for group in EVERYTHING}
