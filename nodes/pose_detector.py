@@ -8,6 +8,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
+from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
 from ..dwpose.runtime import AUTO, CHOICES
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
@@ -60,13 +61,13 @@ class LoadPoseDetector(io.ComfyNode):
         flip_test: bool = False, colour_order: str = "trained",
     ) -> io.NodeOutput:  # fmt: skip
         if detector == BUNDLED:
-            loaded, hint = _bundled(provider), _hint()
+            loaded, hint = BlazePose(provider, gpu_name()), _hint()
         elif detector == FROM_FILES:
             files = _files(yolox_file, dwpose_file)
             loaded, hint = DWPose(*files, provider, gpu_name(), flip_test, colour_order), []
         else:
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
-        report = "\n".join([loaded.name, *getattr(loaded, "notes", []), *hint])
+        report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
         return io.NodeOutput(loaded, report, ui=ui.PreviewText(report))
 
 
@@ -119,12 +120,6 @@ def _setting_inputs() -> list:
             "blue in both, as SteadyDancer's own preprocessing does.",
         ),
     ]  # fmt: skip
-
-
-def _bundled(provider: str):
-    from ..dwpose.blazepose import BlazePose
-
-    return BlazePose(provider)
 
 
 def _hint() -> list[str]:

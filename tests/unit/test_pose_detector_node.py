@@ -1,8 +1,7 @@
 """Load Pose Detector: which files it finds, what it says, what it refuses."""
 
 import os
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import comfy.model_management
 import folder_paths
@@ -40,12 +39,10 @@ def loads(monkeypatch):
 
     def load(*args):
         made.append(args)
-        return SimpleNamespace(name="Fake (CPU)", notes=["It runs on CPU.", "Do this."])
+        return SimpleNamespace(name="Fake (CPU)", notes=["It runs on CPU.", "Do this.", "Do this."])
 
-    module = ModuleType("blazepose")
-    module.BlazePose = load
-    monkeypatch.setattr(node, "DWPose", load)
-    monkeypatch.setitem(sys.modules, "steadydancer_pack.dwpose.blazepose", module)
+    for name in ("DWPose", "BlazePose"):
+        monkeypatch.setattr(node, name, load)
     return made
 
 
@@ -101,7 +98,7 @@ def test_a_chosen_file_and_all_settings_go_to_the_detector(home, loads, monkeypa
 def test_the_bundled_detector_tells_what_it_lacks(home, loads):
     register_folders()
     _, report = LoadPoseDetector.execute(BUNDLED, provider="CPU").result
-    assert loads == [("CPU",)]
+    assert loads == [("CPU", None)]
     assert YOLOX in report and DW_LL in report and f"Put into {home / 'models' / 'dwpose'} and press R." in report
     put(home, f"models/dwpose/{DW_LL}")
     assert DW_LL not in LoadPoseDetector.execute(BUNDLED).result[1]
