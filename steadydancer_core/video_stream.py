@@ -17,19 +17,20 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from torch import Tensor
 
 from .media_file import Clock, Source, clock_start, decode, media_name, open_media, unreadable, video_of, wind
 from .pixels import to_rgb
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
-CLOCK_TOLERANCE = 0.0005  # a container that counts milliseconds takes up to this off a picture's time
+COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
 BREAK_TOLERANCE = 0.5  # seconds of the announced length that may be missing before it is worth a warning
 DECODER_THREADS = 4
 LARGEST_PIXEL_ASPECT = 8
-# Equal to ComfyUI's own decoding to IMAGE within rounding; the plain conversion is up to 27 of 255 off at colour edges.
-EXACT = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+# libswscale's bilinear, full chroma interpolation and accurate rounding; PyAV 16 has no names for the last two. Pixels
+# equal ComfyUI's own IMAGE within rounding, where the plain conversion is up to 27 of 255 off at edges of colour.
+EXACT = 0x2 | 0x2000 | 0x40000
 HASH_CHUNK = 1 << 20
 STILL_NOTE = "The video is a single picture: one frame, no motion."
 
@@ -98,7 +99,8 @@ class VideoStream:
             tick = float(stream.time_base)
         self.fps = _at_least_0("fps", fps) or self.source_fps
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
-        self._tolerance = min(tick / 2, CLOCK_TOLERANCE) + 1e-6 if fps else 0.5 / self.source_fps
+        rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
+        self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
         self._reformatter, self._seeks = VideoReformatter(), self.start > 0
         self._describe(self._first_picture())
 
@@ -136,6 +138,7 @@ class VideoStream:
 
     def _describe(self, first: Picture) -> None:
         self._size = max(1, round(first.frame.width * self._pixel_aspect)), first.frame.height
+        self._matrix = _display_matrix(first.frame)
         self.height, self.width = self._rgb(first.frame).shape[:2]
         self.begin = max(self.start, first.time)
         length = min(self.stop, self._length or first.end) - self.begin
@@ -186,9 +189,10 @@ class VideoStream:
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
         rgb = self._reformatter.reformat(
-            frame, *self._size, "rgb24", interpolation=EXACT, dst_color_range=ColorRange.JPEG
-        )
-        return _upright(rgb.to_ndarray(), frame)
+            frame, *self._size, "rgb24", interpolation=EXACT,
+            src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
+        )  # fmt: skip
+        return _upright(rgb.to_ndarray(), self._matrix)
 
     def _warn_of_break(self, end: float) -> None:
         expected = min(self._length or 0, self.stop)
@@ -221,12 +225,21 @@ def fingerprint(video) -> str:
     return open_video(video).fingerprint()
 
 
-def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Return pixels [H, W, 3] turned and mirrored as the frame's display matrix says, to the nearest right angle."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()  # shown x = a x + c y, shown y = b x + d y
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return a, b, c, d of: shown x = a x + c y, shown y = b x + d y.
+
+    To be asked of one frame only: side_data and its frame hold each other until Python's garbage collector runs.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def _upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Return pixels [H, W, 3] turned and mirrored as the display matrix says, to the nearest right angle."""
+    a, b, c, d = matrix
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -1,0 +1,188 @@
+"""What the pose cache gives back, forgets and survives."""
+
+import errno
+import hashlib
+import logging
+import os
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose import cache
+from steadydancer_pack.dwpose.cache import PoseCache, cache_key
+from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+
+KEY, OTHER, THIRD = (cache_key(number=number) for number in range(3))
+ROOMY = 1 << 30
+
+
+def make_clip(frames=5, people=2, seed=0):
+    """Made-up people whose coordinates use every bit of a float64."""
+    random = np.random.default_rng(seed)
+    tracks = (
+        Track(7 + i, random.normal(0.5, 1, (frames, KEYPOINTS, 2)), random.random((frames, KEYPOINTS)))
+        for i in range(people)
+    )
+    return PoseClip(720, 1280, frames, tuple(tracks))
+
+
+def assert_equal(found, clip):
+    assert (found.width, found.height, found.frames) == (clip.width, clip.height, clip.frames)
+    assert [track.identity for track in found.tracks] == [track.identity for track in clip.tracks]
+    for a, b in zip(found.tracks, clip.tracks, strict=True):
+        assert a.points.dtype == a.scores.dtype == np.float64
+        assert a.points.tobytes() == b.points.tobytes() and a.scores.tobytes() == b.scores.tobytes()
+
+
+def size_of_one(folder):
+    """Return the bytes that one clip takes on disk."""
+    PoseCache(folder, ROOMY).store(KEY, make_clip())
+    return (folder / f"{KEY}.npz").stat().st_size
+
+
+@pytest.mark.parametrize(("frames", "people"), [(5, 2), (1, 1), (3, 0), (0, 1), (0, 0)])
+def test_a_clip_comes_back_bit_for_bit(tmp_path, frames, people):
+    clip = make_clip(frames, people)
+    PoseCache(tmp_path / "a" / "b", ROOMY).store(KEY, clip)
+    assert_equal(PoseCache(tmp_path / "a" / "b", ROOMY).load(KEY), clip)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [f"{KEY}.npz"]
+
+
+def test_looking_makes_no_folder_and_finds_nothing(tmp_path):
+    assert PoseCache(tmp_path / "poses", ROOMY).load(KEY) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_of_0_turns_the_cache_off(tmp_path):
+    PoseCache(tmp_path / "off", 0).store(KEY, make_clip())
+    assert list(tmp_path.iterdir()) == []
+    PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+    assert PoseCache(tmp_path, 0).load(KEY) is None
+
+
+def test_the_key_depends_on_the_settings_and_not_on_their_order():
+    assert cache_key(a=1, b={"c": [2.5, None], "d": "e"}) == cache_key(b={"d": "e", "c": [2.5, None]}, a=1)
+    keys = {cache_key(), cache_key(a=1), cache_key(a="1"), cache_key(b=1), cache_key(a=1, b=1), cache_key(a=[1])}
+    assert len(keys) == 6
+    with pytest.raises(TypeError):
+        cache_key(a=object())
+
+
+def test_the_key_stays_the_same_from_run_to_run():
+    text = b'[1,{"every":4,"video":"v"}]'
+    assert cache_key(video="v", every=4) == hashlib.blake2b(text, digest_size=20).hexdigest()
+
+
+@pytest.mark.parametrize("key", ["", "../../etc/passwd", "ABCDEF0123456789", "0123", "0123456789abcdef.npz"])
+def test_no_key_leads_out_of_the_folder(tmp_path, key):
+    with pytest.raises(ValueError, match="no key of the pose cache"):
+        PoseCache(tmp_path, ROOMY).load(key)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def scratch(path):
+    data = bytearray(path.read_bytes())
+    data[200:260] = bytes(60)
+    path.write_bytes(data)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def garble(path):
+    path.write_bytes(b"not a zip file" * 100)
+
+
+def change(**arrays):
+    def rewrite(path):
+        with np.load(path) as file:
+            content = {**file, **arrays}
+        np.savez(path, **{name: array for name, array in content.items() if array is not None})
+
+    return rewrite
+
+
+DAMAGES = {
+    "cut": cut,
+    "scratched": scratch,
+    "empty": empty,
+    "no archive": garble,
+    "another version": change(version=cache.VERSION + 1),
+    "an array missing": change(scores=None),
+    "a frame too few": change(points=np.zeros((2, 4, KEYPOINTS, 2))),
+    "single precision": change(points=np.zeros((2, 5, KEYPOINTS, 2), np.float32)),
+    "pickled objects": change(identities=np.array([{}, {}], dtype=object)),
+    "another shape": change(shape=np.array([1, 2])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_a_miss_and_goes(tmp_path, caplog, damage):
+    poses = PoseCache(tmp_path, ROOMY)
+    poses.store(KEY, make_clip())
+    damage(tmp_path / f"{KEY}.npz")
+    with caplog.at_level(logging.WARNING):
+        assert poses.load(KEY) is None
+    assert "made anew" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_unused_longest_goes_first(tmp_path):
+    size = size_of_one(tmp_path)
+    poses = PoseCache(tmp_path, int(2.5 * size))
+    poses.store(OTHER, make_clip())
+    for age, key in ((200, KEY), (100, OTHER)):
+        os.utime(tmp_path / f"{key}.npz", (1e9 - age, 1e9 - age))
+    assert poses.load(KEY) is not None  # now the younger one
+    poses.store(THIRD, make_clip())
+    assert poses.load(OTHER) is None
+    assert poses.load(KEY) is not None and poses.load(THIRD) is not None
+
+
+def test_a_clip_above_the_limit_pushes_nothing_out(tmp_path, caplog):
+    size = size_of_one(tmp_path)
+    poses = PoseCache(tmp_path, int(1.5 * size))
+    with caplog.at_level(logging.INFO):
+        poses.store(OTHER, make_clip(frames=50))
+    assert "more than the pose cache may hold" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.npz"]
+
+
+def test_storing_again_replaces(tmp_path):
+    poses = PoseCache(tmp_path, ROOMY)
+    poses.store(KEY, make_clip(seed=1))
+    poses.store(KEY, make_clip(seed=2))
+    assert_equal(poses.load(KEY), make_clip(seed=2))
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_run(tmp_path, caplog, monkeypatch):
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.np, "savez_compressed", fail)
+    with caplog.at_level(logging.WARNING):
+        PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+    assert "No space left on device" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_costs_the_cache_and_not_the_run(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    poses = PoseCache(tmp_path / "file" / "poses", ROOMY)
+    with caplog.at_level(logging.WARNING):
+        poses.store(KEY, make_clip())
+    assert "could not be cached" in caplog.text
+    assert poses.load(KEY) is None
+
+
+def test_what_a_crash_left_unfinished_goes_after_an_hour(tmp_path):
+    for name, mtime in (("old.part", 1e9), ("new.part", None)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (mtime, mtime) if mtime else None)
+    PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{KEY}.npz", "new.part"])
