@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .prompts import prompt_file
-from .sample import negative_pose_file, photo_file, pose_file
+from .sample import driving_file, negative_pose_file, photo_file, pose_file
 from .vae import vae_file
 from .weights import model_file
 
@@ -37,6 +37,7 @@ FILES = (
     MiniatureFile("input", "steadydancer_sample.png", photo_file),
     MiniatureFile("input", "steadydancer_sample_pose.mp4", pose_file),
     MiniatureFile("input", "steadydancer_sample_pose_negative.mp4", negative_pose_file),
+    MiniatureFile("input", "steadydancer_sample_dance.mp4", driving_file),
 )
 FOLDERS = tuple(dict.fromkeys(file.folder for file in FILES))
 

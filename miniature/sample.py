@@ -1,6 +1,7 @@
-"""The sample that the miniature runs on: a drawn figure and the skeleton clip that makes it dance."""
+"""The sample that the miniature runs on: a drawn figure, a skeleton clip that makes it dance, and another dancer."""
 
 import io
+from collections.abc import Iterable
 from fractions import Fraction
 
 import av
@@ -9,6 +10,8 @@ import numpy as np
 from . import drawing, skeleton
 
 FRAMES, FPS, SEED = 33, 16, 7
+DRIVING_SIZE, DRIVING_FRAMES, DRIVING_FPS = (288, 384), 62, 30
+DRIVER_NECK, DRIVER_SCALE = (0.33, 0.3), 0.8  # where the driver stands and how large, in units of the picture's height
 AUDIO_RATE, BEAT_SECONDS, TONES_HZ = 48000, 0.5, (220.0, 330.0)
 # One thread: x264 writes its thread count into the file, and other counts give other bytes.
 X264_OPTIONS = {"crf": "12", "preset": "medium", "threads": "1"}
@@ -23,12 +26,20 @@ def photo_file() -> bytes:
 
 def pose_file() -> bytes:
     """Return the dance as an MP4 file with a rhythm as its sound; frame 0 is the figure's own pose."""
-    return _video_file(skeleton.dance(FRAMES, FPS), rhythm(FRAMES / FPS))
+    return _video_file(map(drawing.draw_pose, skeleton.dance(FRAMES, FPS)), rhythm(FRAMES / FPS))
 
 
 def negative_pose_file() -> bytes:
     """Return the same dance with a differently built body in every frame, as a silent MP4 file."""
-    return _video_file(skeleton.augmented(skeleton.dance(FRAMES, FPS), SEED), None)
+    return _video_file(map(drawing.draw_pose, skeleton.augmented(skeleton.dance(FRAMES, FPS), SEED)), None)
+
+
+def driving_file() -> bytes:
+    """Return an MP4 of another person, smaller and elsewhere, who dances to the rhythm at 30 frames per second."""
+    poses = skeleton.dance(DRIVING_FRAMES, DRIVING_FPS)
+    poses = [DRIVER_NECK + DRIVER_SCALE * (pose - skeleton.NECK_POSITION) for pose in poses]
+    pictures = (drawing.draw_figure(pose, DRIVING_SIZE, drawing.DRIVER, DRIVER_SCALE) for pose in poses)
+    return _video_file(map(np.asarray, pictures), rhythm(DRIVING_FRAMES / DRIVING_FPS), DRIVING_SIZE, DRIVING_FPS)
 
 
 def rhythm(seconds: float) -> np.ndarray:
@@ -39,14 +50,16 @@ def rhythm(seconds: float) -> np.ndarray:
     return (0.4 * np.exp(-12 * since) * np.sin(2 * np.pi * pitch * since))[None].astype(np.float32)
 
 
-def _video_file(poses: list[np.ndarray], sound: np.ndarray | None) -> bytes:
+def _video_file(
+    pictures: Iterable[np.ndarray], sound: np.ndarray | None, size: tuple[int, int] = drawing.SIZE, fps: int = FPS
+) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FPS, options=X264_OPTIONS)
-        video.width, video.height, video.pix_fmt = *drawing.SIZE, "yuv420p"
+        video = container.add_stream("libx264", rate=fps, options=X264_OPTIONS)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
         audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono") if sound is not None else None
-        for pose in poses:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(drawing.draw_pose(pose), format="rgb24")))
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
         if audio is not None:
             _mux_sound(container, audio, sound)

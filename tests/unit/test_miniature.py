@@ -167,11 +167,18 @@ def test_the_negative_pose_clip_is_silent_and_other():
     assert np.abs(frames[0].astype(int) - drawing.draw_pose(skeleton.pose_at(0))).mean() > 1
 
 
+def test_the_driving_clip_shows_somebody_else_for_as_long():
+    frames, fps, samples, _ = decode(sample.driving_file())
+    assert frames.shape == (62, 384, 288, 3) and fps == 30
+    assert abs(samples - 62 / 30 * 48000) <= 1024
+    assert np.abs(frames[15].astype(int) - frames[0]).mean() > 2
+
+
 def test_the_photo_shows_the_standing_pose():
     photo = Image.open(io.BytesIO(sample.photo_file()))
     assert photo.size == (288, 512) and photo.mode == "RGB"
     x, y = (skeleton.pose_at(0)[skeleton.R_ELBOW] * 512).round().astype(int)
-    assert photo.getpixel((int(x), int(y))) == tuple(bytes.fromhex(drawing.SLEEVE[1:]))
+    assert photo.getpixel((int(x), int(y))) == tuple(bytes.fromhex(drawing.PHOTO.sleeve[1:]))
 
 
 def test_the_dance_begins_at_the_photo_and_stays_in_the_frame():
@@ -216,6 +223,7 @@ def test_all_files_are_written_and_nothing_else(written):
     found = sorted(path.relative_to(base).as_posix() for path in paths)
     assert found == [
         "input/steadydancer_sample.png",
+        "input/steadydancer_sample_dance.mp4",
         "input/steadydancer_sample_pose.mp4",
         "input/steadydancer_sample_pose_negative.mp4",
         "models/diffusion_models/steadydancer_miniature.safetensors",
@@ -264,7 +272,7 @@ def test_the_command_needs_no_comfyui(written, tmp_path):
         cwd=PACK, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) == 7 and "steadydancer_miniature_vae.safetensors (" in run.stdout
+    assert len(run.stdout.splitlines()) == len(miniature.FILES) and "steadydancer_miniature_vae.safetensors (" in run.stdout
     assert {n: d for n, (d, _) in contents(tmp_path).items()} == {n: d for n, (d, _) in contents(written[0]).items()}
 
 
@@ -277,5 +285,5 @@ def test_the_node_writes_where_the_loaders_look(tmp_path, monkeypatch):
     (text,) = MakeMiniatureFiles.execute(overwrite=False).ui.as_dict()["text"]
     model = tmp_path / "models" / "diffusion_models" / "steadydancer_miniature.safetensors"
     assert model.is_file() and str(model) in text and "Press R" in text
-    assert len(contents(tmp_path)) == 7
+    assert len(contents(tmp_path)) == len(miniature.FILES)
     assert MakeMiniatureFiles.fingerprint_inputs(overwrite=False) != before
