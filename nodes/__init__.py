@@ -3,9 +3,25 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..steadydancer_core import detection
-from . import conditioning, first_frame, miniature, model, prompt, sampling, video
+from . import (
+    conditioning,
+    first_frame,
+    miniature,
+    model,
+    pose_align,
+    pose_detector,
+    pose_extract,
+    pose_files,
+    pose_motion,
+    prompt,
+    sampling,
+    video,
+)
 
-STAGES = (model, prompt, conditioning, sampling, first_frame, video, miniature)
+STAGES = (
+    pose_detector, pose_extract, pose_motion, pose_align, pose_files,
+    model, prompt, conditioning, sampling, first_frame, video, miniature,
+)  # fmt: skip
 
 
 class SteadyDancerExtension(ComfyExtension):
@@ -14,6 +30,7 @@ class SteadyDancerExtension(ComfyExtension):
     async def on_load(self) -> None:
         detection.register()
         prompt.register_folder()
+        pose_detector.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for stage in STAGES for node in stage.NODES]

@@ -11,7 +11,7 @@ from steadydancer_pack.nodes import SteadyDancerExtension
 
 PACK = Path(__file__).resolve().parents[2]
 PAGES = PACK / "web" / "docs"
-ROOMS = ("nodes", "steadydancer_core", "miniature")
+ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 
 
