@@ -83,10 +83,11 @@ def fill_gaps(track: Track, longest: int) -> Track:
     """Return the track with each keypoint's gaps of up to `longest` frames filled by a curve that does not overshoot.
 
     A filled point has the lower score of the two ends of its gap. Nothing is filled before a keypoint is first seen or
-    after it is last seen. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), through the seen frames.
+    after it is last seen. A pose that stands frozen for as long, as the rule "hold" leaves it where nobody was seen, is
+    a gap too. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), through the seen frames.
     """
     points, scores = track.points.copy(), track.scores.copy()
-    for keypoint, seen in enumerate(track.visible.T):
+    for keypoint, seen in enumerate((track.visible & ~_frozen(track, longest)[:, None]).T):
         gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
         if not gaps:
             continue
@@ -94,7 +95,17 @@ def fill_gaps(track: Track, longest: int) -> Track:
         for start, stop in gaps:
             points[start:stop, keypoint] = curve(np.arange(start, stop))
             scores[start:stop, keypoint] = track.scores[[start - 1, stop], keypoint].min()
-    return replace(track, points=points, scores=scores) if (scores != track.scores).any() else track
+    same = (scores == track.scores).all() and (points == track.points).all()
+    return track if same else replace(track, points=points, scores=scores)
+
+
+def _frozen(track: Track, longest: int) -> np.ndarray:
+    """Return bool [F]: the frames of up to `longest` in a row that repeat the pose before them, and then move on."""
+    frozen = np.zeros(len(track.points), bool)
+    same = (np.diff(track.points, axis=0) == 0).all(axis=(1, 2)) & (np.diff(track.scores, axis=0) == 0).all(axis=1)
+    for start, stop in _runs(np.append(False, same)):
+        frozen[start:stop] = stop - start <= longest and stop < len(frozen)
+    return frozen
 
 
 def _runs(seen: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -47,6 +47,30 @@ def test_nothing_to_repair_is_the_same_clip():
     assert refine(clip, 5, 0, True) is clip
 
 
+def moving_with_a_held_pose(length):
+    """Return a walk whose frames from 10 on repeat frame 9, as when nobody was seen, and the walk itself."""
+    walk = standing()
+    walk.points[:, :, 0] += np.linspace(0, 0.2, FRAMES)[:, None]
+    held = walk.points.copy()
+    held[10 : 10 + length] = held[9]
+    return Track(3, held, walk.scores), walk
+
+
+def test_a_held_pose_is_a_gap_too():
+    held, walk = moving_with_a_held_pose(4)
+    assert np.allclose(fill_gaps(held, 4).points, walk.points)
+
+
+def test_a_pose_held_for_longer_stays():
+    held, _ = moving_with_a_held_pose(5)
+    assert fill_gaps(held, 4) is held
+
+
+def test_a_pose_held_to_the_end_stays():
+    held, _ = moving_with_a_held_pose(FRAMES - 10)
+    assert fill_gaps(held, FRAMES) is held
+
+
 @pytest.mark.parametrize("length", [1, 4])
 @pytest.mark.parametrize("longest", [3, 4, 5])
 def test_gaps_up_to_the_limit_are_filled(length, longest):
