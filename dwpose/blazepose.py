@@ -25,8 +25,8 @@ REVISION = "1"  # goes up when the same weights give other keypoints
 # To be found, a person must be likelier than to be followed. Chosen on 675 pictures of ComfyUI's templates.
 LEAST_SCORE, LEAST_PART_SCORE = 0.5, 0.7  # of the detection network on the whole frame; on a part of it
 LEAST_PERSON = 0.6  # of the landmark network
-SHIFT = 0.07  # by how many sides of their region the landmarks may move the person
-SAME_PERSON = 0.1  # landmarks nearer than this many sides of the region, on average, are the same person's
+SHIFT = 0.07  # by how many sides of the crop the landmarks may move the person
+SAME_PERSON = 0.1  # landmarks nearer than this many sides of the crop, on average, are the same person's
 BATCH = 8  # windows in one run, which bounds the memory
 SMALL = 1.25  # sides of a part of the frame; a larger person is not wholly in it, and is found on the whole frame
 
@@ -77,7 +77,7 @@ class BlazePose:
             batch = windows[start : start + BATCH]
             images = np.stack([regions.window_image(frame, window) for window in batch])
             likely += regions.regions(*self._detection.run({"image": images}), batch, least)
-        likely = [region for region in likely if region.width <= largest]
+        likely = [region for region in likely if regions.crop_side(region) <= largest]
         return confirmed(likely, self._read(frame, likely)) if likely else []
 
     def _read(self, frame: np.ndarray, people: list[Region]) -> joints.Landmarks:
@@ -90,7 +90,7 @@ def confirmed(likely: list[Region], found: joints.Landmarks) -> list[_Person]:
     people = []
     for row, region in enumerate(likely):
         better = joints.circle(found, row, region.score)
-        shift = math.hypot(better.x - region.x, better.y - region.y) / region.width
+        shift = math.hypot(better.x - region.x, better.y - region.y) / regions.crop_side(region)
         if found.person[row] >= LEAST_PERSON and shift <= SHIFT:
             people.append(_Person(better, found.points[row]))
     return people
@@ -101,7 +101,7 @@ def distinct(people: list[_Person]) -> list[_Person]:
     kept = []
     for person in sorted(people, key=lambda person: -person.region.score):
         apart = [np.linalg.norm(person.points - other.points, axis=1).mean() for other in kept]
-        if all(distance > SAME_PERSON * person.region.width for distance in apart):
+        if all(distance > SAME_PERSON * regions.crop_side(person.region) for distance in apart):
             kept.append(person)
     return kept
 

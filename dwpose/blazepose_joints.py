@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blazepose_regions import sigmoid, square
+from .blazepose_regions import about, crop_side, sigmoid
 from .detector import Region
 from .poses import (
     BODY,
@@ -48,7 +48,7 @@ KNOWN[[FEET.start + 1, FEET.start + 4]] = False  # the small toes
 
 
 def crop(frame: np.ndarray, region: Region) -> np.ndarray:
-    """Return float32 [3, 256, 256] in 0..1: the region of the frame turned upright, black outside the frame."""
+    """Return float32 [3, 256, 256] in 0..1: the square about the region, turned upright, black outside the frame."""
     import cv2
 
     turn, centre = frame_axes(region)
@@ -62,7 +62,7 @@ def crop(frame: np.ndarray, region: Region) -> np.ndarray:
 def frame_axes(region: Region) -> tuple[np.ndarray, np.ndarray]:
     """Return what one pixel of the crop to the right and down is in the frame, as columns [2, 2], and the centre."""
     cos, sin = math.cos(region.angle), math.sin(region.angle)
-    turn = np.array([[cos, -sin], [sin, cos]]) * [region.width / SIDE, region.height / SIDE]
+    turn = np.array([[cos, -sin], [sin, cos]]) * (crop_side(region) / SIDE)
     return turn, np.array([region.x, region.y])
 
 
@@ -123,7 +123,7 @@ def keypoints(found: Landmarks, width: int, height: int) -> tuple[np.ndarray, np
 
 def circle(found: Landmarks, row: int, score: float) -> Region:
     """Return the region of a person by the landmarks made for it: the middle of the hips, a point above the head."""
-    return square(found.points[row, MID_HIP], found.points[row, ABOVE_HEAD], score)
+    return about(found.points[row, MID_HIP], found.points[row, ABOVE_HEAD], score)
 
 
 def next_region(points: np.ndarray, scores: np.ndarray) -> Region | None:
@@ -139,4 +139,4 @@ def next_region(points: np.ndarray, scores: np.ndarray) -> Region | None:
     known = points[: FEET.stop][scores[: FEET.stop] > 0]
     farthest = np.linalg.norm(known - hips, axis=1).max()
     radius = max(TRUNKS * np.linalg.norm(trunk), FARTHEST * farthest)
-    return square(hips, hips + trunk * (radius / max(np.linalg.norm(trunk), 1e-9)), float(scores[BODY].mean()))
+    return about(hips, hips + trunk * (radius / max(np.linalg.norm(trunk), 1e-9)), float(scores[BODY].mean()))

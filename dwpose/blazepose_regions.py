@@ -14,7 +14,8 @@ from .detector import Region
 
 SIDE = 224  # pixels, the network's input
 LAYERS = ((8, 2), (16, 2), (32, 6))  # pixels between the cells of a feature map, anchors in a cell
-REGION_SCALE = 1.25  # the landmark network was trained on squares that much larger than the circle around the body
+CROP_SCALE = 1.25  # the landmark network was trained on squares that much larger than the circle around the body
+SLIM = 0.5  # width of a region by its height, so that the regions of people side by side hardly overlap
 MOST = 16
 OVERLAP = 0.3  # boxes that share more than this, intersection over union, are one person
 HIPS, CIRCLE = 4, 6  # columns of a box where x, y of the point begin; before them x, y, width, height
@@ -85,14 +86,19 @@ def regions(boxes: np.ndarray, scores: np.ndarray, windows: list[Window], least:
 
 def region(box: np.ndarray, score: float) -> Region:
     """Return the region of a person by the box's points, a row of the network's `boxes` in pixels of the frame."""
-    return square(box[HIPS : HIPS + 2], box[CIRCLE : CIRCLE + 2], float(score))
+    return about(box[HIPS : HIPS + 2], box[CIRCLE : CIRCLE + 2], float(score))
 
 
-def square(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:
-    """Return the square about the middle of the hips that holds the circle through a point above the head."""
+def about(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:
+    """Return the region about the middle of the hips, as high as the circle through a point above the head."""
     dx, dy = (above_head - hips).tolist()
-    side = 2 * REGION_SCALE * math.hypot(dx, dy)
-    return Region(float(hips[0]), float(hips[1]), side, side, math.atan2(dx, -dy), score)
+    height = 2 * math.hypot(dx, dy)
+    return Region(float(hips[0]), float(hips[1]), SLIM * height, height, math.atan2(dx, -dy), score)
+
+
+def crop_side(region: Region) -> float:
+    """Return the side in pixels of the square that the landmark network looks at."""
+    return CROP_SCALE * max(region.width, region.height)
 
 
 def one_each(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
