@@ -62,10 +62,10 @@ class ExtractPoses(io.ComfyNode):
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
-        stream = _open(images, video, source_fps, fps)
+        stream = open_stream(images, video, source_fps, fps)
         settings = ExtractSettings(detect_every, max_people)
-        cache = PoseCache(_cache_folder(), cache_mb << 20 if use_cache else 0)
-        seen, preview = _cached(stream, detector, settings, max_frames, cache)
+        cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
+        seen, preview = seen_people(stream, detector, settings, max_frames, cache)
         clip = apply_nobody_rule(seen, when_nobody)
         report = _report(stream, detector, seen, clip, when_nobody)
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
@@ -88,16 +88,16 @@ class PickPerson(io.ComfyNode):
             inputs=_pick_inputs(),
             outputs=[
                 PoseKeypoint.Output(
-                    id="picked", display_name="pose_keypoint", tooltip="The poses of the person who was picked."
+                    id="picked", display_name="poses", tooltip="The poses of the person who was picked."
                 )
             ],
         )
 
     @classmethod
     def execute(
-        cls, pose_keypoint: list, rule: str, index: int, x: float, y: float, frame: int, when_absent: str
+        cls, poses: list, rule: str, index: int, x: float, y: float, frame: int, when_absent: str
     ) -> io.NodeOutput:
-        seen = pick(from_keypoints(pose_keypoint), rule, index, x, y, frame)
+        seen = pick(from_keypoints(poses), rule, index, x, y, frame)
         clip = apply_nobody_rule(seen, when_absent)
         return io.NodeOutput(to_keypoints(clip), ui=ui.PreviewText("\n".join(_people(seen))))
 
@@ -160,7 +160,7 @@ def _cache_options() -> list[io.Input]:
 
 def _extract_outputs() -> list[io.Output]:
     return [
-        PoseKeypoint.Output("pose_keypoint", tooltip="The poses of everybody, frame by frame."),
+        PoseKeypoint.Output("poses", tooltip="The poses of everybody, frame by frame."),
         io.Image.Output(
             "preview",
             tooltip="Up to 16 small frames, evenly spread, with the skeletons and the number of each person.",
@@ -176,7 +176,7 @@ def _extract_outputs() -> list[io.Output]:
 
 def _pick_inputs() -> list[io.Input]:
     return [
-        PoseKeypoint.Input("pose_keypoint", tooltip="Poses of several people, of Extract Poses or any other node."),
+        PoseKeypoint.Input("poses", tooltip="Poses of several people, of Extract Poses or any other node."),
         io.Combo.Input(
             "rule", options=list(RULES), default="largest",
             tooltip="largest and centre: on average over the frames in which a person is seen. index and nearest: in "
@@ -193,18 +193,18 @@ def _pick_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def _open(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
+def open_stream(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
     if (images is None) == (video is None):
         found = "neither images nor video" if images is None else "both images and video"
         raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
     return open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     return Path(folder_paths.get_user_directory(), "steadydancer", "pose_cache")
 
 
-def _cached(stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache):
+def seen_people(stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache):
     """Return the people seen, as a PoseClip, and the Preview of the frames; detection only runs if it never did."""
     preview, tick = Preview(), _progress(min(stream.frames, max_frames or stream.frames))
 
