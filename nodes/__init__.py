@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..steadydancer_core import detection
 from . import (
+    animate,
     conditioning,
     first_frame,
     miniature,
@@ -19,7 +20,7 @@ from . import (
 )
 
 STAGES = (
-    pose_detector, pose_extract, pose_motion, pose_align, pose_files,
+    pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
     model, prompt, conditioning, sampling, first_frame, video, miniature,
 )  # fmt: skip
 

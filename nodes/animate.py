@@ -1,0 +1,162 @@
+"""The whole road of poses in one node: photo and driving video in, pose frames out, with good defaults."""
+
+from typing import NamedTuple
+
+from comfy_api.latest import Input, io, ui
+from torch import Tensor
+
+from ..dwpose.align import MODES, Alignment, Request, align, table_text
+from ..dwpose.augment import augment
+from ..dwpose.cache import PoseCache
+from ..dwpose.detector import Detector
+from ..dwpose.draw import OFFICIAL
+from ..dwpose.extract import ExtractSettings, apply_nobody_rule
+from ..dwpose.keypoints import to_keypoints
+from ..dwpose.lead_in import AUTO, lead_in
+from ..dwpose.pick import ALL, pick
+from ..dwpose.poses import PoseClip
+from ..dwpose.refine import refine
+from ..steadydancer_core.audio_track import read_audio
+from ..steadydancer_core.pixels import default_size, size_of, to_rgb
+from ..steadydancer_core.video_stream import MODEL_FPS
+from .pose_align import PoseKeypoint, draw_images, overlay_image
+from .pose_extract import PoseDetector, cache_folder, open_stream, seen_people
+
+PERSONS = ("largest", "centre", ALL)
+GAP_FRAMES = 5
+SEARCH = ExtractSettings(detect_every=5, max_people=4)
+CACHE_BYTES = 1 << 30
+
+
+class Wishes(NamedTuple):
+    """What the artist chooses; see the inputs of the same names."""
+
+    person: str
+    mode: str
+    smoothing: float
+    lead_in: int
+    max_frames: int
+
+
+class Poses(NamedTuple):
+    """What becomes of photo and video before anything is drawn; the clip begins with `lead_in` frames of lead-in."""
+
+    clip: PoseClip
+    alignment: Alignment
+    lead_in: int
+    fps: float
+    notes: list[str]
+
+
+class AnimateFromVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerAnimateFromVideo",
+            display_name="Animate From Video",
+            category="SteadyDancer/pose",
+            description=(
+                "Photo and driving video in, pose frames out: finds both people, smooths the dance, aligns it to the "
+                "photo, makes the pose-negative and draws both."
+            ),
+            search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
+            inputs=[*_sources(), *_wishes(), *_drawing()],
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls, photo, video, person, mode, smoothing, lead_in, max_frames, width, height, seed, detector=None
+    ) -> io.NodeOutput:  # fmt: skip
+        wishes = Wishes(person, mode, smoothing, lead_in, max_frames)
+        poses = poses_of(photo, video, detector or _bundled(), wishes)
+        frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
+        picture = overlay_image(photo, poses.alignment)
+        report = "\n".join([*poses.notes, *poses.alignment.notes, table_text(poses.alignment.tables)])
+        outputs = (frames, negative, picture, poses.fps, read_audio(video), poses.lead_in)
+        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=ui.PreviewText(report))
+
+
+def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wishes) -> Poses:
+    """Return the poses of the video, aligned to the first of `photo` [B, H, W, C]."""
+    photo = to_rgb(photo)
+    cache = PoseCache(cache_folder(), CACHE_BYTES)
+    stands, _ = seen_people(open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, SEARCH, 1, cache)
+    stream = open_stream(None, video, MODEL_FPS, MODEL_FPS)
+    everybody, _ = seen_people(stream, detector, SEARCH, wishes.max_frames, cache)
+    dance = apply_nobody_rule(pick(everybody, wishes.person), "hold")
+    dance = refine(dance, GAP_FRAMES, wishes.smoothing, True)
+    alignment = align(stands, dance, Request(default_size(*size_of(photo)), wishes.mode))
+    clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
+    notes = [detector.name, *[stream.note] * bool(stream.note)]
+    notes += [f"{clip.frames} frames at {stream.fps:.5g} fps; {len(everybody.tracks)} seen, {wishes.person} chosen."]
+    return Poses(clip, alignment, clip.frames - dance.frames, stream.fps, notes)
+
+
+def _bundled() -> Detector:
+    from ..dwpose.blazepose import BlazePose
+
+    return BlazePose()
+
+
+def _sources() -> list[io.Input]:
+    return [
+        io.Image.Input("photo", tooltip="The person who shall dance; of several images the first."),
+        io.Video.Input("video", tooltip="The driving video, of any length, rate and shape."),
+        PoseDetector.Input(
+            "detector", optional=True,
+            tooltip="From Load Pose Detector. Without it the bundled body-only detector, which draws no hands.",
+        ),
+    ]  # fmt: skip
+
+
+def _wishes() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "person", options=list(PERSONS),
+            tooltip="Who of the video leads the dance. all: everybody, paired with the people of the photo from left "
+            "to right. For any other choice use Extract Poses and Pick Person.",
+        ),
+        io.Combo.Input("mode", options=list(MODES), tooltip="How the dance is aligned; see Align Poses."),
+        io.Float.Input(
+            "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
+            tooltip="How much jitter is taken out of the dance; fast moves keep their peaks. 0: none.",
+        ),
+        io.Int.Input(
+            "lead_in", default=0, min=AUTO, max=1000,
+            tooltip="Frames that lead from the photo's own pose to the dance. 0: none. -1: as many as it needs. Take "
+            "them off the finished video with Trim Lead-in.",
+        ),
+        io.Int.Input(
+            "max_frames", default=81, min=0, max=1 << 20,
+            tooltip="Stop after so many frames of the dance; 81 are 5 seconds. 0: the whole video.",
+        ),
+    ]  # fmt: skip
+
+
+def _drawing() -> list[io.Input]:
+    same = "Give the {} that Reconcile Conditions gets. 0 follows the photo's shape; both 0: at the area of 1024x576."
+    return [
+        io.Int.Input("width", default=0, min=0, max=4096, step=16, tooltip=same.format("width")),
+        io.Int.Input("height", default=0, min=0, max=4096, step=16, tooltip=same.format("height")),
+        io.Int.Input(
+            "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+            tooltip="The same seed gives the same pose-negative.",
+        ),
+    ]  # fmt: skip
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Image.Output("pose_frames", tooltip="For pose_frames of Reconcile Conditions."),
+        io.Image.Output("negative_frames", tooltip="For pose_negative_frames of Reconcile Conditions."),
+        io.Image.Output("overlay", tooltip="The photo with the skeleton over it, as the dance starts."),
+        io.Float.Output("fps", tooltip="For fps of Video Combine: the video lasts as long as the dance did."),
+        io.Audio.Output("audio", tooltip="The sound of the driving video, for Video Combine; nothing if it is silent."),
+        io.Int.Output(id="lead_in_out", display_name="lead_in", tooltip="Frames of lead-in, for Trim Lead-in."),
+        PoseKeypoint.Output("poses", tooltip="The aligned poses, to be saved or edited."),
+        io.String.Output("report", tooltip="Who was seen by which detector, and how the photo and the video differ."),
+    ]
+
+
+NODES = [AnimateFromVideo]
