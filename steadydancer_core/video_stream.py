@@ -31,6 +31,9 @@ LARGEST_PIXEL_ASPECT = 8
 # libswscale's bilinear, full chroma interpolation and accurate rounding; PyAV 16 has no names for the last two. Pixels
 # equal ComfyUI's own IMAGE within rounding, where the plain conversion is up to 27 of 255 off at edges of colour.
 EXACT = 0x2 | 0x2000 | 0x40000
+# libswscale's matrix by the colour space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
+BT601 = 5
+MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
 HASH_CHUNK = 1 << 20
 STILL_NOTE = "The video is a single picture: one frame, no motion."
 
@@ -190,6 +193,7 @@ class VideoStream:
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
         rgb = self._reformatter.reformat(
             frame, *self._size, "rgb24", interpolation=EXACT,
+            src_colorspace=MATRICES.get(frame.colorspace, BT601), dst_colorspace=BT601,
             src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
         )  # fmt: skip
         return _upright(rgb.to_ndarray(), self._matrix)

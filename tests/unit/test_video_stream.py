@@ -288,6 +288,8 @@ KINDS = {
     "444": ("libx264", "yuv444p", "mp4", 4),
     "odd size": ("ffv1", "yuv444p", "matroska", 4),
     "odd size, halved colour": ("ffv1", "yuv420p", "matroska", 4),
+    "rgb": ("ffv1", "bgr0", "matroska", 1),
+    "gbr of 10 bits": ("ffv1", "gbrp10le", "matroska", 1),
     "alpha": ("png", "rgba", "mov", 0),
     "alpha of 8 bits in yuv": ("ffv1", "yuva420p", "matroska", 4),
     "gif": ("gif", "rgb8", "gif", 16),
@@ -326,6 +328,15 @@ def test_the_colours_tagged_are_the_colours_seen(tmp_path, matrix, full):
         output.mux(stream.encode(None))
     (shown,) = VideoStream(str(path))
     assert np.abs(shown.astype(int) - (255, 0, 0)).max() <= 3
+
+
+@pytest.mark.parametrize("matrix", [0, 2, 4, 7, 8, 10, 14])
+def test_a_colour_space_nobody_knows_is_read_all_the_same(tmp_path, matrix):
+    def prepare(stream):
+        stream.codec_context.colorspace = matrix
+
+    path = make_video(tmp_path / "v.mp4", 20, prepare=prepare)
+    assert numbers(VideoStream(str(path), fps=0)) == list(range(20))
 
 
 # Stills
