@@ -2,8 +2,9 @@
 
 The published alignment (align_official) takes one length from one frame at its word. Here the body's scale and the
 proportions of its parts are two questions. The scale compares how large photo and video show the body; a part's
-proportion is corrected only as far as the photo truly shows it and people differ. The path along which the body moves
-is scaled with the body, and the neck of the anchor frame lies on the photo's neck.
+proportion is corrected only as far as the photo truly shows it and people differ. The neck of the anchor frame lies on
+the photo's neck. The path along which the body moves becomes smaller with the body; it does not become larger, or the
+dancer would leave the frame of a close-up.
 Coordinates are metric: y in frame heights, x times width / height.
 """
 
@@ -57,8 +58,9 @@ def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) ->
     """
     photo_aspect, video_aspect = aspects
     lengths = part_lengths(driver.points * (video_aspect, 1), driver.visible)
-    size = _size_at(body_size(lengths), anchor)
-    video = {part: length * size for part, length in canonical(lengths).items()}
+    size = _around(body_size(lengths), anchor)
+    usual = canonical(lengths)
+    video = {part: _true_length(lengths[part], usual[part] * size, anchor) for part in usual}
     shown = part_lengths(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])
     shown = {part: float(length[0]) for part, length in shown.items()}
     scale, reason = _body_scale({part: shown[part] / video[part] for part in video})
@@ -66,13 +68,18 @@ def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) ->
     return [PartRatio("body", size * scale, size, scale, reason), *rows]
 
 
-def _size_at(sizes: np.ndarray, anchor: int) -> float:
-    """Return the body's size around the anchor frame; where it shows nothing, at the next frames that do."""
-    for near in (sizes[anchor : anchor + ANCHOR_FRAMES], sizes[anchor:], sizes):
+def _around(values: np.ndarray, anchor: int) -> float:
+    """Return the median around the anchor frame; where nothing is known there, of the next frames that know it."""
+    for near in (values[anchor : anchor + ANCHOR_FRAMES], values[anchor:], values):
         known = near[np.isfinite(near)][:ANCHOR_FRAMES]
         if len(known):
             return float(np.median(known))
     return math.nan
+
+
+def _true_length(lengths: np.ndarray, usual: float, anchor: int) -> float:
+    """Return how long a part is at the anchor: as usual in this clip, but never shorter than it is seen there."""
+    return float(np.fmax(usual, _around(lengths[anchor : anchor + ANCHOR_FRAMES], 0)))
 
 
 def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
@@ -113,7 +120,7 @@ def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: As
     points = stand_in(driver.points * (video_aspect, 1), driver.visible)
     target = stand_in(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])[0, NECK]
     path = points[:, [NECK]]
-    placed = scale_limbs(points, ratios) - path + target + used["body"] * (path - path[anchor])
+    placed = scale_limbs(points, ratios) - path + target + min(1.0, used["body"]) * (path - path[anchor])
     return Track(driver.identity, placed / (photo_aspect, 1), driver.scores)
 
 

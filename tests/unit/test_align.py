@@ -39,13 +39,15 @@ def test_the_same_picture_aligned_to_itself_stays_where_it_is():
         assert np.allclose(track.points[seen], PHOTO.tracks[0].points[seen], atol=1e-12), mode
 
 
-def test_the_path_is_scaled_with_the_body_in_robust_mode_only():
+@pytest.mark.parametrize(
+    ("mode", "size", "step"), [("robust", 0.15, 0.25), ("robust", 0.9, 1), ("official", 0.15, 1), ("official", 0.9, 1)]
+)
+def test_the_path_becomes_smaller_with_the_body_in_robust_mode_only(mode, size, step):
     walk = clip(ADULT, [Stance()] * 2, Camera(neck=(0.2, 0.3), size=0.6), path=np.array([(0, 0), (0.1, 0)]))
-    photo = clip(ADULT, [Stance()], Camera(neck=(0.2, 0.3), size=0.15))
-    for mode, step in (("robust", 0.1 * 0.25), ("official", 0.1)):
-        (track,) = align(photo, walk, Request((720, 1280), mode)).clip.tracks
-        neck = track.points[:, NECK, 0] * 720 / 1280
-        assert neck[1] - neck[0] == pytest.approx(step), mode
+    photo = clip(ADULT, [Stance()], Camera(neck=(0.2, 0.3), size=size))
+    (track,) = align(photo, walk, Request((720, 1280), mode)).clip.tracks
+    neck = track.points[:, NECK, 0] * 720 / 1280
+    assert neck[1] - neck[0] == pytest.approx(0.1 * step)
 
 
 def test_a_later_anchor_meets_the_photo():
