@@ -268,7 +268,7 @@ def _people(clip: PoseClip) -> list[str]:
 def _warnings(stream, seen: PoseClip, rule: str) -> list[str]:
     empty = int((~seen.present).sum())
     return [
-        *[stream.note] * bool(stream.note),
+        *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
         *[f"Warning: nobody is seen in {empty} of {seen.frames} frames; rule: {rule}."] * bool(empty),
         *["Several people: choose one with Pick Person."] * (len(seen.tracks) > 1),
     ]
