@@ -1,11 +1,15 @@
 """DW-Pose: the order of keypoints, the neck, the mirror, the box to follow, and which file is which."""
 
+import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from steadydancer_pack.dwpose import detector_files, poses, wholebody
+from steadydancer_pack.dwpose.blazepose import BlazePose
 from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX, checksum, describe, download_note, open_network
 from steadydancer_pack.dwpose.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
 
@@ -266,3 +270,58 @@ def test_the_download_note_tells_names_and_sizes():
     assert "yolox_l.onnx: 216,746,733 bytes, sha256 7860ae79" in download_note()
     assert "dw-ll_ucoco_384.onnx: 134,399,116 bytes, sha256 724f4ff2" in download_note()
     assert "yolox" not in download_note([DWPOSE])
+
+
+# --- the whole road on a real picture, with networks of the published contract
+
+
+@pytest.fixture(scope="module")
+def doubles(tmp_path_factory):
+    """Paths of a YOLOX and a DW-Pose with the published inputs and outputs."""
+    pytest.importorskip("onnx")
+    from steadydancer_pack.tests.doubles import write_dwpose_double, write_yolox_double
+
+    folder = tmp_path_factory.mktemp("doubles")
+    write_yolox_double(folder / "yolox_l.onnx")
+    write_dwpose_double(folder / "dw-ll_ucoco_384.onnx")
+    return folder / "yolox_l.onnx", folder / "dw-ll_ucoco_384.onnx"
+
+
+@pytest.fixture(scope="module")
+def dancer():
+    root = Path(importlib.util.find_spec("comfyui_workflow_templates_media_assets_01").origin).parent
+    image = Image.open(root / "templates" / "video_wan_dancer-1.webp")
+    image.seek(18)
+    return np.asarray(image.convert("RGB"))
+
+
+def body(detector, frame):
+    points, scores = detector.estimate(frame, detector.find(frame)[:1])
+    return points[0, poses.BODY], scores[0, poses.BODY] >= poses.VISIBLE_SCORE
+
+
+@pytest.mark.parametrize("settings", [{}, {"flip_test": True}])
+def test_a_dancer_is_found_and_read(doubles, dancer, settings):
+    points, seen = body(DWPose(*doubles, provider="CPU", **settings), dancer)
+    wanted, wanted_seen = body(BlazePose("CPU"), dancer)
+    assert seen[[0, 1, 2, 3, 5, 6, 8, 11]].all()
+    trunk = [0, 1, 2, 5, 8, 11]
+    assert np.linalg.norm(points - wanted, axis=1)[trunk].max() < 0.06 * len(dancer)
+    assert np.linalg.norm(points - wanted, axis=1)[seen & wanted_seen].max() < 0.2 * len(dancer)
+
+
+def test_people_together_are_read_as_each_alone(doubles, dancer):
+    detector = DWPose(*doubles, provider="CPU")
+    (region, *_) = detector.find(dancer)
+    regions = [region, region._replace(x=region.x + 9, width=region.width * 1.1)]
+    together, _ = detector.estimate(dancer, regions)
+    for points, one in zip(together, regions, strict=True):
+        np.testing.assert_allclose(points, detector.estimate(dancer, [one])[0][0], atol=0.1)
+
+
+def test_files_in_each_other_s_place_are_refused(doubles):
+    yolox, dwpose = doubles
+    with pytest.raises(ValueError, match="cannot be used as the yolox file. Found a DW-Pose network of 133 keypoints"):
+        DWPose(dwpose, dwpose)
+    with pytest.raises(ValueError, match="cannot be used as the dwpose file. Found a YOLOX person detector"):
+        DWPose(yolox, yolox)
