@@ -34,7 +34,7 @@ PERSON = 0.5  # the network's own belief that the crop shows a person, from whic
 REACH = 3  # heatmap cells on each side of a landmark that refine its place
 TRUSTED = 0.5  # belief of the best of these cells, from which on they do
 LEAST = 4  # body joints to be seen, below which a person is not followed
-TRUNKS = 1.9  # radius of the circle in trunks; MID_HIP and ABOVE_HEAD say 1.7 to 2.1 in 98 % of frames and photos
+TRUNKS = 1.9  # radius of the circle in trunks; MID_HIP and ABOVE_HEAD say 1.7 to 2.1 in 96 % of frames and photos
 FARTHEST = 1.0  # the same in distances of the farthest joint: 0.9 to 1.3
 OUTSIDE = 0.3  # joints outside the frame keep this part of their score, which is never enough to be seen
 

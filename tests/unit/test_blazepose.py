@@ -1,0 +1,338 @@
+"""BlazePose: the converted networks, the arithmetic around them on hand-computed values, and real people."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from steadydancer_pack.dwpose import blazepose
+from steadydancer_pack.dwpose.blazepose import BlazePose, confirmed, distinct
+from steadydancer_pack.dwpose.blazepose_joints import Landmarks, crop, frame_axes, keypoints, next_region, refined
+from steadydancer_pack.dwpose.blazepose_regions import ANCHORS, crop_side, regions, tiles, whole_frame, window_image
+from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.poses import BODY, FACE, LEFT_HAND, NECK, NOSE, RIGHT_HAND, VISIBLE_SCORE
+from steadydancer_pack.dwpose.runtime import open_session
+from steadydancer_pack.tools import blazepose_onnx
+
+# What LiteRT 2.3.0 computes from the TFLite sources for `made_up_image`: 8 numbers evenly through each output.
+LITERT_DETECTION = [
+    [-2.5337, 190.3312, 204.3071, -57.4015, -135.3971, 6.6485, 10.5177, 0.1584],
+    [-49.2236, -5.1777, -6.7883, -6.9698, -5.5634, -80.4537, -110.7542, -25.8497],
+]
+LITERT_LANDMARKS = [
+    [158.3133, -75.0904, 164.5198, -5.0715, 146.2899, -3.702, 146.6598, -5.3372],
+    [0.1042],
+    [-31.0876, -2.9702, -9.3981, -3.4343, -3.5241, -2.2401, -2.998, -7.0066],
+]
+UPRIGHT = Region(100, 200, 64, 128)
+
+
+def made_up_image(side):
+    y, x = np.mgrid[:side, :side] / side
+    return np.stack([0.5 + 0.5 * np.sin(9 * x + 5 * y * k) for k in (1, 2, 3)]).astype(np.float32)
+
+
+def some(values):
+    flat = values.ravel()
+    return flat[np.linspace(0, flat.size - 1, min(8, flat.size)).astype(int)]
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return BlazePose("CPU")
+
+
+@pytest.mark.parametrize(
+    ("file", "side", "low", "wanted"),
+    [(blazepose.DETECTION, 224, -1, LITERT_DETECTION), (blazepose.LANDMARKS, 256, 0, LITERT_LANDMARKS)],
+)
+def test_the_networks_compute_what_the_originals_do(file, side, low, wanted):
+    image = made_up_image(side) * (1 - low) + low
+    outputs = open_session(file, "CPU").run({"image": np.stack([image, np.zeros_like(image)])})
+    for output, figures in zip(outputs, wanted, strict=True):
+        np.testing.assert_allclose(some(output[0]), figures, atol=5e-3)
+
+
+# --- the converter
+
+
+def test_same_padding_puts_the_odd_zero_last():
+    pads = [blazepose_onnx.same_pads(*axis) for axis in ((224, 3, 2), (56, 5, 1), (7, 3, 1), (8, 2, 2))]
+    assert pads == [(0, 1), (2, 2), (1, 1), (0, 0)]
+
+
+def test_a_sparse_matrix_becomes_dense():
+    rows = blazepose_onnx.Level(3)
+    columns = blazepose_onnx.Level(0, np.array([0, 2, 2, 3]), np.array([0, 3, 1]))
+    tree = blazepose_onnx.Sparsity([0, 1], [], [rows, columns])
+    found = blazepose_onnx.dense(np.float16([1, 2, 3]), (3, 4), tree)
+    assert found.dtype == np.float16 and found.tolist() == [[1, 0, 0, 2], [0, 0, 0, 0], [0, 3, 0, 0]]
+
+
+def test_a_matrix_of_sparse_blocks_becomes_dense():
+    levels = [
+        blazepose_onnx.Level(2),
+        blazepose_onnx.Level(0, np.array([0, 1, 2]), np.array([1, 0])),
+        blazepose_onnx.Level(2),  # blocks of 1 x 2
+    ]
+    found = blazepose_onnx.dense(np.float32([1, 2, 3, 4]), (2, 4), blazepose_onnx.Sparsity([0, 1, 2], [1], levels))
+    assert found.tolist() == [[0, 0, 1, 2], [3, 4, 0, 0]]
+
+
+# --- where people are
+
+
+def test_the_anchors_lie_in_the_middle_of_their_cells():
+    assert ANCHORS.shape == (2254, 2)
+    assert ANCHORS[[0, 1, 2, 56, 1568, 1960, 2253]].tolist() == [
+        [4, 4], [4, 4], [12, 4], [4, 12], [8, 8], [16, 16], [208, 208]
+    ]  # fmt: skip
+
+
+def test_the_whole_frame_lies_in_the_middle_of_its_window():
+    assert whole_frame(720, 1280) == (-280, 0, 1280)
+    image = window_image(np.full((1280, 720, 3), (255, 0, 51), np.uint8), (-280, 0, 1280))
+    assert image.shape == (3, 224, 224) and image.dtype == np.float32
+    np.testing.assert_allclose(image[:, 100, 112], [1, -1, -0.6], atol=1e-6)
+    assert (image[..., :49] == -1).all() and (image[0, :, 49:175] == 1).all() and (image[..., 175:] == -1).all()
+
+
+def test_parts_cover_the_frame_and_overlap_by_half():
+    assert tiles(1280, 720, 720) == [(0, 0, 720), (280, 0, 720), (560, 0, 720)]
+    assert tiles(100, 10, 40) == [(0, -15, 40), (20, -15, 40), (40, -15, 40), (60, -15, 40)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (10, 3000), (3000, 10)])
+def test_a_frame_of_any_shape_is_looked_at(detector, size):
+    assert detector.find(np.full((*size, 3), 200, np.uint8)) == []
+
+
+def network_output(*people):
+    """Scores and boxes for one window: (anchor, score logit, hips, point above the head), in the network's pixels."""
+    boxes, scores = np.zeros((1, 2254, 12), np.float32), np.full((1, 2254, 1), -50, np.float32)
+    for anchor, score, hips, above in people:
+        head = np.array(above, float)
+        points = [head, (20, 20), hips, above, hips, above]
+        boxes[0, anchor] = np.ravel(points) - np.tile(ANCHORS[anchor], 6) * ([1] * 2 + [0] * 2 + [1] * 8)
+        scores[0, anchor] = score
+    return boxes, scores
+
+
+def test_a_box_becomes_a_region():
+    # a window of 448 pixels at (-100, 50): each of the network's pixels is two of the frame's
+    boxes, scores = network_output((700, math.log(3), (100, 120), (130, 80)))
+    (found,) = regions(boxes, scores, [(-100, 50, 448)], 0.5)
+    # from the hips at (100, 290) 60 to the right and 80 up: 100 long
+    np.testing.assert_allclose(found, (100, 290, 100, 200, math.atan2(60, 80), 0.75), rtol=1e-5)
+
+
+def test_two_boxes_on_one_head_are_one_person():
+    first, again = (5, 1.0, (60, 120), (60, 40)), (900, 2.0, (62, 120), (62, 40))
+    other = (1600, 1.5, (160, 120), (160, 40))
+    found = regions(*network_output(first, again, other), [(0, 0, 224)], 0.5)
+    assert [round(region.x) for region in found] == [62, 160]
+    assert regions(*network_output(first), [(0, 0, 224)], 0.8) == []
+
+
+# --- the crop
+
+
+def test_a_leaned_person_is_turned_upright():
+    frame = np.zeros((400, 400, 3), np.uint8)
+    frame[196:205, 276:285] = 255  # around (280.5, 200.5): 80 right of the middle
+    image = crop(frame, Region(200.5, 200.5, 64, 204.8, angle=math.pi / 2))  # the person's up is the frame's right
+    assert image.shape == (3, 256, 256) and image.max() == 1
+    y, x = np.argwhere(image[0] > 0.5).mean(axis=0) + 0.5
+    np.testing.assert_allclose((x, y), (128, 48), atol=0.01)
+
+
+def test_the_axes_of_the_crop_lead_back_to_the_frame():
+    turn, centre = frame_axes(Region(100, 200, 64, 128, angle=math.pi / 2))
+    assert crop_side(UPRIGHT) == 160
+    np.testing.assert_allclose(centre + turn @ [128, 0], (100, 280), atol=1e-9)  # to the crop's right: down
+    np.testing.assert_allclose(centre + turn @ [0, -128], (180, 200), atol=1e-9)
+
+
+def test_a_landmark_moves_to_the_peak_of_its_heatmap():
+    heatmaps = np.full((1, 2, 64, 64), -80.0)
+    heatmaps[0, 0, 22, [31, 33]] = 80  # two cells right of column 30, two below row 20
+    heatmaps[0, 1, 22, 31] = -0.1  # nowhere half sure
+    places = np.full((1, 2, 2), (30.5 / 64, 20.5 / 64))
+    found = refined(places, heatmaps)
+    np.testing.assert_allclose(found[0, 0] * 64, (32, 22), atol=1e-6)
+    assert found[0, 1].tolist() == places[0, 1].tolist()
+
+
+def test_heatmaps_end_at_their_edges():
+    heatmaps = np.full((1, 1, 64, 64), -80.0)
+    heatmaps[0, 0, 0, 63] = 80
+    np.testing.assert_allclose(refined(np.array([[[0.99, -0.02]]]), heatmaps) * 64, [[[63, 0]]], atol=1e-6)
+
+
+# --- the 134 keypoints
+
+
+def landmarks(person=1.0):
+    """Landmark i lies at (10 i, 5 i) with the score 1 - i / 100."""
+    i = np.arange(39.0)
+    return Landmarks(np.stack([10 * i, 5 * i], axis=1)[None], (1 - i / 100)[None], np.array([person]))
+
+
+def test_landmarks_take_their_places_among_the_keypoints():
+    points, scores = keypoints(landmarks(), 1000, 1000)
+    order = [0, None, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, None, 29, 32, None, 30]
+    for keypoint, landmark in enumerate(order):
+        if landmark is not None:
+            assert points[0, keypoint].tolist() == [10 * landmark, 5 * landmark]
+            assert scores[0, keypoint] == 1 - landmark / 100
+    assert points[0, NECK].tolist() == [115, 57.5] and scores[0, NECK] == 1 - 12 / 100
+    assert points[0, [LEFT_HAND.start, RIGHT_HAND.start]].tolist() == [[150, 75], [160, 80]]
+    assert not scores[0, [19, 22]].any() and not scores[0, FACE.start :].any()
+
+
+def test_a_joint_outside_the_frame_is_not_seen():
+    points, scores = keypoints(landmarks(), 115, 1000)  # the left shoulder at x 110 is in, the right at x 120 is out
+    seen = scores[0] >= VISIBLE_SCORE
+    assert seen[[NOSE, 5]].all() and not seen[[2, NECK, 8, 10]].any()
+    assert points[0, 2].tolist() == [120, 60]
+
+
+def test_where_nobody_is_all_scores_are_zero():
+    assert not keypoints(landmarks(person=0.49), 1000, 1000)[1].any()
+
+
+def standing(lean=0.0):
+    """A person with the hips at (100, 200), a trunk of 50 and feet 90 below the hips, leaned about the hips."""
+    points, scores = np.zeros((134, 2)), np.zeros(134)
+    places = {2: (-20, -50), 5: (20, -50), 8: (-10, 0), 11: (10, 0), 10: (0, 90), 0: (0, -80)}
+    for keypoint, (x, y) in places.items():
+        turned = x * math.cos(lean) - y * math.sin(lean), x * math.sin(lean) + y * math.cos(lean)
+        points[keypoint], scores[keypoint] = np.add((100, 200), turned), 0.9
+    return points, scores
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.5, -2.0])
+def test_a_person_is_followed_about_the_hips_leaned_like_the_trunk(lean):
+    found = next_region(*standing(lean))
+    np.testing.assert_allclose(found[:5], (100, 200, 95, 190, lean), atol=1e-9)  # 1.9 trunks are farther than the feet
+
+
+def test_the_next_region_reaches_the_farthest_joint():
+    points, scores = standing()
+    points[10] = (100, 330)
+    assert next_region(points, scores).height == 2 * 130
+
+
+def test_who_is_hardly_seen_is_not_followed():
+    points, scores = standing()
+    assert next_region(points, np.where(np.arange(134) < 5, scores, 0.1)) is None
+    scores[11] = 0
+    assert next_region(points, scores) is None
+
+
+# --- both networks together
+
+
+def seen_at(hips, height, person=1.0):
+    points = np.tile(np.array(hips, float), (39, 1))
+    points[34] -= (0, height / 2)
+    return points, person
+
+
+def test_only_people_whom_both_networks_see_in_one_place_are_confirmed():
+    sights = [seen_at((100, 200), 120), seen_at((100, 200), 120, person=0.5), seen_at((115, 200), 120)]
+    points, person = zip(*sights, strict=True)
+    found = confirmed([UPRIGHT] * 3, Landmarks(np.array(points), np.ones((3, 39)), np.array(person)))
+    assert found == [Region(100, 200, 60, 120)]
+
+
+def test_one_person_found_twice_counts_once():
+    people = [Region(x, 0, 50, 100, score=score) for x, score in ((0, 0.7), (12, 0.9), (80, 0.8))]
+    assert distinct(people) == [people[1], people[2]]
+
+
+def test_no_region_needs_no_network(detector):
+    points, scores = detector.estimate(np.zeros((8, 8, 3), np.uint8), [])
+    assert points.shape == (0, 134, 2) and scores.shape == (0, 134)
+
+
+def test_the_detector_says_what_it_is(detector):
+    assert detector.name == "BlazePose (CPU)"
+    assert detector.notes == [f"{file} runs on CPU, as asked." for file in ("blazepose_detection.onnx",
+                              "blazepose_landmarks.onnx")]  # fmt: skip
+    assert detector.fingerprint == BlazePose("CPU").fingerprint
+
+
+# --- real pictures: the media of ComfyUI's own templates, which its requirements install
+
+
+def picture(package, name, frame=0):
+    root = Path(importlib.util.find_spec(f"comfyui_workflow_templates_media_{package}").origin).parent
+    image = Image.open(root / "templates" / name)
+    image.seek(frame)
+    return np.asarray(image.convert("RGB"))
+
+
+MAN_IN_COAT = ("other", "utility_sdpose_ood_video_to_pose_map-2.webp")  # 350 pixels, turned to us
+
+
+def test_a_man_is_found_read_and_followed(detector):
+    frame = picture(*MAN_IN_COAT)
+    (region,) = detector.find(frame)
+    points, scores = detector.estimate(frame, [region])
+    np.testing.assert_allclose(points[0, NOSE], (181, 83), atol=6)
+    assert (scores[0, [0, 1, 2, 3, 5, 6, 8, 11]] >= VISIBLE_SCORE).all()
+    assert points[0, 2, 0] < points[0, 5, 0]  # his right side is on our left
+    again, _ = detector.estimate(frame, [detector.follow(points[0], scores[0])])
+    assert np.linalg.norm(again - points, axis=2)[0, :9].max() < 15
+
+
+def test_a_dancer_is_found(detector):
+    (region,) = detector.find(picture("assets_01", "video_wan_dancer-1.webp", 18))
+    np.testing.assert_allclose((region.x, region.y), (191, 208), atol=15)
+
+
+def test_three_people_are_read_in_one_run(detector):
+    frame = picture("video", "api_luma_ray3_2_video_edit-1.webp")
+    found = detector.find(frame)
+    assert len(found) == 3
+    points, scores = detector.estimate(frame, found)
+    alone = [detector.estimate(frame, [region])[0][0] for region in found]
+    np.testing.assert_allclose(points[:, BODY], np.array(alone)[:, BODY], atol=0.05)
+    assert (scores[:, BODY] >= VISIBLE_SCORE).sum(axis=1).min() >= 10
+
+
+def test_a_small_person_is_found_on_a_part_of_the_frame(detector):
+    frame = np.full((720, 1280, 3), (40, 70, 110), np.uint8)
+    frame[100:300, 900:1100] = Image.fromarray(picture(*MAN_IN_COAT)).resize((200, 200))
+    (region,) = detector.find(frame)
+    np.testing.assert_allclose((region.x, region.y), (1003, 238), atol=15)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_nobody_is_in_an_empty_picture(detector, value):
+    assert detector.find(np.full((720, 1280, 3), value, np.uint8)) == []
+
+
+def test_nobody_is_in_noise(detector):
+    assert detector.find(np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("image", "utility-topaz_landscape_upscaler-1.webp"),
+        ("image", "utility-gan_upscaler-1.webp"),
+    ],
+)
+def test_nobody_is_in_a_landscape_or_among_parrots(detector, package, name):
+    assert detector.find(picture(package, name)) == []
+
+
+def test_a_region_without_anybody_scores_zero(detector):
+    frame = picture("image", "utility-topaz_landscape_upscaler-1.webp")
+    _, scores = detector.estimate(frame, [Region(200, 200, 150, 300)])
+    assert not scores.any()
