@@ -272,7 +272,8 @@ def test_the_command_needs_no_comfyui(written, tmp_path):
         cwd=PACK, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) == len(miniature.FILES) and "steadydancer_miniature_vae.safetensors (" in run.stdout
+    assert len(run.stdout.splitlines()) == len(miniature.FILES)
+    assert "steadydancer_miniature_vae.safetensors (" in run.stdout
     assert {n: d for n, (d, _) in contents(tmp_path).items()} == {n: d for n, (d, _) in contents(written[0]).items()}
 
 

@@ -1,0 +1,137 @@
+"""The shipped road from photo and driving video to MP4 in a real ComfyUI: in step, in time, with the sound."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from steadydancer_pack.miniature import sample, skeleton, write_all
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.prompt_edit import find
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+FRAMES, FPS = 33, 16
+DRIVING_SECONDS = sample.DRIVING_FRAMES / sample.DRIVING_FPS
+VIDEO, DRAW, SAVE_POSES = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "SteadyDancerSavePoses"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def miniature(server):
+    write_all(server.base / "models", server.base / "input")
+
+
+def run(server, prompt, workflow=None):
+    prompt_id = server.queue(prompt, workflow)
+    server.wait(prompt_id)
+    return server.history(prompt_id)["outputs"]
+
+
+def shipped(server, name):
+    """Return the workflow as an API prompt that also saves the poses it draws, and as shipped."""
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+    return to_api_prompt(workflow, server.object_info()), workflow
+
+
+@pytest.fixture(scope="module")
+def finished(server):
+    """Run the workflow; return its API prompt, its outputs and the poses that it drew."""
+    prompt, workflow = shipped(server, "dance_from_video")
+    poses = prompt[find(prompt, DRAW)]["inputs"]["poses"]
+    inputs = {"poses": poses, "filename_prefix": "poses/test", "fps": float(FPS)}
+    prompt["save"] = {"class_type": SAVE_POSES, "inputs": inputs, "_meta": {"title": "Save"}}
+    outputs = run(server, prompt, workflow)
+    (file,) = (server.base / "output" / "poses").glob("*.json")
+    return prompt, outputs, json.loads(file.read_text("utf-8"))
+
+
+def file_of(server, output):
+    (entry,) = output["images"]
+    return server.base / entry["type"] / entry["subfolder"] / entry["filename"]
+
+
+def joints(frame):
+    """Return the body joints [18, 2] of the one person of a frame, in frame heights."""
+    (person,) = frame["people"]
+    return np.reshape(person["pose_keypoints_2d"], (18, 3))[:, :2] / frame["canvas_height"]
+
+
+def test_the_result_lasts_as_long_as_the_driving_video_and_sounds_like_it(server, finished):
+    prompt, outputs, _ = finished
+    with av.open(file_of(server, outputs[find(prompt, VIDEO)])) as file:
+        video, audio = file.streams.video[0], file.streams.audio[0]
+        assert float(video.average_rate) == FPS and video.frames == FRAMES
+        assert video.frames / FPS == pytest.approx(DRIVING_SECONDS, abs=0.5 / FPS)
+        sound = np.concatenate([block.to_ndarray()[0] for block in file.decode(audio)])
+    heard = sample.rhythm(DRIVING_SECONDS)[0]
+    length = min(len(sound), len(heard))
+    assert length / 48000 == pytest.approx(DRIVING_SECONDS, abs=0.03)
+    assert np.corrcoef(sound[:length], heard[:length])[0, 1] > 0.9
+
+
+def test_the_skeleton_dances_what_the_driver_dances_in_the_photos_place(finished):
+    """The photo's figure is the driver's, larger and elsewhere: its own dance is the true answer."""
+    found = np.array([joints(frame) for frame in finished[2]])
+    truth = np.array(skeleton.dance(sample.DRIVING_FRAMES, sample.DRIVING_FPS))
+    shown = np.clip(np.round(np.arange(FRAMES) * sample.DRIVING_FPS / FPS).astype(int), 0, len(truth) - 1)
+    distance = np.linalg.norm(found - truth[shown], axis=2)
+    assert len(found) == FRAMES
+    assert np.linalg.norm(found[0, skeleton.NECK] - truth[0, skeleton.NECK]) < 0.02
+    assert np.median(distance) < 0.02 and np.quantile(distance, 0.95) < 0.06
+
+
+def test_the_nodes_tell_what_was_found(finished):
+    prompt, outputs, _ = finished
+    told = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs.items() if "text" in output}
+    assert "BlazePose (CPU)" in told["Load Pose Detector"]
+    assert "30 fps -> 16 fps" in told["Poses of the video"] and "100 %" in told["Poses of the video"]
+    assert told["Align Poses"].splitlines()[1].startswith("body")
+
+
+def test_the_overlay_and_the_first_frames_are_shown(server, finished):
+    prompt, outputs, _ = finished
+    for node in (find(prompt, "SteadyDancerAlignPoses"), find(prompt, DRAW), find(prompt, "PreviewImage")):
+        assert file_of(server, outputs[node]).is_file()
+
+
+def test_animate_from_video_draws_the_same_frames(server, finished):
+    """With the settings of the workflow, the one node does what its parts do."""
+    prompt, _, _ = finished
+    photo, video = find(prompt, "LoadImage"), find(prompt, "LoadVideo")
+    settings = {
+        "person": "largest", "mode": "robust", "smoothing": 0.5, "lead_in": 0, "max_frames": 0,
+        "width": 96, "height": 176, "seed": 1234,
+    }  # fmt: skip
+    inputs = {"photo": [photo, 0], "video": [video, 0], **settings}
+    titles = {"_meta": {"title": "x"}}
+    nodes = {
+        photo: prompt[photo], video: prompt[video],
+        "animate": {"class_type": "SteadyDancerAnimateFromVideo", "inputs": inputs, **titles},
+        "one": {"class_type": "SaveImage", "inputs": {"images": ["animate", 0], "filename_prefix": "one/f"}, **titles},
+        "two": {"class_type": "SaveImage", "inputs": {"images": ["animate", 1], "filename_prefix": "two/f"}, **titles},
+    }  # fmt: skip
+    parts = upstream(prompt, find(prompt, DRAW))
+    for name, output in (("one", 0), ("two", 1)):
+        inputs = {"images": [find(prompt, DRAW), output], "filename_prefix": f"parts_{name}/f"}
+        parts[f"parts_{name}"] = {"class_type": "SaveImage", "inputs": inputs, **titles}
+    outputs = run(server, nodes | parts)
+    for name in ("one", "two"):
+        one, many = (pixels(server, outputs[node]) for node in (name, f"parts_{name}"))
+        assert one.shape == (FRAMES, 176, 96, 3) and np.array_equal(one, many)
+
+
+def upstream(prompt, node):
+    """Return the part of the prompt that `node` needs, with it."""
+    nodes = {node: prompt[node]}
+    for value in prompt[node]["inputs"].values():
+        if isinstance(value, list):
+            nodes |= upstream(prompt, value[0])
+    return nodes
+
+
+def pixels(server, output):
+    from PIL import Image
+
+    files = [server.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in output["images"]]
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
