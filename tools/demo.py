@@ -1,8 +1,8 @@
 """Make a photo dance in a real ComfyUI on the CPU: run by `nox -s demo -- --help`.
 
-Queues the shipped quick-start workflow through the server's API, with the bundled sample or with your own photo and
-pose frames, and leaves an MP4 and a contact sheet. The model is the miniature: its weights are made up, so the video
-is coloured noise.
+Queues a shipped workflow through the server's API, with the bundled sample or with your own photo and driving video
+(or ready pose frames), and leaves an MP4 and a contact sheet. The model is the miniature: its weights are made up, so
+the video is coloured noise.
 """
 
 import argparse
@@ -20,26 +20,37 @@ from av.error import FFmpegError
 from .api_prompt import to_api_prompt
 from .comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
-from .media import MIN_FRAMES, pack_video, read_photo
+from .media import MIN_FRAMES, frame_rate, pack_video, read_photo
 from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
-WORKFLOW = PACK / "workflows" / "quick_start.json"
+WORKFLOWS = PACK / "workflows"
+DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "quick_start.json"
+VIDEO_NODE, DRAW = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses"
+POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
 OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
-SAMPLE_POSE = "steadydancer_sample_pose.mp4"
+SAMPLE_DANCE = "steadydancer_sample_dance.mp4"
 
 
 @dataclass
 class Material:
-    """The files of one run. `overrides` is whether the workflow's own are replaced by them."""
+    """The files of one run: a driving video, or ready poses in its place.
+
+    `overrides` is whether the workflow's own are replaced by them.
+    """
 
     photo: Path
-    pose: Path
-    pose_negative: Path | None
+    driving: Path
     frames: int | None
     overrides: bool
+    ready_poses: bool = False
+    pose_negative: Path | None = None
+
+    @property
+    def workflow(self) -> Path:
+        return READY_POSES if self.ready_poses else DANCE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +71,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
     skeletons = "skeleton drawings, as a video or a folder of JPEG or PNG pictures"
-    parser.add_argument("--photo", type=Path, help="a picture of a person; needs --pose-video")
+    parser.add_argument("--photo", type=Path, help="a picture of a person; needs --video or --pose-video")
+    parser.add_argument("--video", type=Path, help="a video of somebody who dances; needs --photo")
     parser.add_argument("--pose-video", type=Path, help=f"{skeletons}; needs --photo")
     parser.add_argument("--pose-negative", type=Path, help="distorted skeletons likewise; without: no pose guidance")
     parser.add_argument("--frames", type=int, help=f"frames; {OWN_FILES_FRAMES} for own files, else the workflow's")
@@ -69,8 +81,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the noise; the workflow's if not given")
     parser.add_argument("--output", type=Path, default=PACK / "output", help="folder for the results: %(default)s")
     options = parser.parse_args(arguments)
-    if bool(options.photo) != bool(options.pose_video):
-        parser.error("--photo and --pose-video go together: the sample's pose fits only the sample's photo.")
+    if options.video and options.pose_video:
+        parser.error("--video and --pose-video exclude each other: poses are found in a video, or they are ready.")
+    if bool(options.photo) != bool(options.video or options.pose_video):
+        parser.error("--photo goes together with --video or --pose-video.")
     if options.pose_negative and not options.pose_video:
         parser.error("--pose-negative needs --photo and --pose-video.")
     if options.frames is not None and options.frames < MIN_FRAMES:
@@ -104,9 +118,10 @@ def run(options: argparse.Namespace) -> None:
         report = server.wait(prompt_id, lines.on_event)
         watch.add_nodes(report.node_seconds, prompt)
         outputs = server.history(prompt_id)["outputs"]
-        video = saved_video(outputs[find(prompt, "SteadyDancerVideoCombine")], server.base)
+        video = saved_video(outputs[find(prompt, VIDEO_NODE, "Video Combine")], server.base)
+        poses = material.driving if material.ready_poses else saved_video(outputs[POSE_VIDEO], server.base)
         with watch.stage("contact sheet"):
-            results = keep_results(video, material.photo, material.pose, options.output)
+            results = keep_results(video, material.photo, poses, options.output)
     notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
     write_figures(results, notes, report.previews, server.peak_memory, watch)
 
@@ -122,22 +137,25 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
     """Check the user's files and bring the poses into the form the loader takes, before anything costly starts."""
     read_photo(options.photo)
     wanted = options.frames or OWN_FILES_FRAMES
+    if options.video:
+        frame_rate(options.video)
+        return Material(options.photo, options.video, wanted, True)
     pose, negative = work / "pose.mp4", work / "pose_negative.mp4"
     frames = pack_video(options.pose_video, pose, wanted)
     if frames < wanted:
         sys.stdout.write(f"{options.pose_video} has {frames} frames, fewer than the {wanted} wanted.\n")
     if not options.pose_negative:
         sys.stdout.write("No --pose-negative given: pose guidance is off (0).\n")
-        return Material(options.photo, pose, None, frames, True)
+        return Material(options.photo, pose, frames, True, True)
     if pack_video(options.pose_negative, negative, frames) != frames:
         raise ValueError(f"{options.pose_negative} has fewer frames than {options.pose_video}; they go frame by frame.")
-    return Material(options.photo, pose, negative, frames, True)
+    return Material(options.photo, pose, frames, True, True, negative)
 
 
 def sample_material(base: Path, options: argparse.Namespace) -> Material:
     """Return the bundled sample, which the miniature wrote into ComfyUI's input folder."""
     folder = base / "input"
-    return Material(folder / SAMPLE_PHOTO, folder / SAMPLE_POSE, None, options.frames, False)
+    return Material(folder / SAMPLE_PHOTO, folder / SAMPLE_DANCE, options.frames, False)
 
 
 def write_miniature(base: Path) -> None:
@@ -148,23 +166,39 @@ def write_miniature(base: Path) -> None:
 
 def edited_workflow(server: ComfyServer, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
     """Return the prompt with the user's wishes in it, and the workflow to put into the metadata if it has none."""
-    workflow = json.loads(WORKFLOW.read_text("utf-8"))
+    workflow = json.loads(material.workflow.read_text("utf-8"))
     object_info = server.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)
     if material.overrides:
         replace_files(prompt, server, material, object_info)
     width, height = frame_size(material, options) or (None, None)
-    set_inputs(
-        prompt, find(prompt, "SteadyDancerReconcileConditions"), width=width, height=height, length=material.frames
-    )
+    size = {"width": width, "height": height}
+    set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), **size, length=material.frames)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=options.steps, seed=options.seed)
-    return prompt, workflow if json.dumps(prompt) == untouched else None
+    if not material.ready_poses:
+        set_inputs(prompt, find(prompt, DRAW), **size)
+        set_inputs(prompt, find(prompt, "SteadyDancerExtractPoses", "Poses of the video"), max_frames=material.frames)
+    changed = json.dumps(prompt) != untouched
+    if not material.ready_poses:
+        add_pose_video(prompt)
+    return prompt, None if changed else workflow
+
+
+def add_pose_video(prompt: dict) -> None:
+    """Let the pose frames be written too, as they are, into the temp folder."""
+    video = prompt[find(prompt, VIDEO_NODE, "Video Combine")]
+    inputs = video["inputs"] | {"images": [find(prompt, DRAW), 0], "crf": 0, "save_output": False}
+    del inputs["audio"]
+    prompt[POSE_VIDEO] = {**video, "inputs": inputs, "_meta": {"title": "Pose video"}}
 
 
 def replace_files(prompt: dict, server: ComfyServer, material: Material, object_info: dict) -> None:
     set_inputs(prompt, find(prompt, "LoadImage"), image=server.upload(material.photo))
-    set_inputs(prompt, find(prompt, "LoadVideo", "Pose video"), file=server.upload(material.pose))
+    if not material.ready_poses:
+        set_inputs(prompt, find(prompt, "LoadVideo", "Driving video"), file=server.upload(material.driving))
+        return
+    set_inputs(prompt, find(prompt, "LoadVideo", "Pose video"), file=server.upload(material.driving))
     negative = find(prompt, "LoadVideo", "Pose-negative video")
     if material.pose_negative:
         set_inputs(prompt, negative, file=server.upload(material.pose_negative))

@@ -103,7 +103,10 @@ def test_size_is_a_pair_or_an_area(text, wish):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--size", "big"], ["--photo", "a.png"], ["--pose-video", "a"], ["--pose-negative", "a"], ["--frames", "0"]],
+    [
+        ["--size", "big"], ["--photo", "a.png"], ["--pose-video", "a"], ["--pose-negative", "a"], ["--frames", "0"],
+        ["--video", "a.mp4"], ["--photo", "a.png", "--video", "a.mp4", "--pose-video", "a"],
+    ],
 )
 def test_options_that_do_not_fit_end_the_program(wrong, capsys):
     with pytest.raises(SystemExit):
@@ -111,10 +114,22 @@ def test_options_that_do_not_fit_end_the_program(wrong, capsys):
     assert "error" in capsys.readouterr().err
 
 
-def test_bad_files_are_told_in_words_before_the_server_starts(tmp_path, capsys):
-    arguments = ["--photo", str(tmp_path / "nobody.png"), "--pose-video", str(tmp_path)]
+@pytest.mark.parametrize("driving", ["--video", "--pose-video"])
+def test_bad_files_are_told_in_words_before_the_server_starts(driving, tmp_path, capsys):
+    arguments = ["--photo", str(tmp_path / "nobody.png"), driving, str(tmp_path)]
     assert demo.main(arguments) == 1
     assert "There is no file" in capsys.readouterr().err
+
+
+def test_the_pose_frames_are_written_beside_the_result():
+    draw = {"class_type": demo.DRAW, "inputs": {}, "_meta": {"title": "Draw Poses"}}
+    inputs = {"images": ["7", 0], "audio": ["8", 0], "fps": 16.0, "save_output": True, "crf": -1}
+    video = {"class_type": demo.VIDEO_NODE, "inputs": inputs, "_meta": {"title": "Video Combine"}}
+    prompt = {"1": draw, "2": video}
+    demo.add_pose_video(prompt)
+    assert prompt["2"]["inputs"] == inputs
+    added = prompt[demo.POSE_VIDEO]["inputs"]
+    assert added == {"images": ["1", 0], "fps": 16.0, "save_output": False, "crf": 0}
 
 
 def test_the_file_a_video_node_reports_is_found(tmp_path):
