@@ -54,9 +54,35 @@ def difference(one: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     The mean over the parts seen in both; NaN where there is none.
     """
-    distance = np.sqrt(np.clip(1 - np.sqrt(one * others).sum(-1), 0, 1))  # N parts
-    shared = one.any(-1) & others.any(-1)
-    return np.where(shared, distance, 0).sum(1) / np.where(shared.any(1), shared.sum(1), np.nan)
+    return _distance(one, others)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return [...] of looks [..., parts, bins]: the mean Hellinger distance of the parts seen in both, else NaN."""
+    distance = np.sqrt(np.clip(1 - np.sqrt(one * other).sum(-1), 0, 1))  # ... parts
+    shared = one.any(-1) & other.any(-1)
+    return np.where(shared, distance, 0).sum(-1) / np.where(shared.any(-1), shared.sum(-1), np.nan)
+
+
+def changes(looks: list[np.ndarray], window: int, least: int) -> np.ndarray:
+    """Return [n]: how the mean of the `window` looks before each of n looks differs from that of those from it on.
+
+    0 where there are fewer than `least` looks on a side, and where no part is in sight on both.
+    """
+    count = len(looks)
+    if count < 2 * least:
+        return np.zeros(count)
+    sums = np.concatenate([np.zeros((1, *looks[0].shape)), np.cumsum(looks, axis=0)])
+    here = np.arange(count)
+    before = sums[:-1] - sums[np.maximum(here - window, 0)]
+    after = sums[np.minimum(here + window, count)] - sums[:-1]
+    result = np.nan_to_num(_distance(_normalised(before), _normalised(after)))
+    return np.where((here >= least) & (here <= count - least), result, 0)
+
+
+def _normalised(sums: np.ndarray) -> np.ndarray:
+    total = sums.sum(-1, keepdims=True)
+    return np.where(total > 1e-9, sums, 0) / np.maximum(total, 1e-9)
 
 
 def _places(part, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
