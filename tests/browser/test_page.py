@@ -1,9 +1,13 @@
-"""What an artist sees: the quick start opens whole, runs by its button, and comes back out of its own video."""
+"""What an artist sees: each workflow opens whole, runs by the button, and comes back out of its own video."""
 
 import json
 from pathlib import Path
 
-WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
+import pytest
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
+WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
+RUN_MINIATURE = ("quick_start", "dance_from_video", "dance_in_one_node")
 LOAD = "workflow => window.app.loadGraphData(workflow)"
 NODES = "() => window.app.graph.nodes.map(n => ({type: n.type, missing: n.has_errors === true}))"
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
@@ -24,22 +28,23 @@ def ours(errors):
     return [error for error in errors if "steadydancer" in error.lower()]
 
 
-def test_the_quick_start_is_offered_as_a_template(page, server):
+def test_every_workflow_is_offered_as_a_template(server):
     templates = server.get("/workflow_templates")
-    assert "quick_start" in templates["steadydancer"]
+    assert sorted(templates["steadydancer"]) == sorted(WORKFLOWS)
 
 
-def test_the_quick_start_opens_with_every_node_and_widget(page):
-    page.evaluate(LOAD, WORKFLOW)
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_opens_with_every_node_and_widget(page, name):
+    page.evaluate(LOAD, WORKFLOWS[name])
     nodes = page.evaluate(NODES)
-    assert sorted(node["type"] for node in nodes) == types(WORKFLOW)
+    assert sorted(node["type"] for node in nodes) == types(WORKFLOWS[name])
     assert not any(node["missing"] for node in nodes)
     assert page.evaluate(INVALID) == []
     assert ours(page.errors) == []
 
 
 def test_saved_widget_values_arrive_in_their_widgets(page):
-    page.evaluate(LOAD, WORKFLOW)
+    page.evaluate(LOAD, WORKFLOWS["quick_start"])
     values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
     assert values["SteadyDancerSampler", "steps"] == 10
     assert values["SteadyDancerSampler", "solver"] == "official unipc"
@@ -48,16 +53,31 @@ def test_saved_widget_values_arrive_in_their_widgets(page):
     assert values["SteadyDancerVideoCombine", "save_metadata"] is True
 
 
-def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server):
-    page.evaluate(LOAD, WORKFLOW)
+def test_saved_widget_values_of_the_pose_nodes_arrive_in_their_widgets(page):
+    page.evaluate(LOAD, WORKFLOWS["dance_from_video"])
+    values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
+    assert values["SteadyDancerExtractPoses", "cache_mb"] == 1024
+    assert values["SteadyDancerPickPerson", "rule"] == "largest"
+    assert values["SteadyDancerRefinePoses", "smoothing"] == 0.5
+    assert values["SteadyDancerAlignPoses", "mode"] == "robust"
+    assert values["SteadyDancerAlignPoses", "legs_y"] == 0
+    assert values["SteadyDancerAugmentPoses", "seed"] == 1234
+    assert values["SteadyDancerDrawPoses", "hands"] is True
+    assert values["SteadyDancerTrimLeadIn", "mode"] == "trim"
+
+
+@pytest.mark.parametrize("name", RUN_MINIATURE)
+def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, name):
+    workflow = WORKFLOWS[name]
+    page.evaluate(LOAD, workflow)
     page.get_by_test_id("queue-button").click()
     page.wait_for_function(PLAYABLE, timeout=180_000)
     assert ours(page.errors) == []
     videos = sorted((server.base / "output" / "video").glob("*.mp4"))
     page.evaluate("() => window.app.graph.clear()")
     drop(page, videos[-1])
-    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(WORKFLOW["nodes"]))
-    assert sorted(node["type"] for node in page.evaluate(NODES)) == types(WORKFLOW)
+    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(workflow["nodes"]))
+    assert sorted(node["type"] for node in page.evaluate(NODES)) == types(workflow)
 
 
 def drop(page, file):
