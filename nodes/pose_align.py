@@ -13,7 +13,15 @@ from ..dwpose.draw import PALETTES, Style, draw_clip
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.conditions import choose_size
-from ..steadydancer_core.pixels import default_size, fit_image, kept_part, size_of, to_rgb
+from ..steadydancer_core.pixels import (
+    MAX_ASPECT_DIFFERENCE,
+    aspect_difference,
+    default_size,
+    fit_image,
+    kept_part,
+    size_of,
+    to_rgb,
+)
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
@@ -47,13 +55,22 @@ class AlignPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, photo, photo_poses, poses, mode, anchor_frame, **corrections) -> io.NodeOutput:
-        size = default_size(*size_of(to_rgb(photo)))
-        request = Request(size, mode, anchor_frame, _corrections(corrections))
-        alignment = align(from_keypoints(photo_poses), from_keypoints(poses), request)
+        size, stands = size_of(to_rgb(photo)), from_keypoints(photo_poses)
+        _check_shapes(size, (stands.width, stands.height))
+        request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections))
+        alignment = align(stands, from_keypoints(poses), request)
         picture = overlay_image(photo, alignment)
         text = "\n".join([table_text(alignment.tables), *alignment.notes])
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
+
+
+def _check_shapes(photo: tuple[int, int], canvas: tuple[int, int]) -> None:
+    if aspect_difference(photo, canvas) > MAX_ASPECT_DIFFERENCE:
+        raise ValueError(
+            f"photo_poses were found in a picture of {canvas[0]}x{canvas[1]}, but the photo is {photo[0]}x{photo[1]}: "
+            "the shapes differ. Give Extract Poses the same photo as this node."
+        )
 
 
 def _align_inputs() -> list[io.Input]:
