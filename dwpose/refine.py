@@ -100,11 +100,14 @@ def fill_gaps(track: Track, longest: int) -> Track:
 
 
 def _frozen(track: Track, longest: int) -> np.ndarray:
-    """Return bool [F]: the frames of up to `longest` in a row that repeat the pose before them, and then move on."""
+    """Return bool [F]: the frames of up to `longest` in a row that repeat the pose before them, and then move on.
+
+    Frames that repeat the very first one are its pose held backward, the last of them the true sight: they stay.
+    """
     frozen = np.zeros(len(track.points), bool)
     same = (np.diff(track.points, axis=0) == 0).all(axis=(1, 2)) & (np.diff(track.scores, axis=0) == 0).all(axis=1)
     for start, stop in _runs(np.append(False, same)):
-        frozen[start:stop] = stop - start <= longest and stop < len(frozen)
+        frozen[start:stop] = start > 1 and stop - start <= longest and stop < len(frozen)
     return frozen
 
 

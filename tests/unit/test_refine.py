@@ -66,6 +66,14 @@ def test_a_pose_held_for_longer_stays():
     assert fill_gaps(held, 4) is held
 
 
+def test_a_pose_held_back_to_the_beginning_stays():
+    """As "hold" leaves it before the first sight: what was seen then is not to be bent towards the next frame."""
+    walk = standing()
+    walk.points[:, :, 0] += np.linspace(0, 0.2, FRAMES)[:, None]
+    walk.points[:3] = walk.points[3]
+    assert fill_gaps(walk, 5) is walk
+
+
 def test_a_pose_held_to_the_end_stays():
     held, _ = moving_with_a_held_pose(FRAMES - 10)
     assert fill_gaps(held, FRAMES) is held
