@@ -3,7 +3,7 @@
 The published alignment (align_official) takes one length from one frame at its word. Here the body's scale and the
 proportions of its parts are two questions. The scale compares how large photo and video show the body; a part's
 proportion is corrected only as far as the photo truly shows it and people differ. The neck of the anchor frame lies on
-the photo's neck. The path along which the body moves becomes smaller with the body; it does not become larger, or the
+the photo's neck, or the nose on the nose where the photo shows no neck. The path along which the body moves becomes smaller with the body; it does not become larger, or the
 dancer would leave the frame of a close-up.
 Coordinates are metric: y in frame heights, x times width / height.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .poses import NECK, Track
+from .poses import BODY, LEFT_HIP, LEFT_SHOULDER, NECK, NOSE, RIGHT_HIP, RIGHT_SHOULDER, Track
 from .proportions import body_size, canonical, part_lengths, stand_in
 from .skeleton import Aspects, scale_limbs
 
@@ -23,6 +23,7 @@ LIMITS = {"neck": (0.75, 1.6), "head": (0.75, 1.6)}
 LIMB_LIMITS = (0.8, 1.25)
 LARGEST_DISPROPORTION = 1.4  # a part that exceeds the body's scale by more proves that the scale is too small
 SCALE_FROM = ("torso", "shoulders", "neck", "head", "upper_leg", "upper_arm", "lower_leg", "lower_arm")
+MEETING = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
 ANCHOR_FRAMES = 8  # the video's size is the median over so many frames from the anchor on
 
 # Part of the skeleton's chain: the parts whose ratio it takes.
@@ -112,16 +113,18 @@ def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRati
 def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: Aspects, anchor: int) -> Track:
     """Return `driver` with the proportions of `rows`, its neck at frame `anchor` on the photo's.
 
-    The points are in parts of the photo's frame.
+    Where either shows no neck, the next joint of MEETING that both show. The points are in parts of the photo's frame.
     """
     photo_aspect, video_aspect = aspects
     used = {row.part: row.ratio for row in rows}
     ratios = {part: float(np.mean([used[p] for p in parts])) for part, parts in CHAIN_PARTS.items()}
     points = stand_in(driver.points * (video_aspect, 1), driver.visible)
-    target = stand_in(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])[0, NECK]
+    target = stand_in(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])[0]
     path = points[:, [NECK]]
-    placed = scale_limbs(points, ratios) - path + target + min(1.0, used["body"]) * (path - path[anchor])
-    return Track(driver.identity, placed / (photo_aspect, 1), driver.scores)
+    moved = scale_limbs(points, ratios) - path + min(1.0, used["body"]) * (path - path[anchor])
+    both = photo.visible[0] & driver.visible[anchor]
+    joint = next((joint for joint in MEETING if both[joint]), NECK)
+    return Track(driver.identity, (moved + target[joint] - moved[anchor, joint]) / (photo_aspect, 1), driver.scores)
 
 
 def anchor_frame(driver: Track, wanted: int) -> int:

@@ -93,6 +93,15 @@ def test_the_body_is_scaled_about_its_neck_in_the_anchor_frame():
     assert corrected == pytest.approx(plain[0, NECK] + (plain - plain[0, NECK]) / 2)
 
 
+@pytest.mark.parametrize(("hidden", "joint"), [(range(1, 14), 0), ((0, 1, 2, *range(14, 18)), 5), ((0, 1, 2, 5), 8)])
+def test_without_a_neck_in_the_photo_another_joint_meets(hidden, joint):
+    """A face alone, a back cut off at the shoulder: the neck must not come to lie on nose or shoulder."""
+    photo = clip(ADULT, [Stance()], Camera(neck=(0.3, 0.4), size=0.6), hidden)
+    (track,) = align(photo, VIDEO, Request((720, 1280))).clip.tracks
+    assert track.points[0, joint] == pytest.approx(photo.tracks[0].points[0, joint], abs=1e-12)
+    assert np.linalg.norm(track.points[0, NECK] - photo.tracks[0].points[0, NECK]) < 0.06
+
+
 def test_a_hidden_elbow_does_not_throw_the_wrist_away():
     """What is unseen may be anywhere, and must not carry what is seen."""
     track = VIDEO.tracks[0]
