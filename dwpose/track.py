@@ -284,14 +284,15 @@ def _chain_costs(stretch: Stretch, others: list[Stretch], mixed: bool = False) -
 
 
 def _insert(brief: Stretch, chains: list[list[Stretch]]) -> None:
-    """Put a brief stretch into the gap of the person whom it suits best, or call it a person.
+    """Put a brief stretch into the gap of the person whom it suits best.
 
-    Where people overlap, a network may see a mixture of both: it looks like neither, and where it fits no gap, it goes.
+    Between two people a network may see a third for a moment, so what suits nobody goes. Without pictures it stays: to
+    be a person of its own is then all that can be said of it.
     """
     costs = [_insert_cost(brief, chain) for chain in chains]
     if min(costs) < np.inf:
         chains[int(np.argmin(costs))].append(brief)
-    elif any(sight.clear for sight in brief.sights):
+    elif brief.look is None:
         chains.append([brief])
 
 

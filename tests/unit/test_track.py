@@ -107,6 +107,40 @@ def test_looks_decide_where_motion_cannot():
         assert places(first)[[0, 61]] == pytest.approx(expected)
 
 
+def track_dressed(frames):
+    """Return the tracks of frames that list people (place, colour)."""
+    tracker = Tracker()
+    for frame, people in enumerate(frames):
+        if people:
+            points = np.stack([SHAPE + (place, 0.3) for place, _ in people])
+            looks = np.stack([np.eye(3)[[colour, colour]] for _, colour in people])
+            tracker.update(frame, Sights.of(points, np.ones(points.shape[:2]), looks))
+    return tracker.tracks(len(frames))
+
+
+def test_a_stretch_is_cut_where_the_eye_went_along_with_the_wrong_person():
+    """The second person hides the first; then the region that was the second one's goes along with the first."""
+    together = [[(0.1, 0), (0.15, 1)]] * 20 + [[(0.15, 1)]] * 30
+    drifted = [[(0.15 + 0.01 * f, 0)] for f in range(20)]
+    apart = [[(0.35 + 0.01 * f, 0), (0.14 - 0.001 * f, 1)] for f in range(20)]
+    first, second = track_dressed([*together, *drifted, *apart])
+    assert np.flatnonzero(~first.present).tolist() == [*range(20, 50)]
+    assert np.flatnonzero(~second.present).tolist() == [*range(50, 70)]
+    assert places(first)[-1] == pytest.approx(0.54) and places(second)[-1] == pytest.approx(0.121)
+
+
+def test_one_whose_clothes_seem_to_change_in_the_light_stays_one():
+    (track,) = track_dressed([[(0.1, 0)]] * 30 + [[(0.1, 1)]] * 30 + [[(0.1, 2)]] * 30)
+    assert track.present.all()
+
+
+def test_with_pictures_a_brief_stranger_is_left_out_and_a_brief_mixture_is_put_in():
+    frames = [[(0.1, 0)]] * 20 + [[(0.1, 2)]] * 3 + [[(0.1, 0)]] * 20
+    assert [t.present.all() for t in track_dressed(frames)] == [True]
+    frames = [[(0.1, 0), *([(0.7, 2)] if f in (20, 21) else [])] for f in range(43)]
+    assert len(track_dressed(frames)) == 1
+
+
 def test_boxes_sizes_and_overlaps():
     points, scores = np.zeros((3, 134, 2)), np.zeros((3, 134))
     points[:, :2] = [[(0, 0), (3, 4)], [(0, 0), (3, 2)], [(9, 9), (9, 9)]]
@@ -146,6 +180,15 @@ def test_differences_of_looks():
     mixed = (red + blue) / 2
     difference = appearance.difference(red, np.stack([red, blue, mixed, np.zeros_like(red)]))
     assert difference[:3] == pytest.approx([0, 1, (1 - 0.5**0.5) ** 0.5]) and np.isnan(difference[3])
+
+
+def test_changes_compare_the_looks_before_and_after():
+    red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
+    changes = appearance.changes([red] * 6 + [blue] * 6, window=4, least=2)
+    assert changes[[0, 1, 2, 6, 10, 11]].tolist() == [0, 0, 0, 1, 0, 0]
+    # at 5: 4 red before; a red and 3 blue after
+    assert changes[5] == pytest.approx((1 - 0.25**0.5) ** 0.5)
+    assert not appearance.changes([red] * 3, window=4, least=2).any()
 
 
 def test_a_part_out_of_sight_keeps_its_look():
