@@ -20,7 +20,7 @@ from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
 from ..steadydancer_core.video_stream import MODEL_FPS
 from .pose_align import PoseKeypoint, draw_images, overlay_image
-from .pose_extract import PoseDetector, cache_folder, open_stream, seen_people
+from .pose_extract import PoseDetector, cache_folder, open_stream, seen_people, warnings
 
 PERSONS = ("largest", "centre", ALL)
 GAP_FRAMES = 5
@@ -81,16 +81,25 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
     """Return the poses of the video, aligned to the first of `photo` [B, H, W, C]."""
     photo = to_rgb(photo)
     cache = PoseCache(cache_folder(), CACHE_BYTES)
-    stands, _ = seen_people(open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, SEARCH, 1, cache)
+    stands = _search("Photo", open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, 1, cache)
     stream = open_stream(None, video, MODEL_FPS, MODEL_FPS)
-    everybody, _ = seen_people(stream, detector, SEARCH, wishes.max_frames, cache)
-    dance = apply_nobody_rule(pick(everybody, wishes.person), "hold")
-    dance = refine(dance, GAP_FRAMES, wishes.smoothing, True)
+    everybody = _search("Driving video", stream, detector, wishes.max_frames, cache)
+    chosen = pick(everybody, wishes.person)
+    dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, wishes.smoothing, True)
     alignment = align(stands, dance, Request(default_size(*size_of(photo)), wishes.mode))
     clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
     notes = [detector.name, *[stream.note] * bool(stream.note)]
-    notes += [f"{clip.frames} frames at {stream.fps:.5g} fps; {len(everybody.tracks)} seen, {wishes.person} chosen."]
+    people = f"People: {len(everybody.tracks)}, {wishes.person} chosen."
+    notes += [f"Frames: {clip.frames} at {stream.fps:.5g} fps. {people}"]
+    notes += warnings(stream, chosen, "hold")
     return Poses(clip, alignment, clip.frames - dance.frames, stream.fps, notes)
+
+
+def _search(where: str, stream, detector: Detector, max_frames: int, cache: PoseCache) -> PoseClip:
+    try:
+        return seen_people(stream, detector, SEARCH, max_frames, cache)[0]
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _bundled() -> Detector:

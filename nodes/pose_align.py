@@ -18,12 +18,15 @@ from ..steadydancer_core.pixels import (
     aspect_difference,
     default_size,
     fit_image,
-    kept_part,
     size_of,
     to_rgb,
 )
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
+
+# A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
+# from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.
+MAX_STRETCH = 0.04
 
 CORRECTED = {  # part: what it is called, where it starts
     "body": ("whole body", "about the neck"),
@@ -206,7 +209,11 @@ def _draw_inputs() -> list[io.Input]:
 
 
 def draw_images(clips: list[PoseClip], width: int, height: int, style: Style) -> list[Tensor]:
-    """Return each clip's frames as IMAGE [F, H, W, 3], with progress over all; ValueError for a clip without frames."""
+    """Return each clip's frames as IMAGE [F, H, W, 3], with progress over all.
+
+    The clips are the poses and their negatives. ValueError for a clip without frames, and for clips that do not match.
+    """
+    _check_match(*clips)
     bar = ProgressBar(sum(clip.frames for clip in clips))
     return [_draw(clip, *drawing_size(clip, width, height), style, bar) for clip in clips]
 
@@ -216,8 +223,20 @@ def drawing_size(clip: PoseClip, width: int, height: int) -> tuple[int, int]:
     if not width and not height:
         return clip.width, clip.height
     width, height = choose_size(clip.width, clip.height, width, height)
-    kept = kept_part((clip.width, clip.height), width, height)
-    return round(width / kept[0]), round(height / kept[1])
+    if aspect_difference((clip.width, clip.height), (width, height)) <= MAX_STRETCH:
+        return width, height
+    scale = max(width / clip.width, height / clip.height)
+    return round(clip.width * scale), round(clip.height * scale)
+
+
+def _check_match(clip: PoseClip, *negatives: PoseClip) -> None:
+    shape = clip.width, clip.height, clip.frames
+    for other in negatives:
+        if (other.width, other.height, other.frames) != shape:
+            raise ValueError(
+                f"The negative poses are {other.frames} frames of {other.width}x{other.height}, the poses are "
+                f"{clip.frames} of {clip.width}x{clip.height}. Give Augment Poses the same poses as Draw Poses."
+            )
 
 
 def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBar) -> Tensor:

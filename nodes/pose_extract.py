@@ -256,7 +256,9 @@ def _report(stream, detector: Detector, seen: PoseClip, clip: PoseClip, rule: st
         f"Rate: {stream.source_fps:.5g} fps -> {stream.fps:.5g} fps",
         f"Detector: {detector.name}",
         *_people(seen),
-        *_warnings(stream, seen, rule),
+        *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
+        *warnings(stream, seen, rule),
+        *["Several people: choose one with Pick Person."] * (len(seen.tracks) > 1),
     ]
     return "\n".join(lines)
 
@@ -265,12 +267,12 @@ def _people(clip: PoseClip) -> list[str]:
     return [f"Person {t.identity}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
 
 
-def _warnings(stream, seen: PoseClip, rule: str) -> list[str]:
+def warnings(stream, seen: PoseClip, rule: str) -> list[str]:
+    """Return what is missing from a video that was read: its end, and frames in which nobody is seen."""
     empty = int((~seen.present).sum())
     return [
-        *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
+        *[f"Warning: {stream.break_note}"] * bool(stream.break_note),
         *[f"Warning: nobody is seen in {empty} of {seen.frames} frames; rule: {rule}."] * bool(empty),
-        *["Several people: choose one with Pick Person."] * (len(seen.tracks) > 1),
     ]
 
 

@@ -60,7 +60,7 @@ class ImageStream:
         self._indices = resample_indices(len(images), self.source_fps, fps)
         self.fps, self.frames = float(fps) or self.source_fps, len(self._indices)
         self.height, self.width = self.images.shape[1:3]
-        self.note = STILL_NOTE if len(images) == 1 else ""
+        self.note, self.break_note = STILL_NOTE if len(images) == 1 else "", ""
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for index in self._indices:
@@ -87,8 +87,9 @@ class VideoStream:
     """A video file, or its bytes, from `start` seconds on for `duration` (0: to the end) at `fps` (0: its own rate).
 
     width, height: pixels of the frames. fps: their rate. source_fps: the file's average rate. frames: how many there
-    will be, by what the file says of itself. note: what the user should know, or "". begin, stop: the times of the
-    first frame and of the window's end. Each iteration opens the file anew and closes it with its last frame.
+    will be, by what the file says of itself. note: what the user should know, or ""; break_note: the same, known when
+    the end was reached. begin, stop: the times of the first frame and of the window's end. Each iteration opens the
+    file anew and closes it with its last frame.
     Raises ValueError for a file that shows no picture in the window.
     """
 
@@ -104,7 +105,7 @@ class VideoStream:
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
         rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
         self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
-        self._reformatter, self._seeks = VideoReformatter(), self.start > 0
+        self._reformatter, self._seeks, self.break_note = VideoReformatter(), self.start > 0, ""
         self._describe(self._first_picture())
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -112,7 +113,7 @@ class VideoStream:
             pictures, last = self._at_rate(self._shown(self._decoded(container))), None
             for last in itertools.islice(pictures, 1) if self.note else pictures:
                 yield self._rgb(last.frame)
-        self._warn_of_break(last.end if last else self.begin)
+        self._note_break(last.end if last else self.begin)
 
     def fingerprint(self) -> str:
         """Return a hash of the file's bytes and the window."""
@@ -198,13 +199,12 @@ class VideoStream:
         )  # fmt: skip
         return _upright(rgb.to_ndarray(), self._matrix)
 
-    def _warn_of_break(self, end: float) -> None:
+    def _note_break(self, end: float) -> None:
         expected = min(self._length or 0, self.stop)
         if not self.note and expected - end > BREAK_TOLERANCE:
-            logging.warning(
-                "%s breaks off: its pictures end at %.2f s of %.2f s. What could be read is used.",
-                media_name(self.source), end, expected,
-            )  # fmt: skip
+            ends = f"its pictures end at {end:.2f} s of {expected:.2f} s"
+            self.break_note = f"{media_name(self.source)} breaks off: {ends}. What could be read is used."
+            logging.warning("%s", self.break_note)
 
 
 def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:
