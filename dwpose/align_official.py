@@ -6,11 +6,14 @@ the photo's neck. Coordinates are metric: y in frame heights, x times width / he
 
 Kept for parity: joints of low score count like any other; one missing side makes both sides 1; a limb of length 0 in
 the video gives an infinite scale; only the body's size is scaled, not the path it moves along.
+Upstream's detector guesses every joint. Poses of others put those they did not find at 0, 0: such a joint has no
+length, which makes its ratio 1, and lies on the joint that it hangs on.
 """
 
 import numpy as np
 
 from .poses import BODY, FACE, NECK, Track
+from .proportions import stand_in
 from .skeleton import Aspects, scale_limbs
 
 MISSING = -1.0  # upstream's mark for an unseen point of hands and face
@@ -44,20 +47,35 @@ def _length(points: np.ndarray, path: tuple[int, ...]) -> np.floating:
     return np.linalg.norm(np.diff(points[list(path)], axis=0), axis=1).sum()
 
 
+def ratios_at(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> dict[str, float]:
+    """Return the scale of each part from the one frame of `photo` and frame `anchor` of `driver`."""
+    return official_ratios(_body(photo, 0, aspects[0]), _body(driver, anchor, aspects[1]))
+
+
+def _body(track: Track, frame: int, aspect: float) -> np.ndarray:
+    """Return metric body joints [18, 2]; NaN where there is not even a guess."""
+    return np.where(_nowhere(track)[frame, BODY, None], np.nan, track.points[frame, BODY] * (aspect, 1))
+
+
+def _nowhere(track: Track) -> np.ndarray:
+    """Return bool [F, 134]: body joints of which nobody knows anything."""
+    nowhere = (track.points == 0).all(axis=2) & ~track.visible
+    nowhere[:, BODY.stop :] = False
+    return nowhere
+
+
 def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 0) -> Track:
     """Return `driver` aligned to the one frame of `photo`, in parts of the photo's frame.
 
     Points that upstream marks as missing come back as it leaves them: the mark plus the offset, outside the frame.
     """
     photo_aspect, video_aspect = aspects
-    reference = photo.points[0] * (photo_aspect, 1)
-    points = _with_marks(driver) * (video_aspect, 1)
-    ratios = official_ratios(reference[BODY], points[anchor, BODY])
-    aligned = scale_limbs(points, ratios)
+    points = stand_in(_with_marks(driver) * (video_aspect, 1), ~_nowhere(driver))
+    aligned = scale_limbs(points, ratios_at(photo, driver, aspects, anchor))
     aligned[:, FACE] = points[:, FACE]
     aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
-    offset = reference[NECK] - points[anchor, NECK]
-    return Track(driver.identity, (aligned + offset) / (photo_aspect, 1), driver.scores)
+    neck = stand_in(photo.points[:1] * (photo_aspect, 1), ~_nowhere(photo)[:1])[0, NECK]
+    return Track(driver.identity, (aligned + neck - points[anchor, NECK]) / (photo_aspect, 1), driver.scores)
 
 
 def _marked(driver: Track) -> np.ndarray:

@@ -3,8 +3,8 @@
 The published alignment (align_official) takes one length from one frame at its word. Here the body's scale and the
 proportions of its parts are two questions. The scale compares how large photo and video show the body; a part's
 proportion is corrected only as far as the photo truly shows it and people differ. The neck of the anchor frame lies on
-the photo's neck, or the nose on the nose where the photo shows no neck. The path along which the body moves becomes smaller with the body; it does not become larger, or the
-dancer would leave the frame of a close-up.
+the photo's neck, or the nose on the nose where the photo shows no neck. The path along which the body moves becomes
+smaller with the body; it does not become larger, or the dancer would leave the frame of a close-up.
 Coordinates are metric: y in frame heights, x times width / height.
 """
 

@@ -7,7 +7,7 @@ eyes look, and on which side the left one is. Hands and feet are too fine to dec
 
 import numpy as np
 
-from .lead_in import check_people, pair_people
+from .pairing import check_people, pair_people
 from .poses import LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, PoseClip, Track
 from .proportions import body_size, part_lengths
 from .swap_repair import metric
@@ -26,14 +26,15 @@ def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple
     """Return the index of the frame of `clip` nearest to the pose in `photo`'s frame 0, and the distances [F].
 
     Only the first `search_frames` are looked at, all for 0; F is their number. Distances are 0 (every limb points as in
-    the photo) to 1, and infinite where too little is seen. People are paired from left to right, the distance is their
-    mean. Raises ValueError if nobody is seen in photo or clip, or no frame shows enough of what the photo shows.
+    the photo) to 1, and infinite where too little is seen; of several people, paired as in `pair_people`, their mean.
+    Raises ValueError if nobody is seen in photo or clip, or no frame shows enough of what the photo shows.
     """
-    check_people(clip, photo)
+    check_people(photo, clip)
     if search_frames < 0:
         raise ValueError(f"search_frames is {search_frames}; give 0 to search all frames, or how many to search.")
     frames = slice(0, min(search_frames, clip.frames) or clip.frames)
-    people = [_distances(track, person, clip, photo)[frames] for track, person in pair_people(clip, photo)]
+    pairs, _ = pair_people(photo, clip)
+    people = [_distances(track, person, clip, photo)[frames] for person, track in pairs]
     known = np.isfinite(people)
     distances = np.where(known.any(axis=0), np.where(known, people, 1).mean(axis=0), np.inf)
     if np.isinf(distances).all():

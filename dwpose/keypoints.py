@@ -8,7 +8,7 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 
 `from_keypoints` also reads what the others write (`dialects`):
 - c is a real confidence in ComfyUI's SDPose nodes and in OpenPose: from SEEN_CONFIDENCE on a keypoint is seen.
-- A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c.
+- A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c. All missing ones come to lie at 0, 0.
 - Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
   or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
   it when it finds less, no keypoint of it can be told.
@@ -198,6 +198,7 @@ def _read_foreign(pixels, confidence, canvases) -> tuple[np.ndarray, np.ndarray]
     pixels = points * canvases[:, None]
     # controlnet_aux's OpenPose divides its -1 by the canvas
     scores = np.where(np.abs(pixels + 1).max(axis=2) < SAME_PIXEL, 0, scores)
+    points = np.where(scores[..., None] > 0, points, 0)
     if _hands_are_crossed(pixels, scores >= VISIBLE_SCORE):
         crossed = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
         return points[:, crossed], scores[:, crossed]

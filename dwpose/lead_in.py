@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from .pairing import Pair, check_people, nearest_people
 from .poses import (
     BODY,
     FACE,
@@ -103,7 +103,7 @@ def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
     count = suggest_frames(clip, photo) if frames == AUTO else frames
     if count == 0:
         return clip
-    partners = {id(track): person for track, person in pairs}
+    partners = {id(track): person for person, track in pairs}
     tracks = [_lead(track, partners.get(id(track)), count, clip.width / clip.height) for track in clip.tracks]
     return replace(clip, frames=clip.frames + count, tracks=tuple(tracks))
 
@@ -114,7 +114,7 @@ def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
     Always whole steps of 4, the frames of one latent frame. Raises ValueError as `lead_in` does.
     """
     aspect = clip.width / clip.height
-    way = max(_longest_way(track, person, aspect) for track, person in _pairs(clip, photo))
+    way = max(_longest_way(track, person, aspect) for person, track in _pairs(clip, photo))
     speed = _fast(clip, aspect)
     wanted = FASTEST_EASED * way / speed if speed > 0 else LONGEST_SUGGESTION * (way > 0)
     return min(LONGEST_SUGGESTION, STEP * math.ceil(wanted / STEP))
@@ -135,52 +135,22 @@ def _fast(clip: PoseClip, aspect: float) -> float:
     return float(np.percentile(np.concatenate(speeds), USUAL_FAST))
 
 
-def _pairs(clip: PoseClip, photo: PoseClip) -> list[tuple[Track, Track]]:
-    """Return (dancer, person in the photo) for those who can be led; ValueError if there is none."""
-    check_people(clip, photo)
+def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
+    """Return (person in the photo, dancer) for those who can be led; ValueError if there is none."""
+    check_people(photo, clip)
     ratio = (clip.width * photo.height) / (clip.height * photo.width)
     if max(ratio, 1 / ratio) - 1 > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
             f"The poses are {clip.width}x{clip.height}, the photo's pose is {photo.width}x{photo.height}: two shapes. "
             "A lead-in needs poses that are aligned to this photo: connect the poses of Align Poses."
         )
-    pairs = [(track, person) for track, person in pair_people(clip, photo) if track.present[0]]
+    pairs = [(person, track) for person, track in nearest_people(photo, clip) if track.present[0]]
     if not pairs:
         raise ValueError(
             "In the first frame of the poses nobody is seen who is in the photo, so there is no pose to lead to. "
             "Start the dance later, with Best Start or a cut of the video."
         )
     return pairs
-
-
-def check_people(clip: PoseClip, photo: PoseClip) -> None:
-    """Raise ValueError unless somebody is seen in the photo's first frame and in the clip."""
-    if not photo.frames or not photo.present[0]:
-        raise ValueError(
-            "Nobody is seen in the photo's pose. Take a photo that shows at least head and shoulders, or another "
-            "pose detector."
-        )
-    if not clip.present.any():
-        raise ValueError("Nobody is seen in any frame of the poses. Look at the preview of Extract Poses.")
-
-
-def pair_people(clip: PoseClip, photo: PoseClip) -> list[tuple[Track, Track]]:
-    """Return (dancer, person in the photo's frame 0), from left to right as they first appear.
-
-    Where there are more of the one than of the other, those are left out who stand farthest from everybody.
-    """
-    dancers = sorted((track for track in clip.tracks if track.present.any()), key=_place)
-    people = sorted((track for track in photo.tracks if track.present[0]), key=_place)
-    if len(dancers) == len(people):
-        return list(zip(dancers, people, strict=True))
-    apart = np.abs(np.subtract.outer([*map(_place, dancers)], [*map(_place, people)]))
-    return [(dancers[i], people[j]) for i, j in zip(*linear_sum_assignment(apart), strict=True)]
-
-
-def _place(track: Track) -> float:
-    """Return the mean x of the body joints that are seen when the person first appears."""
-    first = int(track.present.argmax())
-    return float(track.points[first, BODY, 0][track.visible[first, BODY]].mean())
 
 
 def _lead(track: Track, person: Track | None, count: int, aspect: float) -> Track:

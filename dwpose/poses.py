@@ -26,7 +26,7 @@ VISIBLE_SCORE = 0.35  # a keypoint from this score on is seen, drawn and trusted
 class Track:
     """One person through a clip of F frames.
 
-    identity: number of the person, the same in every frame and unlike everybody else's in the clip.
+    identity: the person's own, the same in every frame and unlike everybody else's in the clip; counts from 0.
     points: float64 [F, 134, 2], x in parts of the frame's width and y of its height; 0..1 lies inside the frame.
     scores: float64 [F, 134], the detector's confidence, 0 for a keypoint that was not looked for or not found. Points
     of low score keep the detector's guess, which official alignment uses; they may be anything, but not NaN.
@@ -35,6 +35,11 @@ class Track:
     identity: int
     points: np.ndarray
     scores: np.ndarray
+
+    @property
+    def number(self) -> int:
+        """Return the person's number in texts and pictures, where people count from 1."""
+        return self.identity + 1
 
     @property
     def visible(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from comfy_api.latest import Input, io, ui
 from torch import Tensor
 
-from ..dwpose.align import MODES, Alignment, Request, align, table_text
+from ..dwpose.align import MODES, Alignment, Request, align, report_text
 from ..dwpose.augment import augment
 from ..dwpose.cache import PoseCache
 from ..dwpose.detector import Detector
@@ -72,7 +72,7 @@ class AnimateFromVideo(io.ComfyNode):
         poses = poses_of(photo, video, detector or _bundled(), wishes)
         frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
         picture = overlay_image(photo, poses.alignment)
-        report = "\n".join([*poses.notes, *poses.alignment.notes, table_text(poses.alignment.tables)])
+        report = "\n".join([*poses.notes, report_text(poses.alignment)])
         outputs = (frames, negative, picture, poses.fps, read_audio(video), poses.lead_in)
         return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=ui.PreviewText(report))
 
@@ -159,7 +159,7 @@ def _outputs() -> list[io.Output]:
     return [
         io.Image.Output("pose_frames", tooltip="For pose_frames of Reconcile Conditions."),
         io.Image.Output("negative_frames", tooltip="For pose_negative_frames of Reconcile Conditions."),
-        io.Image.Output("overlay", tooltip="The photo with the skeleton over it, as the dance starts."),
+        io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
         io.Float.Output("fps", tooltip="For fps of Video Combine: the video lasts as long as the dance did."),
         io.Audio.Output("audio", tooltip="The sound of the driving video, for Video Combine; nothing if it is silent."),
         io.Int.Output(id="lead_in_out", display_name="lead_in", tooltip="Frames of lead-in, for Trim Lead-in."),

@@ -6,7 +6,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..dwpose.align import MODES, Alignment, Request, align, overlay, table_text
+from ..dwpose.align import MODES, Alignment, Request, align, overlay, report_text
 from ..dwpose.augment import augment
 from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.draw import PALETTES, Style, draw_clip
@@ -51,7 +51,7 @@ class AlignPoses(io.ComfyNode):
             inputs=[*_align_inputs(), *_correction_inputs()],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
-                io.Image.Output("overlay", tooltip="The photo with the skeleton over it, as the dance starts."),
+                io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
                 io.String.Output("table", tooltip="Lengths in photo and video and the ratios that were used."),
             ],
         )
@@ -63,7 +63,7 @@ class AlignPoses(io.ComfyNode):
         request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections))
         alignment = align(stands, from_keypoints(poses), request)
         picture = overlay_image(photo, alignment)
-        text = "\n".join([table_text(alignment.tables), *alignment.notes])
+        text = report_text(alignment)
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
@@ -88,8 +88,8 @@ def _align_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "anchor_frame", default=0, min=0, max=1000000,
-            tooltip="The driving frame whose neck comes to lie on the photo's neck; 0 is the first. In robust mode, "
-            "if nobody is seen there, the next frame that shows somebody.",
+            tooltip="The driving frame whose neck comes to lie on the photo's neck, or whose nose on the nose if the "
+            "photo shows no neck; 0 is the first. robust takes the next frame that shows the neck.",
         ),
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Request, align, overlay, table_text
+from steadydancer_pack.dwpose.align import Alignment, Request, align, overlay, report_text
 from steadydancer_pack.dwpose.align_robust import PartRatio
 from steadydancer_pack.dwpose.corrections import Correction, Corrections
 from steadydancer_pack.dwpose.poses import LEFT_WRIST, NECK, NOSE, RIGHT_ANKLE, RIGHT_HIP, PoseClip
@@ -112,6 +112,49 @@ def test_a_hidden_elbow_does_not_throw_the_wrist_away():
     assert np.abs(result.points[:, LEFT_WRIST]).max() < 1.2
 
 
+def test_official_alignment_needs_the_person_in_the_anchor_frame():
+    track = VIDEO.tracks[0]
+    scores = track.scores.copy()
+    scores[:2] = 0
+    video = VIDEO.with_tracks([replace(track, scores=scores)])
+    with pytest.raises(ValueError, match="Person 2 is not seen in frame 1 .* Choose another anchor frame, or robust"):
+        align(PHOTO, video, Request(SIZE, "official", anchor=1))
+    result = align(PHOTO, video, Request(SIZE, anchor=1))
+    assert result.anchors == [2]
+    assert result.notes == ["Person 2 shows no neck in frame 1: frame 2 meets the photo instead."]
+
+
+def at_zero(clip, joints):
+    """Return the clip with these joints as other packs write what they did not find."""
+    track = clip.tracks[0]
+    points, scores = track.points.copy(), track.scores.copy()
+    points[:, joints], scores[:, joints] = 0, 0
+    return clip.with_tracks([replace(track, points=points, scores=scores)])
+
+
+def test_official_alignment_takes_no_length_from_joints_that_nobody_found():
+    table = align(at_zero(PHOTO, [8, 10]), VIDEO, Request(SIZE, "official")).tables[0]
+    ratios, whole = ({row.part: row.ratio for row in rows} for rows in (table, align(
+        PHOTO, VIDEO, Request(SIZE, "official")).tables[0]))  # fmt: skip
+    without = {"torso": 1, "upper_leg": 1, "lower_leg": 1}
+    assert ratios == pytest.approx(whole | without)
+
+
+def test_official_alignment_leaves_a_seen_joint_near_one_that_nobody_found():
+    result = align(PHOTO, at_zero(VIDEO, [2, 3]), Request(SIZE, "official")).clip.tracks[0]
+    assert np.abs(result.points[:, 4]).max() < 1.2
+    assert result.points[0, NECK] == pytest.approx(PHOTO.tracks[0].points[0, NECK])
+
+
+def test_an_infinite_scale_is_told():
+    same_place = PHOTO.tracks[0].points.copy()
+    same_place[0, 16] = same_place[0, 14] = same_place[0, 0]
+    video = PHOTO.with_tracks([replace(PHOTO.tracks[0], points=same_place)])
+    assert align(PHOTO, video, Request(SIZE, "official")).notes == [
+        "Person 2: official alignment scales face right to infinity. Use robust."
+    ]
+
+
 @pytest.mark.parametrize("mode", ["robust", "official"])
 def test_unseen_stays_unseen(mode):
     hidden = clip(ADULT, dance(4), hidden=(RIGHT_ANKLE,))
@@ -121,12 +164,15 @@ def test_unseen_stays_unseen(mode):
 
 def test_the_table_reads():
     rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
-    assert table_text([rows]).splitlines() == [
+    assert report_text(Alignment(PHOTO, [0], [rows], ["A remark."])).splitlines() == [
         "part          photo   video  ratio",
         "upper arm     12.5%   25.0%   0.50  measured",
         "neck              -   10.0%   1.00  as the body",
+        "",
+        "A remark.",
     ]
-    assert table_text([rows, rows]).count("from the left") == 2
+    two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows], []))
+    assert [line for line in two.splitlines() if line.startswith("Person")] == ["Person 2", "Person 3"]
 
 
 def test_the_overlay_shows_the_skeleton_and_leaves_the_rest():
@@ -144,9 +190,9 @@ EMPTY = PoseClip(720, 1280, 4)
 @pytest.mark.parametrize(
     ("photo", "video", "request_", "message"),
     [
-        (EMPTY, VIDEO, Request(SIZE), "No person was found in the photo"),
-        (PoseClip(720, 1280, 0), VIDEO, Request(SIZE), "No person was found in the photo"),
-        (PHOTO, EMPTY, Request(SIZE), "The driving poses hold no person"),
+        (EMPTY, VIDEO, Request(SIZE), "Nobody is seen in the photo's pose"),
+        (PoseClip(720, 1280, 0), VIDEO, Request(SIZE), "Nobody is seen in the photo's pose"),
+        (PHOTO, EMPTY, Request(SIZE), "Nobody is seen in any frame"),
         (PHOTO, VIDEO, Request(SIZE, anchor=8), "Anchor frame 8 does not exist"),
         (PHOTO, VIDEO, Request(SIZE, mode="nice"), "Unknown alignment 'nice'"),
         (clip(ADULT, [Stance()], hidden=range(8)), clip(ADULT, dance(4), hidden=range(8, 18)), Request(SIZE),

@@ -1,5 +1,7 @@
 """The nearest pose is found by how limbs point and which way the person faces, whatever the proportions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,14 @@ def test_several_people_are_judged_together():
     assert best_start(dance, photo)[0] == 1
     dance.tracks[1].scores[1] = 0
     assert best_start(dance, photo)[0] in (0, 2)
+
+
+def test_one_person_in_the_photo_is_compared_with_the_main_dancer():
+    """As Align Poses pairs them: not with a bystander who happens to stand where the person stands in the photo."""
+    dance, photo = clip_of([posed(), posed()], [posed(1.0), posed()]), clip_of([posed()])
+    bystander, dancer = dance.tracks
+    dance = dance.with_tracks([replace(bystander, points=0.3 + 0.4 * bystander.points), dancer])
+    assert best_start(dance, photo)[0] == 1
 
 
 def test_what_cannot_be_compared():

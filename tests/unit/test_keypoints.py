@@ -183,7 +183,8 @@ def test_real_confidences():
 def test_missing_keypoints_whatever_their_confidence(missing):
     body = body_list()
     body[9:11] = missing
-    assert only_person(frame({BODY_LIST: body}))[1][3] == 0
+    points, scores = only_person(frame({BODY_LIST: body}))
+    assert scores[3] == 0 and points[3].tolist() == [0, 0]
     hand = [-1 / WIDTH, -1 / HEIGHT, 1.0] * 20 + [0.5, 0.5, 1.0]  # as controlnet_aux's OpenPose writes it
     _, scores = only_person(frame({BODY_LIST: body_list(width=WIDTH, height=HEIGHT), LEFT_LIST: hand}))
     assert scores[LEFT_HAND].tolist() == [0.0] * 20 + [1.0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.lead_in import AUTO, lead_in, pair_people, shortest_turn, suggest_frames
+from steadydancer_pack.dwpose.lead_in import AUTO, lead_in, shortest_turn, suggest_frames
 from steadydancer_pack.dwpose.poses import (
     BODY,
     FACE,
@@ -198,14 +198,6 @@ def test_suggestion_without_movement_or_way():
     still = clip_of(skeleton(), frames=5)
     assert suggest_frames(still, clip_of(skeleton(neck=(0.3, 0.4)))) == 48
     assert suggest_frames(still, clip_of(skeleton())) == 0
-
-
-def test_people_are_paired_from_left_to_right():
-    places = [(0.4, 0.3), (0.1, 0.3), (0.25, 0.3)]
-    clip = clip_of(*(skeleton(neck=place) for place in places))
-    photo = clip_of(*(skeleton(neck=place) for place in places[1:] + places[:1]))
-    assert [(a.identity, b.identity) for a, b in pair_people(clip, photo)] == [(1, 0), (2, 1), (0, 2)]
-    assert [(a.identity, b.identity) for a, b in pair_people(clip_of(skeleton(neck=(0.27, 0.3))), photo)] == [(0, 1)]
 
 
 def test_a_person_without_a_partner_just_appears():
