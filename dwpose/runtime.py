@@ -107,7 +107,7 @@ def open_session(
 
 
 def import_onnxruntime():
-    """Return the module; ValueError that says what to install if it is missing or cannot be loaded."""
+    """Return the module; ValueError that says what to install if it is missing, torn or cannot be loaded."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -116,6 +116,13 @@ def import_onnxruntime():
             "onnxruntime-gpu (NVIDIA), onnxruntime-directml (other GPUs on Windows) or onnxruntime (CPU, Apple) with "
             "pip into ComfyUI's Python, just one of them, and restart ComfyUI. All other nodes work without it."
         ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        builds = " ".join(installed_builds() or sorted(set(PACKAGES.values())))
+        raise ValueError(
+            "ONNX Runtime is installed only in part: of two builds one was uninstalled, and took files of the other. "
+            f"Uninstall every build with pip ({builds}), install one of them again and restart ComfyUI. All other "
+            "nodes work without it."
+        )
     return onnxruntime
 
 

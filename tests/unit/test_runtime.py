@@ -288,6 +288,13 @@ def test_without_onnx_runtime_the_error_says_what_to_install(network, monkeypatc
         open_session(network)
 
 
+def test_what_a_build_leaves_of_another_when_it_goes_is_no_onnx_runtime(network, builds, monkeypatch):
+    builds("onnxruntime-gpu")
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
+    with pytest.raises(ValueError, match=r"installed only in part.*with pip \(onnxruntime-gpu\), install one of them"):
+        open_session(network)
+
+
 @pytest.mark.parametrize(
     ("gpu", "platform", "package"),
     [
