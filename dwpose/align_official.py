@@ -14,21 +14,10 @@ import numpy as np
 
 from .poses import BODY, FACE, NECK, Track
 from .proportions import stand_in
-from .skeleton import Aspects, scale_limbs
+from .skeleton import LIMB_PATHS, Aspects, metric, scale_limbs
 
 MISSING = -1.0  # upstream's mark for an unseen point of hands and face
-
-# Part: the joints along which a length is measured, one path a side.
-PATHS = {
-    "neck": [(0, 1)],
-    "face_right": [(16, 14, 0)],
-    "face_left": [(17, 15, 0)],
-    "shoulders": [(2, 5)],
-    "upper_arm": [(2, 3), (5, 6)],
-    "lower_arm": [(3, 4), (6, 7)],
-    "upper_leg": [(8, 9), (11, 12)],
-    "lower_leg": [(9, 10), (12, 13)],
-}
+PATHS = LIMB_PATHS | {"face_right": [(16, 14, 0)], "face_left": [(17, 15, 0)]}
 
 
 def official_ratios(photo: np.ndarray, anchor: np.ndarray) -> dict[str, float]:
@@ -54,7 +43,7 @@ def ratios_at(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> dic
 
 def _body(track: Track, frame: int, aspect: float) -> np.ndarray:
     """Return metric body joints [18, 2]; NaN where there is not even a guess."""
-    return np.where(_nowhere(track)[frame, BODY, None], np.nan, track.points[frame, BODY] * (aspect, 1))
+    return np.where(_nowhere(track)[frame, BODY, None], np.nan, metric(track.points[frame, BODY], aspect))
 
 
 def _nowhere(track: Track) -> np.ndarray:
@@ -70,11 +59,11 @@ def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 
     Points that upstream marks as missing come back as it leaves them: the mark plus the offset, outside the frame.
     """
     photo_aspect, video_aspect = aspects
-    points = stand_in(_with_marks(driver) * (video_aspect, 1), ~_nowhere(driver))
+    points = stand_in(metric(_with_marks(driver), video_aspect), ~_nowhere(driver))
     aligned = scale_limbs(points, ratios_at(photo, driver, aspects, anchor))
     aligned[:, FACE] = points[:, FACE]
     aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
-    neck = stand_in(photo.points[:1] * (photo_aspect, 1), ~_nowhere(photo)[:1])[0, NECK]
+    neck = stand_in(metric(photo.points[:1], photo_aspect), ~_nowhere(photo)[:1])[0, NECK]
     return Track(driver.identity, (aligned + neck - points[anchor, NECK]) / (photo_aspect, 1), driver.scores)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .poses import BODY, LEFT_HIP, LEFT_SHOULDER, NECK, NOSE, RIGHT_HIP, RIGHT_SHOULDER, Track
 from .proportions import body_size, canonical, part_lengths, stand_in
-from .skeleton import Aspects, scale_limbs
+from .skeleton import Aspects, metric, scale_limbs
 
 # How far a part may differ from the body's scale: people's proportions. Below the lower bound the photo shows the part
 # foreshortened, above the upper one it is not what it seems.
@@ -58,11 +58,11 @@ def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) ->
     Raises ValueError if photo and video show no common part.
     """
     photo_aspect, video_aspect = aspects
-    lengths = part_lengths(driver.points * (video_aspect, 1), driver.visible)
+    lengths = part_lengths(metric(driver.points, video_aspect), driver.visible)
     size = _around(body_size(lengths), anchor)
     usual = canonical(lengths)
     video = {part: _true_length(lengths[part], usual[part] * size, anchor) for part in usual}
-    shown = part_lengths(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])
+    shown = part_lengths(metric(photo.points[:1], photo_aspect), photo.visible[:1])
     shown = {part: float(length[0]) for part, length in shown.items()}
     scale, reason = _body_scale({part: shown[part] / video[part] for part in video})
     rows = [_part_ratio(part, shown[part], video[part], scale) for part in SCALE_FROM]
@@ -118,8 +118,8 @@ def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: As
     photo_aspect, video_aspect = aspects
     used = {row.part: row.ratio for row in rows}
     ratios = {part: float(np.mean([used[p] for p in parts])) for part, parts in CHAIN_PARTS.items()}
-    points = stand_in(driver.points * (video_aspect, 1), driver.visible)
-    target = stand_in(photo.points[:1] * (photo_aspect, 1), photo.visible[:1])[0]
+    points = stand_in(metric(driver.points, video_aspect), driver.visible)
+    target = stand_in(metric(photo.points[:1], photo_aspect), photo.visible[:1])[0]
     path = points[:, [NECK]]
     moved = scale_limbs(points, ratios) - path + min(1.0, used["body"]) * (path - path[anchor])
     both = photo.visible[0] & driver.visible[anchor]

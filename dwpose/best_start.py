@@ -10,10 +10,9 @@ import numpy as np
 from .pairing import check_people, pair_people
 from .poses import LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, PoseClip, Track
 from .proportions import body_size, part_lengths
-from .swap_repair import metric
+from .skeleton import LIMBS, metric
 
-# Parent and child joint of the limbs whose direction is compared: arms, trunk and legs, neck to nose.
-LIMBS = np.array([(2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0)])
+POINTERS = LIMBS[2:13]  # whose direction is compared: arms, trunk and legs, neck to nose
 # Joints whose distance tells the facing, and that distance in torso lengths in somebody who faces the camera.
 BREADTHS = np.array([(RIGHT_SHOULDER, LEFT_SHOULDER), (RIGHT_HIP, LEFT_HIP), (RIGHT_EYE, LEFT_EYE)])
 FRONTAL = np.array([0.8, 0.4, 0.13])
@@ -63,7 +62,7 @@ def _features(track: Track, aspect: float) -> tuple[np.ndarray, np.ndarray]:
     NaN where a joint is not seen.
     """
     points = metric(track.points, aspect)
-    limbs = _between(points, track.visible, LIMBS)
+    limbs = _between(points, track.visible, POINTERS)
     lengths = np.abs(limbs)
     directions = np.divide(limbs, lengths, out=np.full_like(limbs, np.nan), where=lengths > 0)
     torso = body_size(part_lengths(points, track.visible))[:, None]

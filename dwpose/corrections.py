@@ -6,7 +6,7 @@ import numpy as np
 
 from .poses import FACE, FEET, LEFT_HAND, NECK, RIGHT_HAND, Track
 from .proportions import stand_in
-from .skeleton import CHAIN, scale_limbs
+from .skeleton import CHAIN, metric, scale_limbs
 
 SCALE_RANGE = (0.1, 10.0)
 
@@ -55,7 +55,7 @@ def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) 
     """Return the aligned track corrected; the same track if nothing is. aspect: width / height of the frame."""
     if corrections == Corrections():
         return track
-    points = track.points * (aspect, 1)
+    points = metric(track.points, aspect)
     points = _scale_parts(points, track.visible, corrections)
     for part, keypoints in KEYPOINTS.items():
         correction = getattr(corrections, part)

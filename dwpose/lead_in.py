@@ -28,8 +28,7 @@ from .poses import (
     PoseClip,
     Track,
 )
-from .skeleton import LIMBS
-from .swap_repair import metric
+from .skeleton import LIMBS, metric
 
 AUTO = -1
 STEP = 4  # frames that one latent frame holds: a lead-in of whole steps leaves a length of 4n+1 one

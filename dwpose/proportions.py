@@ -9,19 +9,10 @@ import math
 
 import numpy as np
 
-from .poses import BODY, LEFT_HIP, LEFT_SHOULDER, NECK, NOSE, RIGHT_HIP, RIGHT_SHOULDER
-from .skeleton import CHAIN
+from .poses import BODY, LEFT_HIP, LEFT_SHOULDER, NECK, NOSE, RIGHT_HIP, RIGHT_SHOULDER, Track
+from .skeleton import CHAIN, LIMB_PATHS, metric
 
-# Part: the joints along which it is measured, one path a side. Both sides are one part: people are symmetric.
-PATHS = {
-    "neck": [(0, 1)],
-    "head": [(0, 14, 16), (0, 15, 17)],
-    "shoulders": [(2, 5)],
-    "upper_arm": [(2, 3), (5, 6)],
-    "lower_arm": [(3, 4), (6, 7)],
-    "upper_leg": [(8, 9), (11, 12)],
-    "lower_leg": [(9, 10), (12, 13)],
-}
+PATHS = LIMB_PATHS | {"head": [(0, 14, 16), (0, 15, 17)]}
 
 # The torso over the part in people whose part is long: so much torso, at least, does a seen part prove. Between the
 # extremes of adults' segment lengths (Drillis and Contini 1966: torso .288 of the height, upper arm .186, lower arm
@@ -32,6 +23,7 @@ PROVEN_TORSO = {
 
 BEST = 0.875  # quantile: the median of the best quarter, those frames in which a part looks longest
 ENOUGH_FRAMES = 5
+USUAL_SIZE = 0.25  # of the frame's height, where nothing tells the body's
 
 
 def part_lengths(points: np.ndarray, visible: np.ndarray) -> dict[str, np.ndarray]:
@@ -56,6 +48,12 @@ def _longest(sides: list[np.ndarray]) -> np.ndarray:
 def body_size(lengths: dict[str, np.ndarray]) -> np.ndarray:
     """Return the length [F] that the torso has at least, judged by every part that is seen; NaN where none is."""
     return _longest([factor * lengths[part] for part, factor in PROVEN_TORSO.items()])
+
+
+def typical_size(track: Track, aspect: float) -> float:
+    """Return the body size in frame heights by the median of all frames; aspect: width / height of the frame."""
+    sizes = body_size(part_lengths(metric(track.points, aspect), track.visible))
+    return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes))
 
 
 def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:

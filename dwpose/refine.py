@@ -16,7 +16,9 @@ from scipy.ndimage import maximum_filter1d
 from scipy.signal import savgol_filter
 
 from .poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseClip, Track
-from .swap_repair import body_size, exchange, find_swaps, metric
+from .proportions import typical_size
+from .skeleton import metric
+from .swap_repair import exchange, find_swaps
 
 GROUPS = {"body": BODY, "feet": FEET, "face": FACE, "left hand": LEFT_HAND, "right hand": RIGHT_HAND}
 
@@ -126,7 +128,7 @@ def _gaps(seen: np.ndarray) -> list[tuple[int, int]]:
 def smooth_track(track: Track, strength: float, aspect: float) -> Track:
     """Return the track with each unbroken stretch of seen points smoothed; strength 0..1, aspect is width / height."""
     points = track.points.copy()
-    tolerance = TOLERANCE * body_size(track, aspect)
+    tolerance = TOLERANCE * typical_size(track, aspect)
     for (start, stop), keypoints in _stretches(track.visible).items():
         if stop - start >= WINDOWS[0]:
             stretch = metric(points[start:stop, keypoints], aspect)

@@ -32,8 +32,22 @@ HAND_JOINT_COLOUR = (0, 0, 255)
 HAND_EDGES = np.array([(0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, 21)])
 HAND_COLOURS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
 
+# Part: the joints along which its length is measured, one path a side. Both sides are one part: people are symmetric.
+LIMB_PATHS = {
+    "neck": [(0, 1)],
+    "shoulders": [(2, 5)],
+    "upper_arm": [(2, 3), (5, 6)],
+    "lower_arm": [(3, 4), (6, 7)],
+    "upper_leg": [(8, 9), (11, 12)],
+    "lower_leg": [(9, 10), (12, 13)],
+}
 
 Aspects = tuple[float, float]  # width / height of the photo and of the video
+
+
+def metric(points: np.ndarray, aspect: float) -> np.ndarray:
+    """Return points [..., 2], given in parts of the frame, with both axes in frame heights; aspect: width / height."""
+    return points * (aspect, 1)
 
 
 class Link(NamedTuple):

@@ -11,9 +11,9 @@ from itertools import product
 
 import numpy as np
 
-from . import proportions
 from .poses import KEYPOINTS, Track
-from .proportions import part_lengths
+from .proportions import typical_size
+from .skeleton import metric
 
 # Group: the pairs (right, left) that bear witness, and those that are exchanged with them.
 WITNESSES = {
@@ -32,23 +32,10 @@ PRIOR = 0.001  # in body sizes a frame: of two equally smooth readings, the one 
 LONGEST_SPAN = 8  # frames: joints seen farther apart tell nothing of each other
 JUMP = 0.75  # in body sizes a frame: nobody moves so fast; it is a cut, and tells nothing either
 
-USUAL_SIZE = 0.25  # of the frame's height, where nothing tells
-
-
-def body_size(track: Track, aspect: float) -> float:
-    """Return how long the torso is, in frame heights, by the median of what the frames show of the body."""
-    sizes = proportions.body_size(part_lengths(metric(track.points, aspect), track.visible))
-    return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes))
-
-
-def metric(points: np.ndarray, aspect: float) -> np.ndarray:
-    """Return points [..., 2] with both axes in frame heights; `aspect` is width / height."""
-    return points * (aspect, 1.0)
-
 
 def find_swaps(track: Track, aspect: float) -> dict[str, np.ndarray]:
     """Return, for each group, bool [F]: the frames in which its left and right are exchanged."""
-    points = metric(track.points, aspect) / body_size(track, aspect)
+    points = metric(track.points, aspect) / typical_size(track, aspect)
     return {group: _exchanged(points, track.visible, pairs) for group, pairs in WITNESSES.items()}
 
 

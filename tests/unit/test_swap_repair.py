@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, Track
-from steadydancer_pack.dwpose.swap_repair import FOLLOWERS, WITNESSES, body_size, exchange, find_swaps
+from steadydancer_pack.dwpose.proportions import typical_size
+from steadydancer_pack.dwpose.swap_repair import FOLLOWERS, WITNESSES, exchange, find_swaps
 
 FRAMES, ASPECT = 48, 0.5
 # Sideways from the spine, depth is 0; height below the neck. In body sizes, right side positive as a camera sees it.
@@ -43,14 +44,14 @@ def mistaken(track, groups, frames):
     return exchange(track, dict.fromkeys(groups, mask))
 
 
-def test_body_size_is_the_torso_however_the_person_turns():
+def test_typical_size_is_the_torso_however_the_person_turns():
     track = dancer(np.linspace(0, 6, FRAMES))
     track.scores[:, [9, 12]] = 0  # swinging knees look longer than thighs are
-    assert body_size(track, ASPECT) == pytest.approx(0.2)
+    assert typical_size(track, ASPECT) == pytest.approx(0.2)
 
 
-def test_body_size_of_nobody():
-    assert body_size(Track(7, np.zeros((5, KEYPOINTS, 2)), np.zeros((5, KEYPOINTS))), ASPECT) == 0.25
+def test_typical_size_of_nobody():
+    assert typical_size(Track(7, np.zeros((5, KEYPOINTS, 2)), np.zeros((5, KEYPOINTS))), ASPECT) == 0.25
 
 
 def test_exchange_takes_hands_and_scores_along():
