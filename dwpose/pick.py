@@ -1,4 +1,4 @@
-"""One person out of everybody in a clip: the largest, the one in the middle, by number from the left, or near a point.
+"""One person out of everybody in a clip: the largest, the one in the middle, the n-th from the left, or near a point.
 
 Boxes are those of the joints seen (`track.person_box`).
 """
@@ -52,8 +52,8 @@ def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Tra
     if not 0 <= index < len(people):
         numbers = "0" if len(people) == 1 else f"0 to {len(people) - 1}"
         raise ValueError(
-            f"There is no person {index} in frame {frame}: from the left, the people there are number {numbers}. "
-            "Choose one of these numbers, or another frame."
+            f"No person has index {index} in frame {frame}, where {len(people)} can be seen: index counts them from 0 "
+            f"at the left. Choose {numbers}, or another frame."
         )
     return people[index]
 

@@ -81,7 +81,7 @@ def _draw_person(picture: np.ndarray, track: Track, index: int) -> None:
     for joint in DOTS:
         if seen[joint]:
             cv2.circle(picture, cells[joint].tolist(), 3, colour, -1, cv2.LINE_AA)
-    _write_number(picture, track.identity, person_box(points, scores), colour)
+    _write_number(picture, track.number, person_box(points, scores), colour)
 
 
 def _write_number(picture: np.ndarray, number: int, box: np.ndarray, colour: tuple[int, int, int]) -> None:

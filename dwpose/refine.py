@@ -40,7 +40,7 @@ class GroupReport(NamedTuple):
 class PersonReport(NamedTuple):
     """What was done to one person: the number of frames in which each pair of sides was exchanged, and the groups."""
 
-    identity: int
+    number: int
     swapped_frames: dict[str, int]
     groups: list[GroupReport]
 
@@ -183,7 +183,7 @@ def _report(old: Track, exchanged: Track, new: Track, swaps: dict[str, np.ndarra
         filled = new.visible[:, part] & ~exchanged.visible[:, part]
         gaps = sum(len(list(_runs(column))) for column in filled.T)
         groups.append(GroupReport(name, gaps, int(filled.sum()), jitter(old, part, clip), jitter(new, part, clip)))
-    return PersonReport(old.identity, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
+    return PersonReport(old.number, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
 
 
 def report_text(reports: list[PersonReport]) -> str:
@@ -192,7 +192,7 @@ def report_text(reports: list[PersonReport]) -> str:
 
 
 def _person_text(person: PersonReport) -> str:
-    lines = [f"Person {person.identity}"]
+    lines = [f"Person {person.number}"]
     swapped = ", ".join(f"{group} in {n} frames" for group, n in person.swapped_frames.items() if n)
     if person.swapped_frames:
         lines.append(f"left and right exchanged: {swapped or 'nowhere'}")

@@ -180,12 +180,19 @@ def _pick_inputs() -> list[io.Input]:
         io.Combo.Input(
             "rule", options=list(RULES), default="largest",
             tooltip="largest and centre: on average over the frames in which a person is seen. index and nearest: in "
-            "the anchor frame, counted from the left or nearest to the point. all: everybody.",
+            "one frame, counted from the left or nearest to the point. all: everybody.",
         ),
-        io.Int.Input("index", default=0, min=0, max=1000, tooltip="For index: 0 is the leftmost person."),
+        io.Int.Input(
+            "index", default=0, min=0, max=1000,
+            tooltip="For index: counts the people of that frame from 0 at the left. It is not the number in "
+            "the preview.",
+        ),
         io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
         io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
-        io.Int.Input("frame", default=0, min=0, max=1 << 20, tooltip="The anchor frame, for index and nearest."),
+        io.Int.Input(
+            "frame", default=0, min=0, max=1 << 20,
+            tooltip="For index and nearest: the frame they look at; 0 is the first.",
+        ),
         io.Combo.Input(
             "when_absent", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
             tooltip=f"Frames in which the person picked is not seen. {NOBODY_TOOLTIP}",
@@ -264,7 +271,7 @@ def _report(stream, detector: Detector, seen: PoseClip, clip: PoseClip, rule: st
 
 
 def _people(clip: PoseClip) -> list[str]:
-    return [f"Person {t.identity}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
+    return [f"Person {t.number}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
 
 
 def warnings(stream, seen: PoseClip, rule: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 
+from steadydancer_pack.dwpose import preview as preview_module
 from steadydancer_pack.dwpose.detector import Region
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
@@ -93,8 +94,8 @@ def test_images_become_poses():
         "Frames: 20 of 160x96, 1.25 s",
         "Rate: 16 fps -> 16 fps",
         "Detector: Brightness",
-        "Person 0: in 100 % of the frames",
         "Person 1: in 100 % of the frames",
+        "Person 2: in 100 % of the frames",
         "Several people: choose one with Pick Person.",
     ]
 
@@ -127,7 +128,7 @@ def test_exactly_one_source_is_needed(sources):
 def test_a_photo_is_one_frame():
     keypoints, preview, _, _, count, report = run(images=images((3,))).result
     assert count == len(keypoints) == len(preview) == 1
-    assert "Person 0: in 100 % of the frames" in report
+    assert "Person 1: in 100 % of the frames" in report
 
 
 @pytest.mark.parametrize("frames, where", [([()], "the picture"), ([()] * 9, "any of the 9 frames")])
@@ -229,7 +230,7 @@ def test_one_person_is_picked(options, identity):
     output = pick(**options)
     clip = from_keypoints(output.result[0])
     assert [track.identity for track in clip.tracks] == [identity] and clip.frames == 6
-    assert output.ui.as_dict() == {"text": (f"Person {identity}: in 67 % of the frames",)}
+    assert output.ui.as_dict() == {"text": (f"Person {identity + 1}: in 67 % of the frames",)}
 
 
 @pytest.mark.parametrize("rule, present", [("hold", [1] * 6), ("blank", [0, 0, 1, 1, 1, 1]), ("end", [1] * 6)])
@@ -253,11 +254,13 @@ def test_the_preview_is_evenly_spread_and_small(frames, kept):
     assert {picture.shape for picture in preview.kept.values()} == {(48, 80, 3)}
 
 
-def test_the_preview_draws_each_person_in_a_colour_of_their_own():
-    preview = Preview()
+def test_the_preview_draws_each_person_in_a_colour_of_their_own_and_counts_from_1(monkeypatch):
+    preview, written = Preview(), []
+    monkeypatch.setattr(preview_module, "_write_number", lambda picture, number, *_: written.append(number))
     for index in range(6):
         preview.add(index, np.zeros((100, 200, 3), np.uint8))
     pictures = preview.draw(from_keypoints(two_people()))
+    assert set(written) == {1, 2}
     colours = [np.array(person_colour(identity)) for identity in (0, 1)]
     shown = [[bool((picture == colour).all(2).any()) for colour in colours] for picture in pictures]
     assert shown == [[True, False]] * 2 + [[True, True]] * 2 + [[False, True]] * 2

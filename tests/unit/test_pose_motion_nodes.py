@@ -43,7 +43,7 @@ def test_refine_switched_off_hands_on_the_very_poses():
     poses = dance([0, 5, 0, 5])
     result, report = RefinePoses.execute(poses, repair_swaps=False, gap_frames=0, smoothing=0.0).args
     assert result is poses
-    assert report.startswith("Person 0")
+    assert report.startswith("Person 1")
 
 
 def test_refine_fills_and_tells():

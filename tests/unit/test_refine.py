@@ -214,7 +214,7 @@ def test_the_report_counts():
     track = with_gap(with_gap(noisy(standing(), 0.002), LEFT_WRIST, [5, 6, 20]), 100, [7])
     _, (report,) = refine_with_report(clip_of(track), 2, 0.5, True)
     rows = {row.group: row for row in report.groups}
-    assert report.identity == 3
+    assert report.number == 4
     assert (rows["body"].gaps_filled, rows["body"].points_filled) == (2, 3)
     assert (rows["left hand"].gaps_filled, rows["right hand"].gaps_filled) == (1, 0)
     assert rows["body"].jitter_after < rows["body"].jitter_before / 2
