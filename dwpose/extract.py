@@ -88,9 +88,7 @@ def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
     last_seen = np.maximum.accumulate(np.where(present, np.arange(clip.frames), first))
     gone = np.flatnonzero(~present[first:])
     frames = first + int(gone[0]) if rule == "end" and len(gone) else clip.frames
-    source = last_seen[:frames]
-    tracks = tuple(Track(track.identity, track.points[source], track.scores[source]) for track in clip.tracks)
-    return replace(clip, frames=frames, tracks=tracks)
+    return clip.at(last_seen[:frames])
 
 
 class _Guess(NamedTuple):

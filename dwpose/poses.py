@@ -65,6 +65,11 @@ class PoseClip:
         """Return the clip with other people in it."""
         return replace(self, tracks=tuple(tracks))
 
+    def at(self, frames: slice | np.ndarray) -> "PoseClip":
+        """Return the clip made of these of its frames, given as a slice or as indices in any order."""
+        tracks = (replace(track, points=track.points[frames], scores=track.scores[frames]) for track in self.tracks)
+        return replace(self, frames=len(np.arange(self.frames)[frames]), tracks=tuple(tracks))
+
     @property
     def present(self) -> np.ndarray:
         """Return bool [F]: the frames in which anybody is seen."""

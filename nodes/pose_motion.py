@@ -1,7 +1,5 @@
 """Poses in time: made whole and smooth, started well, led to from the photo's own pose; the sound stays with them."""
 
-from dataclasses import replace
-
 import numpy as np
 from comfy_api.latest import Input, io, ui
 from torch import Tensor
@@ -10,7 +8,6 @@ from torch.nn.functional import pad
 from ..dwpose.best_start import best_start
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
-from ..dwpose.poses import PoseClip
 from ..dwpose.refine import refine_with_report, report_text
 from ..steadydancer_core.video_stream import MODEL_FPS
 
@@ -175,7 +172,7 @@ class BestStart(io.ComfyNode):
         clip = from_keypoints(poses)
         start, distances = best_start(clip, from_keypoints(photo_poses), search_frames)
         text = start_text(start, distances, clip.frames, fps)
-        result = to_keypoints(from_frame(clip, start)) if start else poses
+        result = to_keypoints(clip.at(slice(start, None))) if start else poses
         return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=ui.PreviewText(text))
 
 
@@ -195,16 +192,10 @@ def _start_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def from_frame(clip: PoseClip, start: int) -> PoseClip:
-    """Return the clip without the frames before `start`."""
-    tracks = (replace(track, points=track.points[start:], scores=track.scores[start:]) for track in clip.tracks)
-    return replace(clip, frames=clip.frames - start, tracks=tuple(tracks))
-
-
 def start_text(start: int, distances: np.ndarray, frames: int, fps: float) -> str:
     """Return the report: the chosen frame, what is left of the dance, and the nearest frames."""
     order = distances.argsort(kind="stable")[:LISTED].tolist()
-    rows = [f"frame {i}: distance {distances[i]:.3f}" for i in order]
+    rows = [f"frame {i}: distance {distances[i]:.3f}" for i in order if np.isfinite(distances[i])]
     left = f"{frames - start} of {frames} frames are left."
     return "\n".join([f"Start at frame {start}, {start / fps:.2f} s. {left}", *rows])
 

@@ -9,7 +9,7 @@ import torch
 
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, LEFT_WRIST, NECK, PoseClip, Track
-from steadydancer_pack.nodes.pose_motion import NODES, BestStart, LeadIn, RefinePoses, TrimLeadIn
+from steadydancer_pack.nodes.pose_motion import NODES, BestStart, LeadIn, RefinePoses, TrimLeadIn, start_text
 
 PACK = Path(__file__).resolve().parents[2]
 RATE, FPS = 800, 16.0
@@ -110,6 +110,11 @@ def test_best_start_cuts_poses_and_sound_together():
     assert result == poses[3:]
     assert audio["waveform"][0, 0, :2].tolist() == [151, 152]
     assert report.splitlines()[:2] == ["Start at frame 3, 0.19 s. 2 of 5 frames are left.", "frame 3: distance 0.000"]
+
+
+def test_best_start_names_no_frame_in_which_nobody_is():
+    text = start_text(1, np.array([np.inf, 0.25, 0.5]), 3, 16.0)
+    assert text.splitlines()[1:] == ["frame 1: distance 0.250", "frame 2: distance 0.500"]
 
 
 def test_best_start_searches_the_beginning_only():
