@@ -19,8 +19,9 @@ from ..dwpose.refine import refine
 from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
 from ..steadydancer_core.video_stream import MODEL_FPS
-from .pose_align import PoseKeypoint, draw_images, overlay_image
-from .pose_extract import PoseDetector, cache_folder, open_stream, seen_people, warnings
+from .pose_align import draw_images, overlay_image
+from .pose_extract import cache_folder, open_stream, seen_people, warnings
+from .types import PoseDetector, PoseKeypoint
 
 PERSONS = ("largest", "centre", ALL)
 GAP_FRAMES = 5

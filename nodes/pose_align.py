@@ -21,8 +21,7 @@ from ..steadydancer_core.pixels import (
     size_of,
     to_rgb,
 )
-
-PoseKeypoint = io.Custom("POSE_KEYPOINT")
+from .types import PoseKeypoint
 
 # A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
 # from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.

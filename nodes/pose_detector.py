@@ -12,13 +12,13 @@ from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
 from ..dwpose.runtime import AUTO, CHOICES
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
+from .types import PoseDetector
 
 FOLDER = "dwpose"
 SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"
 FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
-PoseDetector = io.Custom("STEADYDANCER_POSE_DETECTOR")
 
 
 def register_folders() -> None:

@@ -21,8 +21,8 @@ from ..dwpose.poses import PoseClip
 from ..dwpose.preview import Preview
 from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from .types import PoseDetector, PoseKeypoint
 
-PoseKeypoint, PoseDetector = io.Custom("POSE_KEYPOINT"), io.Custom("STEADYDANCER_POSE_DETECTOR")
 NOBODY_TOOLTIP = (
     "hold: the last pose stays, and before the first person the first pose. blank: no skeleton. "
     "end: the clip ends there."

@@ -1,6 +1,5 @@
 """Poses of other packs, and poses in files: nothing has to be detected twice, or here."""
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -11,9 +10,10 @@ from ..dwpose.dialects import DIALECTS, STRICT, write
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.video_stream import MODEL_FPS
+from .output_file import output_file
+from .types import PoseKeypoint
 
 SUFFIX = ".json"
-PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
 
 class SavePoses(io.ComfyNode):
@@ -164,16 +164,11 @@ def _find(file: str) -> Path:
 
 
 def _target(prefix: str, clip: PoseClip) -> Path:
-    """Return the next free path for `prefix`, with its folder; ValueError if it leads out of output/."""
-    root = folder_paths.get_output_directory()
-    named = Path(prefix.strip()).name not in ("", "..")
-    if not named or not folder_paths.is_within_directory(root, os.path.join(root, prefix)):
-        raise ValueError(f"'{prefix}' names no file inside ComfyUI's output folder. Give a name, such as poses/dance.")
+    """Return the next free path for `prefix`, with its folder; ValueError if it cannot be made."""
     try:
-        folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, root, clip.width, clip.height)
+        return output_file(prefix, SUFFIX[1:], clip.width, clip.height)[0]
     except OSError as error:
         raise ValueError(f"No file can be written for '{prefix}': {error.strerror or error}.") from error
-    return Path(folder, f"{name}_{counter:05}_{SUFFIX}")
 
 
 def _summary(clip: PoseClip, fps: float) -> str:

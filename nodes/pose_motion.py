@@ -10,8 +10,8 @@ from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.refine import refine_with_report, report_text
 from ..steadydancer_core.video_stream import MODEL_FPS
+from .types import PoseKeypoint
 
-PoseKeypoint = io.Custom("POSE_KEYPOINT")
 TRIM, KEEP = "trim", "keep"
 LISTED = 5  # frames that the report of Best Start names
 

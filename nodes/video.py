@@ -1,7 +1,7 @@
 """The last arrow of the picture: frames and sound to a video file, and to the player in the node."""
 
 import json
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import folder_paths
 from comfy.cli_args import args
@@ -10,9 +10,10 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
-from ..steadydancer_core.pixels import to_rgb
+from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..steadydancer_core.video_writer import Settings, write_failure, write_video
+from .output_file import output_file
 
 CRF_DEFAULTS = ", ".join(f"{name} {row.crf.default}" for name, row in FORMATS.items() if row.crf)
 
@@ -123,25 +124,10 @@ def _metadata(hidden) -> dict[str, str]:
 def _target(prefix: str, save_output: bool, images: Tensor, extension: str) -> tuple[Path, ui.SavedResult]:
     """Return the next free path for `prefix`, and the same as the frontend's link to it."""
     kind = io.FolderType.output if save_output else io.FolderType.temp
-    root = folder_paths.get_directory_by_type(kind.value)
-    height, width = to_rgb(images).shape[1:3]
-    _check_prefix(prefix)
     try:
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width, height)
+        return output_file(prefix, extension, *size_of(to_rgb(images)), kind)
     except OSError as error:
-        raise write_failure(Path(root, prefix), error) from error
-    file = f"{name}_{counter:05}_.{extension}"
-    return Path(folder, file), ui.SavedResult(file, subfolder, kind)
-
-
-def _check_prefix(prefix: str) -> None:
-    parts = PureWindowsPath(prefix)  # knows both / and \ and drive letters
-    named = prefix.strip() and prefix.isprintable() and not prefix.endswith(("/", "\\"))
-    if not named or parts.anchor or ".." in parts.parts:
-        raise ValueError(
-            f"filename_prefix '{prefix}' does not name a file inside ComfyUI's output folder. "
-            "Give a name, with subfolders if wanted, such as dance/clip; no '..', no leading slash, no drive."
-        )
+        raise write_failure(Path(folder_paths.get_directory_by_type(kind.value), prefix), error) from error
 
 
 def _on_frame():
