@@ -23,6 +23,7 @@ class Detector(Protocol):
     """Finds people and their keypoints. Holds its networks, but nothing of the frames it saw."""
 
     name: str  # for people: "DW-Pose (CUDA)"
+    notes: list[str]  # what runs where, and why not on the GPU if there is one
     fingerprint: str  # the same for the same files and settings: part of the pose cache's key
 
     def find(self, frame: np.ndarray) -> list[Region]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..dwpose.align import MODES, Alignment, Request, align, report_text
 from ..dwpose.augment import augment
+from ..dwpose.blazepose import BlazePose
 from ..dwpose.cache import PoseCache
 from ..dwpose.detector import Detector
 from ..dwpose.draw import OFFICIAL
@@ -20,6 +21,7 @@ from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
 from ..steadydancer_core.video_stream import MODEL_FPS
 from .pose_align import draw_images, overlay_image
+from .pose_detector import gpu_name
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
 from .types import PoseDetector, PoseKeypoint
 
@@ -89,7 +91,7 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, wishes.smoothing, True)
     alignment = align(stands, dance, Request(default_size(*size_of(photo)), wishes.mode))
     clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
-    notes = [detector.name, *[stream.note] * bool(stream.note)]
+    notes = [detector.name, *detector.notes, *[stream.note] * bool(stream.note)]
     people = f"People: {len(everybody.tracks)}, {wishes.person} chosen."
     notes += [f"Frames: {clip.frames} at {stream.fps:.5g} fps. {people}"]
     notes += warnings(stream, chosen, "hold")
@@ -104,9 +106,7 @@ def _search(where: str, stream, detector: Detector, max_frames: int, cache: Pose
 
 
 def _bundled() -> Detector:
-    from ..dwpose.blazepose import BlazePose
-
-    return BlazePose()
+    return BlazePose(gpu=gpu_name())
 
 
 def _sources() -> list[io.Input]:

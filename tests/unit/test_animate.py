@@ -1,0 +1,114 @@
+"""Animate From Video: the whole road in one node, with a detector that knows the answer."""
+
+from fractions import Fraction
+
+import folder_paths
+import numpy as np
+import pytest
+import torch
+from comfy_api.latest import InputImpl, Types
+
+from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.keypoints import from_keypoints
+from steadydancer_pack.dwpose.poses import NECK
+from steadydancer_pack.nodes import animate
+from steadydancer_pack.nodes.animate import AnimateFromVideo
+from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
+
+FRAMES = 6
+PHOTO_CAMERA, VIDEO_CAMERA = Camera(72, 128, (0.3, 0.2), 0.6), Camera(90, 160, (0.28, 0.25), 0.5)
+CLIPS = {72: clip(ADULT, [Stance()], PHOTO_CAMERA), 90: clip(ADULT, dance(FRAMES), VIDEO_CAMERA)}
+NOBODY = 200  # brightness of a frame without anybody
+
+
+class Knowing:
+    """Knows by the width of a picture which clip it is of, and by its brightness which frame."""
+
+    name, notes, fingerprint = "Knowing", ["It knows."], "knowing-1"
+
+    def find(self, frame):
+        height, width = frame.shape[:2]
+        return [] if frame[0, 0, 0] == NOBODY else [Region(width / 2, height / 2, width, height)]
+
+    def estimate(self, frame, regions):
+        height, width = frame.shape[:2]
+        (track,), number = CLIPS[width].tracks, int(frame[0, 0, 0])
+        there = number != NOBODY
+        points = track.points[number * there] * (width, height)
+        return np.stack([points] * len(regions)), np.stack([track.scores[number * there] * there] * len(regions))
+
+    def follow(self, points, scores):
+        return None
+
+
+@pytest.fixture(autouse=True)
+def user_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path))
+
+
+def picture(number, camera):
+    return torch.full((camera.height, camera.width, 3), number / 255)
+
+
+def run(brightness=range(FRAMES), detector=None, **changes):
+    frames = torch.stack([picture(number, VIDEO_CAMERA) for number in brightness])
+    audio = {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600}
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16), audio))
+    photo = torch.cat([picture(0, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]  # RGBA
+    wishes = {"person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
+    drawing = {"width": 144, "height": 256, "seed": 1}
+    return AnimateFromVideo.execute(photo, video, **wishes | drawing | changes, detector=detector or Knowing()).result
+
+
+def test_poses_pictures_rate_and_sound_belong_together():
+    frames, negative, overlay, fps, audio, lead_in, poses, _ = run()
+    assert frames.shape == negative.shape == (FRAMES, 256, 144, 3) and not torch.equal(frames, negative)
+    assert overlay.shape == (1, 1024, 576, 3)
+    assert (fps, lead_in, audio["sample_rate"]) == (16.0, 0, 1600)
+    track = from_keypoints(poses).tracks[0]
+    assert track.points[0, NECK] == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
+
+
+def test_a_lead_in_is_put_before_all_of_the_dance():
+    plain, led = run(max_frames=5), run(max_frames=5, lead_in=4)
+    assert (len(plain[0]), len(led[0]), led[5]) == (5, 9, 4)
+    assert torch.equal(led[0][4:], plain[0])
+    assert from_keypoints(led[6]).tracks[0].points[0, NECK] == pytest.approx(
+        CLIPS[72].tracks[0].points[0, NECK], abs=1e-6
+    )
+
+
+def test_a_short_gap_is_filled_and_told():
+    poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:]
+    neck, wrist = (from_keypoints(poses).tracks[0].points[:, joint] for joint in (NECK, 4))
+    assert (np.abs(np.diff(wrist, axis=0)).max(axis=1) > 0).all() and np.isfinite(neck).all()
+    assert "nobody is seen in 1 of 6 frames" in report
+
+
+def test_the_report_tells_who_saw_what():
+    assert run()[7].splitlines()[:3] == ["Knowing", "It knows.", "Frames: 6 at 16 fps. People: 1, largest chosen."]
+
+
+def test_the_bundled_detector_hears_of_the_gpu(monkeypatch):
+    told = {}
+
+    class Bundled(Knowing):
+        def __init__(self, **settings):
+            told.update(settings)
+
+    monkeypatch.setattr(animate, "BlazePose", Bundled)
+    monkeypatch.setattr(animate, "gpu_name", lambda: "a GPU")
+    AnimateFromVideo.execute(
+        picture(0, PHOTO_CAMERA)[None],
+        InputImpl.VideoFromComponents(Types.VideoComponents(picture(0, VIDEO_CAMERA)[None], Fraction(16))),
+        "largest", "robust", 0.0, 0, 0, 144, 256, 1,
+    )  # fmt: skip
+    assert told == {"gpu": "a GPU"}
+
+
+@pytest.mark.parametrize("where", ["Photo", "Driving video"])
+def test_nobody_is_told_with_the_picture_meant(where, monkeypatch):
+    monkeypatch.setattr(Knowing, "find", lambda self, frame: [] if (frame.shape[1] == 72) == (where == "Photo") else [
+        Region(45, 80, 90, 160)])  # fmt: skip
+    with pytest.raises(ValueError, match=f"{where}: Knowing found nobody"):
+        run()
