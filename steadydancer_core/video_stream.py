@@ -116,8 +116,8 @@ class VideoStream:
         self._note_break(last.end if last else self.begin)
 
     def fingerprint(self) -> str:
-        """Return a hash of the file's bytes and the window."""
-        digest = hashlib.blake2b(repr((self.start, self.stop)).encode())
+        """Return a hash of the file's bytes, the window, and whether its own rate is kept, which chooses otherwise."""
+        digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance)).encode())
         if isinstance(self.source, io.BytesIO):
             digest.update(self.source.getbuffer())
             return digest.hexdigest()

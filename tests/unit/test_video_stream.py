@@ -574,6 +574,15 @@ def test_the_fingerprint_tells_content_and_window(tmp_path):
     assert fingerprint(image_video(images.clone())) == prints[4]
 
 
+def test_the_fingerprint_tells_the_files_own_rate_from_the_same_rate_asked_for(tmp_path):
+    """The one takes every picture once, the other what is on screen at equal steps."""
+    path = make_video(tmp_path / "v.mp4", 20, 10)
+    own, same, other = (open_video(file_video(path), fps).fingerprint() for fps in (0, 10, 16))
+    assert own != same == other
+
+
+
+
 # Sound
 
 
