@@ -581,8 +581,6 @@ def test_the_fingerprint_tells_the_files_own_rate_from_the_same_rate_asked_for(t
     assert own != same == other
 
 
-
-
 # Sound
 
 
