@@ -100,16 +100,18 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
     points, scores = _with_mid_hip(track.points[chosen], track.scores[chosen])
     pixels = np.clip(points * (clip.width, clip.height), -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
-    # Objects, so that all people of a long clip share one 0.0 and one 1.0.
-    triples = np.full((*listed.shape, 3), 0.0, object)
+    # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
+    places = (points if dialect.normalised else pixels).astype(object)
+    sure, triples = np.full(scores.shape, 0.0, object), np.full((*listed.shape, 3), 0.0, object)
+    sure[scores > 0] = scores[scores > 0]
     triples[~listed, :2] = dialect.missing
-    triples[listed, :2] = (points if dialect.normalised else pixels)[listed]
-    triples[listed, 2] = scores[listed] if dialect.confidences else 1.0
+    triples[listed, :2] = places[listed]
+    triples[listed, 2] = sure[listed] if dialect.confidences else 1.0
     columns = {name: _column(name, triples[:, rows], dialect) for name, rows in dialect.fields.items()}
     if dialect.extras:
         columns["id"] = [int(track.identity)] * len(chosen)
-        columns["scores"] = scores[:, :KEYPOINTS].tolist()
-        columns["body_raw_2d"] = pixels[:, BODY].reshape(len(chosen), -1).tolist()
+        columns["scores"] = sure[:, :KEYPOINTS].tolist()
+        columns["body_raw_2d"] = places[:, BODY].reshape(len(chosen), -1).tolist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

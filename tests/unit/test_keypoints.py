@@ -91,9 +91,16 @@ def test_values_by_hand():
     assert (person["id"], person["scores"]) == (4, scores[0].tolist())
 
 
-def test_constants_are_shared():
-    person = to_keypoints(made_up_clip())[0]["people"][0]
+def test_numbers_are_shared():
+    """The poses of a long video take a third less memory."""
+    clip = made_up_clip()
+    clip.tracks[0].scores[:, FACE] = 0
+    person = to_keypoints(clip)[0]["people"][0]
     assert len({id(value) for value in person["face_keypoints_2d"] if value in (0.0, 1.0)}) == 2
+    assert len({id(value) for value in person["scores"] if value == 0}) == 1
+    seen = [i for i, one in enumerate(person["pose_keypoints_2d"][2::3]) if one]
+    body, raw = person["pose_keypoints_2d"], person["body_raw_2d"]
+    assert seen and all(body[3 * i] is raw[2 * i] and body[3 * i + 1] is raw[2 * i + 1] for i in seen)
 
 
 def test_our_own_form_comes_back_exactly():
