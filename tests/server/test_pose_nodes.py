@@ -204,7 +204,7 @@ def pictures(server, output):
 
 def saved(server, ours, prompt, source, name):
     """Run the prompt and return the poses that `source` gives, a list of frames."""
-    nodes = prompt | {"save": ours("SavePoses", poses=[source, 0], filename_prefix=f"poses/{name}")}
+    nodes = prompt | {"save": ours("SavePoses", poses=[source, 0], filename_prefix=f"bad_input/{name}")}
     outputs = run(server, nodes)
     return json.loads(Path(told(outputs, "save").splitlines()[0]).read_text("utf-8"))
 
@@ -456,7 +456,7 @@ def test_what_is_no_poses_of_people_is_told_in_words(server, load, case):
 
 
 def test_saved_and_loaded_poses_draw_the_same(server, ours, chain):
-    prompt = chain() | {"save": ours("SavePoses", poses=["aligned", 0], filename_prefix="poses/again")}
+    prompt = chain() | {"save": ours("SavePoses", poses=["aligned", 0], filename_prefix="bad_input/again")}
     outputs = run(server, prompt)
     file = Path(told(outputs, "save").splitlines()[0]).relative_to(server.base / "output").as_posix()
     prompt["aligned"] = ours(LOAD, file=f"{file} [output]")
