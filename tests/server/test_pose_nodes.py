@@ -139,7 +139,7 @@ def chain(ours):
         return {
             "photo": node("LoadImage", image=photo),
             "video": node("LoadVideo", file=video),
-            "detector": ours(DETECTOR),
+            "detector": ours(DETECTOR, provider="CPU"),
             "stands": ours(EXTRACT, detector=["detector", 0], images=["photo", 0]),
             "poses": ours(EXTRACT, detector=["detector", 0], video=["video", 0], **extract),
             "aligned": ours("AlignPoses", photo=["photo", 0], photo_poses=["stands", 0], poses=["poses", 0]),
