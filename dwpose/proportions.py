@@ -6,6 +6,7 @@ Coordinates are metric: y in frame heights, x times width / height.
 """
 
 import math
+from itertools import chain
 
 import numpy as np
 
@@ -21,6 +22,8 @@ PROVEN_TORSO = {
     "torso": 1.0, "shoulders": 1.1, "neck": 1.6, "upper_arm": 1.3, "lower_arm": 1.6, "upper_leg": 1.0, "lower_leg": 1.0,
 }  # fmt: skip
 
+# What tells of an unseen neck, the best last.
+STAND_INS = ((RIGHT_HIP, LEFT_HIP), (NOSE,), (RIGHT_SHOULDER, LEFT_SHOULDER))
 BEST = 0.875  # quantile: the median of the best quarter, those frames in which a part looks longest
 ENOUGH_FRAMES = 5
 USUAL_SIZE = 0.25  # of the frame's height, where nothing tells the body's
@@ -78,20 +81,39 @@ def _best(values: np.ndarray, preferred: np.ndarray) -> float:
 def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Return points in which every unseen joint that carries others lies where its limb can still be scaled about it.
 
-    An unseen neck lies between the seen shoulders, else on the nose, else between the hips; every other unseen joint
-    on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
+    An unseen neck keeps its way from the seen shoulders, else from the nose, else from the hips, as in the frames about
+    it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen joint
+    lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
     """
     points = points.copy()
-    for stand_ins in ((RIGHT_HIP, LEFT_HIP), (NOSE,), (RIGHT_SHOULDER, LEFT_SHOULDER)):
-        _replace_neck(points, visible, list(stand_ins))
+    for stand_ins in STAND_INS:
+        _replace_neck(points, visible, stand_ins)
+    told = visible[:, [NECK, *chain.from_iterable(STAND_INS)]].any(axis=1)
+    points[:, NECK] = _between(points[:, NECK], told)
     for children, parent, _ in CHAIN:
         hidden = ~visible[:, children]
         points[:, children] = np.where(hidden[..., None], points[:, [parent]], points[:, children])
     return points
 
 
-def _replace_neck(points: np.ndarray, visible: np.ndarray, stand_ins: list[int]) -> None:
-    weights = visible[:, stand_ins].astype(float)
-    usable = ~visible[:, NECK] & weights.any(axis=1)
-    total = (weights[..., None] * points[:, stand_ins]).sum(axis=1)
+def _replace_neck(points: np.ndarray, visible: np.ndarray, stand_ins: tuple[int, ...]) -> None:
+    """Put the neck, where it is unseen, at the mean of what the seen ones of these joints say of it."""
+    weights = (visible[:, stand_ins] & ~visible[:, [NECK]]).astype(float)
+    usable = weights.any(axis=1)
+    necks = np.stack([points[:, joint] + _way_to_neck(points, visible, joint) for joint in stand_ins], axis=1)
+    total = (weights[..., None] * necks).sum(axis=1)
     points[usable, NECK] = total[usable] / weights[usable].sum(axis=1, keepdims=True)
+
+
+def _way_to_neck(points: np.ndarray, visible: np.ndarray, joint: int) -> np.ndarray:
+    """Return the vectors [F, 2] from a joint to the neck, as the frames tell that show both; 0 if none does."""
+    both = visible[:, joint] & visible[:, NECK]
+    return _between((points[:, NECK] - points[:, joint]) * both.any(), both)
+
+
+def _between(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return values [F, 2] with those of unknown frames on the line between the known ones; as they are if none is."""
+    frames = np.flatnonzero(known)
+    if not len(frames):
+        return values
+    return np.stack([np.interp(np.arange(len(values)), frames, column[frames]) for column in values.T], axis=1)

@@ -93,6 +93,17 @@ def test_the_body_is_scaled_about_its_neck_in_the_anchor_frame():
     assert corrected == pytest.approx(plain[0, NECK] + (plain - plain[0, NECK]) / 2)
 
 
+@pytest.mark.parametrize("hidden", [(1, 5), (1, 2, 5), (1, 2, 5, 0), (1, 2, 5, 0, 8, 11)])
+def test_a_close_up_does_not_jump_where_the_dancer_hides_the_neck(hidden):
+    """The body becomes larger and its path does not: whatever stands in for the neck must move as the neck does."""
+    close_up = clip(ADULT, [Stance()], Camera(neck=(0.28, 0.55), size=2.4))
+    video = clip(ADULT, [Stance(), *dance(24)[1:]])
+    hiding = at_zero(video, list(hidden), slice(8, 11))
+    whole, result = (align(close_up, v, Request((720, 1280))).clip.tracks[0] for v in (video, hiding))
+    apart = np.abs(result.points - whole.points)[result.visible]
+    assert apart.max() < 0.02
+
+
 @pytest.mark.parametrize(("hidden", "joint"), [(range(1, 14), 0), ((0, 1, 2, *range(14, 18)), 5), ((0, 1, 2, 5), 8)])
 def test_without_a_neck_in_the_photo_another_joint_meets(hidden, joint):
     """A face alone, a back cut off at the shoulder: the neck must not come to lie on nose or shoulder."""
@@ -124,11 +135,11 @@ def test_official_alignment_needs_the_person_in_the_anchor_frame():
     assert result.notes == ["Person 2 shows no neck in frame 1: frame 2 meets the photo instead."]
 
 
-def at_zero(clip, joints):
+def at_zero(clip, joints, frames=slice(None)):
     """Return the clip with these joints as other packs write what they did not find."""
     track = clip.tracks[0]
     points, scores = track.points.copy(), track.scores.copy()
-    points[:, joints], scores[:, joints] = 0, 0
+    points[frames, joints], scores[frames, joints] = 0, 0
     return clip.with_tracks([replace(track, points=points, scores=scores)])
 
 
