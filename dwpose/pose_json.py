@@ -34,6 +34,7 @@ def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(temporary, frames)
+            _check_size(temporary, path.name, "Save fewer frames, or fewer people with Pick Person.")
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -75,17 +76,18 @@ def _compact(value):
 
 def _read(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ValueError(
-                f"{path.name} has {size / 2**20:.0f} MiB; a pose file may have {MAX_BYTES // 2**20}. "
-                "Choose a pose file, or save the poses in parts."
-            )
+        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
+
+
+def _check_size(path: Path, name: str, advice: str) -> None:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{name} has {size / 2**20:.0f} MiB; a pose file may have {MAX_BYTES // 2**20}. {advice}")
 
 
 def _frames(text: str, name: str) -> list[dict]:

@@ -153,3 +153,10 @@ def test_other_files(tmp_path, monkeypatch):
     monkeypatch.setattr(pose_json, "MAX_BYTES", 4)
     with pytest.raises(ValueError, match=r"a\.json has 0 MiB"):
         pose_json.load(tmp_path / "a.json")
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(pose_json, "MAX_BYTES", 4)
+    with pytest.raises(ValueError, match=r"a\.json has 0 MiB; .* Save fewer frames"):
+        pose_json.save(clip, tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
