@@ -39,10 +39,10 @@ def finished(server):
     """Run the workflow; return its API prompt, its outputs and the poses that it drew."""
     prompt, workflow = shipped(server, "dance_from_video")
     poses = prompt[find(prompt, DRAW)]["inputs"]["poses"]
-    inputs = {"poses": poses, "filename_prefix": "poses/test", "fps": float(FPS)}
+    inputs = {"poses": poses, "filename_prefix": "dance_from_video/poses", "fps": float(FPS)}
     prompt["save"] = {"class_type": SAVE_POSES, "inputs": inputs, "_meta": {"title": "Save"}}
     outputs = run(server, prompt, workflow)
-    (file,) = (server.base / "output" / "poses").glob("*.json")
+    (file,) = (server.base / "output" / "dance_from_video").glob("*.json")
     return prompt, outputs, json.loads(file.read_text("utf-8"))
 
 
@@ -84,7 +84,7 @@ def test_the_skeleton_dances_what_the_driver_dances_in_the_photos_place(finished
 def test_the_nodes_tell_what_was_found(finished):
     prompt, outputs, _ = finished
     told = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs.items() if "text" in output}
-    assert "BlazePose (CPU)" in told["Load Pose Detector"]
+    assert "Detector: BlazePose (CPU)" in told["Poses of the video"]
     assert "30 fps -> 16 fps" in told["Poses of the video"] and "100 %" in told["Poses of the video"]
     assert told["Align Poses"].splitlines()[1].startswith("body")
 
