@@ -1,9 +1,8 @@
 """Time to draw one skeleton frame at 2016x1152 (width x height), against drawing and then dimming the whole canvas.
 
-Run: python -m benchmarks.pose_drawing
+Run in the project's folder: python -m benchmarks.pose_drawing
 """
 
-import importlib.util
 import json
 import math
 import statistics
@@ -15,23 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dwpose import skeleton
+from dwpose.draw import draw_large
+from dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+
 PACK = Path(__file__).resolve().parent.parent
 CASES = PACK / "tests" / "golden" / "pose_cases.json"
 HEIGHT, WIDTH, ROUNDS = 1152, 2016, 20
-
-
-def load_dwpose() -> None:
-    """Make `dwpose` importable by its bare name, without ComfyUI."""
-    spec = importlib.util.spec_from_file_location("dwpose", PACK / "dwpose" / "__init__.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["dwpose"] = module
-    spec.loader.exec_module(module)
-
-
-load_dwpose()
-from dwpose import skeleton  # noqa: E402
-from dwpose.draw import draw_large  # noqa: E402
-from dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track  # noqa: E402
 
 
 def people() -> PoseClip:
