@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .runtime import AUTO, Session, open_session
+from .simcc import KEYPOINTS as WHOLE_BODY
+from .yolox import ROW, STRIDES
 
 PAGE = "yzd-v/DWPose on Hugging Face"
-WHOLE_BODY = 133
-COCO_CLASSES = 80
 CHUNK = 1 << 20
 NOT_ONNX = (  # how a file starts, and what it is then
     (b"PK\x03\x04", "a TorchScript or PyTorch file"),
@@ -36,7 +36,7 @@ class NetworkFile(NamedTuple):
 
 def is_yolox(session: Session) -> bool:
     """Return whether it takes one picture and gives rows of box, objectness and COCO's 80 classes."""
-    rows = (1, _cells(session), 5 + COCO_CLASSES)
+    rows = (1, _cells(session), ROW)
     return _matches(session.inputs, (1, 3, None, None)) and _matches(session.outputs, rows)
 
 
@@ -160,7 +160,7 @@ def _crop(session: Session) -> tuple[int | None, int | None]:
 
 def _cells(session: Session) -> int | None:
     height, width = _crop(session)
-    return sum((height // s) * (width // s) for s in (8, 16, 32)) if height and width else None
+    return sum((height // s) * (width // s) for s in STRIDES) if height and width else None
 
 
 def _ports(ports: dict[str, tuple]) -> str:
