@@ -26,7 +26,7 @@ def pair_people(photo: PoseClip, clip: PoseClip, frame: int = 0) -> tuple[list[P
     are next seen. Where there are more in the one than in the other, its main people take part.
     """
     people = [track for track in photo.tracks if track.present[0]]
-    dancers = [track for track in clip.tracks if track.present[frame:].any()] or _seen(clip)
+    dancers = [track for track in clip.tracks if track.present[frame:].any()] or clip.people
     count = min(len(people), len(dancers))
     pairs = zip(_main(people, photo, count, 0), _main(dancers, clip, count, frame), strict=True)
     left = {"photo": len(photo.tracks) - count, "driving video": len(clip.tracks) - count}
@@ -37,7 +37,7 @@ def nearest_people(photo: PoseClip, clip: PoseClip) -> list[Pair]:
     """Return pairs of those who stand nearest to each other, in poses that are aligned to the photo already."""
     from scipy.optimize import linear_sum_assignment
 
-    people, dancers = [track for track in photo.tracks if track.present[0]], _seen(clip)
+    people, dancers = [track for track in photo.tracks if track.present[0]], clip.people
     apart = np.subtract.outer([place(track) for track in people], [place(track) for track in dancers])
     return [(people[i], dancers[j]) for i, j in zip(*linear_sum_assignment(apart**2), strict=True)]
 
@@ -46,10 +46,6 @@ def place(track: Track, frame: int = 0) -> float:
     """Return the mean x of the joints that are seen in `frame`, or in the next frame in which the person is."""
     frame = frame + int(track.present[frame:].argmax()) if track.present[frame:].any() else int(track.present.argmax())
     return float(track.points[frame, BODY, 0][track.visible[frame, BODY]].mean())
-
-
-def _seen(clip: PoseClip) -> list[Track]:
-    return [track for track in clip.tracks if track.present.any()]
 
 
 def _main(tracks: list[Track], clip: PoseClip, count: int, frame: int) -> list[Track]:

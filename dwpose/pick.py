@@ -40,11 +40,11 @@ def main_person(clip: PoseClip) -> Track:
 
 
 def _largest(clip: PoseClip, *_) -> Track:
-    return max(_seen(clip), key=lambda track: np.nanmean(_areas(clip, track)))
+    return max(clip.people, key=lambda track: np.nanmean(_areas(clip, track)))
 
 
 def _centre(clip: PoseClip, *_) -> Track:
-    return min(_seen(clip), key=lambda track: np.nanmean(_distances(clip, track, 0.5, 0.5)))
+    return min(clip.people, key=lambda track: np.nanmean(_distances(clip, track, 0.5, 0.5)))
 
 
 def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Track:
@@ -90,10 +90,6 @@ def _distances(clip: PoseClip, track: Track, x: float, y: float) -> np.ndarray:
     return np.linalg.norm(_middles(clip, track) - (x * clip.width, y * clip.height), axis=1)
 
 
-def _seen(clip: PoseClip) -> list[Track]:
-    return [track for track in clip.tracks if track.present.any()]
-
-
 def _people_of(clip: PoseClip, frame: int) -> list[Track]:
     """Return those who are seen in the anchor frame."""
     if not 0 <= frame < clip.frames:
@@ -108,7 +104,7 @@ def _people_of(clip: PoseClip, frame: int) -> list[Track]:
 
 
 def _check_anybody(clip: PoseClip) -> None:
-    if not _seen(clip):
+    if not clip.people:
         raise ValueError(
             f"There is nobody in these poses of {clip.frames} frames, so no person can be picked. Look at the preview "
             "of Extract Poses, or connect other poses."

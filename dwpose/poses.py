@@ -71,6 +71,11 @@ class PoseClip:
         return replace(self, frames=len(np.arange(self.frames)[frames]), tracks=tuple(tracks))
 
     @property
+    def people(self) -> list[Track]:
+        """Return the tracks of those who are seen in any frame."""
+        return [track for track in self.tracks if track.present.any()]
+
+    @property
     def present(self) -> np.ndarray:
         """Return bool [F]: the frames in which anybody is seen."""
         return np.logical_or.reduce([track.present for track in self.tracks] or [np.zeros(self.frames, bool)])
