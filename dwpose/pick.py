@@ -1,4 +1,4 @@
-"""One person out of everybody in a clip: the largest, the one in the middle, the n-th from the left, or near a point.
+"""One person out of everybody in a clip: the main one, the middle one, by number, from the left, or near a point.
 
 Boxes are those of the joints seen (`track.person_box`).
 """
@@ -17,9 +17,10 @@ MAX_RANGES = 4  # of frames, that an error lists
 def pick(clip: PoseClip, rule: str, index: int = 0, x: float = 0.5, y: float = 0.5, frame: int = 0) -> PoseClip:
     """Return the clip with the one person whom the rule names, or with everybody for "all".
 
-    rule: "largest" and "centre" look at all frames in which a person is seen: the largest box on average, the nearest
-    to the middle of the picture on average. "index" counts the people of the anchor frame `frame` from the left,
-    0 being the leftmost. "nearest" is the nearest in that frame to the point x, y in parts of width and height.
+    rule: "largest" is who is seen most and largest (`main_person`), "centre" who is nearest to the middle of the
+    picture on average over the frames in which they are seen. "number" is the person whose number is `index`, as the
+    preview and the report name people. "index" counts the people of the anchor frame `frame` from the left, 0 being the
+    leftmost. "nearest" is the nearest in that frame to the point x, y in parts of width and height.
     ValueError for an unknown rule, a frame outside the clip or without anybody, and a number that nobody has.
     """
     if rule not in RULES:
@@ -39,12 +40,18 @@ def main_person(clip: PoseClip) -> Track:
     return max(clip.tracks, key=lambda track: np.nansum(_areas(clip, track)))
 
 
-def _largest(clip: PoseClip, *_) -> Track:
-    return max(clip.people, key=lambda track: np.nanmean(_areas(clip, track)))
-
-
 def _centre(clip: PoseClip, *_) -> Track:
     return min(clip.people, key=lambda track: np.nanmean(_distances(clip, track, 0.5, 0.5)))
+
+
+def _by_number(clip: PoseClip, number: int, *_) -> Track:
+    people = {track.number: track for track in clip.people}
+    if number not in people:
+        raise ValueError(
+            f"There is no person {number}: the people here have the numbers {', '.join(map(str, sorted(people)))}. "
+            "Look at the preview of Extract Poses."
+        )
+    return people[number]
 
 
 def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Track:
@@ -63,8 +70,9 @@ def _nearest(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Trac
 
 
 RULES: dict[str, Callable[..., Track] | None] = {
-    "largest": _largest,
+    "largest": lambda clip, *_: main_person(clip),
     "centre": _centre,
+    "number": _by_number,
     "index": _by_index,
     "nearest": _nearest,
     ALL: None,

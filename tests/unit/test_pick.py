@@ -25,7 +25,8 @@ CLIP = PoseClip(200, 100, FRAMES, (MIDDLE, RIGHT, LEFT))
 
 
 @pytest.mark.parametrize("rule, options, expected", [
-    ("largest", {}, RIGHT),
+    ("largest", {}, LEFT),  # 10 x 1200 against 3 x 3200 and 6 x 900
+    ("number", {"index": RIGHT.number}, RIGHT),
     ("centre", {}, MIDDLE),
     ("index", {"index": 0, "frame": 5}, LEFT),
     ("index", {"index": 1, "frame": 5}, MIDDLE),
@@ -46,7 +47,7 @@ def test_all_hands_everybody_on():
 
 
 def test_the_main_person_is_seen_most_and_largest():
-    assert main_person(CLIP) is LEFT  # 10 x 1200 against 3 x 3200 and 6 x 900
+    assert main_person(CLIP) is LEFT
     assert main_person(CLIP.with_tracks([MIDDLE, RIGHT])) is RIGHT
 
 
@@ -62,7 +63,8 @@ def test_someone_who_is_never_seen_is_never_picked():
     ("index", {"index": 1, "frame": 0}, "where 1 can be seen.* Choose 0, or another"),
     ("index", {"frame": 10}, "Frame 10 is outside the clip, which has the frames 0 to 9"),
     ("nearest", {"frame": -1}, "Frame -1 is outside"),
-    ("smallest", {}, "Unknown rule 'smallest'.*largest, centre, index, nearest, all"),
+    ("number", {"index": 1}, "no person 1: the people here have the numbers 4, 6, 8"),
+    ("smallest", {}, "Unknown rule 'smallest'.*largest, centre, number, index, nearest, all"),
 ])  # fmt: skip
 def test_a_wrong_choice_is_refused_in_words(rule, options, message):
     with pytest.raises(ValueError, match=message):
