@@ -100,7 +100,7 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
 
 def _search(where: str, stream, detector: Detector, max_frames: int, cache: PoseCache) -> PoseClip:
     try:
-        return seen_people(stream, detector, SEARCH, max_frames, cache)[0]
+        return seen_people(stream, detector, SEARCH, max_frames, cache)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 

@@ -65,7 +65,8 @@ class ExtractPoses(io.ComfyNode):
         stream = open_stream(images, video, source_fps, fps)
         settings = ExtractSettings(detect_every, max_people)
         cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
-        seen, preview = seen_people(stream, detector, settings, max_frames, cache)
+        preview = Preview()
+        seen = seen_people(stream, detector, settings, max_frames, cache, preview)
         clip = apply_nobody_rule(seen, when_nobody)
         report = _report(stream, detector, seen, clip, when_nobody)
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
@@ -179,13 +180,14 @@ def _pick_inputs() -> list[io.Input]:
         PoseKeypoint.Input("poses", tooltip="Poses of several people, of Extract Poses or any other node."),
         io.Combo.Input(
             "rule", options=list(RULES), default="largest",
-            tooltip="largest and centre: on average over the frames in which a person is seen. index and nearest: in "
-            "one frame, counted from the left or nearest to the point. all: everybody.",
+            tooltip="largest: who is seen most and largest. centre: who is nearest to the middle, on average. number: "
+            "as in the preview. index and nearest: in one frame, counted from the left or nearest to the point. "
+            "all: everybody.",
         ),
         io.Int.Input(
             "index", default=0, min=0, max=1000,
-            tooltip="For index: counts the people of that frame from 0 at the left. It is not the number in "
-            "the preview.",
+            tooltip="For number: the person's number in the preview, from 1. For index: counts the people of that "
+            "frame from the left, from 0.",
         ),
         io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
         io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
@@ -211,13 +213,17 @@ def cache_folder() -> Path:
     return Path(folder_paths.get_user_directory(), "steadydancer", "pose_cache")
 
 
-def seen_people(stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache):
-    """Return the people seen, as a PoseClip, and the Preview of the frames; detection only runs if it never did."""
-    preview, tick = Preview(), _progress(min(stream.frames, max_frames or stream.frames))
+def seen_people(
+    stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache,
+    preview: Preview | None = None,
+) -> PoseClip:  # fmt: skip
+    """Return the people seen. Detection only runs if it never did; then the frames are read for `preview` alone."""
+    tick = _progress(min(stream.frames, max_frames or stream.frames))
 
     def on_frame(index, frame, people=()) -> None:
         tick(index)
-        preview.add(index, frame)
+        if preview:
+            preview.add(index, frame)
 
     key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
     clip = cache.load(key) if key else None
@@ -228,10 +234,10 @@ def seen_people(stream, detector: Detector, settings: ExtractSettings, max_frame
             if key:
                 cache.store(key, clip)
         else:
-            logging.info("Extract Poses: the poses of this video come from the cache.")
-            for index, frame in enumerate(frames):
+            logging.info("SteadyDancer: the poses of this video come from the cache.")
+            for index, frame in enumerate(frames if preview else ()):
                 on_frame(index, frame)
-    return clip, preview
+    return clip
 
 
 def _key(stream, detector: Detector, settings: ExtractSettings, max_frames: int) -> str:

@@ -13,6 +13,7 @@ from steadydancer_pack.dwpose.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.nodes import animate
 from steadydancer_pack.nodes.animate import AnimateFromVideo
+from steadydancer_pack.steadydancer_core.video_stream import ImageStream
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 FRAMES = 6
@@ -112,3 +113,14 @@ def test_nobody_is_told_with_the_picture_meant(where, monkeypatch):
         Region(45, 80, 90, 160)])  # fmt: skip
     with pytest.raises(ValueError, match=f"{where}: Knowing found nobody"):
         run()
+
+
+def read_again(stream):
+    yield pytest.fail("The frames were read again.")
+
+
+def test_a_dance_that_is_known_is_neither_searched_nor_read_again(monkeypatch):
+    first = run()
+    monkeypatch.setattr(Knowing, "estimate", None)
+    monkeypatch.setattr(ImageStream, "__iter__", read_again)
+    assert torch.equal(run()[0], first[0])
