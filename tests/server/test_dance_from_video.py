@@ -91,7 +91,7 @@ def test_the_nodes_tell_what_was_found(finished):
 
 def test_the_overlay_and_the_first_frames_are_shown(server, finished):
     prompt, outputs, _ = finished
-    for node in (find(prompt, "SteadyDancerAlignPoses"), find(prompt, DRAW), find(prompt, "PreviewImage")):
+    for node in (find(prompt, "SteadyDancerAlignPoses"), find(prompt, DRAW), find(prompt, "PreviewImage", "Overlay")):
         assert file_of(server, outputs[node]).is_file()
 
 
