@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from .boxes import around, suppress
 from .detector import Region
 
 SIDE = 224  # pixels, the network's input
@@ -81,7 +82,8 @@ def regions(boxes: np.ndarray, scores: np.ndarray, windows: list[Window], least:
     found *= places[:, 2:] / SIDE
     found[:, [0, 1, *range(4, 12)]] += np.tile(places[:, :2], 5)
     chances = sigmoid(scores[window, anchor, 0])
-    return [region(found[i], chances[i]) for i in one_each(found[:, :4], chances)[:MOST]]
+    best = suppress(around(found[:, :2], found[:, 2:4]), chances, OVERLAP)[:MOST]
+    return [region(found[i], chances[i]) for i in best]
 
 
 def region(box: np.ndarray, score: float) -> Region:
@@ -99,24 +101,6 @@ def about(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:
 def crop_side(region: Region) -> float:
     """Return the side in pixels of the square that the landmark network looks at."""
     return CROP_SCALE * max(region.width, region.height)
-
-
-def one_each(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Return the rows of the best box of each person, the best first. boxes [N, 4]: centre x, y, width, height."""
-    order = np.argsort(-scores, kind="stable").tolist()
-    kept = []
-    for i in order:
-        if not kept or shared(boxes[i], boxes[kept]).max() <= OVERLAP:
-            kept.append(i)
-    return kept
-
-
-def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the intersection over the union of a box and each of [N, 4] boxes (centre x, y, width, height)."""
-    low = np.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)
-    high = np.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)
-    common = np.clip(high - low, 0, None).prod(axis=1)
-    return common / np.maximum(box[2:].prod() + boxes[:, 2:].prod(axis=1) - common, 1e-9)
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:

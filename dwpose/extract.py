@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import appearance
+from .boxes import around, overlaps
 from .detector import Detector, Region
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
-from .track import Sights, Tracker, joints_seen, overlaps, person_box, person_size
+from .track import Sights, Tracker, joints_seen, person_box, person_size
 
 METHOD = 1  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")
@@ -173,8 +174,8 @@ class _Loop:
 
 def _boxes(regions: Iterable[Region]) -> np.ndarray:
     """Return [N, 4]: left, top, right, bottom, as if nobody leaned."""
-    rows = [(r.x - r.width / 2, r.y - r.height / 2, r.x + r.width / 2, r.y + r.height / 2) for r in regions]
-    return np.array(rows, float).reshape(-1, 4)
+    rows = np.array([(r.x, r.y, r.width, r.height) for r in regions], float).reshape(-1, 4)
+    return around(rows[:, :2], rows[:, 2:])
 
 
 def _each_once(points: np.ndarray, scores: np.ndarray) -> list[int]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import appearance
+from .boxes import overlaps
 from .poses import BODY, KEYPOINTS, VISIBLE_SCORE, Track
 
 IN_BODY = np.isin(np.arange(KEYPOINTS), np.arange(KEYPOINTS)[BODY])
@@ -65,15 +66,6 @@ def person_size(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return [...]: the diagonal of each `person_box`; 0 where nothing is seen."""
     box = person_box(points, scores)
     return np.nan_to_num(np.hypot(box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]))
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return [N, M]: the intersection over union of boxes [N, 4] and [M, 4]; 0 for NaN and for boxes without area."""
-    a, b = boxes[:, None], others[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = np.clip(sides, 0, None).prod(-1)
-    union = sum((box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)) - common
-    return np.nan_to_num(common / np.where(union > 0, union, np.inf))
 
 
 class Sight(NamedTuple):

@@ -9,6 +9,7 @@ a lower score when nobody is found, and never the whole picture in place of a pe
 import cv2
 import numpy as np
 
+from .boxes import suppress
 from .detector import Region
 from .runtime import Session
 
@@ -78,26 +79,6 @@ def people(boxes: np.ndarray, scores: np.ndarray) -> list[Region]:
     if sure.any():
         boxes, scores = boxes[sure], scores[sure]
     return [_region(boxes[i], scores[i]) for i in suppress(boxes, scores, OVERLAP)]
-
-
-def suppress(boxes: np.ndarray, scores: np.ndarray, limit: float) -> np.ndarray:
-    """Return the indices of the boxes [K, 4] that overlap no better one by more than `limit`, best score first."""
-    order = np.argsort(-scores, kind="stable")
-    overlapping = overlaps(boxes[order]) > limit
-    kept = []
-    for i in range(len(order)):
-        if not overlapping[i, kept].any():
-            kept.append(i)
-    return order[kept]
-
-
-def overlaps(boxes: np.ndarray) -> np.ndarray:
-    """Return intersection over union [K, K] of every two boxes [K, 4]."""
-    corner, far = boxes[:, None, :2], boxes[:, None, 2:]
-    sides = np.minimum(far, boxes[None, :, 2:]) - np.maximum(corner, boxes[None, :, :2])
-    common = sides.clip(min=0).prod(axis=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return common / np.maximum(area[:, None] + area[None] - common, np.finfo(np.float64).tiny)
 
 
 def _region(box: np.ndarray, score: float) -> Region:

@@ -5,7 +5,7 @@ import pytest
 
 from steadydancer_pack.dwpose import appearance
 from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
-from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, overlaps, person_box, person_size
+from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, person_box, person_size
 
 SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
 
@@ -141,7 +141,7 @@ def test_with_pictures_a_brief_stranger_is_left_out_and_a_brief_mixture_is_put_i
     assert len(track_dressed(frames)) == 1
 
 
-def test_boxes_sizes_and_overlaps():
+def test_boxes_and_sizes():
     points, scores = np.zeros((3, 134, 2)), np.zeros((3, 134))
     points[:, :2] = [[(0, 0), (3, 4)], [(0, 0), (3, 2)], [(9, 9), (9, 9)]]
     points[:, 100] = 1000
@@ -149,8 +149,6 @@ def test_boxes_sizes_and_overlaps():
     boxes = person_box(points, scores)
     assert boxes[:2].tolist() == [[0, 0, 3, 4], [0, 0, 3, 2]] and np.isnan(boxes[2]).all()
     assert person_size(points, scores).tolist() == pytest.approx([5, 13**0.5, 0])
-    assert overlaps(boxes, boxes).tolist() == [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 0]]
-    assert overlaps(np.zeros((0, 4)), boxes).shape == (0, 3)
 
 
 def dressed(colour, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose import yolox
-from steadydancer_pack.dwpose.yolox import PersonFinder, decode, grid, letterbox, overlaps, people, suppress
+from steadydancer_pack.dwpose.yolox import PersonFinder, decode, grid, letterbox, people
 
 CELLS, STRIDES = grid(640, 640)
 ONE_AT_STRIDE_32 = 80 * 80 + 40 * 40 + 10 * 20 + 5  # row 10, column 5
@@ -70,22 +70,6 @@ def test_only_people_are_kept():
 
 def test_nan_is_nobody():
     assert len(decode(np.full((8400, 85), np.nan, np.float32), CELLS, STRIDES)[0]) == 0
-
-
-def test_overlap_is_intersection_over_union():
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 0, 0]], float)
-    wanted = np.eye(4)
-    wanted[0, 1] = wanted[1, 0] = 50 / 150
-    wanted[3, 3] = 0  # no area
-    np.testing.assert_allclose(overlaps(boxes), wanted)
-
-
-def test_suppression_keeps_the_best_and_what_only_overlaps_a_suppressed_box():
-    # overlap of neighbours 8/12 = 0.667, of the first and the third 6/14
-    boxes = np.array([[2, 0, 12, 1], [0, 0, 10, 1], [4, 0, 14, 1]], float)
-    assert suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.65).tolist() == [1, 2]
-    assert suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.7).tolist() == [1, 0, 2]
-    assert suppress(boxes[:0], np.zeros(0), 0.65).tolist() == []
 
 
 def test_unsure_people_count_only_where_nobody_is_sure():
