@@ -1,6 +1,7 @@
 """The shipped road from photo and driving video to MP4 in a real ComfyUI: in step, in time, with the sound."""
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -135,3 +136,13 @@ def pixels(server, output):
 
     files = [server.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in output["images"]]
     return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+
+
+def test_a_dance_is_kept_as_a_file_and_drawn_by_another_pack(server):
+    prompt, workflow = shipped(server, "keep_a_dance")
+    outputs = run(server, prompt, workflow)
+    start = int(re.search(r"frame (\d+)", outputs[find(prompt, "SteadyDancerBestStart")]["text"][0])[1])
+    (file,) = (server.base / "output" / "poses").glob("SteadyDancer_*.json")
+    assert len(json.loads(file.read_text("utf-8"))) == FRAMES - start
+    drawn = pixels(server, outputs[find(prompt, "PreviewImage")])
+    assert len(drawn) == FRAMES - start and all(frame.any() for frame in drawn)
