@@ -192,9 +192,10 @@ class VideoStream:
             yield waiting
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
         rgb = self._reformatter.reformat(
             frame, *self._size, "rgb24", interpolation=EXACT,
-            src_colorspace=MATRICES.get(frame.colorspace, BT601), dst_colorspace=BT601,
+            src_colorspace=frame.colorspace, dst_colorspace=BT601,
             src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
         )  # fmt: skip
         return _upright(rgb.to_ndarray(), self._matrix)
