@@ -21,22 +21,7 @@ class ExactFirstFrame(io.ComfyNode):
                 "the next frames so that no step is seen."
             ),
             search_aliases=["psnr", "paste first frame", "cross-fade"],
-            inputs=[
-                io.Image.Input("images", tooltip="The decoded frames of the video."),
-                io.Image.Input(
-                    "photo",
-                    tooltip="The photo that the video was made from. It is brought to the size of the frames; of "
-                    "several images the first is taken.",
-                ),
-                io.Boolean.Input(
-                    "enabled", default=True, label_on="paste the photo", label_off="measure only",
-                    tooltip="Paste the photo, or only measure and hand the frames on as they are.",
-                ),
-                io.Int.Input(
-                    "crossfade", default=3, min=0, max=1000,
-                    tooltip="Frames after the first that blend from the photo to what was generated. 0: none.",
-                ),
-            ],
+            inputs=_inputs(),
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames, from the photo on."),
                 io.Float.Output(
@@ -56,6 +41,25 @@ class ExactFirstFrame(io.ComfyNode):
             _what_was_done(len(images), enabled, crossfade),
         ]
         return io.NodeOutput(result, decibels, ui=ui.PreviewText("\n".join(text)))
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("images", tooltip="The decoded frames of the video."),
+        io.Image.Input(
+            "photo",
+            tooltip="The photo that the video was made from. It is brought to the size of the frames; of "
+            "several images the first is taken.",
+        ),
+        io.Boolean.Input(
+            "enabled", default=True, label_on="paste the photo", label_off="measure only",
+            tooltip="Paste the photo, or only measure and hand the frames on as they are.",
+        ),
+        io.Int.Input(
+            "crossfade", default=3, min=0, max=1000,
+            tooltip="Frames after the first that blend from the photo to what was generated. 0: none.",
+        ),
+    ]  # fmt: skip
 
 
 def _what_was_done(frames: int, enabled: bool, crossfade: int) -> str:

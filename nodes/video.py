@@ -30,7 +30,7 @@ class VideoCombine(io.ComfyNode):
             description="Writes frames and sound to a video file, shows it in the node, and stores the workflow in it.",
             search_aliases=["save video", "export video", "gif", "webm", "mp4"],
             is_output_node=True,
-            inputs=_inputs(),
+            inputs=[*_format_inputs(), *_playing_inputs(), *_saving_inputs()],
             outputs=[
                 io.Video.Output(
                     "video",
@@ -63,7 +63,7 @@ class VideoCombine(io.ComfyNode):
         return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(result))
 
 
-def _inputs() -> list[io.Input]:
+def _format_inputs() -> list[io.Input]:
     return [
         io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
         io.Float.Input(
@@ -86,12 +86,22 @@ def _inputs() -> list[io.Input]:
             tooltip="auto is yuv420p, which every player shows; GIF and WebP take only auto. 444 keeps colour edges "
             "sharp, 10le has 10 bits for smooth gradients; many players and browsers show neither in H.264.",
         ),
+    ]  # fmt: skip
+
+
+def _playing_inputs() -> list[io.Input]:
+    return [
         io.Boolean.Input("ping_pong", default=False, tooltip="Play forward, then backward: F frames become 2F - 2."),
         io.Int.Input(
             "loop", default=0, min=0, max=1000,
             tooltip="0: GIF and WebP play without end, a video holds the clip once. "
             "n: GIF and WebP stop after n plays, a video holds the clip n times in a row.",
         ),
+    ]  # fmt: skip
+
+
+def _saving_inputs() -> list[io.Input]:
+    return [
         io.String.Input(
             "filename_prefix", default="video/SteadyDancer",
             tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, %second%, "
