@@ -12,6 +12,7 @@ from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
 from ..dwpose.runtime import AUTO, CHOICES
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
+from . import model_folders
 from .types import PoseDetector
 
 FOLDER = "dwpose"
@@ -23,10 +24,7 @@ FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
 
 def register_folders() -> None:
     """Add models/dwpose to ComfyUI's model folders, and read beside it where DW-Pose's files lie already."""
-    for path in [os.path.join(folder_paths.models_dir, FOLDER), *_shared_folders()]:
-        folder_paths.add_model_folder_path(FOLDER, path)
-    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(extensions) | {SUFFIX})
+    model_folders.register(FOLDER, SUFFIX, *_shared_folders())
 
 
 class LoadPoseDetector(io.ComfyNode):

@@ -1,12 +1,12 @@
 """Prompts without a text encoder: save the embeddings once, load them ever after."""
 
-import os
 from pathlib import Path, PureWindowsPath
 
 import folder_paths
 from comfy_api.latest import io, ui
 
 from ..steadydancer_core import prompt_embeddings
+from . import model_folders
 
 FOLDER = "prompt_embeddings"
 SUFFIX = prompt_embeddings.SUFFIX
@@ -15,9 +15,7 @@ FORBIDDEN = set('<>:"|?*') | {chr(code) for code in range(32)}
 
 def register_folder() -> None:
     """Add models/prompt_embeddings to ComfyUI's model folders, after any that the user has set; nothing is created."""
-    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
-    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(extensions) | {SUFFIX})
+    model_folders.register(FOLDER, SUFFIX)
 
 
 class SavePromptEmbeddings(io.ComfyNode):
