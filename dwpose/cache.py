@@ -25,6 +25,7 @@ VERSION = 1
 SUFFIX, UNFINISHED = ".npz", ".part"
 UNFINISHED_SECONDS = 3600
 KEY = re.compile(r"[0-9a-f]{16,128}")
+# What NumPy and zipfile raise for a file that was cut, overwritten, or made by another version.
 DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 

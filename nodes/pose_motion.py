@@ -54,7 +54,7 @@ def _refine_inputs() -> list[io.Input]:
         io.Int.Input(
             "gap_frames", default=5, min=0, max=1000,
             tooltip="Fill what was not seen for up to so many frames, from what was seen before and after. 0: fill "
-            "nothing. Longer gaps stay unseen.",
+            "nothing. A pose held where nobody was seen is a gap too. Longer gaps stay as they are.",
         ),
         io.Float.Input(
             "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
