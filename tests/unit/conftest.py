@@ -1,11 +1,15 @@
 """The golden model: made-up weights, loaded by ComfyUI's own loader as any artist's file would be."""
 
+import importlib.util
 from pathlib import Path
 
 import comfy.clip_vision
+import comfy.model_management
 import comfy.sd
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
@@ -95,3 +99,43 @@ def make_conds(golden_patcher):
 @pytest.fixture
 def conds(make_conds, inputs):
     return make_conds(inputs)
+
+
+@pytest.fixture(scope="session")
+def doubles(tmp_path_factory):
+    """Paths of a YOLOX and a DW-Pose with the published inputs and outputs."""
+    from steadydancer_pack.tests.doubles import write_dwpose_double, write_yolox_double
+
+    folder = tmp_path_factory.mktemp("doubles")
+    files = folder / "yolox_l.onnx", folder / "dw-ll_ucoco_384.onnx"
+    write_yolox_double(files[0])
+    write_dwpose_double(files[1])
+    return files
+
+
+@pytest.fixture(scope="session")
+def dancer():
+    """A real person, uint8 [H, W, 3], from a picture that comes with ComfyUI."""
+    root = Path(importlib.util.find_spec("comfyui_workflow_templates_media_assets_01").origin).parent
+    image = Image.open(root / "templates" / "video_wan_dancer-1.webp")
+    image.seek(18)
+    return np.asarray(image.convert("RGB"))
+
+
+class CancellingBar:
+    """A progress bar that stands for the user who presses Cancel during the second frame. seen: the frames done."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, total):
+        return self
+
+    def update_absolute(self, value, total):
+        self.seen.append(value)
+        comfy.model_management.interrupt_current_processing(value == 2)
+
+
+@pytest.fixture
+def cancelling_bar():
+    return CancellingBar()

@@ -1,44 +1,22 @@
 """The doubles keep the published contract of yolox_l.onnx and dw-ll_ucoco_384.onnx, and see real people."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
-import pytest
-from PIL import Image
 
 from steadydancer_pack.dwpose.blazepose import BlazePose
 from steadydancer_pack.dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, VISIBLE_SCORE
 from steadydancer_pack.dwpose.runtime import open_session
 from steadydancer_pack.dwpose.wholebody import DWPose
-from steadydancer_pack.tests import doubles
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("doubles")
-    doubles.write_yolox_double(folder / "yolox_l.onnx")
-    doubles.write_dwpose_double(folder / "dw-ll_ucoco_384.onnx")
-    return folder / "yolox_l.onnx", folder / "dw-ll_ucoco_384.onnx"
-
-
-@pytest.fixture(scope="module")
-def dancer():
-    root = Path(importlib.util.find_spec("comfyui_workflow_templates_media_assets_01").origin).parent
-    image = Image.open(root / "templates" / "video_wan_dancer-1.webp")
-    image.seek(18)
-    return np.asarray(image.convert("RGB"))
-
-
-def test_the_yolox_double_has_the_published_ports(files):
-    session = open_session(files[0], "CPU")
+def test_the_yolox_double_has_the_published_ports(doubles):
+    session = open_session(doubles[0], "CPU")
     assert session.inputs == {"images": (1, 3, 640, 640)} and session.outputs == {"output": (1, 8400, 85)}
     (output,) = session.run({"images": np.full((1, 3, 640, 640), 114, np.float32)})
     assert np.isfinite(output).all() and (output[..., 4] * output[..., 5]).max() < 0.1
 
 
-def test_the_dwpose_double_has_the_published_ports(files):
-    session = open_session(files[1], "CPU")
+def test_the_dwpose_double_has_the_published_ports(doubles):
+    session = open_session(doubles[1], "CPU")
     assert session.inputs == {"input": (None, 3, 384, 288)}
     assert session.outputs == {"simcc_x": (None, 133, 576), "simcc_y": (None, 133, 768)}
     x, y = session.run({"input": np.zeros((2, 3, 384, 288), np.float32)})
@@ -46,8 +24,8 @@ def test_the_dwpose_double_has_the_published_ports(files):
     assert not x.any() and not y.any()  # grey crops show nobody
 
 
-def test_dwpose_sees_with_them_what_blazepose_sees(files, dancer):
-    detector, bundled = DWPose(*files, "CPU"), BlazePose("CPU")
+def test_dwpose_sees_with_them_what_blazepose_sees(doubles, dancer):
+    detector, bundled = DWPose(*doubles, "CPU"), BlazePose("CPU")
     (region,), (other,) = detector.find(dancer), bundled.find(dancer)
     points, scores = detector.estimate(dancer, [region])
     wanted, known = bundled.estimate(dancer, [other])

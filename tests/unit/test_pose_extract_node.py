@@ -187,23 +187,11 @@ def test_progress_counts_every_frame(monkeypatch):
     assert seen[0] == (1, 4) and seen[-1] == (4, 4)
 
 
-def test_cancel_stops_at_the_frame_and_stores_nothing(user_folder, monkeypatch):
-    seen = []
-
-    class Bar:
-        """Stands for the user who presses Cancel during the second frame."""
-
-        def __init__(self, total):
-            pass
-
-        def update_absolute(self, value, total):
-            seen.append(value)
-            comfy.model_management.interrupt_current_processing(value == 2)
-
-    monkeypatch.setattr(node_module, "ProgressBar", Bar)
+def test_cancel_stops_at_the_frame_and_stores_nothing(user_folder, monkeypatch, cancelling_bar):
+    monkeypatch.setattr(node_module, "ProgressBar", cancelling_bar)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(images=images(*[(3,)] * 9), use_cache=True)
-    assert seen == [1, 2] and not list(user_folder.glob("*"))
+    assert cancelling_bar.seen == [1, 2] and not list(user_folder.glob("*"))
 
 
 def two_people():

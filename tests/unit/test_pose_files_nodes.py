@@ -111,7 +111,7 @@ def test_a_connected_file_is_not_judged_before_it_is_known():
     assert LoadPoses.validate_inputs(None) is True
 
 
-@pytest.mark.parametrize("prefix", ["", "  ", "../a", "a/..", ".", "/tmp/a", "a/../../b", "a\0b", "a/", "C:\\a"])
+@pytest.mark.parametrize("prefix", ["", "  ", "../a", "a/..", ".", "/a/b", "a/../../b", "a\0b", "a/", "C:\\a"])
 def test_a_prefix_that_leads_out_of_the_output_folder(folders, clip, prefix):
     with pytest.raises(ValueError, match="does not name a file inside"):
         SavePoses.execute(to_keypoints(clip), prefix)

@@ -124,21 +124,9 @@ def test_progress_counts_every_frame(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_cancel_leaves_no_file_and_the_next_run_works(folders, monkeypatch, name):
-    seen = []
-
-    class Bar:
-        """Stands for the user who presses Cancel while the second frame is encoded."""
-
-        def __init__(self, total):
-            pass
-
-        def update_absolute(self, value, total):
-            seen.append(value)
-            comfy.model_management.interrupt_current_processing(value == 2)
-
+def test_cancel_leaves_no_file_and_the_next_run_works(folders, monkeypatch, cancelling_bar, name):
     with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
-        patch.setattr(node_module, "ProgressBar", Bar)
+        patch.setattr(node_module, "ProgressBar", cancelling_bar)
         combine(format=name)
-    assert seen == [1, 2] and [p for p in (folders / "output").rglob("*") if p.is_file()] == []
+    assert cancelling_bar.seen == [1, 2] and [p for p in (folders / "output").rglob("*") if p.is_file()] == []
     assert combine(format=name).result[1].endswith(f"clip_00001_.{FORMATS[name].container}")

@@ -1,12 +1,9 @@
 """DW-Pose: the order of keypoints, the neck, the mirror, the box to follow, and which file is which."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from steadydancer_pack.dwpose import detector_files, poses, wholebody
 from steadydancer_pack.dwpose.blazepose import BlazePose
@@ -273,26 +270,6 @@ def test_the_download_note_tells_names_and_sizes():
 
 
 # --- the whole road on a real picture, with networks of the published contract
-
-
-@pytest.fixture(scope="module")
-def doubles(tmp_path_factory):
-    """Paths of a YOLOX and a DW-Pose with the published inputs and outputs."""
-    pytest.importorskip("onnx")
-    from steadydancer_pack.tests.doubles import write_dwpose_double, write_yolox_double
-
-    folder = tmp_path_factory.mktemp("doubles")
-    write_yolox_double(folder / "yolox_l.onnx")
-    write_dwpose_double(folder / "dw-ll_ucoco_384.onnx")
-    return folder / "yolox_l.onnx", folder / "dw-ll_ucoco_384.onnx"
-
-
-@pytest.fixture(scope="module")
-def dancer():
-    root = Path(importlib.util.find_spec("comfyui_workflow_templates_media_assets_01").origin).parent
-    image = Image.open(root / "templates" / "video_wan_dancer-1.webp")
-    image.seek(18)
-    return np.asarray(image.convert("RGB"))
 
 
 def body(detector, frame):
