@@ -64,7 +64,8 @@ def refine_with_report(
     tracks = [exchange(track, found) if _any(found) else track for track, found in zip(clip.tracks, swaps, strict=True)]
     whole = [fill_gaps(track, gap_frames) if gap_frames else track for track in tracks]
     smooth = [smooth_track(track, smoothing, aspect) if smoothing else track for track in whole]
-    stages = zip(clip.tracks, tracks, smooth, swaps, strict=True)
+    filled = [_filled(*pair) for pair in zip(tracks, whole, strict=True)]
+    stages = zip(clip.tracks, smooth, filled, swaps, strict=True)
     reports = [_report(*stage, clip) for stage in stages]
     changed = any(new is not old for new, old in zip(smooth, clip.tracks, strict=True))
     return clip.with_tracks(smooth) if changed else clip, reports
@@ -177,12 +178,16 @@ def jitter(track: Track, keypoints: slice, clip: PoseClip) -> float:
     return float(np.median(np.linalg.norm(bends, axis=-1))) if known.any() else math.nan
 
 
-def _report(old: Track, exchanged: Track, new: Track, swaps: dict[str, np.ndarray], clip: PoseClip) -> PersonReport:
+def _filled(before: Track, after: Track) -> np.ndarray:
+    """Return bool [F, 134]: the points that gap filling made, those of held poses with them."""
+    return after.visible & (~before.visible | (after.points != before.points).any(axis=2))
+
+
+def _report(old: Track, new: Track, filled: np.ndarray, swaps: dict[str, np.ndarray], clip: PoseClip) -> PersonReport:
     groups = []
     for name, part in GROUPS.items():
-        filled = new.visible[:, part] & ~exchanged.visible[:, part]
-        gaps = sum(len(list(_runs(column))) for column in filled.T)
-        groups.append(GroupReport(name, gaps, int(filled.sum()), jitter(old, part, clip), jitter(new, part, clip)))
+        gaps, points = sum(len(list(_runs(column))) for column in filled[:, part].T), int(filled[:, part].sum())
+        groups.append(GroupReport(name, gaps, points, jitter(old, part, clip), jitter(new, part, clip)))
     return PersonReport(old.number, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
 
 

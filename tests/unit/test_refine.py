@@ -61,6 +61,12 @@ def test_a_held_pose_is_a_gap_too():
     assert np.allclose(fill_gaps(held, 4).points, walk.points)
 
 
+def test_a_held_pose_that_was_filled_is_told():
+    held, _ = moving_with_a_held_pose(4)
+    ((_, gaps, points, *_), *_) = refine_with_report(clip_of(held), 4, 0.5, True)[1][0].groups
+    assert (gaps, points) == (18, 18 * 4)
+
+
 def test_a_pose_held_for_longer_stays():
     held, _ = moving_with_a_held_pose(5)
     assert fill_gaps(held, 4) is held
