@@ -12,6 +12,7 @@ from . import drawing, skeleton
 FRAMES, FPS, SEED = 33, 16, 7
 DRIVING_SIZE, DRIVING_FRAMES, DRIVING_FPS = (288, 384), 62, 30
 DRIVER_NECK, DRIVER_SCALE = (0.33, 0.3), 0.8  # where the driver stands and how large, in units of the picture's height
+SAME_WITHIN = 1.0  # mean difference of two encodings of one clip, in 255ths
 AUDIO_RATE, BEAT_SECONDS, TONES_HZ = 48000, 0.5, (220.0, 330.0)
 # One thread: x264 writes its thread count into the file, and other counts give other bytes.
 X264_OPTIONS = {"crf": "12", "preset": "medium", "threads": "1"}
@@ -40,6 +41,24 @@ def driving_file() -> bytes:
     poses = [DRIVER_NECK + DRIVER_SCALE * (pose - skeleton.NECK_POSITION) for pose in poses]
     pictures = (drawing.draw_figure(pose, DRIVING_SIZE, drawing.DRIVER, DRIVER_SCALE) for pose in poses)
     return _video_file(map(np.asarray, pictures), rhythm(DRIVING_FRAMES / DRIVING_FPS), DRIVING_SIZE, DRIVING_FPS)
+
+
+def same_clip(one: bytes, other: bytes) -> bool:
+    """Tell whether two video files show the same pictures and play the same sound, but for the encoder's rounding."""
+    try:
+        tracks = zip(_decoded(one), _decoded(other), strict=True)
+        return all(a.shape == b.shape and np.abs(a - b).sum() <= SAME_WITHIN * a.size for a, b in tracks)
+    except av.FFmpegError:
+        return False
+
+
+def _decoded(data: bytes) -> list[np.ndarray]:
+    """Return all pictures of a video file in 0..255, then all its sound in 255ths of full scale, as float32."""
+    with av.open(io.BytesIO(data)) as container:
+        frames = list(container.decode())
+    pictures = [frame.to_ndarray(format="rgb24") for frame in frames if isinstance(frame, av.VideoFrame)]
+    sound = [255 * frame.to_ndarray() for frame in frames if isinstance(frame, av.AudioFrame)]
+    return [np.array(pictures, np.float32), np.concatenate(sound, 1) if sound else np.zeros(0, np.float32)]
 
 
 def rhythm(seconds: float) -> np.ndarray:

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -251,7 +252,27 @@ def test_a_file_of_the_user_is_replaced_only_when_asked(written, tmp_path):
     assert list(contents(tmp_path)) == [os.path.join("input", "steadydancer_sample.png")]
     miniature.write_all(tmp_path / "models", tmp_path / "input", overwrite=True)
     base = written[0]
-    assert {n: data for n, (data, _) in contents(tmp_path).items()} == {n: d for n, (d, _) in contents(base).items()}
+    assert contents(tmp_path).keys() == contents(base).keys()
+    assert photo.read_bytes() == (base / "input" / photo.name).read_bytes()
+
+
+def test_a_clip_of_another_encoder_is_our_own(written, tmp_path, monkeypatch):
+    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+    clip = tmp_path / "input" / "steadydancer_sample_pose.mp4"
+    before = contents(tmp_path)
+    monkeypatch.setattr(sample, "X264_OPTIONS", {"crf": "14", "preset": "veryfast"})
+    assert sample.pose_file() != clip.read_bytes()
+    miniature.write_all(tmp_path / "models", tmp_path / "input")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[: len(data) // 2], lambda data: sample.negative_pose_file()])
+def test_another_clip_under_our_name_is_not(spoil, written, tmp_path):
+    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+    clip = tmp_path / "input" / "steadydancer_sample_pose.mp4"
+    clip.write_bytes(spoil(clip.read_bytes()))
+    with pytest.raises(ValueError, match=r"steadydancer_sample_pose\.mp4\. Nothing was written"):
+        miniature.write_all(tmp_path / "models", tmp_path / "input")
 
 
 def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
