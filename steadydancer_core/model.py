@@ -3,6 +3,8 @@
 Source: paper 3.3 and 3.4; SteadyDancer wan/modules/model_dancer.py. Names here -> there: pose_latents -> condition,
 clip_fea -> clip_fea_x. Checkpoint names are upstream's, except cross_attn.in_proj_* (see pose_modulation).
 
+Everything before the blocks is computed in float32, as the stock patch embedding is.
+
 Differences from upstream: samples of a batch may differ in everything; width and height need not be even; ComfyUI's
 hooks (block replacement, block patches, wrappers) work as on the stock Wan model.
 
@@ -52,13 +54,13 @@ class SteadyDancerWanModel(WanModel):
             operations=operations,
             **kwargs,
         )
-        factory = {"device": device, "dtype": dtype}
+        factory = {"device": device, "dtype": torch.float32}
         self.condition_embedding_temporal = TemporalMotionCoherence(LATENT_CHANNELS, operations, **factory)
         self.condition_embedding_spatial = SpatialStructureRefiner(LATENT_CHANNELS, operations, **factory)
         self.condition_embedding_align = FrameAlignment(LATENT_CHANNELS, operations, cast_to, **factory)
 
-        def patch_conv(channels: int):  # in float32, as the stock patch embedding
-            return operations.Conv3d(channels, dim, patch_size, stride=patch_size, device=device, dtype=torch.float32)
+        def patch_conv(channels: int):
+            return operations.Conv3d(channels, dim, patch_size, stride=patch_size, **factory)
 
         self.patch_embedding_fuse = patch_conv(in_dim + 2 * LATENT_CHANNELS)
         self.patch_embedding_ref_c = patch_conv(LATENT_CHANNELS)
@@ -90,16 +92,16 @@ class SteadyDancerWanModel(WanModel):
         return velocity[:, :, : size[0], : size[1], : size[2]]
 
     def modulate(self, x: Tensor, pose_latents: Tensor) -> PoseModulation:
-        """Return the pose stage's results for the model input x [B, 36, T, h, w] and pose_latents [B, 16, T, h, w]."""
+        """Return the pose stage's results, float32, for the input x [B, 36, T, h, w] and pose_latents [B, 16, T, h, w]."""
         return modulate_pose(
             self.condition_embedding_temporal, self.condition_embedding_spatial, self.condition_embedding_align,
-            pose_latents, x[:, :LATENT_CHANNELS],
+            pose_latents.float(), x[:, :LATENT_CHANNELS].float(),
         )  # fmt: skip
 
     def embed_tokens(self, x: Tensor, pose_latents: Tensor, ref_x: Tensor, ref_c: Tensor) -> Tensor:
         """Return the token grid [B, dim, T + 2, h/2, w/2]: the clip, then the photo, then the first pose."""
         pose = self.modulate(x, pose_latents)
-        clip = torch.cat([x, pose.fused, pose.aligned], dim=1)
+        clip = torch.cat([x.float(), pose.fused, pose.aligned], dim=1)
         pairs = (
             (self.patch_embedding_fuse, clip),
             (self.patch_embedding, ref_x),

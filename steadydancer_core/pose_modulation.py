@@ -5,7 +5,8 @@
     fused    = pose + temporal + spatial
     aligned  = FAAU(query = noise, key = value = fused)
 
-Pure torch; every layer comes from the injected `operations`, so ComfyUI casts, streams and quantises it.
+Pure torch; every layer comes from the injected `operations`, so ComfyUI casts, streams and quantises it. Run it in
+float32: that costs below a hundredth of a pass, and no pose is too strong for it.
 
 Source: SteadyDancer wan/modules/{small_archs,mobilenetv2_dcd}.py. Names here -> there: TemporalMotionCoherence ->
 condition_embedding_temporal, SpatialStructureRefiner -> DYModule (condition_embedding_spatial), FrameAlignment ->
@@ -29,7 +30,8 @@ LATENT_CHANNELS = 16
 DYNAMIC_RANK = 4
 ALIGN_DIM = 128
 ALIGN_HEADS = 8
-MAX_CELLS = 32768  # CUDA attention kernels take fewer than 65536 sequences a call
+# Cells times frames that the alignment holds at a time, about 8 KB each: 128 MB however large and long the clip is.
+MAX_CELL_FRAMES = 16384
 
 
 class PoseModulation(NamedTuple):
@@ -132,13 +134,15 @@ class FrameAttention(nn.Module):
         q = self.in_proj(query)[..., : self.dim]
         k, v = self.in_proj(source)[..., self.dim :].chunk(2, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # B*H*W, N, T, D/N
-        parts = zip(*(t.split(MAX_CELLS) for t in (q, k, v)), strict=True)
-        out = torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
+        out = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
 class FrameAlignment(nn.Module):
-    """FAAU: the fused pose, re-told where the noise latent asks for it; [B, C, T, H, W] -> the same shape."""
+    """FAAU: the fused pose, re-told where the noise latent asks for it; [B, C, T, H, W] -> the same shape.
+
+    No cell knows of its neighbours, so rows are done in parts.
+    """
 
     def __init__(self, channels: int, operations, cast_to, **factory):
         super().__init__()
@@ -154,6 +158,12 @@ class FrameAlignment(nn.Module):
         self.norm2 = ChannelNorm(dim, cast_to, **factory)
 
     def forward(self, pose: Tensor, noise: Tensor) -> Tensor:
+        batch, _, frames, _, width = pose.shape
+        rows = max(1, MAX_CELL_FRAMES // (batch * frames * width))
+        parts = zip(pose.split(rows, dim=3), noise.split(rows, dim=3), strict=True)
+        return torch.cat([self._align(*part) for part in parts], dim=3)
+
+    def _align(self, pose: Tensor, noise: Tensor) -> Tensor:
         batch, _, frames, height, width = pose.shape
         query, source = (
             _cells(proj(_frames(x)), batch) for proj, x in ((self.proj_r, noise), (self.proj_p, pose))

@@ -67,6 +67,11 @@ def golden_patcher_bfloat16():
     return load_golden_model(torch.bfloat16)
 
 
+@pytest.fixture(scope="session")
+def golden_patcher_float16():
+    return load_golden_model(torch.float16)
+
+
 def clip_output(features):
     output = comfy.clip_vision.Output()
     output.penultimate_hidden_states = features

@@ -49,6 +49,11 @@ def test_velocity_in_bfloat16(golden, inputs, golden_patcher_bfloat16):
     assert relative_error(velocity, golden("dit_a")["velocity"]) <= 3e-2
 
 
+def test_velocity_in_float16(golden, inputs, golden_patcher_float16):
+    velocity = run(golden_patcher_float16, arguments(inputs), torch.float16)[0]
+    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 4e-3
+
+
 @torch.no_grad()
 def test_every_stage_in_float32(golden, inputs, golden_patcher):
     model, args, want = golden_patcher.model.diffusion_model, arguments(inputs), golden("dit_a")
@@ -85,9 +90,25 @@ def test_the_alignment_attends_across_frames_at_each_cell(inputs, golden_patcher
     assert differs.sum() == pose.shape[2]
 
 
+@torch.no_grad()
+def test_a_pose_beyond_float16_stays_finite_in_a_float16_model(inputs, golden_patcher_float16):
+    model, args = golden_patcher_float16.model.diffusion_model, cast(arguments(inputs), torch.float16)
+    args["pose_latents"] = args["pose_latents"].clamp(-1, 1) * 60000
+    pose = model.modulate(args["x"], args["pose_latents"])
+    assert pose.fused.abs().max() > torch.finfo(torch.float16).max
+    assert all(part.dtype == torch.float32 and part.isfinite().all() for part in pose)
+
+
+def test_a_float16_model_is_float16_but_for_its_pose_modules(golden_patcher_float16):
+    weights = golden_patcher_float16.model.diffusion_model.named_parameters()
+    wide = {name.split(".")[0] for name, weight in weights if weight.dtype == torch.float32}
+    pose = {f"condition_embedding_{part}" for part in ("temporal", "spatial", "align")}
+    assert wide == pose | {"patch_embedding", "patch_embedding_fuse", "patch_embedding_ref_c"}
+
+
 def test_the_alignment_in_parts_is_the_alignment(inputs, golden_patcher, monkeypatch):
     whole = run(golden_patcher, arguments(inputs))
-    monkeypatch.setattr("steadydancer_pack.steadydancer_core.pose_modulation.MAX_CELLS", 7)
+    monkeypatch.setattr("steadydancer_pack.steadydancer_core.pose_modulation.MAX_CELL_FRAMES", 40)
     assert relative_error(run(golden_patcher, arguments(inputs)), whole) <= 1e-6
 
 
