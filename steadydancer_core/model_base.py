@@ -6,6 +6,7 @@ CONDITIONING carries raw VAE latents; this class brings them into model space (p
     concat_latent_image [B, 16, T, h, w], concat_mask  stock I2V: the photo, then grey; its first frame is the photo's
     pose_video_latent [B, 16, T, h, w]                 the pose of every frame
     reference_pose_latent [B, 16, 1, h, w]             the first aligned pose, the positive one on every condition
+    reference_photo_latent [B, 16, 1, h, w], optional  the photo, where concat_latent_image starts with something else
     clip_vision_output, pose_clip_vision_output        CLIP vision of the photo and of the first pose frame
 """
 
@@ -46,10 +47,8 @@ class SteadyDancer(comfy.model_base.WAN21):
         out = super().extra_conds(**kwargs)
         photo, pose, first_pose = (
             self.process_latent_in(latent)
-            for latent in (
-                kwargs["concat_latent_image"][:, :, :1], kwargs["pose_video_latent"], kwargs["reference_pose_latent"],
-            )
-        )  # fmt: skip
+            for latent in (_photo_latent(kwargs), kwargs["pose_video_latent"], kwargs["reference_pose_latent"])
+        )
         tensors = {
             "ref_x": torch.cat([photo, torch.ones_like(photo[:, :4]), photo], dim=1),
             "ref_c": first_pose,
@@ -72,6 +71,11 @@ class SteadyDancer(comfy.model_base.WAN21):
         return super().resize_cond_for_context_window(
             cond_key, cond_value, window, x_in, device, retain_index_list=retain_index_list
         )
+
+
+def _photo_latent(cond: dict) -> torch.Tensor:
+    own = cond.get("reference_photo_latent")
+    return cond["concat_latent_image"][:, :, :1] if own is None else own
 
 
 def _check_keys(cond: dict) -> None:
