@@ -1,10 +1,17 @@
 """Weights by name, wherever they lie: what a loader and a converter need to know about a file or a folder of shards."""
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from .safetensors_header import Entry, Header, damaged, parse_json, read_header
+
+SUFFIXES = (".safetensors", ".sft")
+INDEX_SUFFIX = ".safetensors.index.json"
 
 
 class TensorInfo(NamedTuple):
@@ -30,3 +37,143 @@ class WeightSource(Protocol):
     def read(self, name: str) -> Tensor:
         """Return one tensor on the CPU in the file's dtype."""
         ...
+
+
+class SafetensorsSource:
+    """A WeightSource of one or several safetensors files. Nothing is kept open between two reads."""
+
+    def __init__(self, title: str, headers: Mapping[Path, Header]):
+        self.title = title
+        self.paths = tuple(headers)
+        self.metadata = {key: value for header in headers.values() for key, value in header.metadata.items()}
+        self._places = {name: (path, e) for path, header in headers.items() for name, e in header.entries.items()}
+        self.tensors = {name: TensorInfo(e.dtype, e.shape, e.nbytes) for name, (_, e) in self._places.items()}
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor, in memory of its own; ValueError if the file was cut since it was opened."""
+        path, entry = self._places[name]
+        return _read(path, entry)
+
+    def file_of(self, name: str) -> Path:
+        """Return the file that holds the tensor."""
+        return self._places[name][0]
+
+
+def open_weights(path: str | Path) -> SafetensorsSource:
+    """Return the weights in a .safetensors or .sft file, in shards by their index, or in the folder of such an index.
+
+    Reads headers only. ValueError if a file is damaged, if shards are missing or do not belong together.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_index(path.name, _index_in(path))
+    if path.name.lower().endswith(INDEX_SUFFIX):
+        return _open_index(path.name, path)
+    if path.suffix.lower() in SUFFIXES:
+        return SafetensorsSource(path.name, {path: read_header(path)})
+    raise ValueError(
+        f"{path.name} is a {path.suffix or 'nameless'} file; only .safetensors is loaded, because other formats "
+        "can run code. Download the safetensors version of SteadyDancer."
+    )
+
+
+def shards_of(index: str | Path) -> dict[str, str]:
+    """Return the name of the shard beside `index` that holds each tensor; ValueError if the index is not one."""
+    index = Path(index)
+    table = parse_json(index, index.read_bytes()).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(shard, str) for shard in table.values()):
+        raise damaged(index, "it has no weight_map that names the file of every tensor")
+    for shard in set(table.values()):
+        if Path(shard).name != shard or "\\" in shard or not shard.lower().endswith(SUFFIXES):
+            raise ValueError(
+                f"{index.name} names {shard!r} as a part of the model. The parts must be .safetensors files in the "
+                "index's own folder; download the folder again."
+            )
+    return table
+
+
+def _index_in(folder: Path) -> Path:
+    found = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(INDEX_SUFFIX))
+    if len(found) != 1:
+        raise ValueError(
+            f"The folder {folder.name} has {len(found)} files that end in {INDEX_SUFFIX}; one is needed "
+            f"({', '.join(found) or 'none'}). Download the whole model folder, one model in each."
+        )
+    return folder / found[0]
+
+
+def _open_index(title: str, index: Path) -> SafetensorsSource:
+    table = shards_of(index)
+    names = sorted(set(table.values()))
+    _check_present(index, names)
+    headers = {index.parent / name: read_header(index.parent / name) for name in names}
+    _check_places(index, table, headers)
+    _check_kinship(index, headers.values())
+    return SafetensorsSource(title, headers)
+
+
+def _check_present(index: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if len(missing) == len(names):
+        raise ValueError(
+            f"{index.name} is only the table of contents of a model; none of its {len(names)} files is beside it. "
+            f"Download {', '.join(names)} into the same folder."
+        )
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of the {len(names)} files of {index.name} are missing: {', '.join(missing)}. "
+            "Download them into the same folder."
+        )
+
+
+def _check_places(index: Path, table: Mapping[str, str], headers: Mapping[Path, Header]) -> None:
+    found = {(name, path.name) for path, header in headers.items() for name in header.entries}
+    promised = set(table.items())
+    absent, extra = sorted(promised - found), sorted(found - promised)
+    if absent:
+        raise _mixed(index, "{} is not in {}, where the index puts it".format(*absent[0]), len(absent))
+    if extra:
+        raise _mixed(index, "{} is in {}, where the index does not put it".format(*extra[0]), len(extra))
+
+
+def _check_kinship(index: Path, headers: Iterable[Header]) -> None:
+    """Layers with the same role have one shape, and shards of one model share a dtype for it."""
+    roles: dict[str, tuple[tuple[int, ...], set[torch.dtype]]] = {}
+    for header in headers:
+        for role, entries in _by_role(header.entries).items():
+            shape, dtypes = roles.setdefault(role, (entries[0].shape, {entry.dtype for entry in entries}))
+            odd = [entry for entry in entries if entry.shape != shape]
+            if odd:
+                raise _mixed(index, f"{role} is {list(shape)} in one place and {list(odd[0].shape)} in another", 1)
+            if dtypes.isdisjoint(entry.dtype for entry in entries):
+                pair = sorted(str(dtype) for dtype in {*dtypes, entries[0].dtype})
+                raise _mixed(index, f"{role} is {' in one file and '.join(pair)} in another", 1)
+
+
+def _by_role(entries: Mapping[str, Entry]) -> dict[str, list[Entry]]:
+    roles: dict[str, list[Entry]] = {}
+    for name, entry in entries.items():
+        if entry.dtype.is_floating_point:
+            roles.setdefault(re.sub(r"(?<=blocks\.)\d+", "*", name), []).append(entry)
+    return roles
+
+
+def _mixed(index: Path, reason: str, count: int) -> ValueError:
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return ValueError(
+        f"The files beside {index.name} do not belong together: {reason}{more}. They come from two models or two "
+        "downloads; download all files of one model again."
+    )
+
+
+def _read(path: Path, entry: Entry) -> Tensor:
+    data = torch.empty(entry.nbytes, dtype=torch.uint8)
+    with path.open("rb", buffering=0) as file:
+        file.seek(entry.start)
+        view = memoryview(data.numpy())
+        while view:
+            count = file.readinto(view)
+            if not count:
+                raise damaged(path, f"it ends {len(view)} bytes too early")
+            view = view[count:]
+    return data.view(entry.dtype).reshape(entry.shape)

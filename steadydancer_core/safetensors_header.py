@@ -1,0 +1,100 @@
+"""The header of a safetensors file, read without touching its tensors.
+
+Format: 8 bytes of header length (little endian), a JSON header, then the tensors one behind the other without gaps.
+Source: the format's description, https://github.com/huggingface/safetensors#format.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+LENGTH_BYTES, MAX_HEADER = 8, 100_000_000
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "BOOL": torch.bool,
+}  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """Where a tensor lies: `nbytes` from byte `start` of its file."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    nbytes: int
+
+
+class Header(NamedTuple):
+    """Tensors in the order of the file, and what its maker wrote beside them."""
+
+    entries: dict[str, Entry]
+    metadata: dict[str, str]
+
+
+def read_header(path: str | Path) -> Header:
+    """Return the header of a safetensors file; ValueError unless the file is whole."""
+    path = Path(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if not 2 <= length <= min(MAX_HEADER, path.stat().st_size - LENGTH_BYTES):
+            raise damaged(path, "its header is cut off or is not that of a safetensors file")
+        text = file.read(length)
+    table = parse_json(path, text)
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, Mapping):
+        raise damaged(path, "its metadata is not a table")
+    start = LENGTH_BYTES + length
+    entries = {name: _entry(path, name, row, start) for name, row in table.items()}
+    entries = dict(sorted(entries.items(), key=lambda item: item[1].start))
+    _check_gaps(path, entries, start)
+    return Header(entries, {key: str(value) for key, value in metadata.items()})
+
+
+def parse_json(path: Path, text: bytes) -> dict:
+    """Return the JSON object in `text`; ValueError if it is none or if it says anything twice."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            raise damaged(path, "a name stands in it twice")
+        return table
+
+    try:
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=once)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise damaged(path, "it is not readable JSON where it should be") from error
+    if not isinstance(table, dict):
+        raise damaged(path, "its JSON is not a table")
+    return table
+
+
+def damaged(path: Path, reason: str) -> ValueError:
+    """Return the error for a file that cannot be used as it is."""
+    return ValueError(f"{path.name} is damaged or not complete: {reason}. Delete it and download it again.")
+
+
+def _entry(path: Path, name: str, row: object, start: int) -> Entry:
+    try:
+        dtype, shape, (begin, end) = DTYPES[row["dtype"]], tuple(row["shape"]), row["data_offsets"]
+        sound = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"the entry of {name} cannot be read: {row}") from error
+    if not sound or end - begin != math.prod(shape) * dtype.itemsize:
+        raise damaged(path, f"the entry of {name} contradicts itself: {row}")
+    return Entry(dtype, shape, start + begin, end - begin)
+
+
+def _check_gaps(path: Path, entries: Mapping[str, Entry], start: int) -> None:
+    for name, entry in entries.items():
+        if entry.start != start:
+            raise damaged(path, f"{name} does not follow the tensor before it")
+        start += entry.nbytes
+    size = path.stat().st_size
+    if size != start:
+        raise damaged(path, f"it has {size} bytes, its header speaks of {start}")

@@ -1,0 +1,171 @@
+"""Files and folders of weights: what is read of them, and what is said of those that are not whole."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from steadydancer_pack.steadydancer_core.weight_source import open_weights
+
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+PARTS = (
+    {"blocks.0.ffn.0.weight": torch.arange(6.0).reshape(2, 3), "blocks.0.norm.bias": torch.ones(3)},
+    {"blocks.1.ffn.0.weight": torch.ones(2, 3), "head": torch.tensor(5.0), "none": torch.zeros(0, 4)},
+)
+
+
+def write_folder(folder, parts=PARTS, weight_map=None):
+    folder.mkdir(exist_ok=True)
+    for name, tensors in zip(SHARDS, parts, strict=True):
+        save_file(tensors, folder / name, {"format": "pt"})
+    if weight_map is None:
+        weight_map = {key: name for name, tensors in zip(SHARDS, parts, strict=True) for key in tensors}
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": weight_map}))
+    return folder
+
+
+DTYPES = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
+    torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+)  # fmt: skip
+
+
+def test_a_file_is_read_as_safetensors_reads_it(tmp_path):
+    tensors = {f"a{i}": torch.arange(12).reshape(3, 4).to(dtype) for i, dtype in enumerate(DTYPES)}
+    save_file(tensors, tmp_path / "a.sft", {"made": "here"})
+    source, want = open_weights(tmp_path / "a.sft"), load_file(tmp_path / "a.sft")
+    assert source.title == "a.sft" and source.paths == (tmp_path / "a.sft",) and source.metadata == {"made": "here"}
+    assert set(source.tensors) == set(want)
+    for name, tensor in want.items():
+        info, found = source.tensors[name], source.read(name)
+        assert (info.dtype, info.shape, info.nbytes) == (tensor.dtype, tuple(tensor.shape), tensor.nbytes)
+        assert found.dtype == tensor.dtype and torch.equal(found.double(), tensor.double())
+
+
+@pytest.mark.parametrize("by", ["folder", "index"])
+def test_shards_are_one_model(tmp_path, by):
+    folder = write_folder(tmp_path / "dancer")
+    source = open_weights(folder if by == "folder" else folder / INDEX)
+    assert source.title == ("dancer" if by == "folder" else INDEX)
+    assert [path.name for path in source.paths] == list(SHARDS)
+    assert {name: source.read(name).tolist() for name in source.tensors} == {
+        name: tensor.tolist() for part in PARTS for name, tensor in part.items()
+    }
+    assert source.file_of("head") == folder / SHARDS[1]
+
+
+def no_shards(folder):
+    for name in SHARDS:
+        (folder / name).unlink()
+
+
+def cut(folder):
+    path = folder / SHARDS[1]
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def write_index(text):
+    return lambda folder: (folder / INDEX).write_text(text)
+
+
+def pointing_to(shard):
+    return write_index(json.dumps({"weight_map": {"head": shard}}))
+
+
+def second_part(**changes):
+    def change(folder):
+        part = {**PARTS[1], **changes}
+        save_file({name: tensor for name, tensor in part.items() if tensor is not None}, folder / SHARDS[1])
+
+    return change
+
+
+FAULTS = {
+    "index alone": (no_shards, "only the table of contents of a model; none of its 2 files"),
+    "a shard missing": (lambda f: (f / SHARDS[0]).unlink(), f"1 of the 2 files .* are missing: {SHARDS[0]}"),
+    "a shard cut": (cut, f"{SHARDS[1]} is damaged or not complete: it has .* bytes"),
+    "not JSON": (write_index("<html>"), "index.json is damaged .* not readable JSON"),
+    "no table": (write_index("[]"), "its JSON is not a table"),
+    "no map": (write_index("{}"), "no weight_map"),
+    "odd map": (write_index('{"weight_map": {"head": 3}}'), "no weight_map"),
+    "a name twice": (write_index('{"weight_map": {"head": "a", "head": "b"}}'), "stands in it twice"),
+    "outside": (pointing_to("../other.safetensors"), "must be .safetensors files in the index's own folder"),
+    "absolute": (pointing_to("/etc/other.safetensors"), "in the index's own folder"),
+    "outside, Windows": (pointing_to("..\\other.safetensors"), "in the index's own folder"),
+    "pickle": (pointing_to("pytorch_model.bin"), "must be .safetensors"),
+    "not where said": (second_part(head=None), "not belong together: head is not in model-00002-of-00002.safetensors"),
+    "in two shards": (
+        lambda f: second_part(**{"blocks.0.norm.bias": torch.ones(3)})(f),
+        "blocks.0.norm.bias is in model-00002-of-00002.safetensors, where the index does not put it",
+    ),
+    "other width": (
+        second_part(**{"blocks.1.ffn.0.weight": torch.ones(2, 4)}),
+        r"blocks.\*.ffn.0.weight is \[2, 3\] in one place and \[2, 4\]",
+    ),
+    "other precision": (
+        second_part(**{"blocks.1.ffn.0.weight": torch.ones(2, 3).half()}),
+        "is torch.float16 in one file and torch.float32 in another",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_shards_that_are_not_whole_are_named(tmp_path, fault):
+    folder = write_folder(tmp_path / "dancer")
+    spoil, message = FAULTS[fault]
+    spoil(folder)
+    with pytest.raises(ValueError, match=message):
+        open_weights(folder)
+
+
+def test_a_folder_needs_one_index(tmp_path):
+    with pytest.raises(ValueError, match="has 0 files that end in"):
+        open_weights(tmp_path)
+    write_folder(tmp_path)
+    (tmp_path / "b.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="has 2 files that end in"):
+        open_weights(tmp_path)
+
+
+def header(text, data=b""):
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def entry(dtype="F32", shape=(1,), offsets=(0, 4)):
+    return json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}).encode()
+
+
+BYTES = {
+    "empty": (b"", "header is cut off"),
+    "a page": (b"<html>404 not found</html>", "header is cut off"),
+    "cut header": (header(entry(), bytes(4))[:20], "header is cut off"),
+    "no JSON": (header(b"{]"), "not readable JSON"),
+    "deep JSON": (header(b"[" * 100_000), "not readable JSON"),
+    "no table": (header(b"[1]"), "not a table"),
+    "unknown type": (header(entry("Q9"), bytes(4)), "entry of a cannot be read"),
+    "entry no table": (header(b'{"a": 3}'), "entry of a cannot be read"),
+    "wrong length": (header(entry(shape=(2,)), bytes(4)), "contradicts itself"),
+    "negative": (header(entry(shape=(-1,), offsets=(4, 0)), bytes(4)), "contradicts itself"),
+    "a gap": (header(entry(offsets=(4, 8)), bytes(8)), "does not follow"),
+    "too long": (header(entry(), bytes(5)), "has .* bytes, its header speaks of"),
+    "too short": (header(entry(), bytes(3)), "has .* bytes, its header speaks of"),
+}
+
+
+@pytest.mark.parametrize("case", BYTES)
+def test_damaged_bytes_are_named(tmp_path, case):
+    data, message = BYTES[case]
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match=f"a.safetensors is damaged or not complete: .*{message}"):
+        open_weights(tmp_path / "a.safetensors")
+
+
+def test_a_file_cut_after_it_was_opened_is_named(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.ones(8)}, path)
+    source = open_weights(path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match="it ends 4 bytes too early"):
+        source.read("a")
