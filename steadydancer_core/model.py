@@ -11,6 +11,8 @@ hooks (block replacement, block patches, wrappers) work as on the stock Wan mode
 Dimension keys: B samples, T latent frames, h x w latent cells, L tokens, dim the width of the transformer.
 """
 
+from collections.abc import Sequence
+
 import comfy.ldm.common_dit
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
@@ -21,10 +23,12 @@ from .pose_modulation import (
     LATENT_CHANNELS,
     FrameAlignment,
     PoseModulation,
+    Run,
     SpatialStructureRefiner,
     TemporalMotionCoherence,
     modulate_pose,
 )
+from .windows import runs_in
 
 REFERENCE_FRAMES = 2
 WHOLE_TIMESTEPS = "steadydancer_whole_timesteps"
@@ -73,8 +77,8 @@ class SteadyDancerWanModel(WanModel):
 
         x [B, 36, T, h, w]: noisy latent 16, mask 4, image latent 16; timestep [B] in 0..1000; context
         [B, 512, text_dim]; clip_fea and clip_fea_c [B, 257, 1280] of photo and first pose frame; pose_latents [B,
-        16, T, h, w]; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1, h, w]. All latents in model space (after
-        process_latent_in).
+        16, T, h, w], in a context window with the neighbours of its frames; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1,
+        h, w]. All latents in model space (after process_latent_in).
         """
         options = {} if transformer_options is None else transformer_options
         if options.get(WHOLE_TIMESTEPS):
@@ -83,7 +87,7 @@ class SteadyDancerWanModel(WanModel):
         x, pose_latents, ref_x, ref_c = (
             comfy.ldm.common_dit.pad_to_patch_size(t, self.patch_size) for t in (x, pose_latents, ref_x, ref_c)
         )
-        tokens = self.embed_tokens(x, pose_latents, ref_x, ref_c)
+        tokens = self.embed_tokens(x, pose_latents, ref_x, ref_c, runs_in(options, pose_latents, x))
         freqs = self.rope_encode(
             size[0] + REFERENCE_FRAMES, *size[1:], device=x.device, dtype=x.dtype, transformer_options=options
         )
@@ -91,16 +95,18 @@ class SteadyDancerWanModel(WanModel):
         velocity = self.run_blocks(x, tokens, timestep, context, image_tokens, freqs, options)
         return velocity[:, :, : size[0], : size[1], : size[2]]
 
-    def modulate(self, x: Tensor, pose_latents: Tensor) -> PoseModulation:
-        """Return the pose stage's results, float32, for the input x [B, 36, T, h, w] and pose_latents [B, 16, T, h, w]."""
+    def modulate(self, x: Tensor, pose_latents: Tensor, runs: Sequence[Run] = ()) -> PoseModulation:
+        """Return the pose stage's results in float32; see modulate_pose. x is the model's input [B, 36, T, h, w]."""
         return modulate_pose(
             self.condition_embedding_temporal, self.condition_embedding_spatial, self.condition_embedding_align,
-            pose_latents.float(), x[:, :LATENT_CHANNELS].float(),
+            pose_latents.float(), x[:, :LATENT_CHANNELS].float(), runs,
         )  # fmt: skip
 
-    def embed_tokens(self, x: Tensor, pose_latents: Tensor, ref_x: Tensor, ref_c: Tensor) -> Tensor:
+    def embed_tokens(
+        self, x: Tensor, pose_latents: Tensor, ref_x: Tensor, ref_c: Tensor, runs: Sequence[Run] = ()
+    ) -> Tensor:
         """Return the token grid [B, dim, T + 2, h/2, w/2]: the clip, then the photo, then the first pose."""
-        pose = self.modulate(x, pose_latents)
+        pose = self.modulate(x, pose_latents, runs)
         clip = torch.cat([x.float(), pose.fused, pose.aligned], dim=1)
         pairs = (
             (self.patch_embedding_fuse, clip),

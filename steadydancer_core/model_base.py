@@ -11,11 +11,11 @@ CONDITIONING carries raw VAE latents; this class brings them into model space (p
 """
 
 import comfy.conds
-import comfy.context_windows
 import comfy.model_base
 import torch
 
 from .model import SteadyDancerWanModel
+from .windows import pose_of_window
 
 REQUIRED_KEYS = (
     "concat_latent_image", "pose_video_latent", "reference_pose_latent", "clip_vision_output",
@@ -65,9 +65,9 @@ class SteadyDancer(comfy.model_base.WAN21):
         return {"ref_x": [1, 36, 1, *pose.shape[-2:]], "ref_c": [1, 16, 1, *pose.shape[-2:]]}
 
     def resize_cond_for_context_window(self, cond_key, cond_value, window, x_in, device, retain_index_list=()):
-        """Give a context window the pose of its own frames, whatever the window keeps of the start image."""
+        """Give a context window the pose of its own frames and their neighbours."""
         if cond_key == "pose_latents":
-            return comfy.context_windows.slice_cond(cond_value, window, x_in, device, temporal_dim=2)
+            return cond_value._copy_with(pose_of_window(cond_value.cond, window).to(device))
         return super().resize_cond_for_context_window(
             cond_key, cond_value, window, x_in, device, retain_index_list=retain_index_list
         )

@@ -20,6 +20,7 @@ Dimension keys: B samples, C = 16 latent channels, T latent frames, H x W latent
 heads.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,8 @@ from torch import Tensor, nn
 
 LATENT_CHANNELS = 16
 DYNAMIC_RANK = 4
+TEMPORAL_BLOCKS = 3
+TEMPORAL_REACH = TEMPORAL_BLOCKS  # frames on each side that a frame's motion is computed from
 ALIGN_DIM = 128
 ALIGN_HEADS = 8
 # Cells times frames that the alignment holds at a time, about 8 KB each: 128 MB however large and long the clip is.
@@ -41,6 +44,14 @@ class PoseModulation(NamedTuple):
     spatial: Tensor
     fused: Tensor
     aligned: Tensor
+
+
+class Run(NamedTuple):
+    """Neighbouring frames of a window: the clip's frames start..stop it needs, and where its own lie among them."""
+
+    start: int
+    stop: int
+    own: list[int]
 
 
 class FactorizedConv3d(nn.Module):
@@ -61,7 +72,7 @@ class TemporalMotionCoherence(nn.Sequential):
     """TMCM: three factorised convolutions, each followed by SiLU; [B, C, T, H, W] -> the same shape."""
 
     def __init__(self, channels: int, operations, **factory):
-        blocks = (FactorizedConv3d(channels, operations, **factory) for _ in range(3))
+        blocks = (FactorizedConv3d(channels, operations, **factory) for _ in range(TEMPORAL_BLOCKS))
         super().__init__(*(layer for block in blocks for layer in (block, nn.SiLU())))
 
 
@@ -175,13 +186,40 @@ class FrameAlignment(nn.Module):
 
 
 def modulate_pose(
-    temporal: nn.Module, spatial: nn.Module, align: nn.Module, pose: Tensor, noise: Tensor
+    temporal: nn.Module, spatial: nn.Module, align: nn.Module, pose: Tensor, noise: Tensor, runs: Sequence[Run] = ()
 ) -> PoseModulation:
-    """Run the three modules on pose and noise latents [B, 16, T, H, W] in model space (equation 5)."""
-    motion = temporal(pose)
+    """Run the three modules on pose and noise latents [B, 16, T, H, W] in model space (equation 5).
+
+    With `runs`, `pose` holds the frames of those runs one after the other, and the noise their own frames only.
+    """
+    motion, pose = _in_runs(temporal, pose, runs) if runs else (temporal(pose), pose)
     structure = spatial(_frames(pose)).unflatten(0, (pose.shape[0], -1)).transpose(1, 2)
     fused = pose + motion + structure
     return PoseModulation(motion, structure, fused, align(fused, noise))
+
+
+def frame_runs(indices: Sequence[int], total: int) -> list[Run]:
+    """Return the runs that a window over the frames `indices` of a clip of `total` needs, in its order."""
+    groups: list[list[int]] = []
+    for index in indices:
+        if groups and 0 < index - groups[-1][-1] <= 2 * TEMPORAL_REACH + 1:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return [_widen(group, total) for group in groups]
+
+
+def _widen(group: list[int], total: int) -> Run:
+    start, stop = max(0, group[0] - TEMPORAL_REACH), min(total, group[-1] + TEMPORAL_REACH + 1)
+    return Run(start, stop, [index - start for index in group])
+
+
+def _in_runs(temporal: nn.Module, pose: Tensor, runs: Sequence[Run]) -> tuple[Tensor, Tensor]:
+    """Return the motion and the pose of the runs' own frames."""
+    pieces = pose.split([run.stop - run.start for run in runs], dim=2)
+    own = [(temporal(piece)[:, :, run.own], piece[:, :, run.own]) for piece, run in zip(pieces, runs, strict=True)]
+    motion, pose = (torch.cat(parts, dim=2) for parts in zip(*own, strict=True))
+    return motion, pose
 
 
 def hard_gate(x: Tensor) -> Tensor:

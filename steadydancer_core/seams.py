@@ -19,8 +19,8 @@ class SeamScore(NamedTuple):
     """One border.
 
     frame: index of the border; jump: largest change from one frame to the next at the border over the median of
-    such changes around it, 1 is as everywhere else; colour: how far the mean colour moves from before to after, beyond its
-    trend, in 255ths of the channel that moves most.
+    such changes around it, 1 is as everywhere else; colour: how far the mean colour moves from before to after,
+    beyond its trend, in 255ths of the channel that moves most.
     """
 
     frame: int

@@ -1,0 +1,119 @@
+"""Long videos in overlapping windows, at the memory of one window.
+
+Source: paper 4.2: windows of 81 frames, FreeNoise (the noise of later windows is a shuffled copy of the first's),
+linear fusion in the overlaps. ComfyUI's context windows do all three; here are the paper's settings for them and what
+is SteadyDancer's own: each window gets the pose of its frames with the neighbours that the temporal convolutions
+reach, so a window's edge is computed as in the whole clip, and every window has the same photo and first pose.
+
+Units: lengths in frames of the video at the nodes, in latent frames here; indices are latent frames of the clip.
+"""
+
+from typing import NamedTuple
+
+import comfy.context_windows
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from .conditions import MIN_FRAMES
+from .pixels import valid_length
+from .pose_modulation import Run, frame_runs
+
+SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
+FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
+NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
+FRAMES_PER_LATENT = 4
+
+
+class Windows(NamedTuple):
+    """Window and overlap in latent frames."""
+
+    length: int
+    overlap: int
+
+
+def window_runs(window) -> list[Run]:
+    """Return the runs of one of ComfyUI's context windows, the frame before it included where there is one."""
+    anchor = getattr(window, "causal_anchor_index", None)
+    before = [anchor] if anchor is not None and anchor >= 0 else []
+    return frame_runs([*before, *window.index_list], window.total_frames)
+
+
+def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
+    """Return the runs that `pose_latents` consist of in a context window, none where they go with `x` frame by frame.
+
+    Raises ValueError when other nodes have cut the video without the pose.
+    """
+    if pose_latents.shape[2] == x.shape[2]:
+        return []
+    if "context_window" not in options:
+        raise ValueError(
+            f"The pose has {pose_latents.shape[2]} latent frames and the video {x.shape[2]}: a node cut the video into "
+            "windows without its pose. Use 'Long Video (Windows)' or ComfyUI's own 'Wan Context Windows'."
+        )
+    return window_runs(options["context_window"])
+
+
+def pose_of_window(pose: Tensor, window) -> Tensor:
+    """Return the pose latents [B, 16, T', h, w] of a window and of the neighbours it needs."""
+    return torch.cat([pose[:, :, run.start : run.stop] for run in window_runs(window)], dim=2)
+
+
+def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: bool = True) -> ModelPatcher:
+    """Return a clone of `model` that samples in windows of `window` frames which share `overlap` frames.
+
+    Raises ValueError for a window under 5 frames and an overlap that leaves no step.
+    """
+    latent = in_latents(window, overlap)
+    windowed = model.clone()
+    windowed.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
+        fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if latent.overlap else NO_FUSION),
+        context_length=latent.length, context_overlap=latent.overlap, dim=2, freenoise=freenoise,
+    )  # fmt: skip
+    comfy.context_windows.create_prepare_sampling_wrapper(windowed)
+    if freenoise:
+        comfy.context_windows.create_sampler_sample_wrapper(windowed)
+    return windowed
+
+
+def in_latents(window: int, overlap: int) -> Windows:
+    """Return window and overlap, given in frames, in latent frames; both are brought down to what a latent can hold."""
+    if window < MIN_FRAMES:
+        raise ValueError(
+            f"The window is {window} frame(s); it must be at least {MIN_FRAMES}. The model was trained on 81."
+        )
+    if not 0 <= overlap < valid_length(window):
+        raise ValueError(
+            f"The overlap is {overlap} frames and the window {window}: each window must bring new frames. "
+            "Take an overlap of 16 to 32 frames for a window of 81."
+        )
+    return Windows((valid_length(window) - 1) // FRAMES_PER_LATENT + 1, overlap // FRAMES_PER_LATENT)
+
+
+def window_starts(total: int, windows: Windows) -> list[int]:
+    """Return the first latent frame of every window over a clip of `total` latent frames."""
+    handler = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE), fuse_method=None,
+        context_length=windows.length, context_overlap=windows.overlap,
+    )  # fmt: skip
+    return [indices[0] for indices in handler.context_schedule.func(total, handler, {})]
+
+
+def window_borders(frames: int, window: int, overlap: int) -> tuple[list[int], int]:
+    """Return the borders of a video of `frames` frames sampled in windows, and how far each spreads to both sides.
+
+    A border is the middle of the frames that two windows share.
+    """
+    windows = in_latents(window, overlap)
+    total = (valid_length(frames) - 1) // FRAMES_PER_LATENT + 1
+    starts = window_starts(total, windows)
+    ends = [start + windows.length for start in starts[:-1]]
+    middles = [(start + end) / 2 for start, end in zip(starts[1:], ends, strict=True)]
+    widest = max((end - start for start, end in zip(starts[1:], ends, strict=True)), default=0)
+    return [first_frame_of(middle) for middle in middles], widest * FRAMES_PER_LATENT // 2
+
+
+def first_frame_of(latent: float) -> int:
+    """Return the first video frame of a latent frame: latent 0 is one frame, every later one is four."""
+    return max(0, round(latent * FRAMES_PER_LATENT) - FRAMES_PER_LATENT + 1)

@@ -1,0 +1,166 @@
+"""Long videos in windows: every window as part of the whole clip, the photo once, one reference pair."""
+
+import pytest
+import torch
+from comfy.context_windows import IndexListContextWindow
+from comfy.patcher_extension import WrappersMP
+
+from steadydancer_pack.steadydancer_core import windows
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.pose_modulation import Run, frame_runs
+from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
+from steadydancer_pack.steadydancer_core.windows import Windows, apply_windows, in_latents, window_borders
+
+GUIDANCE = PoseGuidance(1.0, 0.1, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("indices", "total", "runs"),
+    [
+        (range(4), 4, [Run(0, 4, [0, 1, 2, 3])]),
+        (range(5, 8), 20, [Run(2, 11, [3, 4, 5])]),
+        (range(15, 20), 20, [Run(12, 20, [3, 4, 5, 6, 7])]),
+        ([2, 6, 10], 20, [Run(0, 14, [2, 6, 10])]),
+        ([18, 19, 0, 1], 20, [Run(15, 20, [3, 4]), Run(0, 5, [0, 1])]),
+        ([0, 12], 20, [Run(0, 4, [0]), Run(9, 16, [3])]),
+    ],
+)
+def test_runs_by_hand(indices, total, runs):
+    assert frame_runs(indices, total) == runs
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("indices", [range(9), range(3, 8), [1, 3, 5, 7, 9], [12, 13, 0, 1, 2], [6, 5, 4]])
+@pytest.mark.parametrize("anchor", [None, 2])
+def test_a_window_has_the_motion_of_the_whole_clip(golden_patcher, inputs, indices, anchor):
+    model, long = golden_patcher.model.diffusion_model, type(inputs)(frames=14)
+    pose, noise = long.latent("pose_latent"), long.latent("noise")
+    whole = model.modulate(noise, pose)
+    window = IndexListContextWindow(list(indices), dim=2, total_frames=14)
+    if anchor is not None:
+        window.causal_anchor_index = anchor
+    own = [*([] if anchor is None else [anchor]), *indices]
+    part = model.modulate(noise[:, :, own], windows.pose_of_window(pose, window), windows.window_runs(window))
+    for name in ("temporal", "spatial", "fused"):
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:, :, own], rtol=1e-5, atol=1e-6)
+
+
+def run(model, make_conds, inputs, steps=2, guidance=GUIDANCE):
+    guider = make_guider(model, *make_conds(inputs), text_guidance=5.0, guidance=guidance)
+    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    return sample(guider, latent, 0, "official unipc", "official", steps)["samples"]
+
+
+@pytest.fixture
+def noted(golden_patcher):
+    """A model that notes x, pose, ref_x, ref_c and both image features of every call, and the notes."""
+    model, notes = golden_patcher.clone(), []
+
+    def note(executor, x, *args, **kwargs):
+        names = ("pose_latents", "ref_x", "ref_c", "clip_fea_c")
+        notes.append({"x": x, "clip_fea": args[2], **{name: kwargs[name] for name in names}})
+        return executor(x, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
+    return model, notes
+
+
+def test_321_frames_cost_the_memory_of_81(noted, make_conds, inputs):
+    model, notes = noted
+    long = type(inputs)(frames=81)  # 321 frames of video
+    found = run(apply_windows(model, 81, 16), make_conds, long, steps=1)
+    assert found.shape[2] == 81 and found.isfinite().all()
+    assert max(note["x"].shape[2] for note in notes) == 22  # 21 and the frame before them
+    assert max(note["pose_latents"].shape[2] for note in notes) == 22 + 2 * 3
+    calls = len(notes)
+    notes.clear()
+    run(apply_windows(model, 81, 16), make_conds, type(inputs)(frames=38), steps=1)
+    assert (calls, len(notes)) == (5, 2)  # 17 new latent frames a window: the time grows with the length
+
+
+def test_the_photo_is_in_the_first_window_only(noted, make_conds, inputs):
+    model, notes = noted
+    long = type(inputs)(frames=38)
+    conds = make_conds(long)
+    run(apply_windows(model, 81, 16), lambda _: conds, long, steps=1)
+    image = model.model.process_latent_in(conds[0][0][1]["concat_latent_image"])
+    first, second = (note["x"] for note in notes)
+    assert (first[:, 16:20, 0] == 1).all() and (first[:, 16:20, 1:] == 0).all()
+    assert (second[:, 16:20] == 0).all()
+    torch.testing.assert_close(second[:1, 20:], image[:, :, 16:38], rtol=1e-5, atol=1e-5)
+
+
+def test_every_window_has_the_same_reference_pair(noted, make_conds, inputs):
+    model, notes = noted
+    run(apply_windows(model, 81, 16), make_conds, type(inputs)(frames=38), steps=4)
+    assert len(notes) > 4
+    for note in notes:
+        for name in ("ref_x", "ref_c", "clip_fea", "clip_fea_c"):
+            first = notes[0][name][0]
+            assert all(torch.equal(row, first) for row in note[name])
+
+
+@pytest.mark.parametrize("frames", [3, 21])
+def test_a_window_that_covers_the_clip_is_the_full_pass(golden_patcher, make_conds, inputs, frames):
+    clip = type(inputs)(frames=frames)
+    assert torch.equal(
+        run(apply_windows(golden_patcher, 81, 16), make_conds, clip), run(golden_patcher, make_conds, clip)
+    )
+
+
+def test_the_noise_of_later_windows_is_a_shuffle_of_the_first(golden_patcher, make_conds, inputs):
+    starts = []
+
+    def note(executor, x, *args, **kwargs):
+        starts.append(x[:1, :16])
+        return executor(x, *args, **kwargs)
+
+    model = golden_patcher.clone()
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
+    run(apply_windows(model, 81, 16), make_conds, type(inputs)(frames=38), steps=1)
+    first, second = ({tuple(frame.flatten().tolist()) for frame in x[0].unbind(1)} for x in starts)
+    assert second <= first
+    starts.clear()
+    run(apply_windows(model, 81, 16, freenoise=False), make_conds, type(inputs)(frames=38), steps=1)
+    first, second = ({tuple(frame.flatten().tolist()) for frame in x[0].unbind(1)} for x in starts)
+    assert len(second - first) == 17
+
+
+def test_windows_without_overlap_run(golden_patcher, make_conds, inputs):
+    assert run(apply_windows(golden_patcher, 13, 0), make_conds, type(inputs)(frames=8), steps=1).isfinite().all()
+
+
+def test_the_given_model_keeps_its_options(golden_patcher):
+    apply_windows(golden_patcher, 81, 16)
+    assert "context_handler" not in golden_patcher.model_options
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap", "words"),
+    [(4, 0, "at least 5"), (81, 81, "must bring new"), (83, 82, "must bring new"), (81, -1, "must bring new")],
+)
+def test_windows_that_cannot_work(golden_patcher, window, overlap, words):
+    with pytest.raises(ValueError, match=words):
+        apply_windows(golden_patcher, window, overlap)
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap", "latent"), [(81, 16, (21, 4)), (83, 19, (21, 4)), (5, 4, (2, 1)), (5, 0, (2, 0))]
+)
+def test_frames_in_latents(window, overlap, latent):
+    assert in_latents(window, overlap) == Windows(*latent)
+
+
+def test_borders_by_hand():
+    # 38 latent frames: windows 0..20 and 17..37 share 17..20, that is frames 65..80; their middle is frame 73.
+    assert window_borders(149, 81, 16) == ([73], 8)
+    # 30: the last window is moved back to 9..29 and shares 9..20, frames 33..80.
+    assert window_borders(117, 81, 16) == ([57], 24)
+    assert window_borders(81, 81, 16) == ([], 0)
+
+
+def test_a_node_that_cuts_the_video_without_its_pose_is_told(golden_patcher):
+    pose, x = torch.zeros(1, 16, 9, 4, 4), torch.zeros(1, 36, 5, 4, 4)
+    assert windows.runs_in({}, x, x) == []
+    with pytest.raises(ValueError, match=r"9 latent frames and the video 5.*Long Video \(Windows\)"):
+        windows.runs_in({}, pose, x)
