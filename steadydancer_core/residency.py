@@ -29,7 +29,9 @@ def swap_blocks(model: ModelPatcher, blocks: int) -> ModelPatcher:
     """
     total = count_blocks(model)
     if not 0 <= blocks <= total:
-        raise ValueError(f"blocks_to_swap is {blocks}; this model has {total} blocks. Choose a number from 0 to {total}.")
+        raise ValueError(
+            f"blocks_to_swap is {blocks}; this model has {total} blocks. Choose a number from 0 to {total}."
+        )
     capped = model.clone()
     capped.model_options[OPTION] = blocks
     return _with_cap(capped)
