@@ -30,6 +30,7 @@ from .pixels import (
     default_size,
     fit_image,
     kept_part,
+    latent_frames,
     size_of,
     to_rgb,
     valid_length,
@@ -80,7 +81,7 @@ def reconcile(
     """
     notes: list[str] = []
     check_vae(vae)
-    photo = _one_photo(photo, notes)
+    photo = one_photo(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
     kept = kept_part(size_of(photo), frame.width, frame.height)
@@ -97,12 +98,15 @@ def reconcile(
     return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)
 
 
-def encode_shared(vae, photo: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
-    """Return the values that all three conditions share, and the pose latent [1, 16, T, h, w]."""
-    image_latent = vae.encode(blank_video(photo, pose.shape[0]))
+def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
+    """Return the values that all three conditions share, and the pose latent [1, 16, T, h, w].
+
+    `known` [K, H, W, 3] are the frames that the clip starts with: the photo, or 4n+1 frames of a clip to go on from.
+    """
+    image_latent = vae.encode(blank_video(known, pose.shape[0]))
     pose_latent = vae.encode(pose)
     mask = torch.ones((1, 1, *image_latent.shape[2:]), dtype=image_latent.dtype, device=image_latent.device)
-    mask[:, :, 0] = 0
+    mask[:, :, : latent_frames(len(known))] = 0
     shared = {
         "concat_latent_image": image_latent,
         "concat_mask": mask,
@@ -177,7 +181,8 @@ def _check_aspect(name: str, photo: Tensor, frames: Tensor) -> None:
         )
 
 
-def _one_photo(photo: Tensor, notes: list[str]) -> Tensor:
+def one_photo(photo: Tensor, notes: list[str]) -> Tensor:
+    """Return the first of the photos as RGB [1, H, W, 3]; ValueError if there is none."""
     photo = to_rgb(photo)
     if photo.shape[0] == 0:
         raise ValueError("The photo is an empty batch; connect one image.")

@@ -29,6 +29,11 @@ def valid_length(frames: int) -> int:
     return (frames - 1) // 4 * 4 + 1
 
 
+def latent_frames(frames: int) -> int:
+    """Return how many latent frames the causal VAE makes of `frames`: one of the first, one of each four after it."""
+    return (frames + 3) // 4
+
+
 def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float:
     """Return how far two (width, height) are from one shape: 0 is equal, 0.1 is one tenth wider or narrower."""
     ratio = (size_a[0] * size_b[1]) / (size_a[1] * size_b[0])
@@ -83,8 +88,8 @@ def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
     return image[:, top : top + crop_h, left : left + crop_w]
 
 
-def blank_video(first_frame: Tensor, length: int) -> Tensor:
-    """Return [length, H, W, 3]: `first_frame` [1, H, W, 3], then mid-grey, the VAE's zero."""
-    video = torch.full((length, *first_frame.shape[1:]), 0.5, dtype=first_frame.dtype, device=first_frame.device)
-    video[:1] = first_frame
+def blank_video(known: Tensor, length: int) -> Tensor:
+    """Return [length, H, W, 3]: the frames `known` [K, H, W, 3], then mid-grey, the VAE's zero."""
+    video = torch.full((length, *known.shape[1:]), 0.5, dtype=known.dtype, device=known.device)
+    video[: len(known)] = known
     return video
