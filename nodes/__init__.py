@@ -17,11 +17,12 @@ from . import (
     prompt,
     sampling,
     video,
+    windows,
 )
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, prompt, conditioning, sampling, first_frame, video, miniature,
+    model, windows, prompt, conditioning, sampling, first_frame, video, miniature,
 )  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""Long videos: sampling in windows, and how much the seams show."""
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..steadydancer_core.pixels import to_rgb
+from ..steadydancer_core.seams import describe, seam_scores
+from ..steadydancer_core.windows import apply_windows, window_borders
+
+CATEGORY = "SteadyDancer/long video"
+
+
+def _window_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "window", default=81, min=5, max=100001, step=4,
+            tooltip="Frames that are sampled together. 81 is what the model was trained on; fewer need less memory.",
+        ),
+        io.Int.Input(
+            "overlap", default=16, min=0, max=100001, step=4,
+            tooltip="Frames that neighbouring windows share and blend. More is smoother and slower.",
+        ),
+    ]  # fmt: skip
+
+
+class LongVideoWindows(io.ComfyNode):
+    """MODEL to MODEL that samples in windows."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerLongVideoWindows",
+            display_name="Long Video (Windows)",
+            category=CATEGORY,
+            description=(
+                "Lets a video be as long as the dance at the memory of one window: overlapping windows, blended where "
+                "they meet, all with the same photo and first pose. The published way for videos over 5 seconds."
+            ),
+            search_aliases=["context windows", "freenoise", "sliding window", "longer than 81 frames"],
+            inputs=[
+                io.Model.Input("model", tooltip="SteadyDancer."),
+                *_window_inputs(),
+                io.Boolean.Input(
+                    "freenoise", default=True,
+                    tooltip="Start later windows from a shuffle of the first one's noise: look and background stay "
+                    "alike. Off gives every window noise of its own.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer that samples in windows.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, window: int, overlap: int, freenoise: bool) -> io.NodeOutput:
+        return io.NodeOutput(apply_windows(model, window, overlap, freenoise))
+
+
+class SeamReport(io.ComfyNode):
+    """IMAGE to a score for each border between windows."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerSeamReport",
+            display_name="Seam Report",
+            category=CATEGORY,
+            description="Tells for each border between two windows how much it shows in the finished frames.",
+            search_aliases=["context windows", "jump", "flicker"],
+            inputs=[io.Image.Input("images", tooltip="The decoded frames of the video."), *_window_inputs()],
+            outputs=[
+                io.Image.Output(id="images_out", display_name="images", tooltip="The frames as they came."),
+                io.String.Output(id="report", display_name="report", tooltip="One line for each border."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: Tensor, window: int, overlap: int) -> io.NodeOutput:
+        borders, reach = window_borders(len(images), window, overlap)
+        report = describe(seam_scores(to_rgb(images), borders, reach))
+        return io.NodeOutput(images, report, ui=ui.PreviewText(report))
+
+
+NODES = [LongVideoWindows, SeamReport]
