@@ -1,0 +1,85 @@
+"""Conversion of a SteadyDancer checkpoint, in one file or in shards, to one safetensors file of a wanted precision.
+
+The weights stream through: one tensor of the source is in memory at a time. The result has upstream's names.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import checkpoint
+from .convert_file import DTYPE_NAMES, Piece, Progress, Written, size_text, write_safetensors
+from .convert_plan import plan
+from .convert_source import METADATA
+from .safetensors_header import read_header
+from .weight_source import WeightSource
+
+SUFFIX = ".safetensors"
+VERSION = 1  # of the recipe: a part file of another one is not continued
+STALE_METADATA = (METADATA, "modelspec.hash_sha256")
+
+
+def convert(
+    source: WeightSource,
+    target: str | Path,
+    precision: str,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Written:
+    """Write the whole of `source` to `target` in one of PRECISIONS.
+
+    A stopped conversion of the same source, precision and target goes on where it stopped, and gives the same bytes.
+    progress: called with bytes done and in all; it may raise to stop. Raises ValueError if the source is not a whole
+    SteadyDancer or holds values that the precision does not, if `target` is part of the source or exists already and
+    `overwrite` is off, if its name does not end in .safetensors, or if the disk is full.
+    """
+    target = Path(target)
+    _check_target(source, target, overwrite)
+    pieces, metadata = converted(source, precision)
+    return write_safetensors(target, pieces, metadata, _work(source, precision), progress)
+
+
+def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[str, str]]:
+    """Return pieces and metadata of the converted file; nothing but headers is read."""
+    checkpoint.check_names(source.title, set(source.tensors))
+    kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
+    names = {name: name for name in source.tensors}
+    return plan(source, names, precision), {"format": "pt", **kept, "steadydancer_precision": precision}
+
+
+def report(source: WeightSource, written: Written) -> str:
+    """Return what was read and written, in words, with sizes before and after and the sha256."""
+    before = sum(path.stat().st_size for path in source.paths)
+    after = read_header(written.path)
+    kept = f"\n{size_text(written.kept)} of it were there from a run before." if written.kept else ""
+    return (
+        f"{source.title}: {size_text(before)}, {_kinds(source.tensors)}\n"
+        f"{written.path.name}: {size_text(written.nbytes)}, {_kinds(after.entries)}\n"
+        f"sha256 {written.sha256}{kept}"
+    )
+
+
+def _kinds(tensors: Mapping) -> str:
+    counts = Counter(DTYPE_NAMES[tensor.dtype] for tensor in tensors.values())
+    return f"{len(tensors)} tensors ({', '.join(f'{count} {name}' for name, count in counts.most_common())})"
+
+
+def _check_target(source: WeightSource, target: Path, overwrite: bool) -> None:
+    if target.suffix.lower() != SUFFIX:
+        raise ValueError(f"The converted file must be called something{SUFFIX}; '{target.name}' is not.")
+    if not target.parent.is_dir():
+        raise ValueError(f"The folder {target.parent} for {target.name} is not there. Make it, or choose another.")
+    if not target.exists():
+        return
+    if any(path.samefile(target) for path in source.paths):
+        raise ValueError(f"{target.name} is the source itself, which is never overwritten. Choose another name.")
+    if target.is_dir() or not overwrite:
+        raise ValueError(f"{target} is there already. Choose another name, or allow overwriting.")
+
+
+def _work(source: WeightSource, precision: str) -> str:
+    """Return what the result's bytes are made of: the recipe, and the source's files by name, size and time."""
+    stats = [(path.name, path.stat()) for path in source.paths]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return json.dumps([VERSION, precision, files])

@@ -1,0 +1,249 @@
+"""A safetensors file written piece by piece: never more than one piece in memory, never a half file under its name.
+
+The bytes go to `<name>.part`; `<name>.part.json` says what is settled there: how many bytes, their hash, and of which
+work they are. The same work goes on behind the settled bytes, other work starts anew. The same pieces give the same
+bytes, whether or not the work was stopped in between.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .safetensors_header import DTYPES, LENGTH_BYTES
+
+ALIGNMENT = 8
+SETTLE_BYTES = 256 << 20  # at most so much is written again after a crash
+READ_BYTES = 4 << 20
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+UNITS = (("GB", 1e9), ("MB", 1e6), ("KB", 1e3))
+
+Progress = Callable[[int, int], None]
+Rows = Callable[[], Iterable[Tensor]]
+
+
+class UnfitWeights(ValueError):
+    """A tensor that cannot be written as wanted; what is written so far is of no use."""
+
+
+class Piece(NamedTuple):
+    """Tensors that are made together, `rows` yielding their values in order, in parts of any size."""
+
+    tensors: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]  # name, dtype, shape
+    rows: Rows
+
+    @property
+    def sizes(self) -> list[int]:
+        return [dtype.itemsize * torch.Size(shape).numel() for _, dtype, shape in self.tensors]
+
+
+class Written(NamedTuple):
+    """A finished file. kept: how many of its bytes were there from a run before."""
+
+    path: Path
+    nbytes: int
+    sha256: str
+    kept: int
+
+
+def header_bytes(pieces: Sequence[Piece], metadata: Mapping[str, str]) -> bytes:
+    """Return length and header of the file with the pieces one behind the other."""
+    table: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for piece in pieces:
+        for (name, dtype, shape), size in zip(piece.tensors, piece.sizes, strict=True):
+            table[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [end, end + size]}
+            end += size
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // ALIGNMENT) * ALIGNMENT)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+
+
+def write_safetensors(
+    target: Path,
+    pieces: Sequence[Piece],
+    metadata: Mapping[str, str],
+    work: str,
+    progress: Progress = lambda done, total: None,
+    settle_bytes: int = SETTLE_BYTES,
+) -> Written:
+    """Write the pieces to `target`, replacing what is there, and return what was written.
+
+    work: says what the bytes are made of; a part file of the same work is continued. progress: called with bytes done
+    and bytes in all; what it raises stops the work, and the next call goes on. Raises ValueError when the disk is full
+    or cannot be written, before writing if that can be known; UnfitWeights from a piece leaves nothing behind.
+    """
+    header = header_bytes(pieces, metadata)
+    ends = list(accumulate([len(header), *(sum(piece.sizes) for piece in pieces)]))
+    part = PartFile(target, hashlib.sha256(work.encode() + header).hexdigest(), ends[-1], progress)
+    kept = part.resume()
+    _require_space(target, ends[-1], kept)
+    try:
+        with part:
+            for end, rows in zip(ends, [lambda: [header], *(piece.rows for piece in pieces)], strict=True):
+                if end > part.settled:
+                    part.append(rows(), end, settle_bytes)
+    except UnfitWeights:
+        part.discard()
+        raise
+    part.finish()
+    return Written(target, ends[-1], part.sha256, kept)
+
+
+class PartFile:
+    """The unfinished file beside `target`.
+
+    settled: bytes up to which the sidecar vouches for it, or will when the block is left. `with` opens it for writing
+    behind them; however the block is left, what is whole is settled.
+    """
+
+    def __init__(self, target: Path, work: str, total: int, progress: Progress):
+        self.target, self.work, self.total, self.progress = target, work, total, progress
+        self.path = target.with_name(f"{target.name}.part")
+        self.sidecar = target.with_name(f"{target.name}.part.json")
+        self.settled, self.recorded, self._hash = 0, 0, hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def resume(self) -> int:
+        """Return how many bytes of an earlier run hold; all else of it is removed."""
+        record = self._record()
+        if record.get("work") == self.work and self._rehash(record.get("bytes")) == record.get("sha256"):
+            self.settled = self.recorded = record["bytes"]
+        else:
+            self._hash = hashlib.sha256()
+            self.discard()
+        return self.settled
+
+    def __enter__(self) -> "PartFile":
+        with self._explained():
+            self._file = self.path.open("ab", buffering=0)
+            self._file.truncate(self.settled)
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        with suppress(OSError), self._file:  # the record before this one still holds
+            self._record_settled()
+
+    def append(self, rows: Iterable[Tensor | bytes], end: int, settle_bytes: int) -> None:
+        """Write what `rows` yields; it must end at byte `end`."""
+        begun, at = self._hash.copy(), self.settled
+        try:
+            for row in rows:
+                data = row if isinstance(row, bytes) else _bytes_of(row)
+                with self._explained():
+                    _write_all(self._file, data)
+                begun.update(data)
+                at += len(data)
+                self.progress(at, self.total)
+        finally:
+            if at == end:
+                self._hash, self.settled = begun, end
+        if at != end:
+            raise RuntimeError(f"{self.target.name}: a tensor ended at byte {at} instead of {end}.")
+        if self.settled - self.recorded >= settle_bytes:
+            with self._explained():
+                self._record_settled()
+
+    def finish(self) -> None:
+        """Give the whole file its name."""
+        size = self.path.stat().st_size
+        if size != self.total:
+            raise ValueError(
+                f"{self.path.name} has {size} bytes instead of {self.total}: something else wrote to it. "
+                "Let only one conversion to a name run at a time, and run again."
+            )
+        try:
+            self.path.replace(self.target)
+        except OSError as error:
+            raise ValueError(
+                f"{self.target} is written, but could not get its name: {error.strerror or error}. If the file that "
+                "is to be replaced is in use, unload the model or restart ComfyUI, and run again: nothing is lost."
+            ) from error
+        self.sidecar.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the part file and what is known of it."""
+        self.path.unlink(missing_ok=True)
+        self.sidecar.unlink(missing_ok=True)
+
+    def _record(self) -> dict:
+        try:
+            record = json.loads(self.sidecar.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) and isinstance(record.get("bytes"), int) else {}
+
+    def _rehash(self, count: int) -> str | None:
+        """Hash the first `count` bytes of the part file; None if it is shorter."""
+        if not self.path.is_file() or self.path.stat().st_size < count:
+            return None
+        with self.path.open("rb") as file:
+            for at in range(0, count, READ_BYTES):
+                self._hash.update(file.read(min(READ_BYTES, count - at)))
+                self.progress(min(at + READ_BYTES, count), self.total)
+        return self.sha256
+
+    def _record_settled(self) -> None:
+        self._file.truncate(self.settled)
+        os.fsync(self._file.fileno())
+        record = {"work": self.work, "bytes": self.settled, "sha256": self.sha256}
+        fresh = self.sidecar.with_name(f"{self.sidecar.name}.new")
+        fresh.write_text(json.dumps(record), "utf-8")
+        fresh.replace(self.sidecar)
+        self.recorded = self.settled
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn an OSError of writing into a ValueError in words."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise _disk_full(self.target, self.total, self.settled) from error
+            raise ValueError(
+                f"{self.path} could not be written: {error.strerror or error}. Make the folder writable and run "
+                "again; what is written already is kept."
+            ) from error
+
+
+def _require_space(target: Path, total: int, kept: int) -> None:
+    if shutil.disk_usage(target.parent).free < total - kept:
+        raise _disk_full(target, total, kept)
+
+
+def _disk_full(target: Path, total: int, kept: int) -> ValueError:
+    free = shutil.disk_usage(target.parent).free
+    return ValueError(
+        f"The disk is too full for {target.name}: {size_text(total - kept)} more are needed in {target.parent}, "
+        f"{size_text(free)} are free ({size_text(kept)} of {size_text(total)} are written). Free some space and run "
+        "again: it goes on where it stopped."
+    )
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def _write_all(file, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def size_text(nbytes: int) -> str:
+    """Return a size as people say it: 16.41 GB."""
+    unit, factor = next((row for row in UNITS if nbytes >= row[1]), UNITS[-1])
+    return f"{nbytes / factor:.2f} {unit}"

@@ -1,0 +1,182 @@
+"""What becomes of each tensor when a checkpoint is converted.
+
+Three kinds of tensors. The matrices of the blocks take the wanted precision: they are nearly the whole model. The
+matrices of the embeddings and the head stay in 16 bits. All else (pose modules, patch embeddings, norms, biases,
+modulation) becomes float32, in which the model computes its pose stage and which no source exceeds.
+
+fp8_scaled is ComfyUI's per-layer format: `<layer>.weight` in float8, `<layer>.weight_scale` (float32, the value of a
+stored 1) and `<layer>.comfy_quant` (JSON as uint8). The scale is a power of two, so that undoing it rounds nothing in
+fp16 or bf16. `full_precision_matrix_mult` keeps the layer's input, which has no scale, out of float8.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .convert_file import ALIGNMENT, Piece, Rows, UnfitWeights
+from .convert_source import FP8_NAMES, Stored, is_known, stored_tensors
+from .weight_source import WeightSource
+
+EXACT = torch.float32
+FP8_LARGEST = torch.finfo(torch.float8_e4m3fn).max
+SMALLEST_SCALE = 2.0**-14  # the smallest normal number of fp16, in which ComfyUI may compute the layer
+PART_ELEMENTS = 4 << 20  # converted at a time
+
+BLOCK_MATRIX = re.compile(r"blocks\.\d+\.(self_attn|cross_attn|ffn)\.\w+\.weight")
+OTHER_MATRIX = re.compile(r"(text_embedding|time_embedding|time_projection|img_emb|head)\..+\.weight")
+
+# A new layer's entry: float8 weights, with a product in the precision of its input.
+WEIGHT_ONLY = {dtype: {"format": name, "full_precision_matrix_mult": True} for dtype, name in FP8_NAMES.items()}
+
+
+class Precision(NamedTuple):
+    """The dtype of the matrices in the blocks and outside them."""
+
+    blocks: torch.dtype
+    others: torch.dtype
+
+
+PRECISIONS = {
+    "keep": None,
+    "fp16": Precision(torch.float16, torch.float16),
+    "bf16": Precision(torch.bfloat16, torch.bfloat16),
+    "fp8_scaled": Precision(torch.float8_e4m3fn, torch.float16),
+}
+
+
+def plan(source: WeightSource, names: Mapping[str, str], precision: str) -> list[Piece]:
+    """Return the pieces of the converted file, the widest dtypes first.
+
+    names: upstream's name of each wanted tensor -> its name in the source. ValueError if a tensor is stored in a way
+    that cannot be undone.
+    """
+    pieces = [_piece(source, stored, PRECISIONS[precision]) for stored in stored_tensors(source, names)]
+    return sorted(pieces, key=lambda piece: (len(piece.tensors) > 1, -piece.tensors[0][1].itemsize))
+
+
+def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> torch.dtype:
+    """Return the dtype that a tensor takes."""
+    if len(shape) == 2 and BLOCK_MATRIX.fullmatch(name):
+        return precision.blocks
+    return precision.others if len(shape) == 2 and OTHER_MATRIX.fullmatch(name) else EXACT
+
+
+def _piece(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
+    if not is_known(source, stored):
+        return _copied(source, stored, precision)
+    dtype = stored.info.dtype if precision is None else target_dtype(stored.name, stored.info.shape, precision)
+    is_fp8 = stored.info.dtype in FP8_NAMES
+    if stored.quantisation is not None if precision is None else is_fp8 and dtype in FP8_NAMES:
+        return _kept_layer(source, stored)
+    if dtype in FP8_NAMES and not is_fp8:
+        return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantised(source, stored, dtype))
+    return Piece(((stored.name, dtype, stored.info.shape),), lambda: _converted(source, stored, dtype))
+
+
+def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
+    """A tensor of unknown meaning, and what belongs to it, as they are."""
+    if precision is not None:
+        kind = (stored.quantisation or {}).get("format", stored.info.dtype)
+        raise ValueError(
+            f"{source.title} stores {stored.name} as {kind}, which cannot be converted. "
+            "Convert the fp16, bf16 or fp8_scaled file of the model instead, or choose the precision keep."
+        )
+    layer = stored.name.removesuffix(".weight")
+    places = {stored.name: stored.place} | {f"{layer}.{kind}": place for kind, place in stored.companions.items()}
+    tensors = [(name, *source.tensors[place][:2]) for name, place in places.items()]
+    entry = [] if stored.quantisation is None or "comfy_quant" in stored.companions else [_entry(stored.quantisation)]
+    tensors += [(f"{layer}.comfy_quant", torch.uint8, tuple(found.shape)) for found in entry]
+    return Piece(tuple(tensors), lambda: chain(map(source.read, places.values()), entry))
+
+
+def _kept_layer(source: WeightSource, stored: Stored) -> Piece:
+    """A layer that is float8 already: its values stay, its scales get the names and shapes of the per-layer format."""
+    inputs = [stored.companions[kind] for kind in ("input_scale",) if kind in stored.companions]
+
+    def rows() -> Iterator[Tensor]:
+        yield source.read(stored.place)
+        yield _scale(source, stored)
+        yield from (_number(source.read(place)) for place in inputs)
+
+    names = ["input_scale"] * len(inputs)
+    return _layer(stored, stored.info.dtype, names, stored.quantisation or WEIGHT_ONLY[stored.info.dtype], rows)
+
+
+def _layer(stored: Stored, dtype: torch.dtype, extra: Sequence[str], quantisation: Mapping, rows: Rows) -> Piece:
+    """A layer in the per-layer format; its last tensor is filled up so that the next layer is aligned."""
+    layer = stored.name.removesuffix(".weight")
+    scales = [(f"{layer}.{kind}", torch.float32, ()) for kind in ("weight_scale", *extra)]
+    entry = _entry(quantisation, math.prod(stored.info.shape) + 4 * len(scales))
+    said = (f"{layer}.comfy_quant", torch.uint8, tuple(entry.shape))
+    return Piece(((stored.name, dtype, stored.info.shape), *scales, said), lambda: chain(rows(), [entry]))
+
+
+def _entry(quantisation: Mapping, before: int = 0) -> Tensor:
+    """Return the layer's comfy_quant: JSON as bytes, with spaces up to the alignment after `before` bytes."""
+    text = json.dumps(quantisation).encode()
+    text += b" " * (-(before + len(text)) % ALIGNMENT)
+    return torch.frombuffer(bytearray(text), dtype=torch.uint8)
+
+
+def _converted(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+    scale = _scale(source, stored) if "weight_scale" in stored.companions else None
+    for part in _parts(source.read(stored.place)):
+        yield part if scale is None and part.dtype == dtype else _cast(stored.name, part, scale, dtype)
+
+
+def _cast(name: str, part: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
+    values = part.float() if scale is None else part.float() * scale
+    result = values.to(dtype)
+    if not torch.isfinite(result).all():
+        raise _unfit(name, values, dtype)
+    return result
+
+
+def _quantised(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Yield the float8 values of a matrix in parts, then its scale."""
+    matrix = source.read(stored.place)
+    peaks = [part.abs().max().item() for part in _parts(matrix)]
+    if not all(map(math.isfinite, peaks)):
+        raise _unfit(stored.name, matrix, dtype)
+    scale = power_of_two_scale(max(peaks))
+    for part in _parts(matrix):
+        yield part.float().div_(scale).to(dtype)
+    yield torch.tensor(scale)
+
+
+def power_of_two_scale(largest: float) -> float:
+    """Return the smallest power of two that brings values up to `largest` into float8 e4m3fn."""
+    mantissa, exponent = math.frexp(largest / FP8_LARGEST)  # mantissa in [0.5, 1)
+    return max(2.0 ** (exponent - (mantissa == 0.5)), SMALLEST_SCALE)
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensor's values in order as flat views."""
+    return tensor.reshape(-1).split(PART_ELEMENTS)
+
+
+def _scale(source: WeightSource, stored: Stored) -> Tensor:
+    place = stored.companions.get("weight_scale")
+    return torch.tensor(1.0) if place is None else _number(source.read(place))
+
+
+def _number(tensor: Tensor) -> Tensor:
+    return tensor.float().reshape(())
+
+
+def _unfit(name: str, values: Tensor, dtype: torch.dtype) -> UnfitWeights:
+    largest = values.abs().max().item()
+    if not math.isfinite(largest):
+        return UnfitWeights(
+            f"{name} holds NaN or infinity: the source is damaged, and so would be the result. Download it again."
+        )
+    return UnfitWeights(
+        f"{name} has values up to {largest:.6g}, above {torch.finfo(dtype).max:.6g}, the most that "
+        f"{str(dtype).removeprefix('torch.')} holds. Choose bf16, which holds them."
+    )
