@@ -9,16 +9,17 @@ import av
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
 FRAMES, WIDTH, HEIGHT, FPS, STEPS = 33, 96, 176, 16, 10
-RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
+RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"
 LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
 
 
@@ -90,28 +91,6 @@ def test_the_first_frame_is_the_photo(video_file, server, finished):
 def test_the_nodes_tell_what_they_did(finished):
     prompt, _, outputs = finished
     assert f"{WIDTH}x{HEIGHT}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
-
-
-def run(server, prompt):
-    prompt_id = server.queue(prompt)
-    return server.wait(prompt_id), server.history(prompt_id)["outputs"]
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
-
-
-def latent_from(server, prompt, source):
-    """Run the part of the prompt that ends at node `source` and return its latent."""
-    save = node("SaveLatent", samples=[source, 0], filename_prefix="latents/test")
-    nodes = {key: value for key, value in prompt.items() if value["class_type"] != VIDEO}
-    _, outputs = run(server, nodes | {"save": save})
-    (entry,) = outputs["save"]["latents"]
-    return load_file(server.base / "output" / entry["subfolder"] / entry["filename"])["latent_tensor"]
-
-
-def error(found, want):
-    return ((found - want).norm() / want.norm()).item()
 
 
 @pytest.mark.parametrize(

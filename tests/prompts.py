@@ -1,0 +1,33 @@
+"""Prompts to a running ComfyUI: build them, run them, take a latent out of their middle."""
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from steadydancer_pack.tools.comfy_server import ComfyServer, RunReport
+
+VIDEO = "SteadyDancerVideoCombine"
+
+
+def node(class_type: str, **inputs) -> dict:
+    """Return one node of an API prompt."""
+    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
+
+
+def run(server: ComfyServer, prompt: dict) -> tuple[RunReport, dict]:
+    """Run a prompt to its end; return the report and the outputs of its nodes."""
+    prompt_id = server.queue(prompt)
+    return server.wait(prompt_id), server.history(prompt_id)["outputs"]
+
+
+def latent_from(server: ComfyServer, prompt: dict, source: str) -> Tensor:
+    """Run the part of the prompt that ends at node `source` and return its latent."""
+    save = node("SaveLatent", samples=[source, 0], filename_prefix="latents/test")
+    nodes = {key: value for key, value in prompt.items() if value["class_type"] != VIDEO}
+    _, outputs = run(server, nodes | {"save": save})
+    (entry,) = outputs["save"]["latents"]
+    return load_file(server.base / "output" / entry["subfolder"] / entry["filename"])["latent_tensor"]
+
+
+def error(found: Tensor, want: Tensor) -> float:
+    """Return the relative error in the 2-norm."""
+    return ((found - want).norm() / want.norm()).item()

@@ -1,0 +1,69 @@
+"""Long videos in a real ComfyUI, by our nodes and by the stock ones beside them."""
+
+import copy
+import json
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.prompts import VIDEO, latent_from, node, run
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.prompt_edit import find, set_inputs
+
+QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
+RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"
+FRAMES = 321
+
+
+@pytest.fixture(scope="module")
+def long_prompt(server):
+    """The quick start with its dance repeated to 321 frames, in windows of 81."""
+    write_all(server.base / "models", server.base / "input")
+    prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
+    reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
+    for name in ("pose_frames", "pose_negative_frames"):
+        prompt[name] = node("RepeatImageBatch", image=reconcile[name], amount=10)
+        reconcile[name] = [name, 0]
+    windows = {"window": 81, "overlap": 16, "freenoise": True}
+    prompt["windows"] = node("SteadyDancerLongVideoWindows", model=sampler["model"], **windows)
+    reconcile |= {"length": FRAMES, "width": 48, "height": 80}
+    sampler |= {"model": ["windows", 0], "steps": 2}
+    return prompt
+
+
+def test_321_frames_come_out_with_a_score_for_each_seam(server, long_prompt):
+    prompt = copy.deepcopy(long_prompt)
+    video = prompt[find(prompt, VIDEO)]["inputs"]
+    decode = prompt[find(prompt, "VAEDecode")]
+    tiles = {"tile_size": 64, "overlap": 32, "temporal_size": 64, "temporal_overlap": 8}
+    decode |= {"class_type": "VAEDecodeTiled", "inputs": decode["inputs"] | tiles}
+    prompt["seams"] = node("SteadyDancerSeamReport", images=video["images"], window=81, overlap=16)
+    video["images"] = ["seams", 0]
+    _, outputs = run(server, prompt)
+    (entry,) = outputs[find(prompt, VIDEO)]["images"]
+    with av.open(server.base / entry["type"] / entry["subfolder"] / entry["filename"]) as file:
+        assert sum(1 for _ in file.decode(video=0)) == FRAMES
+    report = outputs["seams"]["text"][0].splitlines()
+    assert [line.split(":")[0] for line in report[1:]] == ["frame 73", "frame 141", "frame 209", "frame 261"]
+
+
+def test_the_stock_sampler_takes_the_windows_too(server, long_prompt):
+    prompt = copy.deepcopy(long_prompt)
+    inputs = prompt[find(prompt, SAMPLER)]["inputs"]
+    prompt["stock"] = node(
+        "KSampler", model=["windows", 0], positive=inputs["positive"], negative=inputs["negative"], seed=1,
+        latent_image=inputs["latent"], steps=1, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0,
+    )  # fmt: skip
+    found = latent_from(server, prompt, "stock")
+    assert found.shape[2] == 81 and found.isfinite().all()
+
+
+def test_a_clip_of_one_window_is_sampled_as_without_the_node(server, long_prompt):
+    prompt = copy.deepcopy(long_prompt)
+    set_inputs(prompt, find(prompt, RECONCILE), length=33)
+    inside = latent_from(server, prompt, find(prompt, SAMPLER))
+    set_inputs(prompt, find(prompt, SAMPLER), model=prompt["windows"]["inputs"]["model"])
+    assert torch.equal(latent_from(server, prompt, find(prompt, SAMPLER)), inside)
