@@ -1,10 +1,10 @@
 """Sampling: the whole sampler, and its parts for SamplerCustomAdvanced and for the stock KSampler."""
 
 import comfy.samplers
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
-from ..steadydancer_core import sampling, schedule
-from ..steadydancer_core.guidance import PoseGuidance, patch_model
+from ..steadydancer_core import presets, sampling, schedule
+from ..steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
 
 CATEGORY = "SteadyDancer/sampling"
 
@@ -47,6 +47,44 @@ def _pose_guidance() -> list:
     ]  # fmt: skip
 
 
+# The inputs below came after the first release: optional, so that saved prompts without them still run as they did.
+def _skip_negative_after():
+    return io.Float.Input(
+        "skip_negative_after", default=1.0, min=0.0, max=1.0, step=0.05, optional=True,
+        tooltip="Compute the negative prompt up to this part of the run; after it the last difference it made is kept. "
+        "1 computes it to the end; 0.5 leaves out half of its passes.",
+    )  # fmt: skip
+
+
+def _pose_every():
+    return io.Int.Input(
+        "pose_every", default=1, min=1, max=1000, optional=True,
+        tooltip="Compute the pose term on every k-th step of the window; the steps between keep the last difference.",
+    )  # fmt: skip
+
+
+def _preset():
+    return io.Combo.Input(
+        "preset", options=list(presets.CHOICES), default=presets.OWN_VALUES, optional=True,
+        tooltip="A preset replaces steps, guidance, window, solver, scheduler, shift and both shortcuts. 'Fast 4' is "
+        "for a step-distilled LoRA.",
+    )  # fmt: skip
+
+
+def _shift():
+    return io.Float.Input(
+        "shift", default=5.0, min=0.1, max=100.0, step=0.1,
+        tooltip="Bends the schedule towards noise. 5 is official; 3 suits 480p.",
+    )  # fmt: skip
+
+
+def _seed():
+    return io.Int.Input(
+        "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+        tooltip="Another seed gives another video of the same dance.",
+    )  # fmt: skip
+
+
 def _solver():
     return io.Combo.Input(
         "solver", options=[*schedule.OFFICIAL_SOLVERS, *comfy.samplers.SAMPLER_NAMES],
@@ -74,21 +112,17 @@ class SteadyDancerSampler(io.ComfyNode):
             node_id="SteadyDancerSampler",
             display_name="SteadyDancer Sampler",
             category=CATEGORY,
-            description="Samples the video with guidance by prompt and by pose. The defaults are the official ones.",
-            search_aliases=["ksampler", "pose guidance", "cfg"],
+            description=(
+                "Samples the video with guidance by prompt and by pose, and tells how many forward passes that took. "
+                "The defaults are the official ones."
+            ),
+            search_aliases=["ksampler", "pose guidance", "cfg", "preset"],
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
                 *_conditions(),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                    tooltip="Another seed gives another video of the same dance.",
-                ),
-                _steps(), _text_guidance(), *_pose_guidance(), _solver(), _scheduler(),
-                io.Float.Input(
-                    "shift", default=5.0, min=0.1, max=100.0, step=0.1,
-                    tooltip="Bends the schedule towards noise. 5 is official; 3 suits 480p.",
-                ),
+                _seed(), _steps(), _text_guidance(), *_pose_guidance(), _solver(), _scheduler(), _shift(),
+                _skip_negative_after(), _pose_every(), _preset(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
         )  # fmt: skip
@@ -96,12 +130,14 @@ class SteadyDancerSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, positive, negative, latent, seed, steps, text_guidance, pose_guidance, pose_start, pose_end,
-        solver, scheduler, shift, pose_negative=None,
+        solver, scheduler, shift, pose_negative=None, skip_negative_after=1.0, pose_every=1, preset=presets.OWN_VALUES,
     ) -> io.NodeOutput:  # fmt: skip
-        guidance = PoseGuidance(pose_guidance, pose_start, pose_end)
-        shifted = sampling.with_shift(model, shift)
-        guider = sampling.make_guider(shifted, positive, negative, pose_negative, text_guidance, guidance)
-        return io.NodeOutput(sampling.sample(guider, latent, seed, solver, scheduler, steps))
+        settings = presets.find(preset) or presets.Settings(
+            "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
+            PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
+        )  # fmt: skip
+        result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
+        return io.NodeOutput(result, ui=ui.PreviewText(report))
 
 
 class SteadyDancerGuider(io.ComfyNode):
@@ -118,16 +154,22 @@ class SteadyDancerGuider(io.ComfyNode):
                 *_conditions(),
                 _text_guidance(),
                 *_pose_guidance(),
+                _skip_negative_after(),
+                _pose_every(),
             ],
             outputs=[io.Guider.Output(display_name="guider", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
     def execute(
-        cls, model, positive, negative, text_guidance, pose_guidance, pose_start, pose_end, pose_negative=None
-    ) -> io.NodeOutput:
-        guidance = PoseGuidance(pose_guidance, pose_start, pose_end)
-        return io.NodeOutput(sampling.make_guider(model, positive, negative, pose_negative, text_guidance, guidance))
+        cls, model, positive, negative, text_guidance, pose_guidance, pose_start, pose_end, pose_negative=None,
+        skip_negative_after=1.0, pose_every=1,
+    ) -> io.NodeOutput:  # fmt: skip
+        guidance = PoseGuidance(pose_guidance, pose_start, pose_end, pose_every)
+        conditions = positive, negative, pose_negative
+        return io.NodeOutput(
+            sampling.make_guider(model, *conditions, text_guidance, guidance, skip_negative_after=skip_negative_after)
+        )
 
 
 class PoseGuidancePatch(io.ComfyNode):
@@ -146,13 +188,15 @@ class PoseGuidancePatch(io.ComfyNode):
                 io.Model.Input("model", tooltip="SteadyDancer."),
                 _pose_negative(optional=False),
                 *_pose_guidance(),
+                _pose_every(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer with pose guidance.")],
         )
 
     @classmethod
-    def execute(cls, model, pose_negative, pose_guidance, pose_start, pose_end) -> io.NodeOutput:
-        return io.NodeOutput(patch_model(model, pose_negative, PoseGuidance(pose_guidance, pose_start, pose_end)))
+    def execute(cls, model, pose_negative, pose_guidance, pose_start, pose_end, pose_every=1) -> io.NodeOutput:
+        guidance = PoseGuidance(pose_guidance, pose_start, pose_end, pose_every)
+        return io.NodeOutput(patch_model(model, pose_negative, guidance))
 
 
 class Solver(io.ComfyNode):

@@ -6,41 +6,70 @@
 Source: paper B.3, equation 8; SteadyDancer wan/image2video_dancer.py, generate(). The weights sum to 1, so the formula
 holds on ComfyUI's denoised predictions as it does on velocities. A branch of weight 0 is never computed.
 
-Differences from upstream: an evaluation's place in the run is read from its noise level, not from the loop's index, so
-the window stays where it belongs in solvers that evaluate twice a step. A run that starts or ends on the way (split
-sampling, denoise below 1) is placed by the model's own schedule, on which the official and simple ones lie.
+Two shortcuts, off by default, take a difference v_pos - v_other that an earlier step of the run has found instead of
+asking the model again: v_neg after a point of the run, v_posenegative on the steps between every k-th of the window.
+They keep the velocities' difference; benchmarks/guidance_shortcuts.py measures them against the full result and against
+leaving the term out. Where nothing is kept yet, the branch is computed.
+
+Differences from upstream: an evaluation's place in the run is read from its noise level (see moment).
 """
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import comfy.conds
+import comfy.patcher_extension
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from .model_base import SteadyDancer
+from .moment import Moment
 
 PATCHED = "steadydancer_pose_guidance"
+KEPT = "steadydancer_kept_differences"
 POST_CFG = "sampler_post_cfg_function"
 BATCH = "sampler_calc_cond_batch_function"
+BRANCHES = ("positive", "negative", "pose_negative")
 UNUSED = "SteadyDancer: pose guidance is 0, so the connected pose_negative is not used."
-# The official UniPC schedule starts at timestep 999 of 1000, so its steps lie up to one timestep after index / steps.
-WINDOW_TOLERANCE = 1.5 / 1000
+
+
+@dataclass(frozen=True)
+class TextGuidance:
+    """Strength of the prompt (1 is off), and the part of the run after which the negative prompt is not computed anew.
+
+    Raises ValueError for a part outside 0..1. 1 computes it to the end.
+    """
+
+    scale: float = 5.0
+    skip_negative_after: float = 1.0
+
+    def __post_init__(self):
+        if not 0 <= self.skip_negative_after <= 1:
+            raise ValueError(
+                f"skip_negative_after is {self.skip_negative_after}; it must be between 0 and 1. 0.5 computes the "
+                "negative prompt in the first half of the run, 1 in all of it."
+            )
+
+    def keeps_at(self, moment: Moment) -> bool:
+        """Return whether the negative prompt's last difference stands in for it."""
+        return self.skip_negative_after < 1 and moment.has_reached(self.skip_negative_after)
 
 
 @dataclass(frozen=True)
 class PoseGuidance:
     """Strength of the pose (0 is off) and the part of the run where it acts: start < step / steps < end, ends open.
 
-    Raises ValueError for a negative strength and for a window that is empty or not inside 0..1.
+    `every` k computes the pose term anew on every k-th step of the window, from its first on.
+    Raises ValueError for a negative strength, for a window that is empty or not inside 0..1 and for `every` below 1.
     """
 
     scale: float = 1.0
     start: float = 0.1
     end: float = 0.4
+    every: int = 1
 
     def __post_init__(self):
         if self.scale < 0:
@@ -52,32 +81,34 @@ class PoseGuidance:
                 f"The pose window goes from {self.start} to {self.end}; it must start before it ends, between 0 and 1. "
                 "0.1 to 0.4 is official."
             )
+        if self.every < 1:
+            raise ValueError(f"pose_every is {self.every}; it must be 1 (every step of the window) or more.")
 
-    def acts_at(self, sigma: Tensor, model_sampling, run: Tensor | None = None) -> bool:
-        """Return whether the pose term is due at noise level `sigma` [B] of a run over the sigmas `run` [steps + 1]."""
-        if self.scale == 0:
+    def acts_at(self, moment: Moment) -> bool:
+        """Return whether the pose term is due."""
+        return self.scale > 0 and moment.is_after(self.start) and not moment.has_reached(self.end)
+
+    def keeps_at(self, moment: Moment) -> bool:
+        """Return whether the pose term's last difference stands in for it."""
+        if self.every == 1:
             return False
-        if is_whole(run, model_sampling):
-            return self.start < step_fraction(float(sigma.max()), run.tolist()) < self.end
-        highest = float(model_sampling.percent_to_sigma(self.start + WINDOW_TOLERANCE))
-        lowest = float(model_sampling.percent_to_sigma(self.end - WINDOW_TOLERANCE))
-        return lowest < float(sigma.max()) < highest
+        starts = (step for step in range(len(moment.levels) - 1) if self.acts_at(moment.at_step(step)))
+        first = next(starts, moment.step)
+        return (moment.step - first) % self.every > 0
 
 
-def is_whole(run: Tensor | None, model_sampling) -> bool:
-    """Return whether the sigmas `run` fall from pure noise to none."""
-    if run is None or len(run) < 2:
-        return False
-    return float(run[-1]) == 0 and float(run[0]) > float(model_sampling.percent_to_sigma(WINDOW_TOLERANCE))
+@dataclass
+class RunLog:
+    """What a run asked of the model: calls, one entry each, in passes of one condition; and the steps by branch."""
 
+    calls: list[int] = field(default_factory=list)
+    pose_steps: set[int] = field(default_factory=set)
+    asked: dict[str, set[int]] = field(default_factory=lambda: {name: set() for name in BRANCHES})
 
-def step_fraction(level: float, levels: list[float]) -> float:
-    """Return step / steps of a noise level, 0..1: whole steps at the run's own levels, in between interpolated."""
-    steps = len(levels) - 1
-    step = max((i for i in range(steps) if levels[i] >= level), default=0)
-    span = levels[step] - levels[step + 1]
-    part = max(0.0, levels[step] - level) / span if span > 0 else 0.0
-    return round(step + part, 4) / steps  # solvers that work in log-SNR come back to a level with a rounding error
+    @property
+    def passes(self) -> int:
+        """Forward passes so far. One pass computes one condition for the whole latent, or for one context window."""
+        return sum(self.calls)
 
 
 def add_pose_term(guided: Tensor, positive: Tensor, pose_negative: Tensor, scale: float) -> Tensor:
@@ -86,12 +117,16 @@ def add_pose_term(guided: Tensor, positive: Tensor, pose_negative: Tensor, scale
 
 
 class SteadyDancerGuider(comfy.samplers.CFGGuider):
-    """ComfyUI GUIDER with a third condition. Outside the window it is the stock CFG guider."""
+    """ComfyUI GUIDER with a third condition. Outside the window and without shortcuts it is the stock CFG guider.
 
-    def __init__(self, model: ModelPatcher, guidance: PoseGuidance):
+    `log` tells what the last run asked of the model.
+    """
+
+    def __init__(self, model: ModelPatcher, guidance: PoseGuidance, text: TextGuidance):
         check_model(model)
         super().__init__(model)
-        self.guidance = guidance
+        self.guidance, self.text, self.log = guidance, text, RunLog()
+        self.set_cfg(text.scale)
 
     def set_conds(self, positive, negative, pose_negative=None):
         """Set the three conditions; `pose_negative` may be None only when the pose guidance is 0."""
@@ -103,25 +138,113 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
             logging.warning(UNUSED)
         self.inner_set_conds(conds)
 
+    def sample(self, *args, **kwargs):
+        """Run as the stock guider does, with a fresh log."""
+        self.log = RunLog()
+        return super().sample(*args, **kwargs)
+
     def predict_noise(self, x, timestep, model_options=None, seed=None):
-        """Return the guided denoised latent; the three conditions go to the model as one call."""
-        options = model_options or {}
-        if self.guidance.acts_at(timestep, self.inner_model.model_sampling, _run(options)):
-            options = self._with_pose_term(options)
-        return super().predict_noise(x, timestep, options, seed)
+        """Return the guided denoised latent; the conditions that are due go to the model as one call."""
+        options = {} if model_options is None else model_options
+        moment = Moment.at(timestep, self.inner_model.model_sampling, _run(options))
+        evaluation = _Evaluation(self, moment, options, x.shape[0])
+        return super().predict_noise(x, timestep, evaluation.options(), seed)
 
-    def _with_pose_term(self, options: dict) -> dict:
-        predictions: list[Tensor] = []
 
-        def batch(args: dict) -> list[Tensor]:
-            *stock, pose_negative = _predict(args, self.conds["pose_negative"], options)
-            predictions[:] = stock[0], pose_negative
-            return stock
+class _Evaluation:
+    """The branches of one evaluation: asked of the model, or taken from a difference that the run has kept.
 
-        def pose_term(args: dict) -> Tensor:
-            return add_pose_term(args["denoised"], *predictions, self.guidance.scale)
+    `run_options` are the run's own model options: what is kept lives in them, as long as the run.
+    """
 
-        return {**options, BATCH: batch, POST_CFG: [pose_term, *options.get(POST_CFG, ())]}
+    def __init__(self, guider: SteadyDancerGuider, moment: Moment, run_options: dict, samples: int):
+        self.guider, self.moment, self.run_options = guider, moment, run_options
+        self.counted = _counted(run_options, guider.log, samples)
+        self.pose = guider.guidance.acts_at(moment)
+        keeps = {"negative": guider.text.keeps_at(moment), "pose_negative": guider.guidance.keeps_at(moment)}
+        self.from_kept = {name for name, keep in keeps.items() if keep and name in run_options.get(KEPT, ())}
+        # With text guidance 0 and no pose term v_pos has weight 0.
+        self.only_negative = guider.cfg == 0 and not self.pose
+        self.found: dict[str, Tensor] = {}
+
+    def options(self) -> dict:
+        """Return the options under which the stock guider evaluates this moment."""
+        options = self.counted
+        if self.pose or self.only_negative or self.guider.text.skip_negative_after < 1:
+            options = {**options, BATCH: self.predict}
+        if self.pose:
+            options = {**options, POST_CFG: [self.pose_term, *options.get(POST_CFG, ())]}
+            self.guider.log.pose_steps.add(self.moment.step)
+        return options
+
+    def predict(self, args: dict) -> list[Tensor]:
+        """Return the denoised latents of positive and negative, and note that of pose_negative."""
+        pose_negative = self.guider.conds["pose_negative"] if self.pose else None
+        due = dict(zip(BRANCHES, [*args["conds"], pose_negative], strict=True))
+        skipped = self.from_kept | ({"positive"} if self.only_negative else set())
+        asked = {name: None if name in skipped else cond for name, cond in due.items()}
+        for name, cond in asked.items():
+            if cond is not None:
+                self.guider.log.asked[name].add(self.moment.step)
+        self.found = dict(zip(BRANCHES, self._ask(args, list(asked.values())), strict=True))
+        if self.only_negative:
+            self.found["positive"] = self.found["negative"]
+        for name in BRANCHES[1:]:
+            if due[name] is not None:
+                self._settle(name)
+        return [self.found["positive"], self.found["negative"]]
+
+    def pose_term(self, args: dict) -> Tensor:
+        """Return the guided latent plus the pose term, as a post-CFG function."""
+        return add_pose_term(
+            args["denoised"], self.found["positive"], self.found["pose_negative"], self.guider.guidance.scale
+        )
+
+    def _settle(self, name: str) -> None:
+        positive, level = self.found["positive"], self.moment.level
+        if name in self.from_kept:
+            self.found[name] = positive - kept_difference(self.run_options, name, level)
+        else:
+            keep_difference(self.run_options, name, positive - self.found[name], level)
+
+    def _ask(self, args: dict, conds: list) -> list[Tensor]:
+        """Return the denoised latents of three conditions, None for none, as one call to the model.
+
+        Where another node has set a batch function, that one gets the stock conditions alone, as it expects.
+        """
+        options = self.counted
+        call = partial(
+            comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"],
+            model_options=options,
+        )  # fmt: skip
+        if BATCH in options:
+            stock = options[BATCH]({**args, "conds": conds[:2], "model_options": options})
+            return [*stock, *(call(conds=conds[2:]) if conds[2] is not None else [None])]
+        return call(conds=conds)
+
+
+def keep_difference(run_options: dict, name: str, difference: Tensor, level: float) -> None:
+    """Keep the `difference` of two denoised latents at noise level `level` for the rest of the run, as a velocity."""
+    if level > 0:
+        run_options.setdefault(KEPT, {})[name] = difference / level
+
+
+def kept_difference(run_options: dict, name: str, level: float) -> Tensor:
+    """Return the kept difference as one of denoised latents at noise level `level`; KeyError where none is kept."""
+    return run_options[KEPT][name] * level
+
+
+def _counted(options: dict, log: RunLog, samples: int) -> dict:
+    """Return `options` under which every call that reaches the model is noted in `log`."""
+
+    def count(executor, x, *args, **kwargs):
+        log.calls.append(x.shape[0] // samples)
+        return executor(x, *args, **kwargs)
+
+    transformer_options = comfy.patcher_extension.copy_nested_dicts(options.get("transformer_options", {}))
+    kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+    comfy.patcher_extension.add_wrapper(kind, count, transformer_options)
+    return {**options, "transformer_options": transformer_options}
 
 
 def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> ModelPatcher:
@@ -147,9 +270,22 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
 
 
 def _post_cfg(args: dict, pose: Tensor, guidance: PoseGuidance) -> Tensor:
-    model, x, sigma = args["model"], args["input"], args["sigma"]
-    if not guidance.acts_at(sigma, model.model_sampling, _run(args["model_options"])):
+    model, options = args["model"], args["model_options"]
+    moment = Moment.at(args["sigma"], model.model_sampling, _run(options))
+    if not guidance.acts_at(moment):
         return args["denoised"]
+    positive = args["cond_denoised"]
+    if guidance.keeps_at(moment) and "pose_negative" in options.get(KEPT, ()):
+        pose_negative = positive - kept_difference(options, "pose_negative", moment.level)
+    else:
+        pose_negative = _predict_with(pose, args)
+        keep_difference(options, "pose_negative", positive - pose_negative, moment.level)
+    return add_pose_term(args["denoised"], positive, pose_negative, guidance.scale)
+
+
+def _predict_with(pose: Tensor, args: dict) -> Tensor:
+    """Return the denoised latent of the sampler's positive with `pose` in place of its own."""
+    model, x = args["model"], args["input"]
     if pose.shape[2:] != x.shape[2:]:
         raise ValueError(
             f"The pose-negative latent is {tuple(pose.shape[2:])} frames, rows, columns; the video is "
@@ -157,26 +293,13 @@ def _post_cfg(args: dict, pose: Tensor, guidance: PoseGuidance) -> Tensor:
         )
     swapped = comfy.conds.CONDRegular(model.process_latent_in(pose).to(x.device))
     cond = [_with_pose(c, swapped) for c in args["cond"]]
-    (pose_negative,) = comfy.samplers.calc_cond_batch(model, [cond], x, sigma, args["model_options"])
-    return add_pose_term(args["denoised"], args["cond_denoised"], pose_negative, guidance.scale)
+    return comfy.samplers.calc_cond_batch(model, [cond], x, args["sigma"], args["model_options"])[0]
 
 
 def _with_pose(cond: dict, pose: comfy.conds.CONDRegular) -> dict:
     # Caches of other nodes tell conditions apart by uuid: the swapped one needs its own, the same at every step.
     own = uuid.uuid5(uuid.NAMESPACE_OID, f"pose-negative of {cond.get('uuid')}")
     return {**cond, "uuid": own, "model_conds": {**cond["model_conds"], "pose_latents": pose}}
-
-
-def _predict(args: dict, pose_negative: list, options: dict) -> list[Tensor]:
-    """Return the denoised latents of the stock conditions and of `pose_negative`, as one call to the model.
-
-    Where another node has set a batch function, that one gets the stock conditions alone, as it expects.
-    """
-    call = partial(comfy.samplers.calc_cond_batch, x_in=args["input"], timestep=args["sigma"], model_options=options)
-    if BATCH in options:
-        stock = options[BATCH]({**args, "model_options": options})
-        return [*stock, *call(args["model"], [pose_negative])]
-    return call(args["model"], [*args["conds"], pose_negative])
 
 
 def _run(model_options: dict) -> Tensor | None:
@@ -190,7 +313,7 @@ def check_pose_negative(conditioning) -> None:
         found = "There is no pose in the conditioning connected to" if conditioning else "Nothing is connected to"
         raise ValueError(
             f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' and "
-            "connect its pose_negative output, or set pose guidance to 0."
+            "connect its pose_negative output, or set pose guidance to 0; a preset has it on."
         )
     if any(key in values for _, values in conditioning for key in ("start_percent", "end_percent")):
         raise ValueError(

@@ -10,8 +10,19 @@ import latent_preview
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .guidance import PoseGuidance, SteadyDancerGuider
+from .guidance import PoseGuidance, RunLog, SteadyDancerGuider, TextGuidance
+from .moment import Moment
+from .presets import Settings
 from .schedule import make_sigmas, make_solver
+
+NO_LORA = (
+    "No LoRA acts on this model, and {name} is made for a step-distilled one. Load one for Wan 2.1 I2V 14B; a LoRA for "
+    "another model changes nothing. If it is merged into the model file, all is well."
+)
+NOT_FINITE = (
+    "The latent holds values that are not numbers (NaN), so the video will be black. Load the model with another "
+    "weight precision, or take the LoRAs off one by one."
+)
 
 
 class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
@@ -30,12 +41,12 @@ def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
 
 
 def make_guider(
-    model: ModelPatcher, positive, negative, pose_negative, text_guidance: float, guidance: PoseGuidance
-) -> SteadyDancerGuider:
+    model: ModelPatcher, positive, negative, pose_negative, text_guidance: float, guidance: PoseGuidance,
+    skip_negative_after: float = 1.0,
+) -> SteadyDancerGuider:  # fmt: skip
     """Return the GUIDER of the three conditions; ValueError when a condition that is due is missing."""
-    guider = SteadyDancerGuider(model, guidance)
+    guider = SteadyDancerGuider(model, guidance, TextGuidance(text_guidance, skip_negative_after))
     guider.set_conds(positive, negative, pose_negative)
-    guider.set_cfg(text_guidance)
     return guider
 
 
@@ -54,9 +65,54 @@ def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, sch
     return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
 
 
+def run(
+    model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
+) -> tuple[dict, str]:
+    """Return the LATENT that `settings` lead to, and what was done for it, in words."""
+    shifted = with_shift(model, settings.shift)
+    text = settings.text
+    guider = make_guider(
+        shifted, positive, negative, pose_negative, text.scale, settings.pose, text.skip_negative_after
+    )
+    warnings = [NO_LORA.format(name=settings.name)] if settings.step_distilled and not model.patches else []
+    result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
+    if not result["samples"].isfinite().all():
+        warnings.append(NOT_FINITE)
+    for warning in warnings:
+        logging.warning("SteadyDancer: %s", warning)
+    return result, "\n".join([*describe_run(settings, guider.log), *warnings])
+
+
+def describe_run(settings: Settings, log: RunLog) -> list[str]:
+    """Return what ran, a line each: steps and solver, both guidances, forward passes. Steps count from 1."""
+    solver = f"{settings.solver}, {settings.scheduler} schedule, shift {settings.shift:g}"
+    lines = [f"{settings.name}: {settings.steps} steps with {solver}", _describe_pose(settings, log)]
+    if settings.text.skip_negative_after < 1 and log.asked["negative"]:
+        count = len(log.asked["negative"])
+        lines.append(f"Negative prompt computed on {count} of {settings.steps} steps, then its last difference kept")
+    return [*lines, f"{log.passes} forward passes"]
+
+
+def _describe_pose(settings: Settings, log: RunLog) -> str:
+    if not log.pose_steps:
+        return "No pose guidance"
+    found = f"Pose guidance on {_name_steps(log.pose_steps)} of {settings.steps}"
+    return found if settings.pose.every == 1 else f"{found}, computed anew on {_name_steps(log.asked['pose_negative'])}"
+
+
+def _name_steps(steps: set[int]) -> str:
+    """Return steps, which are counted from 0, as an artist counts them: 'step 2', 'steps 6 to 16', 'steps 4, 6, 8'."""
+    numbers = [step + 1 for step in sorted(steps)]
+    if len(numbers) == 1:
+        return f"step {numbers[0]}"
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"steps {numbers[0]} to {numbers[-1]}"
+    return "steps " + ", ".join(map(str, numbers))
+
+
 def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
-    sampling = model.get_model_object("model_sampling")
-    if guidance.scale and not any(guidance.acts_at(sigma, sampling, sigmas) for sigma in sigmas[:-1]):
+    start = Moment.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
+    if guidance.scale and not any(guidance.acts_at(start.at_step(step)) for step in range(len(sigmas) - 1)):
         logging.warning(
             "SteadyDancer: none of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
             "nothing. Widen the window or take more steps.", len(sigmas) - 1, guidance.start, guidance.end,

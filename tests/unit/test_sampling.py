@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.moment import Moment
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample, with_shift
 from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solver, official_sigmas
 
@@ -128,7 +129,7 @@ def test_dpm_2_keeps_the_window(inputs, golden_patcher, conds):
 def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, steps, inside):
     sampling = golden_patcher.get_model_object("model_sampling")
     sigmas = make_sigmas(sampling, "euler", scheduler, steps)
-    found = [i for i in range(steps) if OFFICIAL.acts_at(sigmas[i : i + 1], sampling, sigmas)]
+    found = [i for i in range(steps) if OFFICIAL.acts_at(Moment.at(sigmas[i : i + 1], sampling, sigmas))]
     assert len(sigmas) == steps + 1 and found == list(inside)
 
 
@@ -136,7 +137,7 @@ def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, st
 def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
     sigmas = official_sigmas("dpm++", 40, 5.0)
     sampling = golden_patcher.get_model_object("model_sampling")
-    found = [i for i in range(40) if OFFICIAL.acts_at(sigmas[i : i + 1] + rounding, sampling, sigmas)]
+    found = [i for i in range(40) if OFFICIAL.acts_at(Moment.at(sigmas[i : i + 1] + rounding, sampling, sigmas))]
     assert found == list(range(5, 16))
 
 

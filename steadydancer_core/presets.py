@@ -1,0 +1,44 @@
+"""Whole settings of a run by name: one table, a row each.
+
+"Official 40" is what SteadyDancer was published with. "Balanced 20" halves the steps, takes the nearer one of the two
+second-order official solvers and both shortcuts of guidance; benchmarks/guidance_shortcuts.py measures what each of
+them changes. "Fast 4" is for a step-distilled LoRA: such LoRAs are trained on straight steps from the levels of the
+official euler schedule (shift 5) and with the prompt's guidance built in, so text guidance is 1. Its window of 0.1 to
+0.4 holds one of the four steps, which costs one more pass.
+"""
+
+from dataclasses import dataclass
+
+from .guidance import PoseGuidance, TextGuidance
+
+OWN_VALUES = "use the values above"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run besides its conditions, its latent and its seed. The names are those of the sampler."""
+
+    name: str
+    steps: int
+    text: TextGuidance
+    pose: PoseGuidance
+    solver: str
+    scheduler: str = "official"
+    shift: float = 5.0
+    step_distilled: bool = False
+
+
+ROWS = (
+    Settings("Official 40", 40, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc"),
+    Settings("Balanced 20", 20, TextGuidance(5.0, 0.5), PoseGuidance(1.0, 0.1, 0.4, every=2), "official dpm++"),
+    Settings("Fast 4", 4, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.4), "official euler", step_distilled=True),
+)
+PRESETS = {row.name: row for row in ROWS}
+CHOICES = (OWN_VALUES, *PRESETS)
+
+
+def find(name: str) -> Settings | None:
+    """Return the row called `name`, or None for OWN_VALUES; ValueError for a name that is neither."""
+    if name not in CHOICES:
+        raise ValueError(f"There is no preset '{name}'. Choose one of: {', '.join(CHOICES)}.")
+    return PRESETS.get(name)

@@ -1,0 +1,151 @@
+"""Presets of the sampler: what they cost at the model, and that saved workflows run as before."""
+
+import comfy.sd
+import pytest
+import torch
+
+from steadydancer_pack.nodes.sampling import PoseGuidancePatch, SteadyDancerGuider, SteadyDancerSampler
+from steadydancer_pack.steadydancer_core import presets
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling import run
+
+OFFICIAL_VALUES = {
+    "steps": 10, "text_guidance": 5.0, "pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4,
+    "solver": "official unipc", "scheduler": "official", "shift": 5.0,
+}  # fmt: skip
+LAYERS = ("self_attn.q", "self_attn.v", "cross_attn.k", "ffn.0")
+
+
+@pytest.fixture
+def passes(golden_patcher):
+    """The samples that go through the network, counted at its own forward; a batch of three counts three."""
+    counted = []
+    network = golden_patcher.model.diffusion_model
+    hook = network.register_forward_pre_hook(lambda module, args: counted.append(args[0].shape[0]))
+    yield counted
+    hook.remove()
+
+
+@pytest.fixture
+def sampled(inputs, conds):
+    """Return a function that runs the sampler node on the golden conditions: (model, values) -> (latent, report)."""
+
+    def sample(model, **values):
+        latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+        positive, negative, pose_negative = conds
+        output = SteadyDancerSampler.execute(
+            model, positive, negative, latent, 0, **{**OFFICIAL_VALUES, **values}, pose_negative=pose_negative
+        )
+        return output.args[0]["samples"], output.ui.as_dict()["text"][0]
+
+    return sample
+
+
+def made_up_lora(patcher, layers=LAYERS, rank=4):
+    """A LoRA of the two blocks, as a step-distilled one has them, with values that do not follow from the model's."""
+    generator, lora = torch.Generator().manual_seed(0), {}
+    for block, layer in ((block, layer) for block in (0, 1) for layer in layers):
+        key = f"diffusion_model.blocks.{block}.{layer}"
+        rows, columns = patcher.model.state_dict()[f"{key}.weight"].shape
+        lora[f"{key}.lora_A.weight"] = torch.randn(rank, columns, generator=generator) / columns**0.5
+        lora[f"{key}.lora_B.weight"] = torch.randn(rows, rank, generator=generator) / rank**0.5
+    return lora
+
+
+def with_lora(patcher, lora):
+    return comfy.sd.load_lora_for_models(patcher, None, lora, 1.0, 0.0)[0]
+
+
+# 40 steps: 40 v_pos, 40 v_neg, 11 v_posenegative. 20 steps: 20, the first 10, and 3 of the 5 in the window. 4: 4, 0, 1.
+@pytest.mark.parametrize(("name", "count"), [("Official 40", 91), ("Balanced 20", 20 + 10 + 3), ("Fast 4", 4 + 1)])
+def test_forward_passes_of_every_preset(golden_patcher, sampled, passes, name, count):
+    _, report = sampled(golden_patcher, preset=name)
+    assert sum(passes) == count
+    assert report.startswith(f"{name}: ") and f"\n{count} forward passes" in report
+
+
+def test_every_preset_is_counted():
+    assert list(presets.PRESETS) == ["Official 40", "Balanced 20", "Fast 4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Official 40", "Pose guidance on steps 6 to 16 of 40"),
+        ("Balanced 20", "Pose guidance on steps 4 to 8 of 20, computed anew on steps 4, 6, 8"),
+        ("Balanced 20", "Negative prompt computed on 10 of 20 steps, then its last difference kept"),
+        ("Fast 4", "Pose guidance on step 2 of 4"),
+    ],
+)
+def test_the_report_names_the_steps(golden_patcher, sampled, name, line):
+    assert line in sampled(golden_patcher, preset=name)[1].splitlines()
+
+
+def test_a_preset_is_its_row_and_nothing_of_the_values_above(golden_patcher, sampled):
+    row = presets.PRESETS["Fast 4"]
+    nonsense = {"steps": 999, "pose_start": 0.9, "pose_end": 0.1, "solver": "heun", "pose_every": 0, "shift": 1.0}
+    by_name, _ = sampled(golden_patcher, preset="Fast 4", **nonsense)
+    by_value, _ = sampled(
+        golden_patcher, steps=4, text_guidance=1.0, pose_guidance=1.0, pose_start=0.1, pose_end=0.4,
+        solver=row.solver, scheduler="official", shift=5.0,
+    )  # fmt: skip
+    assert torch.equal(by_name, by_value)
+
+
+def test_an_unknown_preset_is_refused(golden_patcher, sampled):
+    with pytest.raises(ValueError, match="There is no preset 'Fast 5'. Choose one of: use the values above, Official"):
+        sampled(golden_patcher, preset="Fast 5")
+
+
+def test_values_saved_before_the_presets_run_as_they_did(golden_patcher, inputs, conds, sampled, passes):
+    """A prompt without the new inputs, through the node and through the core with the old arguments alone."""
+    found, report = sampled(golden_patcher)
+    assert sum(passes) == 22 and report.startswith("Own values: 10 steps with official unipc")
+    own = presets.Settings("Own values", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
+    want, _ = run(golden_patcher, *conds, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, own)
+    assert torch.equal(found, want["samples"])
+
+
+@pytest.mark.parametrize(
+    ("node", "new"),
+    [
+        (SteadyDancerSampler, {"skip_negative_after": 1.0, "pose_every": 1, "preset": "use the values above"}),
+        (SteadyDancerGuider, {"skip_negative_after": 1.0, "pose_every": 1}),
+        (PoseGuidancePatch, {"pose_every": 1}),
+    ],
+)
+def test_new_inputs_stand_last_and_change_nothing_by_default(node, new):
+    last = node.GET_SCHEMA().inputs[-len(new) :]
+    assert {i.id: i.default for i in last} == new
+    assert all(i.optional for i in last)
+
+
+def test_a_few_step_lora_runs_at_its_true_cost(golden_patcher, sampled, passes):
+    plain, told = sampled(golden_patcher, preset="Fast 4")
+    passes.clear()
+    distilled, report = sampled(with_lora(golden_patcher, made_up_lora(golden_patcher)), preset="Fast 4")
+    assert passes == [1, 2, 1, 1]
+    assert (distilled - plain).norm() > 1e-2 * plain.norm()
+    assert "No LoRA acts on this model" in told and "No LoRA" not in report
+
+
+@pytest.mark.parametrize(("steps", "inside"), [(4, 1), (6, 2), (8, 3)])
+def test_four_to_eight_steps_with_a_lora(golden_patcher, sampled, passes, steps, inside):
+    """Steps strictly between 0.1 and 0.4 of the run cost one more pass each, none of the others any."""
+    model = with_lora(golden_patcher, made_up_lora(golden_patcher))
+    _, report = sampled(model, steps=steps, text_guidance=1.0, solver="euler", scheduler="simple")
+    assert sum(passes) == steps + inside and f"{steps + inside} forward passes" in report
+
+
+def test_a_lora_for_another_model_is_told(golden_patcher, sampled, caplog):
+    other = {key.replace("blocks", "double_blocks"): value for key, value in made_up_lora(golden_patcher).items()}
+    _, report = sampled(with_lora(golden_patcher, other), preset="Fast 4")
+    assert "a LoRA for another model changes nothing" in " ".join(report.split())
+    assert "No LoRA acts on this model" in caplog.text
+
+
+def test_a_latent_that_is_not_a_number_is_told(golden_patcher, sampled):
+    broken = golden_patcher.clone()
+    broken.set_model_unet_function_wrapper(lambda apply_model, args: torch.full_like(args["input"], torch.nan))
+    assert "The latent holds values that are not numbers" in sampled(broken, steps=2)[1]
+    assert "not numbers" not in sampled(golden_patcher, steps=2)[1]
