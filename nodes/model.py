@@ -1,11 +1,17 @@
-"""Loading: a SteadyDancer file becomes a stock MODEL."""
+"""Loading: a SteadyDancer file in any format becomes a stock MODEL."""
 
-import comfy.sd
+import re
+
 import folder_paths
 import torch
-from comfy_api.latest import io
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
 
-from ..steadydancer_core import checkpoint
+from ..steadydancer_core.checkpoint import check_file
+from ..steadydancer_core.loading import load_model
+from ..steadydancer_core.residency import swap_blocks
+from ..steadydancer_core.weight_formats import GGUF_SUFFIX, describe
+from ..steadydancer_core.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
 
 PRECISIONS = {
     "default": {},
@@ -16,41 +22,111 @@ PRECISIONS = {
     "fp8_e4m3fn_fast": {"dtype": torch.float8_e4m3fn, "fp8_optimizations": True},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
+FOLDER = "steadydancer_models"  # the folders of diffusion_models, with more kinds of file
+FOLDERS = (FOLDER, "unet_gguf")
+GGUF_LOADER = "UnetLoaderGGUF"
 
 
 class LoadModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = [f for f in folder_paths.get_filename_list("diffusion_models") if f.endswith(checkpoint.SUFFIXES)]
         return io.Schema(
             node_id="SteadyDancerLoadModel",
             display_name="Load SteadyDancer Model",
             category="SteadyDancer/loaders",
             description=(
-                "Loads a SteadyDancer file from models/diffusion_models and checks that it is one. The result is a "
-                "stock MODEL: LoRA, block patches and samplers work on it. 'Load Diffusion Model' loads the same model."
+                "Loads SteadyDancer from models/diffusion_models in any format, checks that it is whole and tells what "
+                "it is. The result is a stock MODEL: LoRA, block patches and samplers work on it."
             ),
-            search_aliases=["steadydancer", "load diffusion model", "wan"],
-            inputs=[
-                io.Combo.Input(
-                    "model_name", options=files, tooltip="SteadyDancer file (.safetensors) in models/diffusion_models."
-                ),
-                io.Combo.Input(
-                    "weight_precision",
-                    options=list(PRECISIONS),
-                    default="default",
-                    tooltip="Precision of the weights in memory. 'default' keeps that of the file; fp8 halves the "
-                    "memory of fp16 and costs a little quality.",
-                ),
+            search_aliases=["steadydancer", "load diffusion model", "wan", "gguf", "fp8", "shards", "block swap"],
+            inputs=_inputs(),
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL."),
+                io.String.Output("report", tooltip="What the file is: precision, tensors, size, names."),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL.")],
         )
 
     @classmethod
-    def execute(cls, model_name: str, weight_precision: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("diffusion_models", model_name)
-        checkpoint.check_file(path)
-        return io.NodeOutput(comfy.sd.load_diffusion_model(path, model_options=dict(PRECISIONS[weight_precision])))
+    def execute(cls, model_name: str, weight_precision: str, blocks_to_swap: int = 0) -> io.NodeOutput:
+        path = _path_of(model_name)
+        report = describe(check_file(path))
+        load = _load_gguf if model_name.lower().endswith(GGUF_SUFFIX) else _load_safetensors
+        model = load(model_name, path, weight_precision)
+        if blocks_to_swap:
+            model = swap_blocks(model, blocks_to_swap)
+        return io.NodeOutput(model, report, ui=ui.PreviewText(report))
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "model_name", options=model_files(),
+            tooltip="SteadyDancer in models/diffusion_models: .safetensors, .gguf, or the .index.json of a model in "
+            "several files.",
+        ),
+        io.Combo.Input(
+            "weight_precision", options=list(PRECISIONS), default="default",
+            tooltip="Precision of the weights in memory. 'default' keeps that of the file; fp8 halves the memory of "
+            "fp16 and costs a little quality. GGUF files keep their own.",
+        ),
+        io.Int.Input(
+            "blocks_to_swap", default=0, min=0, max=100,
+            tooltip="Keeps the weights of so many of the 40 blocks off the graphics card and streams them when they "
+            "are needed: a cap in bytes, not chosen blocks. 0: ComfyUI decides. Raise it if memory runs out.",
+        ),
+    ]  # fmt: skip
+
+
+def model_files() -> list[str]:
+    """Return the names of the files that may be a SteadyDancer; of a model in several files, the index alone."""
+    _register_folder()
+    folders = [folder for folder in FOLDERS if folder in folder_paths.folder_names_and_paths]
+    names = {name for folder in folders for name in folder_paths.get_filename_list(folder)}
+    indexed = {_folder_of(name) for name in names if name.lower().endswith(INDEX_SUFFIX)}
+    kinds = (*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)
+    hidden = {name for name in names if SHARD.search(name) and _folder_of(name) in indexed}
+    return sorted(name for name in names - hidden if name.lower().endswith(kinds))
+
+
+def _register_folder() -> None:
+    paths, _ = folder_paths.folder_names_and_paths["diffusion_models"]
+    suffixes = {*SUFFIXES, GGUF_SUFFIX, ".json"}
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, suffixes)
+
+
+def _folder_of(name: str) -> str:
+    return re.sub(r"[^/\\]*$", "", name)
+
+
+def _path_of(name: str) -> str:
+    _register_folder()
+    paths = (folder_paths.get_full_path(folder, name) for folder in FOLDERS)
+    path = next((path for path in paths if path), None)
+    return path or folder_paths.get_full_path_or_raise("diffusion_models", name)
+
+
+def _load_safetensors(name: str, path: str, weight_precision: str) -> ModelPatcher:
+    return load_model(path, PRECISIONS[weight_precision])
+
+
+def _load_gguf(name: str, path: str, weight_precision: str) -> ModelPatcher:
+    """Load through the node of ComfyUI-GGUF; ValueError if that pack is absent."""
+    import nodes  # ComfyUI's own, complete only when all packs are loaded
+
+    if weight_precision != "default":
+        raise ValueError(
+            f"weight_precision is {weight_precision}, but {name} is a GGUF file, which keeps its own precision. Set "
+            "weight_precision to default."
+        )
+    loader = nodes.NODE_CLASS_MAPPINGS.get(GGUF_LOADER)
+    if loader is None:
+        raise ValueError(
+            f"{name} is a GGUF file; ComfyUI reads these with the pack ComfyUI-GGUF, which is not installed. Install "
+            "ComfyUI-GGUF through ComfyUI-Manager and restart, or choose a .safetensors file."
+        )
+    if folder_paths.get_full_path("diffusion_models", name) is None:
+        raise ValueError(f"ComfyUI-GGUF looks for {name} in models/diffusion_models only. Move the file there.")
+    return getattr(loader(), loader.FUNCTION)(unet_name=name)[0]
 
 
 NODES = [LoadModel]

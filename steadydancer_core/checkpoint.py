@@ -1,20 +1,22 @@
 """Look into a checkpoint before it is loaded: is it SteadyDancer, is it whole, and if not, what is it?
 
-Only names are read, so a 30 GB file answers at once. Safetensors only: a pickle can run code.
+Only headers are read, so a 30 GB file answers at once. Safetensors and GGUF only: a pickle can run code.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
 import comfy.ops
 import torch
 from comfy.ldm.wan.model import WanModel
-from safetensors import SafetensorError, safe_open
 
-from .detection import RENAMED
 from .model import SteadyDancerWanModel
+from .safetensors_header import read_header
+from .weight_formats import Contents, block_numbers, format_of, look_into, precision
+from .weight_names import is_diffusers, official_names
+from .weight_source import INDEX_SUFFIX, SHARD
 
-SUFFIXES = (".safetensors", ".sft")
 # A name that only this kind of file has -> the kind; the first that fits is told to the user.
 KINDS = (
     ("lora_down.weight", "a LoRA"),
@@ -28,45 +30,58 @@ KINDS = (
     ("img_emb.proj.0.bias", "a plain Wan image-to-video model"),
     ("head.modulation", "a plain Wan text-to-video model"),
 )
+GGUF_CONVOLUTIONS = ("F32", "F16")  # the types in which ComfyUI-GGUF can use a convolution over time
+FIVE_D_HINT = (
+    "GGUF tools leave these 5-dimensional tensors out unless they are put back. Choose a file with fix_5d_tensor in "
+    "its name, for example Wan21_I2V_SteadyDancer_fp16-Q4_K_M_fix_5d_tensor.gguf."
+)
 
 
-def check_file(path: str | Path) -> None:
-    """Raise ValueError unless `path` is a whole SteadyDancer checkpoint in one safetensors file."""
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+def check_file(path: str | Path) -> Contents:
+    """Return the contents of a whole SteadyDancer checkpoint; ValueError says what else `path` is or what it lacks."""
+    contents = look_into(path)
+    if not format_of(contents).loads:
         raise ValueError(
-            f"{path.name} is a {path.suffix or 'nameless'} file; only .safetensors is loaded, because other formats "
-            "can run code. Download the safetensors version of SteadyDancer."
+            f"{contents.title} holds its weights as {precision(contents)}; ComfyUI cannot compute with them. "
+            "Choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
         )
-    check_names(path.name, read_names(path))
+    names = set(contents.official.values())
+    if SHARD.search(contents.title) and not pose_tensor_names() <= names:
+        raise ValueError(
+            f"{contents.title} is one part of a model in several files. Choose the {INDEX_SUFFIX} file beside it; if "
+            "there is none, download it from where the part came from."
+        )
+    if contents.gguf:
+        _check_gguf(contents)
+    check_names(contents.title, names)
+    return contents
 
 
 def read_names(path: str | Path) -> set[str]:
     """Return the names of all tensors of a safetensors file; ValueError if the file is damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return set(file.keys())
-    except SafetensorError as error:
-        raise ValueError(
-            f"{Path(path).name} is damaged or not complete ({error}). Delete it and download it again."
-        ) from error
+    return set(read_header(path).entries)
 
 
 def check_names(title: str, names: set[str]) -> None:
-    """Raise ValueError unless `names` hold every pose tensor; the message names the kind of file or what is missing."""
-    found = {pose for pose in pose_tensor_names() if any(name.endswith(pose) for name in names)}
-    missing = sorted(pose_tensor_names() - found)
-    if not missing:
-        return
-    if not found:
+    """Raise ValueError unless `names` hold every tensor; the message names the kind of file or what is missing."""
+    names = set(official_names(names).values())
+    missing = sorted(pose_tensor_names() - names)
+    if len(missing) == len(pose_tensor_names()):
         raise ValueError(
             f"{title} is {kind_of(names)}, not SteadyDancer: none of the {len(missing)} pose tensors is in it. "
             "Choose a SteadyDancer-14B file, for example Wan21_I2V_SteadyDancer_fp16.safetensors."
         )
-    raise ValueError(
-        f"{title} is SteadyDancer, but {len(missing)} of {len(pose_tensor_names())} pose tensors are missing: "
-        f"{', '.join(missing)}. The file was cut or converted wrongly; download it again."
-    )
+    if missing:
+        raise ValueError(
+            f"{title} is SteadyDancer, but {len(missing)} of {len(pose_tensor_names())} pose tensors are missing: "
+            f"{', '.join(missing)}. The file was cut or converted wrongly; download it again."
+        )
+    lacking = sorted(all_tensor_names(block_numbers(names)) - names)
+    if lacking:
+        raise ValueError(
+            f"{title} is SteadyDancer, but {len(lacking)} tensors of its transformer are missing, such as "
+            f"{', '.join(lacking[:3])}. The file was cut or converted wrongly; download it again."
+        )
 
 
 def kind_of(names: set[str]) -> str:
@@ -77,17 +92,49 @@ def kind_of(names: set[str]) -> str:
 @cache
 def pose_tensor_names() -> frozenset[str]:
     """Return the checkpoint names of SteadyDancer's own 42 tensors: those that plain Wan I2V lacks."""
-    names = _tensor_names(SteadyDancerWanModel, in_dim=36) - _tensor_names(WanModel, in_dim=36, model_type="i2v")
-    return frozenset(name.replace(new, old) for name in names for old, new in RENAMED.items())
+    plain = _tensors(WanModel, in_dim=36, model_type="i2v", num_layers=0)
+    return frozenset(_official_tensors() - plain.keys())
 
 
-def _tensor_names(model, **config) -> set[str]:
+def all_tensor_names(blocks: set[str]) -> set[str]:
+    """Return the checkpoint names of all tensors of a SteadyDancer whose blocks have these numbers, and of block 0."""
+    names = _official_tensors(num_layers=1)
+    return {re.sub(r"^blocks\.0\.", f"blocks.{block}.", name) for name in names for block in {"0", *blocks}}
+
+
+def _check_gguf(contents: Contents) -> None:
+    found = {ours: contents.gguf.tensors[name] for name, ours in contents.official.items()}
+    if not pose_tensor_names() & found.keys():
+        return
+    if is_diffusers(contents.tensors):
+        raise ValueError(
+            f"{contents.title} is a GGUF file with diffusers names, which ComfyUI-GGUF does not know. Choose a GGUF "
+            "file from MCG-NJU/SteadyDancer-GGUF."
+        )
+    for name in sorted(_convolutions_over_time()):
+        tensor = found.get(name)
+        if tensor is None:
+            raise ValueError(f"{contents.title} is SteadyDancer without {name}. {FIVE_D_HINT}")
+        if len(tensor.shape) != 5:
+            raise ValueError(f"{contents.title} holds {name} flattened to {list(tensor.shape)}. {FIVE_D_HINT}")
+        if tensor.type not in GGUF_CONVOLUTIONS:
+            raise ValueError(f"{contents.title} holds {name} as {tensor.type}, not as F16 or F32. {FIVE_D_HINT}")
+
+
+@cache
+def _convolutions_over_time() -> frozenset[str]:
+    tensors = _tensors(SteadyDancerWanModel, in_dim=36, num_layers=0)
+    return frozenset(name for name, dimensions in tensors.items() if dimensions == 5)
+
+
+@cache
+def _official_tensors(num_layers: int = 0) -> frozenset[str]:
+    return frozenset(official_names(_tensors(SteadyDancerWanModel, in_dim=36, num_layers=num_layers)).values())
+
+
+def _tensors(model, **config) -> dict[str, int]:
+    """Return the number of dimensions of each tensor by name."""
     empty = model(
-        dim=128,
-        num_heads=1,
-        num_layers=0,
-        device=torch.device("meta"),
-        operations=comfy.ops.disable_weight_init,
-        **config,
-    )
-    return set(empty.state_dict())
+        dim=128, num_heads=1, device=torch.device("meta"), operations=comfy.ops.disable_weight_init, **config
+    )  # fmt: skip
+    return {name: tensor.ndim for name, tensor in empty.state_dict().items()}

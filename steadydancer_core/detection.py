@@ -4,9 +4,14 @@ A supported_models entry before the plain Wan I2V one: the same base, plus the t
 SteadyDancer has. Load Diffusion Model, the GGUF loader and LoRAs then work without knowing about this pack.
 """
 
-import comfy.supported_models
+from collections.abc import Iterator
 
+import comfy.supported_models
+from torch import nn
+
+from .lazy_weights import read_on_load
 from .model_base import SteadyDancer
+from .scaled_layers import unscale
 
 # Checkpoint name -> module name: nn.MultiheadAttention keeps its joint projection as bare parameters, ours is a layer.
 RENAMED = {"cross_attn.in_proj_": "cross_attn.in_proj."}
@@ -30,10 +35,13 @@ class SteadyDancerConfig(comfy.supported_models.WAN21_I2V):
         text = state_dict.get(f"{prefix}text_embedding.0.weight")
         if text is not None and text.ndim == 2 and text.is_floating_point():  # packed weights have another shape
             self.unet_config["text_dim"] = text.shape[1]
-        return SteadyDancer(self, device=device)
+        model = SteadyDancer(self, device=device)
+        read_on_load(_parts(model.diffusion_model))
+        return model
 
     def process_unet_state_dict(self, state_dict):
-        return _rename(state_dict, RENAMED)
+        """Return the weights under the names of our modules, with a scale only where a layer can compute with it."""
+        return unscale(_rename(state_dict, RENAMED))
 
     def process_unet_state_dict_for_saving(self, state_dict):
         names = {new: old for old, new in RENAMED.items()}
@@ -45,6 +53,12 @@ def register() -> None:
     models = comfy.supported_models.models
     if not any(entry.__name__ == SteadyDancerConfig.__name__ for entry in models):
         models.insert(models.index(comfy.supported_models.WAN21_I2V), SteadyDancerConfig)
+
+
+def _parts(transformer: nn.Module) -> Iterator[nn.Module]:
+    """Yield the parts that load one after the other: every block, and everything else."""
+    yield from transformer.blocks
+    yield from (child for child in transformer.children() if child is not transformer.blocks)
 
 
 def _rename(state_dict: dict, names: dict[str, str]) -> dict:

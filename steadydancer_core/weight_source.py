@@ -12,6 +12,7 @@ from .safetensors_header import Entry, Header, damaged, parse_json, read_header
 
 SUFFIXES = (".safetensors", ".sft")
 INDEX_SUFFIX = ".safetensors.index.json"
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.(?:safetensors|sft)$", re.IGNORECASE)  # what shards are usually called
 
 
 class TensorInfo(NamedTuple):

@@ -1,0 +1,93 @@
+"""A checkpoint of any known format becomes ComfyUI's MODEL.
+
+Names are made official and weights are read while the model takes them; everything else (precision, quantisation,
+devices, patchers) is ComfyUI's. Where ComfyUI streams weights from the file itself (dynamic VRAM), it gets the file's
+own mapping as from its own loader.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import comfy.memory_management
+import comfy.model_management
+import comfy.sd
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from .checkpoint import check_file
+from .lazy_weights import lazy_state_dict
+from .scaled_layers import FP8, multiply_out
+from .weight_formats import QUANTISATION, Contents
+
+
+def load_model(path: str | Path, model_options: Mapping | None = None, disable_dynamic: bool = False) -> ModelPatcher:
+    """Return the SteadyDancer in a safetensors file or behind an index; model_options as comfy.sd takes them.
+
+    ValueError if the file is not a whole SteadyDancer or if the device cannot hold its weights.
+    """
+    options = dict(model_options or {})
+    contents = check_file(path)
+    device = comfy.model_management.get_torch_device()
+    check_device(contents, options.get("dtype"), device)
+    weights, metadata = _weights(contents), _metadata(contents)
+    if not holds_fp8(device):
+        weights, metadata = multiply_out(weights, options.get("dtype")), {}
+    patcher = comfy.sd.load_diffusion_model_state_dict(
+        weights, model_options=options, metadata=metadata, disable_dynamic=disable_dynamic
+    )
+    if patcher is None:
+        raise ValueError(
+            f"{contents.title} has the names of SteadyDancer, but ComfyUI does not recognise its shapes. "
+            "Download the file again, or update ComfyUI."
+        )
+    patcher.cached_patcher_init = (load_model, (path, options))
+    return patcher
+
+
+def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.device) -> None:
+    """Raise ValueError where `device` would have to hold fp8: in the file with dtype None, or as the dtype itself."""
+    if holds_fp8(device):
+        return
+    if dtype in FP8:
+        raise ValueError(
+            f"weight_precision is fp8, but the device {device} cannot hold fp8 numbers. Set weight_precision to fp16."
+        )
+    if dtype is None and any(info.dtype in FP8 for info in contents.source.tensors.values()):
+        raise ValueError(
+            f"{contents.title} holds fp8 weights, and the device {device} cannot. Set weight_precision to fp16: the "
+            "weights are then converted while they are loaded and take twice the size of the file. Or choose a GGUF "
+            "file."
+        )
+
+
+def holds_fp8(device: torch.device) -> bool:
+    """Return whether ComfyUI can keep fp8 weights on the device, whatever it computes in."""
+    return all(comfy.model_management.supports_cast(device, dtype) for dtype in FP8)
+
+
+def _weights(contents: Contents) -> dict[str, Tensor]:
+    """Return the transformer's weights by official name: unread, or as ComfyUI maps files for its dynamic VRAM."""
+    if comfy.memory_management.aimdo_enabled:
+        found = {}
+        for path in contents.source.paths:
+            found |= comfy.utils.load_torch_file(str(path))
+    else:
+        found = lazy_state_dict(contents.source)
+    return {ours: found[name] for name, ours in contents.official.items()}
+
+
+def _metadata(contents: Contents) -> dict[str, str]:
+    """Return the file's metadata; what it says of quantised layers, under their official names."""
+    metadata = dict(contents.source.metadata)
+    if QUANTISATION in metadata:
+        table = json.loads(metadata[QUANTISATION])
+        table["layers"] = {_layer(contents, name): row for name, row in table["layers"].items()}
+        metadata[QUANTISATION] = json.dumps(table)
+    return metadata
+
+
+def _layer(contents: Contents, name: str) -> str:
+    return contents.official.get(f"{name}.weight", f"{name}.weight").removesuffix(".weight")

@@ -1,0 +1,170 @@
+"""What a model file is, told by its headers alone: precision, layout, whose names, how large.
+
+FORMATS is the only list of what is recognised. Sizes are decimal, as download pages give them.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .gguf_header import GgufHeader, read_gguf_header, recipe_of
+from .scaled_layers import OLDER_MARKER
+from .weight_names import is_diffusers, official_names, prefix_of
+from .weight_source import WeightSource, open_weights
+
+GGUF_SUFFIX = ".gguf"
+FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
+MIXED = 0.05  # of the bytes; a second precision with a smaller share is that of norms and biases
+QUANTISATION = "_quantization_metadata"
+WORDS = {
+    "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
+    "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "convrot_w4a4": "int4",
+}  # fmt: skip
+
+
+class Stored(NamedTuple):
+    """A tensor as it lies in the file; type: torch's or GGUF's name of its numbers."""
+
+    type: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+class Contents(NamedTuple):
+    """The headers of a model file. tensors by the names in the file; official: what the checkpoint calls them."""
+
+    title: str
+    tensors: dict[str, Stored]
+    official: dict[str, str]
+    files: int
+    source: WeightSource | None = None
+    gguf: GgufHeader | None = None
+
+
+class Format(NamedTuple):
+    """A way to store weights. words: with {} for the type of the weights; loads: whether ComfyUI can use it."""
+
+    fits: Callable[[Contents], bool]
+    words: str
+    loads: bool = True
+
+
+def _ends(*suffixes: str) -> Callable[[Contents], bool]:
+    return lambda contents: any(name.endswith(suffixes) for name in contents.tensors)
+
+
+def _per_layer(contents: Contents) -> bool:
+    return _ends(".comfy_quant")(contents) or QUANTISATION in _metadata(contents)
+
+
+# The first that fits is meant.
+FORMATS = (
+    Format(lambda contents: contents.gguf is not None, "GGUF {}"),
+    Format(_ends(".weight._data"), "quanto's int8, which only WanGP reads", loads=False),
+    Format(_ends(".absmax", ".SCB"), "the {} of bitsandbytes", loads=False),
+    Format(_ends(".qweight"), "the {} of AWQ, GPTQ or Nunchaku", loads=False),
+    Format(lambda contents: OLDER_MARKER in contents.official.values(), "{} scaled (older marker)"),
+    Format(_per_layer, "{} scaled (per layer)"),
+    Format(_ends(".scale_weight", ".weight_scale"), "{} with scales but without the marker for them", loads=False),
+    Format(lambda contents: main_type(contents).startswith("fp8"), "{}, not scaled"),
+    Format(lambda contents: True, "{}"),
+)
+
+
+def look_into(path: str | Path) -> Contents:
+    """Return the contents of a GGUF or safetensors file, of shards by their index, or of the folder of such an index.
+
+    ValueError if the file is damaged, if shards are missing or do not belong together.
+    """
+    path = Path(path)
+    if path.suffix.lower() == GGUF_SUFFIX:
+        header = read_gguf_header(path)
+        tensors = {name: Stored(t.type, t.shape, t.nbytes) for name, t in header.tensors.items()}
+        return Contents(path.name, tensors, official_names(tensors), 1, gguf=header)
+    source = open_weights(path)
+    tensors = {name: Stored(_plain(t.dtype), t.shape, t.nbytes) for name, t in source.tensors.items()}
+    return Contents(source.title, tensors, official_names(tensors), len(source.paths), source=source)
+
+
+def format_of(contents: Contents) -> Format:
+    """Return the row of the table that fits."""
+    return next(row for row in FORMATS if row.fits(contents))
+
+
+def precision(contents: Contents) -> str:
+    """Return the precision of the weights in words, such as "fp8 e4m3fn scaled (older marker)"."""
+    return format_of(contents).words.format(main_type(contents))
+
+
+def main_type(contents: Contents) -> str:
+    """Return what most of the weights are stored as; two names where both matter."""
+    if contents.gguf:
+        return recipe_of(contents.gguf)
+    if _per_layer(contents):
+        kind = _layer_format(contents)
+        return WORDS.get(kind, kind)
+    nbytes: dict[str, int] = {}
+    for tensor in contents.tensors.values():
+        nbytes[tensor.type] = nbytes.get(tensor.type, 0) + tensor.nbytes
+    ranked = sorted(nbytes, key=nbytes.get, reverse=True)
+    many = [kind for kind in ranked[:2] if nbytes[kind] > MIXED * sum(nbytes.values())] or ranked[:1]
+    if many and many[0].startswith("float8"):  # what a converter keeps out of fp8 is no second precision
+        many = many[:1]
+    return " and ".join(WORDS.get(kind, kind) for kind in many) or "nothing"
+
+
+def size_of(contents: Contents) -> int:
+    """Return the bytes of all tensors."""
+    return sum(tensor.nbytes for tensor in contents.tensors.values())
+
+
+def describe(contents: Contents) -> str:
+    """Return one line about a SteadyDancer file: model, precision, tensors, files, size, and whose names it uses."""
+    files = f"{contents.files} file" + "s" * (contents.files > 1)
+    parts = [_model(contents), precision(contents), f"{len(contents.tensors)} tensors in {files}", _size(contents)]
+    if is_diffusers(contents.tensors):
+        parts.append("diffusers names")
+    if prefix_of(contents.tensors):
+        parts.append(f"names begin with {prefix_of(contents.tensors)}")
+    return f"{contents.title}: {', '.join(parts)}"
+
+
+def _model(contents: Contents) -> str:
+    shapes = {ours: contents.tensors[name].shape for name, ours in contents.official.items()}
+    blocks, width = len(block_numbers(shapes)), shapes.get("head.modulation", (0,))[-1]
+    if (blocks, width) == FULL_SIZE:
+        return "SteadyDancer-14B"
+    return f"SteadyDancer with {blocks} blocks of width {width}"
+
+
+def block_numbers(names: object) -> set[str]:
+    """Return the numbers of the transformer blocks among official names."""
+    return {name.split(".")[1] for name in names if name.startswith("blocks.")}
+
+
+def _layer_format(contents: Contents) -> str:
+    """Return the format of the first layer that is quantised by itself; ValueError if that cannot be read."""
+    name = next((name for name in contents.tensors if name.endswith(".comfy_quant")), None)
+    text = _metadata(contents)[QUANTISATION] if name is None else bytes(contents.source.read(name).tolist())
+    try:
+        table = json.loads(text)
+        layers = [table] if name else list(table["layers"].values())
+        return str(layers[0]["format"])
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"{contents.title} says that its layers are quantised, but not how. Download another file."
+        ) from error
+
+
+def _metadata(contents: Contents) -> dict[str, str]:
+    return contents.source.metadata if contents.source else {}
+
+
+def _plain(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _size(contents: Contents) -> str:
+    size = size_of(contents)
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
