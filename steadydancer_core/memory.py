@@ -1,0 +1,130 @@
+"""Say before sampling whether a run fits the device, and after an out-of-memory error what to lower."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from .memory_estimate import activation_bytes
+from .memory_report import Facts, describe, judge, verdict, what_to_lower
+from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
+
+BRANCHES = 3  # prompt, negative prompt, misplaced pose
+EXPLAINED = "SteadyDancer ran out of memory"
+CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # torch says so in a plain RuntimeError
+
+
+def fit_report(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES, vae=None) -> tuple[str, int]:
+    """Return the report of a run and the proposed blocks_to_swap; all blocks where not even that is enough.
+
+    latent_shape: [B, 16, T, h, w]; vae: a VAE whose decoding is to be counted. Raises ValueError for another model or
+    a latent that is no video. A run that cannot fit is logged as a warning.
+    """
+    facts = gather(model, latent_shape, branches, vae)
+    _log(facts)
+    fit = judge(facts)
+    return describe(facts), facts.count if fit.swap is None else fit.swap
+
+
+def check_before_sampling(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES) -> None:
+    """Log in one line how a run over the latent [B, 16, T, h, w] fits: a warning when it cannot fit, else info."""
+    _log(gather(model, latent_shape, branches))
+
+
+@contextmanager
+def explain_out_of_memory(advice: str = "") -> Iterator[None]:
+    """Turn an out-of-memory error of the block into one of the same type that says what to lower; `advice` ends it."""
+    try:
+        yield
+    except (comfy.model_management.OOM_EXCEPTION, RuntimeError) as error:
+        where = _what_ran_out(error)
+        if where is None:
+            raise
+        raise type(error)(_explain(str(error), where, advice)) from error
+
+
+def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES, vae=None) -> Facts:
+    """Ask ComfyUI for the facts of a run over the latent [B, 16, T, h, w]."""
+    count, device = count_blocks(model), model.load_device
+    shape = _shape_at_a_time(model, latent_shape)
+    return Facts(
+        device=str(device),
+        model=model.model_size(),
+        blocks=swapped_bytes(model, count),
+        count=count,
+        swap=blocks_to_swap(model),
+        buffer=_streaming_buffer(model),
+        branch=_branch_bytes(model, shape),
+        branches=branches,
+        free=_reachable_memory(device),
+        total=comfy.model_management.get_total_memory(device),
+        reserve=comfy.model_management.extra_reserved_memory(),
+        streams=streams_weights(model, device),
+        decode=0 if vae is None else int(vae.memory_used_decode(tuple(latent_shape), vae.vae_dtype)),
+    )
+
+
+def _log(facts: Facts) -> None:
+    fit = judge(facts)
+    level = logging.WARNING if fit.swap is None else logging.INFO
+    logging.log(level, "SteadyDancer, memory on %s: %s", facts.device, verdict(facts, fit))
+
+
+def _explain(error: str, where: str, advice: str) -> str:
+    if not error.startswith(EXPLAINED):  # else an inner block has done so, and only the advice is new
+        error = f"{EXPLAINED} on the {where} ({error.strip().splitlines()[0]}). {what_to_lower()}"
+    return f"{error} {advice}".strip()
+
+
+def _what_ran_out(error: Exception) -> str | None:
+    if comfy.model_management.is_oom(error):
+        return "GPU"
+    return "CPU" if CPU_ALLOCATION_FAILED in str(error) else None
+
+
+def _shape_at_a_time(model: ModelPatcher, latent_shape: Sequence[int]) -> list[int]:
+    """Return the latent shape that one pass sees: that of a window where the model samples in windows."""
+    if len(latent_shape) != 5:
+        raise ValueError(
+            f"The latent has the shape {tuple(latent_shape)}; a video's has batch, 16 channels, frames, height and "
+            "width. Connect the latent of 'Reconcile Conditions'."
+        )
+    batch, channels, frames, height, width = latent_shape
+    window = getattr(model.model_options.get("context_handler"), "context_length", frames)
+    return [batch, channels, min(frames, window), height, width]
+
+
+def _branch_bytes(model: ModelPatcher, shape: Sequence[int]) -> int:
+    """Return the activations of one branch: what ComfyUI plans with, which counts whole attention matrices on a CPU."""
+    net = model.model
+    if comfy.model_management.is_device_cpu(model.load_device):
+        block = net.diffusion_model.blocks[0]
+        return activation_bytes(shape, block.dim, block.ffn_dim, _itemsize(net))
+    reference = torch.empty(shape[0], 16, 1, *shape[3:], device="meta")
+    conds = net.extra_conds_shapes(reference_pose_latent=reference)
+    return int(net.memory_required(list(shape), {name: [cond] * shape[0] for name, cond in conds.items()}))
+
+
+def _streaming_buffer(model: ModelPatcher) -> int:
+    """Return what streamed layers take on the device: the one in use, the ones on their way, and its cast weight."""
+    layers = [m for m in model.model.diffusion_model.blocks.modules() if hasattr(m, "comfy_cast_weights")]
+    largest = max(layers, key=comfy.model_management.module_size)
+    stored = comfy.model_management.module_size(largest)
+    cast = sum(parameter.numel() for parameter in largest.parameters()) * _itemsize(model.model)
+    return stored * (1 + comfy.model_management.NUM_STREAMS) + (cast if cast > stored else 0)
+
+
+def _itemsize(net) -> int:
+    return comfy.model_management.dtype_size(net.get_dtype_inference())
+
+
+def _reachable_memory(device: torch.device) -> int:
+    """Return the free memory of `device` and what ComfyUI's models hold there, which it moves out of the way."""
+    free = comfy.model_management.get_free_memory(device)
+    if comfy.model_management.is_device_cpu(device):
+        return int(free)
+    loaded = (model for model in comfy.model_management.loaded_models() if model.load_device == device)
+    return int(free + sum(model.loaded_size() for model in loaded))
