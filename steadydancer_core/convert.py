@@ -13,6 +13,7 @@ from .convert_file import DTYPE_NAMES, Piece, Progress, Written, size_text, writ
 from .convert_plan import plan
 from .convert_source import METADATA
 from .safetensors_header import read_header
+from .weight_names import official_names
 from .weight_source import WeightSource
 
 SUFFIX = ".safetensors"
@@ -44,8 +45,8 @@ def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[s
     """Return pieces and metadata of the converted file; nothing but headers is read."""
     checkpoint.check_names(source.title, set(source.tensors))
     kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
-    names = {name: name for name in source.tensors}
-    return plan(source, names, precision), {"format": "pt", **kept, "steadydancer_precision": precision}
+    metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
+    return plan(source, _places(source), precision), metadata
 
 
 def report(source: WeightSource, written: Written) -> str:
@@ -58,6 +59,19 @@ def report(source: WeightSource, written: Written) -> str:
         f"{written.path.name}: {size_text(written.nbytes)}, {_kinds(after.entries)}\n"
         f"sha256 {written.sha256}{kept}"
     )
+
+
+def _places(source: WeightSource) -> dict[str, str]:
+    """Return the source's name of each tensor of the transformer by upstream's name."""
+    names = official_names(source.tensors)
+    places = {official: place for place, official in names.items()}
+    if len(places) < len(names):
+        twice = next(place for place, official in names.items() if places[official] != place)
+        raise ValueError(
+            f"{source.title} has two tensors for one place: {twice} and {places[names[twice]]}. "
+            "The file was put together wrongly; download it again."
+        )
+    return places
 
 
 def _kinds(tensors: Mapping) -> str:

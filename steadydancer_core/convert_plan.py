@@ -61,30 +61,40 @@ def plan(source: WeightSource, names: Mapping[str, str], precision: str) -> list
 
 
 def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> torch.dtype:
-    """Return the dtype that a tensor takes."""
-    if len(shape) == 2 and BLOCK_MATRIX.fullmatch(name):
-        return precision.blocks
-    return precision.others if len(shape) == 2 and OTHER_MATRIX.fullmatch(name) else EXACT
+    """Return the dtype that a tensor takes in a precision other than keep."""
+    if len(shape) != 2:
+        return EXACT
+    kinds = zip((BLOCK_MATRIX, OTHER_MATRIX), precision, strict=True)
+    return next((dtype for kind, dtype in kinds if kind.fullmatch(name)), EXACT)
 
 
 def _piece(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
     if not is_known(source, stored):
         return _copied(source, stored, precision)
-    dtype = stored.info.dtype if precision is None else target_dtype(stored.name, stored.info.shape, precision)
-    is_fp8 = stored.info.dtype in FP8_NAMES
-    if stored.quantisation is not None if precision is None else is_fp8 and dtype in FP8_NAMES:
+    dtype = _kept_dtype(stored) if precision is None else target_dtype(stored.name, stored.info.shape, precision)
+    stays_plain = precision is None and stored.quantisation is None
+    if dtype not in FP8_NAMES or stays_plain:
+        return Piece(((stored.name, dtype, stored.info.shape),), lambda: _converted(source, stored, dtype))
+    if stored.info.dtype in FP8_NAMES:
         return _kept_layer(source, stored)
-    if dtype in FP8_NAMES and not is_fp8:
-        return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantised(source, stored, dtype))
-    return Piece(((stored.name, dtype, stored.info.shape),), lambda: _converted(source, stored, dtype))
+    return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantised(source, stored, dtype))
+
+
+def _kept_dtype(stored: Stored) -> torch.dtype:
+    """Return the dtype in the precision keep: its own, unless it is scaled float8 where ComfyUI knows no scale."""
+    any_matrix = Precision(stored.info.dtype, stored.info.dtype)
+    takes_scale = stored.quantisation is None or target_dtype(stored.name, stored.info.shape, any_matrix) is not EXACT
+    return stored.info.dtype if takes_scale else EXACT
 
 
 def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
     """A tensor of unknown meaning, and what belongs to it, as they are."""
     if precision is not None:
         kind = (stored.quantisation or {}).get("format", stored.info.dtype)
+        scale = source.tensors.get(stored.companions.get("weight_scale"))
+        scaled = f" with a scale of shape {list(scale.shape)}" if scale and scale.shape else ""
         raise ValueError(
-            f"{source.title} stores {stored.name} as {kind}, which cannot be converted. "
+            f"{source.title} stores {stored.name} as {kind}{scaled}, which cannot be converted. "
             "Convert the fp16, bf16 or fp8_scaled file of the model instead, or choose the precision keep."
         )
     layer = stored.name.removesuffix(".weight")

@@ -1,0 +1,274 @@
+"""A safetensors file written in pieces: stopped anywhere, it ends as the same bytes or not at all."""
+
+import errno
+import hashlib
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from steadydancer_pack.steadydancer_core import convert_file
+from steadydancer_pack.steadydancer_core.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
+
+SETTLE = 2000
+MATRIX_END = 3236  # where the tensor ends behind which a run of 2000 bytes is recorded
+POSITIONS = (1, 500, 1024, 2500, 4000, 9000, 10**9)
+
+
+class Killed(BaseException):
+    """Stands for whatever ends the run in the middle."""
+
+
+def made(name, dtype, *shape):
+    generator = torch.Generator().manual_seed(len(name))
+    return torch.randn(shape, generator=generator).to(dtype)
+
+
+TENSORS = {
+    "scalar": made("scalar", torch.float32),
+    "bias": made("bias", torch.float32, 100),
+    "matrix": made("matrix", torch.float16, 40, 30),
+    "last": made("last", torch.float8_e4m3fn, 999),
+    "its_scale": made("its_scale", torch.float32),
+    "odd": made("odd", torch.bfloat16, 3, 1, 701),
+}
+
+
+def specs(*names):
+    return tuple((name, TENSORS[name].dtype, tuple(TENSORS[name].shape)) for name in names)
+
+
+def piece(*names):
+    """Tensors in parts of 300 values."""
+    return Piece(specs(*names), lambda: (part for n in names for part in TENSORS[n].reshape(-1).split(300)))
+
+
+PIECES = [piece("scalar"), piece("bias"), piece("matrix"), piece("last", "its_scale"), piece("odd")]
+
+
+def write(target, work="this", **options):
+    return write_safetensors(target, PIECES, {"b": "2", "a": "1"}, work, settle_bytes=SETTLE, **options)
+
+
+def stop_at(position):
+    """A progress callback that ends the run when so many bytes are written, or when all are."""
+
+    def progress(done, total):
+        if done >= min(position, total):
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    target = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+    write(target)
+    return target.read_bytes()
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def part_of(target):
+    return target.with_name(f"{target.name}.part")
+
+
+def test_the_file_is_what_the_library_reads(target):
+    seen = []
+    written = write(target, progress=lambda done, total: seen.append((done, total)))
+    loaded = load_file(target)
+    assert set(loaded) == set(TENSORS)
+    for name, tensor in TENSORS.items():
+        assert loaded[name].dtype == tensor.dtype and loaded[name].shape == tensor.shape
+        assert torch.equal(loaded[name].float(), tensor.float())
+    data = target.read_bytes()
+    assert written == (target, len(data), hashlib.sha256(data).hexdigest(), 0)
+    assert json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"] == {"a": "1", "b": "2"}
+    assert seen == sorted(seen) and seen[-1] == (len(data), len(data))
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_stopped_run_goes_on_to_the_same_bytes(target, whole, position):
+    with pytest.raises(Killed):
+        write(target, progress=stop_at(position))
+    assert not target.exists() and part_of(target).exists()
+    written = write(target)
+    assert target.read_bytes() == whole
+    assert written.sha256 == hashlib.sha256(whole).hexdigest()
+    assert 0 < written.kept <= min(position + 600, len(whole)) or position == 1
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_so_does_a_killed_one_with_bytes_nobody_vouches_for(target, whole, position, monkeypatch):
+    monkeypatch.setattr(PartFile, "__exit__", lambda self, *_: self._file.close())  # a power cut leaves no last words
+    with pytest.raises(Killed):
+        write(target, progress=stop_at(position))
+    with part_of(target).open("ab") as file:
+        file.write(b"\0" * 5000)
+    monkeypatch.undo()
+    written = write(target)
+    assert target.read_bytes() == whole
+    assert written.kept == (MATRIX_END if position > MATRIX_END else 0)
+
+
+def test_it_may_be_stopped_again_and_again(target, whole):
+    for position in range(1000, len(whole), 700):
+        with pytest.raises(Killed):
+            write(target, progress=stop_at(position))
+    assert write(target).kept > MATRIX_END
+    assert target.read_bytes() == whole
+
+
+def stopped(target):
+    with pytest.raises(Killed):
+        write(target, progress=stop_at(7000))
+    return part_of(target)
+
+
+def test_other_work_starts_anew(target, whole):
+    stopped(target)
+    assert write(target, work="another").kept == 0
+    assert target.read_bytes() == whole
+
+
+def test_other_pieces_start_anew(target, monkeypatch):
+    stopped(target)
+    monkeypatch.setitem(globals(), "PIECES", PIECES[::-1])
+    assert write(target).kept == 0
+    assert load_file(target).keys() == TENSORS.keys()
+
+
+def test_damaged_bytes_start_anew(target, whole):
+    part = stopped(target)
+    data = bytearray(part.read_bytes())
+    data[3000] ^= 1
+    part.write_bytes(data)
+    assert write(target).kept == 0
+    assert target.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"work": 1, "bytes": "many"}', '{"bytes": 10}'])
+def test_a_damaged_record_starts_anew(target, whole, text):
+    stopped(target)
+    target.with_name(f"{target.name}.part.json").write_text(text)
+    assert write(target).kept == 0
+    assert target.read_bytes() == whole
+
+
+def test_a_record_without_its_file_starts_anew(target, whole):
+    stopped(target).unlink()
+    assert write(target).kept == 0
+    assert target.read_bytes() == whole
+
+
+def disk_with(monkeypatch, free):
+    monkeypatch.setattr(convert_file.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+
+
+def test_too_little_space_is_told_before_anything_is_written(target, whole, monkeypatch):
+    disk_with(monkeypatch, len(whole) - 1)
+    with pytest.raises(ValueError, match=r"too full for model.safetensors: 8.45 KB more are needed in .*, 8.44 KB are"):
+        write(target)
+    assert list(target.parent.iterdir()) == []
+    disk_with(monkeypatch, len(whole))
+    write(target)
+    assert target.read_bytes() == whole
+
+
+def test_what_is_written_already_needs_no_space(target, whole, monkeypatch):
+    kept = stopped(target).stat().st_size
+    disk_with(monkeypatch, len(whole) - kept - 1)
+    with pytest.raises(ValueError, match="run again: it goes on where it stopped"):
+        write(target)
+    disk_with(monkeypatch, len(whole) - kept)
+    assert write(target).kept == kept
+    assert target.read_bytes() == whole
+
+
+def fail_after(monkeypatch, calls, error):
+    write_all = convert_file._write_all
+    left = [calls]
+
+    def failing(file, data):
+        left[0] -= 1
+        if left[0] < 0:
+            file.write(memoryview(data)[: len(data) // 2])
+            raise OSError(error, "made up")
+        write_all(file, data)
+
+    monkeypatch.setattr(convert_file, "_write_all", failing)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(errno.ENOSPC, "run again: it goes on"), (errno.EIO, "could not be written")]
+)
+def test_a_disk_that_fails_in_the_middle_loses_nothing(target, whole, monkeypatch, error, text):
+    fail_after(monkeypatch, 8, error)
+    with pytest.raises(ValueError, match=text):
+        write(target)
+    assert not target.exists()
+    monkeypatch.undo()
+    assert write(target).kept > 3000
+    assert target.read_bytes() == whole
+
+
+def test_a_record_that_cannot_be_written_does_not_hide_the_full_disk(target, whole, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "made up")
+
+    fail_after(monkeypatch, 8, errno.ENOSPC)
+    monkeypatch.setattr(convert_file.os, "fsync", full)
+    with pytest.raises(ValueError, match="too full"):
+        write(target)
+    monkeypatch.undo()
+    write(target)
+    assert target.read_bytes() == whole
+
+
+def test_weights_that_do_not_fit_leave_nothing(target):
+    def rows():
+        raise UnfitWeights("too large")
+
+    with pytest.raises(UnfitWeights):
+        write_safetensors(target, [*PIECES, Piece(specs("bias"), rows)], {}, "this")
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [[], [torch.zeros(99)], [torch.zeros(101)]])
+def test_a_piece_of_the_wrong_length_is_never_settled(target, rows):
+    with pytest.raises(RuntimeError, match="a tensor ended at byte"):
+        write_safetensors(target, [Piece(specs("bias"), lambda: rows)], {}, "this")
+    assert not target.exists()
+
+
+def test_a_second_writer_is_noticed(target):
+    part = PartFile(target, "this", 10, lambda done, total: None)
+    part.resume()
+    with part:
+        part.append([b"0123456789"], 10, SETTLE)
+    with part.path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match="has 11 bytes instead of 10: something else wrote to it"):
+        part.finish()
+    assert not target.exists()
+
+
+def test_a_file_in_use_keeps_the_finished_part(target, whole, monkeypatch):
+    target.mkdir()
+    with pytest.raises(ValueError, match="could not get its name"):
+        write(target)
+    target.rmdir()
+    assert write(target).kept == len(whole)
+    assert target.read_bytes() == whole
+
+
+@pytest.mark.parametrize(("nbytes", "text"), [(0, "0.00 KB"), (999_999, "1000.00 KB"), (16_410_198_058, "16.41 GB")])
+def test_size_text(nbytes, text):
+    assert convert_file.size_text(nbytes) == text

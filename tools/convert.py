@@ -1,0 +1,84 @@
+"""Convert a SteadyDancer model to one safetensors file of a wanted precision: `python -m tools.convert --help`.
+
+SOURCE is a .safetensors file, the index of several, or the folder that holds them. A conversion that was stopped goes
+on where it stopped when the same command is given again. Run it in the pack's folder with ComfyUI's Python. ComfyUI is
+the one that COMFYUI_PATH names, else the one the pack lies in.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+PACK = Path(__file__).resolve().parent.parent
+STEP = 5  # per cent between two lines
+FAILED, INTERRUPTED = 1, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Convert; 0 when the file is there, 1 after an error in words, 130 after Ctrl-C."""
+    options = parse(arguments)
+    try:
+        import_comfyui()
+        run(options)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command goes on from here.\n")
+        return INTERRUPTED
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options; argparse ends the program on wrong ones."""
+    from steadydancer_core.convert_plan import PRECISIONS  # beside this folder; needs no ComfyUI
+
+    parser = argparse.ArgumentParser(prog="python -m tools.convert", description=__doc__)
+    parser.add_argument("source", type=Path, help=".safetensors file, index of several, or folder with an index")
+    parser.add_argument("dest", type=Path, help="the new file, name.safetensors")
+    parser.add_argument("--precision", choices=list(PRECISIONS), default="keep", help="of the weights: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    return parser.parse_args(arguments)
+
+
+def import_comfyui() -> None:
+    """Make ComfyUI importable, computing on the CPU, before the pack's own folder, which has a `nodes` too."""
+    folder = os.environ.get("COMFYUI_PATH") or PACK.parent.parent
+    if not Path(folder, "comfy", "sd.py").is_file():
+        raise ValueError("COMFYUI_PATH must name a ComfyUI folder.")
+    sys.path[:0] = [str(folder), str(PACK)]
+    from comfy.cli_args import args
+
+    args.cpu = True
+
+
+def run(options: argparse.Namespace) -> None:
+    """Convert and tell what was done."""
+    from steadydancer_core import convert, weight_source  # not before import_comfyui
+
+    if not options.source.exists():
+        raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
+    source = weight_source.open_weights(options.source)
+    lines = Lines(convert.size_text)
+    written = convert.convert(source, options.dest, options.precision, options.overwrite, lines)
+    sys.stdout.write(f"{convert.report(source, written)}\n")
+
+
+class Lines:
+    """A line of progress for every 5 per cent."""
+
+    def __init__(self, size_text: Callable[[int], str]):
+        self.size_text, self.next = size_text, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        percent = 100 * done // total
+        if percent >= self.next:
+            self.next = percent - percent % STEP + STEP
+            sys.stdout.write(f"{percent:3} %  {self.size_text(done)} of {self.size_text(total)}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
