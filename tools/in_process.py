@@ -1,0 +1,21 @@
+"""ComfyUI's Python modules in a program of our own, on the CPU, without a server."""
+
+import os
+import sys
+from pathlib import Path
+
+PACK = Path(__file__).resolve().parent.parent
+
+
+def use_comfyui() -> None:
+    """Make `comfy` importable before the pack's own folder, which has a `nodes` too.
+
+    ComfyUI is the one that COMFYUI_PATH names, else the one the pack lies in; ValueError where neither is.
+    """
+    folder = os.environ.get("COMFYUI_PATH") or PACK.parent.parent
+    if not Path(folder, "comfy", "sd.py").is_file():
+        raise ValueError("COMFYUI_PATH must name a ComfyUI folder.")
+    sys.path[:0] = [str(folder), str(PACK)]
+    from comfy.cli_args import args
+
+    args.cpu = True
