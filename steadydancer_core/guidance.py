@@ -25,6 +25,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .memory import check_before_sampling, explain_out_of_memory
 from .model_base import SteadyDancer
 from .moment import Moment
 
@@ -138,10 +139,13 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
             logging.warning(UNUSED)
         self.inner_set_conds(conds)
 
-    def sample(self, *args, **kwargs):
-        """Run as the stock guider does, with a fresh log."""
+    def sample(self, noise, *args, **kwargs):
+        """Run as the stock guider does, with a fresh log; tell before it whether the run fits into memory."""
         self.log = RunLog()
-        return super().sample(*args, **kwargs)
+        branches = 1 + (self.cfg != 1) + (self.guidance.scale > 0)
+        check_before_sampling(self.model_patcher, noise.shape, branches)
+        with explain_out_of_memory():
+            return super().sample(noise, *args, **kwargs)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         """Return the guided denoised latent; the conditions that are due go to the model as one call."""

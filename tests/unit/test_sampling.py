@@ -299,3 +299,33 @@ def test_conditions_without_a_pose_are_refused(inputs, golden_patcher, conds):
 def test_a_latent_of_another_size_is_refused(inputs, golden_patcher, conds):
     with pytest.raises(ValueError, match="48x64 pixels with 9 frames"):
         ksampler(golden_patcher, conds, type(inputs)(frames=5), 2, "euler", "simple")
+
+
+def test_out_of_memory_names_what_to_lower(inputs, golden_patcher, conds):
+    """In the sampler, and with the guider in SamplerCustomAdvanced: the same error, with advice."""
+
+    def too_much(apply_model, args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model = golden_patcher.clone()
+    model.set_model_unet_function_wrapper(too_much)
+    guider = make_guider(model, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    noise = torch.ones(1, 16, *inputs.size)
+    for use in (
+        lambda: sample(guider, {"samples": noise * 0}, 0, "euler", "simple", 2),
+        lambda: guider.sample(noise, noise * 0, make_solver("euler"), official_sigmas("euler", 2, 5.0), seed=0),
+    ):
+        with pytest.raises(torch.OutOfMemoryError, match="SteadyDancer ran out of memory .* blocks_to_swap"):
+            use()
+
+
+def test_the_fit_is_told_before_the_run(inputs, golden_patcher, conds, caplog):
+    with caplog.at_level("INFO"):
+        count(inputs, golden_patcher, conds, steps=1)
+    assert "SteadyDancer, memory on cpu" in caplog.text
+
+
+def test_a_picture_instead_of_a_video_latent_is_refused(inputs, golden_patcher, conds):
+    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
+    with pytest.raises(ValueError, match="The latent is 48x64 pixels with 1 frames"):
+        sample(guider, {"samples": torch.zeros(1, 4, *inputs.size[1:])}, 0, "euler", "simple", 2)
