@@ -7,8 +7,10 @@ import comfy.model_management
 import pytest
 import torch
 
+from steadydancer_pack.benchmarks.memory_live import LiveBytes, arguments, make_model, run_pass
 from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
 from steadydancer_pack.steadydancer_core import memory, residency
+from steadydancer_pack.steadydancer_core.detection import SteadyDancerConfig
 from steadydancer_pack.steadydancer_core.memory import check_before_sampling, explain_out_of_memory, fit_report, gather
 from steadydancer_pack.steadydancer_core.memory_estimate import activation_bytes, usage_factor
 from steadydancer_pack.steadydancer_core.memory_report import Facts, Fit, describe, judge
@@ -83,6 +85,26 @@ def test_activations_of_the_14b_model():
     assert one == pytest.approx(35880 * (5.25 * 5120 + 2 * 13824) * 2, rel=1e-6)
     assert activation_bytes((3, 16, 21, 60, 104), 5120, 13824, 2) == pytest.approx(3 * one, rel=1e-6)
     assert usage_factor(5120, 13824) == pytest.approx(1.30, abs=0.005)
+
+
+@pytest.mark.parametrize("branches", [1, 3])
+@pytest.mark.parametrize("size", [(21, 60, 104), (21, 72, 128)], ids=["480x832x81", "576x1024x81"])
+def test_the_estimate_is_within_15_percent_of_a_pass_of_the_14b_model(size, branches):
+    """Tensors without contents: what is alive at each moment of the real forward is counted, nothing is computed."""
+    widths = {"dim": 5120, "ffn_dim": 13824}
+    net = make_model(SteadyDancerConfig, **widths, layers=2, dtype=torch.float16, device="meta")
+    live = run_pass(net, arguments(branches, size, torch.float16, "meta"))
+    estimate = activation_bytes((branches, 16, *size), **widths, itemsize=2)
+    assert 1.0 <= estimate / live.peak <= 1.15
+
+
+def test_live_bytes_of_a_chain_of_three():
+    """At the second operation its input and output are alive, at the third as well; a view costs nothing."""
+    with LiveBytes() as live:
+        x = torch.empty(256, dtype=torch.float32)
+        x = x.view(16, 16).exp()
+        x = x.sum(dim=0)
+    assert (live.peak, live.live) == (2048, 64)
 
 
 @pytest.fixture
