@@ -13,12 +13,24 @@ from .convert_file import DTYPE_NAMES, Piece, Progress, Written, size_text, writ
 from .convert_plan import plan
 from .convert_source import METADATA
 from .safetensors_header import read_header
+from .weight_formats import GGUF_SUFFIX
 from .weight_names import official_names
-from .weight_source import WeightSource
+from .weight_source import WeightSource, open_weights
 
 SUFFIX = ".safetensors"
 VERSION = 1  # of the recipe: a part file of another one is not continued
 STALE_METADATA = (METADATA, "modelspec.hash_sha256")
+
+
+def open_source(path: str | Path) -> WeightSource:
+    """Return the weights to convert, by their headers; ValueError for a file that is no safetensors or is damaged."""
+    path = Path(path)
+    if path.suffix.lower() == GGUF_SUFFIX:
+        raise ValueError(
+            f"{path.name} is a GGUF file: its weights are rounded already, and converting would not bring them back. "
+            "Convert the fp16, bf16 or fp32 file of SteadyDancer."
+        )
+    return open_weights(path)
 
 
 def convert(

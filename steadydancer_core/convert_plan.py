@@ -51,13 +51,18 @@ PRECISIONS = {
 
 
 def plan(source: WeightSource, names: Mapping[str, str], precision: str) -> list[Piece]:
-    """Return the pieces of the converted file, the widest dtypes first.
+    """Return the pieces of the converted file, the widest dtypes first, then by name: shards and one file agree.
 
     names: upstream's name of each wanted tensor -> its name in the source. ValueError if a tensor is stored in a way
     that cannot be undone.
     """
     pieces = [_piece(source, stored, PRECISIONS[precision]) for stored in stored_tensors(source, names)]
-    return sorted(pieces, key=lambda piece: (len(piece.tensors) > 1, -piece.tensors[0][1].itemsize))
+    return sorted(pieces, key=_rank)
+
+
+def _rank(piece: Piece) -> tuple[bool, int, str]:
+    name, dtype, _ = piece.tensors[0]
+    return len(piece.tensors) > 1, -dtype.itemsize, name
 
 
 def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> torch.dtype:

@@ -6,12 +6,12 @@ the one that COMFYUI_PATH names, else the one the pack lies in.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parent.parent
+from .in_process import use_comfyui
+
 STEP = 5  # per cent between two lines
 FAILED, INTERRUPTED = 1, 130
 
@@ -20,7 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Convert; 0 when the file is there, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
     try:
-        import_comfyui()
         run(options)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"Error: {error}\n")
@@ -43,24 +42,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def import_comfyui() -> None:
-    """Make ComfyUI importable, computing on the CPU, before the pack's own folder, which has a `nodes` too."""
-    folder = os.environ.get("COMFYUI_PATH") or PACK.parent.parent
-    if not Path(folder, "comfy", "sd.py").is_file():
-        raise ValueError("COMFYUI_PATH must name a ComfyUI folder.")
-    sys.path[:0] = [str(folder), str(PACK)]
-    from comfy.cli_args import args
-
-    args.cpu = True
-
-
 def run(options: argparse.Namespace) -> None:
     """Convert and tell what was done."""
-    from steadydancer_core import convert, weight_source  # not before import_comfyui
-
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
-    source = weight_source.open_weights(options.source)
+    use_comfyui()
+    from steadydancer_core import convert  # needs ComfyUI
+
+    source = convert.open_source(options.source)
     lines = Lines(convert.size_text)
     written = convert.convert(source, options.dest, options.precision, options.overwrite, lines)
     sys.stdout.write(f"{convert.report(source, written)}\n")

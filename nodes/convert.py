@@ -1,0 +1,101 @@
+"""Convert Model: one safetensors file of a wanted precision, from a file or a folder of shards."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..steadydancer_core import convert
+from ..steadydancer_core.convert_plan import PRECISIONS
+from ..steadydancer_core.weight_formats import GGUF_SUFFIX
+from . import model
+
+FOLDER = "diffusion_models"
+FILE_NAME = re.compile(r'[^.<>:"/\\|?*\x00-\x1f][^<>:"/\\|?*\x00-\x1f]*')
+BAR_STEPS = 1000
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "model_name", options=[name for name in model.model_files() if not name.lower().endswith(GGUF_SUFFIX)],
+            tooltip="SteadyDancer in models/diffusion_models: .safetensors, or the .index.json of a model in several "
+            "files.",
+        ),
+        io.Combo.Input(
+            "precision", options=list(PRECISIONS), default="fp8_scaled",
+            tooltip="fp8_scaled is half the size of fp16 and bf16; 'keep' only makes one file of several. The pose "
+            "modules, norms and biases are never rounded.",
+        ),
+        io.String.Input(
+            "file_name", default="steadydancer_fp8_scaled.safetensors",
+            tooltip="Name of the new file in models/diffusion_models, without a folder.",
+        ),
+        io.Boolean.Input(
+            "overwrite", default=False,
+            tooltip="Replace a file of that name. Off: it is an error. The source itself is never replaced.",
+        ),
+    ]  # fmt: skip
+
+
+class ConvertModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerConvertModel",
+            display_name="SteadyDancer Convert Model",
+            category="SteadyDancer/loaders",
+            description=(
+                "Writes a SteadyDancer model, also one in several parts, as one file of another precision into "
+                "models/diffusion_models. A conversion that was stopped goes on where it stopped."
+            ),
+            search_aliases=["quantize", "fp8", "merge shards", "save diffusion model"],
+            is_output_node=True,
+            inputs=_inputs(),
+            outputs=[
+                io.String.Output(display_name="file_name", tooltip="Name of the new file."),
+                io.String.Output(display_name="report", tooltip="Sizes, tensors by precision, and the sha256."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model_name: str, precision: str, file_name: str, overwrite: bool) -> io.NodeOutput:
+        source = convert.open_source(folder_paths.get_full_path_or_raise(model.FOLDER, model_name))
+        target = output_path(file_name)
+        written = convert.convert(source, target, precision, overwrite, _progress())
+        text = convert.report(source, written)
+        return io.NodeOutput(target.name, text, ui=ui.PreviewText(text))
+
+
+def output_path(file_name: str) -> Path:
+    """Return the path of a new model file; ValueError unless `file_name` is a name and nothing else."""
+    name = file_name.strip()
+    if not FILE_NAME.fullmatch(name) or name.endswith("."):
+        raise ValueError(
+            f"file_name '{file_name}' is not a plain file name. Give a name such as "
+            "steadydancer_fp8_scaled.safetensors: no folder, no '..', none of < > : \" | ? *."
+        )
+    return _folder() / (name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX)
+
+
+def _folder() -> Path:
+    """Return models/diffusion_models, before which ComfyUI has models/unet, else the first folder of the kind."""
+    paths = [Path(path) for path in folder_paths.get_folder_paths(FOLDER)]
+    return next((path for path in paths if path.name == FOLDER), paths[0])
+
+
+def _progress() -> Callable[[int, int], None]:
+    bar = comfy.utils.ProgressBar(BAR_STEPS)
+
+    def show(done: int, total: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(BAR_STEPS * done // total, BAR_STEPS)
+
+    return show
+
+
+NODES = [ConvertModel]
