@@ -38,13 +38,18 @@ class ChunkStore:
     def __init__(self, folder: Path, limit_bytes: int):
         self.folder, self.limit_bytes = Path(folder), limit_bytes
 
-    def load(self, key: str) -> Tensor | None:
-        """Return the frames [F, H, W, 3] float16 under `key`, None if there are none. A damaged file is removed."""
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept at all."""
+        return self.limit_bytes > 0
+
+    def load(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
+        """Return the frames of `shape` [F, H, W, 3] under `key`, None if there are none. A damaged file is removed."""
         path = self._path(key)
-        if self.limit_bytes <= 0 or not path.is_file():
+        if not self.is_on or not path.is_file():
             return None
         try:
-            frames = _read(path)
+            frames = _read(path, shape)
         except DAMAGE as error:
             logging.warning("The finished chunk %s cannot be used (%s); it is sampled anew.", path, error)
             _remove(path)
@@ -55,7 +60,7 @@ class ChunkStore:
 
     def save(self, key: str, frames: Tensor, keep: Collection[str] = ()) -> bool:
         """Keep `frames` [F, H, W, 3] under `key` and make room without touching the chunks `keep`; return success."""
-        if self.limit_bytes <= 0:
+        if not self.is_on:
             return False
         path = self._path(key)
         part = path.with_name(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")
@@ -109,11 +114,11 @@ def _write(path: Path, frames: Tensor) -> None:
     save_file({"frames": stored}, path, metadata={"crc32": str(_checksum(stored))})
 
 
-def _read(path: Path) -> Tensor:
+def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     with safe_open(path, framework="pt") as file:
         frames, checksum = file.get_tensor("frames").clone(), (file.metadata() or {})["crc32"]
-    if frames.dtype != torch.half or frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ValueError(f"{frames.dtype} {tuple(frames.shape)} instead of half-precision frames")
+    if frames.dtype != torch.half or tuple(frames.shape) != tuple(shape):
+        raise ValueError(f"{frames.dtype} {tuple(frames.shape)} instead of {torch.half} {tuple(shape)}")
     if str(_checksum(frames)) != checksum:
         raise ValueError("its checksum differs")
     return frames

@@ -12,6 +12,7 @@ from steadydancer_pack.steadydancer_core.chunk_store import ChunkStore, as_store
 
 KEYS = [character * 64 for character in "abcdef"]
 FRAMES = torch.rand(5, 8, 16, 3, generator=torch.Generator().manual_seed(0))
+SHAPE = tuple(FRAMES.shape)
 CHUNK_BYTES = FRAMES.numel() * 2 + 200  # and the header
 
 
@@ -34,27 +35,27 @@ def fill(store, keys, keep=()):
 
 def test_a_chunk_comes_back_as_as_stored_says(store):
     assert store.save(KEYS[0], FRAMES)
-    assert torch.equal(store.load(KEYS[0]).float(), as_stored(FRAMES))
+    assert torch.equal(store.load(KEYS[0], SHAPE).float(), as_stored(FRAMES))
     assert float((as_stored(FRAMES) - FRAMES).abs().max()) <= 2**-12
     assert torch.equal(as_stored(as_stored(FRAMES)), as_stored(FRAMES))
     assert names(store) == [f"{KEYS[0]}.safetensors"]
 
 
 def test_nothing_is_there_that_was_not_saved(store):
-    assert store.load(KEYS[0]) is None
+    assert store.load(KEYS[0], SHAPE) is None
 
 
 def test_switched_off_it_neither_keeps_nor_finds(tmp_path, store):
     store.save(KEYS[0], FRAMES)
     off = ChunkStore(store.folder, 0)
-    assert off.load(KEYS[0]) is None and not off.save(KEYS[1], FRAMES)
+    assert off.load(KEYS[0], SHAPE) is None and not off.save(KEYS[1], FRAMES)
     assert names(store) == [f"{KEYS[0]}.safetensors"]
 
 
 @pytest.mark.parametrize("key", ["../" + "a" * 61, "a", "", "A" * 64])
 def test_only_keys_become_paths(store, key):
     with pytest.raises(ValueError, match="no key"):
-        store.load(key)
+        store.load(key, SHAPE)
 
 
 def cut(path):
@@ -83,14 +84,19 @@ def other_format(path):
 def test_a_damaged_chunk_is_removed_with_a_line_in_the_log(store, caplog, damage):
     store.save(KEYS[0], FRAMES)
     damage(store.folder / f"{KEYS[0]}.safetensors")
-    assert store.load(KEYS[0]) is None
+    assert store.load(KEYS[0], SHAPE) is None
     assert names(store) == [] and "sampled anew" in caplog.text
+
+
+def test_a_chunk_of_another_size_is_not_used(store):
+    store.save(KEYS[0], FRAMES)
+    assert store.load(KEYS[0], (9, 8, 16, 3)) is None
 
 
 def test_the_chunks_unused_longest_make_room(store):
     store.limit_bytes = 3 * CHUNK_BYTES
     fill(store, KEYS[:3])
-    store.load(KEYS[0])  # used now, so it is the youngest
+    store.load(KEYS[0], SHAPE)  # used now, so it is the youngest
     store.save(KEYS[3], FRAMES)
     assert names(store) == [f"{key}.safetensors" for key in (KEYS[0], KEYS[2], KEYS[3])]
 

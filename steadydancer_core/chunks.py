@@ -1,0 +1,303 @@
+"""A video of any length, chunk after chunk, at the device memory of one chunk.
+
+Each chunk after the first starts from the last frames of the video so far, as stock image-to-video does from a photo:
+they are given (mask 0), the rest is to be made (mask 1). What tells the person stays the same in all chunks: photo and
+first pose, as latents and as CLIP features, are those of the whole video. The photo is never painted again later on.
+
+    chunk 0   photo | new ...
+    chunk 1              known | new ...     known: the last `overlap` frames of the video so far
+    chunk 2                        known | new ...
+
+The known frames come back re-made: colours are matched there, and the old frames fade into the new ones. The first
+chunk stays as it is: a video of one chunk is that of Reconcile Conditions, SteadyDancer Sampler and VAE Decode, rounded
+to half precision as the store of finished chunks does it, whether chunks are kept or not.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from . import conditions, sampling
+from .chunk_key import Unidentified, chunk_key, identify_model, identify_vae
+from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
+from .chunk_store import ChunkStore, as_stored
+from .colour_match import match_colours
+from .guidance import check_model
+from .memory import explain_out_of_memory
+from .pixels import crop, fit_image, kept_part, size_of
+from .presets import Settings
+from .seams import describe, seam_scores
+
+TILE, TILE_OVERLAP, CELL = 256, 64, 8  # pixels; a latent cell is CELL pixels wide
+
+
+class Sources(NamedTuple):
+    """What the video is made of: two text conditionings, photo [B, H, W, C], pose frames [F, H, W, C] in 0..1."""
+
+    positive: list
+    negative: list
+    photo: Tensor
+    pose: Tensor
+    pose_negative: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ChunkSettings:
+    """How the video is made; sizes in pixels (0 follows the photo), lengths in frames, colour_match in 0..1."""
+
+    run: Settings
+    seed: int
+    width: int = 0
+    height: int = 0
+    chunk_length: int = 81
+    overlap: int = 5
+    colour_match: float = 1.0
+    tiled_vae: bool = False
+
+
+class LongVideo(NamedTuple):
+    """The frames [F, H, W, 3] in 0..1, and in words how they were made and how they meet."""
+
+    frames: Tensor
+    report: str
+
+
+def make_long_video(
+    model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, store: ChunkStore
+) -> LongVideo:
+    """Return a video as long as the pose frames. Chunks that `store` holds come from there; new ones are kept there.
+
+    Raises ValueError, before anything is encoded, for what cannot work. Out of memory and Cancel lose no chunk that is
+    finished.
+    """
+    maker = prepare(model, vae, clip_vision, sources, settings)
+    kept = KeptChunks(store, maker)
+    height, width = maker.photo.shape[1:3]
+    video = torch.empty(maker.plan[-1].stop, height, width, 3, device=comfy.model_management.intermediate_device())
+    for chunk in maker.plan:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        before = video[chunk.start : chunk.start + maker.settings.overlap] if chunk.index else None
+        with explain_out_of_memory(kept.advice()):
+            frames = kept.find_or_make(chunk, before)
+        video[chunk.start : chunk.stop] = frames.to(video)
+    return LongVideo(video, _report(maker, kept, video))
+
+
+def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings) -> "ChunkMaker":
+    """Check everything, bring photo and lengths to what the model takes, and return what makes the chunks."""
+    notes: list[str] = []
+    check_model(model)
+    conditions.check_vae(vae)
+    photo, total = conditions.one_photo(sources.photo, notes), len(sources.pose)
+    # The length that choose_frame would choose drops the tail of the dance; here the last chunk holds it.
+    frame = conditions.choose_frame(photo, sources.pose, settings.width, settings.height, conditions.MIN_FRAMES, notes)
+    chunk_length, overlap = choose_lengths(settings.chunk_length, settings.overlap, notes)
+    pose_negative = _due_pose_negative(sources.pose_negative, settings.run, notes)
+    conditions.check_poses(photo, sources.pose, pose_negative, total)
+    kept = kept_part(size_of(photo), frame.width, frame.height)
+    clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
+    for note in notes:
+        logging.warning("SteadyDancer: %s", note)
+    sources = sources._replace(photo=photo, pose_negative=pose_negative)
+    settings = replace(settings, width=frame.width, height=frame.height, chunk_length=chunk_length, overlap=overlap)
+    return ChunkMaker(model, vae, sources, clip, settings, notes)
+
+
+def _due_pose_negative(frames: Tensor | None, run: Settings, notes: list[str]) -> Tensor | None:
+    if run.pose.scale == 0:
+        if frames is not None:
+            notes.append("pose guidance is 0, so the connected pose_negative_frames are not used")
+        return None
+    if frames is None:
+        raise ValueError(
+            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the misplaced skeleton, or "
+            "set pose guidance to 0."
+        )
+    return frames
+
+
+class ChunkMaker:
+    """Samples one chunk after another, all with one photo, one first pose and their CLIP features.
+
+    `settings` hold sizes and lengths that are valid; `log` what was said of each chunk that was sampled.
+    """
+
+    def __init__(
+        self, model: ModelPatcher, vae, sources: Sources, clip: conditions.ClipPair, settings: ChunkSettings,
+        notes: list[str],
+    ):  # fmt: skip
+        self.model, self.vae, self.sources, self.clip, self.settings = model, vae, sources, clip, settings
+        self.codec = TiledVae(vae) if settings.tiled_vae else vae
+        self.kept_part = kept_part(size_of(sources.photo), settings.width, settings.height)
+        self.photo = self.fit(sources.photo)
+        self.plan = plan_chunks(len(sources.pose), settings.chunk_length, settings.overlap)
+        self.notes, self.log = notes, []
+
+    def fit(self, images: Tensor) -> Tensor:
+        """Return `images` at the size of the video [F, height, width, 3], in register with the photo."""
+        return fit_image(images, self.settings.width, self.settings.height, self.kept_part)
+
+    @cached_property
+    def references(self) -> dict[str, Tensor]:
+        """Photo and first pose as latents [1, 16, 1, h, w], the same for every chunk."""
+        return {
+            "reference_photo_latent": self.codec.encode(self.photo),
+            "reference_pose_latent": self.codec.encode(self.fit(self.sources.pose[:1])),
+        }
+
+    def make(self, chunk: Chunk, before: Tensor | None) -> Tensor:
+        """Return the frames of `chunk` [frames, H, W, 3], given the `before` [overlap, H, W, 3] of it that are done."""
+        *conds, latent = self._conditions(chunk, self.photo if before is None else before)
+        seed = chunk_seed(self.settings.seed, chunk.index)
+        model = with_progress(self.model, chunk.index, len(self.plan))
+        result, report = sampling.run(model, *conds, latent, seed, self.settings.run)
+        _check_finite(result["samples"], chunk)
+        self.log.append(report)
+        frames = self.codec.decode(result["samples"]).reshape(chunk.length, *self.photo.shape[1:])[: chunk.frames]
+        if before is None:
+            return frames
+        photo = self.photo.clamp(0, 1).to(frames)
+        return cross_fade(before, match_colours(frames, before.to(frames), photo, self.settings.colour_match))
+
+    def decides(self, chunk: Chunk, before: Tensor | None) -> tuple:
+        """Return what makes this chunk differ from others of the run."""
+        poses = [None if clip is None else _held(clip, chunk) for clip in self._poses()]
+        return chunk_seed(self.settings.seed, chunk.index), before, poses, chunk.frames
+
+    def decides_all(self) -> tuple:
+        """Return what all chunks of the run have in common."""
+        sources, settings = self.sources, replace(self.settings, run=replace(self.settings.run, name=""))
+        features = [output.penultimate_hidden_states for output in self.clip]
+        first_pose = sources.pose[:1]
+        shared = sources.positive, sources.negative, sources.photo, first_pose, features, settings
+        return identify_model(self.model), identify_vae(self.vae), shared
+
+    def _poses(self) -> tuple[Tensor, Tensor | None]:
+        return self.sources.pose, self.sources.pose_negative
+
+    def _conditions(self, chunk: Chunk, known: Tensor) -> tuple:
+        """Return positive, negative, pose-negative and the empty latent of a chunk that starts with `known`."""
+        pose, pose_negative = (clip if clip is None else self.fit(_held(clip, chunk)) for clip in self._poses())
+        shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip)
+        shared |= self.references
+        posed = shared | {"pose_video_latent": pose_latent}
+        conds = [conditions.with_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
+        augmented = None
+        if pose_negative is not None:
+            misplaced = shared | {"pose_video_latent": self.codec.encode(pose_negative)}
+            augmented = conditions.with_values(self.sources.positive, misplaced)
+        return *conds, augmented, conditions.empty_latent(pose_latent)
+
+
+class KeptChunks:
+    """The finished chunks of one run on disk. Nothing is kept where a part of the run cannot be told from another."""
+
+    def __init__(self, store: ChunkStore, maker: ChunkMaker):
+        self.store, self.maker = store, maker
+        self.keys: list[str] = []
+        self.found = 0
+        self.identity = self._identify() if store.is_on else None
+
+    def find_or_make(self, chunk: Chunk, before: Tensor | None) -> Tensor:
+        """Return the chunk's frames [frames, H, W, 3] as the store gives them back."""
+        if self.identity is None:
+            return as_stored(self.maker.make(chunk, before))
+        key = chunk_key(self.identity, self.maker.decides(chunk, before))
+        frames = self.store.load(key, (chunk.frames, *self.maker.photo.shape[1:]))
+        if frames is not None:
+            self.found += 1
+        else:
+            frames = as_stored(self.maker.make(chunk, before))
+            if not self.store.save(key, frames, self.keys):
+                self.identity = None  # said once; no run could go on across the gap
+                return frames
+        self.keys.append(key)
+        return frames
+
+    def advice(self) -> str:
+        """Return what an out-of-memory error says of the work that is done."""
+        if not self.keys:
+            return "A smaller chunk_length or size, or tiled_vae, lowers the need too."
+        return (
+            f"{len(self.keys)} finished chunks are kept and the next run goes on from them: raise blocks_to_swap and "
+            "run again. A smaller chunk_length or size, or tiled_vae, lowers the need too, but starts anew."
+        )
+
+    def _identify(self) -> str | None:
+        try:
+            return chunk_key(self.maker.decides_all())
+        except Unidentified as error:
+            note = (
+                f"finished chunks are not kept: {error}, on the model or in a condition, has nothing to be known by in "
+                "a later run. Take the node that adds it out to keep them"
+            )
+            self.maker.notes.append(note)
+            logging.warning("SteadyDancer: %s", note)
+            return None
+
+
+class TiledVae:
+    """Encodes and decodes in tiles of the picture, each over the whole clip, for less memory."""
+
+    def __init__(self, vae):
+        self.vae = vae
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return the latent [1, 16, T, h, w] of pixels [F, H, W, 3] in 0..1."""
+        return self.vae.encode_tiled(pixels, tile_x=TILE, tile_y=TILE, overlap=TILE_OVERLAP)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return the pixels [1, F, H, W, 3] in 0..1 of a latent [1, 16, T, h, w]."""
+        tile = TILE // CELL
+        return self.vae.decode_tiled(latent, tile_x=tile, tile_y=tile, overlap=TILE_OVERLAP // CELL)
+
+
+def with_progress(model: ModelPatcher, done: int, total: int) -> ModelPatcher:
+    """Return a clone of `model` whose run shows as number `done`, from 0, of `total` runs on one progress bar."""
+
+    def shifted(executor, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, *args, **kwargs):
+        def report(step, x0, x, steps):
+            return callback(done * steps + step, x0, x, total * steps)
+
+        passed = report if callback is not None else None
+        return executor(noise, latent_image, sampler, sigmas, denoise_mask, passed, *args, **kwargs)
+
+    clone = model.clone()
+    clone.add_wrapper(WrappersMP.OUTER_SAMPLE, shifted)
+    return clone
+
+
+def _held(clip: Tensor, chunk: Chunk) -> Tensor:
+    """Return the frames of `clip` that the chunk samples; beyond the end its last frame of the video is held."""
+    index = torch.arange(chunk.start, chunk.start + chunk.length).clamp(max=chunk.stop - 1)
+    return clip[index]
+
+
+def _check_finite(latent: Tensor, chunk: Chunk) -> None:
+    if not latent.isfinite().all():
+        raise ValueError(
+            f"Chunk {chunk.index + 1} holds values that are not numbers (NaN), so it and all that follow would be "
+            "black. Load the model with another weight precision, or take the LoRAs off one by one."
+        )
+
+
+def _report(maker: ChunkMaker, kept: KeptChunks, video: Tensor) -> str:
+    count, settings = len(maker.plan), maker.settings
+    frames, height, width = video.shape[:3]
+    places, reach = borders(maker.plan, settings.overlap)
+    lines = [
+        f"{width}x{height}, {frames} frames in {count} chunk(s) of up to {settings.chunk_length}, "
+        f"overlap {settings.overlap}",
+        *[f"{kept.found} of {count} chunks were finished before and taken from disk"] * bool(kept.found),
+        *[f"Each chunk that was sampled: {report}" for report in dict.fromkeys(maker.log)],
+        *maker.notes,
+        describe(seam_scores(video, places, reach)),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,407 @@
+"""Chunk after chunk: the length of the dance, one reference pair for all, and no finished chunk lost or mistaken."""
+
+from functools import partial
+
+import comfy.model_management
+import comfy.sd
+import pytest
+import torch
+from comfy.ldm.wan.vae import WanVAE
+from safetensors.torch import load as load_bytes
+
+from steadydancer_pack.miniature import vae as miniature_vae
+from steadydancer_pack.miniature import weights
+from steadydancer_pack.steadydancer_core import chunks, conditions, detection, sampling
+from steadydancer_pack.steadydancer_core.chunk_plan import cross_fade, plan_chunks
+from steadydancer_pack.steadydancer_core.chunk_store import ChunkStore
+from steadydancer_pack.steadydancer_core.chunks import ChunkSettings, Sources, TiledVae, make_long_video
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.presets import Settings
+from steadydancer_pack.steadydancer_core.residency import swap_blocks
+
+WIDTH, HEIGHT = 32, 48
+TWO_STEPS = Settings("Own values", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
+SETTINGS = ChunkSettings(TWO_STEPS, seed=7, width=WIDTH, height=HEIGHT, chunk_length=9, overlap=5)
+PASSES = 3  # of a chunk: two steps, and the pose term in the second
+
+
+@pytest.fixture(autouse=True)
+def inference():
+    """As ComfyUI runs its nodes."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    detection.register()
+    return comfy.sd.load_diffusion_model_state_dict(load_bytes(weights.model_file()))
+
+
+class QuickVae:
+    """A Wan 2.1 VAE in kind, shape and causality, without its work: means of 8 x 8 pixels and of up to 4 frames."""
+
+    latent_channels, vae_dtype = 16, torch.float32
+
+    def __init__(self):
+        self.first_stage_model = WanVAE.__new__(WanVAE)
+        torch.nn.Module.__init__(self.first_stage_model)
+        self.colours = torch.linalg.qr(noise("colours", 16, 3))[0]  # orthonormal columns: RGB to 16 channels
+        self.first_stage_model.register_buffer("colours", self.colours)
+
+    def encode(self, pixels):
+        cells = torch.nn.functional.avg_pool2d(pixels.movedim(-1, 1) * 2 - 1, 8)
+        groups = [cells[:1], *[cells[i : i + 4] for i in range(1, len(cells), 4)]]
+        means = torch.stack([group.mean(dim=0) for group in groups])
+        return torch.einsum("lc,tchw->lthw", self.colours, means)[None]
+
+    def encode_tiled(self, pixels, tile_x, tile_y, overlap, work=None):
+        return (work or self.encode)(pixels)
+
+    def decode_tiled(self, latent, tile_x, tile_y, overlap, work=None):
+        return (work or self.decode)(latent)
+
+    def decode(self, latent):
+        means = torch.einsum("lc,blthw->bthwc", self.colours, latent)
+        frames = torch.cat([means[:, :1], means[:, 1:].repeat_interleave(4, dim=1)], dim=1)
+        return (frames / 2 + 0.5).clamp(0, 1).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return QuickVae()
+
+
+@pytest.fixture(scope="module")
+def real_vae():
+    return comfy.sd.VAE(sd=load_bytes(miniature_vae.vae_file()))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ChunkStore(tmp_path / "chunks", 1 << 30)
+
+
+@pytest.fixture
+def off(tmp_path):
+    return ChunkStore(tmp_path / "never", 0)
+
+
+def noise(name, *shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(sum(map(ord, name))))
+
+
+def make_sources(frames):
+    """A dance whose first n frames are those of any other one made here."""
+    pose, misplaced = (noise(name, 64, HEIGHT, WIDTH, 3)[:frames] for name in ("pose", "misplaced"))
+    text, negative = ([[noise(name, 1, 512, 64), {}]] for name in ("text", "negative"))
+    return Sources(text, negative, noise("photo", 1, HEIGHT, WIDTH, 3), pose, misplaced)
+
+
+class Watch:
+    """A model that remembers what each call was given, and runs out of memory at call `fail_at`."""
+
+    def __init__(self, model, fail_at=None, error=None):
+        self.model = model.clone()
+        self.model.set_model_unet_function_wrapper(self.call)
+        self.seen, self.fail_at, self.error = [], fail_at, error
+
+    def __reduce_ex__(self, protocol):  # a copy of it is a plain one: what it has seen is nothing that decides a chunk
+        return Watch, ()
+
+    def call(self, apply_model, args):
+        if self.fail_at == len(self.seen):
+            raise self.error
+        self.seen.append({"sigma": args["timestep"], **args["c"]})
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    @property
+    def passes(self):
+        return sum(len(call["sigma"]) for call in self.seen)
+
+
+def make(model, vae, store, frames=13, settings=SETTINGS, sources=None):
+    return make_long_video(model, vae, None, sources or make_sources(frames), settings, store)
+
+
+# The video
+
+
+@pytest.mark.parametrize("frames", [5, 6, 8, 9, 10, 13, 15])
+def test_the_video_is_as_long_as_the_dance(model, vae, off, frames):
+    video = make(model, vae, off, frames)
+    assert video.frames.shape == (frames, HEIGHT, WIDTH, 3) and video.frames.isfinite().all()
+    assert video.frames.min() >= 0 and video.frames.max() <= 1
+    assert f"{WIDTH}x{HEIGHT}, {frames} frames in {len(plan_chunks(frames, 9, 5))} chunk(s)" in video.report
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_one_chunk_is_the_normal_road(model, real_vae, off, scale):
+    vae = real_vae
+    run = Settings("Own values", 2, TextGuidance(3.0), PoseGuidance(scale, 0.1, 0.9), "official unipc")
+    sources = make_sources(9)
+    found = make(model, vae, off, settings=ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 1), sources=sources).frames
+    road = conditions.reconcile(
+        sources.positive, sources.negative, vae, sources.photo, sources.pose, sources.pose_negative,
+        width=WIDTH, height=HEIGHT, length=9,
+    )  # fmt: skip
+    latent, _ = sampling.run(model, *road[:4], 7, run)
+    want = vae.decode(latent["samples"])[0]
+    assert float((found - want).abs().max()) <= 2**-12  # half precision in 0..1
+
+
+def test_every_call_sees_the_same_reference_pair_and_clip_features(model, vae, off):
+    watch = Watch(model)
+    make(watch.model, vae, off, 17)
+    assert watch.passes == 3 * PASSES
+    for name in ("ref_x", "ref_c", "clip_fea", "clip_fea_c"):
+        samples = [sample for call in watch.seen for sample in call[name]]
+        assert all(torch.equal(sample, samples[0]) for sample in samples), name
+    assert torch.equal(watch.seen[0]["ref_x"][:1, 20:], watch.seen[0]["c_concat"][:1, 4:, :1])  # the photo
+
+
+def test_later_chunks_start_from_the_frames_before_them(model, vae, off):
+    watch = Watch(model)
+    settings = ChunkSettings(TWO_STEPS, 7, WIDTH, HEIGHT, 9, 5, colour_match=0.0)
+    first = make(model, vae, off, 9, settings).frames
+    make(watch.model, vae, off, 13, settings)
+    concat = [call["c_concat"][0] for call in watch.seen]
+    masks = [image[:4].mean(dim=(0, 2, 3)).tolist() for image in concat]
+    later = masks.index([1.0, 1.0, 0.0])  # as the model sees them: 1 is given
+    assert set(map(tuple, masks)) == {(1, 0, 0), (1, 1, 0)} and set(map(tuple, masks[:later])) == {(1, 0, 0)}
+    known = model.model.process_latent_in(vae.encode(first[4:9]))[0]
+    assert torch.equal(concat[later][4:, :2], known)
+
+
+def test_the_pose_of_each_chunk_is_its_own_and_the_last_one_is_held(model, vae, off):
+    watch, sources = Watch(model), make_sources(11)
+    make(watch.model, vae, off, sources=sources)
+    poses = [sample for call in watch.seen for sample in call["pose_latents"]]
+    held = torch.cat([sources.pose[4:], sources.pose[10:].expand(2, -1, -1, -1)])
+    for clip in (sources.pose[:9], held):
+        want = model.model.process_latent_in(vae.encode(clip))[0]
+        assert any(torch.equal(pose, want.to(pose)) for pose in poses)
+
+
+def test_no_colour_match_and_no_noise_leave_the_border_without_a_step(model, vae, off, monkeypatch):
+    """With a sampler that gives back the given frames and holds the last one, nothing moves at a border."""
+    ramp = torch.linspace(0, 1, 9).view(9, 1, 1, 1).expand(9, HEIGHT, WIDTH, 3)
+
+    def make_chunk(self, chunk, known):
+        return cross_fade(known, ramp / 2 + known[0]) if known is not None else ramp / 2
+
+    monkeypatch.setattr(chunks.ChunkMaker, "make", make_chunk)
+    frames = make(model, vae, off, 13).frames
+    change = frames.diff(dim=0).mean(dim=(1, 2, 3))
+    assert torch.allclose(change, torch.full_like(change, 1 / 16), atol=2e-3)
+
+
+def test_the_report_scores_every_border(model, vae, off):
+    report = make(model, vae, off, 17).report
+    assert "of 2 seams should be visible" in report and "frame 6: " in report and "frame 10: " in report
+    assert "2 steps with official euler" in report
+    assert "No seam" in make(model, vae, off, 9).report
+
+
+def test_tiles_reach_the_vae(model, vae, off, monkeypatch):
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(vae, f"{name}_tiled", partial(getattr(vae, f"{name}_tiled"), work=getattr(vae, name)))
+        monkeypatch.setattr(vae, name, lambda pixels: pytest.fail("not in tiles"))
+    settings = ChunkSettings(TWO_STEPS, 7, WIDTH, HEIGHT, 9, 5, tiled_vae=True)
+    assert make(model, vae, off, 13, settings).frames.shape == (13, HEIGHT, WIDTH, 3)
+
+
+def test_one_tile_is_the_whole_picture(real_vae):
+    tiled, pixels = TiledVae(real_vae), noise("pixels", 5, 32, 32, 3)
+    latent = tiled.encode(pixels)
+    assert torch.allclose(latent, real_vae.encode(pixels), atol=1e-4)
+    assert torch.allclose(tiled.decode(latent), real_vae.decode(latent), atol=1e-4)
+
+
+def test_one_progress_bar_for_all_chunks(model, vae, off, monkeypatch):
+    seen = []
+
+    def prepare_callback(model, steps):
+        return lambda step, x0, x, total: seen.append((step, total, tuple(x0.shape)))
+
+    monkeypatch.setattr(sampling.latent_preview, "prepare_callback", prepare_callback)
+    make(model, vae, off, 13)
+    assert seen == [(step, 4, (1, 16, 3, HEIGHT // 8, WIDTH // 8)) for step in range(4)]
+
+
+# Finished chunks
+
+
+def out_of_memory():
+    return comfy.model_management.OOM_EXCEPTION("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_bit_for_bit(model, vae, store, off):
+    whole = Watch(model)
+    want = make(whole.model, vae, off, 17).frames
+    calls = len(whole.seen)
+    broken = Watch(model, fail_at=2 * calls // 3 + 1, error=out_of_memory())
+    with pytest.raises(type(out_of_memory()), match="2 finished chunks are kept and the next run goes on from them"):
+        make(broken.model, vae, store, 17)
+    again = Watch(swap_blocks(model, 1))
+    video = make(again.model, vae, store, 17)
+    assert torch.equal(video.frames, want)
+    assert len(again.seen) == calls // 3 and "2 of 3 chunks were finished before" in video.report
+    third = Watch(model)
+    assert torch.equal(make(third.model, vae, store, 17).frames, want) and third.seen == []
+
+
+def test_cancel_loses_no_finished_chunk(model, vae, store):
+    stop = comfy.model_management.InterruptProcessingException()
+    broken = Watch(model, fail_at=PASSES, error=stop)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        make(broken.model, vae, store, 13)
+    assert len(list(store.folder.iterdir())) == 1
+
+
+def test_cancel_between_two_chunks(model, vae, store):
+    def cancel(self, key, frames, keep):
+        comfy.model_management.interrupt_current_processing()
+        return True
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
+        patch.setattr(ChunkStore, "save", cancel)
+        make(model, vae, store, 13)
+    assert not comfy.model_management.processing_interrupted()
+
+
+def test_a_longer_dance_goes_on_from_the_shorter_one(model, vae, store, off):
+    make(Watch(model).model, vae, store, 13)
+    watch = Watch(model)
+    video = make(watch.model, vae, store, 17)
+    assert watch.passes == PASSES and torch.equal(video.frames, make(model, vae, off, 17).frames)
+
+
+def test_a_damaged_chunk_is_made_again_and_the_next_ones_still_serve(model, vae, store, caplog):
+    want = make(Watch(model).model, vae, store, 17).frames
+    oldest = min(store.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    oldest.write_bytes(oldest.read_bytes()[:-1])
+    watch = Watch(model)
+    assert torch.equal(make(watch.model, vae, store, 17).frames, want)
+    assert watch.passes == PASSES and "sampled anew" in caplog.text
+
+
+def changed(sources, name):
+    value = getattr(sources, name)
+    if isinstance(value, torch.Tensor):
+        value = value.clone()
+        value[0, 0, 0, 0] += 1e-3
+        return sources._replace(**{name: value})
+    return sources._replace(**{name: [[value[0][0] + 1e-3, value[0][1]]]})
+
+
+@pytest.fixture
+def one_chunk(model, vae, store):
+    """A store that holds the only chunk of a run, and a function that counts the passes of another run."""
+    make(Watch(model).model, vae, store, 9)
+
+    def passes(model=model, settings=SETTINGS, sources=None):
+        watch = Watch(model)
+        make(watch.model, vae, store, 9, settings, sources)
+        return watch.passes
+
+    assert passes() == 0
+    return passes
+
+
+@pytest.mark.parametrize("name", Sources._fields)
+def test_any_other_source_is_sampled_anew(one_chunk, name):
+    assert one_chunk(sources=changed(make_sources(9), name)) == PASSES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 8}, {"overlap": 1}, {"chunk_length": 13}, {"colour_match": 0.5}, {"tiled_vae": True}, {"height": 32},
+     {"run": Settings("", 2, TextGuidance(1.0), PoseGuidance(0.9, 0.1, 0.9), "official euler")},
+     {"run": Settings("", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler", shift=3.0)}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_any_other_setting_is_sampled_anew(one_chunk, vae, change):
+    assert one_chunk(settings=ChunkSettings(**{**vars(SETTINGS), **change})) == PASSES
+
+
+def test_another_lora_is_sampled_anew(model, one_chunk):
+    patched = model.clone()
+    patched.add_patches({"diffusion_model.blocks.0.self_attn.q.weight": ("diff", (torch.ones(128, 128),))}, 0.1)
+    assert one_chunk(model=patched) == PASSES
+    patched.detach()
+
+
+def test_the_name_of_a_preset_and_the_blocks_to_swap_change_nothing(model, one_chunk):
+    named = Settings("Mine", *list(vars(TWO_STEPS).values())[1:])
+    assert one_chunk(settings=ChunkSettings(**{**vars(SETTINGS), "run": named})) == 0
+    assert one_chunk(model=swap_blocks(model, 2)) == 0
+
+
+def test_what_cannot_be_told_apart_is_not_kept_and_it_is_said(model, vae, store):
+    opaque = model.clone()
+    opaque.model_options["transformer_options"]["hidden"] = (character for character in "opaque")
+    video = make(opaque, vae, store, 9)
+    assert "finished chunks are not kept: builtins.generator" in video.report
+    assert not store.folder.exists()
+
+
+def test_a_full_disk_does_not_stop_the_run(model, vae, store, off, monkeypatch, caplog):
+    asked = []
+
+    def full(self, key, frames, keep=()):
+        asked.append(key)
+        return False
+
+    monkeypatch.setattr(ChunkStore, "save", full)
+    assert torch.equal(make(model, vae, store, 17).frames, make(model, vae, off, 17).frames)
+    assert len(asked) == 1
+
+
+# What is refused before any work
+
+
+class NoVae:
+    def __getattr__(self, name):
+        raise AssertionError(f"asked for {name}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pose_negative": None}, "nothing is connected to pose_negative_frames"),
+        ({"pose_negative": torch.zeros(8, HEIGHT, WIDTH, 3)}, "8 pose-negative frames for a clip of 9 frames"),
+        ({"pose": torch.zeros(4, HEIGHT, WIDTH, 3)}, "4 pose frame"),
+        ({"pose": torch.zeros(9, WIDTH, HEIGHT, 3)}, "the shapes differ"),
+        ({"photo": torch.zeros(0, HEIGHT, WIDTH, 3)}, "empty batch"),
+    ],
+)
+def test_sources_that_cannot_work(model, vae, off, monkeypatch, change, message):
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(vae, name, lambda pixels: pytest.fail("work was done"))
+    with pytest.raises(ValueError, match=message):
+        make(model, vae, off, sources=make_sources(9)._replace(**change))
+
+
+def test_without_a_vae(model, off):
+    with pytest.raises(ValueError, match="SteadyDancer needs the Wan 2.1 VAE"):
+        make(model, None, off)
+
+
+def test_unused_pose_negative_frames_are_noted(model, vae, off):
+    run = Settings("Own values", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
+    watch = Watch(model)
+    video = make(watch.model, vae, off, 9, ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 5))
+    assert "pose_negative_frames are not used" in video.report and watch.passes == 1
+
+
+def test_values_that_are_no_numbers_stop_the_run_with_what_is_done_kept(model, vae, store):
+    watch = Watch(model)
+
+    def broken(apply_model, args):
+        result = watch.call(apply_model, args)
+        return result * float("nan") if watch.passes > PASSES else result
+
+    watch.model.set_model_unet_function_wrapper(broken)
+    with pytest.raises(ValueError, match="Chunk 2 holds values that are not numbers"):
+        make(watch.model, vae, store, 13)
