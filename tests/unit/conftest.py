@@ -78,27 +78,28 @@ def clip_output(features):
     return output
 
 
+def make_conditions(patcher, inputs):
+    """Return positive, negative and pose-negative of `inputs`, as Reconcile Conditions makes them."""
+    raw = patcher.model.process_latent_out
+    mask = torch.ones(1, 1, *inputs.size)
+    mask[:, :, 0] = 0
+    shared = {
+        "concat_latent_image": raw(inputs.latent("image_latent")),
+        "concat_mask": mask,
+        "reference_pose_latent": raw(inputs.latent("ref_pose_latent", 1)),
+        "clip_vision_output": clip_output(inputs.clip("clip_image")),
+        "pose_clip_vision_output": clip_output(inputs.clip("clip_pose")),
+    }
+    prompts = (("text", "pose_latent"), ("text_negative", "pose_latent"), ("text", "pose_latent_negative"))
+    return tuple(
+        [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]] for text, pose in prompts
+    )
+
+
 @pytest.fixture
 def make_conds(golden_patcher):
-    """Return a function from inputs to positive, negative and pose-negative, as Reconcile Conditions makes them."""
-    raw = golden_patcher.model.process_latent_out
-
-    def make(inputs):
-        mask = torch.ones(1, 1, *inputs.size)
-        mask[:, :, 0] = 0
-        shared = {
-            "concat_latent_image": raw(inputs.latent("image_latent")),
-            "concat_mask": mask,
-            "reference_pose_latent": raw(inputs.latent("ref_pose_latent", 1)),
-            "clip_vision_output": clip_output(inputs.clip("clip_image")),
-            "pose_clip_vision_output": clip_output(inputs.clip("clip_pose")),
-        }
-        prompts = (("text", "pose_latent"), ("text_negative", "pose_latent"), ("text", "pose_latent_negative"))
-        return tuple(
-            [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]] for text, pose in prompts
-        )
-
-    return make
+    """Return a function from inputs to positive, negative and pose-negative."""
+    return lambda inputs: make_conditions(golden_patcher, inputs)
 
 
 @pytest.fixture
