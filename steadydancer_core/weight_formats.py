@@ -109,9 +109,8 @@ def main_type(contents: Contents) -> str:
         nbytes[tensor.type] = nbytes.get(tensor.type, 0) + tensor.nbytes
     ranked = sorted(nbytes, key=nbytes.get, reverse=True)
     many = [kind for kind in ranked[:2] if nbytes[kind] > MIXED * sum(nbytes.values())] or ranked[:1]
-    if many and many[0].startswith("float8"):  # what a converter keeps out of fp8 is no second precision
-        many = many[:1]
-    return " and ".join(WORDS.get(kind, kind) for kind in many) or "nothing"
+    fp8 = [kind for kind in many if kind.startswith("float8")]  # what a converter keeps out of fp8 is no precision
+    return " and ".join(WORDS.get(kind, kind) for kind in fp8[:1] or many) or "nothing"
 
 
 def size_of(contents: Contents) -> int:
