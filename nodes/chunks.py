@@ -1,0 +1,121 @@
+"""A video as long as the dance, chunk after chunk, in one node from prompts to frames."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..steadydancer_core import presets
+from ..steadydancer_core.chunk_store import ChunkStore
+from ..steadydancer_core.chunks import ChunkSettings, Sources, make_long_video
+from ..steadydancer_core.guidance import PoseGuidance, TextGuidance
+from . import conditioning, sampling
+
+
+def _sources() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
+        *conditioning._prompt_inputs(),
+        *conditioning._picture_inputs(),
+        conditioning._clip_inputs()[0],
+    ]
+
+
+def _run_inputs() -> list[io.Input]:
+    return [
+        sampling._seed(), sampling._steps(), sampling._text_guidance(), *sampling._pose_guidance(),
+        sampling._solver(), sampling._scheduler(), sampling._shift(),
+    ]  # fmt: skip
+
+
+def _chunk_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "chunk_length", default=81, min=5, max=100001, step=4,
+            tooltip="Frames that are sampled together, 4n+1. 81 is what the model was trained on; fewer need less "
+            "memory.",
+        ),
+        io.Int.Input(
+            "overlap", default=5, min=1, max=100001, step=4,
+            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 shows it a pose, 5 the "
+            "motion too; more costs time.",
+        ),
+        io.Float.Input(
+            "colour_match", default=1.0, min=0.0, max=1.0, step=0.05,
+            tooltip="How far the colours of later chunks are brought back to those of the border and the photo. "
+            "0 leaves them; take it when the light is meant to change.",
+        ),
+    ]  # fmt: skip
+
+
+def _store_inputs() -> list[io.Input]:
+    return [
+        io.Boolean.Input(
+            "keep_chunks", default=True,
+            tooltip="Keep finished chunks on disk, so that a run that was stopped, or one with more pose frames, goes "
+            "on from them.",
+        ),
+        io.Int.Input(
+            "chunks_gb", default=20, min=1, max=1 << 20,
+            tooltip="Size of that store in gigabytes; the chunks unused for longest go first. A chunk of 81 frames at "
+            "480x832 takes 0.2.",
+        ),
+        io.Boolean.Input(
+            "tiled_vae", default=False,
+            tooltip="Encode and decode the pictures in tiles: less memory, slower, and not quite the same picture.",
+        ),
+    ]  # fmt: skip
+
+
+class ChunkSampler(io.ComfyNode):
+    """Prompts, photo and pose frames to the frames of the whole video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerChunkSampler",
+            display_name="Long Video (Chunks)",
+            category="SteadyDancer/long video",
+            description=(
+                "Makes a video as long as the dance at the memory of one chunk: each chunk goes on from the last "
+                "frames of the one before, with the same photo and first pose. Finished chunks are kept on disk."
+            ),
+            search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
+            inputs=[
+                *_sources(), *_run_inputs(), *conditioning._size_inputs()[:2], *_chunk_inputs(), *_store_inputs(),
+                sampling._skip_negative_after(), sampling._pose_every(), sampling._preset(),
+            ],
+            outputs=[
+                io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
+                io.String.Output(
+                    id="seam_report", display_name="seam_report",
+                    tooltip="What was sampled, and how much each border between two chunks shows.",
+                ),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, vae, photo, pose_frames, seed, steps, text_guidance, pose_guidance, pose_start,
+        pose_end, solver, scheduler, shift, width, height, chunk_length, overlap, colour_match, keep_chunks, chunks_gb,
+        tiled_vae, pose_negative_frames=None, clip_vision=None, skip_negative_after=1.0, pose_every=1,
+        preset=presets.OWN_VALUES,
+    ) -> io.NodeOutput:  # fmt: skip
+        run = presets.find(preset) or presets.Settings(
+            "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
+            PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
+        )  # fmt: skip
+        video = make_long_video(
+            model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
+            ChunkSettings(run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae),
+            ChunkStore(chunk_folder(), chunks_gb * 10**9 if keep_chunks else 0),
+        )  # fmt: skip
+        return io.NodeOutput(video.frames, video.report, ui=ui.PreviewText(video.report))
+
+
+def chunk_folder() -> Path:
+    """Return where finished chunks are kept: with the user's files, because ComfyUI empties its temp folder."""
+    return Path(folder_paths.get_user_directory(), "steadydancer", "chunks")
+
+
+NODES = [ChunkSampler]
