@@ -5,8 +5,11 @@ from comfy_api.latest import ComfyExtension, io
 from ..steadydancer_core import detection
 from . import (
     animate,
+    chunks,
     conditioning,
+    convert,
     first_frame,
+    memory,
     miniature,
     model,
     pose_align,
@@ -22,7 +25,7 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, windows, prompt, conditioning, sampling, first_frame, video, miniature,
+    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, miniature,
 )  # fmt: skip
 
 
