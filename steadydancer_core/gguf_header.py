@@ -85,7 +85,7 @@ def _read(path: Path, file: BinaryIO) -> GgufHeader:
     if not isinstance(alignment, int) or alignment < 1:
         raise damaged(path, f"its data is aligned to {alignment}")
     start = -(-file.tell() // alignment) * alignment
-    end = max((start + offset + tensor.nbytes for _, tensor, offset in rows), default=start)
+    end = max((start + offset + tensor.nbytes for _, tensor, offset in rows), default=0)
     if path.stat().st_size < end:
         raise damaged(path, f"it has {path.stat().st_size} bytes, its header speaks of {end}")
     return GgufHeader({name: tensor for name, tensor, _ in rows}, {k: v for k, v in kept.items() if k})

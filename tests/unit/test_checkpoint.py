@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import checkpoint, detection
+from steadydancer_pack.steadydancer_core import checkpoint, detection, weight_formats
 from steadydancer_pack.steadydancer_core.model_base import SteadyDancer
+from steadydancer_pack.tests.model_files import write_shards
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
 
@@ -72,6 +73,22 @@ FILES = {
     "LoRA": (lambda w: {"diffusion_model.blocks.0.ffn.0.lora_down.weight": torch.zeros(1)}, "a LoRA"),
     "VAE": (lambda w: {"decoder.middle.0.residual.0.gamma": torch.zeros(1)}, "a Wan VAE"),
     "nothing known": (lambda w: {"x": torch.zeros(1)}, "an unknown file"),
+    "of another program": (
+        lambda w: {f"{k}._data": v for k, v in w.items()},
+        "holds its weights as quanto's int8, which only WanGP reads; ComfyUI cannot compute with them",
+    ),
+    "scales without a marker": (
+        lambda w: w | {"blocks.0.ffn.0.weight_scale": torch.ones(())},
+        "holds its weights as fp16 with scales but without the marker for them",
+    ),
+    "a block cut": (
+        lambda w: {k: v for k, v in w.items() if not k.startswith("blocks.1.ffn.0.")},
+        "is SteadyDancer, but 2 tensors of its transformer are missing, such as blocks.1.ffn.0.bias, blocks.1.ffn",
+    ),
+    "no image embedding": (
+        lambda w: {k: v for k, v in w.items() if "img_emb" not in k},
+        "8 tensors of its transformer are missing, such as img_emb.proj.0.bias",
+    ),
     "two missing": (
         lambda w: {k: v for k, v in w.items() if "bn2" not in k},
         r"2 of 42 pose tensors are missing: condition_embedding_spatial.bn2.bias, condition_embedding_spatial.bn2",
@@ -105,3 +122,29 @@ def test_other_formats_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match="only .safetensors"):
         checkpoint.check_file(tmp_path / name)
+
+
+def test_one_part_of_several_is_named(weights, tmp_path):
+    part = {name: tensor for name, tensor in weights.items() if name.startswith("blocks.0")}
+    path = write(tmp_path / "model-00001-of-00002.safetensors", part)
+    with pytest.raises(ValueError, match=r"one part of a model in several files. Choose the .safetensors.index.json"):
+        checkpoint.check_file(path)
+
+
+def test_a_whole_model_that_is_called_a_part_loads(weights, tmp_path):
+    path = write(tmp_path / "model-00001-of-00001.safetensors", weights)
+    assert checkpoint.check_file(path).title == path.name
+
+
+def test_a_folder_is_a_model(weights, tmp_path):
+    write_shards(tmp_path / "dancer", weights)
+    contents = checkpoint.check_file(tmp_path / "dancer")
+    assert (contents.title, contents.files, len(contents.tensors)) == ("dancer", 3, 129)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "x", '{"layers": {}}', '{"layers": 3}', '{"layers": {"a": 1}}'])
+def test_unreadable_quantisation_is_named(weights, tmp_path, text):
+    path = tmp_path / "file.safetensors"
+    save_file(weights, path, {"_quantization_metadata": text})
+    with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):
+        weight_formats.describe(checkpoint.check_file(path))

@@ -94,13 +94,20 @@ CASES = {
     "fp8 e5m2": Case(single(to(torch.float8_e5m2)), "fp8 e5m2, not scaled, 129 tensors", U["e5m2"]),
     "shards fp32": Case(shards(to(torch.float32)), "fp32, 129 tensors in 3 files", U["fp32"]),
     "shards bf16": Case(shards(to(torch.bfloat16)), "bf16, 129 tensors in 3 files", U["bf16"]),
-    "diffusers fp16": Case(single(half(files.diffusers)), "fp16, 129 tensors in 1 file, 5.2 MB, diffusers names", U["fp16"]),
-    "diffusers shards": Case(shards(files.diffusers), "fp32, 129 tensors in 3 files, 10.5 MB, diffusers names", U["fp32"]),
+    "diffusers fp16": Case(
+        single(half(files.diffusers)), "fp16, 129 tensors in 1 file, 5.2 MB, diffusers names", U["fp16"]
+    ),
+    "diffusers shards": Case(
+        shards(files.diffusers), "fp32, 129 tensors in 3 files, 10.5 MB, diffusers names", U["fp32"]
+    ),
     "diffusers fp8 per layer, metadata": Case(
         single(lambda w: files.diffusers(files.scaled(w, files.in_blocks, "weight_scale")), files.layer_metadata),
         "fp8 e4m3fn scaled (per layer), 153 tensors in 1 file, 4.8 MB, diffusers names", U["e4m3"],
     ),
-    "prefix fp16": Case(single(half(files.prefixed)), "fp16, 129 tensors in 1 file, 5.2 MB, names begin with model.diffusion_model.", U["fp16"]),
+    "prefix fp16": Case(
+        single(half(files.prefixed)),
+        "fp16, 129 tensors in 1 file, 5.2 MB, names begin with model.diffusion_model.", U["fp16"],
+    ),
     "prefix fp8 older marker": Case(
         single(lambda w: files.prefixed(files.older_marker(w))), "fp8 e4m3fn scaled (older marker)", U["e4m3"]
     ),
