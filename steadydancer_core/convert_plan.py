@@ -148,7 +148,7 @@ def _converted(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iter
 def _cast(name: str, part: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
     values = part.float() if scale is None else part.float() * scale
     result = values.to(dtype)
-    if not torch.isfinite(result).all():
+    if not math.isfinite(_largest(result)):
         raise _unfit(name, values, dtype)
     return result
 
@@ -156,7 +156,7 @@ def _cast(name: str, part: Tensor, scale: Tensor | None, dtype: torch.dtype) -> 
 def _quantised(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
     """Yield the float8 values of a matrix in parts, then its scale."""
     matrix = source.read(stored.place)
-    peaks = [part.abs().max().item() for part in _parts(matrix)]
+    peaks = [_largest(part) for part in _parts(matrix)]
     if not all(map(math.isfinite, peaks)):
         raise _unfit(stored.name, matrix, dtype)
     scale = power_of_two_scale(max(peaks))
@@ -185,8 +185,14 @@ def _number(tensor: Tensor) -> Tensor:
     return tensor.float().reshape(())
 
 
+def _largest(values: Tensor) -> float:
+    """Return the largest magnitude; NaN if there is one. Several times as fast as isfinite and abs."""
+    low, high = values.aminmax()
+    return max(-low.item(), high.item())
+
+
 def _unfit(name: str, values: Tensor, dtype: torch.dtype) -> UnfitWeights:
-    largest = values.abs().max().item()
+    largest = _largest(values)
     if not math.isfinite(largest):
         return UnfitWeights(
             f"{name} holds NaN or infinity: the source is damaged, and so would be the result. Download it again."
