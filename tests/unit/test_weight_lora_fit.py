@@ -1,0 +1,43 @@
+"""A LoRA for another model is named before anything is sampled."""
+
+import comfy.sd
+import pytest
+import torch
+
+from steadydancer_pack.steadydancer_core.lora_fit import check_loras
+
+
+def lora(*layers, width):
+    """A LoRA of rank 4 for square layers."""
+    return {
+        f"diffusion_model.{layer}.{part}.weight": torch.ones(shape)
+        for layer in layers
+        for part, shape in {"lora_up": (width, 4), "lora_down": (4, width)}.items()
+    }
+
+
+def with_lora(model, weights):
+    return comfy.sd.load_lora_for_models(model, None, weights, 1.0, 0.0)[0]
+
+
+LAYERS = "blocks.0.self_attn.q", "blocks.1.cross_attn.v_img"
+
+
+def test_a_lora_that_fits(golden_patcher):
+    model = with_lora(golden_patcher, lora(*LAYERS, width=256))
+    assert len(model.patches) == 2
+    check_loras(model)
+    check_loras(golden_patcher)
+
+
+def test_a_lora_for_a_smaller_model(golden_patcher):
+    model = with_lora(with_lora(golden_patcher, lora(LAYERS[0], width=256)), lora(*LAYERS, width=128))
+    message = "2 of its layers have another shape, such as .*self_attn.q.weight, .* brings 128x128 .* needs 256x256"
+    with pytest.raises(ValueError, match=message):
+        check_loras(model)
+
+
+def test_other_patches_are_passed(golden_patcher):
+    model = golden_patcher.clone()
+    model.add_patches({"diffusion_model.blocks.0.norm3.bias": ("diff", (torch.ones(256),))})
+    check_loras(model)
