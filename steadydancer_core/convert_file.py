@@ -120,7 +120,7 @@ class PartFile:
     def resume(self) -> int:
         """Return how many bytes of an earlier run hold; all else of it is removed."""
         record = self._record()
-        if record.get("work") == self.work and self._rehash(record.get("bytes")) == record.get("sha256"):
+        if record.get("work") == self.work and self._rehash(record["bytes"]) == record["sha256"]:
             self.settled = self.recorded = record["bytes"]
         else:
             self._hash = hashlib.sha256()
@@ -133,8 +133,9 @@ class PartFile:
             self._file.truncate(self.settled)
         return self
 
-    def __exit__(self, *_exception) -> None:
-        with suppress(OSError), self._file:  # the record before this one still holds
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        # Behind another error a second one would hide it; the record before this one still holds.
+        with self._explained() if kind is None else suppress(OSError), self._file:
             self._record_settled()
 
     def append(self, rows: Iterable[Tensor | bytes], end: int, settle_bytes: int) -> None:
@@ -184,7 +185,9 @@ class PartFile:
             record = json.loads(self.sidecar.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return record if isinstance(record, dict) and isinstance(record.get("bytes"), int) else {}
+        kinds = {"work": str, "bytes": int, "sha256": str}
+        whole = isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in kinds.items())
+        return record if whole else {}
 
     def _rehash(self, count: int) -> str | None:
         """Hash the first `count` bytes of the part file; None if it is shorter."""

@@ -232,6 +232,16 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_full_disk(target, who
     assert target.read_bytes() == whole
 
 
+def test_bytes_that_do_not_reach_the_disk_get_no_name(target, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "made up")
+
+    monkeypatch.setattr(convert_file.os, "fsync", failing)
+    with pytest.raises(ValueError, match="could not be written: made up"):
+        write_safetensors(target, PIECES, {}, "this")
+    assert not target.exists()
+
+
 def test_weights_that_do_not_fit_leave_nothing(target):
     def rows():
         raise UnfitWeights("too large")
