@@ -22,8 +22,7 @@ PRECISIONS = {
     "fp8_e4m3fn_fast": {"dtype": torch.float8_e4m3fn, "fp8_optimizations": True},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
-FOLDER = "steadydancer_models"  # the folders of diffusion_models, with more kinds of file
-FOLDERS = (FOLDER, "unet_gguf")
+FOLDERS = ("diffusion_models", "unet_gguf")
 GGUF_LOADER = "UnetLoaderGGUF"
 
 
@@ -78,20 +77,17 @@ def _inputs() -> list[io.Input]:
 
 
 def model_files() -> list[str]:
-    """Return the names of the files that may be a SteadyDancer; of a model in several files, the index alone."""
-    _register_folder()
-    folders = [folder for folder in FOLDERS if folder in folder_paths.folder_names_and_paths]
-    names = {name for folder in folders for name in folder_paths.get_filename_list(folder)}
+    """Return the names of the files that may be a SteadyDancer; of a model in several files, the index alone.
+
+    ComfyUI's own list of these folders leaves out GGUF files and indexes.
+    """
+    known = [folder for folder in FOLDERS if folder in folder_paths.folder_names_and_paths]
+    places = {place for folder in known for place in folder_paths.get_folder_paths(folder)}
+    names = {name for place in places for name in folder_paths.recursive_search(place, [".git"])[0]}
     indexed = {_folder_of(name) for name in names if name.lower().endswith(INDEX_SUFFIX)}
-    kinds = (*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)
     hidden = {name for name in names if SHARD.search(name) and _folder_of(name) in indexed}
+    kinds = (*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)
     return sorted(name for name in names - hidden if name.lower().endswith(kinds))
-
-
-def _register_folder() -> None:
-    paths, _ = folder_paths.folder_names_and_paths["diffusion_models"]
-    suffixes = {*SUFFIXES, GGUF_SUFFIX, ".json"}
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, suffixes)
 
 
 def _folder_of(name: str) -> str:
@@ -99,10 +95,9 @@ def _folder_of(name: str) -> str:
 
 
 def _path_of(name: str) -> str:
-    _register_folder()
     paths = (folder_paths.get_full_path(folder, name) for folder in FOLDERS)
     path = next((path for path in paths if path), None)
-    return path or folder_paths.get_full_path_or_raise("diffusion_models", name)
+    return path or folder_paths.get_full_path_or_raise(FOLDERS[0], name)
 
 
 def _load_safetensors(name: str, path: str, weight_precision: str) -> ModelPatcher:
