@@ -64,7 +64,7 @@ class ConvertModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, precision: str, file_name: str, overwrite: bool) -> io.NodeOutput:
-        source = convert.open_source(folder_paths.get_full_path_or_raise(model.FOLDER, model_name))
+        source = convert.open_source(folder_paths.get_full_path_or_raise(FOLDER, model_name))
         target = output_path(file_name)
         written = convert.convert(source, target, precision, overwrite, _progress())
         text = convert.report(source, written)

@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import convert as node
-from steadydancer_pack.nodes import model as loader
 from steadydancer_pack.steadydancer_core import convert, detection
 
 PACK = Path(__file__).resolve().parents[2]
@@ -39,10 +38,7 @@ def folder(tmp_path, monkeypatch):
     paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
     others = [str(tmp_path / "unet"), str(found)]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", (others, suffixes))
-    loader.model_files()
-    yield found
-    monkeypatch.undo()
-    loader.model_files()
+    return found
 
 
 def run(model_name="source.safetensors", precision="fp8_scaled", file_name="out", overwrite=False):
