@@ -69,7 +69,7 @@ def _inputs() -> list[io.Input]:
             "fp16 and costs a little quality. GGUF files keep their own.",
         ),
         io.Int.Input(
-            "blocks_to_swap", default=0, min=0, max=100,
+            "blocks_to_swap", default=0, min=0, max=100, optional=True,
             tooltip="Keeps the weights of so many of the 40 blocks off the graphics card and streams them when they "
             "are needed: a cap in bytes, not chosen blocks. 0: ComfyUI decides. Raise it if memory runs out.",
         ),
