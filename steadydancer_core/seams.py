@@ -19,8 +19,8 @@ class SeamScore(NamedTuple):
     """One border.
 
     frame: index of the border; jump: largest change from one frame to the next at the border over the median of
-    such changes around it, 1 is as everywhere else; colour: how far the mean colour moves from before to after,
-    beyond its trend, in 255ths of the channel that moves most.
+    such changes around it, 1 is as everywhere else; colour: how far the mean colour moves across the border beyond
+    what it moves around it, in 255ths of the channel that moves most.
     """
 
     frame: int
@@ -58,19 +58,19 @@ def _score(frames: Tensor, border: int, reach: int) -> SeamScore:
     start = max(0, border - reach - NEIGHBOURS - 1)
     near = frames[start : border + reach + NEIGHBOURS + 1].float()
     changes = (near[1:] - near[:-1]).abs().mean(dim=(1, 2, 3))  # changes[i] lies between frames i and i + 1 of `near`
-    first, last = max(0, border - start - 1 - reach), border - start - 1 + reach
-    at = changes[first : last + 1]
-    around = torch.cat([changes[:first], changes[last + 1 :]])
-    usual = float(around.median()) if len(around) else STILL
-    return SeamScore(border, float(at.max()) / max(usual, STILL), _colour_shift(near, first + 1, last + 1))
-
-
-def _colour_shift(near: Tensor, first: int, last: int) -> float:
-    """Return how far the mean colour moves over frames first..last beyond its trend on both sides, in 255ths."""
+    first = max(0, border - start - 1 - reach)
+    last = min(border - start - 1 + reach, len(changes) - 1)
+    usual, at = _usual_and_at(changes, first, last)
     colours = near.mean(dim=(1, 2))  # frames, 3
-    sides = colours[:first], colours[last:]
-    trend = torch.cat([side.diff(dim=0) for side in sides])
-    trend = trend.median(dim=0).values if len(trend) else torch.zeros(3)
-    distance = (last + len(near) - first) / 2  # between the middles of both sides
-    before, after = (side.mean(dim=0) for side in sides)
-    return float((after - before - trend * distance).abs().max()) * 255
+    steps = (colours[1:] - colours[:-1]).abs()
+    moved = (colours[last + 1] - colours[first]).abs()
+    beyond = moved - (last - first + 1) * _usual_and_at(steps, first, last)[0]
+    jump = float(at.max()) / max(float(usual), STILL)
+    return SeamScore(border, jump, max(0.0, float(beyond.max())) * 255)
+
+
+def _usual_and_at(changes: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
+    """Return the median of the changes outside first..last (0 where there are none), and those inside."""
+    around = torch.cat([changes[:first], changes[last + 1 :]])
+    usual = around.median(dim=0).values if len(around) else torch.zeros_like(changes[0])
+    return usual, changes[first : last + 1]
