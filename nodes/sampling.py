@@ -1,10 +1,11 @@
 """Sampling: the whole sampler, and its parts for SamplerCustomAdvanced and for the stock KSampler."""
 
 import comfy.samplers
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core import presets, sampling, schedule
 from ..steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
+from .node_text import show_text
 
 CATEGORY = "SteadyDancer/sampling"
 
@@ -125,6 +126,7 @@ class SteadyDancerSampler(io.ComfyNode):
                 _skip_negative_after(), _pose_every(), _preset(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
+            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -137,7 +139,7 @@ class SteadyDancerSampler(io.ComfyNode):
             PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
         )  # fmt: skip
         result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
-        return io.NodeOutput(result, ui=ui.PreviewText(report))
+        return io.NodeOutput(result, ui=show_text(cls, report))
 
 
 class SteadyDancerGuider(io.ComfyNode):

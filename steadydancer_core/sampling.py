@@ -78,9 +78,11 @@ def run(
     result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
     if not result["samples"].isfinite().all():
         warnings.append(NOT_FINITE)
+    lines = describe_run(settings, guider.log)
+    logging.info("SteadyDancer: %s", "; ".join(lines))
     for warning in warnings:
         logging.warning("SteadyDancer: %s", warning)
-    return result, "\n".join([*describe_run(settings, guider.log), *warnings])
+    return result, "\n".join([*lines, *warnings])
 
 
 def describe_run(settings: Settings, log: RunLog) -> list[str]:
