@@ -161,6 +161,7 @@ class ChunkMaker:
         _check_finite(result["samples"], chunk)
         self.log.append(report)
         frames = self.codec.decode(result["samples"]).reshape(chunk.length, *self.photo.shape[1:])[: chunk.frames]
+        _check_finite(frames, chunk)
         if before is None:
             return frames
         photo = self.photo.clamp(0, 1).to(frames)
@@ -280,11 +281,12 @@ def _held(clip: Tensor, chunk: Chunk) -> Tensor:
     return clip[index]
 
 
-def _check_finite(latent: Tensor, chunk: Chunk) -> None:
-    if not latent.isfinite().all():
+def _check_finite(values: Tensor, chunk: Chunk) -> None:
+    if not values.isfinite().all():
         raise ValueError(
             f"Chunk {chunk.index + 1} holds values that are not numbers (NaN), so it and all that follow would be "
-            "black. Load the model with another weight precision, or take the LoRAs off one by one."
+            "black. Load the model with another weight precision, or take the LoRAs off one by one; if the latent was "
+            "fine, the VAE did it: start ComfyUI with --fp32-vae."
         )
 
 

@@ -1,15 +1,19 @@
 """Colours of a chunk, brought back to those of the video before it and of the photo.
 
 A chunk that goes on from decoded frames is tinted a little by every trip through VAE and model, and chunk after chunk
-the tint adds up. Mean and spread of a channel say how much (Reinhard et al. 2001, "Color Transfer between Images"),
-but the mean of a whole frame also changes when the dancer moves. So both are taken over the half of the picture that
-changed least, place by place: the background, however the dancer moves. In an opponent space (brightness, red-green,
-blue-yellow; orthonormal, on gamma-encoded RGB) the three pairs are brightness and contrast, tint and saturation.
+the tint adds up. Mean and covariance of the colours say how much: the linear Monge-Kantorovich mapping (Pitie and
+Kokaram 2007) brings both to those of the target and moves colours no further than that takes. It undoes a tint, and
+changes of contrast, saturation and white balance.
+
+But the colours of a frame also change when the dancer moves. So they are taken from the half of the picture that
+changed least, place by place: the background, however the dancer moves.
 
 Two fits make the correction of a chunk: its first frames against the same frames of the finished video, so that the
 border shows no step, and its last frames against the photo. The chunk goes from the first to the second, slowly.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,23 +22,23 @@ from torch import Tensor
 
 FIT_SIDE = 64  # pixels of the shorter side that a fit looks at: the tint is large-scale, noise and edges are not
 FIT_ROUNDS = 8
-LEAST_SPREAD = 1 / 255  # of a channel: a flat one has no contrast to compare
-MAX_GAIN, MAX_SHIFT = 1.25, 0.15  # beyond that it is another scene, not a tint
+LEAST_SPREAD = 1 / 255  # a colour that hardly varies has no contrast to compare
+MAX_GAIN, MAX_SHIFT = 1.25, 0.1  # beyond that it is another scene, not a tint
+SURE, LOST = 0.04, 0.08  # rms of what a fit leaves: below the first it is a tint, above the second it never is
 TAIL = 5  # frames at the end of a chunk that are compared with the photo
 PULL_FRAMES = 64  # four seconds from the colours of the border to those of the photo
 
 
 class Tint(NamedTuple):
-    """A change of colour in the opponent space: gain and offset [3]."""
+    """A change of colour, x @ matrix + offset: a symmetric matrix [3, 3] and an offset [3], both float64."""
 
-    gain: Tensor
+    matrix: Tensor
     offset: Tensor
 
 
-def opponent_matrix(device: torch.device | None = None) -> Tensor:
-    """Return the rows brightness, red-green and blue-yellow [3, 3]; orthonormal, so its transpose leads back."""
-    rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]], device=device)
-    return rows / rows.norm(dim=1, keepdim=True)
+def no_tint() -> Tint:
+    """Return the Tint that changes nothing."""
+    return Tint(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
 
 
 def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float) -> Tensor:
@@ -47,25 +51,26 @@ def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float
         return frames
     start, end = fit_tint(frames[: len(before)], before), fit_tint(frames[-TAIL:], photo)
     parts = ((torch.arange(len(frames)) - len(before) + 1) / PULL_FRAMES).clamp(0, 1)
-    identity = Tint(torch.ones_like(start.gain), torch.zeros_like(start.offset))
-    tints = (mix(identity, mix(start, end, float(part)), strength) for part in parts)
+    tints = (mix(no_tint(), mix(start, end, float(part)), strength) for part in parts)
     return torch.stack([apply_tint(frame, tint) for frame, tint in zip(frames, tints, strict=True)])
 
 
 def fit_tint(frames: Tensor, target: Tensor) -> Tint:
     """Return the Tint that brings the colours of `frames` [N, H, W, 3] to those of `target` [N or 1, H, W, 3].
 
-    Only the half of the places that fit best have a say. Gain and shift are limited to what a tint can be.
+    Only the half of the places that fit best have a say. Gain and shift are limited to what a tint can be; where even
+    that half keeps differing, as with a moving camera, the colours say nothing and stay.
     """
     found, wanted = torch.broadcast_tensors(_small(frames), _small(target))
     found, wanted = found.reshape(-1, 3), wanted.reshape(-1, 3)
-    offset = (wanted - found).median(dim=0).values
-    tint = Tint(torch.ones_like(offset), offset)
+    tint = Tint(no_tint().matrix, (wanted - found).median(dim=0).values)
     for _ in range(FIT_ROUNDS):
-        distance = (found * tint.gain + tint.offset - wanted).square().sum(dim=1)
+        distance = _distance(found, tint, wanted)
         same = distance <= distance.median()
-        tint = _match_moments(found[same], wanted[same])
-    return tint
+        tint = _map_moments(found[same], wanted[same])
+    left = (_distance(found, tint, wanted)[same].mean() / 3).sqrt()
+    trust = float(((LOST - left) / (LOST - SURE)).clamp(0, 1))
+    return mix(no_tint(), _limit(tint, found[same].mean(dim=0)), trust)
 
 
 def mix(a: Tint, b: Tint, part: float) -> Tint:
@@ -75,22 +80,41 @@ def mix(a: Tint, b: Tint, part: float) -> Tint:
 
 def apply_tint(image: Tensor, tint: Tint) -> Tensor:
     """Return `image` [..., 3] in 0..1 with its colours changed; the result is clamped to 0..1."""
-    matrix = opponent_matrix(image.device)
-    return ((image.float() @ matrix.T * tint.gain + tint.offset) @ matrix).clamp(0, 1).to(image.dtype)
+    return (image @ tint.matrix.to(image) + tint.offset.to(image)).clamp(0, 1)
 
 
-def _match_moments(found: Tensor, wanted: Tensor) -> Tint:
-    spreads = [pixels.std(dim=0, correction=0) + LEAST_SPREAD for pixels in (wanted, found)]
-    gain = (spreads[0] / spreads[1]).clamp(1 / MAX_GAIN, MAX_GAIN)
-    mean = found.mean(dim=0)
-    shift = (wanted.mean(dim=0) - mean).clamp(-MAX_SHIFT, MAX_SHIFT)
-    return Tint(gain, mean + shift - gain * mean)
+def _distance(found: Tensor, tint: Tint, wanted: Tensor) -> Tensor:
+    return (found @ tint.matrix + tint.offset - wanted).square().sum(dim=1)
+
+
+def _map_moments(found: Tensor, wanted: Tensor) -> Tint:
+    """Return the Tint that brings mean and covariance of `found` [N, 3] to those of `wanted` [N, 3]."""
+    root = _on_values(_covariance(found), torch.sqrt)
+    back = torch.linalg.inv(root)
+    matrix = back @ _on_values(root @ _covariance(wanted) @ root, torch.sqrt) @ back
+    return Tint(matrix, wanted.mean(dim=0) - found.mean(dim=0) @ matrix)
+
+
+def _covariance(colours: Tensor) -> Tensor:
+    return torch.cov(colours.T, correction=0) + LEAST_SPREAD**2 * no_tint().matrix
+
+
+def _on_values(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the symmetric `matrix` with `function` applied to its eigenvalues."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * function(values) @ vectors.T
+
+
+def _limit(tint: Tint, mean: Tensor) -> Tint:
+    """Return the Tint of limited gain in every direction, which shifts the colour `mean` [3] by MAX_SHIFT at most."""
+    matrix = _on_values(tint.matrix, partial(torch.clamp, min=1 / MAX_GAIN, max=MAX_GAIN))
+    shift = (mean @ tint.matrix + tint.offset - mean).clamp(-MAX_SHIFT, MAX_SHIFT)
+    return Tint(matrix, mean + shift - mean @ matrix)
 
 
 def _small(frames: Tensor) -> Tensor:
-    """Return the frames in the opponent space [N, h, w, 3], averaged down to FIT_SIDE."""
+    """Return the frames [N, h, w, 3] averaged down to FIT_SIDE, in float64 on the CPU."""
     sides = frames.shape[1:3]
     scale = min(1.0, FIT_SIDE / min(sides))
-    pixels = frames.movedim(-1, 1).float()
-    small = F.interpolate(pixels, size=[max(1, round(side * scale)) for side in sides], mode="area")
-    return small.movedim(1, -1) @ opponent_matrix(frames.device).T
+    size = [max(1, round(side * scale)) for side in sides]
+    return F.interpolate(frames.movedim(-1, 1).float(), size=size, mode="area").movedim(1, -1).double().cpu()
