@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core import presets
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
+from steadydancer_pack.steadydancer_core.loading import load_model
 from steadydancer_pack.steadydancer_core.sampling import run
 from steadydancer_pack.tests.unit.conftest import GOLDEN_CONFIG
 from steadydancer_pack.tests.unit.test_sampling import ksampler
@@ -23,11 +24,11 @@ FIRST, SECOND = torch.device("cpu"), torch.device("cpu", 1)
 TEN = presets.Settings("ten", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc", shift=3.0)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+@pytest.fixture(scope="module", params=[comfy.sd.load_diffusion_model, load_model], ids=["comfyui", "ours"])
+def model(request, tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "golden.safetensors"
     save_file(steadydancer_state_dict(**GOLDEN_CONFIG), file)
-    return comfy.sd.load_diffusion_model(str(file), model_options={"dtype": torch.float32})
+    return request.param(str(file), {"dtype": torch.float32})
 
 
 @pytest.fixture
