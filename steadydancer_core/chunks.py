@@ -35,6 +35,8 @@ from .pixels import crop, fit_image, kept_part, size_of
 from .presets import Settings
 from .seams import describe, seam_scores
 
+OTHER_MODEL_PRECISION = "Load the model with another weight precision, or take the LoRAs off one by one."
+OTHER_VAE_PRECISION = "The latent is sound, so it is the VAE: start ComfyUI with --fp32-vae."
 TILE, TILE_OVERLAP, CELL = 256, 64, 8  # pixels; a latent cell is CELL pixels wide
 
 
@@ -158,10 +160,10 @@ class ChunkMaker:
         seed = chunk_seed(self.settings.seed, chunk.index)
         model = with_progress(self.model, chunk.index, len(self.plan))
         result, report = sampling.run(model, *conds, latent, seed, self.settings.run)
-        _check_finite(result["samples"], chunk)
+        _check_finite(result["samples"], chunk, OTHER_MODEL_PRECISION)
         self.log.append(report)
         frames = self.codec.decode(result["samples"]).reshape(chunk.length, *self.photo.shape[1:])[: chunk.frames]
-        _check_finite(frames, chunk)
+        _check_finite(frames, chunk, OTHER_VAE_PRECISION)
         if before is None:
             return frames
         photo = self.photo.clamp(0, 1).to(frames)
@@ -281,12 +283,11 @@ def _held(clip: Tensor, chunk: Chunk) -> Tensor:
     return clip[index]
 
 
-def _check_finite(values: Tensor, chunk: Chunk) -> None:
+def _check_finite(values: Tensor, chunk: Chunk, remedy: str) -> None:
     if not values.isfinite().all():
         raise ValueError(
             f"Chunk {chunk.index + 1} holds values that are not numbers (NaN), so it and all that follow would be "
-            "black. Load the model with another weight precision, or take the LoRAs off one by one; if the latent was "
-            "fine, the VAE did it: start ComfyUI with --fp32-vae."
+            f"black. {remedy}"
         )
 
 

@@ -51,8 +51,10 @@ def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float
         return frames
     start, end = fit_tint(frames[: len(before)], before), fit_tint(frames[-TAIL:], photo)
     parts = ((torch.arange(len(frames)) - len(before) + 1) / PULL_FRAMES).clamp(0, 1)
-    tints = (mix(no_tint(), mix(start, end, float(part)), strength) for part in parts)
-    return torch.stack([apply_tint(frame, tint) for frame, tint in zip(frames, tints, strict=True)])
+    matched = torch.empty_like(frames)
+    for index, part in enumerate(parts.tolist()):
+        matched[index] = apply_tint(frames[index], mix(no_tint(), mix(start, end, part), strength))
+    return matched
 
 
 def fit_tint(frames: Tensor, target: Tensor) -> Tint:

@@ -403,5 +403,11 @@ def test_values_that_are_no_numbers_stop_the_run_with_what_is_done_kept(model, v
         return result * float("nan") if watch.passes > PASSES else result
 
     watch.model.set_model_unet_function_wrapper(broken)
-    with pytest.raises(ValueError, match="Chunk 2 holds values that are not numbers"):
+    with pytest.raises(ValueError, match="Chunk 2 holds values that are not numbers.* another weight precision"):
         make(watch.model, vae, store, 13)
+
+
+def test_a_vae_that_breaks_is_told_from_a_model_that_does(model, vae, off, monkeypatch):
+    monkeypatch.setattr(vae, "decode", lambda latent: torch.full((1, 9, HEIGHT, WIDTH, 3), float("nan")))
+    with pytest.raises(ValueError, match="it is the VAE"):
+        make(model, vae, off, 9)
