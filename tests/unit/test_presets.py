@@ -1,9 +1,14 @@
 """Presets of the sampler: what they cost at the model, and that saved workflows run as before."""
 
+from types import SimpleNamespace
+
 import comfy.sd
 import pytest
 import torch
+from comfy_api.latest import io
+from server import PromptServer
 
+from steadydancer_pack.nodes.node_text import show_text
 from steadydancer_pack.nodes.sampling import PoseGuidancePatch, SteadyDancerGuider, SteadyDancerSampler
 from steadydancer_pack.steadydancer_core import presets
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance
@@ -90,6 +95,17 @@ def test_a_preset_is_its_row_and_nothing_of_the_values_above(golden_patcher, sam
         solver=row.solver, scheduler="official", shift=5.0,
     )  # fmt: skip
     assert torch.equal(by_name, by_value)
+
+
+def test_the_report_is_shown_in_the_running_node(monkeypatch):
+    """By ComfyUI's progress text, which its page shows in every node; and as UI output for clients that read that."""
+    sent = []
+    server = SimpleNamespace(send_progress_text=lambda text, node: sent.append((text, node)))
+    monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+    running = SimpleNamespace(hidden=SimpleNamespace(unique_id="7"))
+    assert show_text(running, "5 forward passes").as_dict() == {"text": ("5 forward passes",)}
+    assert sent == [("5 forward passes", "7")]
+    assert io.Hidden.unique_id in SteadyDancerSampler.GET_SCHEMA().hidden
 
 
 def test_an_unknown_preset_is_refused(golden_patcher, sampled):
