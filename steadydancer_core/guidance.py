@@ -165,10 +165,13 @@ class _Evaluation:
         self.guider, self.moment, self.run_options = guider, moment, run_options
         self.counted = _counted(run_options, guider.log, samples)
         self.pose = guider.guidance.acts_at(moment)
-        keeps = {"negative": guider.text.keeps_at(moment), "pose_negative": guider.guidance.keeps_at(moment)}
-        self.from_kept = {name for name, keep in keeps.items() if keep and name in run_options.get(KEPT, ())}
-        # With text guidance 0 and no pose term v_pos has weight 0.
+        # With text guidance 0 and no pose term v_pos has weight 0, and v_neg is all there is.
         self.only_negative = guider.cfg == 0 and not self.pose
+        keeps = {
+            "negative": guider.text.keeps_at(moment) and not self.only_negative,
+            "pose_negative": guider.guidance.keeps_at(moment),
+        }
+        self.from_kept = {name for name, keep in keeps.items() if keep and name in run_options.get(KEPT, ())}
         self.found: dict[str, Tensor] = {}
 
     def options(self) -> dict:
@@ -192,7 +195,7 @@ class _Evaluation:
                 self.guider.log.asked[name].add(self.moment.step)
         self.found = dict(zip(BRANCHES, self._ask(args, list(asked.values())), strict=True))
         if self.only_negative:
-            self.found["positive"] = self.found["negative"]
+            return [self.found["negative"]] * 2
         for name in BRANCHES[1:]:
             if due[name] is not None:
                 self._settle(name)

@@ -81,6 +81,14 @@ def test_text_guidance_0_does_not_compute_the_positive(levels, guided, golden_pa
     assert error(found, ksampler(golden_patcher, conds, inputs, 4, "euler", "simple", cfg=0.0)) <= 1e-6
 
 
+def test_text_guidance_0_needs_the_negative_after_the_point_too(levels, guided, golden_patcher):
+    """Steps 2 and 3 of 10 lie inside and know a difference; outside v_neg is all there is and is not made of one."""
+    assert levels(text=0.0, pose=OFFICIAL, steps=10, after=0.2) == [1, 1, 3, 2, 1, 1, 1, 1, 1, 1]
+    full, _ = guided(golden_patcher, text=0.0, pose=OFFICIAL, steps=10)
+    short, _ = guided(golden_patcher, text=0.0, pose=OFFICIAL, steps=10, after=0.2)
+    assert 0 < error(short, full) < 0.01
+
+
 # Of 20 steps 3 to 7 lie inside, of 40 steps 5 to 15.
 @pytest.mark.parametrize(
     ("every", "steps", "computed"),
