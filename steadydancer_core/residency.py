@@ -105,9 +105,12 @@ def _limit_pages(patcher: ModelPatcher, blocks: int) -> None:
     pages = patcher._vbar_get() if hasattr(patcher, "_vbar_get") else None
     if pages is None or not hasattr(pages, "set_watermark") or not hasattr(pages, "offset"):
         return _say_that_comfyui_decides()
-    modules = list(patcher.model.diffusion_model.blocks)
-    staged = sum(layer._v[2] for block in modules for layer in block.modules() if hasattr(layer, "_v"))
-    cap = max(0, pages.offset - staged * blocks // len(modules))
+    blocks_of_model = patcher.model.diffusion_model.blocks
+    try:
+        staged = sum(layer._v[2] for layer in blocks_of_model.modules() if hasattr(layer, "_v"))
+    except (TypeError, IndexError):  # ComfyUI notes a layer's place as (pages, address, bytes), in private
+        return _say_that_comfyui_decides()
+    cap = max(0, pages.offset - staged * blocks // len(blocks_of_model))
     pages.set_watermark(cap // DYNAMIC_PAGE * DYNAMIC_PAGE)
 
 

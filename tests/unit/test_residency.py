@@ -300,6 +300,18 @@ def test_dynamic_vram_without_a_watermark_decides_by_itself(dynamic, monkeypatch
     ]
 
 
+def test_another_note_of_places_is_no_crash(dynamic, caplog):
+    residency._say_that_comfyui_decides.cache_clear()
+    capped = swap_blocks(dynamic, 2)
+    capped.partially_load(META, 1e32)
+    for layer in capped.model.modules():
+        if hasattr(layer, "_v"):
+            layer._v = 0
+    capped._vbar_get().watermark = None
+    residency._limit_pages(capped, 2)
+    assert capped._vbar_get().watermark is None and "blocks_to_swap has no effect here" in caplog.text
+
+
 def test_the_cap_survives_leaving_dynamic_vram(dynamic, weights):
     dynamic.cached_patcher_init = (lambda disable_dynamic: load(weights), ())
     for clone in (
