@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from comfy_api.latest import Input, io, ui
+from comfy_api.latest import Input, io
 from torch import Tensor
 
 from ..dwpose.align import MODES, Alignment, Request, align, report_text
@@ -20,6 +20,7 @@ from ..dwpose.refine import refine
 from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
 from ..steadydancer_core.video_stream import MODEL_FPS
+from .node_text import show_text
 from .pose_align import draw_images, overlay_image
 from .pose_detector import gpu_name
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
@@ -64,6 +65,7 @@ class AnimateFromVideo(io.ComfyNode):
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
             inputs=[*_sources(), *_wishes(), *_drawing()],
+            hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
 
@@ -77,7 +79,7 @@ class AnimateFromVideo(io.ComfyNode):
         picture = overlay_image(photo, poses.alignment)
         report = "\n".join([*poses.notes, report_text(poses.alignment)])
         outputs = (frames, negative, picture, poses.fps, read_audio(video), poses.lead_in)
-        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=ui.PreviewText(report))
+        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(cls, report))
 
 
 def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wishes) -> Poses:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core import presets
 from ..steadydancer_core.chunk_store import ChunkStore
 from ..steadydancer_core.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.guidance import PoseGuidance, TextGuidance
 from . import conditioning, sampling
+from .node_text import show_text
 
 
 def _sources() -> list[io.Input]:
@@ -85,6 +86,7 @@ class ChunkSampler(io.ComfyNode):
                 *_sources(), *_run_inputs(), *conditioning._size_inputs()[:2], *_chunk_inputs(), *_store_inputs(),
                 sampling._skip_negative_after(), sampling._pose_every(), sampling._preset(),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
@@ -110,7 +112,7 @@ class ChunkSampler(io.ComfyNode):
             ChunkSettings(run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae),
             ChunkStore(chunk_folder(), chunks_gb * 10**9 if keep_chunks else 0),
         )  # fmt: skip
-        return io.NodeOutput(video.frames, video.report, ui=ui.PreviewText(video.report))
+        return io.NodeOutput(video.frames, video.report, ui=show_text(cls, video.report))
 
 
 def chunk_folder() -> Path:

@@ -1,8 +1,9 @@
 """Conditions: photo, pose and prompt become what the sampler takes."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core.conditions import reconcile
+from .node_text import show_text
 
 
 class ReconcileConditions(io.ComfyNode):
@@ -18,6 +19,7 @@ class ReconcileConditions(io.ComfyNode):
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
             inputs=[*_prompt_inputs(), *_picture_inputs(), *_clip_inputs(), *_size_inputs()],
+            hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
 
@@ -30,7 +32,7 @@ class ReconcileConditions(io.ComfyNode):
             positive, negative, vae, photo, pose_frames, pose_negative_frames,
             clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
         )  # fmt: skip
-        return io.NodeOutput(*result[:4], ui=ui.PreviewText(describe(result)))
+        return io.NodeOutput(*result[:4], ui=show_text(cls, describe(result)))
 
 
 def _prompt_inputs() -> list[io.Input]:

@@ -7,12 +7,13 @@ from pathlib import Path
 import comfy.model_management
 import comfy.utils
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core import convert
 from ..steadydancer_core.convert_plan import PRECISIONS
 from ..steadydancer_core.weight_formats import GGUF_SUFFIX
 from . import model
+from .node_text import show_text
 
 FOLDER = "diffusion_models"
 FILE_NAME = re.compile(r'[^.<>:"/\\|?*\x00-\x1f][^<>:"/\\|?*\x00-\x1f]*')
@@ -56,6 +57,7 @@ class ConvertModel(io.ComfyNode):
             search_aliases=["quantize", "fp8", "merge shards", "save diffusion model"],
             is_output_node=True,
             inputs=_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.String.Output(display_name="file_name", tooltip="Name of the new file."),
                 io.String.Output(display_name="report", tooltip="Sizes, tensors by precision, and the sha256."),
@@ -68,7 +70,7 @@ class ConvertModel(io.ComfyNode):
         target = output_path(file_name)
         written = convert.convert(source, target, precision, overwrite, _progress())
         text = convert.report(source, written)
-        return io.NodeOutput(target.name, text, ui=ui.PreviewText(text))
+        return io.NodeOutput(target.name, text, ui=show_text(cls, text))
 
 
 def output_path(file_name: str) -> Path:

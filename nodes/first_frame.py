@@ -1,10 +1,11 @@
 """The decoded clip meets the photo again: measure frame 0, and replace it when asked."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..steadydancer_core.first_frame import exact_first_frame, fit_photo, psnr
 from ..steadydancer_core.pixels import to_rgb
+from .node_text import show_text
 
 
 class ExactFirstFrame(io.ComfyNode):
@@ -22,6 +23,7 @@ class ExactFirstFrame(io.ComfyNode):
             ),
             search_aliases=["psnr", "paste first frame", "cross-fade"],
             inputs=_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames, from the photo on."),
                 io.Float.Output(
@@ -40,7 +42,7 @@ class ExactFirstFrame(io.ComfyNode):
             f"PSNR of frame 0 against the photo: {decibels:.2f} dB",
             _what_was_done(len(images), enabled, crossfade),
         ]
-        return io.NodeOutput(result, decibels, ui=ui.PreviewText("\n".join(text)))
+        return io.NodeOutput(result, decibels, ui=show_text(cls, "\n".join(text)))
 
 
 def _inputs() -> list[io.Input]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from .. import miniature
+from .node_text import show_text
 
 
 class MakeMiniatureFiles(io.ComfyNode):
@@ -24,6 +25,7 @@ class MakeMiniatureFiles(io.ComfyNode):
             ),
             search_aliases=["demo", "example", "test model"],
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Boolean.Input(
                     "overwrite", default=False, tooltip="Replace other files of the same names. Off: they are an error."
@@ -35,7 +37,7 @@ class MakeMiniatureFiles(io.ComfyNode):
     def execute(cls, overwrite: bool) -> io.NodeOutput:
         paths = miniature.write_files(_folders(), overwrite)
         files = "\n".join(f"{path} ({path.stat().st_size / 1024:.0f} KB)" for path in paths)
-        return io.NodeOutput(ui=ui.PreviewText(f"In place:\n{files}\nPress R to see them in the loaders."))
+        return io.NodeOutput(ui=show_text(cls, f"In place:\n{files}\nPress R to see them in the loaders."))
 
     @classmethod
     def fingerprint_inputs(cls, overwrite: bool) -> str:

@@ -5,13 +5,14 @@ import re
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core.checkpoint import check_file
 from ..steadydancer_core.loading import load_model
 from ..steadydancer_core.residency import swap_blocks
 from ..steadydancer_core.weight_formats import GGUF_SUFFIX, describe
 from ..steadydancer_core.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
+from .node_text import show_text
 
 PRECISIONS = {
     "default": {},
@@ -39,6 +40,7 @@ class LoadModel(io.ComfyNode):
             ),
             search_aliases=["steadydancer", "load diffusion model", "wan", "gguf", "fp8", "shards", "block swap"],
             inputs=_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL."),
                 io.String.Output("report", tooltip="What the file is: precision, tensors, size, names."),
@@ -53,7 +55,7 @@ class LoadModel(io.ComfyNode):
         model = load(model_name, path, weight_precision)
         if blocks_to_swap:
             model = swap_blocks(model, blocks_to_swap)
-        return io.NodeOutput(model, report, ui=ui.PreviewText(report))
+        return io.NodeOutput(model, report, ui=show_text(cls, report))
 
 
 def _inputs() -> list[io.Input]:

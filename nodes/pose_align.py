@@ -21,6 +21,7 @@ from ..steadydancer_core.pixels import (
     size_of,
     to_rgb,
 )
+from .node_text import show_text
 from .types import PoseKeypoint
 
 # A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
@@ -48,6 +49,7 @@ class AlignPoses(io.ComfyNode):
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
             inputs=[*_align_inputs(), *_correction_inputs()],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
@@ -63,7 +65,7 @@ class AlignPoses(io.ComfyNode):
         alignment = align(stands, from_keypoints(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
-        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **show_text(cls, text).as_dict()}
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import comfy.model_management
 import folder_paths
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
 from ..dwpose.runtime import AUTO, CHOICES
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
 from . import model_folders
+from .node_text import show_text
 from .types import PoseDetector
 
 FOLDER = "dwpose"
@@ -42,6 +43,7 @@ class LoadPoseDetector(io.ComfyNode):
             ),
             search_aliases=["dwpose", "openpose", "yolox", "blazepose", "onnxruntime", "pose estimator"],
             inputs=[*_network_inputs(), *_setting_inputs()],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseDetector.Output("pose_detector", tooltip="The detector, for Extract Poses."),
                 io.String.Output("report", tooltip="What was loaded, which provider runs it, and why."),
@@ -66,7 +68,7 @@ class LoadPoseDetector(io.ComfyNode):
         else:
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
         report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
-        return io.NodeOutput(loaded, report, ui=ui.PreviewText(report))
+        return io.NodeOutput(loaded, report, ui=show_text(cls, report))
 
 
 def gpu_name() -> str | None:

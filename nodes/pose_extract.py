@@ -9,7 +9,7 @@ import folder_paths
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
-from comfy_api.latest import Input, io, ui
+from comfy_api.latest import Input, io
 from torch import Tensor
 
 from ..dwpose.cache import PoseCache, cache_key
@@ -21,6 +21,7 @@ from ..dwpose.poses import PoseClip
 from ..dwpose.preview import Preview
 from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from .node_text import show_text
 from .types import PoseDetector, PoseKeypoint
 
 NOBODY_TOOLTIP = (
@@ -44,6 +45,7 @@ class ExtractPoses(io.ComfyNode):
             ),
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
             inputs=[*_sources(), *_extract_options(), *_cache_options()],
+            hidden=[io.Hidden.unique_id],
             outputs=_extract_outputs(),
         )
 
@@ -72,7 +74,7 @@ class ExtractPoses(io.ComfyNode):
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
         audio = read_audio(video) if video is not None else None
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
-        return io.NodeOutput(*outputs, ui=ui.PreviewText(report))
+        return io.NodeOutput(*outputs, ui=show_text(cls, report))
 
 
 class PickPerson(io.ComfyNode):
@@ -87,6 +89,7 @@ class PickPerson(io.ComfyNode):
             description="Keeps one person of the poses, the same one in all frames.",
             search_aliases=["select person", "choose dancer", "filter people", "multi person"],
             inputs=_pick_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output(
                     id="picked", display_name="poses", tooltip="The poses of the person who was picked."
@@ -100,7 +103,7 @@ class PickPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         seen = pick(from_keypoints(poses), rule, index, x, y, frame)
         clip = apply_nobody_rule(seen, when_absent)
-        return io.NodeOutput(to_keypoints(clip), ui=ui.PreviewText("\n".join(_people(seen))))
+        return io.NodeOutput(to_keypoints(clip), ui=show_text(cls, "\n".join(_people(seen))))
 
 
 def _sources() -> list[io.Input]:

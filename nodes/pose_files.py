@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..dwpose import pose_json
 from ..dwpose.dialects import DIALECTS, STRICT, write
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.video_stream import MODEL_FPS
+from .node_text import show_text
 from .output_file import output_file
 from .types import PoseKeypoint
 
@@ -43,6 +44,7 @@ class SavePoses(io.ComfyNode):
                     tooltip="Frames per second of the poses, kept in the file. Connect the fps of Extract Poses.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, as they came in."),
                 io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
@@ -54,7 +56,7 @@ class SavePoses(io.ComfyNode):
         clip = from_keypoints(poses)
         path = _target(filename_prefix, clip)
         pose_json.save(clip, path, fps)
-        return io.NodeOutput(poses, str(path), ui=ui.PreviewText(f"{path}\n{_summary(clip, fps)}"))
+        return io.NodeOutput(poses, str(path), ui=show_text(cls, f"{path}\n{_summary(clip, fps)}"))
 
 
 class LoadPoses(io.ComfyNode):
@@ -69,6 +71,7 @@ class LoadPoses(io.ComfyNode):
             description="Brings back poses from a JSON file: of Save Poses, of other packs, of a pose editor.",
             search_aliases=["load keypoints", "import pose", "openpose json", "dwpose json"],
             inputs=_load_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses", tooltip="The poses, for Align Poses or any node that takes keypoints."),
                 io.Float.Output("fps_out", display_name="fps", tooltip="Frames per second of the poses."),
@@ -88,7 +91,7 @@ class LoadPoses(io.ComfyNode):
     def execute(cls, file: str, fps: float = MODEL_FPS, width: int = 0, height: int = 0) -> io.NodeOutput:
         clip, own_fps = pose_json.load(_find(file), (width, height) if width and height else None)
         rate = own_fps or fps
-        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=ui.PreviewText(_summary(clip, rate)))
+        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=show_text(cls, _summary(clip, rate)))
 
 
 class ConvertPoses(io.ComfyNode):

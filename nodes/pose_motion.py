@@ -1,7 +1,7 @@
 """Poses in time: made whole and smooth, started well, led to from the photo's own pose; the sound stays with them."""
 
 import numpy as np
-from comfy_api.latest import Input, io, ui
+from comfy_api.latest import Input, io
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -10,6 +10,7 @@ from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.refine import refine_with_report, report_text
 from ..steadydancer_core.video_stream import MODEL_FPS
+from .node_text import show_text
 from .types import PoseKeypoint
 
 TRIM, KEEP = "trim", "keep"
@@ -29,6 +30,7 @@ class RefinePoses(io.ComfyNode):
             ),
             search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
             inputs=_refine_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),
                 io.String.Output("report", tooltip="What was filled, exchanged and smoothed, for each person."),
@@ -40,7 +42,7 @@ class RefinePoses(io.ComfyNode):
         clip = from_keypoints(poses)
         refined, reports = refine_with_report(clip, gap_frames, smoothing, repair_swaps)
         text = report_text(reports)
-        return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=ui.PreviewText(text))
+        return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=show_text(cls, text))
 
 
 def _refine_inputs() -> list[io.Input]:
@@ -84,6 +86,7 @@ class LeadIn(io.ComfyNode):
                     "this dance. 0: none. Multiples of 4 suit the model.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in and the dance."),
                 io.Int.Output("lead_in", tooltip="How many frames were put before the dance, for Trim Lead-in."),
@@ -96,7 +99,7 @@ class LeadIn(io.ComfyNode):
         led = lead_in(clip, from_keypoints(photo_poses), frames)
         count = led.frames - clip.frames
         text = f"Lead-in: {count} frames, then {clip.frames} of the dance."
-        return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=ui.PreviewText(text))
+        return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=show_text(cls, text))
 
 
 class TrimLeadIn(io.ComfyNode):
@@ -157,6 +160,7 @@ class BestStart(io.ComfyNode):
             ),
             search_aliases=["start frame", "nearest pose", "start gap", "match pose"],
             inputs=_start_inputs(),
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance from that frame on."),
                 io.Int.Output("start_frame", tooltip="The frame it starts from; 0 is the first."),
@@ -173,7 +177,7 @@ class BestStart(io.ComfyNode):
         start, distances = best_start(clip, from_keypoints(photo_poses), search_frames)
         text = start_text(start, distances, clip.frames, fps)
         result = to_keypoints(clip.at(slice(start, None))) if start else poses
-        return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=ui.PreviewText(text))
+        return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=show_text(cls, text))
 
 
 def _start_inputs() -> list[io.Input]:

@@ -3,10 +3,11 @@
 from pathlib import Path, PureWindowsPath
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core import prompt_embeddings
 from . import model_folders
+from .node_text import show_text
 
 FOLDER = "prompt_embeddings"
 SUFFIX = prompt_embeddings.SUFFIX
@@ -49,6 +50,7 @@ class SavePromptEmbeddings(io.ComfyNode):
                     tooltip="Replace a file of the same name. Off: an existing file is an error and stays as it is.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[],
         )  # fmt: skip
 
@@ -58,7 +60,7 @@ class SavePromptEmbeddings(io.ComfyNode):
         if path.exists() and not overwrite:
             raise ValueError(f"{path} exists already. Choose another name, or switch overwrite on.")
         prompt_embeddings.save(conditioning, path, prompt)
-        return io.NodeOutput(ui=ui.PreviewText(str(path)))
+        return io.NodeOutput(ui=show_text(cls, str(path)))
 
 
 class LoadPromptEmbeddings(io.ComfyNode):

@@ -1,11 +1,12 @@
 """Long videos: sampling in windows, and how much the seams show."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..steadydancer_core.pixels import to_rgb
 from ..steadydancer_core.seams import describe, seam_scores
 from ..steadydancer_core.windows import apply_windows, window_borders
+from .node_text import show_text
 
 CATEGORY = "SteadyDancer/long video"
 
@@ -66,6 +67,7 @@ class SeamReport(io.ComfyNode):
             description="Tells for each border between two windows how much it shows in the finished frames.",
             search_aliases=["context windows", "jump", "flicker"],
             inputs=[io.Image.Input("images", tooltip="The decoded frames of the video."), *_window_inputs()],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames as they came."),
                 io.String.Output(id="report", display_name="report", tooltip="One line for each border."),
@@ -76,7 +78,7 @@ class SeamReport(io.ComfyNode):
     def execute(cls, images: Tensor, window: int, overlap: int) -> io.NodeOutput:
         borders, reach = window_borders(len(images), window, overlap)
         report = describe(seam_scores(to_rgb(images), borders, reach))
-        return io.NodeOutput(images, report, ui=ui.PreviewText(report))
+        return io.NodeOutput(images, report, ui=show_text(cls, report))
 
 
 NODES = [LongVideoWindows, SeamReport]
