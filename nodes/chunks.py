@@ -8,7 +8,6 @@ from comfy_api.latest import io
 from ..steadydancer_core import presets
 from ..steadydancer_core.chunk_store import ChunkStore
 from ..steadydancer_core.chunks import ChunkSettings, Sources, make_long_video
-from ..steadydancer_core.guidance import PoseGuidance, TextGuidance
 from . import conditioning, sampling
 from .node_text import show_text
 
@@ -16,17 +15,10 @@ from .node_text import show_text
 def _sources() -> list[io.Input]:
     return [
         io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
-        *conditioning._prompt_inputs(),
-        *conditioning._picture_inputs(),
-        conditioning._clip_inputs()[0],
+        *conditioning.prompt_inputs(),
+        *conditioning.picture_inputs(),
+        conditioning.clip_inputs()[0],
     ]
-
-
-def _run_inputs() -> list[io.Input]:
-    return [
-        sampling._seed(), sampling._steps(), sampling._text_guidance(), *sampling._pose_guidance(),
-        sampling._solver(), sampling._scheduler(), sampling._shift(),
-    ]  # fmt: skip
 
 
 def _chunk_inputs() -> list[io.Input]:
@@ -83,8 +75,8 @@ class ChunkSampler(io.ComfyNode):
             ),
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
             inputs=[
-                *_sources(), *_run_inputs(), *conditioning._size_inputs()[:2], *_chunk_inputs(), *_store_inputs(),
-                sampling._skip_negative_after(), sampling._pose_every(), sampling._preset(),
+                *_sources(), *sampling.run_inputs(), *conditioning.size_inputs()[:2],
+                *_chunk_inputs(), *_store_inputs(), *sampling.shortcut_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -103,9 +95,9 @@ class ChunkSampler(io.ComfyNode):
         tiled_vae, pose_negative_frames=None, clip_vision=None, skip_negative_after=1.0, pose_every=1,
         preset=presets.OWN_VALUES,
     ) -> io.NodeOutput:  # fmt: skip
-        run = presets.find(preset) or presets.Settings(
-            "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
-            PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
+        run = sampling.run_settings(
+            preset, steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
+            skip_negative_after, pose_every,
         )  # fmt: skip
         video = make_long_video(
             model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),

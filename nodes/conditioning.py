@@ -18,7 +18,7 @@ class ReconcileConditions(io.ComfyNode):
                 "frames tell how the person moves."
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
-            inputs=[*_prompt_inputs(), *_picture_inputs(), *_clip_inputs(), *_size_inputs()],
+            inputs=[*prompt_inputs(), *picture_inputs(), *clip_inputs(), *size_inputs()],
             hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
@@ -35,7 +35,7 @@ class ReconcileConditions(io.ComfyNode):
         return io.NodeOutput(*result[:4], ui=show_text(cls, describe(result)))
 
 
-def _prompt_inputs() -> list[io.Input]:
+def prompt_inputs() -> list[io.Input]:
     return [
         io.Conditioning.Input("positive", tooltip="What the video shows, from CLIP Text Encode."),
         io.Conditioning.Input("negative", tooltip="What the video must not show, from CLIP Text Encode."),
@@ -43,7 +43,7 @@ def _prompt_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def _picture_inputs() -> list[io.Input]:
+def picture_inputs() -> list[io.Input]:
     return [
         io.Image.Input("photo", tooltip="The person who shall dance. The video starts from this photo."),
         io.Image.Input(
@@ -59,7 +59,7 @@ def _picture_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def _clip_inputs() -> list[io.Input]:
+def clip_inputs() -> list[io.Input]:
     return [
         io.ClipVision.Input(
             "clip_vision",
@@ -79,7 +79,7 @@ def _clip_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def _size_inputs() -> list[io.Input]:
+def size_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "width", default=0, min=0, max=4096, step=16,

@@ -23,7 +23,7 @@ def _pose_negative(optional: bool):
     return io.Conditioning.Input("pose_negative", optional=optional, tooltip=tooltip)
 
 
-def _text_guidance():
+def text_guidance_input():
     return io.Float.Input(
         "text_guidance", default=5.0, min=0.0, max=100.0, step=0.1,
         tooltip="Strength of the prompt (CFG). 5 is official; 1 switches it off and halves the time, as few-step LoRAs "
@@ -31,7 +31,7 @@ def _text_guidance():
     )  # fmt: skip
 
 
-def _pose_guidance() -> list:
+def pose_guidance_inputs() -> list:
     return [
         io.Float.Input(
             "pose_guidance", default=1.0, min=0.0, max=100.0, step=0.1,
@@ -49,7 +49,7 @@ def _pose_guidance() -> list:
 
 
 # The inputs below came after the first release: optional, so that saved prompts without them still run as they did.
-def _skip_negative_after():
+def skip_negative_after_input():
     return io.Float.Input(
         "skip_negative_after", default=1.0, min=0.0, max=1.0, step=0.05, optional=True,
         tooltip="Compute the negative prompt up to this part of the run; after it the last difference it made is kept. "
@@ -57,14 +57,14 @@ def _skip_negative_after():
     )  # fmt: skip
 
 
-def _pose_every():
+def pose_every_input():
     return io.Int.Input(
         "pose_every", default=1, min=1, max=1000, optional=True,
         tooltip="Compute the pose term on every k-th step of the window; the steps between keep the last difference.",
     )  # fmt: skip
 
 
-def _preset():
+def preset_input():
     return io.Combo.Input(
         "preset", options=list(presets.CHOICES), default=presets.OWN_VALUES, optional=True,
         tooltip="A preset replaces steps, guidance, window, solver, scheduler, shift and both shortcuts. 'Fast 4' is "
@@ -72,38 +72,62 @@ def _preset():
     )  # fmt: skip
 
 
-def _shift():
+def shift_input():
     return io.Float.Input(
         "shift", default=5.0, min=0.1, max=100.0, step=0.1,
         tooltip="Bends the schedule towards noise. 5 is official; 3 suits 480p.",
     )  # fmt: skip
 
 
-def _seed():
+def seed_input():
     return io.Int.Input(
         "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
         tooltip="Another seed gives another video of the same dance.",
     )  # fmt: skip
 
 
-def _solver():
+def solver_input():
     return io.Combo.Input(
         "solver", options=[*schedule.OFFICIAL_SOLVERS, *comfy.samplers.SAMPLER_NAMES],
         tooltip="'official unipc' is what SteadyDancer was published with; every ComfyUI sampler works too.",
     )  # fmt: skip
 
 
-def _scheduler():
+def scheduler_input():
     return io.Combo.Input(
         "scheduler", options=[schedule.OFFICIAL_SCHEDULE, *comfy.samplers.SCHEDULER_NAMES],
         tooltip="How the noise falls from step to step. 'official' follows the solver.",
     )  # fmt: skip
 
 
-def _steps():
+def steps_input():
     return io.Int.Input(
         "steps", default=40, min=1, max=1000, tooltip="40 is official; 4 to 8 with a step-distilled LoRA."
     )
+
+
+def run_inputs() -> list[io.Input]:
+    """Return the inputs that say how a video is sampled."""
+    return [
+        seed_input(), steps_input(), text_guidance_input(), *pose_guidance_inputs(), solver_input(),
+        scheduler_input(), shift_input(),
+    ]  # fmt: skip
+
+
+def shortcut_inputs() -> list[io.Input]:
+    """Return the shortcuts of guidance and the preset, which stand last."""
+    return [skip_negative_after_input(), pose_every_input(), preset_input()]
+
+
+def run_settings(
+    preset: str, steps: int, text_guidance: float, pose_guidance: float, pose_start: float, pose_end: float,
+    solver: str, scheduler: str, shift: float, skip_negative_after: float, pose_every: int,
+) -> presets.Settings:  # fmt: skip
+    """Return the row of `preset`, or the values of the widgets."""
+    return presets.find(preset) or presets.Settings(
+        "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
+        PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
+    )  # fmt: skip
 
 
 class SteadyDancerSampler(io.ComfyNode):
@@ -122,8 +146,7 @@ class SteadyDancerSampler(io.ComfyNode):
                 io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
                 *_conditions(),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
-                _seed(), _steps(), _text_guidance(), *_pose_guidance(), _solver(), _scheduler(), _shift(),
-                _skip_negative_after(), _pose_every(), _preset(),
+                *run_inputs(), *shortcut_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
             hidden=[io.Hidden.unique_id],
@@ -134,9 +157,9 @@ class SteadyDancerSampler(io.ComfyNode):
         cls, model, positive, negative, latent, seed, steps, text_guidance, pose_guidance, pose_start, pose_end,
         solver, scheduler, shift, pose_negative=None, skip_negative_after=1.0, pose_every=1, preset=presets.OWN_VALUES,
     ) -> io.NodeOutput:  # fmt: skip
-        settings = presets.find(preset) or presets.Settings(
-            "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
-            PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
+        settings = run_settings(
+            preset, steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
+            skip_negative_after, pose_every,
         )  # fmt: skip
         result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
         return io.NodeOutput(result, ui=show_text(cls, report))
@@ -154,10 +177,10 @@ class SteadyDancerGuider(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer, not yet patched by Pose Guidance."),
                 *_conditions(),
-                _text_guidance(),
-                *_pose_guidance(),
-                _skip_negative_after(),
-                _pose_every(),
+                text_guidance_input(),
+                *pose_guidance_inputs(),
+                skip_negative_after_input(),
+                pose_every_input(),
             ],
             outputs=[io.Guider.Output(display_name="guider", tooltip="For SamplerCustomAdvanced.")],
         )
@@ -189,8 +212,8 @@ class PoseGuidancePatch(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer."),
                 _pose_negative(optional=False),
-                *_pose_guidance(),
-                _pose_every(),
+                *pose_guidance_inputs(),
+                pose_every_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer with pose guidance.")],
         )
@@ -210,7 +233,7 @@ class Solver(io.ComfyNode):
             category=CATEGORY,
             description="The official solvers as a SAMPLER for SamplerCustomAdvanced.",
             search_aliases=["ksampler select", "unipc", "dpm++"],
-            inputs=[_solver()],
+            inputs=[solver_input()],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
         )
 
@@ -233,9 +256,9 @@ class Schedule(io.ComfyNode):
             search_aliases=["basic scheduler", "sigmas"],
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer; its shift is used."),
-                _solver(),
-                _scheduler(),
-                _steps(),
+                solver_input(),
+                scheduler_input(),
+                steps_input(),
             ],
             outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="For SamplerCustomAdvanced.")],
         )

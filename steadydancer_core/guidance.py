@@ -25,6 +25,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .lora_fit import check_loras
 from .memory import check_before_sampling, explain_out_of_memory
 from .model_base import SteadyDancer
 from .moment import Moment
@@ -330,7 +331,7 @@ def check_pose_negative(conditioning) -> None:
 
 
 def check_model(model: ModelPatcher) -> None:
-    """Raise ValueError unless `model` is SteadyDancer without pose guidance of its own."""
+    """Raise ValueError unless `model` is SteadyDancer, without pose guidance of its own, with LoRAs that fit it."""
     if model.model_options.get(PATCHED):
         raise ValueError(
             "This model already carries pose guidance from a 'Pose Guidance' node; a second one would double it. "
@@ -341,3 +342,4 @@ def check_model(model: ModelPatcher) -> None:
             f"The connected model is {type(model.model).__name__}, not SteadyDancer: it would ignore the pose. "
             "Choose a SteadyDancer-14B file in 'Load SteadyDancer Model', which also tells what is wrong with a file."
         )
+    check_loras(model)

@@ -4,7 +4,9 @@ import comfy.sd
 import pytest
 import torch
 
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.lora_fit import check_loras
+from steadydancer_pack.steadydancer_core.sampling import make_guider
 
 
 def lora(*layers, width):
@@ -35,6 +37,12 @@ def test_a_lora_for_a_smaller_model(golden_patcher):
     message = "2 of its layers have another shape, such as .*self_attn.q.weight, .* brings 128x128 .* needs 256x256"
     with pytest.raises(ValueError, match=message):
         check_loras(model)
+
+
+def test_a_sampler_refuses_it(golden_patcher, conds):
+    model = with_lora(golden_patcher, lora(*LAYERS, width=128))
+    with pytest.raises(ValueError, match="LoRA on the model was made for another one"):
+        make_guider(model, *conds, text_guidance=1.0, guidance=PoseGuidance())
 
 
 def test_other_patches_are_passed(golden_patcher):
