@@ -5,7 +5,8 @@ model at once. An `Unread` weight answers all those questions and holds no data;
 model read their own weights at the moment they load them, and forget them after.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,14 +34,17 @@ def read(tensor: Tensor) -> Tensor:
     return tensor.source() if isinstance(tensor, Unread) else tensor
 
 
-def lazy_state_dict(source: WeightSource) -> dict[str, Tensor]:
-    """Return all weights of the source by name, large ones unread."""
+def lazy_state_dict(source: WeightSource, kept: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return all weights of the source by name, large ones unread.
+
+    `kept` names those that the model keeps as they are; these stay views of the file and cost no memory of their own.
+    """
 
     def weight(name: str) -> Tensor:
         info = source.tensors[name]
-        if info.nbytes <= SMALL:
-            return source.read(name)
-        return unread(info.shape, info.dtype, lambda: source.read(name))
+        if name in kept:
+            return unread(info.shape, info.dtype, partial(source.map, name))
+        return source.read(name) if info.nbytes <= SMALL else unread(info.shape, info.dtype, partial(source.read, name))
 
     return {name: weight(name) for name in source.tensors}
 

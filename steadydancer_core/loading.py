@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .checkpoint import check_file
 from .lazy_weights import lazy_state_dict
-from .scaled_layers import FP8, multiply_out
+from .scaled_layers import FP8, multiply_out, scale_names
 from .weight_formats import QUANTISATION, Contents
 
 
@@ -75,7 +75,7 @@ def _weights(contents: Contents) -> dict[str, Tensor]:
         for path in contents.source.paths:
             found |= comfy.utils.load_torch_file(str(path))
     else:
-        found = lazy_state_dict(contents.source)
+        found = lazy_state_dict(contents.source, scale_names(contents.source.tensors))
     return {ours: found[name] for name, ours in contents.official.items()}
 
 

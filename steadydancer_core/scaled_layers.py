@@ -5,12 +5,14 @@ would load without their scale and be wrong without a word. The pose stage is sm
 multiplied out.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from .lazy_weights import read, unread
+from .weight_source import TensorInfo
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 POSE_STAGE = ("condition_embedding_", "patch_embedding")
@@ -39,12 +41,16 @@ def multiply_out(state_dict: dict[str, Tensor], dtype: torch.dtype) -> dict[str,
     return out
 
 
-def _scales(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the scale of each scaled fp8 weight by the weight's name."""
-    fp8 = (name for name, weight in state_dict.items() if name.endswith("weight") and weight.dtype in FP8)
+def scale_names(tensors: Mapping[str, Tensor | TensorInfo]) -> dict[str, str]:
+    """Return the name of the scale of each scaled fp8 weight by the weight's name."""
+    fp8 = (name for name, weight in tensors.items() if name.endswith("weight") and weight.dtype in FP8)
     layers = {name: name.removesuffix("weight") for name in fp8}
-    found = {name: [layer + key for key in SCALES if layer + key in state_dict] for name, layer in layers.items()}
-    return {name: state_dict[keys[0]] for name, keys in found.items() if keys}
+    found = {name: [layer + key for key in SCALES if layer + key in tensors] for name, layer in layers.items()}
+    return {name: keys[0] for name, keys in found.items() if keys}
+
+
+def _scales(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: state_dict[scale] for name, scale in scale_names(state_dict).items()}
 
 
 def _drop_scales(state_dict: dict[str, Tensor], name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,10 @@ class WeightSource(Protocol):
         """Return one tensor on the CPU in the file's dtype."""
         ...
 
+    def map(self, name: str) -> Tensor:
+        """Return the same without memory of its own, where the source can."""
+        ...
+
 
 class SafetensorsSource:
     """A WeightSource of one or several safetensors files. Nothing is kept open between two reads."""
@@ -54,6 +59,12 @@ class SafetensorsSource:
         """Return one tensor, in memory of its own; ValueError if the file was cut since it was opened."""
         path, entry = self._places[name]
         return _read(path, entry)
+
+    def map(self, name: str) -> Tensor:
+        """Return one tensor as a private view of the file: the system may drop its pages and read them again."""
+        path, entry = self._places[name]
+        data = np.memmap(path, np.uint8, "c", offset=entry.start, shape=(entry.nbytes,))
+        return torch.from_numpy(data).view(entry.dtype).reshape(entry.shape)
 
     def file_of(self, name: str) -> Path:
         """Return the file that holds the tensor."""

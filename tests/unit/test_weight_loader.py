@@ -15,6 +15,7 @@ from steadydancer_pack.steadydancer_core.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.loading import load_model
 from steadydancer_pack.steadydancer_core.residency import blocks_to_swap
 from steadydancer_pack.steadydancer_core.weight_formats import describe
+from steadydancer_pack.steadydancer_core.weight_source import SafetensorsSource
 from steadydancer_pack.tests import model_files as files
 
 
@@ -94,6 +95,19 @@ def test_an_unread_weight_has_no_data_by_mistake():
     assert torch.equal(lazy_weights.read(weight), torch.ones(2, 3).half())
     with pytest.raises((NotImplementedError, RuntimeError)):
         torch.zeros(2, 3).copy_(weight)
+
+
+@pytest.mark.parametrize("store", [files.older_marker, files.per_layer])
+def test_scaled_weights_stay_in_the_file(weights, folder, monkeypatch, store):
+    save_file(store(weights), folder / "fp8.safetensors")
+    read, mapped = [], []
+    for done, name in ((read, "read"), (mapped, "map")):
+        plain = getattr(SafetensorsSource, name)
+        monkeypatch.setattr(SafetensorsSource, name, lambda self, key, d=done, p=plain: d.append(key) or p(self, key))
+    model = load_model(folder / "fp8.safetensors").model.diffusion_model
+    kept = {f"blocks.{key}" for key, weight in model.blocks.state_dict().items() if weight.dtype == files.FP8}
+    assert set(mapped) == kept and len(kept) == 24
+    assert not kept & set(read)
 
 
 def test_dynamic_vram_gets_the_files_own_mapping(weights, folder, monkeypatch):

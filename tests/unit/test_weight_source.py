@@ -32,6 +32,16 @@ DTYPES = (
 )  # fmt: skip
 
 
+def test_a_private_view_is_the_tensor_and_never_the_file(tmp_path):
+    fp8 = torch.arange(12.0).reshape(3, 4).to(torch.float8_e4m3fn)
+    save_file({"a": torch.arange(6.0), "b": fp8}, tmp_path / "a.sft")
+    before, source = (tmp_path / "a.sft").read_bytes(), open_weights(tmp_path / "a.sft")
+    for name in "ab":
+        assert torch.equal(source.map(name).double(), source.read(name).double())
+    source.map("b").copy_(torch.zeros(3, 4))
+    assert source.map("b").float().sum() == 66 and (tmp_path / "a.sft").read_bytes() == before
+
+
 def test_a_file_is_read_as_safetensors_reads_it(tmp_path):
     tensors = {f"a{i}": torch.arange(12).reshape(3, 4).to(dtype) for i, dtype in enumerate(DTYPES)}
     save_file(tensors, tmp_path / "a.sft", {"made": "here"})
