@@ -1,7 +1,7 @@
 """How much device memory one pass takes beside the weights, from shapes alone.
 
 The widest moment of a pass is the second layer of a block's feed-forward. Alive are then two tensors of the feed-
-forward's width and a few of the transformer's: first embedding, block input, residual, layer input, layer output.
+forward's width and a few of the transformer's: block input, residual, layer input, layer output.
 Attention holds less, as long as it does not build its whole matrix (every attention that ComfyUI picks on a GPU).
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 REFERENCE_FRAMES = 2
 CELLS_PER_TOKEN = 4  # a patch is 1 x 2 x 2 latent cells
-# Tensors of the transformer's width alive at the peak: 4.1 measured on ComfyUI 0.30, 5.1 on 0.33 (benchmarks/memory.py)
-HIDDEN_TENSORS = 5.25
+# Tensors of the transformer's width alive at the peak: 3.1 measured on ComfyUI 0.30, 4.1 on 0.33 (benchmarks/memory.py)
+HIDDEN_TENSORS = 4.25
 FEED_FORWARD_TENSORS = 2
 # ComfyUI's BaseModel.memory_required: latent cells * bytes of the dtype * 0.01 MB * memory_usage_factor
 COMFYUI_UNIT = 0.01 * 1024**2
@@ -27,9 +27,9 @@ def activation_bytes(latent_shape: Sequence[int], dim: int, ffn_dim: int, itemsi
 
 
 def usage_factor(dim: int, ffn_dim: int) -> float:
-    """Return BaseModel.memory_usage_factor of a transformer of these widths; 1.30 for SteadyDancer-14B.
+    """Return BaseModel.memory_usage_factor of a transformer of these widths; 1.18 for SteadyDancer-14B.
 
-    Stock Wan counts 2.30 at this width, which is twice what a pass takes.
+    Stock Wan counts 2.30 at this width, which is nearly twice what a pass takes.
     """
     per_token = HIDDEN_TENSORS * dim + FEED_FORWARD_TENSORS * ffn_dim
     return per_token / CELLS_PER_TOKEN / COMFYUI_UNIT

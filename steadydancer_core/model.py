@@ -11,7 +11,8 @@ hooks (block replacement, block patches, wrappers) work as on the stock Wan mode
 Dimension keys: B samples, T latent frames, h x w latent cells, L tokens, dim the width of the transformer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import comfy.ldm.common_dit
 import torch
@@ -87,12 +88,12 @@ class SteadyDancerWanModel(WanModel):
         x, pose_latents, ref_x, ref_c = (
             comfy.ldm.common_dit.pad_to_patch_size(t, self.patch_size) for t in (x, pose_latents, ref_x, ref_c)
         )
-        tokens = self.embed_tokens(x, pose_latents, ref_x, ref_c, runs_in(options, pose_latents, x))
+        embed = partial(self.embed_tokens, x, pose_latents, ref_x, ref_c, runs_in(options, pose_latents, x))
         freqs = self.rope_encode(
             size[0] + REFERENCE_FRAMES, *size[1:], device=x.device, dtype=x.dtype, transformer_options=options
         )
         context, image_tokens = self.embed_context(context, clip_fea, clip_fea_c)
-        velocity = self.run_blocks(x, tokens, timestep, context, image_tokens, freqs, options)
+        velocity = self.run_blocks(x, embed, timestep, context, image_tokens, freqs, options)
         return velocity[:, :, : size[0], : size[1], : size[2]]
 
     def modulate(self, x: Tensor, pose_latents: Tensor, runs: Sequence[Run] = ()) -> PoseModulation:
@@ -129,14 +130,18 @@ class SteadyDancerWanModel(WanModel):
     def run_blocks(
         self,
         x_input: Tensor,
-        tokens: Tensor,
+        embed: Callable[[], Tensor],
         timestep: Tensor,
         context: Tensor,
         image_tokens: int,
         freqs: Tensor,
         options: dict,
     ) -> Tensor:
-        """Return the head's output as a latent [B, 16, T + 2, h, w]; honours ComfyUI's block hooks."""
+        """Return the head's output as a latent [B, 16, T + 2, h, w]; honours ComfyUI's block hooks.
+
+        `embed` makes the token grid: a caller that held it would keep the first tokens in memory through all blocks.
+        """
+        tokens = embed()
         grid = tokens.shape[2:]
         e, modulation = self.embed_time(timestep, tokens.dtype)
         options |= {"grid_sizes": grid, "total_blocks": len(self.blocks), "block_type": "double"}

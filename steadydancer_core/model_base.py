@@ -14,6 +14,7 @@ import comfy.conds
 import comfy.model_base
 import torch
 
+from .memory_estimate import usage_factor
 from .model import SteadyDancerWanModel
 from .windows import pose_of_window
 
@@ -32,6 +33,8 @@ class SteadyDancer(comfy.model_base.WAN21):
             model_config, model_type, device=device, unet_model=SteadyDancerWanModel
         )
         self.image_to_video = True
+        widths = model_config.unet_config
+        self.memory_usage_factor = usage_factor(widths["dim"], widths["ffn_dim"])
         # The two reference frames cost tokens like any other latent frame; the pose itself costs none.
         self.memory_usage_factor_conds = ("ref_x", "ref_c")
 

@@ -82,9 +82,9 @@ def test_the_decoder_is_counted_when_it_is_known():
 def test_activations_of_the_14b_model():
     """Two reference frames join the 21; a third of a gigabyte per hidden tensor at 480x832x81."""
     one = activation_bytes((1, 16, 21, 60, 104), 5120, 13824, itemsize=2)
-    assert one == pytest.approx(35880 * (5.25 * 5120 + 2 * 13824) * 2, rel=1e-6)
+    assert one == pytest.approx(35880 * (4.25 * 5120 + 2 * 13824) * 2, rel=1e-6)
     assert activation_bytes((3, 16, 21, 60, 104), 5120, 13824, 2) == pytest.approx(3 * one, rel=1e-6)
-    assert usage_factor(5120, 13824) == pytest.approx(1.30, abs=0.005)
+    assert usage_factor(5120, 13824) == pytest.approx(1.18, abs=0.005)
 
 
 @pytest.mark.parametrize("branches", [1, 3])
@@ -96,6 +96,11 @@ def test_the_estimate_is_within_15_percent_of_a_pass_of_the_14b_model(size, bran
     live = run_pass(net, arguments(branches, size, torch.float16, "meta"))
     estimate = activation_bytes((branches, 16, *size), **widths, itemsize=2)
     assert 1.0 <= estimate / live.peak <= 1.15
+
+
+def test_comfyui_plans_with_the_same_estimate(on_gpu):
+    shape = (2, 16, 3, 8, 6)
+    assert gather(on_gpu(12), shape).branch == activation_bytes(shape, 256, 512, itemsize=4)
 
 
 def test_live_bytes_of_a_chain_of_three():
