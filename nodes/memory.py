@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..steadydancer_core.memory import fit_report
-from ..steadydancer_core.residency import swap_blocks
+from ..steadydancer_core.memory.fit import fit_report
+from ..steadydancer_core.memory.residency import swap_blocks
 
 CATEGORY = "SteadyDancer/memory"
 

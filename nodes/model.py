@@ -7,11 +7,11 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..steadydancer_core.checkpoint import check_file
-from ..steadydancer_core.loading import load_model
-from ..steadydancer_core.residency import swap_blocks
-from ..steadydancer_core.weight_formats import GGUF_SUFFIX, describe
-from ..steadydancer_core.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
+from ..steadydancer_core.memory.residency import swap_blocks
+from ..steadydancer_core.weights.checkpoint import check_file
+from ..steadydancer_core.weights.loading import load_model
+from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX, describe
+from ..steadydancer_core.weights.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
 from .node_text import show_text
 
 PRECISIONS = {

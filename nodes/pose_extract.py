@@ -19,8 +19,8 @@ from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.pick import RULES, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.preview import Preview
-from ..steadydancer_core.audio_track import read_audio
-from ..steadydancer_core.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from ..steadydancer_core.video.audio_track import read_audio
+from ..steadydancer_core.video.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
 from .node_text import show_text
 from .types import PoseDetector, PoseKeypoint
 

@@ -9,7 +9,7 @@ from ..dwpose import pose_json
 from ..dwpose.dialects import DIALECTS, STRICT, write
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
-from ..steadydancer_core.video_stream import MODEL_FPS
+from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .output_file import output_file
 from .types import PoseKeypoint

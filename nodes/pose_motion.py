@@ -9,7 +9,7 @@ from ..dwpose.best_start import best_start
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.refine import refine_with_report, report_text
-from ..steadydancer_core.video_stream import MODEL_FPS
+from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .types import PoseKeypoint
 

@@ -11,8 +11,8 @@ from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
 from ..steadydancer_core.pixels import size_of, to_rgb
-from ..steadydancer_core.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
-from ..steadydancer_core.video_writer import Settings, write_failure, write_video
+from ..steadydancer_core.video.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
+from ..steadydancer_core.video.video_writer import Settings, write_failure, write_video
 from .output_file import output_file
 
 CRF_DEFAULTS = ", ".join(f"{name} {row.crf.default}" for name, row in FORMATS.items() if row.crf)

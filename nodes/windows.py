@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..steadydancer_core.long_video.seams import describe, seam_scores
+from ..steadydancer_core.long_video.windows import apply_windows, window_borders
 from ..steadydancer_core.pixels import to_rgb
-from ..steadydancer_core.seams import describe, seam_scores
-from ..steadydancer_core.windows import apply_windows, window_borders
 from .node_text import show_text
 
 CATEGORY = "SteadyDancer/long video"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import comfy.supported_models
 from torch import nn
 
-from .lazy_weights import read_on_load
 from .model_base import SteadyDancer
-from .scaled_layers import unscale
+from .weights.lazy_weights import read_on_load
+from .weights.scaled_layers import unscale
 
 # Checkpoint name -> module name: nn.MultiheadAttention keeps its joint projection as bare parameters, ours is a layer.
 RENAMED = {"cross_attn.in_proj_": "cross_attn.in_proj."}

@@ -25,10 +25,10 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .lora_fit import check_loras
-from .memory import check_before_sampling, explain_out_of_memory
+from .memory.fit import check_before_sampling, explain_out_of_memory
 from .model_base import SteadyDancer
 from .moment import Moment
+from .weights.lora_fit import check_loras
 
 PATCHED = "steadydancer_pose_guidance"
 KEPT = "steadydancer_kept_differences"

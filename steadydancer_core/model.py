@@ -20,6 +20,7 @@ from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
 from comfy.model_management import cast_to
 from torch import Tensor
 
+from .long_video.windows import runs_in
 from .pose_modulation import (
     LATENT_CHANNELS,
     FrameAlignment,
@@ -29,7 +30,6 @@ from .pose_modulation import (
     TemporalMotionCoherence,
     modulate_pose,
 )
-from .windows import runs_in
 
 REFERENCE_FRAMES = 2
 WHOLE_TIMESTEPS = "steadydancer_whole_timesteps"

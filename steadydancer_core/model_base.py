@@ -14,9 +14,9 @@ import comfy.conds
 import comfy.model_base
 import torch
 
-from .memory_estimate import usage_factor
+from .long_video.windows import pose_of_window
+from .memory.estimate import usage_factor
 from .model import SteadyDancerWanModel
-from .windows import pose_of_window
 
 REQUIRED_KEYS = (
     "concat_latent_image", "pose_video_latent", "reference_pose_latent", "clip_vision_output",

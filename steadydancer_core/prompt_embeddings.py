@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from .checkpoint import kind_of, read_names
+from .weights.checkpoint import kind_of, read_names
 
 FORMAT = "steadydancer_prompt_embeddings"
 VERSION = "1"

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from steadydancer_pack.steadydancer_core.weight_names import IN_BLOCK, OUTSIDE
+from steadydancer_pack.steadydancer_core.weights.weight_names import IN_BLOCK, OUTSIDE
 
 StateDict = dict[str, Tensor]
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
@@ -134,7 +134,7 @@ def _packed(weight: Tensor, kind: str) -> tuple[int, bytes]:
 
 def read_gguf(path: Path) -> StateDict:
     """Return the weights in a file of `write_gguf`, in float32."""
-    from steadydancer_pack.steadydancer_core.gguf_header import read_gguf_header
+    from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header
 
     header, data = read_gguf_header(path), path.read_bytes()
     padded = [tensor.nbytes + -tensor.nbytes % 32 for tensor in header.tensors.values()]

@@ -13,7 +13,7 @@ from steadydancer_pack.dwpose.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.nodes import animate
 from steadydancer_pack.nodes.animate import AnimateFromVideo
-from steadydancer_pack.steadydancer_core.video_stream import ImageStream
+from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 FRAMES = 6

@@ -13,9 +13,14 @@ from safetensors.torch import load as load_bytes
 
 from steadydancer_pack.miniature import vae, weights
 from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.chunk_key import Unidentified, chunk_key, identify_model, identify_vae
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.residency import swap_blocks
+from steadydancer_pack.steadydancer_core.long_video.chunk_key import (
+    Unidentified,
+    chunk_key,
+    identify_model,
+    identify_vae,
+)
+from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
 
 WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 

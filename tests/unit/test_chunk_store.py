@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.steadydancer_core import chunk_store
-from steadydancer_pack.steadydancer_core.chunk_store import ChunkStore, as_stored
+from steadydancer_pack.steadydancer_core.long_video import chunk_store
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore, as_stored
 
 KEYS = [character * 64 for character in "abcdef"]
 FRAMES = torch.rand(5, 8, 16, 3, generator=torch.Generator().manual_seed(0))

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.chunk_plan import borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
+from steadydancer_pack.steadydancer_core.long_video.chunk_plan import (
+    borders,
+    choose_lengths,
+    chunk_seed,
+    cross_fade,
+    plan_chunks,
+)
 
 
 @pytest.mark.parametrize(("chunk_length", "overlap"), [(81, 1), (81, 5), (81, 17), (9, 5), (5, 1), (9, 1)])

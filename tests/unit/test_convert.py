@@ -12,12 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import checkpoint, convert, convert_file, convert_plan, detection
-from steadydancer_pack.steadydancer_core.convert_plan import PRECISIONS, target_dtype
+from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.weight_names import IN_BLOCK, OUTSIDE
-from steadydancer_pack.steadydancer_core.weight_source import open_weights
+from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_file, convert_plan
+from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
+from steadydancer_pack.steadydancer_core.weights.weight_names import IN_BLOCK, OUTSIDE
+from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 PER_LAYER = {"format": "float8_e4m3fn"}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from steadydancer_pack.steadydancer_core import convert_file
-from steadydancer_pack.steadydancer_core.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
+from steadydancer_pack.steadydancer_core.weights import convert_file
+from steadydancer_pack.steadydancer_core.weights.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
 
 SETTLE = 2000
 MATRIX_END = 3236  # where the tensor ends behind which a run of 2000 bytes is recorded

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import convert as node
-from steadydancer_pack.steadydancer_core import convert, detection
+from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.weights import convert
 
 PACK = Path(__file__).resolve().parents[2]
 BAD_NAMES = ("", "  ", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "/a", "a\nb", "a?", "a.")

@@ -8,9 +8,9 @@ import torch
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes.model import LoadModel, model_files
-from steadydancer_pack.steadydancer_core.checkpoint import check_file
-from steadydancer_pack.steadydancer_core.gguf_header import read_gguf_header, recipe_of
-from steadydancer_pack.steadydancer_core.weight_formats import describe
+from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
+from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header, recipe_of
+from steadydancer_pack.steadydancer_core.weights.weight_formats import describe
 from steadydancer_pack.tests.model_files import diffusers, prefixed, write_gguf
 
 SOME = {"a.weight": torch.ones(3, 64), "b": torch.ones(2, 1, 1, 3, 5), "c": torch.tensor([1.0])}

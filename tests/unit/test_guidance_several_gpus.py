@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core import presets
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
-from steadydancer_pack.steadydancer_core.loading import load_model
 from steadydancer_pack.steadydancer_core.sampling import run
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.unit.conftest import GOLDEN_CONFIG
 from steadydancer_pack.tests.unit.test_sampling import ksampler
 

@@ -9,11 +9,16 @@ import torch
 
 from steadydancer_pack.benchmarks.memory_live import LiveBytes, arguments, make_model, run_pass
 from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
-from steadydancer_pack.steadydancer_core import memory, residency
 from steadydancer_pack.steadydancer_core.detection import SteadyDancerConfig
-from steadydancer_pack.steadydancer_core.memory import check_before_sampling, explain_out_of_memory, fit_report, gather
-from steadydancer_pack.steadydancer_core.memory_estimate import activation_bytes, usage_factor
-from steadydancer_pack.steadydancer_core.memory_report import Facts, Fit, describe, judge
+from steadydancer_pack.steadydancer_core.memory import fit, residency
+from steadydancer_pack.steadydancer_core.memory.estimate import activation_bytes, usage_factor
+from steadydancer_pack.steadydancer_core.memory.fit import (
+    check_before_sampling,
+    explain_out_of_memory,
+    fit_report,
+    gather,
+)
+from steadydancer_pack.steadydancer_core.memory.report import Facts, Fit, describe, judge
 
 GB = 1024**3
 META = torch.device("meta")
@@ -209,7 +214,7 @@ def test_an_out_of_memory_error_keeps_its_type_and_says_what_to_lower():
 def test_an_error_is_explained_once_and_gathers_advice():
     with pytest.raises(torch.OutOfMemoryError) as caught, explain_out_of_memory("Outer."), explain_out_of_memory():
         raise OUT_OF_MEMORY
-    assert str(caught.value).count(memory.EXPLAINED) == 1 and str(caught.value).endswith("(Tiled)'. Outer.")
+    assert str(caught.value).count(fit.EXPLAINED) == 1 and str(caught.value).endswith("(Tiled)'. Outer.")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.seams import describe, seam_scores
+from steadydancer_pack.steadydancer_core.long_video.seams import describe, seam_scores
 
 
 def drift(frames=40, step=0.01):

@@ -13,8 +13,8 @@ from comfy.cli_args import args
 
 from steadydancer_pack.nodes import video as node_module
 from steadydancer_pack.nodes.video import NODES, VideoCombine
-from steadydancer_pack.steadydancer_core.video_formats import FORMATS
-from steadydancer_pack.steadydancer_core.video_writer import VideoWriteError
+from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
+from steadydancer_pack.steadydancer_core.video.video_writer import VideoWriteError
 
 WORKFLOW, PROMPT = {"nodes": [{"id": 1}], "version": 0.4}, {"1": {"class_type": "SteadyDancerVideoCombine"}}
 

@@ -15,9 +15,9 @@ from av.video.reformatter import ColorRange
 from comfy_api.latest import InputImpl, Types
 from PIL import Image
 
-from steadydancer_pack.steadydancer_core import media_file, video_stream
-from steadydancer_pack.steadydancer_core.audio_track import read_audio, read_file_audio
-from steadydancer_pack.steadydancer_core.video_stream import (
+from steadydancer_pack.steadydancer_core.video import media_file, video_stream
+from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
+from steadydancer_pack.steadydancer_core.video.video_stream import (
     MODEL_FPS,
     ImageStream,
     VideoStream,

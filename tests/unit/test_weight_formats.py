@@ -31,9 +31,9 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes.model import PRECISIONS, LoadModel, model_files
 from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.lazy_weights import SMALL
-from steadydancer_pack.steadydancer_core.loading import load_model
-from steadydancer_pack.steadydancer_core.weight_source import SafetensorsSource
+from steadydancer_pack.steadydancer_core.weights.lazy_weights import SMALL
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.steadydancer_core.weights.weight_source import SafetensorsSource
 from steadydancer_pack.tests import model_files as files
 from steadydancer_pack.tests.unit.conftest import GoldenInputs
 from steadydancer_pack.tests.unit.test_model import arguments, relative_error, run

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.lora_fit import check_loras
 from steadydancer_pack.steadydancer_core.sampling import make_guider
+from steadydancer_pack.steadydancer_core.weights.lora_fit import check_loras
 
 
 def lora(*layers, width):

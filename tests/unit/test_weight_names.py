@@ -3,7 +3,7 @@
 import pytest
 
 from steadydancer_pack.miniature.weights import MINIATURE, steadydancer_shapes
-from steadydancer_pack.steadydancer_core.weight_names import is_diffusers, official_names, prefix_of
+from steadydancer_pack.steadydancer_core.weights.weight_names import is_diffusers, official_names, prefix_of
 from steadydancer_pack.tests.model_files import diffusers, prefixed
 
 NAMES = list(steadydancer_shapes(**MINIATURE))

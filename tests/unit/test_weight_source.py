@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadydancer_pack.steadydancer_core.weight_source import open_weights
+from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

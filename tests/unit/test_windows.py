@@ -5,11 +5,11 @@ import torch
 from comfy.context_windows import IndexListContextWindow
 from comfy.patcher_extension import WrappersMP
 
-from steadydancer_pack.steadydancer_core import windows
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.long_video import windows
+from steadydancer_pack.steadydancer_core.long_video.windows import Windows, apply_windows, in_latents, window_borders
 from steadydancer_pack.steadydancer_core.pose_modulation import Run, frame_runs
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.windows import Windows, apply_windows, in_latents, window_borders
 
 GUIDANCE = PoseGuidance(1.0, 0.1, 0.4)
 

@@ -11,7 +11,7 @@ import comfy.ops
 import torch
 from comfy.ldm.wan.model import WanModel
 
-from .model import SteadyDancerWanModel
+from ..model import SteadyDancerWanModel
 from .safetensors_header import read_header
 from .weight_formats import Contents, block_numbers, format_of, look_into, precision
 from .weight_names import is_diffusers, official_names

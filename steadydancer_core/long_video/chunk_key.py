@@ -22,7 +22,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from .residency import OPTION
+from ..memory.residency import OPTION
 
 VERSION = 1  # of the chunks' content: raise it whenever the same settings make other frames
 SAMPLE_ABOVE = 1 << 16  # elements; larger weights are sampled

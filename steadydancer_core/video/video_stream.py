@@ -20,8 +20,8 @@ from av.container import InputContainer
 from av.video.reformatter import ColorRange, VideoReformatter
 from torch import Tensor
 
+from ..pixels import to_rgb
 from .media_file import Clock, Source, clock_start, decode, media_name, open_media, unreadable, video_of, wind
-from .pixels import to_rgb
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames

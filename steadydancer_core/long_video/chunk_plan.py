@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor, lerp
 
-from .conditions import MIN_FRAMES
-from .pixels import valid_length
+from ..conditions import MIN_FRAMES
+from ..pixels import valid_length
 
 
 class Chunk(NamedTuple):

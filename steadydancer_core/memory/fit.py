@@ -8,8 +8,8 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .memory_estimate import activation_bytes
-from .memory_report import Facts, describe, judge, verdict, what_to_lower
+from .estimate import activation_bytes
+from .report import Facts, describe, judge, verdict, what_to_lower
 from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
 
 BRANCHES = 3  # prompt, negative prompt, misplaced pose

@@ -24,15 +24,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from . import conditions, sampling
+from .. import conditions, sampling
+from ..guidance import check_model
+from ..memory.fit import explain_out_of_memory
+from ..pixels import crop, fit_image, kept_part, size_of
+from ..presets import Settings
 from .chunk_key import Unidentified, chunk_key, identify_model, identify_vae
 from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .chunk_store import ChunkStore, as_stored
 from .colour_match import match_colours
-from .guidance import check_model
-from .memory import explain_out_of_memory
-from .pixels import crop, fit_image, kept_part, size_of
-from .presets import Settings
 from .seams import describe, seam_scores
 
 OTHER_MODEL_PRECISION = "Load the model with another weight precision, or take the LoRAs off one by one."

@@ -7,7 +7,7 @@ keep their names. Either may stand behind a prefix that says which part of a lar
 
 from collections.abc import Iterable, Mapping
 
-from .detection import RENAMED
+from ..detection import RENAMED
 
 COMFY_PREFIX = "model.diffusion_model."
 PREFIXES = (COMFY_PREFIX, "diffusion_model.", "transformer.", "model.")

@@ -23,7 +23,7 @@ from av.filter.context import FilterContext
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
-from .pixels import to_rgb
+from ..pixels import to_rgb
 from .video_formats import (
     AUTO,
     DEFAULT_CRF,

@@ -15,9 +15,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .conditions import MIN_FRAMES
-from .pixels import valid_length
-from .pose_modulation import Run, frame_runs
+from ..conditions import MIN_FRAMES
+from ..pixels import valid_length
+from ..pose_modulation import Run, frame_runs
 
 SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR

@@ -1,0 +1,1 @@
+"""Whether a run fits the device, and which weights stay on it."""

@@ -1,0 +1,1 @@
+"""Video files with sound, read as a stream and written through PyAV."""
