@@ -93,8 +93,10 @@ def _shape_at_a_time(model: ModelPatcher, latent_shape: Sequence[int]) -> list[i
             "width. Connect the latent of 'Reconcile Conditions'."
         )
     batch, channels, frames, height, width = latent_shape
-    window = getattr(model.model_options.get("context_handler"), "context_length", frames)
-    return [batch, channels, min(frames, window), height, width]
+    handler = model.model_options.get("context_handler")
+    window = getattr(handler, "context_length", frames)
+    before = int(getattr(handler, "causal_window_fix", False))  # later windows carry the frame before them
+    return [batch, channels, min(frames, window + before), height, width]
 
 
 def _branch_bytes(model: ModelPatcher, shape: Sequence[int]) -> int:

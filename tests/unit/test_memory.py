@@ -10,6 +10,7 @@ import torch
 from steadydancer_pack.benchmarks.memory_live import LiveBytes, arguments, make_model, run_pass
 from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
 from steadydancer_pack.steadydancer_core.detection import SteadyDancerConfig
+from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
 from steadydancer_pack.steadydancer_core.memory import fit, residency
 from steadydancer_pack.steadydancer_core.memory.estimate import activation_bytes, usage_factor
 from steadydancer_pack.steadydancer_core.memory.fit import (
@@ -157,9 +158,10 @@ def test_weights_that_comfyui_can_move_count_as_free(on_gpu, monkeypatch):
 
 def test_one_window_counts_where_the_model_samples_in_windows(on_gpu):
     model = on_gpu(12)
-    whole, part = (gather(model, (1, 16, frames, 8, 6)).branch for frames in (81, 21))
-    model.model_options["context_handler"] = type("Handler", (), {"context_length": 21})()
-    assert gather(model, (1, 16, 81, 8, 6)).branch == part < whole
+    whole, part = (gather(model, (1, 16, frames, 8, 6)).branch for frames in (81, 22))
+    windowed = apply_windows(model, 81, 16)
+    assert gather(windowed, (1, 16, 81, 8, 6)).branch == part < whole  # 21, and the frame before them
+    assert gather(windowed, (1, 16, 3, 8, 6)).branch == gather(model, (1, 16, 3, 8, 6)).branch
 
 
 def test_on_the_cpu_activations_are_those_of_memory_saving_attention(golden_patcher):
