@@ -20,6 +20,14 @@ GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 FRAMES, HEIGHT, WIDTH = 3, 8, 6
 
 
+@pytest.fixture(autouse=True)
+def forgotten_models():
+    """Drop models whose last patcher went with a test: ComfyUI stumbles over them when memory is short."""
+    yield
+    loaded = comfy.model_management.current_loaded_models
+    loaded[:] = [entry for entry in loaded if entry.model is not None]
+
+
 class GoldenInputs:
     """Inputs of the golden cases by name, shaped for a batch of one."""
 
