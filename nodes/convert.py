@@ -13,6 +13,7 @@ from ..steadydancer_core.weights import convert
 from ..steadydancer_core.weights.convert_plan import PRECISIONS
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from . import model
+from .model_folders import folder_for_new
 from .node_text import show_text
 
 FOLDER = "diffusion_models"
@@ -81,13 +82,7 @@ def output_path(file_name: str) -> Path:
             f"file_name '{file_name}' is not a plain file name. Give a name such as "
             "steadydancer_fp8_scaled.safetensors: no folder, no '..', none of < > : \" | ? *."
         )
-    return _folder() / (name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX)
-
-
-def _folder() -> Path:
-    """Return models/diffusion_models, before which ComfyUI has models/unet, else the first folder of the kind."""
-    paths = [Path(path) for path in folder_paths.get_folder_paths(FOLDER)]
-    return next((path for path in paths if path.name == FOLDER), paths[0])
+    return folder_for_new(FOLDER) / (name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX)
 
 
 def _progress() -> Callable[[int, int], None]:

@@ -7,6 +7,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from .. import miniature
+from .model_folders import folder_for_new
 from .node_text import show_text
 
 
@@ -45,14 +46,8 @@ class MakeMiniatureFiles(io.ComfyNode):
 
 
 def _folders() -> Mapping[str, Path]:
-    folders = {folder: _model_folder(folder) for folder in miniature.FOLDERS if folder != "input"}
+    folders = {folder: folder_for_new(folder) for folder in miniature.FOLDERS if folder != "input"}
     return {**folders, "input": Path(folder_paths.get_input_directory())}
-
-
-def _model_folder(key: str) -> Path:
-    """Return the key's folder of its own name (diffusion_models has models/unet first), else its first one."""
-    paths = [Path(path) for path in folder_paths.get_folder_paths(key)]
-    return next((path for path in paths if path.name == key), paths[0])
 
 
 NODES = [MakeMiniatureFiles]

@@ -1,6 +1,7 @@
-"""Folders of model files of our own, beside those that ComfyUI knows."""
+"""Folders of model files: those of our own, and where a new file of a kind goes."""
 
 import os
+from pathlib import Path
 
 import folder_paths
 
@@ -14,3 +15,9 @@ def register(name: str, suffix: str, *others: str) -> None:
         folder_paths.add_model_folder_path(name, path)
     paths, suffixes = folder_paths.folder_names_and_paths[name]
     folder_paths.folder_names_and_paths[name] = (paths, set(suffixes) | {suffix})
+
+
+def folder_for_new(name: str) -> Path:
+    """Return the folder of that very name (diffusion_models has models/unet before it), else the first of the kind."""
+    paths = [Path(path) for path in folder_paths.get_folder_paths(name)]
+    return next((path for path in paths if path.name == name), paths[0])

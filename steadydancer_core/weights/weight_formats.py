@@ -16,14 +16,14 @@ from .weight_source import WeightSource, open_weights
 GGUF_SUFFIX = ".gguf"
 FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
 MIXED = 0.05  # of the bytes; a second precision with a smaller share is that of norms and biases
-QUANTISATION = "_quantization_metadata"
+QUANTISATION, LAYER_NOTE = "_quantization_metadata", ".comfy_quant"
 WORDS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
     "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "convrot_w4a4": "int4",
 }  # fmt: skip
 
 
-class Stored(NamedTuple):
+class FileTensor(NamedTuple):
     """A tensor as it lies in the file; type: torch's or GGUF's name of its numbers."""
 
     type: str
@@ -35,7 +35,7 @@ class Contents(NamedTuple):
     """The headers of a model file. tensors by the names in the file; official: what the checkpoint calls them."""
 
     title: str
-    tensors: dict[str, Stored]
+    tensors: dict[str, FileTensor]
     official: dict[str, str]
     files: int
     source: WeightSource | None = None
@@ -55,7 +55,7 @@ def _ends(*suffixes: str) -> Callable[[Contents], bool]:
 
 
 def _per_layer(contents: Contents) -> bool:
-    return _ends(".comfy_quant")(contents) or QUANTISATION in _metadata(contents)
+    return bool(_layer_notes(contents)) or QUANTISATION in _metadata(contents)
 
 
 # The first that fits is meant.
@@ -80,10 +80,10 @@ def look_into(path: str | Path) -> Contents:
     path = Path(path)
     if path.suffix.lower() == GGUF_SUFFIX:
         header = read_gguf_header(path)
-        tensors = {name: Stored(t.type, t.shape, t.nbytes) for name, t in header.tensors.items()}
+        tensors = {name: FileTensor(t.type, t.shape, t.nbytes) for name, t in header.tensors.items()}
         return Contents(path.name, tensors, official_names(tensors), 1, gguf=header)
     source = open_weights(path)
-    tensors = {name: Stored(_plain(t.dtype), t.shape, t.nbytes) for name, t in source.tensors.items()}
+    tensors = {name: FileTensor(_plain(t.dtype), t.shape, t.nbytes) for name, t in source.tensors.items()}
     return Contents(source.title, tensors, official_names(tensors), len(source.paths), source=source)
 
 
@@ -102,7 +102,7 @@ def main_type(contents: Contents) -> str:
     if contents.gguf:
         return recipe_of(contents.gguf)
     if _per_layer(contents):
-        kind = _layer_format(contents)
+        kind = layer_formats(contents)[0]
         return WORDS.get(kind, kind)
     nbytes: dict[str, int] = {}
     for tensor in contents.tensors.values():
@@ -131,7 +131,7 @@ def describe(contents: Contents) -> str:
 
 def _model(contents: Contents) -> str:
     shapes = {ours: contents.tensors[name].shape for name, ours in contents.official.items()}
-    blocks, width = len(block_numbers(shapes)), shapes.get("head.modulation", (0,))[-1]
+    blocks, width = len(block_numbers(shapes)), (shapes.get("head.modulation") or (0,))[-1]
     if (blocks, width) == FULL_SIZE:
         return "SteadyDancer-14B"
     return f"SteadyDancer with {blocks} blocks of width {width}"
@@ -142,18 +142,28 @@ def block_numbers(names: object) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("blocks.")}
 
 
-def _layer_format(contents: Contents) -> str:
-    """Return the format of the first layer that is quantised by itself; ValueError if that cannot be read."""
-    name = next((name for name in contents.tensors if name.endswith(".comfy_quant")), None)
-    text = _metadata(contents)[QUANTISATION] if name is None else bytes(contents.source.read(name).tolist())
+def layer_formats(contents: Contents) -> list[str]:
+    """Return the format of each layer that is quantised by itself; ValueError if that cannot be read.
+
+    Where tensors say it, ComfyUI does not look into the metadata; both must make sense all the same.
+    """
     try:
-        table = json.loads(text)
-        layers = [table] if name else list(table["layers"].values())
-        return str(layers[0]["format"])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(
-            f"{contents.title} says that its layers are quantised, but not how. Download another file."
-        ) from error
+        table = json.loads(_metadata(contents).get(QUANTISATION, '{"layers": {}}'))
+        rows = [json.loads(bytes(contents.source.read(name).tolist())) for name in _layer_notes(contents)]
+        formats = [str(row["format"]) for row in (*rows, *table["layers"].values())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(contents) from error
+    if not formats and _per_layer(contents):
+        raise _unreadable(contents)
+    return formats
+
+
+def _layer_notes(contents: Contents) -> list[str]:
+    return [name for name in contents.tensors if name.endswith(LAYER_NOTE)]
+
+
+def _unreadable(contents: Contents) -> ValueError:
+    return ValueError(f"{contents.title} says that its layers are quantised, but not how. Download another file.")
 
 
 def _metadata(contents: Contents) -> dict[str, str]:
