@@ -36,6 +36,10 @@ class UnfitWeights(ValueError):
     """A tensor that cannot be written as wanted; what is written so far is of no use."""
 
 
+class AnotherWriter(ValueError):
+    """The part file is not as this conversion left it."""
+
+
 class Piece(NamedTuple):
     """Tensors that are made together, `rows` yielding their values in order, in parts of any size."""
 
@@ -130,12 +134,14 @@ class PartFile:
     def __enter__(self) -> "PartFile":
         with self._explained():
             self._file = self.path.open("ab", buffering=0)
+            if self._size() < self.settled:  # what vouched for it is gone: a new file would begin with zeros
+                raise self._another_writer(self.settled)
             self._file.truncate(self.settled)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         # Behind another error a second one would hide it; the record before this one still holds.
-        with self._explained() if kind is None else suppress(OSError), self._file:
+        with self._explained() if kind is None else suppress(OSError, AnotherWriter), self._file:
             self._record_settled()
 
     def append(self, rows: Iterable[Tensor | bytes], end: int, settle_bytes: int) -> None:
@@ -144,6 +150,7 @@ class PartFile:
         try:
             for row in rows:
                 data = row if isinstance(row, bytes) else _bytes_of(row)
+                self._require_alone(at)
                 with self._explained():
                     _write_all(self._file, data)
                 begun.update(data)
@@ -160,12 +167,8 @@ class PartFile:
 
     def finish(self) -> None:
         """Give the whole file its name."""
-        size = self.path.stat().st_size
-        if size != self.total:
-            raise ValueError(
-                f"{self.path.name} has {size} bytes instead of {self.total}: something else wrote to it. "
-                "Let only one conversion to a name run at a time, and run again."
-            )
+        if self._size() != self.total:
+            raise self._another_writer(self.total)
         try:
             self.path.replace(self.target)
         except OSError as error:
@@ -199,7 +202,26 @@ class PartFile:
                 self.progress(min(at + READ_BYTES, count), self.total)
         return self.sha256
 
+    def _size(self) -> int:
+        """Return the bytes under the part file's name, 0 if there are none."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def _require_alone(self, size: int) -> None:
+        """Raise AnotherWriter unless the open file is the one with the name, of `size` bytes.
+
+        A second conversion may have finished: then the open file has the final name already.
+        """
+        if not self._size() == os.fstat(self._file.fileno()).st_size == size:
+            raise self._another_writer(size)
+
+    def _another_writer(self, size: int) -> AnotherWriter:
+        return AnotherWriter(
+            f"{self.path.name} has {self._size()} bytes instead of {size}: something else wrote to it. "
+            "Let only one conversion to a name run at a time, and run again."
+        )
+
     def _record_settled(self) -> None:
+        self._require_alone(os.fstat(self._file.fileno()).st_size)
         self._file.truncate(self.settled)
         os.fsync(self._file.fileno())
         record = {"work": self.work, "bytes": self.settled, "sha256": self.sha256}

@@ -270,6 +270,32 @@ def test_a_second_writer_is_noticed(target):
     assert not target.exists()
 
 
+def open_twice(target):
+    """Return a part file of 10 bytes that is open and settled, and another one that goes on behind the first."""
+    first, second = (PartFile(target, "this", 10, lambda done, total: None) for _ in range(2))
+    first.resume()
+    with first:
+        first.append([b"0123456789"], 10, 1)
+    second.resume()
+    return first, second
+
+
+def test_a_writer_that_comes_late_leaves_the_finished_file_alone(target):
+    first, second = open_twice(target)
+    with pytest.raises(ValueError, match=r"has 0 bytes instead of 10: something else wrote to it"), second:
+        first.finish()
+        second.append([b"x"], 11, 1)
+    assert target.read_bytes() == b"0123456789"
+
+
+def test_a_part_file_that_is_gone_is_not_filled_with_zeros(target):
+    first, second = open_twice(target)
+    first.finish()
+    with pytest.raises(ValueError, match=r"has 0 bytes instead of 10: something else wrote to it"), second:
+        pytest.fail("nothing can be continued")
+    assert target.read_bytes() == b"0123456789"
+
+
 def test_a_file_in_use_keeps_the_finished_part(target, whole, monkeypatch):
     target.mkdir()
     with pytest.raises(ValueError, match="could not get its name"):
