@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import comfy.ops
+import comfy.quant_ops
 import torch
 from comfy.ldm.wan.model import WanModel
 
 from ..model import SteadyDancerWanModel
 from .safetensors_header import read_header
-from .weight_formats import Contents, block_numbers, format_of, look_into, precision
+from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD
 
@@ -45,6 +46,7 @@ def check_file(path: str | Path) -> Contents:
             f"{contents.title} holds its weights as {precision(contents)}; ComfyUI cannot compute with them. "
             "Choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
         )
+    _check_layers(contents)
     names = set(contents.official.values())
     if SHARD.search(contents.title) and not pose_tensor_names() <= names:
         raise ValueError(
@@ -100,6 +102,15 @@ def all_tensor_names(blocks: set[str]) -> set[str]:
     """Return the checkpoint names of all tensors of a SteadyDancer whose blocks have these numbers, and of block 0."""
     names = _official_tensors(num_layers=1)
     return {re.sub(r"^blocks\.0\.", f"blocks.{block}.", name) for name in names for block in {"0", *blocks}}
+
+
+def _check_layers(contents: Contents) -> None:
+    unknown = sorted(set(layer_formats(contents)) - comfy.quant_ops.QUANT_ALGOS.keys())
+    if unknown:
+        raise ValueError(
+            f"{contents.title} holds layers as {', '.join(unknown)}, which this ComfyUI does not know. Update ComfyUI, "
+            "or choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
+        )
 
 
 def _check_gguf(contents: Contents) -> None:

@@ -80,7 +80,7 @@ def _companions_by_layer(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _listed_layers(source: WeightSource) -> dict[str, dict]:
     try:
-        return json.loads(source.metadata.get(METADATA, "{}")).get("layers", {})
+        return dict(json.loads(source.metadata.get(METADATA, "{}")).get("layers", {}).items())
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{source.title} is damaged: its metadata {METADATA} cannot be read. {AGAIN}") from error
 

@@ -113,7 +113,10 @@ def _value(path: Path, file: BinaryIO, kind: int, kept: bool) -> object:
         raise damaged(path, f"its header has a list of the unknown type {kind}")
     if kept and count <= MAX_COUNT:
         return list(_unpack(file, f"{count}{SCALARS[kind]}"))
-    file.seek(count * struct.calcsize(SCALARS[kind]), 1)
+    skipped = count * struct.calcsize(SCALARS[kind])
+    if skipped > path.stat().st_size:
+        raise damaged(path, f"its header has a list of {count} values")
+    file.seek(skipped, 1)
     return None
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-LENGTH_BYTES, MAX_HEADER = 8, 100_000_000
+LENGTH_BYTES, MAX_HEADER, MAX_DIGITS = 8, 100_000_000, 20
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
@@ -59,7 +59,7 @@ def read_header(path: str | Path) -> Header:
 
 
 def parse_json(path: Path, text: bytes) -> dict:
-    """Return the JSON object in `text`; ValueError if it is none or if it says anything twice."""
+    """Return the JSON object in `text`; ValueError if it is none, says anything twice or counts beyond all files."""
 
     def once(pairs: list[tuple[str, object]]) -> dict:
         table = dict(pairs)
@@ -67,8 +67,13 @@ def parse_json(path: Path, text: bytes) -> dict:
             raise damaged(path, "a name stands in it twice")
         return table
 
+    def whole(digits: str) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise damaged(path, f"a number in it has {len(digits)} digits")
+        return int(digits)
+
     try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=once)
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=once, parse_int=whole)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(path, "it is not readable JSON where it should be") from error
     if not isinstance(table, dict):

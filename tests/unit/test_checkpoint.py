@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.model_base import SteadyDancer
-from steadydancer_pack.steadydancer_core.weights import checkpoint, weight_formats
+from steadydancer_pack.steadydancer_core.weights import checkpoint
 from steadydancer_pack.tests.model_files import write_shards
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
@@ -148,4 +148,18 @@ def test_unreadable_quantisation_is_named(weights, tmp_path, text):
     path = tmp_path / "file.safetensors"
     save_file(weights, path, {"_quantization_metadata": text})
     with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):
-        weight_formats.describe(checkpoint.check_file(path))
+        checkpoint.check_file(path)
+
+
+@pytest.mark.parametrize("note", [torch.ones(3), -torch.ones(3, dtype=torch.int8), torch.tensor(list(b"[1]")).byte()])
+def test_an_unreadable_note_on_a_layer_is_named(weights, tmp_path, note):
+    path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
+    with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):
+        checkpoint.check_file(path)
+
+
+def test_a_quantisation_that_comfyui_does_not_know_is_named(weights, tmp_path):
+    note = torch.tensor(list(b'{"format": "int3_new"}')).byte()
+    path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
+    with pytest.raises(ValueError, match="holds layers as int3_new, which this ComfyUI does not know. Update ComfyUI"):
+        checkpoint.check_file(path)

@@ -427,8 +427,9 @@ def test_a_tensor_under_two_names_is_refused(tmp_path):
         run(write_one(tmp_path, tensors), tmp_path / "out.safetensors", "fp16")
 
 
-def test_metadata_that_cannot_be_read_is_told(tmp_path):
-    path = write_one(tmp_path, weights(torch.float16), {"_quantization_metadata": "["})
+@pytest.mark.parametrize("text", ["[", "[]", '{"layers": [1]}'])
+def test_metadata_that_cannot_be_read_is_told(tmp_path, text):
+    path = write_one(tmp_path, weights(torch.float16), {"_quantization_metadata": text})
     with pytest.raises(ValueError, match="its metadata _quantization_metadata cannot be read"):
         run(path, tmp_path / "out.safetensors", "fp16")
 

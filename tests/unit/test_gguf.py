@@ -77,6 +77,7 @@ BYTES = {
     "no UTF-8": (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 1) + b"\xff", "header is cut off"),
     "odd value": (values((b"x", 77, b"")), "unknown type 77"),
     "odd list": (values((b"x", 9, struct.pack("<IQ", 9, 1))), "list of the unknown type 9"),
+    "endless list": (values((b"x", 9, struct.pack("<IQ", 10, 1 << 60))), "list of 1152921504606846976 values"),
     "alignment": (values((b"general.alignment", 4, bytes(4))), "data is aligned to 0"),
     "odd alignment": (values((b"general.alignment", 8, struct.pack("<Q", 1) + b"x")), "data is aligned to x"),
     "odd type": (tensor(kind=99), "unknown GGUF type 99"),

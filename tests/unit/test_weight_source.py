@@ -154,6 +154,7 @@ BYTES = {
     "no JSON": (header(b"{]"), "not readable JSON"),
     "deep JSON": (header(b"[" * 100_000), "not readable JSON"),
     "no table": (header(b"[1]"), "not a table"),
+    "endless number": (header(b"[" + b"9" * 5000 + b"]"), "a number in it has 5000 digits"),
     "unknown type": (header(entry("Q9"), bytes(4)), "entry of a cannot be read"),
     "entry no table": (header(b'{"a": 3}'), "entry of a cannot be read"),
     "wrong length": (header(entry(shape=(2,)), bytes(4)), "contradicts itself"),
