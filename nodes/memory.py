@@ -1,9 +1,10 @@
 """Memory: fewer weights on the device, and whether a run fits before it starts."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..steadydancer_core.memory.fit import fit_report
 from ..steadydancer_core.memory.residency import swap_blocks
+from .node_text import show_text
 
 CATEGORY = "SteadyDancer/memory"
 
@@ -54,6 +55,7 @@ class FitReport(io.ComfyNode):
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions: size and length of the video."),
                 io.Vae.Input("vae", optional=True, tooltip="Counts VAE Decode too, when connected."),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output(id="model_out", display_name="model", tooltip="The model as it came."),
                 io.String.Output(display_name="report", tooltip="The report as text."),
@@ -67,7 +69,7 @@ class FitReport(io.ComfyNode):
     @classmethod
     def execute(cls, model, latent: dict, vae=None) -> io.NodeOutput:
         report, blocks = fit_report(model, latent["samples"].shape, vae=vae)
-        return io.NodeOutput(model, report, blocks, ui=ui.PreviewText(report))
+        return io.NodeOutput(model, report, blocks, ui=show_text(cls, report))
 
 
 NODES = [BlocksToSwap, FitReport]
