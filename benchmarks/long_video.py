@@ -33,7 +33,7 @@ def measure(frames: int) -> tuple[float, float]:
         steadydancer_state_dict(**CONFIG), model_options={"dtype": torch.float32}
     )
     model = windows.apply_windows(model, WINDOW, OVERLAP)
-    conds = conditions((frames - 1) // 4 + 1)
+    conds = conditions(((frames - 1) // 4 + 1, CELLS, CELLS), CONFIG["text_dim"])
     before, start = peak_memory(), time.perf_counter()
     guider = sampling.make_guider(model, conds, conds, None, 1.0, PoseGuidance(0.0))
     latent = {"samples": torch.zeros_like(conds[0][1]["pose_video_latent"])}
@@ -41,22 +41,22 @@ def measure(frames: int) -> tuple[float, float]:
     return time.perf_counter() - start, peak_memory() - before
 
 
-def conditions(latent_frames: int) -> list:
-    """Return one made-up conditioning for a clip of `latent_frames`."""
+def conditions(size: tuple[int, int, int], text_dim: int) -> list:
+    """Return one made-up conditioning for a clip of `size`: latent frames, rows, columns."""
     import comfy.clip_vision
     import torch
 
     torch.manual_seed(0)
     features = comfy.clip_vision.Output()
     features.penultimate_hidden_states = torch.randn(1, 257, 1280)
-    latent = torch.randn(1, 16, latent_frames, CELLS, CELLS)
-    mask = torch.ones(1, 1, latent_frames, CELLS, CELLS)
+    latent = torch.randn(1, 16, *size)
+    mask = torch.ones(1, 1, *size)
     mask[:, :, 0] = 0
     values = {
         "concat_latent_image": latent, "concat_mask": mask, "pose_video_latent": latent,
         "reference_pose_latent": latent[:, :, :1], "clip_vision_output": features, "pose_clip_vision_output": features,
     }  # fmt: skip
-    return [[torch.randn(1, 512, CONFIG["text_dim"]), values]]
+    return [[torch.randn(1, 512, text_dim), values]]
 
 
 def peak_memory() -> float:

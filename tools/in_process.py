@@ -1,4 +1,4 @@
-"""ComfyUI's Python modules in a program of our own, on the CPU, without a server."""
+"""ComfyUI's Python modules in a program of our own, without a server."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 PACK = Path(__file__).resolve().parent.parent
 
 
-def use_comfyui() -> None:
-    """Make `comfy` importable before the pack's own folder, which has a `nodes` too.
+def use_comfyui(cpu: bool = True) -> None:
+    """Make `comfy` importable before the pack's own folder, which has a `nodes` too; on the CPU, or on what is there.
 
     ComfyUI is the one that COMFYUI_PATH names, else the one the pack lies in; ValueError where neither is.
     """
@@ -18,4 +18,4 @@ def use_comfyui() -> None:
     sys.path[:0] = [str(folder), str(PACK)]
     from comfy.cli_args import args
 
-    args.cpu = True
+    args.cpu = cpu
