@@ -32,6 +32,20 @@ class Windows(NamedTuple):
     overlap: int
 
 
+class WindowHandler(comfy.context_windows.IndexListContextHandler):
+    """ComfyUI's windows for one video at a time: of a batch it would take the noise levels for those of frames."""
+
+    def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
+        """Return whether the clip is longer than a window; ValueError if the latent holds several such clips."""
+        long = super().should_use_context(model, conds, x_in, timestep, model_options)
+        if long and x_in.shape[0] > 1:
+            raise ValueError(
+                f"The latent holds {x_in.shape[0]} videos; windows take one at a time. Sample them one after the "
+                "other, each with a seed of its own."
+            )
+        return long
+
+
 def window_runs(window) -> list[Run]:
     """Return the runs of one of ComfyUI's context windows, the frame before it included where there is one."""
     anchor = getattr(window, "causal_anchor_index", None)
@@ -66,7 +80,7 @@ def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: boo
     """
     latent = in_latents(window, overlap)
     windowed = model.clone()
-    windowed.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+    windowed.model_options["context_handler"] = WindowHandler(
         context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
         fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if latent.overlap else NO_FUSION),
         context_length=latent.length, context_overlap=latent.overlap, dim=2, freenoise=freenoise,

@@ -164,3 +164,14 @@ def test_a_node_that_cuts_the_video_without_its_pose_is_told(golden_patcher):
     assert windows.runs_in({}, x, x) == []
     with pytest.raises(ValueError, match=r"9 latent frames and the video 5.*Long Video \(Windows\)"):
         windows.runs_in({}, pose, x)
+
+
+def test_a_batch_of_long_videos_is_refused(golden_patcher, make_conds, inputs):
+    long = type(inputs)(frames=6)
+    guider = make_guider(apply_windows(golden_patcher, 17, 4), *make_conds(long), 1.0, GUIDANCE)
+    with pytest.raises(ValueError, match="The latent holds 2 videos; windows take one at a time"):
+        sample(guider, {"samples": torch.zeros(2, 16, *long.size)}, 0, "euler", "simple", 2)
+    short = type(inputs)(frames=5)
+    guider = make_guider(apply_windows(golden_patcher, 17, 4), *make_conds(short), 1.0, GUIDANCE)
+    found = sample(guider, {"samples": torch.zeros(2, 16, *short.size)}, 0, "euler", "simple", 2)
+    assert found["samples"].shape == (2, 16, *short.size)
