@@ -11,15 +11,15 @@ from pathlib import Path
 from . import checkpoint
 from .convert_file import DTYPE_NAMES, Piece, Progress, Written, size_text, write_safetensors
 from .convert_plan import plan
-from .convert_source import METADATA
 from .safetensors_header import read_header
+from .scaled_layers import QUANTISATION
 from .weight_formats import GGUF_SUFFIX
 from .weight_names import official_names
 from .weight_source import WeightSource, open_weights
 
 SUFFIX = ".safetensors"
 VERSION = 1  # of the recipe: a part file of another one is not continued
-STALE_METADATA = (METADATA, "modelspec.hash_sha256")
+STALE_METADATA = (QUANTISATION, "modelspec.hash_sha256")
 
 
 def open_source(path: str | Path) -> WeightSource:

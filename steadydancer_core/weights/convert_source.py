@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from .scaled_layers import OLDER_MARKER, QUANTISATION
 from .weight_source import TensorInfo, WeightSource
 
 FP8 = {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
@@ -22,8 +23,6 @@ COMPANIONS = {
     "comfy_quant": "comfy_quant",
 }  # fmt: skip
 SCALES = ("weight_scale", "input_scale")
-OLD_MARKER = "scaled_fp8"
-METADATA = "_quantization_metadata"
 AGAIN = "Download it again, or convert the fp16 or bf16 file."
 
 
@@ -48,7 +47,7 @@ def stored_tensors(source: WeightSource, names: Mapping[str, str]) -> list[Store
     """
     layers = _companions_by_layer(names)
     claimed = {place for companions in layers.values() for place in companions.values()}
-    marker = names.get(OLD_MARKER)
+    marker = names.get(OLDER_MARKER)
     listed = _listed_layers(source)
 
     def stored(name: str, place: str) -> Stored:
@@ -80,9 +79,9 @@ def _companions_by_layer(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _listed_layers(source: WeightSource) -> dict[str, dict]:
     try:
-        return dict(json.loads(source.metadata.get(METADATA, "{}")).get("layers", {}).items())
+        return dict(json.loads(source.metadata.get(QUANTISATION, "{}")).get("layers", {}).items())
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{source.title} is damaged: its metadata {METADATA} cannot be read. {AGAIN}") from error
+        raise ValueError(f"{source.title} is damaged: its metadata {QUANTISATION} cannot be read. {AGAIN}") from error
 
 
 def _quantisation(

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from .checkpoint import check_file
 from .lazy_weights import lazy_state_dict
-from .scaled_layers import FP8, multiply_out, scale_names
-from .weight_formats import QUANTISATION, Contents
+from .scaled_layers import FP8, QUANTISATION, multiply_out, scale_names
+from .weight_formats import Contents
 
 
 def load_model(path: str | Path, model_options: Mapping | None = None, disable_dynamic: bool = False) -> ModelPatcher:

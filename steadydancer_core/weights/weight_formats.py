@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
-from .scaled_layers import OLDER_MARKER
+from .scaled_layers import OLDER_MARKER, QUANTISATION
 from .weight_names import is_diffusers, official_names, prefix_of
 from .weight_source import WeightSource, open_weights
 
 GGUF_SUFFIX = ".gguf"
 FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
 MIXED = 0.05  # of the bytes; a second precision with a smaller share is that of norms and biases
-QUANTISATION, LAYER_NOTE = "_quantization_metadata", ".comfy_quant"
+LAYER_NOTE = ".comfy_quant"
 WORDS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
     "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "convrot_w4a4": "int4",
