@@ -39,26 +39,13 @@ class SteadyDancerWanModel(WanModel):
     """Velocity of the noisy latent under a photo, a pose and a prompt."""
 
     def __init__(
-        self,
-        model_type="i2v",
-        patch_size=(1, 2, 2),
-        in_dim=36,
-        dim=5120,
-        device=None,
-        dtype=None,
-        operations=None,
+        self, model_type="i2v", patch_size=(1, 2, 2), in_dim=36, dim=5120, device=None, dtype=None, operations=None,
         **kwargs,
-    ):
+    ):  # fmt: skip
         super().__init__(
-            model_type="i2v",
-            patch_size=patch_size,
-            in_dim=in_dim,
-            dim=dim,
-            device=device,
-            dtype=dtype,
-            operations=operations,
-            **kwargs,
-        )
+            model_type="i2v", patch_size=patch_size, in_dim=in_dim, dim=dim, device=device, dtype=dtype,
+            operations=operations, **kwargs,
+        )  # fmt: skip
         factory = {"device": device, "dtype": torch.float32}
         self.condition_embedding_temporal = TemporalMotionCoherence(LATENT_CHANNELS, operations, **factory)
         self.condition_embedding_spatial = SpatialStructureRefiner(LATENT_CHANNELS, operations, **factory)
