@@ -15,6 +15,7 @@ Differences from upstream: an evaluation's place in the run is read from its noi
 """
 
 import logging
+import math
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,13 +43,15 @@ UNUSED = "SteadyDancer: pose guidance is 0, so the connected pose_negative is no
 class TextGuidance:
     """Strength of the prompt (1 is off), and the part of the run after which the negative prompt is not computed anew.
 
-    Raises ValueError for a part outside 0..1. 1 computes it to the end.
+    Raises ValueError for a strength that is no number and for a part outside 0..1. 1 computes it to the end.
     """
 
     scale: float = 5.0
     skip_negative_after: float = 1.0
 
     def __post_init__(self):
+        if not math.isfinite(self.scale):
+            raise ValueError(f"Text guidance is {self.scale}; it must be a number. 5.0 is official, 1.0 is off.")
         if not 0 <= self.skip_negative_after <= 1:
             raise ValueError(
                 f"skip_negative_after is {self.skip_negative_after}; it must be between 0 and 1. 0.5 computes the "
@@ -74,7 +77,7 @@ class PoseGuidance:
     every: int = 1
 
     def __post_init__(self):
-        if self.scale < 0:
+        if not 0 <= self.scale < math.inf:
             raise ValueError(
                 f"Pose guidance is {self.scale}; it must be 0 (off) or more. 1.0 is the official strength."
             )

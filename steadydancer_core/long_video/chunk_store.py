@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -85,8 +85,8 @@ class ChunkStore:
 
     def _make_room(self, size: int, keep: Collection[str]) -> bool:
         """Remove the chunks unused longest until `size` bytes fit; remove none if those of `keep` leave no room."""
-        files = sorted((path.stat().st_mtime_ns, path.name, path) for path in self.folder.glob("*" + SUFFIX))
-        sizes = {path: path.stat().st_size for _, _, path in files}
+        files = sorted(self._files("*" + SUFFIX), key=lambda file: (file[1].st_mtime_ns, file[0].name))
+        sizes = {path: found.st_size for path, found in files}
         others = [path for path in sizes if path.stem not in keep]
         excess = sum(sizes.values()) + size - self.limit_bytes
         if excess > sum(sizes[path] for path in others):
@@ -104,9 +104,15 @@ class ChunkStore:
 
     def _drop_unfinished(self) -> None:
         """Remove what a run left that was ended while it wrote."""
-        for part in self.folder.glob("*" + UNFINISHED):
-            if time.time() - part.stat().st_mtime > UNFINISHED_SECONDS:
+        for part, found in self._files("*" + UNFINISHED):
+            if time.time() - found.st_mtime > UNFINISHED_SECONDS:
                 _remove(part)
+
+    def _files(self, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield the files that are there; another run may remove some meanwhile."""
+        for path in self.folder.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.stat()
 
 
 def _write(path: Path, frames: Tensor) -> None:

@@ -176,7 +176,8 @@ class ChunkMaker:
 
     def decides_all(self) -> tuple:
         """Return what all chunks of the run have in common."""
-        sources, settings = self.sources, replace(self.settings, run=replace(self.settings.run, name=""))
+        run = replace(self.settings.run, name="", step_distilled=False)  # what the run is called decides no picture
+        sources, settings = self.sources, replace(self.settings, run=run)
         features = [output.penultimate_hidden_states for output in self.clip]
         first_pose = sources.pose[:1]
         shared = sources.positive, sources.negative, sources.photo, first_pose, features, settings

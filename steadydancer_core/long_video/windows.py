@@ -92,7 +92,7 @@ def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: boo
 
 
 def in_latents(window: int, overlap: int) -> Windows:
-    """Return window and overlap, given in frames, in latent frames; both are brought down to what a latent can hold."""
+    """Return window and overlap, given in frames, in latent frames of four; an overlap keeps at least one of them."""
     if window < MIN_FRAMES:
         raise ValueError(
             f"The window is {window} frame(s); it must be at least {MIN_FRAMES}. The model was trained on 81."
@@ -102,7 +102,8 @@ def in_latents(window: int, overlap: int) -> Windows:
             f"The overlap is {overlap} frames and the window {window}: each window must bring new frames. "
             "Take an overlap of 16 to 32 frames for a window of 81."
         )
-    return Windows((valid_length(window) - 1) // FRAMES_PER_LATENT + 1, overlap // FRAMES_PER_LATENT)
+    shared = max(overlap // FRAMES_PER_LATENT, int(overlap > 0))
+    return Windows((valid_length(window) - 1) // FRAMES_PER_LATENT + 1, shared)
 
 
 def window_starts(total: int, windows: Windows) -> list[int]:

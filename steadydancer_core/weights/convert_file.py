@@ -180,8 +180,9 @@ class PartFile:
 
     def discard(self) -> None:
         """Remove the part file and what is known of it."""
-        self.path.unlink(missing_ok=True)
-        self.sidecar.unlink(missing_ok=True)
+        for path in (self.path, self.sidecar):
+            with suppress(OSError):  # what cannot be removed is begun anew the next time
+                path.unlink(missing_ok=True)
 
     def _record(self) -> dict:
         try:

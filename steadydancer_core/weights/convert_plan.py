@@ -187,6 +187,8 @@ def _number(tensor: Tensor) -> Tensor:
 
 def _largest(values: Tensor) -> float:
     """Return the largest magnitude; NaN if there is one. Several times as fast as isfinite and abs."""
+    if not values.numel():
+        return 0.0
     low, high = values.aminmax()
     return max(-low.item(), high.item())
 

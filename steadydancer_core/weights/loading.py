@@ -6,7 +6,9 @@ own mapping as from its own loader.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import comfy.memory_management
@@ -22,6 +24,8 @@ from .lazy_weights import lazy_state_dict
 from .scaled_layers import FP8, QUANTISATION, multiply_out, scale_names
 from .weight_formats import Contents
 
+SIZE_MISMATCH = re.compile(r"size mismatch for (?:diffusion_model\.)?([\w.]+)")  # torch's words
+
 
 def load_model(path: str | Path, model_options: Mapping | None = None, disable_dynamic: bool = False) -> ModelPatcher:
     """Return the SteadyDancer in a safetensors file or behind an index; model_options as comfy.sd takes them.
@@ -35,9 +39,10 @@ def load_model(path: str | Path, model_options: Mapping | None = None, disable_d
     weights, metadata = _weights(contents), _metadata(contents)
     if not holds_fp8(device):
         weights, metadata = multiply_out(weights, options.get("dtype")), {}
-    patcher = comfy.sd.load_diffusion_model_state_dict(
-        weights, model_options=options, metadata=metadata, disable_dynamic=disable_dynamic
-    )
+    with _mismatch_explained(contents.title):
+        patcher = comfy.sd.load_diffusion_model_state_dict(
+            weights, model_options=options, metadata=metadata, disable_dynamic=disable_dynamic
+        )
     if patcher is None:
         raise ValueError(
             f"{contents.title} has the names of SteadyDancer, but ComfyUI does not recognise its shapes. "
@@ -45,6 +50,20 @@ def load_model(path: str | Path, model_options: Mapping | None = None, disable_d
         )
     patcher.cached_patcher_init = (load_model, (path, options))
     return patcher
+
+
+@contextmanager
+def _mismatch_explained(title: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        layer = SIZE_MISMATCH.search(str(error))
+        if layer is None:
+            raise
+        raise ValueError(
+            f"{title} has layers that do not fit together, such as {layer[1]}. The file was converted wrongly or "
+            "belongs to another version of the model; download it again."
+        ) from error
 
 
 def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.device) -> None:

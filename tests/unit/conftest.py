@@ -6,6 +6,7 @@ from pathlib import Path
 import comfy.clip_vision
 import comfy.model_management
 import comfy.sd
+import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -102,6 +103,14 @@ def make_conditions(patcher, inputs):
     return tuple(
         [[inputs.text(text), {**shared, "pose_video_latent": raw(inputs.latent(pose))}]] for text, pose in prompts
     )
+
+
+@pytest.fixture
+def models_folder(tmp_path, monkeypatch):
+    """The only folder of diffusion models."""
+    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], suffixes))
+    return tmp_path
 
 
 @pytest.fixture

@@ -45,6 +45,17 @@ def test_nothing_is_there_that_was_not_saved(store):
     assert store.load(KEYS[0], SHAPE) is None
 
 
+def test_a_chunk_that_another_run_removes_meanwhile_is_no_fault(store, monkeypatch):
+    fill(store, KEYS[:3])
+    listed = list(store.folder.iterdir())
+    monkeypatch.setattr(
+        type(store.folder), "glob", lambda self, pattern: (path for path in listed if path.match(pattern))
+    )
+    listed[0].unlink()
+    store.limit_bytes = 2 * CHUNK_BYTES
+    assert store.save(KEYS[3], FRAMES) and len(list(store.folder.iterdir())) == 2
+
+
 def test_switched_off_it_neither_keeps_nor_finds(tmp_path, store):
     store.save(KEYS[0], FRAMES)
     off = ChunkStore(store.folder, 0)

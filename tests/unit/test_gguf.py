@@ -22,13 +22,6 @@ def weights():
     return steadydancer_state_dict()
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], suffixes))
-    return tmp_path
-
-
 def test_a_header_is_read(tmp_path):
     header = read_gguf_header(write_gguf(tmp_path / "a.gguf", SOME, "Q8_0", {"general.name": "Dancer", "wan.x": 3}))
     assert {name: (t.type, t.shape, t.nbytes) for name, t in header.tensors.items()} == {
@@ -143,20 +136,20 @@ def test_a_prefix_hides_nothing(weights, tmp_path):
     assert describe(contents).startswith("a.gguf: SteadyDancer with 2 blocks of width 128, GGUF Q4_K_M, 129 tensors")
 
 
-def test_without_the_pack_its_name_is_told(weights, folder):
-    write_gguf(folder / "a.gguf", weights)
+def test_without_the_pack_its_name_is_told(weights, models_folder):
+    write_gguf(models_folder / "a.gguf", weights)
     assert model_files() == ["a.gguf"]
     with pytest.raises(ValueError, match="Install ComfyUI-GGUF through ComfyUI-Manager"):
         LoadModel.execute("a.gguf", "default")
 
 
-def test_a_precision_is_refused(weights, folder):
-    write_gguf(folder / "a.gguf", weights)
+def test_a_precision_is_refused(weights, models_folder):
+    write_gguf(models_folder / "a.gguf", weights)
     with pytest.raises(ValueError, match="weight_precision is fp16, but a.gguf is a GGUF file"):
         LoadModel.execute("a.gguf", "fp16")
 
 
-def test_a_folder_that_the_pack_does_not_search(weights, folder, tmp_path_factory, monkeypatch):
+def test_a_folder_that_the_pack_does_not_search(weights, models_folder, tmp_path_factory, monkeypatch):
     import nodes
 
     other = tmp_path_factory.mktemp("unet_gguf")

@@ -8,7 +8,7 @@ import comfy.samplers
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
 from steadydancer_pack.steadydancer_core.moment import Moment
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample, with_shift
 from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solver, official_sigmas
@@ -329,3 +329,11 @@ def test_a_picture_instead_of_a_video_latent_is_refused(inputs, golden_patcher, 
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
     with pytest.raises(ValueError, match="The latent is 48x64 pixels with 1 frames"):
         sample(guider, {"samples": torch.zeros(1, 4, *inputs.size[1:])}, 0, "euler", "simple", 2)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_strength_that_is_no_number_is_refused(scale):
+    with pytest.raises(ValueError, match=f"Pose guidance is {scale}"):
+        PoseGuidance(scale)
+    with pytest.raises(ValueError, match=f"Text guidance is {scale}"):
+        TextGuidance(scale)

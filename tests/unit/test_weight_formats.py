@@ -50,10 +50,10 @@ class Case(NamedTuple):
 
 
 def single(change, metadata=lambda weights: None):
-    def write(folder, weights):
+    def write(models_folder, weights):
         changed = change(weights)
-        save_file(changed, folder / "model.safetensors", metadata(changed))
-        return folder / "model.safetensors"
+        save_file(changed, models_folder / "model.safetensors", metadata(changed))
+        return models_folder / "model.safetensors"
 
     return write
 
@@ -67,11 +67,11 @@ def half(change):
 
 
 def shards(change):
-    return lambda folder, weights: files.write_shards(folder / "SteadyDancer", change(weights))
+    return lambda models_folder, weights: files.write_shards(models_folder / "SteadyDancer", change(weights))
 
 
 def gguf(kind, **facts):
-    return lambda folder, weights: files.write_gguf(folder / "model.gguf", weights, kind, facts)
+    return lambda models_folder, weights: files.write_gguf(models_folder / "model.gguf", weights, kind, facts)
 
 
 def everything(weights):
@@ -139,14 +139,6 @@ def weights():
     return steadydancer_state_dict()
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The only folder of diffusion models."""
-    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], suffixes))
-    return tmp_path
-
-
 def one_pass(model):
     return run(model, arguments(GoldenInputs()))
 
@@ -157,8 +149,8 @@ def reference(weights):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_format(case, weights, reference, folder, gguf_pack):
-    name = str(CASES[case].write(folder, weights).relative_to(folder))
+def test_every_format(case, weights, reference, models_folder, gguf_pack):
+    name = str(CASES[case].write(models_folder, weights).relative_to(models_folder))
     assert model_files() == [name]
     model, report = LoadModel.execute(name, "default").result
     assert report.startswith(f"{Path(name).name}: SteadyDancer with 2 blocks of width 128, {CASES[case].report}")
@@ -171,25 +163,25 @@ STOCK = [name for name in CASES if "shards" not in name and "diffusers" not in n
 
 
 @pytest.mark.parametrize("case", STOCK)
-def test_the_stock_loader_computes_the_same(case, weights, folder):
-    path = CASES[case].write(folder, weights)
+def test_the_stock_loader_computes_the_same(case, weights, models_folder):
+    path = CASES[case].write(models_folder, weights)
     ours = LoadModel.execute(path.name, "default").result[0]
     assert torch.equal(one_pass(comfy.sd.load_diffusion_model(str(path))), one_pass(ours))
 
 
 @pytest.mark.parametrize("case", ["fp8 older marker, everything", "diffusers fp8 per layer, metadata", "shards bf16"])
-def test_comfyui_can_load_it_again(case, weights, folder):
+def test_comfyui_can_load_it_again(case, weights, models_folder):
     """As it does for a model without dynamic VRAM and for one on a second GPU."""
-    path = CASES[case].write(folder, weights)
-    model = LoadModel.execute(str(path.relative_to(folder)), "default").result[0]
+    path = CASES[case].write(models_folder, weights)
+    model = LoadModel.execute(str(path.relative_to(models_folder)), "default").result[0]
     load, args = model.cached_patcher_init
     assert torch.equal(one_pass(load(*args, disable_dynamic=True)), one_pass(model))
 
 
 @pytest.mark.parametrize("case", ["fp16", "shards bf16"])
-def test_never_more_than_a_part_is_read_beside_the_model(case, folder, monkeypatch):
+def test_never_more_than_a_part_is_read_beside_the_model(case, models_folder, monkeypatch):
     weights = steadydancer_state_dict(dim=256, ffn_dim=512, layers=8)
-    path, alive, peak, read = CASES[case].write(folder, weights), {}, [0], SafetensorsSource.read
+    path, alive, peak, read = CASES[case].write(models_folder, weights), {}, [0], SafetensorsSource.read
 
     def counted(source, name):
         tensor = read(source, name)
@@ -221,8 +213,8 @@ def no_fp8(monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["fp8 older marker", "fp8 per layer, metadata", "fp8 e4m3fn"])
-def test_fp8_on_a_device_without_it(case, weights, reference, folder, no_fp8):
-    CASES[case].write(folder, weights)
+def test_fp8_on_a_device_without_it(case, weights, reference, models_folder, no_fp8):
+    CASES[case].write(models_folder, weights)
     with pytest.raises(ValueError, match="holds fp8 weights, and the device cpu cannot. Set weight_precision to fp16"):
         LoadModel.execute("model.safetensors", "default")
     with pytest.raises(ValueError, match="weight_precision is fp8, but the device cpu cannot"):
@@ -234,14 +226,14 @@ def test_fp8_on_a_device_without_it(case, weights, reference, folder, no_fp8):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("case", ["fp8 older marker", "fp8 per layer", "fp8 e4m3fn"])
-def test_every_precision_of_an_fp8_file(case, precision, weights, reference, folder):
-    CASES[case].write(folder, weights)
+def test_every_precision_of_an_fp8_file(case, precision, weights, reference, models_folder):
+    CASES[case].write(models_folder, weights)
     model = LoadModel.execute("model.safetensors", precision).result[0]
     assert relative_error(one_pass(model), reference) <= 2 * max(U["e4m3"], U["e5m2"] if "e5m2" in precision else 0)
 
 
-def test_a_prefix_of_a_whole_checkpoint_hides_nothing(weights, folder):
+def test_a_prefix_of_a_whole_checkpoint_hides_nothing(weights, models_folder):
     extra = {"first_stage_model.decoder.weight": torch.zeros(3), **files.prefixed(weights)}
-    save_file(extra, folder / "all.safetensors")
+    save_file(extra, models_folder / "all.safetensors")
     model = LoadModel.execute("all.safetensors", "default").result[0]
     assert len(model.model.diffusion_model.state_dict()) == 129

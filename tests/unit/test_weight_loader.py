@@ -3,7 +3,6 @@
 import json
 
 import comfy.utils
-import folder_paths
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,23 +25,16 @@ def weights():
     return steadydancer_state_dict(dtype=torch.float16)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], suffixes))
-    return tmp_path
-
-
-def touch(folder, *names):
+def touch(models_folder, *names):
     for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        (models_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (models_folder / name).touch()
 
 
-def test_the_list_hides_the_parts_of_a_model(folder):
+def test_the_list_hides_the_parts_of_a_model(models_folder):
     index, parts = "S/model.safetensors.index.json", [f"S/model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    touch(folder, index, *parts, "S/lone.safetensors", "a.SFT", "b.gguf", "c.pth", "S/config.json")
-    touch(folder, "model-00001-of-00002.safetensors")
+    touch(models_folder, index, *parts, "S/lone.safetensors", "a.SFT", "b.gguf", "c.pth", "S/config.json")
+    touch(models_folder, "model-00001-of-00002.safetensors")
     assert model_files() == ["S/lone.safetensors", index, "a.SFT", "b.gguf", "model-00001-of-00002.safetensors"]
 
 
@@ -52,15 +44,15 @@ def test_saved_workflows_keep_their_values():
     ]  # fmt: skip
 
 
-def test_the_report_is_an_output_and_shown(weights, folder):
-    save_file(weights, folder / "a.safetensors")
+def test_the_report_is_an_output_and_shown(weights, models_folder):
+    save_file(weights, models_folder / "a.safetensors")
     output = LoadModel.execute("a.safetensors", "default")
     assert output.result[1].startswith("a.safetensors: SteadyDancer with 2 blocks of width 128, fp16, 129 tensors")
     assert output.ui.as_dict()["text"] == (output.result[1],)
 
 
-def test_blocks_to_swap_reaches_the_model(weights, folder):
-    save_file(weights, folder / "a.safetensors")
+def test_blocks_to_swap_reaches_the_model(weights, models_folder):
+    save_file(weights, models_folder / "a.safetensors")
     assert blocks_to_swap(LoadModel.execute("a.safetensors", "default").result[0]) == 0
     assert blocks_to_swap(LoadModel.execute("a.safetensors", "default", 2).result[0]) == 2
     with pytest.raises(ValueError, match="blocks_to_swap is 3; this model has 2 blocks"):
@@ -68,13 +60,13 @@ def test_blocks_to_swap_reaches_the_model(weights, folder):
 
 
 @pytest.mark.parametrize("name", ["../a.safetensors", "/etc/passwd", "missing.safetensors"])
-def test_only_files_in_the_folders_are_opened(folder, name):
-    (folder.parent / "a.safetensors").write_bytes(b"")
+def test_only_files_in_the_folders_are_opened(models_folder, name):
+    (models_folder.parent / "a.safetensors").write_bytes(b"")
     with pytest.raises(FileNotFoundError):
         LoadModel.execute(name, "default")
 
 
-def test_full_size_is_called_by_its_name(folder):
+def test_full_size_is_called_by_its_name(models_folder):
     """Only the header is read, so that a file of holes will do."""
     offset, table = 0, {}
     for name, shape in steadydancer_shapes(5120, 13824, 40, 4096).items():
@@ -82,7 +74,7 @@ def test_full_size_is_called_by_its_name(folder):
         table[name] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, offset + nbytes]}
         offset += nbytes
     head = json.dumps(table).encode()
-    path = folder / "Wan21_I2V_SteadyDancer_fp16.safetensors"
+    path = models_folder / "Wan21_I2V_SteadyDancer_fp16.safetensors"
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         file.truncate(8 + len(head) + offset)
@@ -99,23 +91,23 @@ def test_an_unread_weight_has_no_data_by_mistake():
 
 
 @pytest.mark.parametrize("store", [files.older_marker, files.per_layer])
-def test_scaled_weights_stay_in_the_file(weights, folder, monkeypatch, store):
-    save_file(store(weights), folder / "fp8.safetensors")
+def test_scaled_weights_stay_in_the_file(weights, models_folder, monkeypatch, store):
+    save_file(store(weights), models_folder / "fp8.safetensors")
     read, mapped = [], []
     for done, name in ((read, "read"), (mapped, "map")):
         plain = getattr(SafetensorsSource, name)
         monkeypatch.setattr(SafetensorsSource, name, lambda self, key, d=done, p=plain: d.append(key) or p(self, key))
-    model = load_model(folder / "fp8.safetensors").model.diffusion_model
+    model = load_model(models_folder / "fp8.safetensors").model.diffusion_model
     kept = {f"blocks.{key}" for key, weight in model.blocks.state_dict().items() if weight.dtype == files.FP8}
     assert set(mapped) == kept and len(kept) == 24
     assert not kept & set(read)
 
 
-def test_dynamic_vram_gets_the_files_own_mapping(weights, folder, monkeypatch):
+def test_dynamic_vram_gets_the_files_own_mapping(weights, models_folder, monkeypatch):
     """Stood for by a reader that counts; comfy-aimdo itself needs a GPU."""
     seen, stock = [], comfy.utils.load_torch_file
     monkeypatch.setattr(comfy.utils, "load_torch_file", lambda path: seen.append(path) or stock(path))
-    index = files.write_shards(folder / "S", weights)
+    index = files.write_shards(models_folder / "S", weights)
     plain = load_model(index).model.state_dict()
     assert not seen
     monkeypatch.setattr("comfy.memory_management.aimdo_enabled", True)
@@ -125,9 +117,15 @@ def test_dynamic_vram_gets_the_files_own_mapping(weights, folder, monkeypatch):
     assert all(torch.equal(mapped[name], tensor) for name, tensor in plain.items())
 
 
-def test_a_model_that_comfyui_does_not_know_is_named(weights, folder):
+def test_layers_that_do_not_fit_together_are_named(weights, models_folder):
+    save_file({**weights, "blocks.1.ffn.0.bias": torch.zeros(7)}, models_folder / "odd.safetensors")
+    with pytest.raises(ValueError, match=r"odd\.safetensors has layers that do not fit .* blocks\.1\.ffn\.0\.bias"):
+        load_model(models_folder / "odd.safetensors")
+
+
+def test_a_model_that_comfyui_does_not_know_is_named(weights, models_folder):
     odd = dict(weights)
     odd["patch_embedding.weight"] = torch.zeros(128, 20, 1, 2, 2)
-    save_file(odd, folder / "a.safetensors")
+    save_file(odd, models_folder / "a.safetensors")
     with pytest.raises(ValueError, match="a.safetensors has the names of SteadyDancer, but ComfyUI does not recognise"):
-        load_model(folder / "a.safetensors")
+        load_model(models_folder / "a.safetensors")

@@ -145,7 +145,8 @@ def test_windows_that_cannot_work(golden_patcher, window, overlap, words):
 
 
 @pytest.mark.parametrize(
-    ("window", "overlap", "latent"), [(81, 16, (21, 4)), (83, 19, (21, 4)), (5, 4, (2, 1)), (5, 0, (2, 0))]
+    ("window", "overlap", "latent"),
+    [(81, 16, (21, 4)), (83, 19, (21, 4)), (5, 4, (2, 1)), (5, 0, (2, 0)), (13, 2, (4, 1))],
 )
 def test_frames_in_latents(window, overlap, latent):
     assert in_latents(window, overlap) == Windows(*latent)
