@@ -26,8 +26,8 @@ def _pose_negative(optional: bool):
 def text_guidance_input():
     return io.Float.Input(
         "text_guidance", default=5.0, min=0.0, max=100.0, step=0.1,
-        tooltip="Strength of the prompt (CFG). 5 is official; 1 switches it off and halves the time, as few-step LoRAs "
-        "want it.",
+        tooltip="Strength of the prompt (CFG). 5 is official; 1 switches it off and saves nearly half of the "
+        "passes, as few-step LoRAs want it.",
     )  # fmt: skip
 
 

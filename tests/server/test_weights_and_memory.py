@@ -182,10 +182,9 @@ def test_chunks_make_the_whole_dance_and_are_found_again(server, prompt):
         **shared, **chunks, **{name: sampler[name] for name in names},
     )  # fmt: skip
     prompt[find(prompt, VIDEO)]["inputs"]["images"] = ["chunks", 0]
-    first, outputs = run(server, prompt)
+    _, outputs = run(server, prompt)
     text = outputs["chunks"]["text"][0]
     assert "33 frames in 3 chunk(s)" in text and text.count("frame ") == 2
     set_inputs(prompt, "chunks", chunks_gb=2)  # else ComfyUI would answer from its own cache
-    second, outputs = run(server, prompt)
+    _, outputs = run(server, prompt)
     assert "3 of 3 chunks were finished before" in outputs["chunks"]["text"][0]
-    assert second.node_seconds["chunks"] < first.node_seconds["chunks"]
