@@ -328,8 +328,8 @@ def check_pose_negative(conditioning) -> None:
         )
     if any(key in values for _, values in conditioning for key in ("start_percent", "end_percent")):
         raise ValueError(
-            "The pose_negative has a timestep range of its own. Take the range off; pose_start and pose_end of the "
-            "guidance say when the pose acts."
+            "The pose_negative, or the positive it was made from, has a timestep range of its own. Take the range off; "
+            "pose_start and pose_end of the guidance say when the pose acts."
         )
 
 
