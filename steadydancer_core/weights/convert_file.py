@@ -26,6 +26,8 @@ SETTLE_BYTES = 256 << 20  # at most so much is written again after a crash
 READ_BYTES = 4 << 20
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+OTHER_DISK = "This disk takes no larger file (FAT32 ends at 4 GB). Choose a folder on another disk."
+MAKE_WRITABLE = "Make the folder writable and run again; what is written already is kept."
 UNITS = (("GB", 1e9), ("MB", 1e6), ("KB", 1e3))
 
 Progress = Callable[[int, int], None]
@@ -239,10 +241,8 @@ class PartFile:
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise _disk_full(self.target, self.total, self.settled) from error
-            raise ValueError(
-                f"{self.path} could not be written: {error.strerror or error}. Make the folder writable and run "
-                "again; what is written already is kept."
-            ) from error
+            advice = OTHER_DISK if error.errno == errno.EFBIG else MAKE_WRITABLE
+            raise ValueError(f"{self.path} could not be written: {error.strerror or error}. {advice}") from error
 
 
 def _require_space(target: Path, total: int, kept: int) -> None:

@@ -109,7 +109,8 @@ def _index_in(folder: Path) -> Path:
     if len(found) != 1:
         raise ValueError(
             f"The folder {folder.name} has {len(found)} files that end in {INDEX_SUFFIX}; one is needed "
-            f"({', '.join(found) or 'none'}). Download the whole model folder, one model in each."
+            f"({', '.join(found) or 'none'}). Download the whole model folder, one model in each, or choose a single "
+            "file."
         )
     return folder / found[0]
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import VIDEO, latent_from, node, run
+from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
@@ -104,6 +104,10 @@ def test_a_lora_for_another_model(server, prompt, name, layer, width, words):
         return
     with pytest.raises(PromptFailed, match=words):
         latent_from(server, prompt, sampler)
+    set_inputs(prompt, sampler, model=model, seed=2)  # else ComfyUI would answer from its cache
+    assert error(latent_from(server, prompt, sampler), want) > 0
+    set_inputs(prompt, sampler, seed=1)
+    assert torch.equal(latent_from(server, prompt, sampler), want)  # nothing of the LoRA stayed in the model
 
 
 def test_windows_that_cannot_work(server, prompt):
@@ -116,6 +120,8 @@ def test_windows_that_cannot_work(server, prompt):
     set_inputs(prompt, "windows", window=4, overlap=0)
     with pytest.raises(PromptRejected, match="smaller than min of 5"):
         server.queue(prompt)
+    set_inputs(prompt, "windows", window=17, overlap=8)
+    assert latent_from(server, prompt, sampler).isfinite().all()
 
 
 @pytest.fixture

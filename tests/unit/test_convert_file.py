@@ -207,7 +207,12 @@ def fail_after(monkeypatch, calls, error):
 
 
 @pytest.mark.parametrize(
-    ("error", "text"), [(errno.ENOSPC, "run again: it goes on"), (errno.EIO, "could not be written")]
+    ("error", "text"),
+    [
+        (errno.ENOSPC, "run again: it goes on"),
+        (errno.EIO, "could not be written.*Make the folder writable"),
+        (errno.EFBIG, "could not be written.*Choose a folder on another disk"),
+    ],
 )
 def test_a_disk_that_fails_in_the_middle_loses_nothing(target, whole, monkeypatch, error, text):
     fail_after(monkeypatch, 8, error)

@@ -141,3 +141,23 @@ def test_the_command_fails_in_words(folder, arguments, environment, text):
     code, out, error = command(*(a if a.startswith("-") else folder / a for a in arguments), **environment)
     assert code == 1 and out == "" and error.startswith("Error: ") and text in error
     assert error.count("\n") == 1
+
+
+def test_a_command_that_meets_the_end_of_the_disk_goes_on_where_it_stopped(folder, tmp_path):
+    resource = pytest.importorskip("resource", reason="the limit of a file size stands in for a full disk")
+    target = tmp_path / "new" / "out.safetensors"
+    target.parent.mkdir()
+    arguments = (folder / "source.safetensors", target, "--precision", "fp8_scaled")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, limits[1]))
+    try:
+        code, _, error = command(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1 and "out.safetensors.part could not be written" in error and "on another disk" in error
+    assert sorted(path.name for path in target.parent.iterdir()) == [f"{target.name}.part", f"{target.name}.part.json"]
+    code, out, error = command(*arguments)
+    assert (code, error) == (0, "") and "of it were there from a run before" in out
+    run()
+    assert target.read_bytes() == (folder / "out.safetensors").read_bytes()
+    assert list(target.parent.iterdir()) == [target]
