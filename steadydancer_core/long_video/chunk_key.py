@@ -156,7 +156,7 @@ class Digest:
         kind = type(value)
         try:
             recipe = value.__reduce_ex__(COPY_PROTOCOL)
-        except (TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
+        except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # as its class refuses a copy
             raise Unidentified(f"{kind.__module__}.{kind.__qualname__}") from error
         if isinstance(recipe, str):
             return [self(recipe)]
