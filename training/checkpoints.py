@@ -1,0 +1,107 @@
+"""Checkpoints of a training run: safetensors and a small JSON, complete or absent, never half there.
+
+A checkpoint is a folder `checkpoints/step-0000500` with trained.safetensors (the trained parameters by name),
+ema.safetensors (their moving averages, where there are any), adam.safetensors (`<name>.exp_avg`, `<name>.exp_avg_sq`,
+`<name>.step`) and state.json. It is written beside its place and renamed into it, and the one before is renamed away
+before it is deleted. A process that is killed anywhere in between leaves folders of other names, which nobody reads.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+STATE = "state.json"
+TENSORS = ("trained", "ema", "adam")
+WRITING, DELETING = "writing", "deleting"
+
+
+class Checkpoint(NamedTuple):
+    """One state of a run. step: updates done; facts: what JSON holds beside it (plan, versions, scaler)."""
+
+    step: int
+    facts: dict[str, Any]
+    trained: Mapping[str, Tensor]
+    ema: Mapping[str, Tensor]
+    adam: Mapping[str, Tensor]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` below `folder`; older ones go once it is complete."""
+    place = _place(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    new = place / WRITING
+    if new.exists():
+        shutil.rmtree(new)
+    new.mkdir()
+    for name in TENSORS:
+        _write_tensors(new / f"{name}.safetensors", getattr(checkpoint, name))
+    (new / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.facts}, indent=2), "utf-8")
+    _flush(new / STATE)
+    _flush(new)
+    older = _complete(folder)
+    new.rename(place / f"step-{checkpoint.step:07d}")
+    _flush(place)
+    for path in older:
+        _delete(path)
+
+
+def load(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint below `folder`, tensors on the CPU, or None. ValueError: it cannot be read."""
+    complete = _complete(folder)
+    if not complete:
+        return None
+    path = complete[-1]
+    try:
+        state = json.loads((path / STATE).read_text("utf-8"))
+        tensors = [load_file(path / f"{name}.safetensors") for name in TENSORS]
+        return Checkpoint(int(state.pop("step")), state, *tensors)
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"The checkpoint {path} cannot be read: {error}. "
+            "Its files were changed or damaged after it was written. Bring them back, or delete the folder "
+            f"{folder} to train from the start."
+        ) from error
+
+
+def _place(folder: Path) -> Path:
+    return Path(folder) / "checkpoints"
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Return the checkpoints that are whole, oldest first."""
+    return sorted(_place(folder).glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    save_file(copies, path, metadata={"format": "pt"})
+    _flush(path)
+
+
+def _delete(path: Path) -> None:
+    doomed = path.with_name(DELETING)
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold `path`, so that a power cut cannot bring a rename without its contents."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folder
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
