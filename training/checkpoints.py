@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +23,10 @@ WRITING, DELETING = "writing", "deleting"
 
 
 class Checkpoint(NamedTuple):
-    """One state of a run. step: updates done; facts: what JSON holds beside it (plan, versions, scaler)."""
+    """One state of a run, its tensors on the CPU.
+
+    step: updates done; facts: what JSON holds beside it (plan, versions, scaler).
+    """
 
     step: int
     facts: dict[str, Any]
@@ -81,10 +83,7 @@ def _complete(folder: Path) -> list[Path]:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
-    save_file(copies, path, metadata={"format": "pt"})
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
     _flush(path)
 
 

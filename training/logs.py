@@ -1,13 +1,18 @@
 """What a training run tells: a log file, TensorBoard, pictures as PNG."""
 
 import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
+import torch
+from accelerate import Accelerator
 from PIL import Image
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
@@ -68,26 +73,67 @@ class Journal:
             self.board.add_image(name, picture, step, dataformats="HWC")
 
 
+class Ledger:
+    """The figures of steps, on the device until somebody asks: asking at every step would hold a GPU up.
+
+    finite: figures that must be finite numbers; step: steps done so far.
+    """
+
+    def __init__(self, accelerator: Accelerator, finite: Sequence[str], step: int):
+        self.accelerator, self.finite, self.step = accelerator, finite, step
+        self.pending: list[Mapping[str, Tensor]] = []
+        self.table: list[dict[str, float]] = []
+
+    def add(self, row: Mapping[str, Tensor]) -> None:
+        """Note the figures of the next step, scalars on the device; every process has the same names."""
+        self.pending.append(row)
+
+    def check(self) -> None:
+        """Average what came in over the processes. RuntimeError: a figure is not finite, told with step and row."""
+        flat = torch.stack([value.float() for row in self.pending for value in row.values()])
+        values = iter(self.accelerator.reduce(flat, "mean").tolist())
+        for names in self.pending:
+            self.step += 1
+            row = {name: next(values) for name in names}
+            if not all(math.isfinite(row[name]) for name in self.finite):
+                told = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+                raise RuntimeError(
+                    f"The numbers are no longer finite at step {self.step}: {told}. The last checkpoint is kept. "
+                    "A lower learning rate, a longer warm-up or a finer precision helps."
+                )
+            self.table.append(row)
+        self.pending.clear()
+
+    def means(self) -> dict[str, float]:
+        """Return the means over the steps since the last call, of each figure over the steps that have it."""
+        names = dict.fromkeys(name for row in self.table for name in row)
+        means = {name: fmean(row[name] for row in self.table if name in row) for name in names}
+        self.table.clear()
+        return means
+
+
 class Clock:
-    """Time per step, without the time that checkpoints and pictures take."""
+    """Time per step, without the time that checkpoints and pictures take. step: steps done so far."""
 
-    def __init__(self) -> None:
-        self.steps, self.seconds, self.since = 0, 0.0, time.perf_counter()
+    def __init__(self, step: int):
+        self.step, self.told, self.seconds, self.since = step, step, 0.0, time.perf_counter()
 
-    def stop(self, steps: int) -> None:
-        """Count `steps` done since the last start."""
-        self.seconds += time.perf_counter() - self.since
-        self.steps += steps
+    def stop(self, step: int) -> None:
+        """Stop the clock after `step` steps; without effect where it stands."""
+        if self.since is not None:
+            self.seconds += time.perf_counter() - self.since
+        self.step, self.since = step, None
 
     def start(self) -> None:
-        """Go on counting."""
-        self.since = time.perf_counter()
+        """Let the clock run again; without effect where it runs."""
+        if self.since is None:
+            self.since = time.perf_counter()
 
-    def take(self) -> float:
-        """Return seconds per step since the last call."""
-        rate = self.seconds / max(1, self.steps)
-        self.steps, self.seconds = 0, 0.0
-        return rate
+    def seconds_per_step(self) -> float:
+        """Return the mean since the last call; the clock must stand."""
+        mean = self.seconds / max(1, self.step - self.told)
+        self.told, self.seconds = self.step, 0.0
+        return mean
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,142 @@
+"""The parameters that are trained: AdamW, clipping, loss scaling and the moving average, on one or several processes.
+
+Parameters are float32 whatever the precision of the forward pass. Several processes hold all of them each (DDP), or
+share them out (FSDP 2): there a tensor is a DTensor, of which `whole` collects and `spread` hands out the parts.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from .plan import PRECISIONS, Plan
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Descent:
+    """The way down of the parameters of `module` with requires_grad.
+
+    model: the module to call, which averages gradients over processes; trained, ema: parameters and their moving
+    averages by name. ValueError: no trained parameter, one that is not float32, fp16 on a CPU.
+    """
+
+    def __init__(self, module: nn.Module, plan: Plan):
+        self.plan = plan
+        # the precision is autocast's here; accelerate would patch the module's forward
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
+        kind = self.accelerator.device.type
+        if plan.precision == "fp16" and kind == "cpu":
+            raise ValueError("precision fp16 needs a GPU. Choose bf16 or no on this machine.")
+        _check(trained_parameters(module))
+        several = self.accelerator.num_processes > 1
+        self.model = _share_out(module, kind) if plan.shard and several else self.accelerator.prepare(module)
+        self.trained = trained_parameters(module)
+        self.ema = {name: p.detach().clone() for name, p in self.trained.items()} if plan.ema_decay else {}
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=0.0, weight_decay=plan.weight_decay, fused=kind in ("cpu", "cuda")
+        )
+        self.scaler = torch.amp.GradScaler(kind, enabled=plan.precision == "fp16")
+
+    def precision(self) -> torch.autocast:
+        """Return the context of a forward pass."""
+        dtype = PRECISIONS[self.plan.precision]
+        return torch.autocast(self.accelerator.device.type, dtype, enabled=self.plan.precision != "no")
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of one of the losses of a step."""
+        self.scaler.scale(loss.float() / self.plan.accumulate).backward()
+
+    def step(self, number: int) -> Tensor:
+        """Move the parameters and their averages in step `number`; return the norm of the gradient."""
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.plan.clip_norm or math.inf)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.rate(number)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            # early averages would hold on to the untrained start
+            decay = min(self.plan.ema_decay, (1 + number) / (10 + number))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.ema.values()), list(self.trained.values()), 1 - decay)
+        return whole(norm)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the moving averages, where there are any, in the parameters' place."""
+        kept = {name: self.trained[name].detach().clone() for name in self.ema}
+        _copy(self.ema, self.trained)
+        try:
+            yield
+        finally:
+            _copy(kept, self.trained)
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return Adam's moments as `<parameter>.<moment>`."""
+        state = self.optimizer.state
+        return {f"{name}.{kind}": state[p][kind] for name, p in self.trained.items() if p in state for kind in MOMENTS}
+
+    def restore(self, ema: Mapping[str, Tensor], adam: Mapping[str, Tensor], scaler: Mapping[str, float]) -> None:
+        """Take over what a checkpoint keeps beside the parameters."""
+        _copy({name: spread(ema[name], average) for name, average in self.ema.items()}, self.ema)
+        state = {}
+        for number, (name, p) in enumerate(self.trained.items()):
+            if f"{name}.step" in adam:  # a parameter that had no gradient yet has no moments
+                moments = {kind: spread(adam[f"{name}.{kind}"], p) for kind in MOMENTS[:2]}
+                state[number] = {**moments, "step": adam[f"{name}.step"].clone()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.scaler.load_state_dict(dict(scaler))
+
+
+def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters with requires_grad by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor with all its parts; every process must ask at the same time."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def spread(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a copy of `tensor` on the device, in the memory order and among the processes that `like` has."""
+    if not hasattr(like, "full_tensor"):
+        return torch.empty_like(like, requires_grad=False).copy_(tensor)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def _share_out(module: nn.Module, kind: str) -> nn.Module:
+    """Share the parameters out: entry by entry of each ModuleList, such as transformer blocks, then the rest."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(kind, (torch.distributed.get_world_size(),))
+    lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
+    for unit in (unit for part in reversed(lists) for unit in part):
+        fully_shard(unit, mesh=mesh)
+    return fully_shard(module, mesh=mesh)
+
+
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in source.items():
+            target[name].copy_(tensor)
+
+
+def _check(trained: Mapping[str, Tensor]) -> None:
+    if not trained:
+        raise ValueError("The task's module has no parameter with requires_grad: there is nothing to train.")
+    coarse = [name for name, p in trained.items() if p.dtype != torch.float32]
+    if coarse:
+        raise ValueError(
+            f"{len(coarse)} trained parameters are not float32, such as {coarse[0]} ({trained[coarse[0]].dtype}). "
+            "Small steps vanish in coarser numbers: convert them with .float(), and set precision in the plan."
+        )
