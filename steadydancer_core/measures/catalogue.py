@@ -33,7 +33,7 @@ MEASURES: dict[str, Measure] = {
     "truth_ssim": Measure("SSIM", "", 4, 1, "Every frame against the true answer, mean. 1 if all are equal."),
     "truth_lpips": Measure("LPIPS", "", 4, -1, "Every frame against the true answer, as a network sees it."),
     "fvd": Measure("FVD", "", 1, -1, "Frechet distance of the clip's features from the true answer's."),
-    "smoothness": Measure("Smoothness", "", 4, 1, "1 less the difference of odd frames from the mean of both neighbours."),
+    "smoothness": Measure("Smoothness", "", 4, 1, "1 less the difference of odd frames from their neighbours' mean."),
     "flicker": Measure(
         "Flicker score", "", 4, 1, "1 less the mean change in the half of the picture that changes least."
     ),
