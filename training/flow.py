@@ -1,0 +1,99 @@
+"""The losses of the three stages on latents: flow matching, condition-decoupled distillation, and the paper's ablation.
+
+From the paper (3.5): stage 1 matches the velocity of the data; stage 2 splits the student's velocity into an
+unconditional part, which is held to the frozen base model's, and a conditional one, and holds the whole to the data;
+plain distillation holds the conditional output to the teacher's, and collapses. Our choice, which the paper leaves
+open: both parts weigh the same; "unconditional" is the negative prompt with the poses of an empty picture, the photo
+stays, since the teacher is an image-to-video model; noise levels are drawn evenly and then shifted, as in sampling.
+
+A batch: clean, noise [B, 16, T, h, w]; sigma [B] in 0..1; image [B, 20, T, h, w], the mask's 4 channels and the photo's
+latent; pose [B, 16, T, h, w]; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1, h, w]; text [B, rows, width]; negative_text and
+blank_pose of the same shapes as text and pose. Latents are in model space.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .network import ATTENTION, CLIP_WIDTH
+
+STEPS = 1000
+Batch = dict[str, Tensor]
+
+
+def noised(batch: Batch) -> Tensor:
+    """Return the latent at the batch's noise level: (1 - sigma) clean + sigma noise."""
+    sigma = batch["sigma"].view(-1, 1, 1, 1, 1)
+    return torch.lerp(batch["clean"], batch["noise"], sigma)
+
+
+def shifted(even: Tensor, shift: float) -> Tensor:
+    """Return noise levels 0..1 pushed towards noise as the sampling schedule does."""
+    return shift * even / (1 + (shift - 1) * even)
+
+
+class Velocity(nn.Module):
+    """A network's velocity on a batch: of the base where `pose` is off. `recompute` trades time for memory."""
+
+    def __init__(self, network: nn.Module, pose: bool, recompute: bool = False):
+        super().__init__()
+        self.network, self.pose, self.recompute = network, pose, recompute
+
+    def forward(self, batch: Batch, x: Tensor, conditional: bool = True) -> Tensor:
+        """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
+        text, pose = ("text", "pose") if conditional else ("negative_text", "blank_pose")
+        features = batch.get("clip_fea", torch.zeros(len(x), 1, CLIP_WIDTH, device=x.device))
+        inputs = {"clip_fea": features, "transformer_options": self._options()}
+        if self.pose:
+            first = batch["ref_c"] if conditional else batch["blank_pose"][:, :, :1]
+            inputs |= {"pose_latents": batch[pose], "ref_x": batch["ref_x"], "ref_c": first}
+            inputs |= {"clip_fea_c": batch.get("clip_fea_c", features)}
+        return self.network(torch.cat([x, batch["image"]], dim=1), STEPS * batch["sigma"], batch[text], **inputs)
+
+    def _options(self) -> dict:
+        if not self.recompute:
+            return dict(ATTENTION)
+        blocks = {("double_block", index): _recomputed for index in range(len(self.network.blocks))}
+        return {**ATTENTION, "patches_replace": {"dit": blocks}}
+
+
+def _recomputed(args: dict, extra: dict) -> dict:
+    return checkpoint(extra["original_block"], args, use_reentrant=False)
+
+
+class FlowMatching(nn.Module):
+    """Stage 1 and 3, and the base: the velocity of the data. `adapter` is kept here so that it is trained."""
+
+    def __init__(self, velocity: Velocity, adapter: nn.Module | None = None):
+        super().__init__()
+        self.velocity, self.adapter = velocity, adapter
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the loss."""
+        return {"loss": difference(self.velocity(batch, noised(batch)), batch["noise"] - batch["clean"])}
+
+
+class Distillation(nn.Module):
+    """Stage 2, condition-decoupled; or plain, the paper's ablation. The teacher is the frozen base."""
+
+    def __init__(self, student: Velocity, teacher: Velocity, decoupled: bool = True):
+        super().__init__()
+        self.velocity, self.decoupled = student, decoupled
+        teacher.requires_grad_(False)
+        self.teacher = [teacher]  # in a list: its weights are not this module's and are neither moved nor saved
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the loss and its parts."""
+        x, data = noised(batch), batch["noise"] - batch["clean"]
+        with torch.no_grad():
+            taught = self.teacher[0](batch, x, conditional=not self.decoupled)
+        whole = self.velocity(batch, x)
+        if not self.decoupled:
+            return {"loss": difference(whole, taught), "data": difference(whole, data).detach()}
+        free, bound = difference(self.velocity(batch, x, conditional=False), taught), difference(whole, data)
+        return {"loss": free + bound, "unconditional": free.detach(), "conditional": bound.detach()}
+
+
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference in float32."""
+    return (a.float() - b.float()).square().mean()

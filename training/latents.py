@@ -1,0 +1,72 @@
+"""Clips as the video model sees them, encoded once: latents of the frames, of the skeletons, of photo and grey.
+
+A store is a folder of .npy files that are read piece by piece, float16 [N, 16, T, h, w] in model space (after
+process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of stage 3 (see pose_simulation.py).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
+ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
+GREY = 0.5
+
+Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A batch of clips: frames, skeletons and changed skeletons uint8 [B, F, H, W, 3]; text float [B, rows, width]."""
+
+    frames: np.ndarray
+    skeletons: np.ndarray
+    changed: np.ndarray
+    text: np.ndarray
+
+
+class Store:
+    """The arrays of a folder, by name."""
+
+    def __init__(self, folder: Path):
+        self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        self.count, _, self.latent_frames = self.arrays[CLIP].shape[:3]
+
+    def take(self, name: str, rows: np.ndarray) -> Tensor:
+        """Return these rows of an array in float32."""
+        return torch.from_numpy(self.arrays[name][rows].astype(np.float32))
+
+
+def write_store(folder: Path, count: int, batches: Iterator[Pixels], encode: Encode) -> Store:
+    """Encode `count` clips into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, np.ndarray] = {}
+    done = 0
+    for batch in batches:
+        for name, rows in encoded(batch, encode).items():
+            if name not in files:
+                shape = (count, *rows.shape[1:])
+                files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
+            files[name][done : done + len(rows)] = rows
+        done += len(batch.frames)
+    for file in files.values():
+        file.flush()
+    return Store(folder)
+
+
+def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
+    """Return the arrays of a batch of clips in float16."""
+    photo = np.full_like(batch.frames, round(255 * GREY))
+    photo[:, 0] = batch.frames[:, 0]
+    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed}
+    out = {name: encode(to_model(frames)).to(torch.float16).numpy() for name, frames in pictures.items()}
+    return out | {TEXT: batch.text.astype(np.float16)}
+
+
+def to_model(frames: np.ndarray) -> Tensor:
+    """Return frames uint8 [B, F, H, W, 3] as [B, 3, F, H, W] in -1..1."""
+    return torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1

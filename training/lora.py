@@ -1,0 +1,67 @@
+"""Low-rank adaptation of a network's linear layers: a side path of two thin matrices on each, merged at the end.
+
+The side path is added by a forward hook, so the network's own classes and names stay as they are. Source of the method:
+Hu et al., LoRA (arXiv:2106.09685); the paper names neither rank nor layers, ours are in stages.py.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+PARTS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "cross_attn.v",
+         "cross_attn.o", "ffn.0", "ffn.2")  # fmt: skip
+
+
+class SidePath(nn.Module):
+    """x -> scale * up(down(x)); starts at 0."""
+
+    def __init__(self, layer: nn.Linear, rank: int, scale: float, generator: torch.Generator):
+        super().__init__()
+        inputs, outputs, device = layer.in_features, layer.out_features, layer.weight.device
+        down = torch.randn(rank, inputs, generator=generator) / math.sqrt(inputs)
+        self.down, self.up = nn.Parameter(down.to(device)), nn.Parameter(torch.zeros(outputs, rank, device=device))
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the addition to the layer's output."""
+        return self.scale * nn.functional.linear(nn.functional.linear(x, self.down), self.up)
+
+    def delta(self) -> Tensor:
+        """Return the addition to the layer's weight in float32."""
+        return self.scale * (self.up.float() @ self.down.float())
+
+
+class Adapter(nn.Module):
+    """The side paths of a network. Names in it are the layers' with '/' for '.'."""
+
+    def __init__(self, network: nn.Module, rank: int, alpha: float, seed: int, parts: Sequence[str] = PARTS):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        layers = {name: layer for name, layer in network.named_modules() if name.endswith(tuple(parts))}
+        if not layers:
+            raise ValueError(f"No layer of the network ends in {', '.join(parts)}; there is nothing to adapt.")
+        self.paths = nn.ModuleDict(
+            {n.replace(".", "/"): SidePath(layer, rank, alpha / rank, generator) for n, layer in layers.items()}
+        )
+        for name, layer in layers.items():
+            layer.register_forward_hook(_adding(self.paths[name.replace(".", "/")]))
+
+    def deltas(self) -> dict[str, Tensor]:
+        """Return what to add to the network's weights, by their names."""
+        return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in self.paths.items()}
+
+
+def _adding(path: SidePath):
+    def hook(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return output + path(args[0]).to(output.dtype)
+
+    return hook
+
+
+@torch.no_grad()
+def merged(state: dict[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
+    """Return the network's tensors with the side paths merged into them; dtypes stay."""
+    deltas = adapter.deltas()
+    return {name: (t.float() + deltas[name]).to(t.dtype) if name in deltas else t for name, t in state.items()}

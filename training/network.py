@@ -1,0 +1,97 @@
+"""The networks that are trained: ComfyUI's Wan 2.1 I2V and this pack's SteadyDancer, at the size of a table.
+
+Initial values of the base are Wan's (Xavier for matrices, a head of zeros); those of the pose tensors are our choice:
+the fused embedding starts as the base's with nothing from the pose, so stage 1 starts as the base model.
+"""
+
+import math
+from typing import NamedTuple
+
+import comfy.model_management
+import comfy.ops
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.ldm.wan.model import WanModel
+from torch import Tensor, nn
+
+from ..steadydancer_core.model import SteadyDancerWanModel
+
+PATCH, INPUT, LATENT, CLIP_WIDTH = (1, 2, 2), 36, 16, 1280
+# The stock attention on a processor works in slices, which is slow for clips this short.
+ATTENTION = {"optimized_attention_override": lambda func, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+POSE_PARTS = ("condition_embedding_", "patch_embedding_fuse", "patch_embedding_ref_c")
+UNTRAINED = ("img_emb.", "k_img.", "v_img.", "norm_k_img.")  # the miniature has no CLIP vision: these stay zero
+
+
+class Size(NamedTuple):
+    """A network's widths; ComfyUI takes dim // 128 for the number of heads."""
+
+    dim: int
+    ffn_dim: int
+    layers: int
+    text_dim: int
+
+
+MINIATURE = Size(256, 512, 5, 64)
+WAN_14B = Size(5120, 13824, 40, 4096)
+
+
+def build(size: Size, pose: bool, dtype: torch.dtype = torch.float32, device: str = "cpu") -> WanModel:
+    """Return the base, or with `pose` SteadyDancer, with unset weights."""
+    network = SteadyDancerWanModel if pose else WanModel
+    return network(
+        model_type="i2v", patch_size=PATCH, in_dim=INPUT, dim=size.dim, ffn_dim=size.ffn_dim, text_dim=size.text_dim,
+        num_heads=size.dim // 128, num_layers=size.layers, device=device, dtype=dtype,
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+
+
+def allow_gradients() -> None:
+    """Tell ComfyUI that gradients are wanted: some of its faster operations have none."""
+    comfy.model_management.in_training = True
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, seed: int) -> None:
+    """Give every weight its initial value."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in sorted(model.named_parameters()):
+        weight.copy_(_initial(name, weight.shape, generator))
+
+
+def _initial(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    if "modulation" in name:
+        return torch.randn(shape, generator=generator) / math.sqrt(shape[-1])
+    if untrained(name) or name.startswith("head.head") or name.endswith("bias"):
+        return torch.zeros(shape)
+    if len(shape) == 1 or "norm" in name or ".bn" in name:
+        return torch.ones(shape)
+    if name.startswith(("text_embedding", "time_embedding")):
+        return 0.02 * torch.randn(shape, generator=generator)
+    inputs, outputs = math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
+    if not name.startswith(POSE_PARTS):
+        inputs = (inputs + (shape[0] if name.startswith("patch") else outputs)) / 2
+    return torch.randn(shape, generator=generator) / math.sqrt(inputs)
+
+
+def untrained(name: str) -> bool:
+    """Tell whether a tensor of the miniature stays zero, since it serves CLIP vision only."""
+    return any(part in name for part in UNTRAINED)
+
+
+@torch.no_grad()
+def add_pose(model: SteadyDancerWanModel, base: dict[str, Tensor], seed: int) -> None:
+    """Load the base's weights and start the pose tensors from them; see the module's docstring."""
+    initialise(model, seed)
+    model.load_state_dict(base, strict=False)
+    patch = base["patch_embedding.weight"].float()
+    fuse, first_pose = model.patch_embedding_fuse, model.patch_embedding_ref_c
+    fuse.weight[:, :INPUT], fuse.weight[:, INPUT:] = patch, 0.1 * fuse.weight[:, INPUT:]
+    first_pose.weight.copy_(patch[:, -LATENT:])
+    for layer in (fuse, first_pose):
+        layer.bias.copy_(base["patch_embedding.bias"])
+
+
+def base_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that the base model has too."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith(POSE_PARTS)}

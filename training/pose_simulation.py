@@ -1,0 +1,30 @@
+"""Stage 3's poses: the second pose of a clip moved ahead, so that the start is a jump (paper 3.5, B.2).
+
+From the paper: draw T* from {2, 3, 4}, interpolate between p0 and p_T*, put the first interpolated pose in p1's place.
+Our choice, as the paper leaves it open: the interpolation has one point, half-way, so that p1 runs ahead by up to one
+frame; the replacement with probability 0.5 is drawn when a batch is made.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..dwpose.poses import PoseClip, Track
+
+REACH = (2, 3, 4)
+PROBABILITY = 0.5
+
+
+def with_jump(poses: PoseClip, random: np.random.Generator) -> PoseClip:
+    """Return the clip with another second pose; a clip of fewer frames than needed is returned as it is."""
+    reach = int(random.choice(REACH))
+    if poses.frames <= reach:
+        return poses
+    return poses.with_tracks(_moved(track, reach) for track in poses.tracks)
+
+
+def _moved(track: Track, reach: int) -> Track:
+    points, scores = track.points.copy(), track.scores.copy()
+    points[1] = (points[0] + points[reach]) / 2
+    scores[1] = np.minimum(scores[0], scores[reach])
+    return replace(track, points=points, scores=scores)
