@@ -1,0 +1,169 @@
+"""Find the pairs of an X-Dance run: photos times driving videos, or the rows of a pairs file.
+
+Two layouts are known. Plain: any folders, whose names are the categories. X-Dance's own: reference folders `Ref-...`
+(Ref-Cartoon-Movie, Ref-Female-Upper-Body, ...) beside the driving videos, which lie in a folder named Driving... or
+loose; one folder may then be given as both PHOTOS and VIDEOS, and whatever else lies in it is left alone.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif"}
+REFERENCES, DRIVING = re.compile(r"ref[-_ ]", re.I), re.compile(r"driving", re.I)
+PAIRS_FILE = "pairs.csv"  # as the drawn world's own set brings one along
+COLUMNS = ("photo", "video", "category", "misalignment", "truth")
+MAX_NAME = 80
+FORBIDDEN_ENDS = " ._-"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One photo and one driving video. `name` is the pair's folder; `labels` are a pairs file's further columns.
+
+    truth: video of the right answer, where it is known.
+    """
+
+    photo: Path
+    video: Path
+    name: str = ""
+    category: str = ""
+    misalignment: str = ""
+    truth: Path | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def find_pairs(photos: Path, videos: Path, pairs_file: Path | None = None, leave_out: Path | None = None) -> list[Pair]:
+    """Return every photo with every video, or the rows of the pairs file, in a fixed order and under unlike names.
+
+    Files below `leave_out` (the results) are not taken for material. ValueError where a folder or the pairs file holds
+    nothing that can be used.
+    """
+    for folder in (photos, videos):
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is no folder. Give a folder of photos and a folder of videos.")
+    if pairs_file is not None:
+        return named(read_pairs(pairs_file, photos, videos), photos, videos)
+    found = product(find_photos(photos, leave_out), find_videos(videos, leave_out))
+    pairs = [Pair(p, v, category=" / ".join(filter(None, (pc, vc)))) for (p, pc), (v, vc) in found]
+    return named(pairs, photos, videos)
+
+
+def find_photos(root: Path, leave_out: Path | None = None) -> list[tuple[Path, str]]:
+    """Return (file, category) of the photos below `root`; of X-Dance's layout only those in its reference folders."""
+    references = _folders(root, REFERENCES)
+    return _files(root, references or [root], PHOTOS, "photos", leave_out)
+
+
+def find_videos(root: Path, leave_out: Path | None = None) -> list[tuple[Path, str]]:
+    """Return (file, category) of the videos below `root`; of X-Dance's layout those in Driving..., or else loose."""
+    driving = _folders(root, DRIVING)
+    if len(driving) == 1:
+        return _files(driving[0], driving, VIDEOS, "videos", leave_out)
+    if driving or not _folders(root, REFERENCES):
+        return _files(root, driving or [root], VIDEOS, "videos", leave_out)
+    return _files(root, [root], VIDEOS, "videos", leave_out, "*")
+
+
+def _folders(root: Path, pattern: re.Pattern) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and pattern.match(entry.name))
+
+
+def _files(
+    root: Path, folders: list[Path], endings: set[str], what: str, leave_out: Path | None, pattern: str = "**/*"
+) -> list[tuple[Path, str]]:
+    files = (file for folder in folders for file in sorted(folder.glob(pattern)) if file.suffix.lower() in endings)
+    found = [(file, file.parent.relative_to(root).as_posix()) for file in files if _is_material(file, root, leave_out)]
+    if not found:
+        raise _nothing(root, what, endings)
+    return [(file, "" if category == "." else category) for file, category in found]
+
+
+def _is_material(file: Path, root: Path, leave_out: Path | None) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+    return file.is_file() and not hidden and (leave_out is None or leave_out.resolve() not in file.resolve().parents)
+
+
+def _nothing(root: Path, what: str, endings: set[str]) -> ValueError:
+    inside = Counter(entry.suffix.lower() or ("folder" if entry.is_dir() else "no ending") for entry in root.iterdir())
+    holds = ", ".join(f"{count} {kind}" for kind, count in sorted(inside.items())) or "nothing"
+    return ValueError(f"Found no {what} in {root} (it holds {holds}). Needed are {', '.join(sorted(endings))} files.")
+
+
+def read_pairs(file: Path, photos: Path, videos: Path) -> list[Pair]:
+    """Return the rows of a CSV file, or of a JSON list of objects: photo, video and, if known, category and so on.
+
+    A path counts from `photos` or `videos`, else from the file's own folder. A row whose files are not there is kept:
+    its pair fails by itself.
+    """
+    rows = _json_rows(file) if file.suffix.lower() == ".json" else _csv_rows(file)
+    pairs = [_pair(row, f"{file}, row {number}", file.parent, photos, videos) for number, row in enumerate(rows, 1)]
+    if not pairs:
+        raise ValueError(f"{file} holds no rows. Give one row a pair, with at least photo and video.")
+    repeated = [pair for pair, count in Counter((p.photo, p.video) for p in pairs).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{file} names {repeated[0][0].name} with {repeated[0][1].name} more than once. Keep one row.")
+    return pairs
+
+
+def _csv_rows(file: Path) -> list[dict]:
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read ({error}). Give a CSV file in UTF-8, or JSON.") from None
+    header = text.partition("\n")[0]
+    return list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in header and "," not in header else ","))
+
+
+def _json_rows(file: Path) -> list[dict]:
+    try:
+        rows = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}). Give a JSON list of pairs, or CSV.") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f'{file} must be a JSON list of objects: [{{"photo": "a.png", "video": "b.mp4"}}, ...].')
+    return rows
+
+
+def _pair(row: dict, where: str, home: Path, photos: Path, videos: Path) -> Pair:
+    values = {str(key).strip(): str(value or "").strip() for key, value in row.items() if key is not None}
+    missing = [name for name in ("photo", "video") if not values.get(name)]
+    if missing:
+        raise ValueError(f"{where}: no {' and no '.join(missing)} (found {', '.join(values)}). Each row needs both.")
+    photo, video = (_place(values[name], root, home) for name, root in (("photo", photos), ("video", videos)))
+    category = values.get("category") or (photo.parent.name if photo.parent.resolve() != photos.resolve() else "")
+    truth = _place(values["truth"], videos, home) if values.get("truth") else None
+    labels = {name: value for name, value in values.items() if name not in COLUMNS and value}
+    return Pair(photo, video, "", category, values.get("misalignment", ""), truth, labels)
+
+
+def _place(path: str, root: Path, home: Path) -> Path:
+    return next((place for place in (root / path, home / path) if place.is_file()), root / path)
+
+
+def named(pairs: list[Pair], photos: Path, videos: Path) -> list[Pair]:
+    """Return the pairs with a folder name each, made of category, photo and video, and free of collisions.
+
+    The names depend on where the files lie below their two folders, not on where those are.
+    """
+    names = [slug("__".join(filter(None, (p.category, p.photo.stem, p.video.stem)))) for p in pairs]
+    uses = Counter(name.lower() for name in names)
+    unlike = []
+    for pair, name in zip(pairs, names, strict=True):
+        if uses[name.lower()] > 1 or len(name) > MAX_NAME:
+            places = f"{os.path.relpath(pair.photo, photos)}\n{os.path.relpath(pair.video, videos)}"
+            name = f"{name[:MAX_NAME]}-{hashlib.sha256(places.encode()).hexdigest()[:8]}"
+        unlike.append(replace(pair, name=name))
+    return unlike
+
+
+def slug(text: str) -> str:
+    """Return the text as a name that every file system takes: letters, digits, '.', '_' and '-'."""
+    return re.sub(r"[^\w.-]+", "_", text).strip(FORBIDDEN_ENDS) or "pair"
