@@ -8,6 +8,7 @@ before it is deleted. A process that is killed anywhere in between leaves folder
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 STATE = "state.json"
 TENSORS = ("trained", "ema", "adam")
 WRITING, DELETING = "writing", "deleting"
+NAME = re.compile(r"step-(\d+)")
 
 
 class Checkpoint(NamedTuple):
@@ -79,7 +81,8 @@ def _place(folder: Path) -> Path:
 
 def _complete(folder: Path) -> list[Path]:
     """Return the checkpoints that are whole, oldest first."""
-    return sorted(_place(folder).glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    found = ((NAME.fullmatch(path.name), path) for path in _place(folder).glob("step-*"))
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
 from .plan import PRECISIONS, Plan
 
+KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -30,6 +31,11 @@ class Descent:
         ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
         kind = self.accelerator.device.type
+        if self.accelerator.distributed_type not in KNOWN:
+            raise ValueError(
+                f"accelerate is set up for {self.accelerator.distributed_type.value}, which this trainer does not use. "
+                "Start it for several GPUs or CPUs; shard in the plan shares the parameters out."
+            )
         if plan.precision == "fp16" and kind == "cpu":
             raise ValueError("precision fp16 needs a GPU. Choose bf16 or no on this machine.")
         _check(trained_parameters(module))

@@ -1,0 +1,102 @@
+"""A task that trains in no time, and a process that trains it and dies where it is told to.
+
+    python training_double.py FOLDER '[{"steps": 12, ...}, ...]' [batch STEP | file NUMBER]
+
+It trains the plans one after the other. It is killed while it draws the batch of STEP, or when half of the NUMBER-th
+tensor file of its checkpoints is written.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+PACK = Path(__file__).resolve().parents[1]
+
+
+class Regression(torch.nn.Module):
+    """Learns a sum; has dropout, so that a step's own randomness is seen, and a parameter that stays as it is."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        self.blocks = torch.nn.ModuleList([torch.nn.Linear(6, 16), torch.nn.Linear(16, 1)])
+        self.drop = torch.nn.Dropout(0.1)
+        self.frozen = torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16), requires_grad=False)
+        with torch.no_grad():
+            for p in self.blocks.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
+
+    def forward(self, batch):
+        hidden = self.drop(torch.nn.functional.gelu(self.blocks[0](batch["x"])))
+        error = self.blocks[1](hidden)[:, 0] - batch["y"]
+        return {"loss": error.square().mean() * batch["scale"], "error": error.abs().mean()}
+
+
+class Sums:
+    """Batches of vectors and their sums. broken: the step whose loss is infinite."""
+
+    def __init__(self, batch_size=4, broken=-1):
+        self.module, self.batch_size, self.broken, self.drawn = Regression(), batch_size, broken, []
+
+    def batch(self, step, generator):
+        self.drawn.append(step)
+        return {**self.sums(generator), "scale": torch.tensor(float("inf") if step == self.broken else 1.0)}
+
+    def sums(self, generator):
+        x = torch.randn(self.batch_size, 6, generator=generator)
+        return {"x": x, "y": x.sum(1), "scale": torch.tensor(1.0)}
+
+    def pictures(self, step):
+        self.module.eval()
+        error = self.module(self.sums(torch.Generator().manual_seed(0)))["error"]
+        self.module.train()
+        return {"error": np.full((2, 3, 3), int(2000 * error) % 256, np.uint8)}
+
+
+def die():
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def die_at_batch(step):
+    class Mortal(Sums):
+        def batch(self, number, generator):
+            if number == step:
+                die()
+            return super().batch(number, generator)
+
+    return Mortal()
+
+
+def die_at_file(number):
+    from steadydancer_pack.training import checkpoints
+
+    written, save_file = [], checkpoints.save_file
+
+    def half(tensors, path, metadata):
+        save_file(tensors, path, metadata=metadata)
+        written.append(path)
+        if len(written) == number:
+            os.truncate(path, path.stat().st_size // 2)
+            die()
+
+    checkpoints.save_file = half
+    return Sums()
+
+
+DEATHS = {"batch": die_at_batch, "file": die_at_file}
+
+if __name__ == "__main__":
+    package = ModuleType("steadydancer_pack")
+    package.__path__ = [str(PACK)]
+    sys.modules["steadydancer_pack"] = package
+    from steadydancer_pack.training.loop import Plan, train
+
+    folder, plans, *death = sys.argv[1:]
+    for plan in json.loads(plans):
+        train(DEATHS[death[0]](int(death[1])) if death else Sums(), Plan(**plan), Path(folder))
