@@ -1,0 +1,213 @@
+"""The miniature Wan VAE: ComfyUI's own class at a small width, trained from nothing on the drawn world.
+
+The full VAE is what SteadyDancer takes as given; nothing here is from its paper. Our choices: Charbonnier loss, a little
+squared error for the PSNR, edges for the thin lines, three times the weight on a first frame since it carries the photo,
+noise on the latent while training so that a diffusion model's small errors are not seen, and a weak pull of the latent
+towards zero. The file is made so that the stock loader runs exactly what was trained.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from comfy.ldm.wan.vae import WanVAE
+from torch import Tensor, nn
+
+from . import vae_whole
+from .loop import Plan, train
+from .vae_file import (
+    as_video,
+    folded,
+    latent_statistics,
+    photo_then_grey,
+    reconstruction,
+    stock_vae,
+    vae_file,
+)
+
+WIDTH = 8
+HELD = 16  # clips at the end of the files that are never trained on
+STATISTICS_CLIPS = 32
+FILE, FIGURES = "vae.safetensors", "figures.json"
+SAMPLE_PIXELS = 9 * 64 * 64  # what one sample of a plan's batch size costs
+
+
+class Crop(NamedTuple):
+    """A cut of a clip, frames x size x size, and how often it is drawn."""
+
+    frames: int
+    size: int
+    weight: float
+
+
+CROPS = (Crop(1, 96, 0.2), Crop(5, 64, 0.25), Crop(9, 64, 0.25), Crop(9, 96, 0.15), Crop(17, 64, 0.1),
+         Crop(33, 64, 0.05))  # fmt: skip
+KINDS = {"figure": 0.65, "skeleton": 0.25, "photo, then grey": 0.1}
+FIRST_FRAME_WEIGHT = 3.0
+NOISE = 0.03  # of each latent channel's standard deviation
+PULL = 1e-4
+CHARBONNIER = 0.01
+SQUARED, EDGES = 2.0, 0.5
+
+
+def default_plan(steps: int = 4000) -> Plan:
+    """Return the plan that made the shipped VAE."""
+    return Plan(
+        steps=steps, learning_rate=3e-3, batch_size=2, warmup=100, floor=0.02, weight_decay=0.0, clip_norm=1.0,
+        ema_decay=0.995, precision="bf16", log_every=20, checkpoint_every=250, picture_every=250,
+    )  # fmt: skip
+
+
+def fresh_vae(width: int = WIDTH, seed: int = 0) -> WanVAE:
+    """Return a stock VAE with seeded weights: residual blocks near the identity, doubling in time that repeats."""
+    vae, generator = stock_vae(width), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in vae.named_parameters():
+            parameter.requires_grad_(True)
+            if parameter.ndim < 4 or name.endswith("gamma"):
+                parameter.fill_(1.0 if name.endswith("gamma") else 0.0)
+            else:
+                spread = _gain(name) / math.sqrt(math.prod(parameter.shape[1:]))
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        for layer in vae.decoder.upsamples:
+            if getattr(layer, "mode", "") == "upsample3d":
+                _repeat_frames(layer.time_conv.weight)
+    return vae
+
+
+def _gain(name: str) -> float:
+    if name.endswith("residual.6.weight") or "middle.1.proj" in name:
+        return 0.3
+    return 1.6 if "residual.2." in name or "head.2." in name else 1.0  # SiLU takes away two thirds of the variance
+
+
+def _repeat_frames(weight: Tensor) -> None:
+    """Let both halves of a doubling convolution [2 C, C, 3, 1, 1] pass the frame on."""
+    weight *= 0.1
+    weight[:, :, -1, 0, 0] += torch.eye(weight.shape[1]).repeat(2, 1)
+
+
+class VaeModule(nn.Module):
+    """The VAE with its loss."""
+
+    def __init__(self, vae: WanVAE):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss and its parts for a batch: video float [B, 3, F, H, W] in -1..1, noise like its latent."""
+        video = batch["video"].contiguous(memory_format=torch.channels_last_3d)
+        latent = vae_whole.encode(self.vae, video).float()
+        spread = latent.detach().std(dim=(0, 2, 3, 4), keepdim=True)
+        back = vae_whole.decode(self.vae, latent + NOISE * spread * batch["noise"]).float()
+        return losses(back, batch["video"], latent)
+
+
+def losses(back: Tensor, video: Tensor, latent: Tensor) -> dict[str, Tensor]:
+    """Return the loss of a video [B, 3, F, H, W] that came back, and what it consists of."""
+    weight = torch.ones(video.shape[2], device=video.device)
+    weight[0] = FIRST_FRAME_WEIGHT
+    weight = (weight / weight.mean()).view(-1, 1, 1)
+    error = back - video
+    square = error.square()
+    charbonnier = (((square + CHARBONNIER**2).sqrt() - CHARBONNIER) * weight).mean()
+    squared = (square * weight).mean()
+    edges = (error.diff(dim=-1).abs() * weight).mean() + (error.diff(dim=-2).abs() * weight).mean()
+    pull = latent.square().mean()
+    loss = charbonnier + SQUARED * squared + EDGES * edges + PULL * pull
+    return {"loss": loss, "charbonnier": charbonnier, "squared": squared, "edges": edges, "latent square": pull}
+
+
+class VaeTask:
+    """Random cuts of the drawn world's clips and skeletons.
+
+    clips, poses: .npy files, uint8 [N, F, S, S, 3] of the same shape, N over HELD, F 33 or more, S a multiple of 8.
+    Raises ValueError where they are not.
+    """
+
+    def __init__(self, clips: Path, poses: Path, plan: Plan, width: int = WIDTH):
+        self.clips, self.poses = (np.load(path, mmap_mode="r") for path in (clips, poses))
+        _check_clips(self.clips, self.poses)
+        self.plan, self.module = plan, VaeModule(fresh_vae(width, plan.seed))
+
+    def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return "video" float [B, 3, F, H, W] in -1..1 and "noise" like its latent; one shape of CROPS for all."""
+        crop = CROPS[_draw([crop.weight for crop in CROPS], generator)]
+        size = min(crop.size, self.clips.shape[2])
+        count = max(1, round(self.plan.batch_size * SAMPLE_PIXELS / (crop.frames * size * size)))
+        video = torch.cat([self._sample(crop.frames, size, generator) for _ in range(count)])
+        latent = count, 16, (crop.frames + 3) // 4, size // 8, size // 8
+        return {"video": video, "noise": torch.randn(latent, generator=generator)}
+
+    def _sample(self, frames: int, size: int, generator: torch.Generator) -> Tensor:
+        kind = list(KINDS)[_draw(list(KINDS.values()), generator)]
+        source = self.poses if kind == "skeleton" else self.clips
+        count, length, height, width = source.shape[:4]
+        clip, start, top, left, flip = (
+            int(torch.randint(high, (), generator=generator))
+            for high in (count - HELD, length - frames + 1, height - size + 1, width - size + 1, 2)
+        )
+        cut = source[clip, start : start + frames, top : top + size, left : left + size]
+        video = as_video(cut[None, :, :, :: -1 if flip else 1])
+        return photo_then_grey(video) if kind == "photo, then grey" else video
+
+    def pictures(self, step: int) -> dict[str, np.ndarray]:
+        """Return rows of first and last frames of held-out clips, each above what the VAE makes of it."""
+        pairs = [(clips[-1 - i], clips[-2 - i]) for i in (0, 2) for clips in (self.clips, self.poses)]
+        videos = as_video(np.stack([clip[:9] for pair in pairs for clip in pair]))
+        device = next(self.module.parameters()).device
+        back = vae_whole.decode(self.module.vae, vae_whole.encode(self.module.vae, videos.to(device)))
+        rows = [_row(video[:, :, frame]) for frame in (0, -1) for video in (videos, back.float().cpu())]
+        return {"reconstruction": np.concatenate(rows)}
+
+
+def _row(pictures: Tensor) -> np.ndarray:
+    """Return pictures [B, 3, H, W] in -1..1 side by side, uint8 [H, B W, 3]."""
+    levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return np.concatenate(list(levels.movedim(1, -1).numpy()), axis=1)
+
+
+def _draw(weights: list[float], generator: torch.Generator) -> int:
+    return int(torch.multinomial(torch.tensor(weights), 1, generator=generator))
+
+
+def _check_clips(clips: np.ndarray, poses: np.ndarray) -> None:
+    longest = max(crop.frames for crop in CROPS)
+    fits = clips.ndim == 5 and clips.shape[0] > HELD and clips.shape[1] >= longest and clips.shape[2] % 8 == 0
+    if not (fits and clips.shape == poses.shape and clips.dtype == poses.dtype == np.uint8):
+        raise ValueError(
+            f"Found clips {clips.dtype} {list(clips.shape)} and skeletons {poses.dtype} {list(poses.shape)}; both must "
+            f"be uint8 [N, F, S, S, 3] of the same shape with N over {HELD}, F of {longest} or more and S a multiple "
+            "of 8. Render both files again."
+        )
+
+
+def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, width: int = WIDTH) -> Path:
+    """Train a VAE in `folder` on two .npy files (see VaeTask), or go on with it; return its safetensors file.
+
+    Beside it lies figures.json with the reconstruction figures. Raises ValueError as VaeTask and the loop do.
+    """
+    folder, plan = Path(folder), plan or default_plan()
+    task = VaeTask(clips, poses, plan, width)
+    trained = {name.removeprefix("vae."): tensor.float() for name, tensor in train(task, plan, folder).items()}
+    count = min(STATISTICS_CLIPS, len(task.clips) - HELD)
+    state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
+    facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
+    path = folder / FILE
+    _write(path, vae_file(state, facts))
+    figures = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
+    _write(folder / FIGURES, json.dumps({"figures": figures, "plan": asdict(plan), "width": width}, indent=2).encode())
+    return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
