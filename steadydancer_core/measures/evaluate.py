@@ -11,7 +11,7 @@ from .catalogue import MEASURES, measure_of, number
 from .fidelity import fitted_photo, fitted_truth, frame_psnr, frame_ssim
 from .frechet import frechet_distance
 from .identity import identity_by_colour, identity_by_network
-from .keypoints import FACE, WHOLE_BODY_KEYPOINTS, Keypoints, Parts
+from .keypoints import Keypoints, Parts, comparable
 from .motion import measure_motion
 from .networks import ClipFeatures, PictureFeatures
 from .perceptual import Lpips
@@ -148,8 +148,10 @@ def _pose_error(case: Case, result: Evaluation) -> None:
         result.notes.append("Pose error: " + "{} poses, {} target poses, {} frames".format(*lengths) + "; the first "
                             f"{min(lengths)} are compared.")  # fmt: skip
     found, target = case.poses.first(min(lengths)), case.target.first(min(lengths))
+    target, left_out = comparable(found, target)
     error = pose_error(found, target, case.aspect, case.threshold, case.parts)
-    result.notes.extend(_unseen(found, target))
+    if left_out:
+        result.notes.append(f"Pose error: the poses hold no {' and no '.join(left_out)}; they are not compared.")
     curves = {"pck": error.pck, "joint_error": error.joint_error}
     result.add(error.values, {name: _padded(curve, len(case.frames)) for name, curve in curves.items()})
 
@@ -232,19 +234,6 @@ def _pair(case: Case) -> tuple[Tensor, Tensor]:
 
 def _add_scores(name: str, scores: Tensor, case: Case, result: Evaluation) -> None:
     result.add({name: float(scores.mean())}, {name: _padded(scores.numpy(), len(case.frames))})
-
-
-def _unseen(found: Keypoints, target: Keypoints) -> list[str]:
-    """Return a warning if the poses never hold keypoints that the target has: other detectors see other things."""
-    missing = target.seen.any(axis=0) & ~found.seen.any(axis=0)
-    if len(missing) == WHOLE_BODY_KEYPOINTS:
-        missing[FACE] = False
-    if not missing.any():
-        return []
-    return [
-        f"Pose error: {missing.sum()} keypoints of the target are in none of the poses and count as missed. Use the "
-        "same detector for both."
-    ]
 
 
 def _padded(scores: np.ndarray, frames: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ..pixels import MAX_ASPECT_DIFFERENCE, aspect_difference
 from .pieces import NotMeasured
 
 Parts = Mapping[str, Sequence[int]]
@@ -19,6 +20,8 @@ WHOLE_BODY: Parts = {
 }
 WHOLE_BODY_KEYPOINTS = 134
 FACE = slice(24, 92)
+# What some detectors do not look for at all: where none of it is ever found, it says nothing of the video.
+BEYOND_SOME_DETECTORS: Parts = {"fingers": range(92, 134), "small toes": (19, 22)}
 
 
 class Keypoints(NamedTuple):
@@ -53,6 +56,14 @@ def main_person(people: Iterable[Person]) -> Keypoints:
     return Keypoints(best.points, best.visible)
 
 
+def found_person(people: Iterable[Person], frames: int, target: Keypoints | None) -> Keypoints | None:
+    """Return whom of the people found in a clip of `frames` frames to measure; None for nobody without a target."""
+    people = list(people)
+    if target is not None:
+        return nearest_person(people, target.first(frames))
+    return main_person(people) if people else None
+
+
 def nearest_person(people: Iterable[Person], target: Keypoints) -> Keypoints:
     """Return in each frame the person nearest to the target's, on average over the keypoints seen in both.
 
@@ -72,6 +83,33 @@ def nearest_person(people: Iterable[Person], target: Keypoints) -> Keypoints:
     return found
 
 
+def comparable(found: Keypoints, target: Keypoints) -> tuple[Keypoints, list[str]]:
+    """Return the target without what the detector of `found` cannot see, and the names of what was left out.
+
+    That is fingers or small toes of which nothing is found in any frame, though somebody is.
+    """
+    if found.seen.shape[1] != WHOLE_BODY_KEYPOINTS or not found.seen.any():
+        return target, []
+    missing = {
+        name: list(keypoints)
+        for name, keypoints in BEYOND_SOME_DETECTORS.items()
+        if target.seen[:, list(keypoints)].any() and not found.seen[:, list(keypoints)].any()
+    }
+    seen = target.seen.copy()
+    for keypoints in missing.values():
+        seen[:, keypoints] = False
+    return Keypoints(target.points, seen), list(missing)
+
+
+def check_canvas(what: str, canvas: tuple[int, int], frames: tuple[int, int]) -> None:
+    """Raise ValueError if poses of a picture of `canvas` (width, height) cannot be those of frames of another shape."""
+    if aspect_difference(canvas, frames) > MAX_ASPECT_DIFFERENCE:
+        raise ValueError(
+            f"The {what} are of a picture of {canvas[0]}x{canvas[1]}, the frames are {frames[0]}x{frames[1]}: of "
+            "another shape, so they cannot be compared. Give the poses as Align Poses hands them to Draw Poses."
+        )
+
+
 def person_height(target: Keypoints, aspect: float) -> float:
     """Return the person's height in parts of the frame's: the median over frames of the box's longer side.
 
@@ -83,5 +121,5 @@ def person_height(target: Keypoints, aspect: float) -> float:
     sides = (np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).max(axis=1) if len(points) else np.zeros(1)
     height = float(np.median(sides))
     if not height > 0:
-        raise NotMeasured("the target poses show nobody, or all keypoints in one point")
+        raise NotMeasured("the poses show nobody, or all keypoints in one point")
     return height

@@ -18,12 +18,12 @@ LETTERS = 24  # of a bar's label
 def draw_curves(curves: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return uint8 [H, W, 3]: a panel for each curve [F] over the frames, with gaps where it is NaN.
 
-    ValueError if no curve has a value.
+    Without any value it is a line that says so.
     """
     order = [name for name in (*MEASURES, *curves) if name in curves and np.isfinite(curves[name]).any()]
     names = list(dict.fromkeys(order))
     if not names:
-        raise ValueError("There is no curve to draw: nothing was measured per frame.")
+        return _empty("Nothing was measured frame by frame.")
     columns = min(2, len(names))
     rows = math.ceil(len(names) / columns)
     canvas = Canvas(columns * (PANEL_WIDTH + GAP) + GAP, rows * (PANEL_HEIGHT + GAP) + GAP)
@@ -46,6 +46,12 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     for place, column in enumerate(columns):
         row, at = divmod(place, across)
         _bars(canvas, GAP + at * (PANEL_WIDTH + GAP), GAP + row * (height + GAP), height, rows, column)
+    return canvas.picture()
+
+
+def _empty(text: str) -> np.ndarray:
+    canvas = Canvas(PANEL_WIDTH + 2 * GAP, 2 * TOP)
+    canvas.text(2 * GAP, TOP, text, INK, "lm")
     return canvas.picture()
 
 

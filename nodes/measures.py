@@ -1,0 +1,270 @@
+"""A finished video in numbers: a table, curves, a contact sheet, and a report if wanted."""
+
+import json
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..dwpose.detector import Detector
+from ..dwpose.keypoints import from_keypoints
+from ..dwpose.poses import PoseClip
+from ..dwpose.runtime import open_session
+from ..dwpose.search import search
+from ..dwpose.skeleton import LIMBS
+from ..steadydancer_core.long_video.windows import window_borders
+from ..steadydancer_core.measures.evaluate import Case, Evaluation, describe, measure
+from ..steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
+from ..steadydancer_core.measures.networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
+from ..steadydancer_core.measures.perceptual import Lpips
+from ..steadydancer_core.measures.plots import draw_curves
+from ..steadydancer_core.measures.report import png_bytes, write_report
+from ..steadydancer_core.measures.sheet import contact_sheet
+from ..steadydancer_core.pixels import size_of, to_rgb
+from ..steadydancer_core.video.video_stream import ImageStream
+from . import model_folders
+from .node_text import show_text
+from .output_file import output_file
+from .types import PoseDetector, PoseKeypoint
+
+FOLDER = "measures"
+WEIGHTS, NETWORKS = ".safetensors", ".onnx"
+NONE = "none"
+CPU = "CPU"  # the same figures on every run
+TITLE = "Evaluation"
+
+
+def register_folders() -> None:
+    """Add models/measures, for the networks that some figures need, to ComfyUI's model folders."""
+    for suffix in (WEIGHTS, NETWORKS):
+        model_folders.register(FOLDER, suffix)
+
+
+class Evaluate(io.ComfyNode):
+    """IMAGE and all that is known of it to figures, curves and a contact sheet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerEvaluate",
+            display_name="Evaluate",
+            category="SteadyDancer/video",
+            description=(
+                "Measures a finished video: likeness of the first frame to the photo, whether it stays the same "
+                "person, how well it follows the poses, smoothness, flicker, seams, and nearness to a true answer."
+            ),
+            search_aliases=["metrics", "psnr", "ssim", "lpips", "fvd", "pck", "benchmark", "quality", "compare videos"],
+            is_output_node=True,
+            inputs=[*_clip_inputs(), *_pose_inputs(), *_window_inputs(), *_file_inputs(), _prefix_input()],
+            hidden=[io.Hidden.unique_id],
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, lpips_file: str = NONE, clip_network: str = NONE, identity_network: str = NONE, **_
+    ) -> str:
+        names = (name for name in (lpips_file, clip_network, identity_network) if name not in (None, NONE))
+        return " ".join(f"{path}:{path.stat().st_mtime_ns}" for path in map(_find, names))
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        photo: Tensor | None = None,
+        truth: Tensor | None = None,
+        poses: list | None = None,
+        target: list | None = None,
+        detector: Detector | None = None,
+        threshold: float = 0.1,
+        window: int = 0,
+        overlap: int = 16,
+        lpips_file: str = NONE,
+        clip_network: str = NONE,
+        identity_network: str = NONE,
+        filename_prefix: str = "",
+    ) -> io.NodeOutput:
+        images = to_rgb(images)
+        borders, reach = window_borders(len(images), window, overlap) if window else ([], 0)
+        found, goal = _keypoints(images, poses, target, detector)
+        case = Case(
+            images, photo, None if truth is None else to_rgb(truth), poses=found, target=goal, borders=borders,
+            reach=reach, threshold=threshold, **_networks(lpips_file, clip_network, identity_network),
+        )  # fmt: skip
+        return _output(cls, case, filename_prefix)
+
+
+def _clip_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("images", tooltip="The decoded frames of the video."),
+        io.Image.Input(
+            "photo", optional=True,
+            tooltip="The photo that the video was made from. It is brought to the size of the frames; of several "
+            "images the first is taken.",
+        ),
+        io.Image.Input(
+            "truth", optional=True,
+            tooltip="The frames as they should be, where they are known: the driving video itself if the photo is its "
+            "first frame.",
+        ),
+    ]  # fmt: skip
+
+
+def _pose_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input(
+            "poses", optional=True,
+            tooltip="The poses seen in the frames, of Extract Poses with images, fps 0. Without them the detector "
+            "looks for them.",
+        ),
+        PoseKeypoint.Input(
+            "target", optional=True,
+            tooltip="The poses that the video should follow: those that Draw Poses got, one for each frame.",
+        ),
+        PoseDetector.Input(
+            "detector", optional=True,
+            tooltip="Looks for the poses in the frames if poses is not connected. Use the one that found the target.",
+        ),
+        io.Float.Input(
+            "threshold", default=0.1, min=0.001, max=1.0, step=0.01,
+            tooltip="For PCK: how far a keypoint may be from its target, in parts of the person's height.",
+        ),
+    ]  # fmt: skip
+
+
+def _window_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "window", default=0, min=0, max=100001,
+            tooltip="For seams: the window of Long Video (Windows), 5 or more. 0: the video is one part.",
+        ),
+        io.Int.Input(
+            "overlap", default=16, min=0, max=100001, step=4,
+            tooltip="For seams: the overlap of Long Video (Windows).",
+        ),
+    ]  # fmt: skip
+
+
+def _file_inputs() -> list[io.Input]:
+    weights, networks = ([NONE, *_listed(suffix)] for suffix in (WEIGHTS, NETWORKS))
+    return [
+        io.Combo.Input(
+            "lpips_file", options=weights, default=NONE,
+            tooltip="For LPIPS: torchvision's VGG-16, AlexNet or SqueezeNet 1.1, trained on ImageNet, as safetensors "
+            "in models/measures. Nothing is downloaded.",
+        ),
+        io.Combo.Input(
+            "clip_network", options=networks, default=NONE,
+            tooltip="For FVD: an ONNX file in models/measures that turns RGB clips [N, 3, frames, height, width] in "
+            "-1..1 into features.",
+        ),
+        io.Combo.Input(
+            "identity_network", options=networks, default=NONE,
+            tooltip="For identity: an ONNX file in models/measures that turns RGB pictures [N, 3, height, width] in "
+            "-1..1 into features. none: the colours of the parts of the body are compared.",
+        ),
+    ]  # fmt: skip
+
+
+def _prefix_input() -> io.Input:
+    return io.String.Input(
+        "filename_prefix", default="",
+        tooltip="Name of a folder below ComfyUI's output for a report in HTML and Markdown, such as "
+        "evaluation/dance; a number is added so that nothing is overwritten. Empty: no report.",
+    )  # fmt: skip
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.String.Output("report", tooltip="One line for each figure, then what was not measured and why."),
+        io.Image.Output("plots", tooltip="The curves over the frames."),
+        io.Image.Output("sheet", tooltip="A contact sheet: photo, frames, the true answer, keypoints on the frames."),
+        io.String.Output("values", tooltip="The figures as JSON, name to number."),
+        io.String.Output("path", tooltip="The folder of the report; empty if there is none."),
+    ]
+
+
+def _keypoints(
+    images: Tensor, poses: list | None, target: list | None, detector: Detector | None
+) -> tuple[Keypoints | None, Keypoints | None]:
+    """Return the keypoints found in the frames and those that should be there; None for what is not given."""
+    goal = None if target is None else main_person(_clip(target, "target poses", images).tracks)
+    if poses is None and detector is None:
+        return None, goal
+    seen = _detected(images, detector) if poses is None else _clip(poses, "poses", images)
+    return found_person(seen.tracks, seen.frames, goal), goal
+
+
+def _clip(poses: list, what: str, images: Tensor) -> PoseClip:
+    clip = from_keypoints(poses)
+    check_canvas(what, (clip.width, clip.height), size_of(images))
+    return clip
+
+
+def _detected(images: Tensor, detector: Detector) -> PoseClip:
+    """Return everybody in the frames; nobody is an answer too."""
+    bar = ProgressBar(len(images))
+
+    def on_frame(index: int) -> None:
+        throw_exception_if_processing_interrupted()
+        bar.update_absolute(index + 1)
+
+    return search(ImageStream(images, fps=0.0), detector, size_of(images), len(images), on_frame)
+
+
+def _networks(lpips_file: str, clip_network: str, identity_network: str) -> dict:
+    """Return the networks that were chosen, by the field of Case."""
+    loaders = {
+        "lpips": (lpips_file, Lpips),
+        "clips": (clip_network, lambda path: ClipFeatures(open_session(path, CPU, check=check_clips))),
+        "pictures": (identity_network, lambda path: PictureFeatures(open_session(path, CPU, check=check_pictures))),
+    }
+    return {field: load(_find(name)) for field, (name, load) in loaders.items() if name != NONE}
+
+
+def _find(name: str) -> Path:
+    path = folder_paths.get_full_path(FOLDER, name)  # never leads out of the folders
+    if path is None:
+        raise ValueError(f"There is no file '{name}' in models/{FOLDER}. Put it there and press R, or choose another.")
+    return Path(path)
+
+
+def _listed(suffix: str) -> list[str]:
+    """Return what can be chosen; nothing before the folder is registered or while it does not exist."""
+    names = folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
+    return [name for name in names if name.lower().endswith(suffix)]
+
+
+def _output(cls, case: Case, prefix: str) -> io.NodeOutput:
+    evaluation = measure(case)
+    pictures = {"Contact sheet": contact_sheet(case, LIMBS.tolist()), "Over the frames": draw_curves(evaluation.curves)}
+    folder = str(_save(evaluation, pictures, prefix, case)) if prefix.strip() else ""
+    text = "\n".join([describe(evaluation), *[f"Report: {folder}"] * bool(folder)])
+    sheet, plots = (torch.from_numpy(picture.copy())[None].float() / 255 for picture in pictures.values())
+    shown = {**_shown(pictures).as_dict(), **show_text(cls, text).as_dict()}
+    return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=shown)
+
+
+def _save(evaluation: Evaluation, pictures: dict[str, np.ndarray], prefix: str, case: Case) -> Path:
+    folder = output_file(prefix, "html", *size_of(case.frames))[0].with_suffix("")
+    name = Path(prefix.strip()).name
+    write_report([{"name": name, **evaluation.values}], folder, TITLE, pictures, evaluation.notes)
+    return folder
+
+
+def _shown(pictures: dict[str, np.ndarray]) -> ui.SavedImages:
+    """Return the pictures as files that the node shows."""
+    results = []
+    for picture in pictures.values():
+        path, result = output_file("evaluation", "png", *picture.shape[1::-1], io.FolderType.temp)
+        path.write_bytes(png_bytes(picture))
+        results.append(result)
+    return ui.SavedImages(results)
+
+
+NODES = [Evaluate]
