@@ -75,12 +75,17 @@ class Descent:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Have the moving averages, where there are any, in the parameters' place."""
+        """Have the moving averages, where there are any, in the parameters' place, and parts of the module callable."""
         kept = {name: self.trained[name].detach().clone() for name in self.ema}
+        shared_out = hasattr(self.model, "unshard")
         _copy(self.ema, self.trained)
+        if shared_out:
+            self.model.unshard()
         try:
             yield
         finally:
+            if shared_out:
+                self.model.reshard()
             _copy(kept, self.trained)
 
     def moments(self) -> dict[str, Tensor]:
@@ -120,7 +125,10 @@ def spread(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _share_out(module: nn.Module, kind: str) -> nn.Module:
-    """Share the parameters out: entry by entry of each ModuleList, such as transformer blocks, then the rest."""
+    """Share the parameters out: entry by entry of each ModuleList, such as transformer blocks, then the rest.
+
+    The entries must be called as modules, since a call is what collects their parameters.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 

@@ -150,7 +150,8 @@ def test_a_finished_folder_is_returned_at_once(tmp_path):
     again = Sums()
     second = train(again, PLAN, tmp_path)
     assert again.drawn == []
-    assert list(first) == list(second) == [f"blocks.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")]
+    blocks = [f"blocks.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")]
+    assert list(first) == list(second) == ["offset", *blocks]
     assert_same_bits(first, second)
     assert_same_bits(
         {name: p for name, p in again.module.named_parameters() if p.requires_grad},
@@ -323,7 +324,7 @@ def test_a_plan_out_of_range_is_refused(change, words):
 def test_a_module_that_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="there is nothing to train"):
         Descent(Regression().requires_grad_(False), PLAN)
-    with pytest.raises(ValueError, match=r"4 trained parameters are not float32, such as blocks.0.weight"):
+    with pytest.raises(ValueError, match=r"5 trained parameters are not float32, such as offset"):
         Descent(Regression().bfloat16(), PLAN)
     with pytest.raises(ValueError, match="fp16 needs a GPU"):
         Descent(Regression(), replace(PLAN, precision="fp16"))
