@@ -1,9 +1,9 @@
 """The miniature Wan VAE: ComfyUI's own class at a small width, trained from nothing on the drawn world.
 
-The full VAE is what SteadyDancer takes as given; nothing here is from its paper. Our choices: Charbonnier loss, a little
-squared error for the PSNR, edges for the thin lines, three times the weight on a first frame since it carries the photo,
-noise on the latent while training so that a diffusion model's small errors are not seen, and a weak pull of the latent
-towards zero. The file is made so that the stock loader runs exactly what was trained.
+The full VAE is what SteadyDancer takes as given; nothing here is from its paper. Our choices: Charbonnier loss, a
+little squared error for the PSNR, edges for the thin lines, three times the weight on a first frame since it carries
+the photo, noise on the latent while training so that a diffusion model's small errors are not seen, and a weak pull of
+the latent towards zero. The file is made so that the stock loader runs exactly what was trained.
 """
 
 import json

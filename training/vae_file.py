@@ -39,7 +39,7 @@ def loaded_vae(state: Mapping[str, Tensor]) -> WanVAE:
 
 def as_video(frames: np.ndarray) -> Tensor:
     """Return uint8 frames [B, F, H, W, 3] as the VAE's video, float32 [B, 3, F, H, W] in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, 1).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames)).movedim(-1, 1).float() / 127.5 - 1
 
 
 def latent_statistics(state: Mapping[str, Tensor], figures: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:
