@@ -2,8 +2,9 @@
 
 A task brings a module that returns its own loss, and batches; the loop brings AdamW, warm-up and decay, clipping,
 accumulation, mixed precision, a moving average, checkpoints, logs and pictures, on a CPU or on one or several GPUs
-(HuggingFace accelerate; several processes are started by `accelerate launch`). The paper gives steps and learning
-rates (3.5, B.1); optimizer, warm-up, decay, clipping and the moving average are our choice.
+(HuggingFace accelerate). `accelerate launch --multi_gpu` starts a process for each GPU, `torchrun` under
+ACCELERATE_USE_CPU=true several on a CPU. The paper gives steps and learning rates (3.5, B.1); optimizer, warm-up,
+decay, clipping and the moving average are our choice.
 
 A step is one update of the weights. All randomness of a step comes from a generator that is seeded from the plan's
 seed, the step and the process, so a checkpoint keeps no random state.
