@@ -139,8 +139,8 @@ class Runner:
 
     def _queue(self, pair: Pair, prompt: dict) -> None:
         ticket = {"prompt_id": str(uuid.uuid4()), "prompt_sha256": sha256_of(prompt), "server": self.server.address}
+        self.waiting.append((pair, ticket))  # from here on Ctrl-C takes it back
         self.results.keep_ticket(pair, ticket)
-        self.waiting.append((pair, ticket))
         self.server.queue_as(prompt, ticket["prompt_id"])
 
     def _finish(self, on_kept: Callable[[Pair, dict], None]) -> None:

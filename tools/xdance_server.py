@@ -15,7 +15,7 @@ from urllib3.util import Retry
 
 from .comfy_server import ComfyServer, PromptFailed, PromptRejected, rejection_text
 
-RETRIES = 5  # after waits of 0, 2, 4, 8 and 16 s: a server that is slow or starting anew is not given up
+RETRIES = 4  # after waits of 0, 2, 4 and 8 s: a server that is only slow is not given up
 TIMEOUT = 60
 REFUSALS = {401, 403, 407, 502, 503, 504}
 UPLOAD_PREFIX, HASH_DIGITS = "xdance_", 20
@@ -50,10 +50,12 @@ class RunningServer(ComfyServer):
         self.http = _Session(self.address, retries)
 
     def start(self, timeout: float = 180) -> None:
-        """See whether a ComfyUI answers there."""
+        """See whether a ComfyUI answers there; at first there is nothing to be patient for."""
         try:
-            known = "system" in self.get("/system_stats")
-        except (ValueError, requests.HTTPError):  # another web server: no JSON, or no such page
+            with _Session(self.address, 0) as http:
+                answer = http.get(f"http://{self.address}/system_stats", timeout=TIMEOUT)
+            known = answer.ok and "system" in answer.json()
+        except ValueError:  # another web server
             known = False
         if not known:
             raise ServerGone(f"What answers at {self.address} is no ComfyUI. Give the HOST:PORT that ComfyUI prints.")
@@ -103,7 +105,7 @@ class RunningServer(ComfyServer):
 
 
 class _Session(requests.Session):
-    """Requests that are tried again for half a minute and end in ServerGone, not in one of a dozen exceptions."""
+    """Requests that are tried again for a while and end in ServerGone, not in one of a dozen exceptions."""
 
     def __init__(self, address: str, retries: int):
         super().__init__()
@@ -117,8 +119,9 @@ class _Session(requests.Session):
         try:
             answer = super().request(*what, **how)
         except requests.RequestException as error:
-            reason = getattr(error.args[0] if error.args else error, "reason", error)
-            raise ServerGone(f"No ComfyUI answers at {self.address} ({type(reason).__name__}).") from error
+            reason = str(getattr(error.args[0] if error.args else error, "reason", error)).rpartition(": ")[2]
+            what_to_do = "Start it, or give the HOST:PORT of one that runs."
+            raise ServerGone(f"No ComfyUI answers at {self.address} ({reason}). {what_to_do}") from error
         if answer.status_code in REFUSALS:
             raise ServerGone(
                 f"The server at {self.address} refuses with {answer.status_code} {answer.reason}. "

@@ -1,0 +1,191 @@
+"""The command tools.xdance against a real ComfyUI: pairs run once whatever happens, to the runner or to the server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+
+from steadydancer_pack.miniature import sample, write_all
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.comfy_server import ComfyServer
+from steadydancer_pack.tools.prompt_edit import find, set_inputs
+
+PACK = Path(__file__).resolve().parents[2]
+QUICK_START = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
+SECONDS = 300  # for a command to come to its end, on a machine that does much else
+
+
+@pytest.fixture(scope="module", autouse=True)
+def miniature(server):
+    write_all(server.base / "models", server.base / "input")
+
+
+@pytest.fixture
+def material(tmp_path):
+    """X-Dance's layout with two photos and two driving videos, which are skeletons here, and a workflow for them."""
+    files = {
+        "set/Ref-Cartoon-Movie/a.png": sample.photo_file(),
+        "set/Driving/one.mp4": sample.pose_file(),
+        "set/Driving/two.mp4": sample.negative_pose_file(),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "set/Ref-Male-Whole-Body").mkdir()
+    with Image.open(tmp_path / "set/Ref-Cartoon-Movie/a.png") as photo:
+        photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "set/Ref-Male-Whole-Body/b.png")
+    return tmp_path
+
+
+@pytest.fixture
+def workflow(server, material):
+    """The quick start, shortened to 5 frames, in API form."""
+    prompt = to_api_prompt(QUICK_START, server.object_info())
+    set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=80)
+    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
+    file = material / "workflow.json"
+    file.write_text(json.dumps(prompt))
+    return file
+
+
+PHOTOS, VIDEOS = ("Ref-Cartoon-Movie__a", "Ref-Male-Whole-Body__b"), ("one", "two")
+NAMES = [f"{photo}__{video}" for photo in PHOTOS for video in VIDEOS]
+
+
+def command(server, material, workflow, *more):
+    folder = str(material / "set")
+    where = ("--server", server.address, "--workflow", str(workflow), "--output", str(material / "out"))
+    return [sys.executable, "-m", "tools.xdance", folder, folder, *where, "--video-node", "Pose video", *more]
+
+
+def start(*what):
+    return subprocess.Popen(command(*what), cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(*what):
+    """Run the command to its end; return its exit status and what it said."""
+    process = start(*what)
+    said, _ = process.communicate(timeout=SECONDS)
+    return process.returncode, said
+
+
+def queued(server):
+    """Return how often each pair stands in the server's history."""
+    prompts = (entry["prompt"][2] for entry in server.get("/history").values())
+    prefixes = (node["inputs"].get("filename_prefix", "") for prompt in prompts for node in prompt.values())
+    return Counter(prefix.removeprefix("xdance/") for prefix in prefixes if prefix.startswith("xdance/"))
+
+
+def result(material, name):
+    return json.loads((material / "out" / name / "result.json").read_text())
+
+
+def wait_for(condition, process=None):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.05)
+
+
+def finished(material):
+    return sorted(file.parent.name for file in (material / "out").glob("*/result.json"))
+
+
+@pytest.fixture(autouse=True)
+def empty_history(server):
+    server.http.post(f"http://{server.address}/history", json={"clear": True}, timeout=60).raise_for_status()
+
+
+def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, material, workflow):
+    status, said = run(server, material, workflow, "--seed", "11")
+    assert status == 0, said
+    assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)
+    for name in NAMES:
+        with av.open(material / "out" / name / "video.mp4") as video:
+            assert video.streams.video[0].frames == 5
+        told = result(material, name)
+        assert told["status"] == "done" and told["seed"] == 11 and told["figures"]["first_frame_psnr"] > 20
+    report = (material / "out" / "report.md").read_text()
+    assert all(name.replace("_", r"\_") in report for name in NAMES) and "4 done" in report
+    assert (material / "out" / "report.html").read_text().count("<img") == len(NAMES)
+    uploads = {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
+    status, said = run(server, material, workflow, "--seed", "11")
+    assert status == 0 and "4 pairs, 4 of them finished before" in said
+    (material / "out" / NAMES[0] / "result.json").unlink()
+    assert run(server, material, workflow, "--seed", "11")[0] == 0
+    assert queued(server) == {**dict.fromkeys(NAMES, 1), NAMES[0]: 2}  # from ComfyUI's cache, to be sure
+    assert uploads == {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
+
+
+def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, workflow):
+    process = start(server, material, workflow)
+    wait_for(lambda: finished(material), process)
+    process.kill()
+    process.communicate()
+    before = {name: (material / "out" / name / "result.json").read_bytes() for name in finished(material)}
+    assert 0 < len(before) < len(NAMES)
+    status, said = run(server, material, workflow)
+    assert status == 0 and "was queued by an earlier run" in said, said
+    assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)
+    for name, content in before.items():
+        keep = ("prompt_id", "file_sha256", "seconds")
+        assert {key: result(material, name)[key] for key in keep} == {key: json.loads(content)[key] for key in keep}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
+def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, workflow):
+    process = start(server, material, workflow)
+    wait_for(lambda: finished(material) and (material / "out" / NAMES[1] / "queued.json").exists(), process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130 and "Stopped. The same command goes on" in said, said
+    wait_for(lambda: not any(server.get("/queue").values()))
+    assert not list((material / "out").glob("*/queued.json"))
+    already = finished(material)
+    status, said = run(server, material, workflow)
+    assert status == 0 and finished(material) == NAMES, said
+    assert all(queued(server)[name] == 1 for name in already)
+
+
+def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
+    (material / "set/Ref-Male-Whole-Body/b.png").write_text("no picture")
+    (material / "set/Driving/two.mp4").write_bytes(sample.pose_file()[:2000])
+    status, said = run(server, material, workflow)
+    assert status == 3 and "1 of 4 pairs are done" in said, said
+    assert [result(material, name)["status"] for name in NAMES] == ["done", "failed", "failed", "failed"]
+    assert "no picture that can be read" in result(material, NAMES[2])["error"]
+    assert "1 done, 3 failed" in (material / "out" / "report.md").read_text()
+    (material / "set/Driving/two.mp4").write_bytes(sample.negative_pose_file())
+    assert "2 of 4 pairs are done" in run(server, material, workflow)[1]  # another file, so another pair
+
+
+def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, workflow):
+    prompt = json.loads(workflow.read_text())
+    set_inputs(prompt, find(prompt, "VAELoader"), vae_name="not_there.safetensors")
+    workflow.write_text(json.dumps(prompt))
+    status, said = run(server, material, workflow, "--limit", "1")
+    assert status == 3 and "VAELoader (node" in said and "not_there.safetensors" in said
+
+
+def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, workflow):
+    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK) as other:
+        write_all(other.base / "models", other.base / "input")
+        process = start(other, material, workflow)
+        wait_for(lambda: finished(material), process)
+        other.process.kill()
+        said, _ = process.communicate(timeout=SECONDS)
+    already = finished(material)
+    assert process.returncode == 4 and 0 < len(already) < len(NAMES), said
+    assert "No ComfyUI answers" in said and "The same command goes on from here." in said
+    assert f"{len(already)} done" in (material / "out" / "report.md").read_text()
+    status, said = run(server, material, workflow)
+    assert status == 0 and finished(material) == NAMES, said
+    assert queued(server) == dict.fromkeys(set(NAMES) - set(already), 1)

@@ -1,0 +1,459 @@
+"""tools/xdance*.py without a server: which pairs there are, what a mould takes, what is run again and what is not."""
+
+import json
+import re
+import shutil
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from steadydancer_pack.tools import xdance, xdance_queue, xdance_report, xdance_sets
+from steadydancer_pack.tools.comfy_server import PromptRejected
+from steadydancer_pack.tools.media import pack_video
+from steadydancer_pack.tools.xdance_prompt import read_mould
+from steadydancer_pack.tools.xdance_queue import Results, Runner, to_do
+from steadydancer_pack.tools.xdance_server import PromptState, RunningServer, ServerGone, State, prompt_state
+from steadydancer_pack.tools.xdance_sets import Pair, find_pairs
+
+WORKFLOW = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}, "_meta": {"title": "Photo"}},
+    "2": {"class_type": "LoadVideo", "inputs": {"file": "x.mp4"}, "_meta": {"title": "Driving video"}},
+    "3": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 4}, "_meta": {"title": "S"}},
+    "4": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x", "video": ["2", 0]}, "_meta": {"title": "V"}},
+}
+OBJECT_INFO = {node["class_type"]: {} for node in WORKFLOW.values()}
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def shown(pairs):
+    return [(pair.photo.name, pair.video.name, pair.category) for pair in pairs]
+
+
+def test_every_photo_goes_with_every_video_and_folders_are_categories(tmp_path):
+    photos = touch(tmp_path / "photos", "b.PNG", "anime/a.webp", "notes.txt", ".hidden/c.png", "anime/._a.webp")
+    videos = touch(tmp_path / "videos", "fast/x.mp4", "y.mov", "y.txt")
+    pairs = find_pairs(photos, videos)
+    assert shown(pairs) == [
+        ("a.webp", "x.mp4", "anime / fast"), ("a.webp", "y.mov", "anime"),
+        ("b.PNG", "x.mp4", "fast"), ("b.PNG", "y.mov", ""),
+    ]  # fmt: skip
+    assert [pair.name for pair in pairs] == ["anime_fast__a__x", "anime__a__y", "fast__b__x", "b__y"]
+
+
+@pytest.mark.parametrize(
+    ("videos", "found"),
+    [
+        (["v.mp4", "truth/t.mp4"], [("v.mp4", "R")]),
+        (["Driving_Videos/v.mp4", "Driving_Videos/fast/w.mp4", "u.mp4"], [("w.mp4", "R / fast"), ("v.mp4", "R")]),
+        (["Driving-A/v.mp4", "driving b/w.mp4"], [("v.mp4", "R / Driving-A"), ("w.mp4", "R / driving b")]),
+    ],
+)
+def test_the_layout_of_x_dance_in_one_folder(tmp_path, videos, found):
+    touch(tmp_path, "Ref-Female-Upper-Body/a.jpg", "thumbs/no.jpg", "preview.png", *videos)
+    want = [("a.jpg", video, category.replace("R", "Ref-Female-Upper-Body")) for video, category in found]
+    assert shown(find_pairs(tmp_path, tmp_path)) == want
+
+
+def test_results_below_the_videos_are_no_driving_videos(tmp_path):
+    touch(tmp_path, "a.png", "v.mp4", "out/a__v/video.mp4")
+    assert shown(find_pairs(tmp_path, tmp_path, leave_out=tmp_path / "out")) == [("a.png", "v.mp4", "")]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["a.txt", "b.txt", "sub/c.txt"], "Found no photos in .* 2 .txt, 1 folder"),
+        (["a.png"], "Found no videos in .* 1 .png"),
+        (["Ref-X/a.png", "other/v.mp4"], "Found no videos in"),
+    ],
+)
+def test_a_folder_without_material_says_what_it_holds(tmp_path, files, words):
+    with pytest.raises(ValueError, match=words):
+        find_pairs(touch(tmp_path, *files), tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere is no folder"):
+        find_pairs(tmp_path / "nowhere", tmp_path)
+
+
+TABLE = {"photo": "Ref-A/a.png", "video": "v.mp4", "misalignment": "scale", "truth": "truth/t.mp4", "dancer": "7"}
+CSV = "\ufeff" + "\n".join(map(",".join, (TABLE, TABLE.values()))) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.csv", CSV), ("p.csv", CSV.replace(",", ";")), ("p.json", json.dumps([TABLE]))],
+)
+def test_a_pairs_file_restricts_and_labels(tmp_path, name, text):
+    touch(tmp_path / "set", "Ref-A/a.png", "Ref-A/b.png", "v.mp4", "truth/t.mp4")
+    (tmp_path / "set" / name).write_text(text, "utf-8")
+    (pair,) = find_pairs(tmp_path / "set", tmp_path / "set", tmp_path / "set" / name)
+    assert (pair.category, pair.misalignment, pair.labels) == ("Ref-A", "scale", {"dancer": "7"})
+    assert all(file.is_file() for file in (pair.photo, pair.video, pair.truth))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("p.csv", "photo,film\na.png,v.mp4\n", r"row 1: no video \(found photo, film\)"),
+        ("p.csv", "photo,video\n", "holds no rows"),
+        ("p.csv", "photo,video\na.png,v.mp4\na.png,v.mp4\n", "a.png with v.mp4 more than once"),
+        ("p.json", "{", "cannot be read"),
+        ("p.json", '{"photo": "a.png"}', "must be a JSON list"),
+    ],
+)
+def test_a_pairs_file_that_makes_no_sense(tmp_path, name, text, words):
+    touch(tmp_path, "a.png", "v.mp4")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=words):
+        find_pairs(tmp_path, tmp_path, tmp_path / name)
+
+
+def test_names_are_safe_short_unlike_and_of_the_place_in_the_set(tmp_path):
+    files = ["a b.png", "a_b.png", "A?b.png", f"{'long' * 40}.png", "ok.png"]
+    names = []
+    for root in (tmp_path / "one", tmp_path / "two"):
+        pairs = [Pair(root / file, root / "v.mp4") for file in files]
+        names.append([pair.name for pair in xdance_sets.named(pairs, root, root)])
+    assert names[0] == names[1] and names[0][-1] == "ok__v"
+    assert len({name.lower() for name in names[0]}) == len(files)
+    assert all(re.fullmatch(r"[\w.-]{1,90}", name) for name in names[0])
+
+
+@pytest.fixture
+def workflow(tmp_path):
+    """A function that writes WORKFLOW, with changes, and reads it as a mould."""
+
+    def write(changes=None, **wishes):
+        file = tmp_path / "workflow.json"
+        file.write_text(json.dumps({**WORKFLOW, **(changes or {})}))
+        return read_mould(file, **wishes)
+
+    return write
+
+
+def test_a_pair_goes_into_its_nodes(workflow):
+    mould = workflow(seed=7)
+    ready = mould.prompt(OBJECT_INFO)
+    filled = mould.fill(ready, "p.png", "v.mp4", "pair")
+    assert [filled[i]["inputs"] for i in "1234"] == [
+        {"image": "p.png"}, {"file": "v.mp4"}, {"seed": 7, "steps": 4},
+        {"filename_prefix": "xdance/pair", "video": ["2", 0]},
+    ]  # fmt: skip
+    assert ready["1"]["inputs"] == {"image": "x.png"} and mould.workflow == WORKFLOW
+
+
+def more(kind, title):
+    return {"9": {"class_type": kind, "inputs": {}, "_meta": {"title": title}}}
+
+
+def test_of_several_nodes_the_title_or_the_wish_decides(workflow):
+    assert workflow(more("LoadImage", "Another")).photo == "1"
+    assert workflow(more("LoadImage", "Another"), photo="Another").photo == "9"
+    assert workflow(more("LoadVideo", "Mask"), video="9").video == "9"
+    with pytest.raises(ValueError, match=r"titled 'Result'.*it holds 4 'V', 9 'W'.*--result-node"):
+        workflow(more("SaveVideo", "W"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "wishes", "words"),
+    [
+        ({"1": WORKFLOW["3"]}, {}, "one node for the photo.*LoadImage; it holds none"),
+        ({}, {"video": "8"}, "--video-node 8, of type LoadVideo; it holds 2 'Driving video'"),
+        ({"3": WORKFLOW["1"]}, {"seed": 1, "photo": "1"}, "no sampler that could take --seed 1"),
+    ],
+)
+def test_a_workflow_that_cannot_serve(workflow, changes, wishes, words):
+    with pytest.raises(ValueError, match=words):
+        workflow(changes, **wishes)
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "can be read"), ("[]", "no workflow"), ('{"a": 1}', "no workflow")])
+def test_a_file_that_is_no_workflow(tmp_path, text, words):
+    (tmp_path / "w.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_mould(tmp_path / "w.json")
+
+
+def test_a_node_that_the_server_lacks_is_named(workflow):
+    with pytest.raises(ValueError, match="lacks the nodes KSampler"):
+        workflow().prompt({name: {} for name in OBJECT_INFO if name != "KSampler"})
+
+
+def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
+    nodes = [{"id": int(i), "type": n["class_type"], "title": n["_meta"]["title"]} for i, n in WORKFLOW.items()]
+    hashes = []
+    for change in ({}, {"pos": [9, 9]}, {"widgets_values": [2]}):
+        saved = {"nodes": [nodes[0] | change, *nodes[1:]], "links": []}
+        (tmp_path / "w.json").write_text(json.dumps(saved))
+        hashes.append(read_mould(tmp_path / "w.json").sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert read_mould(tmp_path / "w.json", seed=1).sha256 != hashes[2]
+
+
+@pytest.mark.parametrize(
+    ("messages", "status", "want"),
+    [
+        ([["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]], "success",
+         (State.DONE, "", 2.5)),
+        ([["execution_error", {"node_type": "N", "node_id": "3", "exception_message": "bad\n", "exception_type": "E",
+                               "timestamp": 1}]], "error", (State.FAILED, "N (node 3): bad", 0.0)),
+        ([["execution_interrupted", {"timestamp": 1}]], "error", (State.INTERRUPTED, "interrupted at the server", 0.0)),
+        ([], None, (State.FAILED, "ended the prompt with 'None'", 0.0)),
+    ],
+)  # fmt: skip
+def test_the_history_says_how_a_prompt_ended(messages, status, want):
+    found = prompt_state({"status": {"status_str": status, "messages": messages}, "outputs": {"4": {}}})
+    assert (found.state, found.seconds) == (want[0], want[2]) and want[1] in found.error
+    assert found.outputs == ({"4": {}} if found.state is State.DONE else None)
+
+
+class Server:
+    """The part of RunningServer that a run needs: prompts are done when they are looked up a second time."""
+
+    address = "here"
+
+    def __init__(self, ends=None):
+        self.ends, self.looks, self.queued, self.stopped = ends or {}, {}, [], []
+
+    def object_info(self):
+        return OBJECT_INFO
+
+    def upload_once(self, file, sha256):
+        return f"{sha256[:4]}{file.suffix}"
+
+    def queue_as(self, prompt, prompt_id):
+        name = prompt["4"]["inputs"]["filename_prefix"].removeprefix("xdance/")
+        if self.ends.get(name) == "rejected":
+            raise PromptRejected("no such model")
+        self.queued.append(name)
+        self.looks[prompt_id] = name
+
+    def look_up(self, prompt_id):
+        if prompt_id not in self.looks:
+            return PromptState(State.LOST)
+        end = self.ends.get(self.looks[prompt_id], State.DONE)
+        if isinstance(end, BaseException):
+            raise end
+        return PromptState(end, "" if end is State.DONE else "words", 1.5, {"4": {"images": [VIDEO]}})
+
+    def download(self, kind, subfolder, name, target):
+        target.write_bytes(f"{kind} {subfolder} {name}".encode())
+
+
+VIDEO = {"filename": "pair_00001_.mp4", "subfolder": "xdance", "type": "output"}
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Two photos times two videos of 5 frames."""
+    for index, name in enumerate(("a.png", "b.png", "f0.png", "f1.png")):
+        Image.new("RGB", (32, 48), (index * 60, 0, 0)).save(tmp_path / name)
+    for name, frame in (("v", "f0.png"), ("w", "f1.png")):
+        folder = tmp_path / f"frames_{name}"
+        folder.mkdir()
+        for index in range(5):
+            shutil.copy(tmp_path / frame, folder / f"{index}.png")
+        pack_video(folder, tmp_path / f"{name}.mp4", 5)
+    return [Pair(tmp_path / p, tmp_path / v, f"{p[0]}{v[0]}") for p in ("a.png", "b.png") for v in ("v.mp4", "w.mp4")]
+
+
+@pytest.fixture
+def results(tmp_path, workflow):
+    return Results(tmp_path / "out", workflow())
+
+
+def run(server, results, pairs):
+    kept = {}
+    monitor = lambda pair, result: kept.setdefault(pair.name, result["status"])  # noqa: E731
+    Runner(server, results, poll_seconds=0).run(pairs, monitor)
+    return kept
+
+
+def test_every_pair_is_run_once_and_kept(results, pairs):
+    server = Server()
+    assert run(server, results, pairs) == dict.fromkeys(("av", "aw", "bv", "bw"), "done")
+    assert server.queued == ["av", "aw", "bv", "bw"] and to_do(pairs, results) == []
+    result = results.result(pairs[0])
+    assert (results.of(pairs[0]) / result["file"]).read_text() == "output xdance pair_00001_.mp4"
+    assert result["seconds"] == 1.5 and len(result["prompt_sha256"]) == 64
+    assert not list(results.folder.glob("*/queued.json")) and not list(results.folder.glob("*/.*"))
+
+
+@pytest.mark.parametrize("change", ["photo", "workflow", "seed", "video file lost", "half a result"])
+def test_a_pair_is_run_again_when_what_it_came_from_is_another(tmp_path, workflow, results, pairs, change):
+    run(Server(), results, pairs)
+    mould = results.mould
+    if change == "photo":
+        Image.new("RGB", (32, 48), "white").save(pairs[0].photo)
+    elif change == "workflow":
+        mould = workflow({"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}})
+    elif change == "seed":
+        mould = workflow(seed=5)
+    elif change == "video file lost":
+        (results.of(pairs[0]) / "video.mp4").unlink()
+    else:
+        (results.of(pairs[0]) / "result.json").write_text('{"status": "do')
+    again = [pair.name for pair in to_do(pairs, Results(results.folder, mould))]
+    want = {"photo": ["av", "aw"], "workflow": ["av", "aw", "bv", "bw"], "seed": ["av", "aw", "bv", "bw"]}
+    assert again == want.get(change, ["av"])
+
+
+def test_what_goes_wrong_with_one_pair_stays_with_it(results, pairs):
+    pairs[1].photo.with_name("w.mp4").write_text("no video")
+    missing = Pair(pairs[0].photo.with_name("none.png"), pairs[0].video, "missing")
+    ends = {"av": State.FAILED, "bv": "rejected"}
+    assert run(Server(ends), results, [*pairs, missing]) == dict.fromkeys(("av", "aw", "bv", "bw", "missing"), "failed")
+    errors = [results.result(pair)["error"] for pair in (*pairs, missing)]
+    assert errors[0] == "words" and errors[2] == "no such model"
+    assert "is no video that can be read" in errors[1] and "There is no file" in errors[4]
+    assert to_do(pairs, results) == [] and to_do(pairs, results, retry_failed=True) == pairs
+
+
+@pytest.mark.parametrize("end", [State.INTERRUPTED, State.LOST])
+def test_a_pair_that_somebody_stopped_is_run_again_without_being_asked(results, pairs, end):
+    assert run(Server({"av": end}), results, pairs[:2]) == {"av": "stopped", "aw": "done"}
+    assert to_do(pairs[:2], results) == pairs[:1]
+
+
+def test_a_prompt_of_a_killed_run_is_found_by_its_id(results, pairs):
+    server = Server({"aw": ServerGone("gone")})
+    with pytest.raises(ServerGone):
+        run(server, results, pairs)
+    assert server.queued == ["av", "aw", "bv"] and [p.name for p in to_do(pairs, results)] == ["aw", "bv", "bw"]
+    server.ends = {}
+    again = Results(results.folder, results.mould)
+    assert run(server, again, to_do(pairs, again)) == dict.fromkeys(("aw", "bv", "bw"), "done")
+    assert server.queued == ["av", "aw", "bv", "bw"]
+
+
+def test_a_server_that_forgot_gets_the_pairs_anew(results, pairs):
+    with pytest.raises(ServerGone):
+        run(Server({"av": ServerGone("gone")}), results, pairs)
+    server = Server()
+    run(server, results, to_do(pairs, results))
+    assert server.queued == ["av", "aw", "bv", "bw"]
+
+
+def test_ctrl_c_takes_our_prompts_from_the_server(monkeypatch, results, pairs):
+    stopped = []
+    monkeypatch.setattr(xdance_queue.RunningServer, "stop_prompts", lambda self, ids: stopped.extend(ids))
+    server = Server({"aw": KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run(server, results, pairs)
+    assert [server.looks[prompt_id] for prompt_id in stopped] == ["aw", "bv"]
+    assert not list(results.folder.glob("*/queued.json")) and len(to_do(pairs, results)) == 3
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A web server that is no ComfyUI: status and body by path."""
+
+    pages = {"/html/system_stats": (200, b"<html>"), "/json/system_stats": (200, b"{}"), "/no/system_stats": (403, b"")}
+
+    def do_GET(self):
+        status, body = self.pages.get(self.path, (404, b""))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web():
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("html", "is no ComfyUI"), ("json", "is no ComfyUI"), ("other", "is no ComfyUI"), ("no", "refuses with 403")],
+)
+def test_a_server_that_is_no_comfyui_or_refuses(web, path, words):
+    with pytest.raises(ServerGone, match=words), RunningServer(f"http://{web}/{path}/"):
+        pass
+
+
+def test_nobody_at_the_address():
+    with pytest.raises(ServerGone, match=r"No ComfyUI answers at 127.0.0.1:9 \("), RunningServer("127.0.0.1:9"):
+        pass
+
+
+def test_the_exit_status_and_the_words_of_a_bad_start(tmp_path, workflow, pairs, capsys):
+    workflow()
+    here = [str(tmp_path), str(tmp_path), "--output", str(tmp_path / "out"), "--workflow"]
+    assert xdance.main([*here, str(tmp_path / "none.json")]) == 1
+    assert "none.json is no workflow that can be read" in capsys.readouterr().err
+    assert xdance.main([*here, str(tmp_path / "workflow.json"), "--server", "127.0.0.1:9"]) == 4
+    assert "No ComfyUI answers" in (said := capsys.readouterr().err) and "goes on from here" in said
+
+
+@pytest.mark.parametrize("wrong", [["a"], ["a", "b"], ["a", "b", "--workflow", "w", "--limit", "0"]])
+def test_options_that_make_no_sense_end_the_program(wrong, capsys):
+    with pytest.raises(SystemExit):
+        xdance.parse(wrong)
+    assert "error" in capsys.readouterr().err
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The pairs that were measured, by a stand-in that gives every one the same figure."""
+    names = []
+    monkeypatch.setattr(xdance_report, "figures", lambda pair, video: names.append(pair.name) or {"truth_psnr": 20.0})
+    return names
+
+
+@pytest.fixture
+def finished(results, pairs):
+    """Results with playable videos."""
+    run(Server(), results, pairs)
+    for pair in pairs:
+        shutil.copy(pair.video, results.of(pair) / "video.mp4")
+    return results
+
+
+def test_a_pair_is_measured_once_and_again_when_its_truth_is_another(finished, pairs, measured):
+    for _ in range(2):
+        assert xdance_report.measure(pairs[0], finished)["figures"] == {"truth_psnr": 20.0}
+    told = Pair(**{**vars(pairs[0]), "truth": pairs[1].video})
+    xdance_report.measure(told, Results(finished.folder, finished.mould))
+    assert measured == ["av", "av"] and to_do(pairs, finished) == []
+
+
+def test_the_sheet_shows_photo_driving_video_and_result(finished, pairs, measured):
+    xdance_report.measure(pairs[2], finished)
+    sheet = np.asarray(Image.open(finished.of(pairs[2]) / "sheet.png"))
+    tile = round(xdance_report.TILE_HEIGHT * 32 / 48)
+    assert sheet.shape == (2 * (xdance_report.TILE_HEIGHT + 22), 7 * tile, 3)
+    driving, photo_result = sheet[80, :, 0], sheet[80 + xdance_report.TILE_HEIGHT + 22, :, 0]
+    assert photo_result[tile // 2] == 60 and abs(int(driving[2 * tile]) - 120) < 4 and driving[tile // 2] == 24
+
+
+def test_a_result_that_cannot_be_measured_says_why(results, pairs, measured):
+    run(Server(), results, pairs[:1])  # its video is no video
+    result = xdance_report.measure(pairs[0], results)
+    assert result["status"] == "done" and "no video that can be read" in result["figures_error"]
+
+
+def test_the_rows_and_notes_of_the_report(results, pairs):
+    pair = Pair(pairs[0].photo, pairs[0].video, "av", "anime", "scale")
+    result = {"status": "done", "seconds": 2.0, "figures": {"truth_psnr": 20.0}}
+    line = xdance_report.row(pair, result, grouped=True)
+    assert line == {"name": "av", "group": "anime, scale", "truth_psnr": 20.0, "seconds": 2.0, "status": "done"}
+    assert xdance_report.row(pairs[1], {"status": "not run"}, grouped=False) == {"name": "aw", "status": "not run"}
+    found = {"av": result, "aw": {"status": "failed", "error": "why"}, "bv": {"status": "done", "figures_error": "no"}}
+    assert xdance_report.notes(found) == ["2 done, 1 failed", "aw: why", "bv: no"]
