@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 PACK = Path(__file__).resolve().parent.parent
 
@@ -19,3 +20,10 @@ def use_comfyui(cpu: bool = True) -> None:
     from comfy.cli_args import args
 
     args.cpu = cpu
+
+
+def use_pack() -> None:
+    """Make the pack importable as `steadydancer_pack`, with every room in it, as ComfyUI imports it under some name."""
+    pack = ModuleType("steadydancer_pack")
+    pack.__path__ = [str(PACK)]
+    sys.modules[pack.__name__] = pack

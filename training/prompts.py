@@ -1,4 +1,4 @@
-"""The miniature's language: a handful of words, each a fixed vector; a prompt is a row of them, filled up with zeros."""
+"""The miniature's language: some words, each a fixed vector; a prompt is a row of them, filled up with zeros."""
 
 import zlib
 

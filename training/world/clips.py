@@ -43,7 +43,7 @@ class Performance:
 def draw_performance(
     seed: int, frames: int, kind: str | None = None, framing: str | None = None, cartoon: bool | None = None
 ) -> Performance:
-    """Return a performance that follows from `seed`, with the figure inside the picture as far as its framing allows."""
+    """Return a performance that follows from `seed`, with the figure inside the picture if its framing allows it."""
     random = np.random.default_rng(seed)
     body, look, scene = draw_proportions(random), draw_look(random, cartoon), draw_scene(random, framing)
     performance = Performance(body, look, scene, draw_motion(random, frames, kind))

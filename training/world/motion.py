@@ -16,7 +16,9 @@ CHANNELS = ("yaw", "lean", "twist", "head_tilt", "head_yaw", "travel", "jump", *
 REST = {"arm_raise": 12.0, "arm_bend": 8.0, "leg_raise": 4.0}
 
 
-def draw_motion(random: np.random.Generator, frames: int, kind: str | None = None, start: float | None = None) -> Motion:
+def draw_motion(
+    random: np.random.Generator, frames: int, kind: str | None = None, start: float | None = None
+) -> Motion:
     """Return a motion of `kind` (a key of KINDS, else any), [frames] for each of CHANNELS, `start` seconds into it."""
     kind = kind or str(random.choice(list(KINDS), p=SHARES))
     start = random.uniform(0, 4) if start is None else start

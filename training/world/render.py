@@ -80,7 +80,8 @@ def draw_prop(picture: np.ndarray, prop: Prop) -> None:
     dark = tuple(int(0.7 * c) for c in prop.colour)
     low, high = _fixed(centre - half), _fixed(centre + half)
     if prop.kind == "disc":
-        cv2.circle(picture, _fixed(centre), int(half[0] * 2**SUBPIXEL_BITS), prop.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        radius = int(half[0] * 2**SUBPIXEL_BITS)
+        cv2.circle(picture, _fixed(centre), radius, prop.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
         return
     cv2.rectangle(picture, low, high, prop.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.rectangle(picture, low, high, dark, max(1, picture.shape[0] // 96), cv2.LINE_AA, SUBPIXEL_BITS)

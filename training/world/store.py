@@ -24,7 +24,9 @@ def skeletons(poses: PoseClip) -> np.ndarray:
     return np.stack(list(draw_clip(poses, poses.width, poses.height, STYLE)))
 
 
-def render(folder: Path, count: int, frames: int, size: int, first_seed: int = 0, workers: int = 2) -> tuple[Path, Path]:
+def render(
+    folder: Path, count: int, frames: int, size: int, first_seed: int = 0, workers: int = 2
+) -> tuple[Path, Path]:
     """Write `count` clips of seeds from `first_seed` on below `folder` and return both files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / CLIPS, folder / POSES

@@ -1,0 +1,13 @@
+"""Command line: `python -m training --help`."""
+
+import sys
+
+from tools.in_process import use_comfyui, use_pack
+
+use_comfyui(cpu="--cpu" in sys.argv)
+use_pack()
+
+from steadydancer_pack.training.command import main  # noqa: E402  the lines above make it importable
+
+if __name__ == "__main__":
+    sys.exit(main())

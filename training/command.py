@@ -1,0 +1,61 @@
+"""`python -m training VERB WORK`: the steps of pipeline.py by name."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .stages import STAGES
+from .vae import default_plan, train_vae
+from .world.store import CLIPS, POSES, render
+
+VAE_CLIPS, STORE_CLIPS = 1000, 4000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step; return the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        options.run(Work(options.work), options)
+    except (ValueError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Make the miniature, step by step.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    steps = {"world": (_world, "draw clips for the VAE"), "vae": (_vae, "train the VAE"),
+             "store": (_store, "encode clips for the stages")}  # fmt: skip
+    steps |= {name: (_stage, stage.purpose) for name, stage in STAGES.items()}
+    for name, (run, purpose) in steps.items():
+        verb = verbs.add_parser(name, help=purpose)
+        verb.add_argument("work", type=Path, help="the folder in which everything is made")
+        verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+        verb.add_argument("--steps", type=int, default=0, help="instead of the table's")
+        verb.add_argument("--clips", type=int, default=0, help="how many clips are drawn")
+        verb.add_argument("--before", default="", help="the stage to start from, if not the one before")
+        verb.add_argument("--output", default="", help="folder of the stage, if not its name")
+        verb.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then faster")
+        verb.set_defaults(run=run, name=name)
+    return parser
+
+
+def _world(work: Work, options: argparse.Namespace) -> None:
+    render(work.folder / "world", options.clips or VAE_CLIPS, FRAMES, SIZE)
+
+
+def _vae(work: Work, options: argparse.Namespace) -> None:
+    world, plan = work.folder / "world", default_plan(options.steps) if options.steps else None
+    train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
+
+
+def _store(work: Work, options: argparse.Namespace) -> None:
+    write_stores(work, options.clips or STORE_CLIPS)
+
+
+def _stage(work: Work, options: argparse.Namespace) -> None:
+    run_stage(work, options.name, options.steps, options.before, options.output, options.compile)

@@ -1,0 +1,133 @@
+"""The road from nothing to the shipped files, step by step, each in its own folder below one work folder.
+
+    world/   frames and skeletons for the VAE       store/, held/   latents for training and for pictures on the way
+    vae/     the miniature VAE                      base/ .. stage3/  the stages; each ends in weights.safetensors
+
+A step whose result is there is not done again; one that was killed goes on.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from comfy.latent_formats import Wan21
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from . import vae_whole
+from .batches import Batches, conditions
+from .flow import Batch
+from .latents import CLIP, PHOTO, POSE, TEXT, Store, to_model, write_store
+from .loop import train
+from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialise
+from .prompts import NEGATIVE, prompt_vectors
+from .stages import STAGES, Stage
+from .tasks import StageTask
+from .vae_file import loaded_vae
+from .world.pixels import world_pixels
+from .world.store import HELD_OUT
+
+FRAMES, SIZE = 33, 96
+PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
+WEIGHTS = "weights.safetensors"
+BEFORE = {"stage1": "base", "stage2": "stage1", "stage2_plain": "stage1", "stage3": "stage2"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work folder and the VAE file that its stores are made with."""
+
+    folder: Path
+
+    @property
+    def vae_file(self) -> Path:
+        return self.folder / "vae" / "vae.safetensors"
+
+    def weights(self, name: str) -> Path:
+        """Return where the result of a stage lies."""
+        return self.folder / name / WEIGHTS
+
+
+def write_stores(work: Work, count: int, held: int = 64, workers: int = 2) -> None:
+    """Encode `count` training clips and `held` held-out ones."""
+    encode = partial(to_latent, loaded_vae(load_file(work.vae_file)))
+    for name, seeds in (("store", range(count)), ("held", range(HELD_OUT, HELD_OUT + held))):
+        if not (work.folder / name / f"{TEXT}.npy").exists():
+            write_store(work.folder / name, len(seeds), world_pixels(seeds, FRAMES, SIZE, workers=workers), encode)
+
+
+@torch.no_grad()
+def to_latent(vae, frames: Tensor) -> Tensor:
+    """Return frames [B, 3, F, H, W] in -1..1 as latents in model space."""
+    with torch.autocast("cpu", torch.bfloat16):
+        latent = vae_whole.encode(vae, frames)
+    return Wan21().process_in(latent.float())
+
+
+@torch.no_grad()
+def to_frames(vae, latent: Tensor) -> Tensor:
+    """Return latents in model space as frames [B, 3, F, H, W] in -1..1."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return vae_whole.decode(vae, Wan21().process_out(latent)).float()
+
+
+def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: str = "", fast: bool = False) -> Path:
+    """Train a stage of the miniature, or go on with it, and return its weights' file.
+
+    steps other than 0 replaces the table's; before is the stage whose weights it starts from, output the folder.
+    """
+    stage, path = STAGES[name], work.weights(output or name)
+    if path.exists():
+        return path
+    plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
+    task = prepare(work, stage, before or BEFORE.get(name, ""), plan.seed, fast)
+    result = task.result(train(task, plan, path.parent))
+    part = path.with_suffix(".part")
+    save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
+    part.replace(path)
+    return path
+
+
+def prepare(work: Work, stage: Stage, before: str, seed: int, fast: bool = False) -> StageTask:
+    """Return the task of a stage of the miniature."""
+    allow_gradients()
+    vae = loaded_vae(load_file(work.vae_file))
+    negative, blank = prompt_vectors(NEGATIVE), blank_pose(vae)
+    batches = Batches(Store(work.folder / "store"), stage.cuts, negative, blank)
+    teacher = None
+    if stage.loss != "flow":
+        teacher = build(MINIATURE, pose=False)
+        teacher.load_state_dict(load_file(work.weights("base")))
+    preview = preview_batch(Store(work.folder / "held")), partial(to_frames, vae)
+    network = starting_network(work, stage, before, seed)
+    return StageTask(stage, network, batches, teacher, preview, seed=seed, fast=fast)
+
+
+def starting_network(work: Work, stage: Stage, before: str, seed: int) -> torch.nn.Module:
+    """Return the stage's network with the weights of the stage before, or fresh ones."""
+    network = build(MINIATURE, stage.pose)
+    if not before:
+        initialise(network, seed)
+        return network
+    state = load_file(work.weights(before))
+    if stage.pose and not any(key.startswith(POSE_PARTS) for key in state):
+        add_pose(network, base_part(state), seed)
+    else:
+        network.load_state_dict(state)
+    return network
+
+
+def blank_pose(vae) -> Tensor:
+    """Return the latent of a picture without anybody, [1, 16, 1, h, w] in model space."""
+    return to_latent(vae, -torch.ones(1, 3, 1, SIZE, SIZE))
+
+
+def preview_batch(store: Store) -> Batch:
+    """Return the first clips of a store as a batch without noise."""
+    rows, frames = torch.arange(PREVIEW_CLIPS).numpy(), slice(0, PREVIEW_LENGTH)
+    given = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
+    return given | {"clean": store.take(CLIP, rows)[:, :, frames], "text": store.take(TEXT, rows)}
+
+
+__all__ = ["FRAMES", "SIZE", "Work", "prepare", "run_stage", "to_frames", "to_latent", "to_model", "write_stores"]

@@ -1,0 +1,72 @@
+"""The stages as tables: the 14B column with the paper's numbers beside the miniature's.
+
+From the paper (3.5, B.1): the order, what each stage trains, steps and learning rates of the 14B column, clips of 81
+frames, 8 GPUs. Not in the paper, and ours in both columns: batch size, rank of the LoRA, warm-up, moving average. The
+miniature starts from nothing, so it has a base stage, and its learning rates are those of a network of 5 million
+weights.
+"""
+
+from dataclasses import dataclass
+
+from .batches import Cuts
+from .plan import Plan
+
+SHORT = ((3, 24), (5, 16), (9, 10))  # latent frames and how many clips of them make a batch
+LONG = ((21, 1),)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage trains and how. loss: flow, decoupled or plain; rank 0 trains all weights, else a LoRA."""
+
+    purpose: str
+    miniature: Plan
+    full: Plan | None
+    cuts: Cuts
+    full_cuts: Cuts | None = None
+    pose: bool = True
+    loss: str = "flow"
+    rank: int = 0
+    pose_parts: bool = True
+
+
+def _plan(steps: int, rate: float, **more) -> Plan:
+    settings = {"batch_size": 16, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
+                "log_every": 50, "checkpoint_every": 500, "picture_every": 1000}  # fmt: skip
+    return Plan(steps=steps, learning_rate=rate, **(settings | more))
+
+
+def _full(steps: int, rate: float, shard: bool = False) -> Plan:
+    return Plan(
+        steps=steps, learning_rate=rate, batch_size=1, warmup=0, decay="constant", precision="bf16",
+        log_every=10, checkpoint_every=250, picture_every=250, shard=shard,
+    )  # fmt: skip
+
+
+STAGES = {
+    "base": Stage(
+        "a picture comes to life from photo and prompt",
+        _plan(6000, 1e-3), None, Cuts(SHORT, (0.5, 0.35, 0.15)), pose=False,
+    ),
+    "stage1": Stage(
+        "action supervision: follow the pose",
+        _plan(6000, 1.5e-3), _full(12000, 1e-4),
+        Cuts(SHORT, (0.4, 0.4, 0.2), middle=0.15), Cuts(LONG, (1.0,)), rank=64,
+    ),
+    "stage2": Stage(
+        "condition-decoupled distillation: regain the base model's quality",
+        _plan(1500, 2e-4), _full(2000, 1e-6, shard=True),
+        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="decoupled",
+    ),
+    "stage2_plain": Stage(
+        "plain distillation, the paper's ablation",
+        _plan(1500, 2e-4), _full(2000, 1e-6, shard=True),
+        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="plain",
+    ),
+    "stage3": Stage(
+        "motion discontinuity mitigation: solve the start gap",
+        _plan(600, 5e-4), _full(500, 1e-4),
+        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15, jumps=True), Cuts(LONG, (1.0,), jumps=True), rank=64,
+        pose_parts=False,
+    ),
+}  # fmt: skip

@@ -1,0 +1,79 @@
+"""A stage as the loop wants it: the module to train, its batches, and pictures on the way."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .batches import Batches
+from .flow import Batch, Distillation, FlowMatching, Velocity
+from .lora import Adapter, merged
+from .network import POSE_PARTS, untrained
+from .preview import sample
+from .stages import Stage
+
+PREVIEW_STEPS, PREVIEW_SEED = 12, 5
+
+Decode = Callable[[Tensor], Tensor]  # latents in model space -> frames [B, 3, F, H, W] in -1..1
+
+
+class StageTask:
+    """A stage on a network that already has the weights of the stage before.
+
+    `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents.
+    """
+
+    def __init__(
+        self, stage: Stage, network: nn.Module, batches: Batches, teacher: nn.Module | None = None,
+        preview: tuple[Batch, Decode] | None = None, recompute: bool = False, seed: int = 0, fast: bool = False,
+    ):  # fmt: skip
+        self.stage, self.batches, self.preview = stage, batches, preview
+        self.velocity = Velocity(network, stage.pose, recompute)
+        choose_trained(stage, network)
+        self.adapter = Adapter(network, stage.rank, stage.rank, seed) if stage.rank else None
+        self.module = self._module(teacher)
+        if fast:
+            for block in network.blocks:
+                block.compile()
+
+    def _module(self, teacher: nn.Module | None) -> nn.Module:
+        if self.stage.loss == "flow":
+            return FlowMatching(self.velocity, self.adapter)
+        return Distillation(self.velocity, Velocity(teacher, pose=False), self.stage.loss == "decoupled")
+
+    def batch(self, step: int, generator: torch.Generator) -> Batch:
+        """Return a batch of the store."""
+        return self.batches(generator)
+
+    def pictures(self, step: int) -> dict[str, np.ndarray]:
+        """Return what the network makes of held-out clips: rows of truth and result in turn."""
+        if self.preview is None:
+            return {}
+        batch, decode = self.preview
+        noise = torch.randn(batch["clean"].shape, generator=torch.Generator().manual_seed(PREVIEW_SEED))
+        made = sample(self.velocity, batch, noise, PREVIEW_STEPS)
+        return {"preview": strips(decode(batch["clean"]), decode(made))}
+
+    def result(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's whole state with what the loop returned in it, side paths merged."""
+        self.module.load_state_dict(trained, strict=False)
+        state = {name: tensor.detach().clone() for name, tensor in self.velocity.network.state_dict().items()}
+        return merged(state, self.adapter) if self.adapter else state
+
+
+def choose_trained(stage: Stage, network: nn.Module) -> None:
+    """Let the loop train what the stage trains: all weights, or the pose tensors beside the side paths, or neither."""
+    for name, weight in network.named_parameters():
+        wanted = stage.rank == 0 or (stage.pose_parts and name.startswith(POSE_PARTS))
+        weight.requires_grad_(wanted and not untrained(name))
+
+
+def strips(*videos: Tensor, every: int = 2) -> np.ndarray:
+    """Return the clips of several videos [B, 3, F, H, W] in -1..1 as rows of frames, clip by clip, uint8 [H, W, 3]."""
+    rows = []
+    for clips in zip(*videos, strict=True):
+        for clip in clips:
+            levels = ((clip.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+            rows.append(np.concatenate(list(levels[::every]), axis=1))
+    return np.concatenate(rows)

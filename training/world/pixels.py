@@ -1,0 +1,76 @@
+"""Batches of the drawn world for the store of latents: frames, skeletons as a detector would see them, prompts.
+
+The skeletons are a little off, as a detector's are: each joint by a constant of its own in a clip, and by noise in each
+frame; now and then a limb is not seen.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ...dwpose.poses import BODY, PoseClip, Track
+from ..latents import Pixels
+from ..pose_simulation import with_jump
+from ..prompts import prompt_of, prompt_vectors
+from .clips import make_clip
+from .motion import KINDS, SHARES
+from .store import skeletons
+
+OFFSET, NOISE = 0.004, 0.0015  # standard deviations in parts of the picture
+LOST = 0.04  # share of clips in which one joint is not seen
+JITTER_SEED = 77
+
+
+class Made(NamedTuple):
+    """One clip: frames, skeletons and changed skeletons uint8 [F, H, W, 3], and its prompt [rows, width]."""
+
+    frames: np.ndarray
+    skeletons: np.ndarray
+    changed: np.ndarray
+    text: np.ndarray
+
+
+def world_pixels(seeds: range, frames: int, size: int, batch: int = 8, workers: int = 2) -> Iterator[Pixels]:
+    """Yield the clips of these seeds, `batch` at a time."""
+    one = partial(make_one, frames=frames, size=size)
+    with ProcessPoolExecutor(workers) as pool:
+        waiting: list[Made] = []
+        for made in pool.map(one, seeds, chunksize=batch):
+            waiting.append(made)
+            if len(waiting) == batch:
+                yield _together(waiting)
+                waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def make_one(seed: int, frames: int, size: int) -> Made:
+    """Return the training clip of a seed."""
+    random = np.random.default_rng((JITTER_SEED, seed))
+    kind = str(random.choice(list(KINDS), p=SHARES))
+    clip = make_clip(seed, frames, size, kind=kind)
+    poses = as_detected(clip.poses, random)
+    changed = skeletons(with_jump(poses, random))
+    return Made(clip.frames, skeletons(poses), changed, prompt_vectors(prompt_of(kind)).numpy())
+
+
+def as_detected(poses: PoseClip, random: np.random.Generator) -> PoseClip:
+    """Return the poses with a detector's errors."""
+    return poses.with_tracks(_disturbed(track, random) for track in poses.tracks)
+
+
+def _disturbed(track: Track, random: np.random.Generator) -> Track:
+    points, scores = track.points.copy(), track.scores.copy()
+    offset = random.normal(0, OFFSET, (1, *points.shape[1:]))
+    points += offset + random.normal(0, NOISE, points.shape)
+    if random.random() < LOST:
+        scores[:, random.integers(BODY.stop)] = 0
+    return replace(track, points=points, scores=scores)
+
+
+def _together(clips: list[Made]) -> Pixels:
+    return Pixels(*(np.stack(arrays) for arrays in zip(*clips, strict=True)))
