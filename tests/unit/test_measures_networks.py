@@ -1,0 +1,177 @@
+"""Frechet distances with known answers, and networks in files: what they are fed, which ones are refused."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torchvision
+from onnx import helper
+from safetensors.torch import save_file
+
+from steadydancer_pack.dwpose.runtime import open_session
+from steadydancer_pack.steadydancer_core.measures.evaluate import Case, measure
+from steadydancer_pack.steadydancer_core.measures.frechet import frechet_distance, gaussian_distance, symmetric_root
+from steadydancer_pack.steadydancer_core.measures.identity import identity_by_network
+from steadydancer_pack.steadydancer_core.measures.keypoints import Keypoints
+from steadydancer_pack.steadydancer_core.measures.networks import (
+    ClipFeatures,
+    PictureFeatures,
+    check_clips,
+    check_pictures,
+)
+from steadydancer_pack.steadydancer_core.measures.perceptual import Lpips
+from steadydancer_pack.steadydancer_core.measures.pieces import NotMeasured
+
+
+def mean_network(path, *shape):
+    """Write an ONNX file whose features are the means of the channels of its input."""
+    ports = [
+        helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, shape),
+        helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, [None, 3]),
+    ]
+    node = helper.make_node("ReduceMean", ["pixels"], ["features"], axes=list(range(2, len(shape))), keepdims=0)
+    graph = helper.make_graph([node], "means", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def clip_network(tmp_path):
+    return open_session(mean_network(tmp_path / "clips.onnx", "n", 3, 4, 8, 6), "CPU", check=check_clips)
+
+
+@pytest.fixture
+def picture_network(tmp_path):
+    return open_session(mean_network(tmp_path / "pictures.onnx", 1, 3, "h", "w"), "CPU", check=check_pictures)
+
+
+def test_gaussians_with_a_known_distance():
+    """One axis: (m1 - m2)^2 + (s1 - s2)^2; of independent axes, the sum."""
+    zero = np.zeros(3)
+    a, b = np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])
+    assert gaussian_distance(zero, a, zero, a) == pytest.approx(0, abs=1e-12)
+    assert gaussian_distance(zero, a, zero, b) == pytest.approx(1 + 0 + 4)
+    assert gaussian_distance(zero, a, np.array([3.0, 0, 4.0]), b) == pytest.approx(25 + 5)
+
+
+def test_turning_both_gaussians_changes_nothing():
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    a, b = (turn @ np.diag(values) @ turn.T for values in ([1.0, 4.0, 9.0], [4.0, 4.0, 1.0]))
+    assert gaussian_distance(np.zeros(3), a, np.zeros(3), b) == pytest.approx(5)
+    assert symmetric_root(a) @ symmetric_root(a) == pytest.approx(a)
+
+
+def test_gaussians_that_do_not_commute():
+    """tr (S1 S2)^(1/2) of 2 x 2 matrices is (tr S1 S2 + 2 (det S1 S2)^(1/2))^(1/2)."""
+    a, b = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0], [0.0, 1.0]])
+    expected = 4 + 4 - 2 * np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
+    assert gaussian_distance(np.zeros(2), a, np.zeros(2), b) == pytest.approx(expected)
+
+
+def test_samples_of_fewer_than_their_features():
+    samples = np.random.default_rng(0).normal(size=(4, 10))
+    assert frechet_distance(samples, samples) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(samples, samples + 2.0) == pytest.approx(40)
+    assert frechet_distance(samples, samples[::-1]) == pytest.approx(0, abs=1e-6)
+
+
+def test_one_sample_has_no_covariance():
+    with pytest.raises(NotMeasured, match="1 samples have no covariance; at least 2"):
+        frechet_distance(np.zeros((1, 3)), np.zeros((5, 3)))
+
+
+def test_a_clip_network_sees_overlapping_pieces_in_minus_1_to_1(clip_network):
+    network = ClipFeatures(clip_network)
+    assert (network.length, network.size) == (4, (8, 6))
+    frames = (torch.arange(9) / 10)[:, None, None, None].expand(9, 16, 16, 3)
+    features = network(frames)
+    starts = np.array([0, 2, 4])  # of 9 frames: 0..3, 2..5, 4..7
+    assert features == pytest.approx(np.tile((2 * (starts + 1.5) / 10 - 1)[:, None], 3), abs=1e-6)
+    assert network(frames[:3]).shape == (0, 0)
+
+
+def test_fvd_of_a_brighter_clip_is_the_square_of_the_shift(clip_network):
+    truth = torch.rand(12, 16, 16, 3, generator=torch.Generator().manual_seed(0)) / 2
+    case = Case(truth + 0.25, truth=truth, clips=ClipFeatures(clip_network))
+    result = measure(case)
+    assert result.values["fvd"] == pytest.approx(3 * 0.5**2, abs=1e-5)
+    assert "FVD: of 5 pieces of 4 frames of one clip; it only ranks." in result.notes
+    short = measure(Case(truth[:5], truth=truth[:5], clips=ClipFeatures(clip_network)))
+    assert "FVD: not measured: 1 samples have no covariance; at least 2 are needed." in short.notes
+
+
+def test_a_picture_network_sees_the_person(picture_network):
+    network = PictureFeatures(picture_network)
+    assert network.size == (224, 224)
+    frames = torch.zeros(3, 32, 32, 3)
+    frames[:, 8:24, 8:24] = torch.tensor([1.0, 0.5, 0.5])
+    frames[1, 8:24, 8:24] = torch.tensor([0.0, 0.5, 0.5])
+    corners = np.array([(0.4, 0.4), (0.6, 0.6)])  # with the margin still inside the square
+    keypoints = Keypoints(np.tile(corners, (3, 1, 1)), np.array([[True] * 2, [True] * 2, [False] * 2]))
+    scores = identity_by_network(frames, frames[:1], network, keypoints)
+    assert scores[:2] == pytest.approx([1.0, -1.0], abs=1e-5) and np.isnan(scores[2])
+    values = measure(Case(frames, poses=keypoints, pictures=network)).values
+    assert values["identity"] == pytest.approx(0.0, abs=1e-5) and values["identity_lowest"] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(("check", "shape"), [(check_clips, (1, 3, 8, 8)), (check_pictures, (1, 3, 4, 8, 8))])
+def test_a_network_for_something_else_is_refused(tmp_path, check, shape):
+    with pytest.raises(ValueError, match="needed is one input"):
+        open_session(mean_network(tmp_path / "other.onnx", *shape), "CPU", check=check)
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    torch.manual_seed(0)
+    return torchvision.models.alexnet(weights=None).eval()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("nothing may be downloaded")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+
+
+def test_lpips_with_a_backbone_from_a_file(tmp_path, alexnet, offline):
+    path = tmp_path / "alexnet.safetensors"
+    save_file(alexnet.state_dict(), path)
+    lpips = Lpips(path)
+    clip = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    assert lpips.net == "alex"
+    assert lpips(clip, clip).tolist() == [0.0, 0.0]
+    near, far = ((clip + offset * torch.randn(clip.shape)).clamp(0, 1) for offset in (0.02, 0.5))
+    assert (lpips(near, clip) > 0).all() and (lpips(far, clip) > lpips(near, clip)).all()
+    pixels = clip.movedim(-1, 1)
+    with torch.inference_mode():
+        layers, expected = lpips._model.net(pixels), alexnet.features[:12](pixels)
+    assert torch.equal(layers[-1], expected)
+    values = measure(Case(clip, photo=clip[:1], truth=clip, lpips=lpips)).values
+    assert values["first_frame_lpips"] == values["truth_lpips"] == 0.0
+    with pytest.raises(NotMeasured, match="16x16 are smaller than 32x32"):
+        lpips(clip[:, :16, :16], clip[:, :16, :16])
+
+
+@pytest.mark.parametrize("net", ["vgg", "squeeze"])
+def test_the_other_backbones_are_known_by_their_shapes(tmp_path, offline, net):
+    make = {"vgg": torchvision.models.vgg16, "squeeze": torchvision.models.squeezenet1_1}[net]
+    with torch.device("meta"):
+        shapes = make(weights=None).features.state_dict()
+    weights = {f"features.{key}": torch.zeros(value.shape, dtype=torch.float16) for key, value in shapes.items()}
+    save_file(weights, tmp_path / "net.safetensors")
+    assert Lpips(tmp_path / "net.safetensors").net == net
+
+
+def test_a_file_without_a_backbone_is_refused(tmp_path, alexnet):
+    save_file({"blocks.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="other.safetensors holds no backbone for LPIPS"):
+        Lpips(tmp_path / "other.safetensors")
+    torn = {key: value for key, value in alexnet.state_dict().items() if key != "features.3.bias"}
+    save_file(torn, tmp_path / "torn.safetensors")
+    with pytest.raises(ValueError, match="lacks features.3.bias"):
+        Lpips(tmp_path / "torn.safetensors")
+    (tmp_path / "text.safetensors").write_text("nothing")
+    with pytest.raises(ValueError, match="no safetensors file that can be read"):
+        Lpips(tmp_path / "text.safetensors")

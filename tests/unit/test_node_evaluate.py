@@ -1,0 +1,191 @@
+"""The node Evaluate and its command: inputs, re-detection, files, what is shown, and the report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.keypoints import to_keypoints
+from steadydancer_pack.dwpose.pose_json import save
+from steadydancer_pack.dwpose.poses import PoseClip, Track
+from steadydancer_pack.nodes import measures as node_module
+from steadydancer_pack.nodes.measures import NODES, Evaluate, register_folders
+
+PACK = Path(__file__).resolve().parents[2]
+FRAMES, SIDE = 5, 64
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Own output, temp and models/measures."""
+    for kind in ("output", "temp"):
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    models = tmp_path / "models"
+    models.mkdir()
+    known = ([str(models)], {".safetensors", ".onnx"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, node_module.FOLDER, known)
+    folder_paths.filename_list_cache.pop(node_module.FOLDER, None)
+    return tmp_path
+
+
+@pytest.fixture
+def images():
+    return torch.rand(FRAMES, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
+
+
+def pose_clip(offset=0.0, size=(SIDE, SIDE)):
+    points = np.random.default_rng(0).uniform(0.2, 0.8, (FRAMES, 134, 2)) + offset
+    return PoseClip(*size, FRAMES, (Track(0, points, np.full((FRAMES, 134), 0.9)),))
+
+
+class PresetDetector:
+    """Finds one person at the points of a clip, or nobody."""
+
+    name, notes, fingerprint = "Preset", [], "preset"
+
+    def __init__(self, clip=None):
+        self.points = iter(clip.tracks[0].points * SIDE) if clip else None
+
+    def find(self, frame):
+        return [Region(32.0, 32.0, 40.0, 40.0)] if self.points else []
+
+    def estimate(self, frame, regions):
+        return next(self.points)[None], np.full((1, 134), 0.9)
+
+    def follow(self, points, scores):
+        return Region(32.0, 32.0, 40.0, 40.0)
+
+
+def values(output):
+    return json.loads(output.result[3])
+
+
+def test_schema():
+    schema = Evaluate.GET_SCHEMA()
+    assert [Evaluate] == NODES and schema.node_id == "SteadyDancerEvaluate" and schema.is_output_node
+    assert schema.category.startswith("SteadyDancer/") and schema.description and schema.search_aliases
+    assert all(part.tooltip for part in [*schema.inputs, *schema.outputs])
+    assert Evaluate.GET_NODE_INFO_V1()["output"] == ["STRING", "IMAGE", "IMAGE", "STRING", "STRING"]
+
+
+def test_the_folder_of_networks_is_added(monkeypatch):
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, node_module.FOLDER)
+    register_folders()
+    paths, suffixes = folder_paths.folder_names_and_paths[node_module.FOLDER]
+    assert paths == [os.path.join(folder_paths.models_dir, "measures")] and suffixes == {".safetensors", ".onnx"}
+    assert not Path(paths[0]).exists()
+
+
+def test_a_clip_that_is_its_own_truth(images):
+    poses = to_keypoints(pose_clip())
+    output = Evaluate.execute(images, images[:1], images, poses, poses)
+    figures = values(output)
+    assert figures["first_frame_psnr"] == figures["truth_psnr"] == 100.0
+    assert figures["pck"] == figures["found"] == 1.0 and figures["joint_error"] == pytest.approx(0, abs=1e-6)
+    report, plots, sheet, _, path = output.result
+    assert report.startswith("First frame PSNR: 100.00 dB\n") and path == ""
+    assert plots.ndim == sheet.ndim == 4 and plots.min() >= 0 and sheet.max() <= 1
+    shown = output.ui
+    assert shown["text"] == (report,) and len(shown["images"]) == 2
+    assert all(Path(folder_paths.get_temp_directory(), image["filename"]).is_file() for image in shown["images"])
+    assert not Path(folder_paths.get_output_directory()).exists()
+
+
+def test_the_poses_are_looked_for_in_the_frames(images):
+    target = to_keypoints(pose_clip())
+    output = Evaluate.execute(images, target=target, detector=PresetDetector(pose_clip(0.01)))
+    figures = values(output)
+    assert figures["pck"] == 1.0 and figures["found"] == 1.0
+    assert 1.0 < figures["joint_error"] < 5.0  # sqrt(2) hundredths of the frame, of a person of 0.6
+
+
+def test_nobody_in_the_frames_is_a_score_of_0(images):
+    target = to_keypoints(pose_clip())
+    figures = values(Evaluate.execute(images, target=target, detector=PresetDetector()))
+    assert figures["pck"] == figures["found"] == 0.0 and "joint_error" not in figures
+
+
+def test_a_detector_that_fails_is_no_empty_clip(images):
+    class Broken(PresetDetector):
+        def find(self, frame):
+            raise ValueError("the network failed")
+
+    with pytest.raises(ValueError, match="the network failed"):
+        Evaluate.execute(images, detector=Broken())
+
+
+def test_poses_of_another_picture_are_refused(images):
+    with pytest.raises(ValueError, match="The target poses are of a picture of 1280x720, the frames are 64x64"):
+        Evaluate.execute(images, target=to_keypoints(pose_clip(size=(1280, 720))))
+
+
+def test_seams_with_the_window_of_long_video(images):
+    clip = torch.linspace(0.2, 0.4, 49)[:, None, None, None].expand(49, 32, 32, 3)
+    assert values(Evaluate.execute(clip, window=21, overlap=8))["seams_visible"] == 0
+    assert "seam_jump" not in values(Evaluate.execute(images))
+
+
+def test_two_reports_are_equal_to_the_last_byte(images, folders):
+    poses = to_keypoints(pose_clip())
+    runs = [Evaluate.execute(images, images[:1], images, poses, poses, filename_prefix="dance/a") for _ in range(2)]
+    paths = [Path(run.result[4]) for run in runs]
+    assert paths == [folders / "output" / "dance" / f"a_0000{i}_" for i in (1, 2)]
+    names = ["contact_sheet.png", "over_the_frames.png", "report.html", "report.md"]
+    assert [sorted(file.name for file in path.iterdir()) for path in paths] == [names] * 2
+    assert all((paths[0] / name).read_bytes() == (paths[1] / name).read_bytes() for name in names)
+    assert runs[0].result[3] == runs[1].result[3]
+
+
+def test_a_report_outside_the_output_folder_is_refused(images):
+    with pytest.raises(ValueError, match="does not name a file inside"):
+        Evaluate.execute(images, filename_prefix="../a")
+
+
+def test_files_are_offered_by_their_kind_and_missing_ones_named(images, folders):
+    for name in ("net.safetensors", "i3d.onnx", "readme.txt"):
+        (folders / "models" / name).write_text("")
+    options = {item.id: item.options for item in Evaluate.GET_SCHEMA().inputs if hasattr(item, "options")}
+    assert options == {
+        "lpips_file": ["none", "net.safetensors"],
+        "clip_network": ["none", "i3d.onnx"],
+        "identity_network": ["none", "i3d.onnx"],
+    }
+    assert Evaluate.fingerprint_inputs() == ""
+    assert "i3d.onnx" in Evaluate.fingerprint_inputs(clip_network="i3d.onnx", images=images)
+    with pytest.raises(ValueError, match="There is no file 'gone.onnx' in models/measures"):
+        Evaluate.execute(images, clip_network="gone.onnx")
+
+
+def run_command(*arguments):
+    command = [sys.executable, "-m", "tools.evaluate", *map(str, arguments)]
+    done = subprocess.run(command, cwd=PACK, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command(images, tmp_path):
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for i, frame in enumerate((images * 255).byte().numpy()):
+        Image.fromarray(frame).save(clip / f"{i}.png")
+    save(pose_clip(), tmp_path / "poses.json")
+    poses, output = tmp_path / "poses.json", tmp_path / "out"
+    code, said, error = run_command(
+        clip, "--photo", clip / "0.png", "--truth", clip, "--poses", poses, "--target", poses, "--output", output,
+
+    )  # fmt: skip
+    assert (code, error) == (0, "")
+    assert "First frame PSNR: 100.00 dB" in said and "PCK: 1.0000" in said and "PSNR: 100.00 dB" in said
+    assert (output / "report.html").is_file() and "| name |  | clip |" in (output / "report.md").read_text()
+
+
+def test_the_command_says_what_is_wrong(tmp_path):
+    code, _, error = run_command(tmp_path / "nothing.mp4")
+    assert code == 1 and error.startswith("Error: 'nothing.mp4' cannot be read")
