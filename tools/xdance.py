@@ -22,7 +22,7 @@ from .xdance_prompt import read_mould
 from .xdance_queue import DONE, Results, Runner, say, to_do
 from .xdance_report import measure, report
 from .xdance_server import RunningServer, ServerGone
-from .xdance_sets import PAIRS_FILE, Pair, find_pairs
+from .xdance_sets import COLUMNS, FILE_COLUMNS, PAIRS_FILE, Pair, find_pairs
 
 FAILED, PAIRS_FAILED, SERVER_GONE, INTERRUPTED = 1, 3, 4, 130
 AGAIN = "The same command goes on from here."
@@ -53,7 +53,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workflow", type=Path, required=True, help="a saved workflow, or one in API form")
     parser.add_argument("--server", help="HOST:PORT of a ComfyUI that runs; without it one is started")
     parser.add_argument("--output", type=Path, default=PACK / "output" / "xdance", help="results: %(default)s")
-    parser.add_argument("--pairs", type=Path, help="CSV or JSON of pairs: photo, video, category, misalignment, truth")
+    parser.add_argument("--pairs", type=Path, help=f"CSV or JSON: {', '.join(COLUMNS + FILE_COLUMNS)}")
     parser.add_argument("--limit", type=_positive, help="run only the first so many pairs")
     parser.add_argument("--seed", type=int, help="seed of every pair's noise; the workflow's if not given")
     parser.add_argument("--retry-failed", action="store_true", help="run the pairs again that failed")
@@ -91,12 +91,20 @@ def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
     """Run the pairs at the server, or at one that is started for them; each is measured while the next one runs."""
     with ExitStack() as stack:
         if address is None:
-            own = stack.enter_context(ComfyServer(comfyui_folder(), PACK))
+            own = stack.enter_context(ComfyServer(folder_to_start(), PACK))
             write_miniature(own.base)
             address = own.address
         runner = Runner(stack.enter_context(RunningServer(address)), results)
         say(f"ComfyUI at {runner.server.address}")
         runner.run(pairs, Lines(len(pairs), results))
+
+
+def folder_to_start() -> Path:
+    """Return the folder of the ComfyUI that is started where no --server is given."""
+    try:
+        return comfyui_folder()
+    except ValueError:
+        raise ValueError("Give --server HOST:PORT, or let COMFYUI_PATH name a ComfyUI folder to start.") from None
 
 
 class Lines:

@@ -1,8 +1,8 @@
 """Run pairs through the server's queue so that a kill at any moment costs no finished pair and queues none twice.
 
 A pair's folder holds `queued.json`, written before its prompt is queued, then the video, then `result.json`. Both
-JSON files carry the identity of what was asked (hashes of photo, video and workflow), and every file is written whole
-or not at all.
+JSON files carry the identity of what was asked (hashes of its files and of the workflow), and every file is written
+whole or not at all.
 """
 
 import hashlib
@@ -20,10 +20,12 @@ from av.error import FFmpegError
 
 from .demo import saved_video
 from .media import read_frames, read_photo
+from .xdance_poses import with_pose_file
 from .xdance_prompt import Mould, sha256_of
 from .xdance_server import PromptState, RunningServer, ServerGone, State
 from .xdance_sets import Pair
 
+FILES = ("photo", "video", "photo_poses", "driving_poses")  # of a pair, that make its video
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 AHEAD = 2  # prompts of ours at the server: it goes on while a finished pair is fetched and measured
 POLL_SECONDS = 0.5
@@ -45,7 +47,8 @@ class Results:
 
     def identity(self, pair: Pair) -> dict:
         """Return what decides about the pair's video: equal identities, equal videos."""
-        hashes = {"photo_sha256": self.sha256(pair.photo), "video_sha256": self.sha256(pair.video)}
+        files = {name: getattr(pair, name) for name in FILES}
+        hashes = {f"{name}_sha256": self.sha256(file) if file else None for name, file in files.items()}
         return {**hashes, "workflow_sha256": self.mould.sha256, "seed": self.mould.seed}
 
     def sha256(self, file: Path) -> str:
@@ -101,7 +104,8 @@ class Runner:
 
     def __init__(self, server: RunningServer, results: Results, poll_seconds: float = POLL_SECONDS):
         self.server, self.results, self.poll_seconds = server, results, poll_seconds
-        self.prompt = results.mould.prompt(server.object_info())
+        self.object_info = server.object_info()
+        self.prompt = results.mould.prompt(self.object_info)
         self.waiting: deque[tuple[Pair, dict]] = deque()  # pairs and their tickets, as the server takes them
 
     def run(self, pairs: Iterable[Pair], on_kept: Callable[[Pair, dict], None]) -> None:
@@ -134,8 +138,17 @@ class Runner:
         read_photo(pair.photo)
         if next(read_frames(pair.video), None) is None:
             raise ValueError(f"{pair.video} holds no frame. Give a video that plays.")
-        files = (self.server.upload_once(file, self.results.sha256(file)) for file in (pair.photo, pair.video))
-        return self.results.mould.fill(self.prompt, *files, pair.name)
+        mould = self.results.mould
+        prompt = mould.fill(self.prompt, self._uploaded(pair.photo), self._uploaded(pair.video), pair.name)
+        for poses, source in ((pair.photo_poses, mould.photo), (pair.driving_poses, mould.video)):
+            if poses:
+                with_pose_file(prompt, source, self._uploaded(poses), self.object_info)
+        return prompt
+
+    def _uploaded(self, file: Path) -> str:
+        if not file.is_file():
+            raise ValueError(f"There is no file {file}.")
+        return self.server.upload_once(file, self.results.sha256(file))
 
     def _queue(self, pair: Pair, prompt: dict) -> None:
         ticket = {"prompt_id": str(uuid.uuid4()), "prompt_sha256": sha256_of(prompt), "server": self.server.address}

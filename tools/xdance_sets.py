@@ -19,7 +19,8 @@ PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif"}
 REFERENCES, DRIVING = re.compile(r"ref[-_ ]", re.I), re.compile(r"driving", re.I)
 PAIRS_FILE = "pairs.csv"  # as the drawn world's own set brings one along
-COLUMNS = ("photo", "video", "category", "misalignment", "truth")
+COLUMNS = ("photo", "video", "category", "misalignment")
+FILE_COLUMNS = ("truth", "photo_poses", "driving_poses")  # files that a pair may have
 MAX_NAME = 80
 FORBIDDEN_ENDS = " ._-"
 
@@ -28,7 +29,8 @@ FORBIDDEN_ENDS = " ._-"
 class Pair:
     """One photo and one driving video. `name` is the pair's folder; `labels` are a pairs file's further columns.
 
-    truth: video of the right answer, where it is known.
+    truth: video of the right answer, where it is known. photo_poses, driving_poses: JSON files in the place of a
+    detector.
     """
 
     photo: Path
@@ -37,6 +39,8 @@ class Pair:
     category: str = ""
     misalignment: str = ""
     truth: Path | None = None
+    photo_poses: Path | None = None
+    driving_poses: Path | None = None
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -98,7 +102,7 @@ def _nothing(root: Path, what: str, endings: set[str]) -> ValueError:
 
 
 def read_pairs(file: Path, photos: Path, videos: Path) -> list[Pair]:
-    """Return the rows of a CSV file, or of a JSON list of objects: photo, video and, if known, category and so on.
+    """Return the rows of a CSV file, or of a JSON list of objects, whose columns are the fields of `Pair`.
 
     A path counts from `photos` or `videos`, else from the file's own folder. A row whose files are not there is kept:
     its pair fails by itself.
@@ -139,9 +143,9 @@ def _pair(row: dict, where: str, home: Path, photos: Path, videos: Path) -> Pair
         raise ValueError(f"{where}: no {' and no '.join(missing)} (found {', '.join(values)}). Each row needs both.")
     photo, video = (_place(values[name], root, home) for name, root in (("photo", photos), ("video", videos)))
     category = values.get("category") or (photo.parent.name if photo.parent.resolve() != photos.resolve() else "")
-    truth = _place(values["truth"], videos, home) if values.get("truth") else None
-    labels = {name: value for name, value in values.items() if name not in COLUMNS and value}
-    return Pair(photo, video, "", category, values.get("misalignment", ""), truth, labels)
+    files = {name: _place(values[name], videos, home) for name in FILE_COLUMNS if values.get(name)}
+    labels = {name: value for name, value in values.items() if name not in COLUMNS + FILE_COLUMNS and value}
+    return Pair(photo, video, "", category, values.get("misalignment", ""), labels=labels, **files)
 
 
 def _place(path: str, root: Path, home: Path) -> Path:

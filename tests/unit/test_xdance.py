@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -13,6 +14,7 @@ from PIL import Image
 from steadydancer_pack.tools import xdance, xdance_queue, xdance_report, xdance_sets
 from steadydancer_pack.tools.comfy_server import PromptRejected
 from steadydancer_pack.tools.media import pack_video
+from steadydancer_pack.tools.xdance_poses import with_pose_file
 from steadydancer_pack.tools.xdance_prompt import read_mould
 from steadydancer_pack.tools.xdance_queue import Results, Runner, to_do
 from steadydancer_pack.tools.xdance_server import PromptState, RunningServer, ServerGone, State, prompt_state
@@ -87,6 +89,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 TABLE = {"photo": "Ref-A/a.png", "video": "v.mp4", "misalignment": "scale", "truth": "truth/t.mp4", "dancer": "7"}
+TABLE["driving_poses"] = "truth/v.json"
 CSV = "\ufeff" + "\n".join(map(",".join, (TABLE, TABLE.values()))) + "\n"
 
 
@@ -95,11 +98,11 @@ CSV = "\ufeff" + "\n".join(map(",".join, (TABLE, TABLE.values()))) + "\n"
     [("p.csv", CSV), ("p.csv", CSV.replace(",", ";")), ("p.json", json.dumps([TABLE]))],
 )
 def test_a_pairs_file_restricts_and_labels(tmp_path, name, text):
-    touch(tmp_path / "set", "Ref-A/a.png", "Ref-A/b.png", "v.mp4", "truth/t.mp4")
+    touch(tmp_path / "set", "Ref-A/a.png", "Ref-A/b.png", "v.mp4", "truth/t.mp4", "truth/v.json")
     (tmp_path / "set" / name).write_text(text, "utf-8")
     (pair,) = find_pairs(tmp_path / "set", tmp_path / "set", tmp_path / "set" / name)
     assert (pair.category, pair.misalignment, pair.labels) == ("Ref-A", "scale", {"dancer": "7"})
-    assert all(file.is_file() for file in (pair.photo, pair.video, pair.truth))
+    assert all(file.is_file() for file in (pair.photo, pair.video, pair.truth, pair.driving_poses))
 
 
 @pytest.mark.parametrize(
@@ -218,6 +221,35 @@ def test_the_history_says_how_a_prompt_ended(messages, status, want):
     assert found.outputs == ({"4": {}} if found.state is State.DONE else None)
 
 
+EXTRACTED = ("poses", "preview", "fps", "audio", "frame_count", "report")
+
+
+def danced(**links):
+    """A prompt with one Extract Poses on the video, and a node that has `links` (input to output name) to it."""
+    extract = {"class_type": "SteadyDancerExtractPoses", "inputs": {"video": ["2", 0], "fps": 12.0}}
+    inputs = {name: ["5", EXTRACTED.index(output)] for name, output in links.items()}
+    return {"2": WORKFLOW["2"], "5": extract, "6": {"class_type": "Draw", "inputs": inputs}}
+
+
+DRAW = {"Draw": {"input": {"required": {"poses": [], "shown": []}, "optional": {"sound": []}}}}
+
+
+def test_ready_poses_take_the_place_of_the_detector():
+    prompt = danced(poses="poses", fps="fps", count="frame_count", sound="audio")
+    with_pose_file(prompt, "2", "p.json", DRAW)
+    assert prompt["5"]["class_type"] == "SteadyDancerLoadPoses"
+    assert prompt["5"]["inputs"] == {"file": "p.json", "fps": 12.0, "width": 0, "height": 0}
+    assert prompt["6"]["inputs"] == {"poses": ["5", 0], "fps": ["5", 1], "count": ["5", 2]}
+    prompt = danced(poses="poses", shown="preview")
+    with_pose_file(prompt, "2", "p.json", DRAW)
+    assert set(prompt) == {"2", "5"}
+
+
+def test_poses_without_a_place_for_them_are_refused():
+    with pytest.raises(ValueError, match="connected to 'Driving video'; the workflow holds 0"):
+        with_pose_file({"2": WORKFLOW["2"]}, "2", "p.json", {})
+
+
 class Server:
     """The part of RunningServer that a run needs: prompts are done when they are looked up a second time."""
 
@@ -311,12 +343,14 @@ def test_a_pair_is_run_again_when_what_it_came_from_is_another(tmp_path, workflo
 
 def test_what_goes_wrong_with_one_pair_stays_with_it(results, pairs):
     pairs[1].photo.with_name("w.mp4").write_text("no video")
-    missing = Pair(pairs[0].photo.with_name("none.png"), pairs[0].video, "missing")
+    none = pairs[0].photo.with_name("none")
+    missing = [replace(pairs[0], photo=none, name="no photo"), replace(pairs[0], photo_poses=none, name="no poses")]
     ends = {"av": State.FAILED, "bv": "rejected"}
-    assert run(Server(ends), results, [*pairs, missing]) == dict.fromkeys(("av", "aw", "bv", "bw", "missing"), "failed")
-    errors = [results.result(pair)["error"] for pair in (*pairs, missing)]
+    kept = run(Server(ends), results, [*pairs, *missing])
+    assert len(kept) == 6 and set(kept.values()) == {"failed"}
+    errors = [results.result(pair)["error"] for pair in (*pairs, *missing)]
     assert errors[0] == "words" and errors[2] == "no such model"
-    assert "is no video that can be read" in errors[1] and "There is no file" in errors[4]
+    assert "is no video that can be read" in errors[1] and all("There is no file" in error for error in errors[4:])
     assert to_do(pairs, results) == [] and to_do(pairs, results, retry_failed=True) == pairs
 
 
@@ -429,7 +463,7 @@ def finished(results, pairs):
 def test_a_pair_is_measured_once_and_again_when_its_truth_is_another(finished, pairs, measured):
     for _ in range(2):
         assert xdance_report.measure(pairs[0], finished)["figures"] == {"truth_psnr": 20.0}
-    told = Pair(**{**vars(pairs[0]), "truth": pairs[1].video})
+    told = replace(pairs[0], truth=pairs[1].video)
     xdance_report.measure(told, Results(finished.folder, finished.mould))
     assert measured == ["av", "av"] and to_do(pairs, finished) == []
 
