@@ -10,10 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.miniature import sample, write_all
+from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, PoseClip, Track
+from steadydancer_pack.miniature import sample, skeleton, write_all
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import ComfyServer
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
@@ -189,3 +192,37 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, wo
     status, said = run(server, material, workflow)
     assert status == 0 and finished(material) == NAMES, said
     assert queued(server) == dict.fromkeys(set(NAMES) - set(already), 1)
+
+
+def write_poses(file, count):
+    """Write the sample's dance, as a file of poses of the body."""
+    width, height = 288, 512  # as the photo
+    points, scores = np.zeros((count, KEYPOINTS, 2)), np.zeros((count, KEYPOINTS))
+    points[:, BODY] = np.array(skeleton.dance(count, sample.FPS)) * (height / width, 1)
+    scores[:, BODY] = 1
+    pose_json.save(PoseClip(width, height, count, (Track(0, points, scores),)), file, sample.FPS)
+
+
+def test_poses_and_the_true_answer_of_a_pairs_file_and_a_workflow_as_saved(server, material):
+    """The shipped road with poses from files in the place of its detector."""
+    saved = json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8"))
+    small = {"SteadyDancerReconcileConditions": {0: 48, 1: 80, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 80}}
+    for node in saved["nodes"]:
+        for place, value in (small | {"SteadyDancerSampler": {2: 4}}).get(node["type"], {}).items():
+            node["widgets_values"][place] = value
+    (material / "saved.json").write_text(json.dumps(saved))
+    for name, count in (("a.json", 1), ("one.json", 5)):
+        write_poses(material / "set" / name, count)
+    row = "photo,video,misalignment,truth,photo_poses,driving_poses\n"
+    row += "Ref-Cartoon-Movie/a.png,Driving/one.mp4,start gap,Driving/two.mp4,a.json,one.json\n"
+    (material / "set" / "pairs.csv").write_text(row)
+    more = ("--pairs", str(material / "set" / "pairs.csv"), "--video-node", "Driving video")
+    status, said = run(server, material, material / "saved.json", *more)
+    assert status == 0, said
+    told = result(material, NAMES[0])
+    assert {"first_frame_psnr", "truth_psnr", "flicker"} <= told["figures"].keys()
+    assert (told["misalignment"], told["figures_error"]) == ("start gap", "")
+    (entry,) = server.get("/history").values()
+    kinds = Counter(node["class_type"] for node in entry["prompt"][2].values())
+    assert kinds["SteadyDancerLoadPoses"] == 2 and kinds["SteadyDancerExtractPoses"] == 0
+    assert "Ref-Cartoon-Movie, start gap" in (material / "out" / "report.md").read_text()
