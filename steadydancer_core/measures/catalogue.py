@@ -23,7 +23,7 @@ MEASURES: dict[str, Measure] = {
     "identity_lowest": Measure("Lowest identity", "", 4, 1, "The same in the frame where it is lowest."),
     "pck": Measure("PCK", "", 4, 1, "Share of the target's keypoints found within the threshold. Mean of the parts."),
     **{f"pck_{part}": Measure(f"PCK {part}", "", 4, 1, f"The same for the {part}.") for part in PARTS},
-    "joint_error": Measure("Joint error", "% of height", 2, -1, "Distance of keypoints found. Mean of the parts."),
+    "joint_error": Measure("Joint error", "% of height", 2, -1, "Mean distance of those found. Mean of the parts."),
     **{
         f"joint_error_{part}": Measure(f"Joint error {part}", "% of height", 2, -1, f"The same for the {part}.")
         for part in PARTS

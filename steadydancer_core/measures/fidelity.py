@@ -9,39 +9,39 @@ from torch import Tensor
 
 from ..first_frame import fit_photo
 from ..pixels import fit_image
-from .pieces import NotMeasured, pieces, unit
+from .pieces import NotMeasured, pieces, torchmetrics_module, unit
 
+IMAGE_METRICS = "functional.image"
 EQUAL_DB = 100.0
 SSIM_WINDOW = 11  # pixels
 
 
 def frame_psnr(frames: Tensor, truth: Tensor) -> Tensor:
     """Return float64 [F], the PSNR of each frame in dB, at most 100; both [F, H, W, 3] of one size and length."""
-    from torchmetrics.functional.image import peak_signal_noise_ratio
+    metrics = torchmetrics_module(IMAGE_METRICS)
 
     def psnr(a: Tensor, b: Tensor) -> Tensor:
-        return peak_signal_noise_ratio(a.double(), b.double(), data_range=1.0, reduction="none", dim=(1, 2, 3))
+        return metrics.peak_signal_noise_ratio(a.double(), b.double(), data_range=1.0, reduction="none", dim=(1, 2, 3))
 
     return _frame_by_frame(psnr, frames, truth).clamp(max=EQUAL_DB)
 
 
 def frame_ssim(frames: Tensor, truth: Tensor) -> Tensor:
     """Return float64 [F], the SSIM of each frame, 1 for equal frames; NotMeasured for frames below 11x11 pixels."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
+    metrics = torchmetrics_module(IMAGE_METRICS)
     height, width = frames.shape[1:3]
     if min(height, width) < SSIM_WINDOW:
         raise NotMeasured(f"frames of {width}x{height} are smaller than SSIM's window of {SSIM_WINDOW}x{SSIM_WINDOW}")
 
     def ssim(a: Tensor, b: Tensor) -> Tensor:
-        return structural_similarity_index_measure(a, b, data_range=1.0, reduction="none").reshape(-1)
+        return metrics.structural_similarity_index_measure(a, b, data_range=1.0, reduction="none").reshape(-1)
 
     return _frame_by_frame(ssim, frames, truth)
 
 
 def fitted_photo(frames: Tensor, photo: Tensor) -> Tensor:
     """Return the first image of `photo` [B, h, w, C] as [1, H, W, 3] in the size of the frames."""
-    return fit_photo(unit(frames[:1]), photo)[None]
+    return fit_photo(unit(frames[:1]), unit(photo[:1]))[None]
 
 
 def fitted_truth(frames: Tensor, truth: Tensor) -> Tensor:

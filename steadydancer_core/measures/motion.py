@@ -30,11 +30,10 @@ def measure_motion(frames: Tensor) -> Motion:
     """Return the measures of `frames` [F, H, W, 3]; all are empty for a single frame."""
     still = still_half(frames)
     moved, flicker, smooth = [], [], []
-    for start, piece in pieces(frames, overlap=1):
+    for _, piece in pieces(frames, overlap=1):
         steps = _steps(piece)  # N H W
         moved += [255 * steps.mean(dim=(1, 2))]
         flicker += [1 - steps[:, still].mean(dim=1)]
-        del steps, start
     for _, piece in pieces(frames, overlap=2):
         middle, ends = piece[1:-1:2].double(), (piece[:-2:2].double() + piece[2::2].double()) / 2
         smooth += [1 - (middle - ends).abs().mean(dim=(1, 2, 3))]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .pieces import NotMeasured, pieces
+from .pieces import NotMeasured, pieces, torchmetrics_module
 
 # The tensor that only this backbone has, with its shape.
 BACKBONES = {
@@ -44,7 +44,7 @@ class Lpips:
         with torch.inference_mode():
             scores = [
                 self._model(a.movedim(-1, 1), b.movedim(-1, 1), normalize=True).reshape(-1)
-                for (_, a), (_, b) in zip(pieces(frames), pieces(truth), strict=True)
+                for (_, a), (_, b) in zip(pieces(frames, size=1), pieces(truth, size=1), strict=True)
             ]
         return torch.cat(scores).double()
 
@@ -60,9 +60,8 @@ def _backbone(weights: Mapping[str, Tensor], file: str) -> str:
 
 
 def _model(net: str, weights: Mapping[str, Tensor]) -> torch.nn.Module:
-    from torchmetrics.functional.image.lpips import _LPIPS  # its public function downloads the backbone
-
-    model = _LPIPS(net=net, pnet_rand=True).float()
+    # torchmetrics' public classes download the backbone.
+    model = torchmetrics_module("functional.image.lpips")._LPIPS(net=net, pnet_rand=True).float()
     features = {key.split(".", 1)[1]: value for key, value in weights.items() if key.startswith("features.")}
     # torchmetrics cuts the backbone into slices, whose layers keep the numbers that they have in torchvision.
     own = model.net.state_dict()

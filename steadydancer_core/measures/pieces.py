@@ -1,15 +1,26 @@
 """Frames in small pieces: what is measured needs a few of them as floats at a time, never a second copy of the clip."""
 
+import importlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-PIECE = 8  # frames held as floats at a time
+PIECE = 4  # frames held as floats at a time; even, so that odd frames stay odd in a piece
 
 
 class NotMeasured(ValueError):
     """A figure that this clip cannot have; the text says why, without a subject and a full stop."""
+
+
+def torchmetrics_module(name: str):
+    """Return torchmetrics.NAME, imported now: it takes seconds. NotMeasured if torchmetrics cannot be imported."""
+    try:
+        return importlib.import_module(f"torchmetrics.{name}")
+    except ImportError as error:
+        raise NotMeasured(
+            f"torchmetrics cannot be imported ({error}); install it with pip into ComfyUI's Python and restart ComfyUI"
+        ) from error
 
 
 def unit(frames: Tensor) -> Tensor:

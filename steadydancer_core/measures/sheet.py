@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..pixels import to_rgb
 from .canvas import INK, Canvas
 from .evaluate import Case
+from .fidelity import fitted_photo
 from .keypoints import FACE, WHOLE_BODY_KEYPOINTS, Keypoints
 from .pieces import unit
 
@@ -23,7 +23,7 @@ def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
     """Return uint8 [H, W, 3]: six evenly spaced times as columns; below the frames the true answer and the keypoints.
 
     Keypoints lie on the frames: those of the target green, those found pink, a yellow line from the one to the other.
-    bones: pairs of keypoints to join by lines. The photo stands before the frames.
+    bones: pairs of keypoints to join by lines. The photo, fitted to the frames, stands before them.
     """
     times = sheet_times(len(case.frames))
     rows = [("frames", [_tile(case.frames[t]) for t in times])]
@@ -31,7 +31,7 @@ def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
         rows.append(("true answer", [_tile(case.truth[t]) if t < len(case.truth) else None for t in times]))
     if case.poses is not None or case.target is not None:
         rows.append(("keypoints", [_with_keypoints(case, t, bones) for t in times]))
-    photo = None if case.photo is None else _tile(to_rgb(case.photo)[0])
+    photo = None if case.photo is None else _tile(fitted_photo(case.frames, case.photo)[0])
     return _compose(photo, rows, [f"frame {t}" for t in times])
 
 

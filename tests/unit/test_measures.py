@@ -1,6 +1,7 @@
 """Figures of clips whose answer is known: equal, shifted, constant, blinking, recoloured, with swapped joints."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -289,6 +290,14 @@ def test_what_is_not_given_is_not_measured_and_says_so():
         "Seams: not measured: the video is one part, or its window is not given.",
     ]
     assert describe(result).splitlines()[0] == "First frame PSNR: 100.00 dB"
+
+
+def test_without_torchmetrics_the_rest_is_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
+    result = measure(Case(level(0.5, 0.5, 0.5), photo=level(0.5)))
+    assert "first_frame_psnr" not in result.values and result.values["identity"] == 1.0
+    (note,) = (note for note in result.notes if note.startswith("First frame: "))
+    assert "not measured: torchmetrics cannot be imported" in note and "install it with pip" in note
 
 
 def test_fingers_that_a_detector_does_not_look_for_are_not_compared():
