@@ -31,7 +31,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def environment(session: nox.Session) -> None:
     """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
     comfyui = comfyui_folder(session) or fetch_comfyui(session)
-    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), *own_requirements(), *TEST_TOOLS))
+    own = own_requirements("requirements.txt", "training/requirements.txt")
+    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), *own, *TEST_TOOLS))
     installed = Path(session.virtualenv.location, "installed-requirements.txt")
     if installed.is_file() and installed.read_text("utf-8") == wanted:
         return
@@ -110,9 +111,9 @@ def fetch_comfyui(session: nox.Session) -> Path:
     return target
 
 
-def own_requirements() -> list[str]:
-    """Return the packages of the pack's requirements.txt, each in the build that is enough here."""
-    lines = (PACK / "requirements.txt").read_text("utf-8").splitlines()
+def own_requirements(*files: str) -> list[str]:
+    """Return the packages of the pack's own files, each in the build that is enough here."""
+    lines = [line for file in files for line in (PACK / file).read_text("utf-8").splitlines()]
     names = [line.partition(";")[0].strip() for line in lines if line and not line.startswith("#")]
     return sorted({SMALLER_BUILDS.get(name, name) for name in names})
 

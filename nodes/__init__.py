@@ -9,6 +9,7 @@ from . import (
     conditioning,
     convert,
     first_frame,
+    measures,
     memory,
     miniature,
     model,
@@ -25,7 +26,7 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, miniature,
+    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, measures, miniature,
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ class SteadyDancerExtension(ComfyExtension):
         detection.register()
         prompt.register_folder()
         pose_detector.register_folders()
+        measures.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for stage in STAGES for node in stage.NODES]

@@ -10,7 +10,7 @@ from .look import MARKERS, Colour, Look, Prop, Scene
 
 OVERSAMPLING = 3
 SUBPIXEL_BITS = 4
-EYE, OUTLINE, MOUTH = (36, 26, 26), (30, 24, 30), (150, 70, 60)
+EYE, OUTLINE, MOUTH = (36, 26, 26), (30, 24, 30), (128, 84, 78)
 OUTLINE_WIDTH = 0.008  # of the picture's height
 # Widths in parts of the figure's height, before girth.
 ARM, FOREARM, GLOVE, THIGH, SHIN, SHOE, TORSO = 0.058, 0.048, 0.068, 0.084, 0.062, 0.056, 0.07

@@ -1,0 +1,45 @@
+"""Figures of clips against their true answers, and their means over many pairs."""
+
+import numpy as np
+
+from .pairs import Pair
+from .parts import find_parts
+
+PCK_WITHIN = 0.1  # of the person's height
+GROUPS = {"head": ("head",), "hands": ("right_hand", "left_hand"), "feet": ("right_foot", "left_foot")}
+LEAST_ERROR = 1e-4  # of squared error: PSNR ends at 88 dB
+
+
+def psnr(found: np.ndarray, truth: np.ndarray) -> float:
+    """Return the PSNR in dB of uint8 pictures of one shape."""
+    error = np.square(found.astype(np.float64) - truth).mean()
+    return float(10 * np.log10(255**2 / max(error, LEAST_ERROR)))
+
+
+def figures(pair: Pair, frames: np.ndarray) -> dict[str, float]:
+    """Return the figures of a clip that should show `pair.truth`.
+
+    PCK: share of the parts that the truth shows from its second frame on, in all of GROUPS and in each, that are
+    found within PCK_WITHIN of the person's height from where the truth has them; a part that is not found is wrong.
+    """
+    found, truth = find_parts(frames[1:]), find_parts(pair.truth.frames[1:])
+    right = {part: _right(found[part], truth[part], pair.height) for part in found}
+    out = {"first_frame_psnr": psnr(frames[0], pair.photo), "truth_psnr": psnr(frames[1:], pair.truth.frames[1:])}
+    groups = {"all": tuple(right), **GROUPS}
+    shares = {name: _mean(np.concatenate([right[part] for part in parts])) for name, parts in groups.items()}
+    return out | {f"pck_{name}": share for name, share in shares.items()}
+
+
+def _right(found: np.ndarray, truth: np.ndarray, height: float) -> np.ndarray:
+    """Return for each frame in which the truth shows the part whether it was found in its place."""
+    shown = np.isfinite(truth).all(axis=1)
+    return np.linalg.norm(found[shown] - truth[shown], axis=1) < PCK_WITHIN * height
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over the pairs that have it."""
+    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}

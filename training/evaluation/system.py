@@ -1,0 +1,96 @@
+"""The shipped road in one process: alignment, conditions, guided sampling and decoding by the pack's own functions.
+
+Several pairs are sampled as one batch, which ComfyUI's samplers take as they take one.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import comfy.sd
+import comfy.utils
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...dwpose.align import Request, align
+from ...dwpose.augment import augment
+from ...dwpose.poses import PoseClip
+from ...steadydancer_core import sampling
+from ...steadydancer_core.conditions import clip_pair, encode_shared, with_values
+from ...steadydancer_core.guidance import PoseGuidance, TextGuidance
+from ...steadydancer_core.presets import Settings
+from ...steadydancer_core.weights.loading import load_model
+from ..prompts import NEGATIVE, POSITIVE, prompt_vectors
+from ..world.store import skeletons
+from .pairs import Pair
+
+NEGATIVE_SEED, NOISE_SEED, BATCH = 7, 11, 8
+STEPS = 12
+SETTINGS = Settings("Miniature", STEPS, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.4), "official dpm++")
+
+
+@dataclass
+class System:
+    """A model file and a VAE file, loaded as ComfyUI does; bfloat16 is what makes many runs bearable on a CPU."""
+
+    model_file: Path
+    vae_file: Path
+    dtype: torch.dtype = torch.bfloat16
+    model: object = field(init=False)
+    vae: object = field(init=False)
+
+    def __post_init__(self):
+        self.model = load_model(self.model_file, {"dtype": self.dtype})
+        self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self.vae_file)))
+
+    def run(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings = SETTINGS) -> list[np.ndarray]:
+        """Return what the photos do, uint8 [F, H, W, 3] each, under these poses (aligned or not)."""
+        out = []
+        for start in range(0, len(pairs), BATCH):
+            out += self._batch(pairs[start : start + BATCH], poses[start : start + BATCH], settings)
+        return out
+
+    @torch.inference_mode()
+    def _batch(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings) -> list[np.ndarray]:
+        positive, negative, augmented = self.conditions(pairs, poses)
+        empty = torch.zeros_like(positive[0][1]["pose_video_latent"])
+        if settings.pose.scale == 0:
+            augmented = None
+        latent, _ = sampling.run(self.model, positive, negative, augmented, {"samples": empty}, NOISE_SEED, settings)
+        return [self.frames(clip) for clip in latent["samples"].split(1)]
+
+    def frames(self, latent: Tensor) -> np.ndarray:
+        """Return a clip's latent [1, 16, T, h, w] as uint8 frames [F, H, W, 3]."""
+        video = self.vae.decode(latent)
+        return (255 * video.reshape(-1, *video.shape[-3:]).clamp(0, 1)).round().byte().numpy()
+
+    def conditions(self, pairs: list[Pair], poses: list[PoseClip]) -> tuple[list, list, list]:
+        """Return positive, negative and pose-negative conditionings of a batch."""
+        notes: list[str] = []
+        clip = clip_pair(None, (None, None), None, None, notes)
+        each = [self._encoded(pair, drawn, clip) for pair, drawn in zip(pairs, poses, strict=True)]
+        tensors = {key: torch.cat([one[key] for one in each]) for key in each[0] if not key.endswith("output")}
+        wrong = tensors.pop("augmented")
+        shared = tensors | {key: value for key, value in each[0].items() if key.endswith("output")}
+        text = {name: [[prompt_vectors(name)[None].expand(len(pairs), -1, -1), {}]] for name in (POSITIVE, NEGATIVE)}
+        positive, negative = (with_values(text[name], shared) for name in (POSITIVE, NEGATIVE))
+        return positive, negative, with_values(text[POSITIVE], shared | {"pose_video_latent": wrong})
+
+    def _encoded(self, pair: Pair, poses: PoseClip, clip) -> dict:
+        photo, pose, wrong = (
+            torch.from_numpy(frames).float() / 255
+            for frames in (pair.photo[None], skeletons(poses), skeletons(augment(poses, NEGATIVE_SEED)))
+        )
+        shared, latent = encode_shared(self.vae, photo, pose, clip)
+        return shared | {"pose_video_latent": latent, "augmented": self.vae.encode(wrong)}
+
+
+def aligned(pair: Pair, mode: str = "robust") -> PoseClip:
+    """Return the driver's poses fitted to the photo."""
+    height, width = pair.photo.shape[:2]
+    return align(pair.photo_poses, pair.driver.poses, Request((width, height), mode)).clip
+
+
+def shuffled(poses: PoseClip, seed: int) -> PoseClip:
+    """Return the poses in another order."""
+    return poses.at(np.random.default_rng(seed).permutation(poses.frames))
