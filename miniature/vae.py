@@ -36,8 +36,8 @@ def vae_state_dict(width: int = WIDTH, dtype: torch.dtype = torch.float32) -> di
 
 
 def vae_file() -> bytes:
-    """Return the miniature VAE as a safetensors file in float16."""
-    metadata = {"name": "SteadyDancer miniature VAE", "license": "Apache-2.0", "weights": "made-up weights"}
+    """Return the made-up VAE as a safetensors file in float16."""
+    metadata = {"name": "SteadyDancer made-up VAE", "license": "Apache-2.0", "weights": "made-up weights"}
     return safetensors_bytes(vae_state_dict(dtype=torch.float16), metadata)
 
 

@@ -1,7 +1,7 @@
 """Made-up weights: every tensor follows from its own name, so nothing is stored and all machines agree.
 
-The recipe is that of the golden files (tests/golden), so one state dict serves the shipped miniature and the tests.
-Shapes are those of SteadyDancer-14B (Wan 2.1 I2V plus 42 pose tensors) at any width and depth.
+The recipe is that of the golden files (tests/golden). For tests and timings: what is shipped was trained. Shapes are
+those of SteadyDancer-14B (Wan 2.1 I2V plus 42 pose tensors) at any width and depth.
 dim d, ffn_dim f, text_dim t; 16 latent channels, 36 input channels, CLIP width 1280, sinusoid width 256.
 """
 
@@ -69,8 +69,8 @@ def steadydancer_state_dict(
 
 
 def model_file() -> bytes:
-    """Return the miniature SteadyDancer as a safetensors file in float16."""
-    metadata = {"name": "SteadyDancer miniature", "license": "Apache-2.0", "weights": "made-up weights"}
+    """Return a small made-up SteadyDancer as a safetensors file in float16."""
+    metadata = {"name": "SteadyDancer made up", "license": "Apache-2.0", "weights": "made-up weights"}
     return safetensors_bytes(steadydancer_state_dict(**MINIATURE, dtype=torch.float16), metadata)
 
 

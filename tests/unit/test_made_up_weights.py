@@ -1,0 +1,108 @@
+"""The made-up weights of tests and timings: ComfyUI takes them, and their numbers are sane."""
+
+import math
+
+import comfy.latent_formats
+import comfy.ldm.wan.model
+import comfy.ops
+import comfy.sd
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load as load_bytes
+
+from steadydancer_pack.miniature import vae, weights
+from steadydancer_pack.steadydancer_core import detection
+
+OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
+
+
+def test_size_of_the_golden_config():
+    shapes = weights.steadydancer_shapes(dim=256, ffn_dim=512, layers=2, text_dim=64)
+    assert len(shapes) == 129 and sum(key.startswith(OWN) for key in shapes) == 42
+    assert sum(map(math.prod, shapes.values())) == 4_677_776
+
+
+def test_the_base_is_comfyuis_wan_i2v():
+    config = {"dim": 5120, "ffn_dim": 13824, "num_layers": 3, "text_dim": 4096, "num_heads": 40, "freq_dim": 256}
+    model = comfy.ldm.wan.model.WanModel(
+        model_type="i2v", in_dim=36, out_dim=16, patch_size=(1, 2, 2), device="meta",
+        operations=comfy.ops.disable_weight_init, **config,
+    )  # fmt: skip
+    shapes = weights.steadydancer_shapes(5120, 13824, 3, 4096)
+    base = {key: shape for key, shape in shapes.items() if not key.startswith(OWN)}
+    assert base == {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "low", "high"),
+    [
+        ("blocks.0.self_attn.norm_q.weight", (64,), 0.9, 1.1),
+        ("condition_embedding_align.norm1.weight", (1, 64, 1, 1), 0.9, 1.1),
+        ("condition_embedding_spatial.bn1.weight", (4,), 0.9, 1.1),
+        ("img_emb.proj.0.weight", (64,), 0.9, 1.1),
+        ("img_emb.proj.4.bias", (64,), -0.1, 0.1),
+        ("condition_embedding_align.norm2.bias", (1, 64, 1, 1), -0.1, 0.1),
+        ("head.modulation", (1, 2, 64), -0.1, 0.1),
+        ("head.head.bias", (64,), -0.1, 0.1),
+        ("img_emb.proj.3.weight", (8, 48), -0.25, 0.25),
+    ],
+)
+def test_made_up_weights_by_kind(key, shape, low, high):
+    weight = weights.made_up(key, shape)
+    assert weight.dtype == np.float32 and weight.shape == shape
+    assert low <= weight.min() < weight.max() <= high
+    u = (weight.astype(np.float64) - (low + high) / 2) / ((high - low) / 2)
+    np.testing.assert_allclose(u, weights.uniform(key, shape), atol=1e-5)
+
+
+def test_comfyui_recognises_the_model_file():
+    detection.register()
+    patcher = comfy.sd.load_diffusion_model_state_dict(load_bytes(weights.model_file()))
+    assert type(patcher.model).__name__ == "SteadyDancer"
+    model = patcher.model.diffusion_model
+    assert (model.dim, model.num_heads, len(model.blocks)) == (128, 1, 2)
+    loaded = model.state_dict()["blocks.1.ffn.0.weight"]
+    torch.testing.assert_close(
+        loaded.float(), torch.from_numpy(weights.made_up("blocks.1.ffn.0.weight", (256, 128))), atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded_vae():
+    loaded = comfy.sd.VAE(sd=load_bytes(vae.vae_file()))
+    loaded.throw_exception_if_invalid()
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A noisy frame, then grey, as Reconcile Conditions encodes it: [9, 64, 48, 3]."""
+    clip = torch.full((9, 64, 48, 3), 0.5)
+    clip[0] = torch.rand(64, 48, 3, generator=torch.Generator().manual_seed(0))
+    return clip
+
+
+def test_the_vae_has_exactly_comfyuis_tensors(loaded_vae):
+    expected = {key: tuple(value.shape) for key, value in loaded_vae.first_stage_model.state_dict().items()}
+    assert vae.vae_shapes() == expected
+
+
+@torch.inference_mode()
+def test_latents_are_sane_and_causal(loaded_vae, clip):
+    latent = loaded_vae.encode(clip)
+    assert latent.shape == (1, 16, 3, 8, 6) and latent.isfinite().all()
+    torch.testing.assert_close(latent[:, :, :1], loaded_vae.encode(clip[:1]), atol=1e-5, rtol=1e-5)
+    normalised = comfy.latent_formats.Wan21().process_in(latent)
+    assert 0.5 < normalised.std() < 2 and normalised.abs().max() < 12
+    assert latent[:, :, 0].std(dim=(2, 3)).mean() > 0.3  # the picture is in it
+
+
+@torch.inference_mode()
+def test_decoded_pictures_follow_the_latent(loaded_vae):
+    generator = torch.Generator().manual_seed(0)
+    latents = comfy.latent_formats.Wan21().process_out(torch.randn(2, 1, 16, 3, 8, 6, generator=generator))
+    first, second = (loaded_vae.decode(latent) for latent in latents)
+    assert first.shape == (1, 9, 64, 48, 3) and first.isfinite().all()
+    assert ((first <= 0) | (first >= 1)).float().mean() < 0.05
+    assert first.std() > 0.1 and (first - second).abs().mean() > 0.05
