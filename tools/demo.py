@@ -1,8 +1,8 @@
 """Make a photo dance in a real ComfyUI on the CPU: run by `nox -s demo -- --help`.
 
 Queues a shipped workflow through the server's API, with the bundled sample or with your own photo and driving video
-(or ready pose frames), and leaves an MP4 and a contact sheet. The model is the miniature: its weights are made up, so
-the video is coloured noise.
+(or ready pose frames), and leaves an MP4 and a contact sheet. The model is the miniature, which knows drawn figures of
+96x96 pixels and nothing else: with your own files everything runs, but the picture is of no use.
 """
 
 import argparse
@@ -26,12 +26,17 @@ from .prompt_edit import drop, find, set_inputs
 PACK = Path(__file__).resolve().parent.parent
 WORKFLOWS = PACK / "workflows"
 DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "quick_start.json"
-VIDEO_NODE, DRAW = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses"
+VIDEO_NODE, DRAW, ENLARGE = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "ImageScaleBy"
 POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
 OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
 SAMPLE_DANCE = "steadydancer_sample_dance.mp4"
+SAMPLE_NOTE = "The miniature knows drawn figures of 96x96 pixels; the video shows its sample, enlarged four times."
+OWN_FILES_NOTE = (
+    "The miniature knows drawn figures of 96x96 pixels and nothing else: with your own files this video shows that "
+    "everything runs, not what SteadyDancer can do. For that load the 14B files in ComfyUI."
+)
 
 
 @dataclass
@@ -120,9 +125,11 @@ def run(options: argparse.Namespace) -> None:
         outputs = server.history(prompt_id)["outputs"]
         video = saved_video(outputs[find(prompt, VIDEO_NODE, "Video Combine")], server.base)
         poses = material.driving if material.ready_poses else saved_video(outputs[POSE_VIDEO], server.base)
+        shown = {"pose": poses} if material.ready_poses else {"driving video": material.driving, "pose": poses}
         with watch.stage("contact sheet"):
-            results = keep_results(video, material.photo, poses, options.output)
+            results = keep_results(video, material.photo, shown, options.output)
     notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
+    notes.append(OWN_FILES_NOTE if options.photo else SAMPLE_NOTE)
     write_figures(results, notes, report.previews, server.peak_memory, watch)
 
 
@@ -194,7 +201,9 @@ def add_pose_video(prompt: dict) -> None:
 
 
 def replace_files(prompt: dict, server: ComfyServer, material: Material, object_info: dict) -> None:
+    """Let the user's files take the sample's place; their result is not enlarged."""
     set_inputs(prompt, find(prompt, "LoadImage"), image=server.upload(material.photo))
+    set_inputs(prompt, find(prompt, ENLARGE), scale_by=1.0)
     if not material.ready_poses:
         set_inputs(prompt, find(prompt, "LoadVideo", "Driving video"), file=server.upload(material.driving))
         return

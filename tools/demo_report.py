@@ -59,13 +59,16 @@ class ProgressLines:
         self.last = line
 
 
-def keep_results(video: Path, photo: Path, pose: Path, folder: Path) -> tuple[Path, Path]:
-    """Copy the video into `folder`, draw its contact sheet beside it, return both."""
+def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path) -> tuple[Path, Path]:
+    """Copy the video into `folder`, draw its contact sheet beside it, return both.
+
+    shown: videos between photo and result on the contact sheet, by their captions.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("steadydancer_%Y%m%d_%H%M%S")
     kept, sheet = folder / f"{stem}{video.suffix}", folder / f"{stem}.png"
     shutil.copyfile(video, kept)
-    contact_sheet(read_photo(photo), pose, kept, sheet)
+    contact_sheet(read_photo(photo), shown, kept, sheet)
     return kept, sheet
 
 
@@ -78,5 +81,4 @@ def write_figures(
     rows += [(f"{previews:8d}  ", "previews while sampling")]
     lines = [f"{value}  {name}" for value, name in rows]
     lines += ["", *notes, "", f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]
-    lines += ["The miniature's weights are made up, so the video is coloured noise; every line of the pack has run."]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")

@@ -81,17 +81,20 @@ def pack_video(source: Path, target: Path, count: int) -> int:
     return len(frames)
 
 
-def contact_sheet(photo: Image.Image, pose: Path, result: Path, target: Path) -> int:
-    """Write a PNG of six evenly spaced times, each as photo, pose and result side by side; return the result's frames.
+def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, target: Path) -> int:
+    """Write a PNG of six evenly spaced times and return the result's frames.
 
-    pose, result: a video or a folder of pictures; a pose that ends early stands still.
+    A time is photo, `shown` and result side by side. shown: captions and what they name, a video or a folder of
+    pictures each, as is the result. All begin together and run at their own rates; one that ends early stands still.
     """
     frames = sum(1 for _ in read_frames(result))
     times = sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
-    size = tile_size(photo.size)
+    rate = frame_rate(result)
+    rows = [pick(source, [round(time * frame_rate(source) / rate) for time in times]) for source in shown.values()]
+    size, caption = tile_size(photo.size), ", ".join(("photo", *shown, "result"))
     cells = [
-        triple((photo, pose_frame, result_frame), size, f"frame {index} of {frames}: photo, pose, result")
-        for index, pose_frame, result_frame in zip(times, pick(pose, times), pick(result, times), strict=True)
+        row_of((photo, *pictures), size, f"frame {time} of {frames}: {caption}")
+        for time, *pictures in zip(times, *rows, pick(result, times), strict=True)
     ]
     grid(cells).save(target)
     return frames
@@ -101,7 +104,7 @@ def pick(source: Path, indices: list[int]) -> list[Image.Image]:
     """Return the frames at the ascending indices; the last frame stands for those beyond the end."""
     wanted, picked, frame = list(indices), [], None
     for index, frame in enumerate(read_frames(source)):
-        if index == wanted[0]:
+        while wanted and index == wanted[0]:
             picked.append(frame)
             wanted.pop(0)
         if not wanted:
@@ -115,7 +118,7 @@ def tile_size(size: tuple[int, int]) -> tuple[int, int]:
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def triple(images: Iterable[Image.Image], size: tuple[int, int], caption: str) -> Image.Image:
+def row_of(images: Iterable[Image.Image], size: tuple[int, int], caption: str) -> Image.Image:
     """Return the images side by side, each fitted into `size`, under a caption."""
     images = list(images)
     cell = Image.new("RGB", (size[0] * len(images), size[1] + CAPTION_HEIGHT), BACKGROUND)

@@ -11,7 +11,7 @@ import numpy as np
 from av.error import FFmpegError
 from PIL import Image
 
-from .media import BACKGROUND, frame_rate, pick, read_frames, read_photo, triple
+from .media import BACKGROUND, frame_rate, pick, read_frames, read_photo, row_of
 from .xdance_queue import DONE, Results
 from .xdance_sets import Pair
 
@@ -69,7 +69,7 @@ def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
     width, height = pick(video, [0])[0].size
     tile = round(TILE_HEIGHT * width / height), TILE_HEIGHT
     blank = Image.new("RGB", tile, BACKGROUND)
-    strips = [triple([first or blank, *_at(source, times)], tile, caption) for caption, source, first in rows]
+    strips = [row_of([first or blank, *_at(source, times)], tile, caption) for caption, source, first in rows]
     Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(target)
 
 

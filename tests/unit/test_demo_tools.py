@@ -1,5 +1,6 @@
 """The demo's own parts: lossless packing, contact sheets, edits of a prompt, options."""
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,20 +50,48 @@ def test_the_last_frame_stands_for_those_beyond_the_end(pictures):
     folder, arrays = pictures
     picked = media.pick(folder, [0, 5, 8, 9])
     assert np.array_equal([np.asarray(frame) for frame in picked], arrays[[0, 5, 6, 6]])
+    again = media.pick(folder, [2, 2, 3])
+    assert np.array_equal([np.asarray(frame) for frame in again], arrays[[2, 2, 3]])
 
 
-def test_a_contact_sheet_shows_photo_pose_and_result_side_by_side(tmp_path):
-    photo, pose, result = Image.new("RGB", (200, 200), "red"), tmp_path / "pose", tmp_path / "result"
-    for folder, colour in ((pose, "lime"), (result, "blue")):
-        folder.mkdir()
-        for index in range(9):
-            Image.new("RGB", (200, 200), colour).save(folder / f"{index}.png")
-    assert media.contact_sheet(photo, pose, result, tmp_path / "sheet.png") == 9
+def folder_of(folder, colours):
+    folder.mkdir()
+    for index, colour in enumerate(colours):
+        Image.new("RGB", (200, 200), colour).save(folder / f"{index:02d}.png")
+    return folder
+
+
+def sheet_row(sheet, row, columns):
+    """Return the colours in the middle of the pictures of a row of the contact sheet."""
+    height = media.GAP + media.CAPTION_HEIGHT + 100 + row * (200 + media.CAPTION_HEIGHT + media.GAP)
+    return [sheet.getpixel((media.GAP + 100 + 200 * column, height)) for column in range(columns)]
+
+
+def test_a_contact_sheet_shows_photo_what_is_given_and_result_side_by_side(tmp_path):
+    photo, result = Image.new("RGB", (200, 200), "red"), folder_of(tmp_path / "result", ["blue"] * 9)
+    colours = {"driving video": "yellow", "pose": "lime"}
+    shown = {name: folder_of(tmp_path / name, [colour] * 9) for name, colour in colours.items()}
+    assert media.contact_sheet(photo, shown, result, tmp_path / "sheet.png") == 9
     sheet = Image.open(tmp_path / "sheet.png")
-    middle = media.GAP + media.CAPTION_HEIGHT + 100
-    colours = [sheet.getpixel((media.GAP + 100 + 200 * column, middle)) for column in range(3)]
-    assert colours == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert sheet_row(sheet, 0, 4) == [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255)]
     assert sheet.height == media.GAP + 3 * (200 + media.CAPTION_HEIGHT + media.GAP)
+
+
+def test_a_contact_sheet_goes_by_time_not_by_frame_number(tmp_path):
+    """Two pictures a frame of the result, and the end stands still."""
+    fast = folder_of(tmp_path / "fast", [(10 * i, 0, 0) for i in range(14)])
+    media.pack_video(fast, tmp_path / "slow.mp4", 14)
+    with av.open(str(tmp_path / "fast.mp4"), "w") as video:
+        stream = video.add_stream("libx264rgb", rate=32, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 200, 200, "rgb24"
+        for frame in (*map(av.VideoFrame.from_image, media.read_frames(fast)), None):
+            video.mux(stream.encode(frame))
+    shown = {"driving video": tmp_path / "fast.mp4"}
+    media.contact_sheet(Image.new("RGB", (200, 200)), shown, tmp_path / "slow.mp4", tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert [sheet_row(sheet, row, 3)[1:] for row in range(3)] == [
+        [(0, 0, 0), (0, 0, 0)], [(100, 0, 0), (50, 0, 0)], [(130, 0, 0), (100, 0, 0)],
+    ]  # fmt: skip
 
 
 OBJECT_INFO = {
