@@ -2,7 +2,7 @@
 
 All of it is of the drawn world, from seeds that are never trained on. Photo and driver have other bodies, other places
 in the picture and other sizes; the skeletons are the photo's figure doing the driver's dance, so they are the true
-answer to the pair. They are drawn at the size the miniature knows and enlarged so that shrinking gives them back.
+answer to the pair. Photo and skeletons shrink to exactly what the miniature knows.
 """
 
 import io
@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -25,6 +26,7 @@ PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 699, 1234
 DRIVER_PLACE = {"feet_x": 0.6, "ground": 0.94, "scale": 0.74}
 SIZE, ENLARGED = 96, 4  # pixels of the miniature's frames, and how many pixels of the files are one of them
 DANCE_FRAMES, POSE_FRAMES = 161, 33
+SOFTENING = 1.0  # pixels of the photo
 AUDIO_RATE, BEAT_SECONDS, TONES_HZ = 48000, 0.5, (220.0, 330.0)
 # One thread: x264 writes its thread count into the file, and other counts give other bytes.
 X264_OPTIONS = {"crf": "12", "preset": "veryslow", "threads": "1"}
@@ -45,8 +47,21 @@ def answer() -> Performance:
 def photo_file() -> bytes:
     """Return the photo as a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(film(answer().at(slice(1)), SIZE * ENLARGED).frames[0]).save(buffer, "PNG", optimize=True)
+    Image.fromarray(photo()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def photo() -> np.ndarray:
+    """Return the photo, uint8 [H, W, 3], which shrinks to the very picture that the miniature knows.
+
+    Images are shrunk by bicubic interpolation without antialiasing (steadydancer_core/pixels.py), so the picture of
+    full size is softened and what its small one then lacks is added.
+    """
+    large, small = (film(answer().at(slice(1)), size).frames[0].astype(np.float32) for size in (SIZE * ENLARGED, SIZE))
+    soft = cv2.GaussianBlur(large, (0, 0), SOFTENING)
+    lacking = small - cv2.resize(soft, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    soft += cv2.resize(lacking, large.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return soft.round().clip(0, 255).astype(np.uint8)
 
 
 def dance_file() -> bytes:
