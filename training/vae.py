@@ -48,49 +48,53 @@ class Crop(NamedTuple):
 
 CROPS = (Crop(1, 96, 0.2), Crop(5, 64, 0.25), Crop(9, 64, 0.25), Crop(9, 96, 0.15), Crop(17, 64, 0.1),
          Crop(33, 64, 0.05))  # fmt: skip
+STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.3  # of the steps, at first: single frames only
 KINDS = {"figure": 0.65, "skeleton": 0.25, "photo, then grey": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
 NOISE = 0.03  # of each latent channel's standard deviation
 PULL = 1e-4
-CHARBONNIER = 0.01
-SQUARED, EDGES = 2.0, 0.5
+CHARBONNIER = 0.1
+SQUARED, EDGES = 2.0, 0.1
 
 
 def default_plan(steps: int = 4000) -> Plan:
     """Return the plan that made the shipped VAE."""
     return Plan(
-        steps=steps, learning_rate=3e-3, batch_size=2, warmup=100, floor=0.02, weight_decay=0.0, clip_norm=1.0,
+        steps=steps, learning_rate=1e-3, batch_size=2, warmup=200, floor=0.02, weight_decay=0.0, clip_norm=1.0,
         ema_decay=0.995, precision="bf16", log_every=20, checkpoint_every=250, picture_every=250,
     )  # fmt: skip
 
 
 def fresh_vae(width: int = WIDTH, seed: int = 0) -> WanVAE:
-    """Return a stock VAE with seeded weights: residual blocks near the identity, doubling in time that repeats."""
+    """Return a stock VAE with seeded weights that treats each frame alone: of the taps in time only the last is set.
+
+    Residual blocks start near the identity; halving in time keeps the last frame, doubling repeats it.
+    """
     vae, generator = stock_vae(width), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in vae.named_parameters():
             parameter.requires_grad_(True)
-            if parameter.ndim < 4 or name.endswith("gamma"):
-                parameter.fill_(1.0 if name.endswith("gamma") else 0.0)
-            else:
-                spread = _gain(name) / math.sqrt(math.prod(parameter.shape[1:]))
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
-        for layer in vae.decoder.upsamples:
-            if getattr(layer, "mode", "") == "upsample3d":
-                _repeat_frames(layer.time_conv.weight)
+            parameter.fill_(1.0 if name.endswith("gamma") else 0.0)
+            if "time_conv.weight" in name:
+                copies = len(parameter) // parameter.shape[1]
+                parameter[:, :, -1, 0, 0] = torch.eye(parameter.shape[1]).repeat(copies, 1)
+            elif name.endswith("weight"):
+                last = parameter[:, :, -1] if parameter.ndim == 5 else parameter
+                last.copy_(_gain(name) * _orthogonal(last.shape, generator))
     return vae
+
+
+def _orthogonal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return random weights whose rows, or columns where there are fewer, are orthogonal and of length 1."""
+    rows, columns = shape[0], math.prod(shape[1:])
+    basis = torch.linalg.qr(torch.randn(max(rows, columns), min(rows, columns), generator=generator))[0]
+    return (basis if rows >= columns else basis.T).reshape(shape)
 
 
 def _gain(name: str) -> float:
     if name.endswith("residual.6.weight") or "middle.1.proj" in name:
         return 0.3
     return 1.6 if "residual.2." in name or "head.2." in name else 1.0  # SiLU takes away two thirds of the variance
-
-
-def _repeat_frames(weight: Tensor) -> None:
-    """Let both halves of a doubling convolution [2 C, C, 3, 1, 1] pass the frame on."""
-    weight *= 0.1
-    weight[:, :, -1, 0, 0] += torch.eye(weight.shape[1]).repeat(2, 1)
 
 
 class VaeModule(nn.Module):
@@ -106,10 +110,14 @@ class VaeModule(nn.Module):
         latent = vae_whole.encode(self.vae, video).float()
         spread = latent.detach().std(dim=(0, 2, 3, 4), keepdim=True)
         back = vae_whole.decode(self.vae, latent + NOISE * spread * batch["noise"]).float()
-        return losses(back, batch["video"], latent)
+        return losses(back, batch["video"], latent, 0.0 * sum(weight.sum() for weight in self.between_frames()))
+
+    def between_frames(self) -> list[Tensor]:
+        """Return the weights that a single frame does not meet; every process must use every weight in every step."""
+        return [weight for name, weight in self.vae.named_parameters() if "time_conv" in name]
 
 
-def losses(back: Tensor, video: Tensor, latent: Tensor) -> dict[str, Tensor]:
+def losses(back: Tensor, video: Tensor, latent: Tensor, unused: Tensor | float = 0.0) -> dict[str, Tensor]:
     """Return the loss of a video [B, 3, F, H, W] that came back, and what it consists of."""
     weight = torch.ones(video.shape[2], device=video.device)
     weight[0] = FIRST_FRAME_WEIGHT
@@ -120,7 +128,7 @@ def losses(back: Tensor, video: Tensor, latent: Tensor) -> dict[str, Tensor]:
     squared = (square * weight).mean()
     edges = (error.diff(dim=-1).abs() * weight).mean() + (error.diff(dim=-2).abs() * weight).mean()
     pull = latent.square().mean()
-    loss = charbonnier + SQUARED * squared + EDGES * edges + PULL * pull
+    loss = charbonnier + SQUARED * squared + EDGES * edges + PULL * pull + unused
     return {"loss": loss, "charbonnier": charbonnier, "squared": squared, "edges": edges, "latent square": pull}
 
 
@@ -137,8 +145,9 @@ class VaeTask:
         self.plan, self.module = plan, VaeModule(fresh_vae(width, plan.seed))
 
     def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return "video" float [B, 3, F, H, W] in -1..1 and "noise" like its latent; one shape of CROPS for all."""
-        crop = CROPS[_draw([crop.weight for crop in CROPS], generator)]
+        """Return "video" float [B, 3, F, H, W] in -1..1 and "noise" like its latent; one shape for all."""
+        crops = STILLS if step < STILLS_SHARE * self.plan.steps else CROPS
+        crop = crops[_draw([crop.weight for crop in crops], generator)]
         size = min(crop.size, self.clips.shape[2])
         count = max(1, round(self.plan.batch_size * SAMPLE_PIXELS / (crop.frames * size * size)))
         video = torch.cat([self._sample(crop.frames, size, generator) for _ in range(count)])

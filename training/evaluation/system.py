@@ -15,7 +15,7 @@ from torch import Tensor
 from ...dwpose.align import Request, align
 from ...dwpose.augment import augment
 from ...dwpose.poses import PoseClip
-from ...steadydancer_core import sampling
+from ...steadydancer_core import detection, sampling
 from ...steadydancer_core.conditions import clip_pair, encode_shared, with_values
 from ...steadydancer_core.guidance import PoseGuidance, TextGuidance
 from ...steadydancer_core.presets import Settings
@@ -40,6 +40,7 @@ class System:
     vae: object = field(init=False)
 
     def __post_init__(self):
+        detection.register()
         self.model = load_model(self.model_file, {"dtype": self.dtype})
         self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self.vae_file)))
 
@@ -50,7 +51,7 @@ class System:
             out += self._batch(pairs[start : start + BATCH], poses[start : start + BATCH], settings)
         return out
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _batch(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings) -> list[np.ndarray]:
         positive, negative, augmented = self.conditions(pairs, poses)
         empty = torch.zeros_like(positive[0][1]["pose_video_latent"])

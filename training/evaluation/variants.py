@@ -1,0 +1,72 @@
+"""What is compared: the shipped road, three baselines, and the road with one thing left out or replaced.
+
+`zeroed` modules are those of the trained network with their output set to zero, not networks trained without them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...dwpose.poses import PoseClip
+from ...steadydancer_core.guidance import PoseGuidance
+from ...steadydancer_core.presets import Settings
+from .pairs import KINDS, Pair
+from .system import SETTINGS, aligned, shuffled
+
+SHUFFLE_SEED = 3
+Poses = Callable[[Pair], PoseClip]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One column of a table. weights: the stage whose result is used; zeroed: modules whose output is nothing."""
+
+    name: str
+    weights: str = "stage3"
+    poses: Poses = aligned
+    settings: Settings = SETTINGS
+    zeroed: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = KINDS
+
+
+def _guided(scale: float, start: float = 0.1, end: float = 0.4) -> Settings:
+    return replace(SETTINGS, pose=PoseGuidance(scale, start, end))
+
+
+def unaligned(pair: Pair) -> PoseClip:
+    """Return the driver's poses as they are."""
+    return pair.driver.poses
+
+
+def official(pair: Pair) -> PoseClip:
+    """Return the driver's poses aligned as published."""
+    return aligned(pair, "official")
+
+
+def in_any_order(pair: Pair) -> PoseClip:
+    """Return the aligned poses, shuffled in time."""
+    return shuffled(aligned(pair), SHUFFLE_SEED)
+
+
+SHIPPED = Variant("shipped")
+VARIANTS = (
+    SHIPPED,
+    Variant("shuffled poses", poses=in_any_order),
+    Variant("no alignment", poses=unaligned),
+    Variant("official alignment", poses=official),
+    Variant("no pose guidance", settings=_guided(0)),
+    Variant("pose guidance all the time", settings=_guided(1, 0.0, 1.0)),
+    Variant("SSAR zeroed", zeroed=("condition_embedding_spatial",)),
+    Variant("TMCM zeroed", zeroed=("condition_embedding_temporal",)),
+    Variant("FAAU zeroed", zeroed=("condition_embedding_align",)),
+    Variant("stage 1 only", weights="stage1"),
+    Variant("without stage 2", weights="stage3_without_2"),
+    Variant("plain distillation", weights="stage3_plain"),
+    Variant("without stage 3", weights="stage2"),
+)
+
+
+def photo_repeated(pair: Pair) -> np.ndarray:
+    """Return the baseline that does nothing: the photo as long as the truth, uint8 [F, H, W, 3]."""
+    return np.repeat(pair.photo[None], len(pair.truth.frames), axis=0)

@@ -1,0 +1,74 @@
+"""The shipped files: the network in 8 bits where that costs little, its prompts, and what they are made of.
+
+Matrices of the blocks and the largest beside them are scaled fp8 (e4m3) in the form that ComfyUI writes and reads
+(`<layer>.comfy_quant`, `<layer>.weight_scale`), all else is float16. `rounded` gives the weights that such a file
+comes to.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..miniature.container import safetensors_bytes
+from ..steadydancer_core import prompt_embeddings
+from .prompts import NEGATIVE, POSITIVE, prompt_vectors
+
+EIGHT_BITS = ("blocks.", "img_emb.proj.", "time_projection.")
+FP8, LARGEST = torch.float8_e4m3fn, 448.0
+FORMAT = {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
+MODEL, PROMPTS = "steadydancer_miniature.safetensors", {
+    POSITIVE: "steadydancer_miniature_positive.safetensors", NEGATIVE: "steadydancer_miniature_negative.safetensors",
+}  # fmt: skip
+
+
+def model_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the network as a safetensors file. ValueError where a weight is not finite in float16."""
+    tensors: dict[str, Tensor] = {}
+    for name, weight in state.items():
+        if _in_eight_bits(name, weight):
+            layer, scale = name.removesuffix(".weight"), _scale(weight)
+            tensors[name] = (weight.float() / scale).to(FP8)
+            tensors[f"{layer}.weight_scale"] = torch.tensor(scale)
+            tensors[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(FORMAT).encode()), dtype=torch.uint8)
+        else:
+            tensors[name] = _half(name, weight)
+    return safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
+
+
+def _in_eight_bits(name: str, weight: Tensor) -> bool:
+    return name.startswith(EIGHT_BITS) and name.endswith(".weight") and weight.ndim == 2
+
+
+def _scale(weight: Tensor) -> float:
+    """Return a power of two that brings the largest weight just below the format's largest number."""
+    largest = weight.abs().max().item()
+    return 2.0 ** torch.tensor(largest / LARGEST).log2().ceil().item() if largest else 1.0
+
+
+def _half(name: str, weight: Tensor) -> Tensor:
+    half = weight.half()
+    if not half.isfinite().all():
+        raise ValueError(f"{name} does not fit float16. The training diverged; train again with a lower learning rate.")
+    return half
+
+
+def write_prompts(folder: Path) -> list[Path]:
+    """Write the prompt and the negative prompt that the miniature was trained with."""
+    paths = []
+    for prompt, name in PROMPTS.items():
+        paths.append(folder / name)
+        prompt_embeddings.save([[prompt_vectors(prompt)[None], {}]], paths[-1], prompt)
+    return paths
+
+
+def export(weights: Path, folder: Path) -> list[Path]:
+    """Write the model file and the prompts into `folder` and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"name": "SteadyDancer miniature", "license": "Apache-2.0", "weights": "trained on the drawn world"}
+    path = folder / MODEL
+    path.write_bytes(model_file(load_file(weights), facts))
+    return [path, *write_prompts(folder)]
