@@ -24,7 +24,7 @@ def cast(weights: StateDict, dtype: torch.dtype) -> StateDict:
 
 def to_fp8(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weight in fp8, its largest value at fp8's largest, and the scale that undoes it."""
-    scale = weight.abs().max().float() / FP8_MAX
+    scale = weight.abs().max().float().clamp(min=1e-12) / FP8_MAX
     return (weight / scale).to(FP8), scale
 
 

@@ -15,9 +15,11 @@ from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
+from steadydancer_pack.training.network import MINIATURE
 
 QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
 LOADER, RECONCILE, SAMPLER = "SteadyDancerLoadModel", "SteadyDancerReconcileConditions", "SteadyDancerSampler"
+WIDTH = MINIATURE.dim
 LAYER = "diffusion_model.blocks.0.self_attn.q"
 
 
@@ -30,16 +32,16 @@ def models(server):
 @pytest.fixture
 def prompt(server, models):
     prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
-    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=80)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=2)
+    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
+    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
     return prompt
 
 
-def shards(folder, width=128):
+def shards(folder, width=WIDTH):
     weights = load_file(folder.parent / "steadydancer_miniature.safetensors")
-    if width != 128:  # another model under the same names
+    if width != WIDTH:  # another model under the same names
         weights = {
-            name: torch.zeros([width if side == 128 else side for side in w.shape]) for name, w in weights.items()
+            name: torch.zeros([width if side == WIDTH else side for side in w.shape]) for name, w in weights.items()
         }
     return model_files.write_shards(folder, weights)
 
@@ -86,7 +88,10 @@ def test_a_folder_of_shards_that_is_not_whole(server, models, prompt, make, word
 
 @pytest.mark.parametrize(
     ("name", "layer", "width", "words"),
-    [("wrong_width", LAYER, 64, "LoRA on the model was made for another one"), ("no_layer", "unet.up.0", 128, None)],
+    [
+        ("wrong_width", LAYER, WIDTH // 2, "LoRA on the model was made for another one"),
+        ("no_layer", "unet.up.0", WIDTH, None),
+    ],
 )
 def test_a_lora_for_another_model(server, prompt, name, layer, width, words):
     lora = {f"{layer}.lora_down.weight": torch.ones(4, width), f"{layer}.lora_up.weight": torch.ones(width, 4)}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from fractions import Fraction
-from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -23,16 +23,18 @@ from PIL import Image
 
 from steadydancer_pack.dwpose import runtime
 from steadydancer_pack.dwpose.poses import NECK, PoseClip
-from steadydancer_pack.miniature import sample, write_all
+from steadydancer_pack.miniature import SHIPPED, write_all
 from steadydancer_pack.nodes import pose_detector
 from steadydancer_pack.nodes.pose_align import drawing_size
 from steadydancer_pack.steadydancer_core.pixels import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted
 from steadydancer_pack.tools.prompt_edit import find
+from steadydancer_pack.training import sample
 
 PACK = Path(__file__).resolve().parents[2]
 FPS = 16
+DRIVING_SIZE = 384, 512
 DETECTOR, EXTRACT, LOAD, DRAW = "LoadPoseDetector", "ExtractPoses", "LoadPoses", "DrawPoses"
 RECONCILE, ANIMATE = "ReconcileConditions", "AnimateFromVideo"
 QUARTER_TURN = bytes.fromhex("00000000 00010000 00000000 FFFF0000" + "00000000" * 4 + "40000000")  # display matrix
@@ -41,9 +43,17 @@ QUARTER_TURN = bytes.fromhex("00000000 00010000 00000000 FFFF0000" + "00000000" 
 # --- the files
 
 
-def frames_of(data):
-    with av.open(BytesIO(data)) as file:
-        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+def driving_frames():
+    """Return 31 frames of the sample's dance in portrait format; the dancer is found in each by itself."""
+    with av.open(str(SHIPPED / "steadydancer_sample_dance.mp4")) as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in islice(file.decode(video=0), 10, 41)]
+    return [np.pad(frame, ((64, 64), (0, 0), (0, 0)), "edge") for frame in frames]
+
+
+def portrait():
+    """Return the sample's photo as a portrait of 288x512."""
+    photo = np.asarray(Image.open(SHIPPED / "steadydancer_sample.png").convert("RGB"))
+    return np.pad(photo[:, 22 : 22 + 288], ((64, 64), (0, 0), (0, 0)), "edge")
 
 
 def write_video(path, frames, times=None):
@@ -78,10 +88,10 @@ def turn(path, target):
 
 @pytest.fixture(scope="module", autouse=True)
 def dance(server):
-    """The frames of the driving video at 16 per second; all files lie in the input folder."""
+    """The frames of the driving video; all files lie in the input folder."""
     write_all(server.base / "models", server.base / "input")
     folder = server.base / "input"
-    frames = frames_of(sample.driving_file())[::2]
+    frames = driving_frames()
     grey = np.full_like(frames[0], 128)
     write_video(folder / "dance.mp4", frames[:8])
     write_video(folder / "nobody.mp4", [grey] * 4)
@@ -100,7 +110,7 @@ def dance(server):
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("no video at all\n" * 20)
     Image.fromarray(frames[0]).save(folder / "still.png")
-    photo = np.asarray(Image.open(BytesIO(sample.photo_file())).convert("RGB"))
+    photo = portrait()
     Image.fromarray(photo).save(folder / "photo.png")
     Image.fromarray(np.full_like(photo, 150)).save(folder / "plain.png")
     Image.fromarray(np.pad(photo, ((0, 0), (300, 300), (0, 0)), "edge")).save(folder / "wide.png")
@@ -266,7 +276,7 @@ def test_uneven_times_keep_the_beat(server, ours, chain):
 
 def test_a_phone_video_is_seen_upright(server, ours, chain):
     turned = saved(server, ours, chain("phone.mp4"), "poses", "phone")
-    assert (turned[0]["canvas_width"], turned[0]["canvas_height"]) == sample.DRIVING_SIZE
+    assert (turned[0]["canvas_width"], turned[0]["canvas_height"]) == DRIVING_SIZE
     upright = joints(saved(server, ours, chain(), "poses", "upright"))
     assert np.median(np.abs(joints(turned) - upright)) < 0.01
 
@@ -425,7 +435,7 @@ def test_a_keypoint_that_is_no_number_is_not_seen(server, load, poses, value):
 
 
 def test_poses_without_a_size_are_asked_for_one(server, load, poses):
-    bare, (width, height) = as_others_write(poses, lose_the_size), sample.DRIVING_SIZE
+    bare, (width, height) = as_others_write(poses, lose_the_size), DRIVING_SIZE
     with pytest.raises(PromptFailed, match="Give the width and height of the video that they were made from"):
         run(server, load(bare))
     assert pictures(server, run(server, load(bare, width=width, height=height))["shown"]).any()

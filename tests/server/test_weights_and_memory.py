@@ -14,6 +14,7 @@ from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
+from steadydancer_pack.training.network import MINIATURE
 
 QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
 LOADER, RECONCILE, SAMPLER = "SteadyDancerLoadModel", "SteadyDancerReconcileConditions", "SteadyDancerSampler"
@@ -39,8 +40,8 @@ def models(server):
 @pytest.fixture
 def prompt(server, models):
     prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
-    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=80)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=2)
+    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
+    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
     return prompt
 
 
@@ -115,12 +116,13 @@ def test_blocks_to_swap_and_fit_report_change_nothing_in_the_video(server, promp
     set_inputs(prompt, source, model=["swap", 0])
     assert torch.equal(latent_from(server, prompt, source), want)
     _, outputs = run(server, prompt)
-    assert "2 blocks" in outputs["fit"]["text"][0]
+    assert f"{MINIATURE.layers} blocks" in outputs["fit"]["text"][0]
 
 
 def test_more_blocks_than_there_are_is_told(server, prompt):
+    blocks = MINIATURE.layers
     set_inputs(prompt, find(prompt, LOADER), blocks_to_swap=41)
-    with pytest.raises(PromptFailed, match=r"41.*2 blocks|2 blocks.*41"):
+    with pytest.raises(PromptFailed, match=rf"41.*{blocks} blocks|{blocks} blocks.*41"):
         latent_from(server, prompt, find(prompt, SAMPLER))
 
 
@@ -145,7 +147,7 @@ def test_a_converted_model_loads_and_a_second_conversion_does_not_replace_it(ser
 
 def test_the_model_patched_for_windows_and_swap_runs_with_a_lora(server, prompt):
     layer, generator = "diffusion_model.blocks.0.cross_attn.k", torch.Generator().manual_seed(0)
-    shapes = {f"{layer}.lora_down.weight": (4, 128), f"{layer}.lora_up.weight": (128, 4)}
+    shapes = {f"{layer}.lora_down.weight": (4, MINIATURE.dim), f"{layer}.lora_up.weight": (MINIATURE.dim, 4)}
     lora = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     save_file(lora, server.base / "models" / "loras" / "windows.safetensors")
     sampler = find(prompt, SAMPLER)

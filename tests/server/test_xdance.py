@@ -10,16 +10,17 @@ from collections import Counter
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from PIL import Image
 
 from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, PoseClip, Track
-from steadydancer_pack.miniature import sample, skeleton, write_all
+from steadydancer_pack.miniature import SHIPPED, write_all
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import ComfyServer
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
+from steadydancer_pack.training import sample
+from steadydancer_pack.training.world.clips import film
+from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
 QUICK_START = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
@@ -31,13 +32,17 @@ def miniature(server):
     write_all(server.base / "models", server.base / "input")
 
 
+def shipped(name):
+    return (SHIPPED / name).read_bytes()
+
+
 @pytest.fixture
 def material(tmp_path):
     """X-Dance's layout with two photos and two driving videos, which are skeletons here, and a workflow for them."""
     files = {
-        "set/Ref-Cartoon-Movie/a.png": sample.photo_file(),
-        "set/Driving/one.mp4": sample.pose_file(),
-        "set/Driving/two.mp4": sample.negative_pose_file(),
+        "set/Ref-Cartoon-Movie/a.png": shipped("steadydancer_sample.png"),
+        "set/Driving/one.mp4": shipped("steadydancer_sample_pose.mp4"),
+        "set/Driving/two.mp4": shipped("steadydancer_sample_pose_negative.mp4"),
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +57,7 @@ def material(tmp_path):
 def workflow(server, material):
     """The quick start, shortened to 5 frames, in API form."""
     prompt = to_api_prompt(QUICK_START, server.object_info())
-    set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=80)
+    set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=48)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
     file = material / "workflow.json"
     file.write_text(json.dumps(prompt))
@@ -160,13 +165,13 @@ def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, mate
 
 def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
     (material / "set/Ref-Male-Whole-Body/b.png").write_text("no picture")
-    (material / "set/Driving/two.mp4").write_bytes(sample.pose_file()[:2000])
+    (material / "set/Driving/two.mp4").write_bytes(shipped("steadydancer_sample_pose.mp4")[:2000])
     status, said = run(server, material, workflow)
     assert status == 3 and "1 of 4 pairs are done" in said, said
     assert [result(material, name)["status"] for name in NAMES] == ["done", "failed", "failed", "failed"]
     assert "no picture that can be read" in result(material, NAMES[2])["error"]
     assert "1 done, 3 failed" in (material / "out" / "report.md").read_text()
-    (material / "set/Driving/two.mp4").write_bytes(sample.negative_pose_file())
+    (material / "set/Driving/two.mp4").write_bytes(shipped("steadydancer_sample_pose_negative.mp4"))
     assert "2 of 4 pairs are done" in run(server, material, workflow)[1]  # another file, so another pair
 
 
@@ -195,18 +200,14 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, wo
 
 
 def write_poses(file, count):
-    """Write the sample's dance, as a file of poses of the body."""
-    width, height = 288, 512  # as the photo
-    points, scores = np.zeros((count, KEYPOINTS, 2)), np.zeros((count, KEYPOINTS))
-    points[:, BODY] = np.array(skeleton.dance(count, sample.FPS)) * (height / width, 1)
-    scores[:, BODY] = 1
-    pose_json.save(PoseClip(width, height, count, (Track(0, points, scores),)), file, sample.FPS)
+    """Write the dance of the photo's figure, as a file of poses."""
+    pose_json.save(film(sample.answer().at(slice(count)), sample.SIZE).poses, file, FPS)
 
 
 def test_poses_and_the_true_answer_of_a_pairs_file_and_a_workflow_as_saved(server, material):
     """The shipped road with poses from files in the place of its detector."""
     saved = json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8"))
-    small = {"SteadyDancerReconcileConditions": {0: 48, 1: 80, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 80}}
+    small = {"SteadyDancerReconcileConditions": {0: 48, 1: 48, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 48}}
     for node in saved["nodes"]:
         for place, value in (small | {"SteadyDancerSampler": {2: 4}}).get(node["type"], {}).items():
             node["widgets_values"][place] = value
