@@ -46,10 +46,11 @@ def test_a_workflow_opens_with_every_node_and_widget(page, name):
 def test_saved_widget_values_arrive_in_their_widgets(page):
     page.evaluate(LOAD, WORKFLOWS["quick_start"])
     values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
-    assert values["SteadyDancerSampler", "steps"] == 10
+    assert values["SteadyDancerSampler", "steps"] == 12
     assert values["SteadyDancerSampler", "solver"] == "official unipc"
     assert values["SteadyDancerSampler", "shift"] == 5
     assert values["SteadyDancerReconcileConditions", "length"] == 33
+    assert values["ImageScaleBy", "scale_by"] == 4
     assert values["SteadyDancerVideoCombine", "save_metadata"] is True
 
 
