@@ -32,10 +32,17 @@ class Cuts:
 
 
 class Batches:
-    """Draws batches from a store. blank_pose [1, 16, 1, h, w] and negative_text [rows, width] are for stage 2."""
+    """Draws batches from a store. negative_text [rows, width] is the text of some samples, and stage 2's.
 
-    def __init__(self, store: Store, cuts: Cuts, negative_text: Tensor, blank_pose: Tensor | None = None):
+    blank_pose [1, 16, 1 or T, h, w] is stage 2's, blank_features [1, 257, 1280] those of its first frame.
+    """
+
+    def __init__(
+        self, store: Store, cuts: Cuts, negative_text: Tensor, blank_pose: Tensor | None = None,
+        blank_features: Tensor | None = None,
+    ):  # fmt: skip
         self.store, self.cuts, self.negative_text, self.blank_pose = store, cuts, negative_text, blank_pose
+        self.blank_features = blank_features
 
     def __call__(self, generator: torch.Generator) -> Batch:
         """Return one batch; all its randomness comes from `generator`."""
@@ -54,14 +61,17 @@ class Batches:
             pose[changed] = self.store.take(CHANGED, rows)[changed]
         text = self.store.take(TEXT, rows)
         text[torch.rand(len(rows), generator=generator) < self.cuts.negative] = self.negative_text
-        return {**conditions(photo, pose, frames), "clean": clean[:, :, frames], "text": text}
+        features = {name: self.store.take(name, rows) for name in self.store.features}
+        return {**conditions(photo, pose, frames), **features, "clean": clean[:, :, frames], "text": text}
 
     def _with_noise(self, batch: Batch, generator: torch.Generator) -> Batch:
         noise = torch.randn(batch["clean"].shape, generator=generator)
         even = torch.rand(len(noise), generator=generator)
         extra = {"negative_text": self.negative_text.expand(len(noise), -1, -1)}
         if self.blank_pose is not None:
-            extra["blank_pose"] = self.blank_pose.expand_as(noise)
+            extra["blank_pose"] = self.blank_pose[:, :, : noise.shape[2]].expand_as(noise)
+        if self.blank_features is not None:
+            extra["blank_features"] = self.blank_features.expand(len(noise), -1, -1)
         return {**batch, **extra, "noise": noise, "sigma": shifted(even, self.cuts.shift)}
 
 

@@ -8,7 +8,8 @@ stays, since the teacher is an image-to-video model; noise levels are drawn even
 
 A batch: clean, noise [B, 16, T, h, w]; sigma [B] in 0..1; image [B, 20, T, h, w], the mask's 4 channels and the photo's
 latent; pose [B, 16, T, h, w]; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1, h, w]; text [B, rows, width]; negative_text and
-blank_pose of the same shapes as text and pose. Latents are in model space.
+blank_pose of the same shapes as text and pose. Latents are in model space. Where the model sees with CLIP vision:
+clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first pose and the blank pose.
 """
 
 import torch
@@ -33,11 +34,16 @@ def shifted(even: Tensor, shift: float) -> Tensor:
 
 
 class Velocity(nn.Module):
-    """A network's velocity on a batch: of the base where `pose` is off. `recompute` trades time for memory."""
+    """A network's velocity on a batch: of the base where `pose` is off. `recompute` trades time for memory.
 
-    def __init__(self, network: nn.Module, pose: bool, recompute: bool = False):
+    stream: what the tokens are between the blocks, if not float32.
+    """
+
+    def __init__(
+        self, network: nn.Module, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32
+    ):
         super().__init__()
-        self.network, self.pose, self.recompute = network, pose, recompute
+        self.network, self.pose, self.recompute, self.stream = network, pose, recompute, stream
 
     def forward(self, batch: Batch, x: Tensor, conditional: bool = True) -> Tensor:
         """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
@@ -47,8 +53,10 @@ class Velocity(nn.Module):
         if self.pose:
             first = batch["ref_c"] if conditional else batch["blank_pose"][:, :, :1]
             inputs |= {"pose_latents": batch[pose], "ref_x": batch["ref_x"], "ref_c": first}
-            inputs |= {"clip_fea_c": batch.get("clip_fea_c", features)}
-        return self.network(torch.cat([x, batch["image"]], dim=1), STEPS * batch["sigma"], batch[text], **inputs)
+            seen = "clip_fea_c" if conditional or "blank_features" not in batch else "blank_features"
+            inputs |= {"clip_fea_c": batch.get(seen, features)}
+        x = torch.cat([x, batch["image"]], dim=1).to(self.stream)
+        return self.network(x, STEPS * batch["sigma"], batch[text], **inputs)
 
     def _options(self) -> dict:
         if not self.recompute:
@@ -80,7 +88,12 @@ class Distillation(nn.Module):
         super().__init__()
         self.velocity, self.decoupled = student, decoupled
         teacher.requires_grad_(False)
-        self.teacher = [teacher]  # in a list: its weights are not this module's and are neither moved nor saved
+        self.teacher = [teacher]  # in a list: its weights are not this module's and are neither trained nor saved
+
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        """Take the teacher along to another device."""
+        self.teacher[0]._apply(fn)
+        return super()._apply(fn, recurse)
 
     def forward(self, batch: Batch) -> Batch:
         """Return the loss and its parts."""

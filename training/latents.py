@@ -2,6 +2,7 @@
 
 A store is a folder of .npy files that are read piece by piece, float16 [N, 16, T, h, w] in model space (after
 process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of stage 3 (see pose_simulation.py).
+Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
+PHOTO_FEATURES, POSE_FEATURES = FEATURES = ("clip_fea", "clip_fea_c")
 GREY = 0.5
 
 Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
@@ -30,10 +32,12 @@ class Pixels:
 
 
 class Store:
-    """The arrays of a folder, by name."""
+    """The arrays of a folder, by name. features: the names of those of FEATURES that are there."""
 
     def __init__(self, folder: Path):
-        self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        self.features = tuple(name for name in FEATURES if (Path(folder) / f"{name}.npy").is_file())
+        names = ARRAYS + self.features
+        self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in names}
         self.count, _, self.latent_frames = self.arrays[CLIP].shape[:3]
 
     def take(self, name: str, rows: np.ndarray) -> Tensor:

@@ -11,7 +11,7 @@ SHIFT = 5.0
 @torch.no_grad()
 def sample(velocity: Velocity, batch: Batch, noise: Tensor, steps: int, shift: float = SHIFT) -> Tensor:
     """Return the latent [B, 16, T, h, w] that `noise` becomes under the batch's conditions."""
-    x, sigmas = noise, shifted(torch.linspace(1, 0, steps + 1), shift)
+    x, sigmas = noise, shifted(torch.linspace(1, 0, steps + 1), shift).to(noise.device)
     for sigma, lower in zip(sigmas[:-1], sigmas[1:], strict=True):
         x = x + (lower - sigma) * velocity({**batch, "sigma": sigma.expand(len(x))}, x).float()
     return x

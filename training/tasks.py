@@ -21,16 +21,18 @@ Decode = Callable[[Tensor], Tensor]  # latents in model space -> frames [B, 3, F
 class StageTask:
     """A stage on a network that already has the weights of the stage before.
 
-    `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents.
+    `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents;
+    `sees` tells whether the network has trained parts for CLIP vision.
     """
 
     def __init__(
         self, stage: Stage, network: nn.Module, batches: Batches, teacher: nn.Module | None = None,
         preview: tuple[Batch, Decode] | None = None, recompute: bool = False, seed: int = 0, fast: bool = False,
+        stream: torch.dtype = torch.float32, sees: bool = False,
     ):  # fmt: skip
         self.stage, self.batches, self.preview = stage, batches, preview
-        self.velocity = Velocity(network, stage.pose, recompute)
-        choose_trained(stage, network)
+        self.velocity = Velocity(network, stage.pose, recompute, stream)
+        choose_trained(stage, network, sees)
         self.adapter = Adapter(network, stage.rank, stage.rank, seed) if stage.rank else None
         self.module = self._module(teacher)
         if fast:
@@ -40,7 +42,8 @@ class StageTask:
     def _module(self, teacher: nn.Module | None) -> nn.Module:
         if self.stage.loss == "flow":
             return FlowMatching(self.velocity, self.adapter)
-        return Distillation(self.velocity, Velocity(teacher, pose=False), self.stage.loss == "decoupled")
+        taught = Velocity(teacher, pose=False, stream=self.velocity.stream)
+        return Distillation(self.velocity, taught, self.stage.loss == "decoupled")
 
     def batch(self, step: int, generator: torch.Generator) -> Batch:
         """Return a batch of the store."""
@@ -52,8 +55,10 @@ class StageTask:
             return {}
         batch, decode = self.preview
         noise = torch.randn(batch["clean"].shape, generator=torch.Generator().manual_seed(PREVIEW_SEED))
-        made = sample(self.velocity, batch, noise, PREVIEW_STEPS)
-        return {"preview": strips(decode(batch["clean"]), decode(made))}
+        device = next(self.velocity.parameters()).device
+        there = {name: tensor.to(device) for name, tensor in batch.items()}
+        made = sample(self.velocity, there, noise.to(device), PREVIEW_STEPS)
+        return {"preview": strips(decode(batch["clean"]), decode(made.cpu()))}
 
     def result(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's whole state with what the loop returned in it, side paths merged."""
@@ -62,11 +67,14 @@ class StageTask:
         return merged(state, self.adapter) if self.adapter else state
 
 
-def choose_trained(stage: Stage, network: nn.Module) -> None:
-    """Let the loop train what the stage trains: all weights, or the pose tensors beside the side paths, or neither."""
+def choose_trained(stage: Stage, network: nn.Module, sees: bool = False) -> None:
+    """Let the loop train what the stage trains: all weights, or the pose tensors beside the side paths, or neither.
+
+    What serves CLIP vision is trained with all weights only where the network `sees`.
+    """
     for name, weight in network.named_parameters():
         wanted = stage.rank == 0 or (stage.pose_parts and name.startswith(POSE_PARTS))
-        weight.requires_grad_(wanted and not untrained(name))
+        weight.requires_grad_(wanted and (sees or not untrained(name)))
 
 
 def strips(*videos: Tensor, every: int = 2) -> np.ndarray:

@@ -48,7 +48,7 @@ class Crop(NamedTuple):
 
 CROPS = (Crop(1, 96, 0.2), Crop(5, 64, 0.25), Crop(9, 64, 0.25), Crop(9, 96, 0.15), Crop(17, 64, 0.1),
          Crop(33, 64, 0.05))  # fmt: skip
-STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.3  # of the steps, at first: single frames only
+STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.1  # of the steps, at first: single frames only
 KINDS = {"figure": 0.65, "skeleton": 0.25, "photo, then grey": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
 NOISE = 0.03  # of each latent channel's standard deviation

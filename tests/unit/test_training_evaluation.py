@@ -1,0 +1,164 @@
+"""The figures of the miniature on cases with a known answer, and pairs whose truth is what it says."""
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.tools.xdance_sets import find_pairs
+from steadydancer_pack.training.evaluation.figures import figures, means, psnr
+from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
+from steadydancer_pack.training.evaluation.parts import find_parts
+from steadydancer_pack.training.evaluation.system import aligned, shuffled
+from steadydancer_pack.training.evaluation.variants import VARIANTS, in_any_order, photo_repeated, unaligned
+from steadydancer_pack.training.evaluation.xdance_set import write_set
+from steadydancer_pack.training.stages import STAGES
+from steadydancer_pack.training.world.look import MARKERS
+from steadydancer_pack.training.world.store import HELD_OUT
+
+FRAMES, SIZE = 5, 96
+FOLDERS = {
+    "Ref-Cartoon-Movie", "Ref-Female-Upper-Body", "Ref-Female-Whole-Body", "Ref-Male-Upper-Body",
+    "Ref-Male-Whole-Body",
+}  # fmt: skip
+
+
+def picture(places, size=SIZE, radius=4):
+    frame = np.full((size, size, 3), 128, np.uint8)
+    rows, columns = np.mgrid[:size, :size]
+    for part, (x, y) in places.items():
+        frame[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = MARKERS[part]
+    return frame
+
+
+PLACES = {part: (15 + 16 * index, 30 + 8 * index) for index, part in enumerate(MARKERS)}
+
+
+def test_parts_are_found_at_their_centres():
+    found = find_parts(picture(PLACES)[None])
+    for part, place in PLACES.items():
+        assert found[part][0] == pytest.approx(place, abs=0.01)
+
+
+def test_a_part_that_is_not_there_is_not_found():
+    found = find_parts(picture({"head": PLACES["head"]})[None])
+    assert np.isfinite(found["head"]).all()
+    assert all(np.isnan(found[part]).all() for part in MARKERS if part != "head")
+
+
+def test_the_largest_patch_counts():
+    frame = picture({"head": (70, 70)})
+    frame[5:7, 5:7] = MARKERS["head"]
+    assert find_parts(frame[None])["head"][0] == pytest.approx((70, 70), abs=0.01)
+
+
+def test_psnr_by_hand():
+    black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
+    assert psnr(grey, black) == pytest.approx(10 * np.log10(25))  # 51 is a fifth of 255
+    assert psnr(black, black) == pytest.approx(10 * np.log10(255**2 / 1e-4))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return make_pair(0, "build", FRAMES, SIZE)
+
+
+def test_the_truth_itself_is_right(pair):
+    found = figures(pair, pair.truth.frames)
+    assert all(found[f"pck_{name}"] == 1 for name in ("all", "head", "hands", "feet"))
+    assert found["first_frame_psnr"] > 80 and found["truth_psnr"] > 80
+
+
+def test_a_truth_moved_by_less_and_by_more_than_the_threshold(pair):
+    near, far = (np.roll(pair.truth.frames, round(part * pair.height), axis=2) for part in (0.06, 0.2))
+    assert figures(pair, near)["pck_head"] == 1
+    assert figures(pair, far)["pck_head"] == 0
+
+
+def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
+    frames = pair.truth.frames.copy()
+    places = find_parts(frames)
+    red, blue = MARKERS["right_hand"], MARKERS["left_hand"]
+    for index in range(len(frames)):
+        for colour, part in ((blue, "right_hand"), (red, "left_hand")):
+            if np.isfinite(places[part][index]).all():
+                x, y = places[part][index].round().astype(int)
+                frames[index, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = colour
+    found = figures(pair, frames)
+    assert found["pck_hands"] < 0.3 and found["pck_head"] == 1
+
+
+def test_a_clip_without_anybody_has_nothing_right(pair):
+    grey = np.full_like(pair.truth.frames, 128)
+    assert figures(pair, grey)["pck_all"] == 0
+
+
+def test_means_leave_out_what_a_pair_does_not_have():
+    rows = [{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 5.0}]
+    assert means(rows) == {"a": 2.0, "b": 5.0}
+
+
+def test_pairs_are_never_trained_on_and_the_same_each_time():
+    assert FIRST_SEED > HELD_OUT
+    one, again = make_pair(3, "framing", FRAMES, SIZE), make_pair(3, "framing", FRAMES, SIZE)
+    assert (one.truth.frames == again.truth.frames).all() and (one.driver.frames == again.driver.frames).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_truth_begins_with_the_photo(kind):
+    pair = make_pair(KINDS.index(kind), kind, FRAMES, SIZE)
+    assert (pair.truth.frames[0] == pair.photo).all()
+    assert pair.misalignment == kind and pair.driver.frames.shape == pair.truth.frames.shape
+
+
+def test_kinds_come_in_turn_and_all_categories_occur():
+    pairs = make_pairs(8, 2, 48)
+    assert [pair.misalignment for pair in pairs] == list(KINDS) * 2
+    assert {pair.category for pair in pairs} == {"cartoon", "whole body", "upper body"}
+
+
+def test_a_start_gap_is_a_gap():
+    pair = make_pair(2, "start", FRAMES, SIZE)
+    first, second = pair.photo_poses.tracks[0].points[0, :18], pair.truth.poses.tracks[0].points[1, :18]
+    later = pair.truth.poses.tracks[0].points[2, :18]
+    assert np.abs(first - second).mean() > 2 * np.abs(second - later).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_aligned_poses_are_near_the_truth_s_own(kind):
+    pair = make_pair(4 + KINDS.index(kind), kind, FRAMES, SIZE)
+    found, truth = aligned(pair).tracks[0], pair.truth.poses.tracks[0]
+    both = (found.visible & truth.visible)[:, :18]
+    error = np.linalg.norm(found.points - truth.points, axis=-1)[:, :18] * SIZE / pair.height
+    assert np.median(error[both]) < 0.06
+
+
+def test_shuffled_poses_are_the_same_in_another_order(pair):
+    poses = aligned(pair)
+    mixed = shuffled(poses, 3)
+    order = [int(np.flatnonzero((poses.tracks[0].points == one).all(axis=(1, 2)))[0]) for one in mixed.tracks[0].points]
+    assert sorted(order) == list(range(FRAMES)) and order != sorted(order)
+    assert in_any_order(pair).frames == FRAMES and unaligned(pair) is pair.driver.poses
+
+
+def test_the_photo_repeated_does_nothing(pair):
+    clip = photo_repeated(pair)
+    assert clip.shape == pair.truth.frames.shape and (clip == pair.photo).all()
+    assert figures(pair, clip)["first_frame_psnr"] > 80
+
+
+def test_every_variant_has_a_name_of_its_own_and_known_weights():
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == len(names) and names[0] == "shipped"
+    assert {variant.weights.removesuffix("_without_2").removesuffix("_plain") for variant in VARIANTS} <= set(STAGES)
+
+
+def test_a_set_on_disk_is_found_by_the_runner(tmp_path):
+    table = write_set(tmp_path, make_pairs(4, 3, 64))
+    pairs = find_pairs(tmp_path, tmp_path, table)
+    assert [pair.misalignment for pair in pairs] == list(KINDS)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith("Ref-")} <= FOLDERS
+    for pair in pairs:
+        files = pair.photo, pair.video, pair.truth, pair.photo_poses, pair.driving_poses
+        assert all(path.is_file() for path in files)
+    poses, fps = pose_json.load(pairs[0].driving_poses)
+    assert poses.frames == 3 and fps == 16

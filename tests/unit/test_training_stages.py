@@ -1,0 +1,310 @@
+"""What the stages compute: noise levels, batches, losses, low-rank adaptation, changed poses, first weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.training.batches import Batches, Cuts, conditions
+from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, shifted
+from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store, write_store
+from steadydancer_pack.training.lora import Adapter, merged
+from steadydancer_pack.training.network import (
+    Size,
+    add_pose,
+    allow_gradients,
+    attention,
+    base_part,
+    build,
+    initialise,
+    untrained,
+)
+from steadydancer_pack.training.pose_simulation import REACH, with_jump
+from steadydancer_pack.training.preview import sample
+from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
+from steadydancer_pack.training.stages import STAGES
+from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
+
+TINY = Size(128, 64, 2, WIDTH)
+N, T, H = 6, 4, 4
+
+
+@pytest.fixture(autouse=True)
+def gradients(monkeypatch):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "in_training", False)
+    allow_gradients()
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ARRAYS:
+        shape = (N, ROWS, WIDTH) if name == TEXT else (N, 16, T, H, H)
+        np.save(tmp_path / f"{name}.npy", random.standard_normal(shape).astype(np.float16))
+    return Store(tmp_path)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batches(store, **cuts):
+    settings = {"lengths": ((3, 2),), "shares": (1.0,), "negative": 0.0} | cuts
+    return Batches(store, Cuts(**settings), prompt_vectors(NEGATIVE), torch.full((1, 16, 1, H, H), 0.5))
+
+
+def network(pose, seed=0):
+    model = build(TINY, pose)
+    initialise(model, seed)
+    torch.nn.init.normal_(model.head.head.weight, std=0.1, generator=generator())
+    return model
+
+
+def test_noise_level_0_is_the_clip_and_1_is_noise(store):
+    batch = batches(store)(generator())
+    clean = noised(batch | {"sigma": torch.zeros(2)})
+    assert torch.equal(clean, batch["clean"])
+    assert torch.allclose(noised(batch | {"sigma": torch.ones(2)}), batch["noise"])
+
+
+def test_shift_is_that_of_the_sampling_schedule():
+    even = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert torch.allclose(shifted(even, 5.0), torch.tensor([0.0, 0.625, 5 / 6, 1.0]))
+    assert torch.equal(shifted(even, 1.0), even)
+
+
+def test_batches_follow_from_the_generator(store):
+    draw = batches(store, lengths=((2, 3), (3, 2)), shares=(0.5, 0.5), middle=0.5)
+    one, same, other = draw(generator(1)), draw(generator(1)), draw(generator(2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["noise"][:1, :, :1], other["noise"][:1, :, :1])
+
+
+def test_a_batch_from_the_start_has_the_photo_and_its_mask():
+    photo, pose = torch.randn(2, 16, T, H, H), torch.randn(2, 16, T, H, H)
+    given = conditions(photo, pose, slice(0, 3))
+    assert (given["image"][:, :4, 0] == 1).all() and (given["image"][:, :4, 1:] == 0).all()
+    assert torch.equal(given["image"][:, 4:], photo[:, :, :3])
+    assert torch.equal(given["ref_x"][:, :16], photo[:, :, :1]) and torch.equal(given["ref_x"][:, 20:], photo[:, :, :1])
+    assert (given["ref_x"][:, 16:20] == 1).all()
+    assert torch.equal(given["ref_c"], pose[:, :, :1])
+
+
+def test_a_batch_from_the_middle_has_no_photo_in_its_image():
+    photo, pose = torch.randn(2, 16, T, H, H), torch.randn(2, 16, T, H, H)
+    given = conditions(photo, pose, slice(1, 4))
+    assert (given["image"][:, :4] == 0).all()
+    assert torch.equal(given["ref_c"], pose[:, :, :1]) and torch.equal(given["pose"], pose[:, :, 1:4])
+
+
+def test_middle_batches_are_as_frequent_as_asked(store):
+    draw = batches(store, middle=0.5)
+    middle = sum(not draw(generator(seed))["image"][:, :4].any() for seed in range(200))
+    assert 70 < middle < 130
+
+
+def test_jumps_replace_about_half_of_the_poses(store):
+    draw, changed = batches(store, jumps=True, lengths=((T, N),)), 0
+    for seed in range(30):
+        batch = draw(generator(seed))
+        changed += sum(torch.equal(pose, one) for pose in batch["pose"] for one in store.take(CHANGED, np.arange(N)))
+    assert 60 < changed < 120
+
+
+def test_the_negative_prompt_replaces_text(store):
+    batch = batches(store, negative=1.0)(generator())
+    assert torch.equal(batch["text"], prompt_vectors(NEGATIVE).expand(2, -1, -1))
+
+
+def test_flow_loss_of_a_network_that_says_nothing_is_the_velocity_itself(store):
+    model = build(TINY, pose=True)
+    initialise(model, 0)  # its head is zero
+    batch = batches(store)(generator())
+    loss = FlowMatching(Velocity(model, True))(batch)["loss"]
+    assert loss.item() == pytest.approx((batch["noise"] - batch["clean"]).square().mean().item(), rel=1e-5)
+
+
+def test_pose_reaches_the_velocity_and_the_base_has_none(store):
+    batch = batches(store)(generator())
+    model = network(True)
+    one = Velocity(model, True)(batch, batch["noise"])
+    other = Velocity(model, True)(batch | {"pose": -batch["pose"]}, batch["noise"])
+    assert (one - other).abs().max() > 1e-4
+    base = network(False)
+    same = [Velocity(base, False)(batch | {"pose": pose}, batch["noise"]) for pose in (batch["pose"], -batch["pose"])]
+    assert torch.equal(*same)
+
+
+def test_recomputing_blocks_changes_no_gradient(store):
+    batch, grads = batches(store)(generator()), []
+    for recompute in (False, True):
+        model = network(True)
+        FlowMatching(Velocity(model, True, recompute))(batch)["loss"].backward()
+        grads.append(model.blocks[0].ffn[0].weight.grad.clone())
+    assert torch.equal(*grads)
+
+
+def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher(store):
+    batch = batches(store)(generator())
+    student, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
+    parts = Distillation(student, teacher)(batch)
+    x, data = noised(batch), batch["noise"] - batch["clean"]
+    with torch.no_grad():
+        free = (student(batch, x, conditional=False) - teacher(batch, x, conditional=False)).square().mean()
+        bound = (student(batch, x) - data).square().mean()
+    assert parts["unconditional"].item() == pytest.approx(free.item(), rel=1e-4)
+    assert parts["conditional"].item() == pytest.approx(bound.item(), rel=1e-4)
+    assert parts["loss"].item() == pytest.approx((free + bound).item(), rel=1e-4)
+
+
+def test_plain_distillation_holds_the_conditional_output_to_the_teacher(store):
+    batch = batches(store)(generator())
+    student, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
+    x = noised(batch)
+    with torch.no_grad():
+        wanted = (student(batch, x) - teacher(batch, x)).square().mean()
+    assert Distillation(student, teacher, False)(batch)["loss"].item() == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_a_teacher_is_neither_trained_nor_saved(store):
+    module = Distillation(Velocity(network(True), True), Velocity(network(False), False))
+    module(batches(store)(generator()))["loss"].backward()
+    assert all(weight.grad is None for weight in module.teacher[0].parameters())
+    assert not [name for name in module.state_dict() if "teacher" in name]
+
+
+def test_side_paths_start_at_nothing_and_merge_to_what_they_did(store):
+    batch, model = batches(store)(generator()), network(True)
+    before = Velocity(model, True)(batch, batch["noise"])
+    adapter = Adapter(model, rank=4, alpha=8, seed=0)
+    assert torch.equal(Velocity(model, True)(batch, batch["noise"]), before)
+    for path in adapter.paths.values():
+        torch.nn.init.normal_(path.up, std=0.1, generator=generator())
+    adapted = Velocity(model, True)(batch, batch["noise"])
+    other = build(TINY, True)
+    other.load_state_dict(merged(model.state_dict(), adapter))
+    assert (adapted - before).abs().max() > 1e-3
+    assert torch.allclose(Velocity(other, True)(batch, batch["noise"]), adapted, atol=1e-4)
+
+
+def test_an_adapter_without_layers_says_so():
+    with pytest.raises(ValueError, match="nothing to adapt"):
+        Adapter(torch.nn.Linear(2, 2), 4, 4, 0)
+
+
+@pytest.mark.parametrize(("name", "trained"), [
+    ("base", {"blocks", "head"}), ("stage1", {"condition_embedding_spatial", "patch_embedding_fuse"}),
+    ("stage2", {"blocks", "condition_embedding_align"}), ("stage3", set()),
+])  # fmt: skip
+def test_each_stage_trains_what_its_table_says(name, trained):
+    model = network(STAGES[name].pose)
+    choose_trained(STAGES[name], model)
+    names = {key for key, weight in model.named_parameters() if weight.requires_grad}
+    rooms = {key.split(".")[0] for key in names}
+    assert trained <= rooms if trained else not names
+    assert not any(untrained(key) for key in names)
+    if name == "stage1":
+        assert "blocks" not in rooms and len(names) == 42
+
+
+def test_stage_1_trains_side_paths_and_the_42_pose_tensors(store):
+    task = StageTask(STAGES["stage1"], network(True), batches(store))
+    names = [name for name, weight in task.module.named_parameters() if weight.requires_grad]
+    side = [name for name in names if name.startswith("adapter.")]
+    assert len(side) == 2 * 10 * TINY.layers and len(names) - len(side) == 42
+    task.module(task.batch(0, generator()))["loss"].backward()
+    assert all(weight.grad is not None for weight in task.module.parameters() if weight.requires_grad)
+
+
+def test_a_stage_s_result_is_the_network_with_its_side_paths_merged(store):
+    task = StageTask(STAGES["stage3"], network(True), batches(store))
+    key = "adapter.paths.blocks/0/ffn/0.up"
+    ups = {name: torch.ones_like(w) for name, w in task.module.named_parameters() if name == key}
+    before = task.velocity.network.blocks[0].ffn[0].weight.clone()
+    down = task.adapter.paths["blocks/0/ffn/0"].down
+    result = task.result(ups)
+    assert torch.allclose(result["blocks.0.ffn.0.weight"], before + torch.ones_like(ups[key]) @ down, atol=1e-5)
+    assert not [name for name in result if "adapter" in name]
+
+
+def test_steadydancer_starts_as_its_base(store):
+    base, model = network(False), build(TINY, True)
+    add_pose(model, base.state_dict(), 0)
+    for name, weight in base.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    assert torch.equal(model.patch_embedding_fuse.weight[:, :36], base.patch_embedding.weight)
+    assert set(base_part(model.state_dict())) == set(base.state_dict())
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_what_serves_clip_vision_starts_at_zero():
+    model = network(True)
+    assert all(not weight.any() for name, weight in model.named_parameters() if "img_emb" in name)
+    assert untrained("blocks.3.cross_attn.norm_k_img.weight") and not untrained("blocks.3.cross_attn.k.weight")
+
+
+def test_plain_products_are_attention():
+    q, k, v = (torch.randn(2, 5, 16, generator=generator(i)) for i in range(3))
+    split = [t.view(2, 5, 4, 4).transpose(1, 2) for t in (q, k, v)]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*split).transpose(1, 2).reshape(2, 5, 16)
+    assert torch.allclose(attention(None, q, k, v, 4), wanted, atol=1e-6)
+
+
+def test_the_second_pose_moves_ahead_and_no_other():
+    points = np.arange(6, dtype=float)[:, None, None] * np.ones((6, KEYPOINTS, 2))
+    poses = PoseClip(64, 64, 6, (Track(0, points, np.ones((6, KEYPOINTS))),))
+    for seed in range(10):
+        moved = with_jump(poses, np.random.default_rng(seed)).tracks[0].points
+        assert moved[1, 0, 0] in {reach / 2 for reach in REACH}
+        assert (moved[[0, 2, 3, 4, 5]] == points[[0, 2, 3, 4, 5]]).all()
+    assert points[1, 0, 0] == 1  # the clip itself stays
+
+
+def test_a_clip_too_short_for_a_jump_stays():
+    poses = PoseClip(64, 64, 2, (Track(0, np.zeros((2, KEYPOINTS, 2)), np.ones((2, KEYPOINTS))),))
+    assert with_jump(poses, np.random.default_rng(0)) is poses
+
+
+def test_prompts_are_rows_of_words():
+    one = prompt_vectors(POSITIVE)
+    assert one.shape == (ROWS, WIDTH) and one[3:].abs().sum() == 0
+    assert torch.equal(prompt_vectors("a person walks")[:2], one[:2])
+    assert not torch.equal(prompt_vectors("a person walks")[2], one[2])
+
+
+def test_a_store_holds_what_was_encoded(tmp_path):
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (3, 5, 8, 8, 3), dtype=np.uint8) for _ in range(3)]
+    halves = [Pixels(*(p[part] for p in pictures), np.ones((len(p_), 2, 4))) for part in (slice(0, 2), slice(2, 3))
+              for p_ in [pictures[0][part]]]  # fmt: skip
+
+    def encode(video):
+        return video[:, :1, ::4, ::8, ::8].repeat(1, 16, 1, 1, 1)
+
+    store = write_store(tmp_path, 3, iter(halves), encode)
+    assert store.count == 3 and store.latent_frames == 2
+    first = store.take(CLIP, np.array([2]))[0, 0, 0, 0, 0]
+    assert first.item() == pytest.approx(pictures[0][2, 0, 0, 0, 0] / 127.5 - 1, abs=1e-3)
+    photo = store.take(PHOTO, np.array([2]))[0, 0]
+    assert photo[0, 0, 0] == first and photo[1, 0, 0].item() == pytest.approx(0, abs=0.01)
+    assert store.take(POSE, np.array([0])).shape == (1, 16, 2, 1, 1)
+
+
+def test_a_sampler_that_knows_the_answer_finds_it(store):
+    batch = batches(store)(generator())
+
+    class Knows(torch.nn.Module):
+        def forward(self, batch, x, conditional=True):
+            return (x - batch["clean"]) / batch["sigma"].view(-1, 1, 1, 1, 1)
+
+    found = sample(Knows(), batch, batch["noise"], steps=4)
+    assert torch.allclose(found, batch["clean"], atol=1e-4)
+
+
+def test_strips_show_clip_after_clip():
+    videos = [torch.full((2, 3, 5, 4, 6), value) for value in (-1.0, 1.0)]
+    picture = strips(*videos)
+    assert picture.shape == (4 * 4, 3 * 6, 3)
+    assert picture[0, 0, 0] == 0 and picture[4, 0, 0] == 255

@@ -1,0 +1,150 @@
+"""The drawn world: deterministic, in the picture, with keypoints and marks where the picture has them."""
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose.poses import BODY, NECK, RIGHT_KNEE, RIGHT_WRIST
+from steadydancer_pack.training.evaluation.parts import find_parts
+from steadydancer_pack.training.world.body import JOINTS, Proportions, draw_proportions, joints
+from steadydancer_pack.training.world.clips import draw_performance, film, fitted, make_clip
+from steadydancer_pack.training.world.look import FRAMINGS, MARKERS, muted, placed
+from steadydancer_pack.training.world.motion import CHANNELS, KINDS, SHARES, draw_motion
+from steadydancer_pack.training.world.pixels import as_detected, make_one
+from steadydancer_pack.training.world.store import HELD_OUT, render, skeletons
+
+SIZE, FRAMES = 96, 5
+
+
+def rest(frames=1):
+    return {name: np.zeros(frames) for name in CHANNELS}
+
+
+def test_same_seed_same_clip_other_seed_another():
+    first, again, other = make_clip(4, FRAMES, SIZE), make_clip(4, FRAMES, SIZE), make_clip(5, FRAMES, SIZE)
+    assert (first.frames == again.frames).all()
+    assert (first.poses.tracks[0].points == again.poses.tracks[0].points).all()
+    assert (first.frames != other.frames).any()
+    assert first.frames.shape == (FRAMES, SIZE, SIZE, 3) and first.frames.dtype == np.uint8
+
+
+def test_standing_figure_is_one_high_and_stands_on_the_ground():
+    body = Proportions()
+    space = joints(body, rest())
+    assert set(space) == set(JOINTS)
+    standing = body.leg + body.torso + body.neck + 2 * body.head + 0.03
+    assert space["right_ankle"][0, 1] == pytest.approx(-0.03 / standing)  # the sole is on the ground
+    top_of_head = space["head"][0, 1] - body.head / standing
+    assert top_of_head == pytest.approx(-1, abs=0.01)
+
+
+def test_a_raised_arm_points_where_its_angle_says():
+    body, motion = Proportions(), rest()
+    motion["right_arm_raise"] = np.array([90.0])
+    space = joints(body, motion)
+    upper = (space["right_elbow"] - space["right_shoulder"])[0]
+    assert upper[0] < 0 and abs(upper[1]) < 1e-9 and abs(upper[2]) < 1e-9  # level, to the figure's right
+    motion["right_arm_forward"] = np.array([90.0])
+    upper = (joints(body, motion)["right_elbow"] - joints(body, motion)["right_shoulder"])[0]
+    assert upper[2] > 0 and abs(upper[0]) < 1e-9  # level, at the viewer
+
+
+def test_turning_round_swaps_the_sides():
+    motion = rest()
+    front = joints(Proportions(), motion)
+    motion["yaw"] = np.array([180.0])
+    back = joints(Proportions(), motion)
+    assert front["right_shoulder"][0, 0] < 0 < back["right_shoulder"][0, 0]
+    assert front["nose"][0, 2] > front["head"][0, 2] and back["nose"][0, 2] < back["head"][0, 2]
+
+
+def test_limb_lengths_do_not_change_with_the_motion():
+    random = np.random.default_rng(1)
+    body = draw_proportions(random)
+    space = joints(body, draw_motion(random, 20, "dance"))
+    lengths = np.linalg.norm(space["left_wrist"] - space["left_elbow"], axis=1)
+    assert np.ptp(lengths) < 1e-9
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_moves_all_frames_within_reach(kind):
+    motion = draw_motion(np.random.default_rng(2), 33, kind)
+    assert set(motion) == set(CHANNELS) and all(values.shape == (33,) for values in motion.values())
+    moved = sum(np.ptp(values) > 1 for name, values in motion.items() if name not in ("travel", "jump"))
+    assert moved >= 2
+
+
+def test_shares_of_kinds_sum_to_one():
+    assert sum(SHARES) == pytest.approx(1) and len(SHARES) == len(KINDS)
+
+
+@pytest.mark.parametrize("seed", range(HELD_OUT, HELD_OUT + 6))
+def test_a_whole_figure_stays_in_the_picture_and_its_keypoints_are_seen(seed):
+    clip = make_clip(seed, FRAMES, SIZE, framing="whole", kind="dance")
+    track = clip.poses.tracks[0]
+    body = track.points[:, BODY]
+    assert (body >= 0).all() and (body < 1).all()
+    assert track.visible[:, NECK].all()
+
+
+def test_a_half_body_has_its_knees_outside():
+    clip = make_clip(HELD_OUT, FRAMES, SIZE, framing="upper", kind="wave")
+    assert not clip.poses.tracks[0].visible[:, RIGHT_KNEE].any()
+
+
+def test_parts_are_found_where_the_figure_has_them():
+    errors = {part: [] for part in MARKERS}
+    for seed in range(HELD_OUT, HELD_OUT + 12):
+        clip = make_clip(seed, 3, SIZE, framing="whole", kind="wave")
+        found = find_parts(clip.frames)
+        for part, place in found.items():
+            errors[part] += np.linalg.norm(place - clip.marks[part], axis=1).tolist()
+    for part, distances in errors.items():
+        near = np.array(distances) < 0.05 * SIZE
+        assert near.mean() > 0.85, part
+
+
+def test_nothing_but_markers_is_vivid():
+    random = np.random.default_rng(0)
+    colours = np.array([muted(random) for _ in range(500)], np.uint8)
+    picture = np.repeat(colours[None, None], 2, axis=1)
+    assert all(np.isnan(place).all() for place in find_parts(picture).values())
+
+
+def test_a_pose_and_its_picture_agree():
+    clip = make_clip(HELD_OUT + 1, 1, SIZE, framing="whole", kind="wave")
+    wrist = clip.poses.tracks[0].points[0, RIGHT_WRIST] * SIZE
+    glove = clip.marks["right_hand"][0]
+    assert np.linalg.norm(wrist - glove) < 0.06 * SIZE
+
+
+def test_fitted_makes_the_figure_smaller_until_it_fits():
+    performance = draw_performance(3, 9, framing="whole")
+    scene = placed(performance.scene, 0.95, 0.94, 2.0)
+    inside = fitted(type(performance)(performance.body, performance.look, scene, performance.motion))
+    points = film(inside, SIZE).poses.tracks[0].points[:, BODY]
+    assert inside.scene.scale < 1 and (points > 0).all() and (points < 1).all()
+
+
+def test_framings_do_not_overlap():
+    assert FRAMINGS["whole"][1] < FRAMINGS["upper"][0]
+
+
+def test_detected_poses_are_a_little_off():
+    poses = make_clip(1, FRAMES, SIZE).poses
+    off = as_detected(poses, np.random.default_rng(0))
+    distance = np.linalg.norm(off.tracks[0].points - poses.tracks[0].points, axis=-1)
+    assert 0 < distance.mean() < 0.02
+    assert (as_detected(poses, np.random.default_rng(0)).tracks[0].points == off.tracks[0].points).all()
+
+
+def test_training_clips_follow_from_their_seed():
+    first, again = make_one(7, FRAMES, 48), make_one(7, FRAMES, 48)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert first.skeletons.shape == first.changed.shape == (FRAMES, 48, 48, 3)
+    assert (first.changed[0] == first.skeletons[0]).all() and (first.changed[2:] == first.skeletons[2:]).all()
+
+
+def test_rendered_files_hold_the_clips_of_their_seeds(tmp_path):
+    clips, poses = (np.load(path) for path in render(tmp_path, 2, FRAMES, 48, first_seed=9, workers=1))
+    clip = make_clip(10, FRAMES, 48)
+    assert (clips[1] == clip.frames).all() and (poses[1] == skeletons(clip.poses)).all()
