@@ -5,7 +5,7 @@ process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of
 Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
 PHOTO_FEATURES, POSE_FEATURES = FEATURES = ("clip_fea", "clip_fea_c")
 GREY = 0.5
+CHANGED_FRAMES = 9  # only the second pose is another; latents after these frames are taken from the unchanged poses
 
 Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
 
@@ -47,18 +48,24 @@ class Store:
 
 def write_store(folder: Path, count: int, batches: Iterator[Pixels], encode: Encode) -> Store:
     """Encode `count` clips into `folder`."""
+    return write_arrays(folder, count, (encoded(batch, encode) for batch in batches))
+
+
+def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarray]]) -> Store:
+    """Write the arrays of `count` clips, which come in batches, into `folder`; under their names once all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, np.ndarray] = {}
     done = 0
     for batch in batches:
-        for name, rows in encoded(batch, encode).items():
+        for name, rows in batch.items():
             if name not in files:
                 shape = (count, *rows.shape[1:])
-                files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
+                files[name] = np.lib.format.open_memmap(folder / f"{name}.part", "w+", np.float16, shape)
             files[name][done : done + len(rows)] = rows
-        done += len(batch.frames)
-    for file in files.values():
+        done += len(batch[CLIP])
+    for name, file in files.items():
         file.flush()
+        (folder / f"{name}.part").replace(folder / f"{name}.npy")
     return Store(folder)
 
 
@@ -66,9 +73,10 @@ def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
     """Return the arrays of a batch of clips in float16."""
     photo = np.full_like(batch.frames, round(255 * GREY))
     photo[:, 0] = batch.frames[:, 0]
-    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed}
+    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed[:, :CHANGED_FRAMES]}
     out = {name: encode(to_model(frames)).to(torch.float16).numpy() for name, frames in pictures.items()}
-    return out | {TEXT: batch.text.astype(np.float16)}
+    rest = out[POSE][:, :, out[CHANGED].shape[2] :]
+    return out | {CHANGED: np.concatenate([out[CHANGED], rest], axis=2), TEXT: batch.text.astype(np.float16)}
 
 
 def to_model(frames: np.ndarray) -> Tensor:

@@ -6,11 +6,15 @@
 A step whose result is there is not done again; one that was killed goes on.
 """
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from accelerate import PartialState
 from comfy.latent_formats import Wan21
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,14 +22,14 @@ from torch import Tensor
 from . import vae_whole
 from .batches import Batches, conditions
 from .flow import Batch
-from .latents import CLIP, PHOTO, POSE, TEXT, Store, to_model, write_store
+from .latents import CLIP, PHOTO, POSE, TEXT, Pixels, Store, encoded, write_arrays
 from .loop import train
 from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialise
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
 from .tasks import StageTask
 from .vae_file import loaded_vae
-from .world.pixels import world_pixels
+from .world.pixels import make_one
 from .world.store import HELD_OUT
 
 FRAMES, SIZE = 33, 96
@@ -51,10 +55,30 @@ class Work:
 
 def write_stores(work: Work, count: int, held: int = 64, workers: int = 2) -> None:
     """Encode `count` training clips and `held` held-out ones."""
-    encode = partial(to_latent, loaded_vae(load_file(work.vae_file)))
     for name, seeds in (("store", range(count)), ("held", range(HELD_OUT, HELD_OUT + held))):
         if not (work.folder / name / f"{TEXT}.npy").exists():
-            write_store(work.folder / name, len(seeds), world_pixels(seeds, FRAMES, SIZE, workers=workers), encode)
+            write_arrays(work.folder / name, len(seeds), _encoded(work.vae_file, seeds, workers))
+
+
+def _encoded(vae_file: Path, seeds: range, workers: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the arrays of the clips of these seeds; each worker draws and encodes on one thread."""
+    one = partial(encode_seed, vae_file)
+    if workers < 2:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(one, seeds, chunksize=4)
+
+
+def encode_seed(vae_file: Path, seed: int) -> dict[str, np.ndarray]:
+    """Return the arrays of the training clip of one seed."""
+    pixels = Pixels(*(array[None] for array in make_one(seed, FRAMES, SIZE)))
+    return encoded(pixels, partial(to_latent, _worker_vae(vae_file)))
+
+
+@lru_cache(maxsize=1)
+def _worker_vae(vae_file: Path):
+    return loaded_vae(load_file(vae_file))
 
 
 @torch.no_grad()
@@ -83,9 +107,11 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
     task = prepare(work, stage, before or BEFORE.get(name, ""), plan.seed, fast)
     result = task.result(train(task, plan, path.parent))
-    part = path.with_suffix(".part")
-    save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
-    part.replace(path)
+    if PartialState().is_main_process:
+        part = path.with_suffix(".part")
+        save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
+        part.replace(path)
+    PartialState().wait_for_everyone()
     return path
 
 
@@ -128,6 +154,3 @@ def preview_batch(store: Store) -> Batch:
     rows, frames = torch.arange(PREVIEW_CLIPS).numpy(), slice(0, PREVIEW_LENGTH)
     given = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
     return given | {"clean": store.take(CLIP, rows)[:, :, frames], "text": store.take(TEXT, rows)}
-
-
-__all__ = ["FRAMES", "SIZE", "Work", "prepare", "run_stage", "to_frames", "to_latent", "to_model", "write_stores"]

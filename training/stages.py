@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .batches import Cuts
 from .plan import Plan
 
-SHORT = ((3, 24), (5, 16), (9, 10))  # latent frames and how many clips of them make a batch
+SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames and how many clips of them make a batch of each process
 LONG = ((21, 1),)
 
 
@@ -31,8 +31,8 @@ class Stage:
 
 
 def _plan(steps: int, rate: float, **more) -> Plan:
-    settings = {"batch_size": 16, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
-                "log_every": 50, "checkpoint_every": 500, "picture_every": 1000}  # fmt: skip
+    settings = {"batch_size": 8, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
+                "log_every": 50, "checkpoint_every": 250, "picture_every": 500}  # fmt: skip
     return Plan(steps=steps, learning_rate=rate, **(settings | more))
 
 
@@ -46,7 +46,7 @@ def _full(steps: int, rate: float, shard: bool = False) -> Plan:
 STAGES = {
     "base": Stage(
         "a picture comes to life from photo and prompt",
-        _plan(6000, 1e-3), None, Cuts(SHORT, (0.5, 0.35, 0.15)), pose=False,
+        _plan(6000, 1e-3), None, Cuts(SHORT, (0.5, 0.4, 0.1)), pose=False,
     ),
     "stage1": Stage(
         "action supervision: follow the pose",

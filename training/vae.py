@@ -46,8 +46,8 @@ class Crop(NamedTuple):
     weight: float
 
 
-CROPS = (Crop(1, 96, 0.2), Crop(5, 64, 0.25), Crop(9, 64, 0.25), Crop(9, 96, 0.15), Crop(17, 64, 0.1),
-         Crop(33, 64, 0.05))  # fmt: skip
+CROPS = (Crop(1, 64, 0.3), Crop(5, 48, 0.3), Crop(9, 48, 0.2), Crop(9, 96, 0.1), Crop(17, 48, 0.07),
+         Crop(33, 48, 0.03))  # fmt: skip
 STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.1  # of the steps, at first: single frames only
 KINDS = {"figure": 0.65, "skeleton": 0.25, "photo, then grey": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
@@ -60,7 +60,7 @@ SQUARED, EDGES = 2.0, 0.1
 def default_plan(steps: int = 4000) -> Plan:
     """Return the plan that made the shipped VAE."""
     return Plan(
-        steps=steps, learning_rate=1e-3, batch_size=2, warmup=200, floor=0.02, weight_decay=0.0, clip_norm=1.0,
+        steps=steps, learning_rate=6e-4, batch_size=2, warmup=200, floor=0.02, weight_decay=0.0, clip_norm=1.0,
         ema_decay=0.995, precision="bf16", log_every=20, checkpoint_every=250, picture_every=250,
     )  # fmt: skip
 

@@ -1,19 +1,15 @@
-"""Batches of the drawn world for the store of latents: frames, skeletons as a detector would see them, prompts.
+"""Clips of the drawn world for the store of latents: frames, skeletons as a detector would see them, prompts.
 
 The skeletons are a little off, as a detector's are: each joint by a constant of its own in a clip, and by noise in each
 frame; now and then a limb is not seen.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ...dwpose.poses import BODY, PoseClip, Track
-from ..latents import Pixels
 from ..pose_simulation import with_jump
 from ..prompts import prompt_of, prompt_vectors
 from .clips import make_clip
@@ -32,20 +28,6 @@ class Made(NamedTuple):
     skeletons: np.ndarray
     changed: np.ndarray
     text: np.ndarray
-
-
-def world_pixels(seeds: range, frames: int, size: int, batch: int = 8, workers: int = 2) -> Iterator[Pixels]:
-    """Yield the clips of these seeds, `batch` at a time."""
-    one = partial(make_one, frames=frames, size=size)
-    with ProcessPoolExecutor(workers) as pool:
-        waiting: list[Made] = []
-        for made in pool.map(one, seeds, chunksize=batch):
-            waiting.append(made)
-            if len(waiting) == batch:
-                yield _together(waiting)
-                waiting = []
-    if waiting:
-        yield _together(waiting)
 
 
 def make_one(seed: int, frames: int, size: int) -> Made:
@@ -70,7 +52,3 @@ def _disturbed(track: Track, random: np.random.Generator) -> Track:
     if random.random() < LOST:
         scores[:, random.integers(BODY.stop)] = 0
     return replace(track, points=points, scores=scores)
-
-
-def _together(clips: list[Made]) -> Pixels:
-    return Pixels(*(np.stack(arrays) for arrays in zip(*clips, strict=True)))

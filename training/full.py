@@ -1,0 +1,147 @@
+"""The stages on a whole Wan 2.1 I2V and a store of real clips: the same tasks and the same loop with the 14B column.
+
+    python -m training stage1 WORK --full --base wan2.1_i2v_720p_14B_bf16.safetensors
+
+Stage 1 starts from the base file, each other from the weights.safetensors of the stage before. Our choices: frozen
+weights and the tokens between the blocks are bf16, what is trained is float32; activations are computed again in the
+backward pass; CLIP vision's layers are frozen in stages 1 and 3 and trained with all others in stage 2.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .batches import Batches, conditions
+from .encoders import load_decoder
+from .flow import Batch
+from .full_result import write_result
+from .latents import CLIP, PHOTO, POSE, TEXT, Store
+from .loop import train
+from .network import POSE_PARTS, allow_gradients, build
+from .pipeline import BEFORE, Work
+from .plan import PRECISIONS, Plan
+from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
+from .stages import STAGES, Stage
+from .tasks import Decode, StageTask
+from .wan_file import WanFile, fill, start_pose
+
+
+class FullFiles(NamedTuple):
+    """base: Wan 2.1 I2V; store: the folder of clips; vae: for pictures on the way, or None."""
+
+    base: Path
+    store: Path
+    vae: Path | None = None
+
+
+def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: str = "", output: str = "") -> Path:
+    """Train a stage of a whole model, or go on with it, and return its weights' file.
+
+    The arguments are those of pipeline.run_stage. ValueError: a file is not what it should be, or not there.
+    """
+    stage, path = STAGES[name], work.weights(output or name)
+    if stage.full is None:
+        raise ValueError(f"There is nothing to train in '{name}' of a whole model: its base is a file. Begin at stage1.")
+    if path.exists():
+        return path
+    plan = replace(stage.full, steps=steps) if steps else stage.full
+    start = start_file(work, before or BEFORE[name], files.base)
+    task = prepare_full(stage, plan, start, files)
+    trained = train(task, plan, path.parent)
+    if PartialState().is_main_process:
+        write_result(path, start, trained, stage.rank, f"SteadyDancer {name}")
+    PartialState().wait_for_everyone()
+    return path
+
+
+def start_file(work: Work, before: str, base: Path) -> WanFile:
+    """Return the weights that a stage after `before` starts from."""
+    path = base if before == "base" else work.weights(before)
+    if not path.exists():
+        raise ValueError(f"There is no {path}. Train '{before}' first, or name another stage with --before.")
+    return WanFile(path)
+
+
+def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> StageTask:
+    """Return the task of a stage of a whole model; its networks are on this process's device."""
+    allow_gradients()
+    store, shared = Store(files.store), load_file(files.store / SHARED)
+    _check_store(files.store, store, start)
+    batches = Batches(
+        store, stage.full_cuts, shared[NEGATIVE_TEXT].float(), shared[BLANK_POSE].float(),
+        shared[BLANK_FEATURES].float(),
+    )  # fmt: skip
+    network = starting_network(stage, plan, start)
+    taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
+    preview = preview_of(store, files.vae) if files.vae else None
+    return StageTask(
+        stage, network, batches, taught, preview, recompute=True, seed=plan.seed, stream=PRECISIONS[plan.precision],
+        sees=True,
+    )  # fmt: skip
+
+
+def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
+    """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
+    state = PartialState()
+    spread = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
+    dtype = PRECISIONS[plan.precision] if stage.rank else torch.float32
+    network = build(start.size, stage.pose, dtype, "cpu" if spread else str(state.device))
+    if start.pose:
+        fill(network, start)
+    else:
+        fill(network, start, POSE_PARTS)
+        start_pose(network, start, plan.seed)
+    return network
+
+
+def teacher(plan: Plan, base: WanFile) -> nn.Module:
+    """Return the frozen base model, its blocks shared out among the processes where the plan shares out."""
+    state = PartialState()
+    spread = plan.shard and state.num_processes > 1
+    network = build(base.size, False, PRECISIONS[plan.precision], "cpu" if spread else str(state.device))
+    fill(network, base)
+    network.requires_grad_(False)
+    if spread:
+        _share_out(network, state.device.type, state.num_processes)
+        for part in (part for name, part in network.named_children() if name != "blocks"):
+            part.to(state.device)
+    return network
+
+
+def _share_out(network: nn.Module, kind: str, processes: int) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(kind, (processes,))
+    for block in network.blocks:
+        fully_shard(block, mesh=mesh)
+
+
+def preview_of(store: Store, vae: Path) -> tuple[Batch, Decode]:
+    """Return the store's first clip as a batch without noise, and what shows it."""
+    rows, frames = np.arange(1), slice(None)
+    batch = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
+    batch |= {name: store.take(name, rows) for name in store.features}
+    return batch | {"clean": store.take(CLIP, rows), "text": store.take(TEXT, rows)}, partial(_decoded, load_decoder(vae))
+
+
+def _decoded(decode, latent: Tensor) -> Tensor:
+    return torch.cat([decode(clip[None]) for clip in latent])
+
+
+def _check_store(folder: Path, store: Store, start: WanFile) -> None:
+    width = store.arrays[TEXT].shape[-1]
+    if width != start.size.text_dim:
+        raise ValueError(
+            f"The prompts in {folder} are {width} wide, {start.title} reads {start.size.text_dim}. Prepare the clips "
+            "with the text encoder of this model (umt5-xxl for Wan 2.1)."
+        )
+    if not store.features:
+        raise ValueError(f"The clips in {folder} have no CLIP vision features. Make them with `prepare`.")

@@ -1,0 +1,85 @@
+"""What a stage of a whole model leaves: its weights under official names, and a LoRA for any loader.
+
+weights.safetensors is float16, as SteadyDancer is published. Side paths are added to the tensors of the file that the
+stage started from, in float32, so the training's own coarser copy leaves no trace. lora.safetensors has ComfyUI's
+names (`diffusion_model.<layer>.lora_down.weight`, `.lora_up.weight`, `.alpha`); the pose tensors of stage 1 cannot be
+in it, since the base model has no such layers.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..steadydancer_core.weights.convert_file import Piece, UnfitWeights, write_safetensors
+from .wan_file import WanFile, official
+
+NETWORK, PATHS = "velocity.network.", "adapter.paths."
+LORA, LORA_DTYPE, WEIGHT_DTYPE = "lora.safetensors", torch.bfloat16, torch.float16
+SidePaths = dict[str, tuple[Tensor, Tensor]]  # layer -> down [rank, inputs] and up [outputs, rank]
+
+
+def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alpha: float, title: str) -> None:
+    """Write what was `trained` in a stage that began with `start` to `path`, and its LoRA beside it.
+
+    alpha: of the side paths. ValueError where a weight is not finite in float16, or the disk is full.
+    """
+    sides = side_paths(trained)
+    metadata = {"format": "pt", "title": title, "base": start.title}
+    if sides:
+        part = path.with_name(f"{LORA}.part")
+        save_file(lora_tensors(sides, alpha), part, metadata)
+        part.replace(path.with_name(LORA))
+    own = {official(name.removeprefix(NETWORK)): t for name, t in trained.items() if name.startswith(NETWORK)}
+    names = dict.fromkeys([*start.shapes, *own])
+    pieces = [_piece(name, start, own.get(name), sides.get(name.removesuffix(".weight")), alpha) for name in names]
+    write_safetensors(path, pieces, metadata, work=secrets.token_hex())
+
+
+def side_paths(trained: Mapping[str, Tensor]) -> SidePaths:
+    """Return the side paths among the trained tensors by their layer's name."""
+    downs = [name for name in trained if name.startswith(PATHS) and name.endswith(".down")]
+    return {
+        name.removeprefix(PATHS).removesuffix(".down").replace("/", "."): (
+            trained[name], trained[name.removesuffix(".down") + ".up"],
+        )
+        for name in downs
+    }  # fmt: skip
+
+
+def lora_tensors(sides: SidePaths, alpha: float) -> dict[str, Tensor]:
+    """Return the side paths as the tensors of a LoRA file."""
+    tensors = {}
+    for layer, (down, up) in sides.items():
+        name = f"diffusion_model.{layer}"
+        tensors[f"{name}.lora_down.weight"] = down.to(LORA_DTYPE).contiguous()
+        tensors[f"{name}.lora_up.weight"] = up.to(LORA_DTYPE).contiguous()
+        tensors[f"{name}.alpha"] = torch.tensor(float(alpha))
+    return tensors
+
+
+def _piece(
+    name: str, start: WanFile, own: Tensor | None, side: tuple[Tensor, Tensor] | None, alpha: float
+) -> Piece:
+    shape = start.shapes[name] if own is None else tuple(own.shape)
+
+    def rows() -> Iterator[Tensor]:
+        weight = (start.map(name) if own is None else own).float()
+        if side is not None:
+            down, up = side
+            weight = weight + alpha / len(down) * (up.float() @ down.float())
+        yield _half(name, weight)
+
+    return Piece(((name, WEIGHT_DTYPE, shape),), rows)
+
+
+def _half(name: str, weight: Tensor) -> Tensor:
+    half = weight.to(WEIGHT_DTYPE)
+    if not half.isfinite().all():
+        raise UnfitWeights(
+            f"{name} does not fit float16: the training diverged. Train again with a lower learning rate."
+        )
+    return half
