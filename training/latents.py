@@ -17,7 +17,7 @@ CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
 PHOTO_FEATURES, POSE_FEATURES = FEATURES = ("clip_fea", "clip_fea_c")
 GREY = 0.5
-CHANGED_FRAMES = 9  # only the second pose is another; latents after these frames are taken from the unchanged poses
+CHANGED_FRAMES = 9  # only the second pose is another: later latents are those of the unchanged poses
 
 Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .batches import Cuts
 from .plan import Plan
 
-SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames and how many clips of them make a batch of each process
+SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames, and how many clips of them make a batch of one process
 LONG = ((21, 1),)
 
 
