@@ -1,0 +1,38 @@
+"""A long video of the miniature in overlapping windows: its seams, its first frame and its truth."""
+
+from copy import copy
+
+import numpy as np
+import torch
+
+from ...steadydancer_core.long_video.seams import seam_scores
+from ...steadydancer_core.long_video.windows import apply_windows, window_borders
+from .figures import figures
+from .pairs import Pair, make_pair
+from .system import System, aligned
+
+FRAMES, WINDOW, OVERLAP = 161, 33, 17
+
+
+def long_clip(system: System, pair: Pair, window: int = WINDOW, overlap: int = OVERLAP) -> np.ndarray:
+    """Return the pair's clip, uint8 [F, H, W, 3], sampled in windows with a constant reference pair."""
+    windowed = copy(system)
+    windowed.model = apply_windows(system.model, window, overlap)
+    return windowed.run([pair], [aligned(pair)])[0]
+
+
+def measure_long(
+    system: System, size: int, index: int = 0, frames: int = FRAMES
+) -> tuple[dict[str, float], np.ndarray]:
+    """Return the figures of a pair of `frames` frames, its seams' mean jump and largest colour shift, and the clip.
+
+    `truth_jump` is the same seam score of the true answer: what the motion itself amounts to there.
+    """
+    pair = make_pair(index, "place", frames, size)
+    clip = long_clip(system, pair)
+    borders, reach = window_borders(frames, WINDOW, OVERLAP)
+    found, truth = (seam_scores(torch.from_numpy(f).float() / 255, borders, reach) for f in (clip, pair.truth.frames))
+    jumps = {"seam_jump": found, "truth_jump": truth}
+    out = {name: float(np.mean([score.jump for score in scores])) for name, scores in jumps.items()}
+    colour = max(score.colour for score in found)
+    return figures(pair, clip) | out | {"seam_colour": colour, "seams": len(found)}, clip
