@@ -2,9 +2,10 @@
 
 import sys
 
+import torch
 from tools.in_process import use_comfyui, use_pack
 
-use_comfyui(cpu="--cpu" in sys.argv)
+use_comfyui(cpu="--cpu" in sys.argv or not torch.accelerator.is_available())
 use_pack()
 
 from steadydancer_pack.training.command import main  # noqa: E402  the lines above make it importable
