@@ -3,6 +3,7 @@
 import sys
 
 import torch
+
 from tools.in_process import use_comfyui, use_pack
 
 use_comfyui(cpu="--cpu" in sys.argv or not torch.accelerator.is_available())
