@@ -20,7 +20,8 @@ from .prompts import NEGATIVE, POSITIVE, prompt_vectors
 EIGHT_BITS = ("blocks.", "img_emb.proj.", "time_projection.")
 FP8, LARGEST = torch.float8_e4m3fn, 448.0
 FORMAT = {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
-MODEL, PROMPTS = "steadydancer_miniature.safetensors", {
+MODEL, VAE = "steadydancer_miniature.safetensors", "steadydancer_miniature_vae.safetensors"
+PROMPTS = {
     POSITIVE: "steadydancer_miniature_positive.safetensors", NEGATIVE: "steadydancer_miniature_negative.safetensors",
 }  # fmt: skip
 
@@ -65,10 +66,11 @@ def write_prompts(folder: Path) -> list[Path]:
     return paths
 
 
-def export(weights: Path, folder: Path) -> list[Path]:
-    """Write the model file and the prompts into `folder` and return their paths."""
+def export(weights: Path, vae: Path, folder: Path) -> list[Path]:
+    """Write model, VAE and prompts into `folder` and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"name": "SteadyDancer miniature", "license": "Apache-2.0", "weights": "trained on the drawn world"}
     path = folder / MODEL
     path.write_bytes(model_file(load_file(weights), facts))
-    return [path, *write_prompts(folder)]
+    (folder / VAE).write_bytes(vae.read_bytes())
+    return [path, folder / VAE, *write_prompts(folder)]

@@ -1,0 +1,63 @@
+"""The verbs that come after training: the shipped files, the sample, the set of pairs, figures."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from .evaluation.long_video import measure_long
+from .evaluation.pairs import make_pairs
+from .evaluation.run import FRAMES, evaluate, load_system
+from .evaluation.xdance_set import write_set
+from .export import export
+from .pipeline import SIZE, Work
+from .sample import write_sample
+
+PAIRS, SET_SIZE = 64, 384
+SHIPPED = "stage3"
+
+
+def add_measures(verbs) -> None:
+    """Add the verbs to a parser's."""
+    for name, (run, purpose) in VERBS.items():
+        verb = verbs.add_parser(name, help=purpose)
+        verb.add_argument("work", type=Path, help="the folder in which everything was made")
+        verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+        verb.add_argument("--stage", default=SHIPPED, help="whose weights: %(default)s")
+        verb.add_argument("--pairs", type=int, default=PAIRS, help="how many pairs: %(default)s")
+        verb.add_argument("--only", nargs="*", default=[], help="names of variants, else all whose weights are there")
+        verb.add_argument("--output", type=Path, help="another folder for the result")
+        verb.set_defaults(run=run)
+
+
+def _export(work: Work, options: argparse.Namespace) -> None:
+    for path in export(work.weights(options.stage), work.vae_file, options.output or work.folder / "shipped"):
+        logging.info("%s: %d bytes", path, path.stat().st_size)
+
+
+def _sample(work: Work, options: argparse.Namespace) -> None:
+    write_sample(options.output or work.folder / "shipped")
+
+
+def _set(work: Work, options: argparse.Namespace) -> None:
+    table = write_set(options.output or work.folder / "xdance", make_pairs(options.pairs, FRAMES, SET_SIZE))
+    logging.info("python -m tools.xdance %s %s --pairs %s", table.parent, table.parent, table)
+
+
+def _evaluate(work: Work, options: argparse.Namespace) -> None:
+    report = evaluate(work, options.pairs, options.output or work.folder / "evaluation", tuple(options.only))
+    logging.info("%s", report)
+
+
+def _long(work: Work, options: argparse.Namespace) -> None:
+    figures, _ = measure_long(load_system(work, options.stage), SIZE)
+    logging.info("%s", json.dumps(figures))
+
+
+VERBS = {
+    "export": (_export, "write the shipped files of model, VAE and prompts"),
+    "sample": (_sample, "write the sample: photo, driving video, skeletons"),
+    "set": (_set, "write the pairs of different people in X-Dance's layout"),
+    "evaluate": (_evaluate, "baselines, ablations and the shipped road on pairs with a true answer"),
+    "long": (_long, "a long video in windows: seams, first frame, truth"),
+}
