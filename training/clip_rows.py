@@ -81,12 +81,9 @@ class ClipRows:
                 f"The folder {self.folder} was begun with {found}, now it is {wanted}. Use the same, or another folder."
             )
         self.clips, self.left_out, self.done = state["clips"], state["left_out"], state["done"]
-        self.room = state["room"]
 
     def _record(self) -> None:
-        state = {
-            "facts": self.facts, "room": self.room, "done": self.done, "clips": self.clips, "left_out": self.left_out,
-        }  # fmt: skip
+        state = {"facts": self.facts, "done": self.done, "clips": self.clips, "left_out": self.left_out}
         fresh = self.folder / f"{JOURNAL}.new"
         with fresh.open("w", encoding="utf-8") as file:
             json.dump(state, file, indent=1)
@@ -101,7 +98,6 @@ def _shorten(path: Path, rows: int) -> None:
     shape, dtype, offset = (rows, *whole.shape[1:]), whole.dtype, whole.offset
     del whole
     with path.open("r+b") as file:
-        file.write(np.lib.format.magic(1, 0))
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         if file.tell() != offset:

@@ -1,10 +1,13 @@
-"""`python -m training VERB WORK`: the steps of pipeline.py by name."""
+"""`python -m training VERB WORK`: the steps of pipeline.py by name, and those of whole models (command_full.py)."""
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
+from .command_full import add_full_options, add_prepare, run_full_stage
+from .command_measure import add_measures
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
 from .stages import STAGES
 from .vae import default_plan, train_vae
@@ -17,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one step; return the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     try:
         options.run(Work(options.work), options)
     except (ValueError, RuntimeError) as error:
@@ -40,7 +45,11 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--before", default="", help="the stage to start from, if not the one before")
         verb.add_argument("--output", default="", help="folder of the stage, if not its name")
         verb.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then faster")
+        if name in STAGES:
+            add_full_options(verb)
         verb.set_defaults(run=run, name=name)
+    add_prepare(verbs)
+    add_measures(verbs)
     return parser
 
 
@@ -58,4 +67,7 @@ def _store(work: Work, options: argparse.Namespace) -> None:
 
 
 def _stage(work: Work, options: argparse.Namespace) -> None:
-    run_stage(work, options.name, options.steps, options.before, options.output, options.compile)
+    if options.full:
+        run_full_stage(work, options)
+    else:
+        run_stage(work, options.name, options.steps, options.before, options.output, options.compile)

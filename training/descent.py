@@ -51,7 +51,11 @@ class Descent:
     def precision(self) -> torch.autocast:
         """Return the context of a forward pass."""
         dtype = PRECISIONS[self.plan.precision]
-        return torch.autocast(self.accelerator.device.type, dtype, enabled=self.plan.precision != "no")
+        # the cache would hold a coarse copy of every weight of every process to the end of the pass
+        kept = not self.plan.shard
+        return torch.autocast(
+            self.accelerator.device.type, dtype, enabled=self.plan.precision != "no", cache_enabled=kept
+        )
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one of the losses of a step."""

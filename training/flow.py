@@ -49,12 +49,12 @@ class Velocity(nn.Module):
         """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
         text, pose = ("text", "pose") if conditional else ("negative_text", "blank_pose")
         features = batch.get("clip_fea", torch.zeros(len(x), 1, CLIP_WIDTH, device=x.device))
-        inputs = {"clip_fea": features, "transformer_options": self._options()}
+        inputs = {"clip_fea": features.to(self.stream), "transformer_options": self._options()}
         if self.pose:
             first = batch["ref_c"] if conditional else batch["blank_pose"][:, :, :1]
             inputs |= {"pose_latents": batch[pose], "ref_x": batch["ref_x"], "ref_c": first}
             seen = "clip_fea_c" if conditional or "blank_features" not in batch else "blank_features"
-            inputs |= {"clip_fea_c": batch.get(seen, features)}
+            inputs |= {"clip_fea_c": batch.get(seen, features).to(self.stream)}
         x = torch.cat([x, batch["image"]], dim=1).to(self.stream)
         return self.network(x, STEPS * batch["sigma"], batch[text], **inputs)
 

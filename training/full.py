@@ -8,7 +8,6 @@ backward pass; CLIP vision's layers are frozen in stages 1 and 3 and trained wit
 """
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from .batches import Batches, conditions
 from .encoders import load_decoder
@@ -48,7 +47,7 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
     """
     stage, path = STAGES[name], work.weights(output or name)
     if stage.full is None:
-        raise ValueError(f"There is nothing to train in '{name}' of a whole model: its base is a file. Begin at stage1.")
+        raise ValueError(f"There is no {name} to train in a whole model: it is the file of --base. Begin at stage1.")
     if path.exists():
         return path
     plan = replace(stage.full, steps=steps) if steps else stage.full
@@ -129,11 +128,8 @@ def preview_of(store: Store, vae: Path) -> tuple[Batch, Decode]:
     rows, frames = np.arange(1), slice(None)
     batch = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
     batch |= {name: store.take(name, rows) for name in store.features}
-    return batch | {"clean": store.take(CLIP, rows), "text": store.take(TEXT, rows)}, partial(_decoded, load_decoder(vae))
-
-
-def _decoded(decode, latent: Tensor) -> Tensor:
-    return torch.cat([decode(clip[None]) for clip in latent])
+    batch |= {"clean": store.take(CLIP, rows), "text": store.take(TEXT, rows)}
+    return batch, load_decoder(vae)
 
 
 def _check_store(folder: Path, store: Store, start: WanFile) -> None:

@@ -1,0 +1,305 @@
+"""A whole Wan 2.1 I2V through the program: videos to a store, a store through the three stages, results that load."""
+
+import json
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import comfy.lora
+import comfy.model_management
+import comfy.sd
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.miniature.vae import vae_file
+from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
+from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.training.clip_rows import ClipRows
+from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text
+from steadydancer_pack.training.full import FullFiles, run_full
+from steadydancer_pack.training.full_result import LORA
+from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
+from steadydancer_pack.training.network import Size, untrained
+from steadydancer_pack.training.pipeline import Work
+from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
+from steadydancer_pack.training.wan_file import WanFile
+from steadydancer_pack.training.world.clips import make_clip
+
+FRAMES, SIDE, ROWS, WIDTH = 5, 64, 12, 16
+TINY = {"dim": 128, "ffn_dim": 192, "layers": 2, "text_dim": WIDTH}
+SETTINGS = ClipSettings(FRAMES, (SIDE, SIDE), prompt="somebody dances", negative="dull")
+PREFIX = "model.diffusion_model."
+HALF_STEP, BRAIN_STEP = 2**-11, 2**-8  # relative rounding of float16 and bfloat16
+
+
+class Standing:
+    """A detector that always sees the same person."""
+
+    name, notes, fingerprint = "Standing", [], "standing"
+
+    def __init__(self):
+        self.points = make_clip(0, 1, SIDE).poses.tracks[0].points[0] * SIDE
+
+    def find(self, frame):
+        return [Region(SIDE / 2, SIDE / 2, SIDE, SIDE)]
+
+    def estimate(self, frame, regions):
+        return np.stack([self.points] * len(regions)), np.ones((len(regions), len(self.points)))
+
+    def follow(self, points, scores):
+        return Region(SIDE / 2, SIDE / 2, SIDE, SIDE)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def made_up_encoders(vae, calls=10**6):
+    """Return encoders with a real VAE that dies after `calls` calls, and words and sight of made-up numbers."""
+    counts = {"latent": 0, "read": 0}
+
+    def load_latent():
+        encode = load_encoder(vae)
+
+        def latent(frames):
+            counts["latent"] += 1
+            if counts["latent"] > calls:
+                raise Killed
+            return encode(frames)
+
+        return latent
+
+    def see(picture):
+        return picture.mean() + torch.from_numpy(made_up("sight", (1, 257, 1280)))
+
+    def read(prompt):
+        counts["read"] += 1
+        rows = torch.zeros(1, ROWS, WIDTH)
+        for row, word in zip(rows[0], prompt.split(), strict=False):
+            row += zlib.crc32(word.encode()) % 7 - 3
+        return rows
+
+    return Encoders(load_latent, lambda: see, lambda: read), counts
+
+
+def write_video(path, frames):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=Fraction(16), options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "rgb24"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with videos, of which two are usable, a VAE and a small Wan 2.1 I2V."""
+    folder = tmp_path_factory.mktemp("whole")
+    videos = folder / "videos"
+    videos.mkdir()
+    for seed, (name, frames) in enumerate((("one.mp4", FRAMES), ("two.mp4", FRAMES - 1), ("short.mp4", 2))):
+        write_video(videos / name, make_clip(seed, frames, SIDE).frames)
+    (videos / "two.txt").write_text("she  waves\nslowly", "utf-8")
+    (videos / "broken.mp4").write_bytes(b"no video")
+    (folder / "vae.safetensors").write_bytes(vae_file())
+    save_file(base_weights(), folder / "base.safetensors")
+    return folder
+
+
+def base_weights():
+    shapes = {name: shape for name, shape in steadydancer_shapes(**TINY).items() if name not in pose_tensor_names()}
+    return {f"{PREFIX}{name}": torch.from_numpy(made_up(name, shape)).bfloat16() for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def store(place):
+    encoders, _ = made_up_encoders(place / "vae.safetensors")
+    return prepare_clips(place / "clips", place / "videos", encoders, Standing(), SETTINGS)
+
+
+def arrays(folder):
+    return {name: np.load(folder / f"{name}.npy") for name in ARRAYS + FEATURES}
+
+
+def test_the_store_holds_the_clips_that_can_be_used(place, store):
+    assert store.count == 2 and store.latent_frames == 2 and store.features == FEATURES
+    state = json.loads((place / "clips" / "clips.json").read_text("utf-8"))
+    assert state["clips"] == ["one.mp4", "two.mp4"]
+    assert "too short: 2 frames" in state["left_out"]["short.mp4"]
+    assert "cannot be read" in state["left_out"]["broken.mp4"]
+    assert sorted(path.suffix for path in (place / "clips").iterdir()) == [".json", *[".npy"] * 7, ".safetensors"]
+
+
+def test_the_photo_is_the_first_frame_and_the_text_is_the_files(store):
+    rows = np.arange(2)
+    assert torch.equal(store.take(CLIP, rows)[:, :, 0], store.take(PHOTO, rows)[:, :, 0])
+    assert not torch.equal(store.take(CLIP, rows)[:, :, 1], store.take(PHOTO, rows)[:, :, 1])
+    text = store.take(TEXT, rows)
+    assert text.shape == (2, ROWS, WIDTH)
+    words = ("she", "waves", "slowly")
+    assert text[1, :4, 0].tolist() == [zlib.crc32(word.encode()) % 7 - 3 for word in words] + [0]
+
+
+def test_a_missing_frame_is_the_last_one_again(place):
+    frames = read_frames(place / "videos" / "two.mp4", (SIDE, SIDE), FRAMES)
+    assert len(frames) == FRAMES
+    assert np.array_equal(frames[-1], frames[-2]) and not np.array_equal(frames[-2], frames[-3])
+    assert read_frames(place / "videos" / "two.mp4", (32, 48), FRAMES).shape == (FRAMES, 48, 32, 3)
+
+
+@pytest.mark.parametrize("calls", [0, 3, 7])
+def test_a_killed_preparation_goes_on(place, store, tmp_path, calls):
+    encoders, before = made_up_encoders(place / "vae.safetensors", calls)
+    with pytest.raises(Killed):
+        prepare_clips(tmp_path, place / "videos", encoders, Standing(), SETTINGS)
+    encoders, after = made_up_encoders(place / "vae.safetensors")
+    prepare_clips(tmp_path, place / "videos", encoders, Standing(), SETTINGS)
+    done = calls and 1 + (calls - 1) // 4 * 4  # the blank pose, then four videos a clip
+    assert after["latent"] == 9 - done and (before["read"], after["read"]) == (3, 0)
+    for name, array in arrays(place / "clips").items():
+        assert np.array_equal(array, arrays(tmp_path)[name]), name
+
+
+def test_other_settings_do_not_go_on(place, store):
+    encoders, _ = made_up_encoders(place / "vae.safetensors")
+    with pytest.raises(ValueError, match="begun with {'size': \\[64, 64\\]}"):
+        prepare_clips(place / "clips", place / "videos", encoders, Standing(), ClipSettings(FRAMES, (64, 48)))
+
+
+def test_rows_are_cut_to_those_that_are_there(tmp_path):
+    rows = ClipRows(tmp_path, 12000, {})
+    rows.add("a", {"x": np.full((1, 3, 2), 5, np.float16)})
+    with pytest.raises(ValueError, match=r"rows of \[3, 2\], this clip's are \[3, 3\]"):
+        ClipRows(tmp_path, 12000, {}).add("b", {"x": np.zeros((1, 3, 3), np.float16)})
+    rows.finish()
+    assert np.load(tmp_path / "x.npy").tolist() == [[[5, 5]] * 3]
+    assert ClipRows(tmp_path, 12000, {}).done
+
+
+def test_nothing_usable_says_why(tmp_path):
+    rows = ClipRows(tmp_path, 1, {})
+    rows.leave_out("a.mp4", "nobody is there")
+    with pytest.raises(ValueError, match="None of the 1 videos can be used:\nnobody is there"):
+        rows.finish()
+
+
+def test_bad_settings_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="frames is 80"):
+        ClipSettings(80)
+    with pytest.raises(ValueError, match="640x100"):
+        ClipSettings(size=(640, 100))
+    (tmp_path / "a.txt").write_text(" \n", "utf-8")
+    assert prompt_of(tmp_path / "a.mp4", "other") == "other"
+    with pytest.raises(ValueError, match="other formats can run code"):
+        load_text(tmp_path / "text.pt")
+
+
+@pytest.fixture(scope="module")
+def stages(place, store):
+    """The folder in which all three stages were trained for some steps."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ACCELERATE_USE_CPU", "true")
+    patch.setattr(comfy.model_management, "in_training", False)
+    files = FullFiles(place / "base.safetensors", place / "clips", place / "vae.safetensors")
+    for name, steps in (("stage1", 3), ("stage2", 2), ("stage3", 2)):
+        run_full(Work(place), name, files, steps)
+    patch.undo()
+    return place
+
+
+def weights(folder, stage):
+    return load_file(folder / stage / "weights.safetensors")
+
+
+def test_the_file_tells_its_size(place):
+    file = WanFile(place / "base.safetensors")
+    assert file.size == Size(**TINY) and not file.pose
+    assert file.map("head.modulation").shape == (1, 2, TINY["dim"])
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_the_loader_knows_the_result(stages, stage):
+    detection.register()
+    patcher = load_model(stages / stage / "weights.safetensors")
+    assert type(patcher.model).__name__ == "SteadyDancer"
+    assert set(weights(stages, stage)) == set(steadydancer_shapes(**TINY))
+
+
+def test_each_stage_trains_its_part(stages):
+    base = {name.removeprefix(PREFIX): weight.half() for name, weight in base_weights().items()}
+    one, two, three = (weights(stages, f"stage{number}") for number in (1, 2, 3))
+    changed = {name for name in base if not torch.equal(base[name], one[name])}
+    layers = {"q", "k", "v", "o", "0", "2"}
+    assert changed and all(name.startswith("blocks.") and name.split(".")[-2] in layers for name in changed)
+    assert not any(map(untrained, changed))
+    sight = [name for name in base if untrained(name) and name.endswith("weight")]
+    assert any(not torch.equal(one[name], two[name]) for name in sight)
+    moved = {name for name in two if not torch.equal(two[name], three[name])}
+    assert moved and moved <= {name for name in base if name.startswith("blocks.")} - set(sight)
+
+
+def test_stage_1_starts_its_pose_from_the_base(stages):
+    base, one = base_weights(), weights(stages, "stage1")
+    patch = base[f"{PREFIX}patch_embedding.weight"].float()
+    assert (one["patch_embedding_fuse.weight"][:, :36].float() - patch).abs().max() < 1e-3  # 3 steps of 1e-4
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "stage1"), ("stage2", "stage3")])
+def test_a_stock_loader_takes_the_lora(stages, before, after):
+    detection.register()
+    first = load_model(stages / (before or after) / "weights.safetensors")  # ComfyUI's plain Wan has one text width only
+    lora = load_file(stages / after / LORA)
+    patched, _ = comfy.sd.load_lora_for_models(first, None, lora, 1.0, 0.0)
+    assert len(patched.patches) == 10 * TINY["layers"]
+    start = base_weights() if before is None else weights(stages, before)
+    start = {name.removeprefix(PREFIX): weight for name, weight in start.items()}
+    goal, largest = weights(stages, after), 0.0
+    for key, patches in patched.patches.items():
+        name = key.removeprefix("diffusion_model.")
+        made = comfy.lora.calculate_weight(patches, start[name].float(), key)
+        change = (goal[name].float() - start[name].float()).abs()
+        largest = max(largest, change.max().item())
+        down, up = (lora[key.removesuffix("weight") + f"lora_{side}.weight"].float().abs() for side in ("down", "up"))
+        slack = HALF_STEP * made.abs() + 1.01 * BRAIN_STEP * (up @ down) + 1e-7
+        assert ((made - goal[name].float()).abs() <= slack).all(), name
+    assert largest > 1e-6
+
+
+def test_a_finished_stage_is_not_done_again(stages, place):
+    before = (stages / "stage3" / "weights.safetensors").stat().st_mtime_ns
+    run_full(Work(stages), "stage3", FullFiles(place / "base.safetensors", place / "clips"), 2)
+    assert (stages / "stage3" / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_wrong_files_are_named(place, store, tmp_path):
+    work = Work(tmp_path)
+    with pytest.raises(ValueError, match="Train 'stage1' first"):
+        run_full(work, "stage2", FullFiles(place / "base.safetensors", place / "clips"))
+    with pytest.raises(ValueError, match="no base to train"):
+        run_full(work, "base", FullFiles(place / "base.safetensors", place / "clips"))
+    with pytest.raises(ValueError, match="is a Wan VAE, not Wan 2.1 image-to-video"):
+        WanFile(place / "vae.safetensors")
+    coarse = {name: weight.to(torch.float8_e4m3fn) for name, weight in base_weights().items()}
+    save_file(coarse, tmp_path / "coarse.safetensors")
+    with pytest.raises(ValueError, match="too coarse to train"):
+        WanFile(tmp_path / "coarse.safetensors")
+
+
+def test_the_prompts_must_be_of_the_models_encoder(place, store, tmp_path):
+    other = {**base_weights(), f"{PREFIX}text_embedding.0.weight": torch.zeros(TINY["dim"], 24, dtype=torch.bfloat16)}
+    save_file(other, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="are 16 wide, other.safetensors reads 24"):
+        run_full(Work(tmp_path), "stage1", FullFiles(tmp_path / "other.safetensors", place / "clips"), 1)
+
+
+def test_what_clips_share_is_beside_them(place, store):
+    shared = load_file(Path(place) / "clips" / SHARED)
+    assert {name: tuple(tensor.shape) for name, tensor in shared.items()} == {
+        "negative_text": (ROWS, WIDTH), "blank_pose": (1, 16, 2, 8, 8), "blank_features": (1, 257, 1280),
+    }  # fmt: skip

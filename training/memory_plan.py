@@ -1,0 +1,117 @@
+"""What a stage takes of each GPU's memory, computed from the shapes of the network and the table of stages.
+
+    python -m training memory
+
+Weights, gradients, AdamW's two moments and the moving average are counted tensor by tensor. Of the activations a pass
+keeps each block's input and computes one block again at a time; KEPT says what that block keeps for its backward pass,
+in bytes for each token by width and by inner width, counted on a block at small widths with norms in float32. Not
+counted: the CUDA context, attention's scratch, fragments, and the VAE of pictures on the way; leave a tenth.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+
+from ..steadydancer_core.model import REFERENCE_FRAMES
+from ..steadydancer_core.pixels import latent_frames
+from .lora import PARTS
+from .network import WAN_14B, Size, build
+from .plan import PRECISIONS, Plan
+from .stages import STAGES, Stage
+from .tasks import choose_trained
+
+FRAMES, SIDE = 81, 640  # of the paper's clips
+CELL = 16  # pixels on each side of a token: 8 of the VAE times 2 of the patch
+KEPT = (66, 4)
+FLOAT32, MOMENTS = 4, 8
+GB = 1e9
+COLUMNS = ("frozen", "trained", "gradients", "moments", "average", "teacher", "tokens", "one block")
+GPUS = (1, 2, 8)
+
+
+class Needs(NamedTuple):
+    """Bytes on each GPU. frozen: weights that are not trained; trained: those that are, and side paths; average: the
+    moving one; tokens: what recomputation keeps between the blocks; block: one block's activations, and its weights
+    where they are collected from other GPUs or cast."""
+
+    frozen: float
+    trained: float
+    gradients: float
+    moments: float
+    average: float
+    teacher: float
+    tokens: float
+    block: float
+
+    @property
+    def total(self) -> float:
+        return sum(self)
+
+
+def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
+    """Return how many tokens a clip has in SteadyDancer, the two reference frames included."""
+    return (latent_frames(frames) + REFERENCE_FRAMES) * (width // CELL) * (height // CELL)
+
+
+def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1) -> Needs:
+    """Return what `stage` takes on each of `gpus` with one clip of so many tokens in a batch."""
+    frozen, trained = _weights(size, stage, PRECISIONS[plan.precision])
+    trained += _side_paths(size, stage.rank)
+    stream = PRECISIONS[plan.precision].itemsize
+    parts = gpus if plan.shard else 1
+    passes = 2 if stage.loss == "decoupled" else 1
+    inputs = passes * size.layers * clip_tokens * size.dim * stream
+    around, blocks = _base(size, stream)
+    taught = 0 if stage.loss == "flow" else around + blocks / parts
+    one = clip_tokens * (KEPT[0] * size.dim + KEPT[1] * size.ffn_dim)
+    if not stage.rank:
+        gathered = 2 * FLOAT32 if parts > 1 else 0  # this block and the next one
+        one += blocks / stream / size.layers * (stream + gathered)
+    average = FLOAT32 * trained if plan.ema_decay else 0
+    own = (FLOAT32 * trained, FLOAT32 * trained, MOMENTS * trained, average)
+    return Needs(frozen, *(part / parts for part in own), taught, inputs, one)
+
+
+def table(size: Size = WAN_14B) -> str:
+    """Return a Markdown table of the stages of a whole model, in GB on each GPU."""
+    clip = tokens()
+    lines = [f"| stage | GPUs | {' | '.join(COLUMNS)} | all |", "|" + " --- |" * (len(COLUMNS) + 3)]
+    for name, stage in STAGES.items():
+        for gpus in GPUS if stage.full else ():
+            row = needs(size, stage, stage.full, clip, gpus)
+            figures = " | ".join(f"{value / GB:.1f}" if value else "-" for value in row)
+            lines.append(f"| {name} | {gpus} | {figures} | **{row.total / GB:.0f}** |")
+    return "\n".join(lines)
+
+
+def host(size: Size = WAN_14B) -> float:
+    """Return the bytes of a checkpoint of stage 2: weights and two moments in float32."""
+    frozen, trained = _weights(size, STAGES["stage2"], torch.bfloat16)
+    return trained * (FLOAT32 + MOMENTS)
+
+
+@cache
+def _weights(size: Size, stage: Stage, dtype: torch.dtype) -> tuple[int, int]:
+    """Return the bytes of the frozen weights, and the number of those trained."""
+    network = build(size, stage.pose, dtype if stage.rank else torch.float32, "meta")
+    choose_trained(stage, network, sees=True)
+    weights = list(network.parameters())
+    frozen = sum(weight.numel() * weight.element_size() for weight in weights if not weight.requires_grad)
+    return frozen, sum(weight.numel() for weight in weights if weight.requires_grad)
+
+
+@cache
+def _side_paths(size: Size, rank: int) -> int:
+    """Return the number of weights of the side paths."""
+    network = build(size, True, torch.bfloat16, "meta")
+    layers = (layer for name, layer in network.named_modules() if name.endswith(PARTS))
+    return rank * sum(layer.in_features + layer.out_features for layer in layers)
+
+
+@cache
+def _base(size: Size, bytes_each: int) -> tuple[int, int]:
+    """Return the bytes of the base model around its blocks and in them."""
+    network = build(size, False, torch.bfloat16, "meta")
+    blocks = sum(weight.numel() for weight in network.blocks.parameters())
+    return bytes_each * (sum(weight.numel() for weight in network.parameters()) - blocks), bytes_each * blocks

@@ -1,0 +1,222 @@
+"""A folder of videos becomes a store: frames, skeletons, photo and prompt of each, encoded once.
+
+A video gives one clip, its beginning; a text file of the same name is its prompt. From the paper (B.1): 81 frames, 16
+a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all clips of a store have one size,
+that of the first video; others are cropped about their centre. Poses come from the pack's own road and are not
+corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the last one again.
+"""
+
+import hashlib
+import itertools
+import logging
+import shutil
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..dwpose.detector import Detector
+from ..dwpose.draw import draw_clip
+from ..dwpose.extract import apply_nobody_rule, extract
+from ..dwpose.poses import PoseClip
+from ..steadydancer_core.pixels import blank_video, crop, default_size, kept_part
+from ..steadydancer_core.video.video_stream import MODEL_FPS, VideoStream
+from .clip_rows import ClipRows
+from .encoders import Encode, Encoders
+from .latents import CHANGED, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
+from .pose_simulation import with_jump
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+AREA, FRAMES = 640 * 640, 81
+MISSING = 1  # frames that a clip may lack
+SEEN = 0.9  # share of the frames in which somebody must be seen
+PROMPT = "A person is dancing."
+NEGATIVE = "blurred, low quality, deformed, extra limbs, still picture, subtitles"
+SHARED, PROMPTS = "shared.safetensors", "prompts"
+NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES = "negative_text", "blank_pose", "blank_features"
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """frames: of each clip, 4n + 1; size: (width, height) in pixels, multiples of 16, None is the first video's aspect
+    at AREA; prompt: where a video has no text file; negative: the unwished, for all."""
+
+    frames: int = FRAMES
+    size: tuple[int, int] | None = None
+    prompt: str = PROMPT
+    negative: str = NEGATIVE
+
+    def __post_init__(self) -> None:
+        if self.frames < 5 or self.frames % 4 != 1:
+            raise ValueError(f"frames is {self.frames}; it must be 5, 9, 13 or another number of the form 4n + 1.")
+        if self.size and (min(self.size) < 16 or any(side % 16 for side in self.size)):
+            raise ValueError(f"The size is {self.size[0]}x{self.size[1]}; both sides must be multiples of 16.")
+
+
+def prepare_clips(
+    folder: Path, videos: Path, encoders: Encoders, detector: Detector, settings: ClipSettings = ClipSettings()  # noqa: B008  frozen
+) -> Store:  # fmt: skip
+    """Make the store `folder` of the videos below `videos`, or go on with it.
+
+    Videos that cannot be used are named in the log and in clips.json, and left out. ValueError: there are none, or the
+    folder was begun with other settings.
+    """
+    paths = listed(videos)
+    size = settings.size or first_size(paths)
+    rows = ClipRows(folder, len(paths), {"videos": len(paths), "frames": settings.frames, "size": list(size)})
+    if not rows.done:
+        prompts = {name_of(videos, path): prompt_of(path, settings.prompt) for path in paths}
+        texts = read_prompts(folder / PROMPTS, [settings.negative, *prompts.values()], encoders)
+        latent, see = encoders.latent(), encoders.see()
+        _write_shared(folder / SHARED, texts(settings.negative), size, settings.frames, latent, see)
+        for path in paths:
+            name = name_of(videos, path)
+            if rows.knows(name):
+                continue
+            try:
+                frames, poses = read_clip(path, name, size, settings.frames, detector)
+            except ValueError as error:
+                logging.warning("%s is left out: %s", name, error)
+                rows.leave_out(name, str(error))
+                continue
+            rows.add(name, encoded_clip(name, frames, poses, latent, see) | {TEXT: _half(texts(prompts[name]))})
+            logging.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(paths))
+        rows.finish()
+        shutil.rmtree(folder / PROMPTS)
+    return Store(folder)
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return the videos in a folder and below, sorted; ValueError if there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEOS)
+    if not found:
+        raise ValueError(f"There is no video in {folder}. A video ends in one of {', '.join(VIDEOS)}.")
+    return found
+
+
+def name_of(folder: Path, video: Path) -> str:
+    """Return what a clip is called: its path below the folder."""
+    return video.relative_to(folder).as_posix()
+
+
+def prompt_of(video: Path, otherwise: str) -> str:
+    """Return the text beside a video, or the other prompt where there is none."""
+    path = video.with_suffix(".txt")
+    text = " ".join(path.read_text("utf-8-sig").split()) if path.is_file() else ""
+    return text or otherwise
+
+
+def first_size(paths: Iterable[Path]) -> tuple[int, int]:
+    """Return (width, height): the aspect of the first video that can be read, at AREA pixels."""
+    for path in paths:
+        try:
+            stream = VideoStream(str(path))
+        except ValueError:
+            continue
+        return default_size(stream.width, stream.height, AREA)
+    raise ValueError("None of the videos can be read. Export them again as MP4.")
+
+
+def read_clip(
+    path: Path, name: str, size: tuple[int, int], count: int, detector: Detector
+) -> tuple[np.ndarray, PoseClip]:
+    """Return the frames uint8 [F, H, W, 3] and the poses of a video. ValueError: too short, or nobody is found."""
+    frames = read_frames(path, size, count)
+    poses = extract(frames, detector)
+    seen = poses.present
+    if not seen[0]:
+        raise ValueError(f"nobody is seen in the first frame of {name}, which is the photo. Cut the video later.")
+    if seen.mean() < SEEN:
+        raise ValueError(f"somebody is seen in {seen.sum()} of {count} frames of {name}; {SEEN:.0%} are needed.")
+    return frames, apply_nobody_rule(poses, "hold")
+
+
+def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
+    """Return the first frames of a video at MODEL_FPS, cropped and shrunk to `size`, uint8 [F, H, W, 3]."""
+    frames = [_fitted(frame, size) for frame in itertools.islice(VideoStream(str(path)), count)]
+    if len(frames) < count - MISSING:
+        raise ValueError(
+            f"{path.name} is too short: {len(frames)} frames at {MODEL_FPS:g} a second, {count} are needed "
+            f"({count / MODEL_FPS:.2f} s)."
+        )
+    return np.stack(frames + frames[-1:] * (count - len(frames)))
+
+
+def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    kept = kept_part(frame.shape[1::-1], *size)
+    part = crop(torch.from_numpy(frame)[None], kept).movedim(-1, 1).float()
+    shrunk = F.interpolate(part, size=size[::-1], mode="bicubic", antialias=True)
+    return shrunk[0].round().clamp(0, 255).byte().movedim(0, -1).numpy()
+
+
+def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:
+    """Return a clip's arrays [1, ...] in float16; its changed poses are drawn by its name."""
+    height, width = frames.shape[1:3]
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    skeletons, changed = (
+        _unit(np.stack(list(draw_clip(clip, width, height)))) for clip in (poses, with_jump(poses, random))
+    )
+    pictures = _unit(frames)
+    videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
+    out = {array: _half(latent(video)) for array, video in videos.items()}
+    return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}
+
+
+def read_prompts(folder: Path, prompts: Iterable[str], encoders: Encoders):
+    """Encode the prompts that are not in `folder` yet; return what gives [1, rows, width] of each, rows the longest's.
+
+    Rows of zeros at a prompt's end, which ComfyUI fills up with, are not kept on the disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {prompt: folder / f"{hashlib.sha256(prompt.encode()).hexdigest()}.safetensors" for prompt in prompts}
+    waiting = [prompt for prompt, path in paths.items() if not path.exists()]
+    read = encoders.read() if waiting else None
+    for prompt in waiting:
+        _save(paths[prompt], _without_zeros(read(prompt)))
+    rows = max(int(load_file(path)["rows"]) for path in paths.values())
+
+    @lru_cache(maxsize=16)
+    def text(prompt: str) -> Tensor:
+        kept = load_file(paths[prompt])["text"].float()
+        return F.pad(kept, (0, 0, 0, rows - kept.shape[1]))
+
+    return text
+
+
+def _without_zeros(text: Tensor) -> dict[str, Tensor]:
+    used = text[0].abs().amax(1).nonzero()
+    length = int(used.max()) + 1 if len(used) else 1
+    return {"text": text[:, :length].half().contiguous(), "rows": torch.tensor(text.shape[1])}
+
+
+def _write_shared(
+    path: Path, negative: Tensor, size: tuple[int, int], count: int, latent: Encode, see: Encode
+) -> None:
+    """Write what all clips share: the negative prompt, and a pose video without anybody."""
+    if path.exists():
+        return
+    width, height = size
+    blank = torch.zeros(count, height, width, 3)
+    tensors = {NEGATIVE_TEXT: negative[0], BLANK_POSE: latent(blank), BLANK_FEATURES: see(blank[:1])}
+    _save(path, {name: tensor.half().contiguous() for name, tensor in tensors.items()})
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    part = path.with_name(f"{path.name}.new")
+    save_file(tensors, part)
+    part.replace(path)
+
+
+def _unit(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(frames).float() / 255
+
+
+def _half(tensor: Tensor) -> np.ndarray:
+    return tensor.to(torch.float16).cpu().numpy()
