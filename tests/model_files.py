@@ -37,6 +37,13 @@ def scaled(weights: StateDict, layers: Callable[[str, Tensor], bool], key: str) 
     return out
 
 
+def unscaled(weights: StateDict) -> StateDict:
+    """Return the weights of a per-layer fp8 file in float32, without scales and markers; others as they are."""
+    scales = {name: weights.get(f"{name}_scale", torch.ones(())) for name in weights}
+    markers = (".weight_scale", ".comfy_quant")
+    return {name: weight.float() * scales[name] for name, weight in weights.items() if not name.endswith(markers)}
+
+
 def in_blocks(name: str, weight: Tensor) -> bool:
     return name.startswith("blocks.") and weight.ndim == 2
 

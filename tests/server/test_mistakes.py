@@ -38,7 +38,7 @@ def prompt(server, models):
 
 
 def shards(folder, width=WIDTH):
-    weights = load_file(folder.parent / "steadydancer_miniature.safetensors")
+    weights = model_files.unscaled(load_file(folder.parent / "steadydancer_miniature.safetensors"))
     if width != WIDTH:  # another model under the same names
         weights = {
             name: torch.zeros([width if side == WIDTH else side for side in w.shape]) for name, w in weights.items()

@@ -25,13 +25,13 @@ def models(server):
     """The folder of diffusion models with the miniature in several formats."""
     write_all(server.base / "models", server.base / "input")
     folder = server.base / "models" / "diffusion_models"
-    weights = load_file(folder / "steadydancer_miniature.safetensors")
-    fp32 = model_files.cast(weights, torch.float32)
+    fp32 = model_files.unscaled(load_file(folder / "steadydancer_miniature.safetensors"))
     save_file(fp32, folder / "fp32.safetensors")
-    save_file(model_files.cast(weights, torch.bfloat16), folder / "bf16.safetensors")
+    save_file(model_files.cast(fp32, torch.float16), folder / "fp16.safetensors")
+    save_file(model_files.cast(fp32, torch.bfloat16), folder / "bf16.safetensors")
     save_file(model_files.older_marker(fp32), folder / "older.safetensors")
     save_file(model_files.per_layer(fp32), folder / "per_layer.safetensors")
-    save_file(model_files.cast(model_files.diffusers(weights), torch.float16), folder / "diffusers.safetensors")
+    save_file(model_files.cast(model_files.diffusers(fp32), torch.float16), folder / "diffusers.safetensors")
     model_files.write_shards(folder / "official", fp32)
     model_files.write_gguf(folder / "q8.gguf", fp32, "Q8_0")
     return folder
@@ -52,7 +52,8 @@ def latent_of(server, prompt, file):
 
 # File -> what the loader says, and how far the latent may be from that of the float32 file.
 FILES = {
-    "steadydancer_miniature.safetensors": ("fp16", 1e-6),  # the float32 file is made of it
+    "steadydancer_miniature.safetensors": ("fp8 e4m3fn scaled", 1e-6),  # the float32 file is made of it, without loss
+    "fp16.safetensors": ("fp16", 1e-6),
     "bf16.safetensors": ("bf16", 2e-2),
     "older.safetensors": ("fp8 e4m3fn scaled", 2e-1),
     "per_layer.safetensors": ("fp8 e4m3fn scaled", 2e-1),
