@@ -1,0 +1,92 @@
+"""What is shipped: the network in 8 bits under official names, its prompts, and the road that runs it."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save_file
+
+from steadydancer_pack.steadydancer_core import detection, prompt_embeddings
+from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.training.evaluation.run import zeroed
+from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file, write_prompts
+from steadydancer_pack.training.network import Size, build, initialise
+from steadydancer_pack.training.prompts import POSITIVE, ROWS, WIDTH, prompt_vectors
+
+TINY = Size(128, 64, 1, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def state():
+    network = build(TINY, pose=True)
+    initialise(network, 0)
+    return network.state_dict()
+
+
+@pytest.fixture(scope="module")
+def shipped(state, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "weights.safetensors")
+    (folder / "vae").write_bytes(b"a VAE")
+    export(folder / "weights.safetensors", folder / "vae", folder / "shipped")
+    return folder / "shipped"
+
+
+def test_matrices_of_the_blocks_take_8_bits_and_come_back_within_their_rounding(state):
+    tensors = load(model_file(state, {}))
+    name = "blocks.0.ffn.0.weight"
+    assert tensors[name].dtype == torch.float8_e4m3fn
+    back = tensors[name].float() * tensors["blocks.0.ffn.0.weight_scale"]
+    error = (back - state[name]).abs()
+    assert (error <= state[name].abs() / 16 + 1e-4).all()  # e4m3 has 3 bits after the first
+
+
+def test_all_else_is_float16(state):
+    tensors = load(model_file(state, {}))
+    assert tensors["patch_embedding_fuse.weight"].dtype == torch.float16
+    assert tensors["blocks.0.norm3.weight"].dtype == torch.float16
+    assert set(state) <= set(tensors)
+
+
+def test_weights_that_are_all_zero_stay_zero(state):
+    tensors = load(model_file(state, {}))
+    assert not tensors["img_emb.proj.1.weight"].float().any() and tensors["img_emb.proj.1.weight_scale"] == 1
+
+
+def test_weights_that_are_not_numbers_are_refused(state):
+    broken = dict(state) | {"head.head.bias": torch.full_like(state["head.head.bias"], 1e6)}
+    with pytest.raises(ValueError, match=r"head\.head\.bias does not fit float16"):
+        model_file(broken, {})
+
+
+def test_the_pack_s_loader_takes_the_file_and_computes_what_was_trained(shipped, state):
+    detection.register()
+    model = load_model(shipped / MODEL).model.diffusion_model
+    assert isinstance(model, SteadyDancerWanModel)
+    found = model.blocks[0].ffn[0].weight.float()
+    assert torch.allclose(found, state["blocks.0.ffn.0.weight"], atol=0.02)
+
+
+def test_the_same_weights_give_the_same_bytes(state):
+    assert model_file(state, {"a": "b"}) == model_file(state, {"a": "b"})
+
+
+def test_prompts_are_those_of_the_training(tmp_path):
+    paths = write_prompts(tmp_path)
+    assert [path.name for path in paths] == list(PROMPTS.values())
+    found = prompt_embeddings.load(paths[list(PROMPTS).index(POSITIVE)])[0][0]
+    assert found.shape == (1, ROWS, WIDTH) and torch.equal(found[0], prompt_vectors(POSITIVE))
+
+
+def test_everything_shipped_is_written(shipped):
+    assert {path.name for path in shipped.iterdir()} == {MODEL, VAE, *PROMPTS.values()}
+
+
+def test_a_zeroed_module_puts_out_nothing_and_only_meanwhile():
+    network = build(TINY, pose=True)
+    initialise(network, 0)
+    pose = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 16, 2, 4, 4)).astype(np.float32))
+    before = network.condition_embedding_temporal(pose)
+    with zeroed(network, ("condition_embedding_temporal",)):
+        assert not network.condition_embedding_temporal(pose).any()
+    assert torch.equal(network.condition_embedding_temporal(pose), before) and before.any()
