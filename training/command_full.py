@@ -1,13 +1,19 @@
-"""The command's part for whole models: `prepare` makes a store of videos, `--full` runs a stage on one."""
+"""The command's part for whole models: `prepare` makes a store of videos, `--full` runs a stage on one.
+
+`tables` prints those of README.md: the stages, and what each takes of a GPU's memory.
+"""
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector import Detector
 from ..dwpose.wholebody import DWPose
+from .column_table import columns
 from .encoders import Encoders, load_encoder, load_text, load_vision
 from .full import FullFiles, run_full
+from .memory_plan import table
 from .pipeline import Work
 from .real_clips import FRAMES, NEGATIVE, PROMPT, ClipSettings, prepare_clips
 
@@ -47,6 +53,17 @@ def add_prepare(verbs) -> argparse.ArgumentParser:
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
     verb.set_defaults(run=_prepare, name="prepare")
     return verb
+
+
+def add_tables(verbs) -> None:
+    """Add the command that prints the tables of README.md."""
+    verb = verbs.add_parser("tables", help="print the stages, and what they take of a GPU's memory at 14B")
+    verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    verb.set_defaults(run=_tables, work=Path())
+
+
+def _tables(work: Work, options: argparse.Namespace) -> None:
+    sys.stdout.write(f"{columns()}\n\n{table()}\n")
 
 
 def _prepare(work: Work, options: argparse.Namespace) -> None:

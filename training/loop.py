@@ -60,8 +60,9 @@ class Task(Protocol):
 def train(task: Task, plan: Plan, folder: Path) -> dict[str, Tensor]:
     """Train `task` in `folder`, from its newest checkpoint where there is one.
 
-    Returns the trained tensors by name on the CPU: the moving averages where the plan has them. A folder whose run is
-    finished is returned at once. The module is left with the last parameters themselves.
+    Returns the trained tensors by name on the CPU: the moving averages where the plan has them. Where the parameters
+    are shared out among processes, only the first one is sure to have them. A folder whose run is finished is returned
+    at once. The module is left with the last parameters themselves.
 
     Raises ValueError where the folder holds a run of another plan or module, RuntimeError where the loss or the
     gradient is not finite; the last checkpoint stays.
@@ -80,7 +81,8 @@ def train(task: Task, plan: Plan, folder: Path) -> dict[str, Tensor]:
         del checkpoint  # its tensors hold its files, which Windows could not delete
     with Journal(folder, run.done, run.accelerator.is_main_process) as journal:
         run.go(journal)
-    return {name: t.clone() for name, t in _on_cpu(run.descent.ema or run.descent.trained).items()}
+    keep = run.accelerator.is_main_process or not plan.shard
+    return _on_cpu(run.descent.ema or run.descent.trained, keep, copy=True)
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
@@ -148,8 +150,9 @@ class _Run:
 
     def _save(self) -> None:
         descent = self.descent
-        tensors = [_on_cpu(tensors) for tensors in (descent.trained, descent.ema, descent.moments())]
-        if self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        tensors = [_on_cpu(tensors, main) for tensors in (descent.trained, descent.ema, descent.moments())]
+        if main:
             facts = {"plan": asdict(self.plan), "versions": _versions(), "scaler": descent.scaler.state_dict()}
             checkpoints.save(self.folder, Checkpoint(self.done, facts, *tensors))
         self.accelerator.wait_for_everyone()
@@ -165,8 +168,14 @@ def _processes(run: _Run) -> str:
     return "1 process" if count == 1 else f"{count} processes"
 
 
-def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: whole(tensor.detach()).cpu() for name, tensor in tensors.items()}
+def _on_cpu(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
+    """Return whole tensors on the CPU; none where `keep` is off, on a process that only has to give its parts."""
+    found = {}
+    for name, tensor in tensors.items():
+        together = whole(tensor.detach())
+        if keep:
+            found[name] = together.to("cpu", copy=copy)
+    return found
 
 
 def _take_over(module: torch.nn.Module, plan: Plan, checkpoint: Checkpoint, folder: Path) -> None:

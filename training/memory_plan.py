@@ -1,6 +1,6 @@
 """What a stage takes of each GPU's memory, computed from the shapes of the network and the table of stages.
 
-    python -m training memory
+    python -m training tables
 
 Weights, gradients, AdamW's two moments and the moving average are counted tensor by tensor. Of the activations a pass
 keeps each block's input and computes one block again at a time; KEPT says what that block keeps for its backward pass,
@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from ..steadydancer_core.model import REFERENCE_FRAMES
 from ..steadydancer_core.pixels import latent_frames
@@ -69,7 +70,8 @@ def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1)
         gathered = 2 * FLOAT32 if parts > 1 else 0  # this block and the next one
         one += blocks / stream / size.layers * (stream + gathered)
     average = FLOAT32 * trained if plan.ema_decay else 0
-    own = (FLOAT32 * trained, FLOAT32 * trained, MOMENTS * trained, average)
+    copies = 2 if gpus > 1 and not plan.shard else 1  # DDP sends gradients from buffers of their size
+    own = (FLOAT32 * trained, copies * FLOAT32 * trained, MOMENTS * trained, average)
     return Needs(frozen, *(part / parts for part in own), taught, inputs, one)
 
 
@@ -87,31 +89,37 @@ def table(size: Size = WAN_14B) -> str:
 
 def host(size: Size = WAN_14B) -> float:
     """Return the bytes of a checkpoint of stage 2: weights and two moments in float32."""
-    frozen, trained = _weights(size, STAGES["stage2"], torch.bfloat16)
+    _, trained = _weights(size, STAGES["stage2"], torch.bfloat16)
     return trained * (FLOAT32 + MOMENTS)
 
 
-@cache
 def _weights(size: Size, stage: Stage, dtype: torch.dtype) -> tuple[int, int]:
     """Return the bytes of the frozen weights, and the number of those trained."""
-    network = build(size, stage.pose, dtype if stage.rank else torch.float32, "meta")
+    network = _one_block(size, stage.pose, dtype if stage.rank else torch.float32)
     choose_trained(stage, network, sees=True)
-    weights = list(network.parameters())
-    frozen = sum(weight.numel() * weight.element_size() for weight in weights if not weight.requires_grad)
-    return frozen, sum(weight.numel() for weight in weights if weight.requires_grad)
+    frozen = trained = 0
+    for name, weight in network.named_parameters():
+        count = weight.numel() * (size.layers if name.startswith("blocks.") else 1)
+        trained += count * weight.requires_grad
+        frozen += count * weight.element_size() * (not weight.requires_grad)
+    return frozen, trained
 
 
-@cache
 def _side_paths(size: Size, rank: int) -> int:
     """Return the number of weights of the side paths."""
-    network = build(size, True, torch.bfloat16, "meta")
-    layers = (layer for name, layer in network.named_modules() if name.endswith(PARTS))
-    return rank * sum(layer.in_features + layer.out_features for layer in layers)
+    layers = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
+    return rank * size.layers * sum(layer.in_features + layer.out_features for layer in layers)
+
+
+def _base(size: Size, bytes_each: int) -> tuple[int, int]:
+    """Return the bytes of the base model around its blocks and in them."""
+    network = _one_block(size, False)
+    block = sum(weight.numel() for weight in network.blocks.parameters())
+    around = sum(weight.numel() for weight in network.parameters()) - block
+    return bytes_each * around, bytes_each * block * size.layers
 
 
 @cache
-def _base(size: Size, bytes_each: int) -> tuple[int, int]:
-    """Return the bytes of the base model around its blocks and in them."""
-    network = build(size, False, torch.bfloat16, "meta")
-    blocks = sum(weight.numel() for weight in network.blocks.parameters())
-    return bytes_each * (sum(weight.numel() for weight in network.parameters()) - blocks), bytes_each * blocks
+def _one_block(size: Size, pose: bool, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
+    """Return the network with one of its blocks, which are all alike, without memory for weights."""
+    return build(size._replace(layers=1), pose, dtype, "meta")

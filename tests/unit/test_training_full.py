@@ -21,13 +21,17 @@ from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.clip_rows import ClipRows
+from steadydancer_pack.training.column_table import columns
 from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
-from steadydancer_pack.training.network import Size, untrained
+from steadydancer_pack.training.lora import Adapter
+from steadydancer_pack.training.memory_plan import GB, host, needs, table, tokens
+from steadydancer_pack.training.network import POSE_PARTS, Size, build, untrained
 from steadydancer_pack.training.pipeline import Work
 from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
+from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.wan_file import WanFile
 from steadydancer_pack.training.world.clips import make_clip
 
@@ -253,7 +257,8 @@ def test_stage_1_starts_its_pose_from_the_base(stages):
 @pytest.mark.parametrize(("before", "after"), [(None, "stage1"), ("stage2", "stage3")])
 def test_a_stock_loader_takes_the_lora(stages, before, after):
     detection.register()
-    first = load_model(stages / (before or after) / "weights.safetensors")  # ComfyUI's plain Wan has one text width only
+    # for stage 1 its result stands for the base, as ComfyUI's plain Wan knows one width of text only
+    first = load_model(stages / (before or after) / "weights.safetensors")
     lora = load_file(stages / after / LORA)
     patched, _ = comfy.sd.load_lora_for_models(first, None, lora, 1.0, 0.0)
     assert len(patched.patches) == 10 * TINY["layers"]
@@ -303,3 +308,27 @@ def test_what_clips_share_is_beside_them(place, store):
     assert {name: tuple(tensor.shape) for name, tensor in shared.items()} == {
         "negative_text": (ROWS, WIDTH), "blank_pose": (1, 16, 2, 8, 8), "blank_features": (1, 257, 1280),
     }  # fmt: skip
+
+
+def test_the_plan_counts_what_the_networks_hold():
+    size = Size(**TINY)
+    network = build(size, True, torch.bfloat16)
+    adapter = Adapter(network, 64, 64, 0)
+    pose = sum(weight.numel() for name, weight in network.named_parameters() if name.startswith(POSE_PARTS))
+    held = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    one, two, three = (needs(size, STAGES[f"stage{n}"], STAGES[f"stage{n}"].full, 100) for n in (1, 2, 3))
+    side = sum(weight.numel() for weight in adapter.parameters())
+    assert (one.frozen, one.trained, one.moments) == (held - 4 * pose, 4 * (side + pose), 8 * (side + pose))
+    assert (three.frozen, three.trained, three.average) == (held, 4 * side, 0)
+    assert two.frozen == 0 and two.trained == 4 * sum(weight.numel() for weight in network.parameters())
+    assert two.tokens == 2 * one.tokens == 2 * 2 * 100 * 128 * 2  # passes, blocks, tokens, width, bytes
+    shared = needs(size, STAGES["stage2"], STAGES["stage2"].full, 100, gpus=8)
+    assert (8 * shared.moments, 8 * shared.gradients, shared.tokens) == (two.moments, two.gradients, two.tokens)
+    assert tokens() == (21 + 2) * 40 * 40
+
+
+def test_the_manual_holds_the_tables():
+    manual = (Path(__file__).resolve().parents[2] / "training" / "README.md").read_text("utf-8")
+    assert f"<!-- columns -->\n{columns()}\n<!-- /columns -->" in manual
+    assert f"<!-- memory -->\n{table()}\n<!-- /memory -->" in manual
+    assert f"checkpoint: {host() / GB:.0f} GB" in manual
