@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import nn
 
@@ -26,6 +25,7 @@ from .loop import train
 from .network import POSE_PARTS, allow_gradients, build
 from .pipeline import BEFORE, Work
 from .plan import PRECISIONS, Plan
+from .processes import processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
 from .stages import STAGES, Stage
 from .tasks import Decode, StageTask
@@ -54,9 +54,9 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
     start = start_file(work, before or BEFORE[name], files.base)
     task = prepare_full(stage, plan, start, files)
     trained = train(task, plan, path.parent)
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         write_result(path, start, trained, stage.rank, f"SteadyDancer {name}")
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     return path
 
 
@@ -88,7 +88,7 @@ def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> 
 
 def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
     """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
-    state = PartialState()
+    state = processes()
     spread = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
     dtype = PRECISIONS[plan.precision] if stage.rank else torch.float32
     network = build(start.size, stage.pose, dtype, "cpu" if spread else str(state.device))
@@ -102,7 +102,7 @@ def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
 
 def teacher(plan: Plan, base: WanFile) -> nn.Module:
     """Return the frozen base model, its blocks shared out among the processes where the plan shares out."""
-    state = PartialState()
+    state = processes()
     spread = plan.shard and state.num_processes > 1
     network = build(base.size, False, PRECISIONS[plan.precision], "cpu" if spread else str(state.device))
     fill(network, base)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from comfy.latent_formats import Wan21
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +24,7 @@ from .flow import Batch
 from .latents import CLIP, PHOTO, POSE, TEXT, Pixels, Store, encoded, write_arrays
 from .loop import train
 from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialise
+from .processes import processes
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
 from .tasks import StageTask
@@ -107,11 +107,11 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
     task = prepare(work, stage, before or BEFORE.get(name, ""), plan.seed, fast)
     result = task.result(train(task, plan, path.parent))
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         part = path.with_suffix(".part")
         save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
         part.replace(path)
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     return path
 
 

@@ -1,6 +1,11 @@
 """A whole Wan 2.1 I2V through the program: videos to a store, a store through the three stages, results that load."""
 
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -332,3 +337,25 @@ def test_the_manual_holds_the_tables():
     assert f"<!-- columns -->\n{columns()}\n<!-- /columns -->" in manual
     assert f"<!-- memory -->\n{table()}\n<!-- /memory -->" in manual
     assert f"checkpoint: {host() / GB:.0f} GB" in manual
+
+
+def test_two_processes_share_stage_2_out_and_write_once(stages, place, tmp_path):
+    shutil.copytree(stages / "stage1", tmp_path / "stage1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "training", "stage2", str(tmp_path), "--cpu", "--full", "--steps", "2"]
+    words += ["--base", str(place / "base.safetensors"), "--store", str(place / "clips")]
+    pack = Path(__file__).resolve().parents[2]
+    started = [
+        subprocess.Popen(words, cwd=pack, env={**os.environ, **own, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
+    ]
+    assert [process.wait(600) for process in started] == [0, 0]
+    assert "2 processes" in (tmp_path / "stage2" / "train.log").read_text("utf-8")
+    before, after = weights(stages, "stage1"), weights(tmp_path, "stage2")
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        near = 2.1e-6 + HALF_STEP * weight.float().abs()  # two steps of 1e-6 and float16
+        assert ((after[name].float() - weight.float()).abs() <= near).all(), name
+    assert any(not torch.equal(after[name], weight) for name, weight in before.items())
