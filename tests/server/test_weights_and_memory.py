@@ -140,7 +140,8 @@ def test_a_converted_model_loads_and_a_second_conversion_does_not_replace_it(ser
     _, outputs = run(server, convert)
     assert "sha256" in outputs["c"]["text"][0]
     want = latent_of(server, copy.deepcopy(prompt), "fp32.safetensors")
-    assert 0 < error(latent_of(server, prompt, "converted.safetensors"), want) <= 2e-1
+    # The miniature's weights are 8 bits wide already, so that a conversion to 8 bits must not change them again.
+    assert error(latent_of(server, prompt, "converted.safetensors"), want) <= 1e-6
     convert["c"]["inputs"]["model_name"] = "bf16.safetensors"
     with pytest.raises(PromptFailed, match=r"converted\.safetensors"):
         run(server, convert)
