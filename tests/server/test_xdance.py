@@ -64,6 +64,15 @@ def workflow(server, material):
     return file
 
 
+@pytest.fixture
+def slow_workflow(workflow):
+    """The same with so many steps that a signal finds prompts running."""
+    prompt = json.loads(workflow.read_text())
+    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=60)
+    workflow.write_text(json.dumps(prompt))
+    return workflow
+
+
 PHOTOS, VIDEOS = ("Ref-Cartoon-Movie__a", "Ref-Male-Whole-Body__b"), ("one", "two")
 NAMES = [f"{photo}__{video}" for photo in PHOTOS for video in VIDEOS]
 
@@ -133,14 +142,14 @@ def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, materi
     assert uploads == {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
 
 
-def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, workflow):
-    process = start(server, material, workflow)
+def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_workflow):
+    process = start(server, material, slow_workflow)
     wait_for(lambda: finished(material), process)
     process.kill()
     process.communicate()
     before = {name: (material / "out" / name / "result.json").read_bytes() for name in finished(material)}
     assert 0 < len(before) < len(NAMES)
-    status, said = run(server, material, workflow)
+    status, said = run(server, material, slow_workflow)
     assert status == 0 and "was queued by an earlier run" in said, said
     assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)
     for name, content in before.items():
@@ -149,8 +158,8 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, workflo
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
-def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, workflow):
-    process = start(server, material, workflow)
+def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, slow_workflow):
+    process = start(server, material, slow_workflow)
     wait_for(lambda: finished(material) and (material / "out" / NAMES[1] / "queued.json").exists(), process)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
@@ -158,7 +167,7 @@ def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, mate
     wait_for(lambda: not any(server.get("/queue").values()))
     assert not list((material / "out").glob("*/queued.json"))
     already = finished(material)
-    status, said = run(server, material, workflow)
+    status, said = run(server, material, slow_workflow)
     assert status == 0 and finished(material) == NAMES, said
     assert all(queued(server)[name] == 1 for name in already)
 
