@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import av
@@ -84,7 +85,11 @@ def command(server, material, workflow, *more):
 
 
 def start(*what):
-    return subprocess.Popen(command(*what), cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # Where the tests run in the background, SIGINT is ignored, and processes inherit that.
+    heed = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(
+        command(*what), cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed
+    )
 
 
 def run(*what):
