@@ -11,23 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .in_process import use_comfyui
+from .program import exit_status
 
 STEP = 5  # per cent between two lines
-FAILED, INTERRUPTED = 1, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Convert; 0 when the file is there, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
-    try:
-        run(options)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command goes on from here.\n")
-        return INTERRUPTED
-    return 0
+    return exit_status(lambda: run(options), (ValueError, OSError), "Stopped. The same command goes on from here.")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

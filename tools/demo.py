@@ -21,6 +21,7 @@ from .api_prompt import to_api_prompt
 from .comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
 from .media import MIN_FRAMES, frame_rate, pack_video, read_photo
+from .program import exit_status
 from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ WORKFLOWS = PACK / "workflows"
 DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "quick_start.json"
 VIDEO_NODE, DRAW, ENLARGE = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "ImageScaleBy"
 POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
+ERRORS = (ValueError, OSError, FFmpegError, ComfyServerError, PromptFailed, PromptInterrupted)
 OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
@@ -61,15 +63,7 @@ class Material:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 if the MP4 is there, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
-    try:
-        run(options)
-    except (ValueError, OSError, FFmpegError, ComfyServerError, PromptFailed, PromptInterrupted) as error:
-        sys.stderr.write(f"\nError: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nStopped.\n")
-        return 130
-    return 0
+    return exit_status(lambda: run(options), ERRORS)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -31,23 +31,15 @@ from steadydancer_core.video.video_stream import VideoStream
 
 from .in_process import use_comfyui
 from .media import read_frames, read_photo
+from .program import exit_status
 
-FAILED, INTERRUPTED = 1, 130
 CPU = "CPU"  # the same figures on every run
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate; 0 after the figures, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
-    try:
-        run(options)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped.\n")
-        return INTERRUPTED
-    return 0
+    return exit_status(lambda: run(options), (ValueError, OSError))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
