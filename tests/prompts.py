@@ -1,16 +1,30 @@
 """Prompts to a running ComfyUI: build them, run them, take a latent out of their middle."""
 
+import json
+from pathlib import Path
+
 from safetensors.torch import load_file
 from torch import Tensor
 
+from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import ComfyServer, RunReport
+from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
-VIDEO = "SteadyDancerVideoCombine"
+QUICK_START = Path(__file__).resolve().parents[1] / "workflows" / "quick_start.json"
+RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
 
 
 def node(class_type: str, **inputs) -> dict:
     """Return one node of an API prompt."""
     return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
+
+
+def small_quick_start(object_info: dict) -> dict:
+    """Return the quick start as an API prompt of 5 frames of 48x48, 2 steps and text guidance."""
+    prompt = to_api_prompt(json.loads(QUICK_START.read_text("utf-8")), object_info)
+    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
+    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
+    return prompt
 
 
 def run(server: ComfyServer, prompt: dict) -> tuple[RunReport, dict]:

@@ -1,9 +1,7 @@
 """What an artist does wrong with weights, LoRAs, windows and chunks: the red node says what to do."""
 
 import copy
-import json
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,14 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_quick_start
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training.network import MINIATURE
 
-QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
-LOADER, RECONCILE, SAMPLER = "SteadyDancerLoadModel", "SteadyDancerReconcileConditions", "SteadyDancerSampler"
+LOADER = "SteadyDancerLoadModel"
 WIDTH = MINIATURE.dim
 LAYER = "diffusion_model.blocks.0.self_attn.q"
 
@@ -31,10 +27,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
-    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
-    return prompt
+    return small_quick_start(server.object_info())
 
 
 def shards(folder, width=WIDTH):

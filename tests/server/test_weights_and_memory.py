@@ -1,8 +1,6 @@
 """Every kind of model file, the memory nodes, presets and conversion in a real ComfyUI, beside the stock loaders."""
 
 import copy
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +8,12 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_quick_start
 from steadydancer_pack.tools.comfy_server import PromptFailed
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training.network import MINIATURE
 
-QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
-LOADER, RECONCILE, SAMPLER = "SteadyDancerLoadModel", "SteadyDancerReconcileConditions", "SteadyDancerSampler"
+LOADER = "SteadyDancerLoadModel"
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +35,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
-    set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
-    return prompt
+    return small_quick_start(server.object_info())
 
 
 def latent_of(server, prompt, file):
