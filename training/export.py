@@ -1,8 +1,7 @@
 """The shipped files: the network in 8 bits where that costs little, its prompts, and what they are made of.
 
 Matrices of the blocks and the largest beside them are scaled fp8 (e4m3) in the form that ComfyUI writes and reads
-(`<layer>.comfy_quant`, `<layer>.weight_scale`), all else is float16. `rounded` gives the weights that such a file
-comes to.
+(`<layer>.comfy_quant`, `<layer>.weight_scale`), all else is float16.
 """
 
 import json
