@@ -1,0 +1,159 @@
+"""The pages on troubleshooting and on limits: links, names, quoted errors, and the Chinese beside the English."""
+
+import ast
+import asyncio
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from steadydancer_pack.nodes import SteadyDancerExtension
+
+PACK = Path(__file__).resolve().parents[2]
+DOCS = PACK / "docs"
+NAMES = ("troubleshooting.md", "limits.md")
+PAGES = [DOCS / name for name in NAMES] + [DOCS / "zh" / name for name in NAMES]
+PAIRS = [(DOCS / name, DOCS / "zh" / name) for name in NAMES]
+ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
+QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
+CODE = re.compile(r"`([^`]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+DEFINITION = re.compile(r"^\[([^\]]+)\]: (\.\./\S+).*$", re.M)
+USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
+STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
+FILES_AND_FLAGS = {
+    "names like this", "pip install -r requirements.txt", "--fp32-vae", "strength_model",
+    "clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "fix_5d_tensor",
+    "models/diffusion_models", "models/dwpose", "models/prompt_embeddings", "models/vae",
+    ".ckpt", ".gguf", ".pth", ".safetensors.index.json",
+}  # fmt: skip
+
+
+def str_path(page: Path) -> str:
+    return page.relative_to(PACK).as_posix()
+
+
+@pytest.fixture(scope="module")
+def schemas():
+    async def load():
+        extension = SteadyDancerExtension()
+        await extension.on_load()
+        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
+
+    return {schema.node_id: schema for schema in asyncio.run(load())}
+
+
+@pytest.fixture(scope="module")
+def strings():
+    """Every string in the pack's code; of an f-string, the pieces between its values."""
+    files = [file for room in ROOMS for file in sorted((PACK / room).rglob("*.py"))]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def text(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
+def sections(page: Path) -> list[str]:
+    """Return the page cut at its headings, each piece with the heading that begins it."""
+    return re.split(r"^(?=#)", text(page), flags=re.M)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the page's headings are called in links, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", text(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def words(schema) -> set[str]:
+    """Return the names of a node's inputs and outputs, and the options of its lists."""
+    options = {str(option) for i in schema.inputs for option in getattr(i, "options", None) or ()}
+    return options | {i.id for i in schema.inputs} | {o.display_name or o.id for o in schema.outputs}
+
+
+def linked(page: Path, piece: str) -> set[str]:
+    """Return the ids of the nodes that a piece of the page links."""
+    targets = dict(DEFINITION.findall(text(page)))
+    return {node_of(targets[name]) for name in uses(piece)}
+
+
+def uses(piece: str) -> set[str]:
+    """Return the names in square brackets that a definition of the page must explain."""
+    return spans(USE, DEFINITION.sub("", piece)).keys()
+
+
+def node_of(target: str) -> str:
+    return re.search(r"web/docs/(\w+)", target)[1]
+
+
+def spans(pattern: re.Pattern, piece: str) -> Counter:
+    return Counter(" ".join(span.split()) for span in pattern.findall(piece))
+
+
+def test_the_pages_are_these_and_go_with_the_package():
+    assert sorted(DOCS.rglob("*.md")) == sorted(PAGES)
+    assert "docs" not in text(PACK / ".comfyignore")
+
+
+@pytest.mark.parametrize("page", [*PAGES, PACK / "README.md"], ids=str_path)
+def test_every_relative_link_leads_somewhere(page):
+    targets = [*LINK.findall(text(page)), *(target for _, target in DEFINITION.findall(text(page)))]
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        if not target.startswith("https://"):
+            place = (page.parent / path).resolve() if path else page
+            assert place.is_file(), target
+            assert not anchor or anchor in anchors(place), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str_path)
+def test_every_node_link_names_the_node_it_leads_to(page, schemas):
+    if page.parent == DOCS:
+        for name, target in DEFINITION.findall(text(page)):
+            assert schemas[node_of(target)].display_name == name
+    defined = {name for name, _ in DEFINITION.findall(text(page))}
+    assert uses(text(page)) == defined
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str_path)
+def test_every_code_word_belongs_to_a_node_that_its_section_links(page, schemas):
+    for piece in sections(page):
+        known = FILES_AND_FLAGS.union(*(words(schemas[node]) for node in linked(page, piece)))
+        assert set(spans(CODE, piece)) <= known, piece.splitlines()[0]
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=str_path)
+def test_an_input_of_a_node_is_one_of_that_node(page, schemas):
+    """`x` of [Node], and `x` and `y` of [Node], as the page words it."""
+    by_name = {schema.display_name: schema for schema in schemas.values()}
+    found = re.findall(r"((?:`[^`]+`(?:, | and |, and )?)+) of \[([^\]]+)\]", " ".join(text(page).split()))
+    assert found
+    for code, node in found:
+        assert set(spans(CODE, code)) <= words(by_name[node]), (code, node)
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=str_path)
+def test_every_node_of_comfyui_is_known(page, schemas):
+    """In italics stand nodes of ComfyUI, its own words, and words for a prompt: none is a node of ours."""
+    italics = set(spans(re.compile(r"(?<![*\w])\*([^*\"\s][^*]*)\*(?!\*)"), text(page)))
+    assert not italics & {schema.display_name for schema in schemas.values()}
+    assert {name for name in italics if re.match(r"(Load|VAE) ", name)} <= STOCK_NODES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str_path)
+def test_every_quoted_error_stands_in_the_code(page, strings):
+    for quoted in spans(QUOTED_ERROR, text(page)):
+        for piece in filter(None, re.split(r"\s*\.\.\.\s*", quoted)):
+            assert any(piece in string for string in strings), piece
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=NAMES)
+def test_the_chinese_page_says_the_same_section_by_section(english, chinese):
+    pairs = list(zip(sections(english), sections(chinese), strict=True))
+    for ours, theirs in pairs:
+        assert re.match("#*", ours)[0] == re.match("#*", theirs)[0]
+        for pattern in (CODE, QUOTED_ERROR, re.compile(r"^(?:\d+\.|-) ", re.M)):
+            assert spans(pattern, theirs) == spans(pattern, ours), ours.splitlines()[0]
+        assert linked(chinese, theirs) == linked(english, ours), ours.splitlines()[0]
