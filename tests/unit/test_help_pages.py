@@ -1,7 +1,11 @@
-"""The help pages of the nodes: one each, every input named, every quoted error one that the code can raise."""
+"""The help pages of the nodes: one each, every input named, every quoted error one that the code can raise.
+
+A translation lies where the page asks for it first, <NodeId>/<language>.md, and says what the English page says.
+"""
 
 import ast
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -11,8 +15,14 @@ from steadydancer_pack.nodes import SteadyDancerExtension
 
 PACK = Path(__file__).resolve().parents[2]
 PAGES = PACK / "web" / "docs"
+LANGUAGES = ("zh",)
 ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
+HEADING = re.compile(r"^(#+) ", re.M)
+CODE = re.compile(r"`([^`]+)`")
+BOLD = re.compile(r"\*\*(.+?)\*\*", re.S)
+EMPHASIS = re.compile(r"(?<!\*)(\*{1,2})(?!\*)(.+?)\1(?!\*)")
+NODE_AND_ITS_ENGLISH_NAME = re.compile(r'(?<!\*)\*([^*"]+?) \(([^*"]+)\)\*')
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +43,116 @@ def texts():
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
+@pytest.fixture(params=LANGUAGES)
+def language(request):
+    return request.param
+
+
+@pytest.fixture
+def words(language):
+    """What stands on each node in that language."""
+    return json.loads((PACK / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def both(language, schemas):
+    """Each node's page in English and in that language."""
+    return {name: (_page(name), _page(f"{name}/{language}")) for name in schemas}
+
+
+def _page(name):
+    return (PAGES / f"{name}.md").read_text("utf-8")
+
+
+def _input_rows(page):
+    return re.findall(r"^\| `(\w+)`[^|\n]*\|", page, re.M)
+
+
+def _bracketed(label):
+    """In the full-width brackets that Chinese, Japanese and Korean text uses."""
+    return f"\uff08{label}\uff09"
+
+
+def _quoted(page):
+    return [" ".join(error.split()) for error in QUOTED_ERROR.findall(page)]
+
+
 def test_every_node_has_a_page_and_every_page_a_node(schemas):
-    assert {str(path.relative_to(PAGES)) for path in PAGES.rglob("*.md")} == {f"{name}.md" for name in schemas}
+    expected = {f"{name}.md" for name in schemas} | {f"{name}/{code}.md" for name in schemas for code in LANGUAGES}
+    assert {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md")} == expected
 
 
 def test_a_page_has_the_title_of_its_node_and_names_every_input(schemas):
     for name, schema in schemas.items():
-        page = (PAGES / f"{name}.md").read_text("utf-8")
+        page = _page(name)
         assert page.startswith(f"# {schema.display_name}\n"), name
         assert [i.id for i in schema.inputs if f"`{i.id}`" not in page] == [], name
 
 
 def test_the_table_of_inputs_holds_the_inputs_and_nothing_else(schemas):
     for name, schema in schemas.items():
-        rows = re.findall(r"^\| `(\w+)` \|", (PAGES / f"{name}.md").read_text("utf-8"), re.M)
-        assert rows == [i.id for i in schema.inputs], name
+        assert _input_rows(_page(name)) == [i.id for i in schema.inputs], name
 
 
 def test_every_output_is_named(schemas):
     for name, schema in schemas.items():
-        page = (PAGES / f"{name}.md").read_text("utf-8")
+        page = _page(name)
         assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
 
 
 def test_every_quoted_error_stands_in_the_code(texts):
-    for path in PAGES.glob("*.md"):
-        for quoted in QUOTED_ERROR.findall(path.read_text("utf-8")):
-            for piece in filter(None, re.split(r"\s*\.\.\.\s*", " ".join(quoted.split()))):
+    for path in PAGES.rglob("*.md"):
+        for quoted in _quoted(path.read_text("utf-8")):
+            for piece in filter(None, re.split(r"\s*\.\.\.\s*", quoted)):
                 assert any(piece in text for text in texts), (path.name, piece)
+
+
+def test_a_translation_has_the_title_that_stands_on_the_node(both, words):
+    for name, (_, page) in both.items():
+        assert page.startswith(f"# {words[name]['display_name']}\n"), name
+
+
+def test_a_translation_has_the_table_of_inputs_of_the_schema(both, schemas):
+    for name, (_, page) in both.items():
+        assert _input_rows(page) == [i.id for i in schemas[name].inputs], name
+
+
+def test_a_translation_tells_the_labels_that_stand_on_the_node(both, words, schemas):
+    for name, (_, page) in both.items():
+        inputs = [f"| `{i.id}`{_bracketed(words[name]['inputs'][i.id]['name'])} |" for i in schemas[name].inputs]
+        outputs = [
+            f"**{output.display_name or output.id}**{_bracketed(words[name]['outputs'][str(place)]['name'])}"
+            for place, output in enumerate(schemas[name].outputs)
+        ]
+        assert [label for label in inputs + outputs if label not in page] == [], name
+
+
+@pytest.mark.parametrize(
+    "parts", [HEADING.findall, BOLD.findall, _quoted], ids=["headings", "outputs in bold", "quoted errors"]
+)
+def test_a_translation_has_the_parts_of_the_english_page(both, parts):
+    for name, (english, page) in both.items():
+        assert parts(page) == parts(english), name
+
+
+def test_a_translation_names_the_same_values_files_and_inputs(both):
+    for name, (english, page) in both.items():
+        assert set(CODE.findall(page)) == set(CODE.findall(english)), name
+
+
+def test_a_translation_calls_other_nodes_as_the_canvas_does(both, words, schemas):
+    called = {schema.display_name: words[name]["display_name"] for name, schema in schemas.items()}
+    for name, (_, page) in both.items():
+        for here, english in NODE_AND_ITS_ENGLISH_NAME.findall(page):
+            assert here == called.get(english, here), name
+
+
+def test_emphasis_in_a_translation_is_closed(both):
+    """A star between a bracket or quotation mark and a letter neither opens nor closes: it would be shown."""
+    for name, (_, page) in both.items():
+        for line in page.splitlines():
+            for found in EMPHASIS.finditer(line):
+                outside = line[: found.start()][-1:], line[found.end() :][:1]
+                inside = found[2][0], found[2][-1]
+                for inner, outer in zip(inside, outside, strict=True):
+                    assert inner.isalnum() or not outer.isalnum(), (name, line)
