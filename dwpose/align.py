@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .align_official import align_official, ratios_at
-from .align_robust import PartRatio, align_robust, anchor_frame, robust_ratios
+from .align_robust import AS_THE_BODY, PartRatio, align_robust, anchor_frame, robust_ratios
 from .corrections import Corrections, correct
 from .draw import OVERSAMPLING, draw_person, shrink
 from .pairing import check_people, pair_people
@@ -94,21 +94,34 @@ def _remarks(track: Track, anchor: int, table: list[PartRatio], wanted: int) -> 
     return [moved] * (anchor != wanted) + [infinite] * bool(wrong)
 
 
-HEADINGS = f"{'part':<11} {'photo':>7} {'video':>7} {'ratio':>6}"
+COLUMNS = ("part", "photo", "video", "ratio")
 
 
 def report_text(alignment: Alignment) -> str:
     """Return the ratios of each person, lengths in % of the frame's height, '-' where not seen; then the remarks."""
-    blocks = ["\n".join([HEADINGS, *map(_row_text, rows)]) for rows in alignment.tables]
+    blocks = ["\n".join([_columns(*COLUMNS), *map(_row_text, rows)]) for rows in alignment.tables]
     if len(blocks) > 1:
         people = zip(alignment.clip.tracks, blocks, strict=True)
         blocks = [f"Person {track.number}\n{block}" for track, block in people]
     return "\n\n".join([*blocks, *["\n".join(alignment.notes)] * bool(alignment.notes)])
 
 
+def row_cells(row: PartRatio) -> tuple[str, str, str, str]:
+    """Return a row as text for COLUMNS: the part, its lengths in % of the frame's height, '-' where not seen, ratio."""
+    return row.part.replace("_", " "), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
+
+
+def follows_body(row: PartRatio) -> bool:
+    """Return whether the part has no ratio of its own and takes the body's."""
+    return row.reason.endswith(AS_THE_BODY)
+
+
 def _row_text(row: PartRatio) -> str:
-    name = row.part.replace("_", " ")
-    return f"{name:<11} {_percent(row.photo):>7} {_percent(row.video):>7} {row.ratio:>6.2f}  {row.reason}"
+    return f"{_columns(*row_cells(row))}  {row.reason}"
+
+
+def _columns(part: str, photo: str, video: str, ratio: str) -> str:
+    return f"{part:<11} {photo:>7} {video:>7} {ratio:>6}"
 
 
 def _percent(length: float) -> str:

@@ -1,18 +1,21 @@
 """From driving poses to pose frames: aligned to the photo, jittered for the pose-negative, drawn for the model."""
 
+import numpy as np
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ..dwpose.align import MODES, Alignment, Request, align, overlay, report_text
+from ..dwpose.align import COLUMNS, MODES, Alignment, Request, align, follows_body, overlay, report_text, row_cells
 from ..dwpose.augment import augment
 from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.draw import PALETTES, Style, draw_clip
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.conditions import choose_size
+from ..steadydancer_core.pictures.layout import beside, shrink
+from ..steadydancer_core.pictures.table import Line, draw_table
 from ..steadydancer_core.pixels import (
     MAX_ASPECT_DIFFERENCE,
     aspect_difference,
@@ -21,12 +24,15 @@ from ..steadydancer_core.pixels import (
     size_of,
     to_rgb,
 )
-from .node_text import show_text
+from .node_picture import show_picture, show_picture_and_text
 from .types import PoseKeypoint
 
 # A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
 # from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.
 MAX_STRETCH = 0.04
+
+SHOWN = 300, 420  # most pixels across and down of one picture in the node
+UNIT, GREY = "% of the frame's height", "; grey: as the body"
 
 CORRECTED = {  # part: what it is called, where it starts
     "body": ("whole body", "about the neck"),
@@ -65,7 +71,7 @@ class AlignPoses(io.ComfyNode):
         alignment = align(stands, from_keypoints(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
-        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **show_text(cls, text).as_dict()}
+        shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text)
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 
@@ -128,6 +134,22 @@ def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:
     return torch.from_numpy(overlay(pixels, alignment)).float().div(255)[None]
 
 
+def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
+    """Return uint8 [H, W, 3]: the overlay [1, h, w, 3], shrunk, and beside it the ratios of each person."""
+    lines = []
+    for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True):
+        name = f"person {track.number}" if len(alignment.tables) > 1 else COLUMNS[0]
+        lines.append(Line((name, *COLUMNS[1:]), heading=True))
+        lines += [Line(row_cells(row), follows_body(row)) for row in rows]
+    table = draw_table(lines, UNIT + GREY * any(line.faint for line in lines))
+    return beside([shrink(_pixels(picture), *SHOWN), table])
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    """Return the first of `images` [B, H, W, 3] in 0..1 as uint8 [H, W, 3]."""
+    return images[0].mul(255).round().byte().cpu().numpy()
+
+
 class AugmentPoses(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -179,8 +201,9 @@ class DrawPoses(io.ComfyNode):
         style = Style(palette, thickness, hands)
         clips = [from_keypoints(data) for data in (poses, negative_poses) if data is not None]
         frames = draw_images(clips, width, height, style)
-        first = torch.cat([images[:1] for images in frames], dim=2)
-        return io.NodeOutput(frames[0], frames[1] if len(frames) > 1 else None, ui=ui.PreviewImage(first, cls=cls))
+        pictures = [shrink(_pixels(images), *SHOWN) for images in frames]
+        shown = beside(pictures, ("pose_frames", "negative_frames")[: len(frames)])
+        return io.NodeOutput(frames[0], frames[1] if len(frames) > 1 else None, ui=show_picture(cls, shown))
 
 
 def _draw_inputs() -> list[io.Input]:

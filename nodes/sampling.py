@@ -5,7 +5,8 @@ from comfy_api.latest import io
 
 from ..steadydancer_core import presets, sampling, schedule
 from ..steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
-from .node_text import show_text
+from ..steadydancer_core.pictures.timeline import draw_timeline, timeline
+from .node_picture import show_picture_and_text
 
 CATEGORY = "SteadyDancer/sampling"
 
@@ -138,8 +139,8 @@ class SteadyDancerSampler(io.ComfyNode):
             display_name="SteadyDancer Sampler",
             category=CATEGORY,
             description=(
-                "Samples the video with guidance by prompt and by pose, and tells how many forward passes that took. "
-                "The defaults are the official ones."
+                "Samples the video with guidance by prompt and by pose, and shows which steps asked for what and how "
+                "many forward passes that took. The defaults are the official ones."
             ),
             search_aliases=["ksampler", "pose guidance", "cfg", "preset"],
             inputs=[
@@ -162,7 +163,8 @@ class SteadyDancerSampler(io.ComfyNode):
             skip_negative_after, pose_every,
         )  # fmt: skip
         result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
-        return io.NodeOutput(result, ui=show_text(cls, report))
+        shown = show_picture_and_text(cls, draw_timeline(timeline([report.log])), report.text)
+        return io.NodeOutput(result, ui=shown)
 
 
 class SteadyDancerGuider(io.ComfyNode):

@@ -11,10 +11,12 @@ from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
 from ..steadydancer_core.pixels import size_of, to_rgb
+from ..steadydancer_core.video.side_by_side import SideBySide
 from ..steadydancer_core.video.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..steadydancer_core.video.video_writer import Settings, write_failure, write_video
 from .output_file import output_file
 
+OFF, BESIDE = "off", "side by side"
 CRF_DEFAULTS = ", ".join(f"{name} {row.crf.default}" for name, row in FORMATS.items() if row.crf)
 
 
@@ -30,12 +32,12 @@ class VideoCombine(io.ComfyNode):
             description="Writes frames and sound to a video file, shows it in the node, and stores the workflow in it.",
             search_aliases=["save video", "export video", "gif", "webm", "mp4"],
             is_output_node=True,
-            inputs=[*_format_inputs(), *_playing_inputs(), *_saving_inputs()],
+            inputs=[*_format_inputs(), *_playing_inputs(), *_saving_inputs(), *_pose_inputs()],
             outputs=[
                 io.Video.Output(
                     "video",
                     tooltip="The written video. For GIF and WebP, which ComfyUI cannot load as video, the frames as "
-                    "they came in, without ping-pong and loop.",
+                    "they came in, without ping-pong, loop and pose.",
                 ),
                 io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
             ],
@@ -55,11 +57,14 @@ class VideoCombine(io.ComfyNode):
         save_output: bool,
         save_metadata: bool,
         audio: Input.Audio | None = None,
+        pose_frames: Tensor | None = None,
+        show_pose: str = OFF,
     ) -> io.NodeOutput:
+        shown = _with_pose(images, pose_frames, show_pose)
         metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
         settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
-        path, result = _target(filename_prefix, save_output, images, format_named(format).container)
-        write_video(path, images, fps, settings, audio, _on_frame())
+        path, result = _target(filename_prefix, save_output, size_of(shown), format_named(format).container)
+        write_video(path, shown, fps, settings, audio, _on_frame())
         return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(result))
 
 
@@ -125,17 +130,45 @@ def _saving_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
+# Added after the first release, so they stand last, and prompts without them still run.
+def _pose_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input(
+            "pose_frames", optional=True,
+            tooltip="The skeleton frames that the video was made from, for show_pose. At least as many as images.",
+        ),
+        io.Combo.Input(
+            "show_pose", options=[OFF, BESIDE], default=OFF, optional=True,
+            tooltip="side by side: write each frame with its pose frame to the right of it, to see how well the video "
+            "follows the dance. off: the frames alone.",
+        ),
+    ]  # fmt: skip
+
+
+def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Tensor | SideBySide:
+    """Return the frames to write: `images` [F, H, W, C] as they are, or twice as wide with their pose."""
+    to_rgb(images)  # refuses what is no IMAGE, before its size is read
+    if show_pose == OFF:
+        return images
+    if pose_frames is None:
+        raise ValueError(
+            "show_pose is on, but nothing is connected to pose_frames. Connect the pose_frames of 'Draw Poses' or "
+            "'Animate From Video', or set show_pose to off."
+        )
+    return SideBySide(images, pose_frames)
+
+
 def _metadata(hidden) -> dict[str, str]:
     """Return the graph as JSON by tag name, as ComfyUI's frontend looks for it: "workflow" and "prompt"."""
     tags = {**(hidden.extra_pnginfo or {}), "prompt": hidden.prompt} if hidden else {}
     return {name: json.dumps(value) for name, value in tags.items() if value is not None}
 
 
-def _target(prefix: str, save_output: bool, images: Tensor, extension: str) -> tuple[Path, ui.SavedResult]:
+def _target(prefix: str, save_output: bool, size: tuple[int, int], extension: str) -> tuple[Path, ui.SavedResult]:
     """Return the next free path for `prefix`, and the same as the frontend's link to it."""
     kind = io.FolderType.output if save_output else io.FolderType.temp
     try:
-        return output_file(prefix, extension, *size_of(to_rgb(images)), kind)
+        return output_file(prefix, extension, *size, kind)
     except OSError as error:
         raise write_failure(Path(folder_paths.get_directory_by_type(kind.value), prefix), error) from error
 

@@ -17,11 +17,10 @@ Differences from upstream: an evaluation's place in the run is read from its noi
 import logging
 import math
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import comfy.conds
-import comfy.patcher_extension
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -29,13 +28,13 @@ from torch import Tensor
 from .memory.fit import check_before_sampling, explain_out_of_memory
 from .model_base import SteadyDancer
 from .moment import Moment
+from .run_log import BRANCHES, RunLog, counted
 from .weights.lora_fit import check_loras
 
 PATCHED = "steadydancer_pose_guidance"
 KEPT = "steadydancer_kept_differences"
 POST_CFG = "sampler_post_cfg_function"
 BATCH = "sampler_calc_cond_batch_function"
-BRANCHES = ("positive", "negative", "pose_negative")
 UNUSED = "SteadyDancer: pose guidance is 0, so the connected pose_negative is not used."
 
 
@@ -102,20 +101,6 @@ class PoseGuidance:
         return (moment.step - first) % self.every > 0
 
 
-@dataclass
-class RunLog:
-    """What a run asked of the model: calls, one entry each, in passes of one condition; and the steps by branch."""
-
-    calls: list[int] = field(default_factory=list)
-    pose_steps: set[int] = field(default_factory=set)
-    asked: dict[str, set[int]] = field(default_factory=lambda: {name: set() for name in BRANCHES})
-
-    @property
-    def passes(self) -> int:
-        """Forward passes so far. One pass computes one condition for the whole latent, or for one context window."""
-        return sum(self.calls)
-
-
 def add_pose_term(guided: Tensor, positive: Tensor, pose_negative: Tensor, scale: float) -> Tensor:
     """Return `guided` plus s_pose (v_pos - v_posenegative)."""
     return guided + scale * (positive - pose_negative)
@@ -166,8 +151,9 @@ class _Evaluation:
     """
 
     def __init__(self, guider: SteadyDancerGuider, moment: Moment, run_options: dict, samples: int):
-        self.guider, self.moment, self.run_options = guider, moment, run_options
-        self.counted = _counted(run_options, guider.log, samples)
+        self.guider, self.moment, self.run_options, self.samples = guider, moment, run_options, samples
+        self.counted = counted(run_options, guider.log, moment.step, samples)
+        guider.log.levels = moment.levels
         self.pose = guider.guidance.acts_at(moment)
         # With text guidance 0 and no pose term v_pos has weight 0, and v_neg is all there is.
         self.only_negative = guider.cfg == 0 and not self.pose
@@ -194,9 +180,9 @@ class _Evaluation:
         due = dict(zip(BRANCHES, [*args["conds"], pose_negative], strict=True))
         skipped = self.from_kept | ({"positive"} if self.only_negative else set())
         asked = {name: None if name in skipped else cond for name, cond in due.items()}
-        for name, cond in asked.items():
-            if cond is not None:
-                self.guider.log.asked[name].add(self.moment.step)
+        for name in self.from_kept:
+            if due[name] is not None:
+                self.guider.log.kept[name].add(self.moment.step)
         self.found = dict(zip(BRANCHES, self._ask(args, list(asked.values())), strict=True))
         if self.only_negative:
             return [self.found["negative"]] * 2
@@ -223,15 +209,14 @@ class _Evaluation:
 
         Where another node has set a batch function, that one gets the stock conditions alone, as it expects.
         """
-        options = self.counted
         call = partial(
-            comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"],
-            model_options=options,
+            comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"]
         )  # fmt: skip
-        if BATCH in options:
-            stock = options[BATCH]({**args, "conds": conds[:2], "model_options": options})
-            return [*stock, *(call(conds=conds[2:]) if conds[2] is not None else [None])]
-        return call(conds=conds)
+        if BATCH not in self.run_options:
+            return call(conds=conds, model_options=self.counted)
+        stock = self.run_options[BATCH]({**args, "conds": conds[:2], "model_options": self.counted})
+        alone = counted(self.run_options, self.guider.log, self.moment.step, self.samples, BRANCHES[2:])
+        return [*stock, *(call(conds=conds[2:], model_options=alone) if conds[2] is not None else [None])]
 
 
 def keep_difference(run_options: dict, name: str, difference: Tensor, level: float) -> None:
@@ -243,19 +228,6 @@ def keep_difference(run_options: dict, name: str, difference: Tensor, level: flo
 def kept_difference(run_options: dict, name: str, level: float) -> Tensor:
     """Return the kept difference as one of denoised latents at noise level `level`; KeyError where none is kept."""
     return run_options[KEPT][name] * level
-
-
-def _counted(options: dict, log: RunLog, samples: int) -> dict:
-    """Return `options` under which every call that reaches the model is noted in `log`."""
-
-    def count(executor, x, *args, **kwargs):
-        log.calls.append(x.shape[0] // samples)
-        return executor(x, *args, **kwargs)
-
-    transformer_options = comfy.patcher_extension.copy_nested_dicts(options.get("transformer_options", {}))
-    kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
-    comfy.patcher_extension.add_wrapper(kind, count, transformer_options)
-    return {**options, "transformer_options": transformer_options}
 
 
 def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> ModelPatcher:

@@ -1,6 +1,7 @@
 """One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
 
 import logging
+from typing import NamedTuple
 
 import comfy.model_management
 import comfy.model_sampling
@@ -10,9 +11,10 @@ import latent_preview
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .guidance import PoseGuidance, RunLog, SteadyDancerGuider, TextGuidance
+from .guidance import PoseGuidance, SteadyDancerGuider, TextGuidance
 from .moment import Moment
 from .presets import Settings
+from .run_log import RunLog, name_steps
 from .schedule import make_sigmas, make_solver
 
 NO_LORA = (
@@ -23,6 +25,13 @@ NOT_FINITE = (
     "The latent holds values that are not numbers (NaN), so the video will be black. Load the model with another "
     "weight precision, or take the LoRAs off one by one."
 )
+
+
+class RunReport(NamedTuple):
+    """What was done for a latent: in words, and as it was written down on the way."""
+
+    text: str
+    log: RunLog
 
 
 class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
@@ -67,8 +76,8 @@ def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, sch
 
 def run(
     model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
-) -> tuple[dict, str]:
-    """Return the LATENT that `settings` lead to, and what was done for it, in words."""
+) -> tuple[dict, RunReport]:
+    """Return the LATENT that `settings` lead to, and what was done for it."""
     shifted = with_shift(model, settings.shift)
     text = settings.text
     guider = make_guider(
@@ -82,7 +91,7 @@ def run(
     logging.info("SteadyDancer: %s", "; ".join(lines))
     for warning in warnings:
         logging.warning("SteadyDancer: %s", warning)
-    return result, "\n".join([*lines, *warnings])
+    return result, RunReport("\n".join([*lines, *warnings]), guider.log)
 
 
 def describe_run(settings: Settings, log: RunLog) -> list[str]:
@@ -98,18 +107,8 @@ def describe_run(settings: Settings, log: RunLog) -> list[str]:
 def _describe_pose(settings: Settings, log: RunLog) -> str:
     if not log.pose_steps:
         return "No pose guidance"
-    found = f"Pose guidance on {_name_steps(log.pose_steps)} of {settings.steps}"
-    return found if settings.pose.every == 1 else f"{found}, computed anew on {_name_steps(log.asked['pose_negative'])}"
-
-
-def _name_steps(steps: set[int]) -> str:
-    """Return steps, which are counted from 0, as an artist counts them: 'step 2', 'steps 6 to 16', 'steps 4, 6, 8'."""
-    numbers = [step + 1 for step in sorted(steps)]
-    if len(numbers) == 1:
-        return f"step {numbers[0]}"
-    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"steps {numbers[0]} to {numbers[-1]}"
-    return "steps " + ", ".join(map(str, numbers))
+    found = f"Pose guidance on {name_steps(log.pose_steps)} of {settings.steps}"
+    return found if settings.pose.every == 1 else f"{found}, computed anew on {name_steps(log.asked['pose_negative'])}"
 
 
 def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:

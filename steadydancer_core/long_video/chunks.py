@@ -29,6 +29,7 @@ from ..guidance import check_model
 from ..memory.fit import explain_out_of_memory
 from ..pixels import crop, fit_image, kept_part, size_of
 from ..presets import Settings
+from ..run_log import RunLog
 from .chunk_key import Unidentified, chunk_key, identify_model, identify_vae
 from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .chunk_store import ChunkStore, as_stored
@@ -65,10 +66,11 @@ class ChunkSettings:
 
 
 class LongVideo(NamedTuple):
-    """The frames [F, H, W, 3] in 0..1, and in words how they were made and how they meet."""
+    """The frames [F, H, W, 3] in 0..1, in words how they were made and how they meet, and the runs of this time."""
 
     frames: Tensor
     report: str
+    logs: list[RunLog]
 
 
 def make_long_video(
@@ -89,7 +91,7 @@ def make_long_video(
         with explain_out_of_memory(kept.advice()):
             frames = kept.find_or_make(chunk, before)
         video[chunk.start : chunk.stop] = frames.to(video)
-    return LongVideo(video, _report(maker, kept, video))
+    return LongVideo(video, _report(maker, kept, video), [done.log for done in maker.done])
 
 
 def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings) -> "ChunkMaker":
@@ -128,7 +130,7 @@ def _due_pose_negative(frames: Tensor | None, run: Settings, notes: list[str]) -
 class ChunkMaker:
     """Samples one chunk after another, all with one photo, one first pose and their CLIP features.
 
-    `settings` hold sizes and lengths that are valid; `log` what was said of each chunk that was sampled.
+    `settings` hold sizes and lengths that are valid; `done` what was said of each chunk that was sampled.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class ChunkMaker:
         self.kept_part = kept_part(size_of(sources.photo), settings.width, settings.height)
         self.photo = self.fit(sources.photo)
         self.plan = plan_chunks(len(sources.pose), settings.chunk_length, settings.overlap)
-        self.notes, self.log = notes, []
+        self.notes, self.done = notes, []
 
     def fit(self, images: Tensor) -> Tensor:
         """Return `images` at the size of the video [F, height, width, 3], in register with the photo."""
@@ -161,7 +163,7 @@ class ChunkMaker:
         model = with_progress(self.model, chunk.index, len(self.plan))
         result, report = sampling.run(model, *conds, latent, seed, self.settings.run)
         _check_finite(result["samples"], chunk, OTHER_MODEL_PRECISION)
-        self.log.append(report)
+        self.done.append(report)
         frames = self.codec.decode(result["samples"]).reshape(chunk.length, *self.photo.shape[1:])[: chunk.frames]
         _check_finite(frames, chunk, OTHER_VAE_PRECISION)
         if before is None:
@@ -300,7 +302,7 @@ def _report(maker: ChunkMaker, kept: KeptChunks, video: Tensor) -> str:
         f"{width}x{height}, {frames} frames in {count} chunk(s) of up to {settings.chunk_length}, "
         f"overlap {settings.overlap}",
         *[f"{kept.found} of {count} chunks were finished before and taken from disk"] * bool(kept.found),
-        *[f"Each chunk that was sampled: {report}" for report in dict.fromkeys(maker.log)],
+        *[f"Each chunk that was sampled: {report}" for report in dict.fromkeys(done.text for done in maker.done)],
         *maker.notes,
         describe(seam_scores(video, places, reach)),
     ]

@@ -12,6 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
+from .side_by_side import SideBySide
+
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 WHITE_8_BIT = 255
 WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943
@@ -26,7 +28,7 @@ def frame_order(frames: int, ping_pong: bool = False, repeats: int = 1) -> list[
 class Clip:
     """The frames as they are shown: indices into the one IMAGE, each turned into pixels when its turn comes."""
 
-    def __init__(self, images: Tensor, order: list[int], rate: Fraction, pixel_format: str):
+    def __init__(self, images: Tensor | SideBySide, order: list[int], rate: Fraction, pixel_format: str):
         self.images, self.order, self.rate = images, order, rate
         self.format = av.VideoFormat(pixel_format)
         height, width = images.shape[1:3]

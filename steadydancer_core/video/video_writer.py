@@ -24,6 +24,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from ..pixels import to_rgb
+from .side_by_side import SideBySide
 from .video_formats import (
     AUTO,
     DEFAULT_CRF,
@@ -73,7 +74,7 @@ DEFAULTS = Settings()
 
 def write_video(
     path: str | os.PathLike,
-    images: Tensor,
+    images: Tensor | SideBySide,
     fps: float,
     settings: Settings = DEFAULTS,
     audio: Mapping | None = None,
@@ -122,12 +123,14 @@ class _Job(NamedTuple):
     on_frame: OnFrame
 
 
-def _plan(images: Tensor, fps: float, settings: Settings, audio: Mapping | None, on_frame: OnFrame) -> _Job:
+def _plan(
+    images: Tensor | SideBySide, fps: float, settings: Settings, audio: Mapping | None, on_frame: OnFrame
+) -> _Job:
     form, name = format_named(settings.format), settings.format
     encoder, crf = choose_encoder(name), choose_crf(name, settings.crf)
     pixel_format = choose_pixel_format(name, settings.pixel_format)
     rate = frame_rate(fps, name)
-    rgb = to_rgb(images)
+    rgb = images if isinstance(images, SideBySide) else to_rgb(images)
     if 0 in rgb.shape:
         raise ValueError(f"There are no frames to write: the images have the shape {tuple(images.shape)}.")
     check_size(images.shape[2], images.shape[1], name)
@@ -155,7 +158,7 @@ def _sound(audio: Mapping, form: VideoFormat) -> Sound | None:
     return Sound(waveform[0], int(sample_rate))
 
 
-def _log_what_differs(images: Tensor, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
+def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]

@@ -136,6 +136,12 @@ def test_the_video_is_as_long_as_the_dance(model, vae, off, frames):
     assert f"{WIDTH}x{HEIGHT}, {frames} frames in {len(plan_chunks(frames, 9, 5))} chunk(s)" in video.report
 
 
+def test_the_runs_of_this_time_are_logged_and_chunks_from_disk_are_not(model, vae, store):
+    logs = make(model, vae, store).logs
+    assert [(log.passes, log.pose_steps) for log in logs] == [(PASSES, {1})] * 2
+    assert make(model, vae, store).logs == []
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_chunk_is_the_normal_road(model, real_vae, off, scale):
     vae = real_vae

@@ -1,15 +1,21 @@
 """The nodes of the last pose stage: sizes that fit Reconcile Conditions, corrections by name, what is shown."""
 
+import folder_paths
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from steadydancer_pack.dwpose.align import COLUMNS
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, NOSE, PoseClip
-from steadydancer_pack.nodes.pose_align import AlignPoses, AugmentPoses, DrawPoses, drawing_size
+from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses, drawing_size
 from steadydancer_pack.steadydancer_core.conditions import choose_size
+from steadydancer_pack.steadydancer_core.pictures.layout import GAP, shrink
+from steadydancer_pack.steadydancer_core.pictures.table import ROW, Line, draw_table
 from steadydancer_pack.steadydancer_core.pixels import fit_image, kept_part
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
+from steadydancer_pack.tests.unit.test_align import together
 
 CAMERA = Camera(432, 768, (0.3, 0.2), 0.6)
 PHOTO = torch.full((1, 768, 432, 4), 0.5)
@@ -35,9 +41,38 @@ def test_the_result_lies_in_a_model_frame_of_the_photos_shape():
     assert points(poses)[0, NECK] == pytest.approx(clip(ADULT, [Stance()], CAMERA).tracks[0].points[0, NECK], abs=1e-6)
 
 
-def test_the_node_shows_the_overlay_and_the_table():
-    shown = align().ui
-    assert len(shown["images"]) == 1 and shown["text"][0].startswith("part")
+def picture(ui):
+    """Return the one picture that a node shows, int [H, W, 3]."""
+    (file,) = ui["images"]
+    assert file["type"] == "temp"
+    return np.asarray(Image.open(f"{folder_paths.get_temp_directory()}/{file['filename']}")).astype(int)
+
+
+def small(images):
+    """Return the first of `images` as a node shows it."""
+    return shrink(images[0].mul(255).round().byte().numpy(), *SHOWN).astype(int)
+
+
+def test_the_node_shows_the_overlay_with_the_table_beside_it():
+    _, overlay, table = (output := align()).result
+    shown, left = picture(output.ui), small(overlay)
+    height, width = left.shape[:2]
+    assert abs(shown[GAP : GAP + height, GAP : GAP + width] - left).max() <= 1
+    lines = [Line(COLUMNS, heading=True)]
+    for row in table.splitlines()[1:]:
+        lines.append(Line((row[:11].strip(), *row[11:34].split()), faint=row.endswith("as the body")))
+    want = draw_table(lines, "% of the frame's height; grey: as the body").astype(int)
+    right = shown[GAP : GAP + len(want), 2 * GAP + width : 2 * GAP + width + want.shape[1]]
+    assert abs(right - want).max() <= 1 and output.ui["text"][0] == table
+
+
+def test_several_people_have_a_table_each():
+    right = Camera(432, 768, (0.4, 0.2), 0.5)
+    photo, poses = (
+        to_keypoints(together(*[clip(ADULT, stances, camera) for camera in (CAMERA, right)]))
+        for stances in ([Stance()], dance(3))
+    )
+    assert len(picture(align(photo_poses=photo, poses=poses).ui)) > 2 * 10 * ROW
 
 
 def test_corrections_reach_their_part():
@@ -80,9 +115,15 @@ def test_one_seed_gives_one_pose_negative():
 def test_both_clips_are_drawn_and_shown_beside_each_other():
     aligned = align().result[0]
     augmented = AugmentPoses.execute(aligned, 1).result[0]
-    frames, negative = DrawPoses.execute(aligned, negative_poses=augmented, **DRAW).result
+    frames, negative = (output := DrawPoses.execute(aligned, negative_poses=augmented, **DRAW)).result
     assert frames.shape == negative.shape == (6, 1024, 576, 3) and frames.dtype == torch.float32
     assert frames.max() <= 1 and not torch.equal(frames, negative)
+    shown, left, right = picture(output.ui), small(frames), small(negative)
+    height, width = left.shape[:2]
+    top = len(shown) - height - GAP
+    assert shown.shape[1] == 2 * width + 3 * GAP
+    assert abs(shown[top:-GAP, GAP : GAP + width] - left).max() <= 1
+    assert abs(shown[top:-GAP, -GAP - width : -GAP] - right).max() <= 1
 
 
 def test_without_negative_poses_there_are_no_negative_frames():

@@ -41,7 +41,7 @@ def sampled(inputs, conds):
         output = SteadyDancerSampler.execute(
             model, positive, negative, latent, 0, **{**OFFICIAL_VALUES, **values}, pose_negative=pose_negative
         )
-        return output.args[0]["samples"], output.ui.as_dict()["text"][0]
+        return output.args[0]["samples"], output.ui["text"][0]
 
     return sample
 

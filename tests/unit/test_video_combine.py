@@ -1,6 +1,7 @@
 """The Video Combine node: where the file goes, what the frontend gets, progress, Cancel, and the metadata switches."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -10,9 +11,12 @@ import folder_paths
 import pytest
 import torch
 from comfy.cli_args import args
+from PIL import Image
 
 from steadydancer_pack.nodes import video as node_module
 from steadydancer_pack.nodes.video import NODES, VideoCombine
+from steadydancer_pack.steadydancer_core.pixels import fit_image
+from steadydancer_pack.steadydancer_core.video.side_by_side import SideBySide
 from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
 from steadydancer_pack.steadydancer_core.video.video_writer import VideoWriteError
 
@@ -57,7 +61,19 @@ def test_schema():
     assert schema.is_output_node and all(i.tooltip for i in schema.inputs) and [VideoCombine] == NODES
     info = VideoCombine.GET_NODE_INFO_V1()
     assert info["output"] == ["VIDEO", "STRING"]
-    assert list(info["input"]["required"])[:2] == ["images", "fps"] and list(info["input"]["optional"]) == ["audio"]
+    assert list(info["input"]["required"])[:2] == ["images", "fps"] and list(info["input"]["optional"]) == [
+        "audio", "pose_frames", "show_pose"
+    ]  # fmt: skip
+
+
+def test_saved_workflows_keep_their_values():
+    """A workflow stores the widgets by position: those of the first release in their order, then what came later."""
+    widgets = [i.id for i in VideoCombine.GET_SCHEMA().inputs if hasattr(i, "default")]
+    assert widgets == [
+        "fps", "format", "crf", "pixel_format", "ping_pong", "loop", "filename_prefix", "save_output", "save_metadata",
+        "show_pose",
+    ]  # fmt: skip
+    assert VideoCombine.GET_SCHEMA().inputs[-1].default == "off"
 
 
 @pytest.mark.parametrize("save_output, kind", [(True, "output"), (False, "temp")])
@@ -121,6 +137,62 @@ def test_progress_counts_every_frame(monkeypatch):
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
     combine(frames=3)
     assert seen[0] == (1, 3) and seen[-1] == (3, 3)
+
+
+def decoded(path):
+    with av.open(path) as container:
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("size", [(64, 80), (65, 81)])
+def test_each_frame_is_written_with_its_pose_to_the_right(size):
+    """Flat colours, another for each frame: they survive the encoder. Odd heights are padded, the width is even."""
+    images, poses = (torch.linspace(*ends, 4).view(4, 1, 1, 1).expand(4, *size, 3) for ends in ((0.1, 0.4), (0.9, 0.6)))
+    video, path = combine(images=images, pose_frames=poses, show_pose="side by side", crf=0).result
+    assert video.get_dimensions() == (2 * size[1], size[0] + size[0] % 2)
+    for frame, left, right in zip(decoded(path), images[:, 0, 0, 0], poses[:, 0, 0, 0], strict=True):
+        assert abs(frame[:, : size[1] - 2] - 255 * float(left)).max() <= 3
+        assert abs(frame[:, size[1] + 2 :] - 255 * float(right)).max() <= 3
+
+
+def test_the_pixels_beside_each_other_are_those_that_came_in():
+    images, poses = torch.rand(3, 16, 24, 4), torch.rand(5, 16, 24, 3)
+    both = SideBySide(images, poses)
+    assert both.shape == (3, 16, 48, 3) and len(both) == 3
+    for index in range(3):
+        assert torch.equal(both[index], torch.cat([images[index, ..., :3], poses[index]], dim=1))
+
+
+def test_pose_frames_of_another_size_are_fitted_as_for_the_model():
+    poses = torch.rand(3, 40, 32, 3)
+    shown = SideBySide(torch.zeros(3, 16, 24, 3), poses)[2]
+    assert torch.equal(shown[:, 24:], fit_image(poses[2:], 24, 16)[0])
+
+
+def test_off_writes_the_same_video_with_and_without_pose_frames(folders):
+    images = torch.rand(4, 64, 80, 3)
+    alone, unused = (combine(images=images, **more).result[1] for more in ({}, {"pose_frames": torch.rand(2, 8, 8, 3)}))
+    assert Path(alone).read_bytes() == Path(unused).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["GIF", "WebP"])
+def test_pictures_show_the_pose_too_and_count_the_written_width(name):
+    output = combine(
+        format=name, pose_frames=torch.rand(4, 64, 80, 3), show_pose="side by side", filename_prefix="%width%x%height%"
+    )
+    assert Path(output.result[1]).name.startswith("160x64_")
+    with Image.open(output.result[1]) as picture:
+        assert picture.size == (160, 64) and picture.n_frames == 4
+
+
+@pytest.mark.parametrize("poses, message", [
+    (None, "nothing is connected to pose_frames"),
+    (torch.rand(3, 64, 80, 3), "There are 3 pose_frames for 4 images"),
+])  # fmt: skip
+def test_a_pose_that_is_missing_is_told(folders, poses, message):
+    with pytest.raises(ValueError, match=message):
+        combine(pose_frames=poses, show_pose="side by side")
+    assert list(folders.rglob("*.mp4")) == []
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,0 +1,62 @@
+"""What a guided run asks of the model, written down where the branches are asked: for reports and pictures of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import comfy.patcher_extension
+
+BRANCHES = ("positive", "negative", "pose_negative")
+
+
+def _steps_by_branch() -> dict[str, set[int]]:
+    return {name: set() for name in BRANCHES}
+
+
+@dataclass
+class RunLog:
+    """What a run asked of the model. Steps count from 0.
+
+    calls: one entry each, in passes of one condition. pose_steps: those on which the pose term acts. asked: the steps
+    on which the model computed a branch. kept: those on which a branch was due and its last difference stood in for it.
+    levels: the noise levels [steps + 1].
+    """
+
+    calls: list[int] = field(default_factory=list)
+    pose_steps: set[int] = field(default_factory=set)
+    asked: dict[str, set[int]] = field(default_factory=_steps_by_branch)
+    kept: dict[str, set[int]] = field(default_factory=_steps_by_branch)
+    levels: tuple[float, ...] = ()
+
+    @property
+    def passes(self) -> int:
+        """Forward passes so far. One pass computes one condition for the whole latent, or for one context window."""
+        return sum(self.calls)
+
+
+def counted(options: dict, log: RunLog, step: int, samples: int, branches: tuple[str, ...] = BRANCHES) -> dict:
+    """Return `options` under which every call that reaches the model at `step` is noted in `log`.
+
+    samples: the videos in the batch. branches: what the conditions are called, in the order they are given to a call.
+    """
+
+    def count(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
+        log.calls.append(x.shape[0] // samples)
+        for place in transformer_options.get("cond_or_uncond", ()):
+            if place < len(branches):  # other nodes' hooks may ask for more
+                log.asked[branches[place]].add(step)
+        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+    transformer_options = comfy.patcher_extension.copy_nested_dicts(options.get("transformer_options", {}))
+    kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+    comfy.patcher_extension.add_wrapper(kind, count, transformer_options)
+    return {**options, "transformer_options": transformer_options}
+
+
+def name_steps(steps: Iterable[int]) -> str:
+    """Return steps, which are counted from 0, as an artist counts them: 'step 2', 'steps 6 to 16', 'steps 4, 6, 8'."""
+    numbers = [step + 1 for step in sorted(steps)]
+    if len(numbers) == 1:
+        return f"step {numbers[0]}"
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"steps {numbers[0]} to {numbers[-1]}"
+    return "steps " + ", ".join(map(str, numbers))

@@ -1,0 +1,256 @@
+"""The pictures on the nodes: the timeline shows exactly what guidance asked of the model, and changes none of it."""
+
+import logging
+
+import comfy.sample
+import comfy.samplers
+import folder_paths
+import numpy as np
+import pytest
+import torch
+from comfy_api.latest import io
+from PIL import Image
+
+from steadydancer_pack.nodes import node_picture
+from steadydancer_pack.nodes.chunks import ChunkSampler
+from steadydancer_pack.nodes.pose_align import AlignPoses, DrawPoses
+from steadydancer_pack.nodes.sampling import SteadyDancerSampler
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.measures.canvas import BACKGROUND, FAINT, INK
+from steadydancer_pack.steadydancer_core.pictures import timeline as room
+from steadydancer_pack.steadydancer_core.pictures.layout import GAP, beside, shrink
+from steadydancer_pack.steadydancer_core.pictures.table import MARGIN, ROW, Line, draw_table
+from steadydancer_pack.steadydancer_core.pictures.timeline import (
+    COLOURS,
+    LANE,
+    TOP,
+    describe_pose,
+    draw_timeline,
+    spans,
+    step_place,
+    timeline,
+)
+from steadydancer_pack.steadydancer_core.run_log import BRANCHES, RunLog
+from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
+from steadydancer_pack.steadydancer_core.schedule import make_solver, official_sigmas
+
+SOLVERS = ["official unipc", "official dpm++", "euler"]
+
+
+class Double:
+    """A model that answers at once, and remembers at each noise level which of the conditions it was asked for."""
+
+    def __init__(self, model):
+        self.model, self.asked, self.passes = model.clone(), {}, 0
+        self.model.set_model_unet_function_wrapper(self)
+
+    def __call__(self, apply_model, args):
+        apply_model(args["input"], args["timestep"], **args["c"])
+        self.passes += len(args["timestep"])
+        self.asked.setdefault(float(args["timestep"][0]), []).extend(args["cond_or_uncond"])
+        return args["input"] / 2
+
+    def steps(self, branch):
+        """The steps of `branch`, where each noise level is a step of its own."""
+        return [step for step, asked in enumerate(self.asked.values()) if BRANCHES.index(branch) in asked]
+
+
+@pytest.fixture
+def quick(golden_patcher, monkeypatch):
+    """The golden model without its network, which takes the time."""
+    monkeypatch.setattr(type(golden_patcher.model), "_apply_model", lambda self, x, *args, **kwargs: x)
+    return golden_patcher
+
+
+def run(model, conds, inputs, pose=(1.0, 0.1, 0.4, 1), steps=50, solver="official unipc", text=5.0, after=1.0):
+    guider = make_guider(model, *conds, text, PoseGuidance(*pose), skip_negative_after=after)
+    latent = sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, solver, "official", steps)
+    return latent["samples"], guider.log
+
+
+def expand(ranges):
+    return [step for span in ranges for step in span]
+
+
+def test_spans_hold_the_steps_without_their_gaps():
+    assert spans([7, 1, 2, 3, 9, 8]) == [range(1, 4), range(7, 10)] and spans([]) == []
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_fifty_steps_with_the_official_window(quick, conds, inputs, solver):
+    """0.1 to 0.4 of 50 steps, ends open: steps 6 to 19, counted from 0."""
+    double = Double(quick)
+    shown = timeline([run(double.model, conds, inputs, solver=solver)[1]])
+    assert shown.lanes == {
+        "positive": ([range(0, 50)], []), "negative": ([range(0, 50)], []), "pose_negative": ([range(6, 20)], []),
+    }  # fmt: skip
+    assert shown.pose == [range(6, 20)] and (shown.steps, shown.passes, shown.runs) == (50, 114, 1)
+    assert double.passes == 114 and {name: double.steps(name) for name in BRANCHES} == {
+        name: expand(lane.asked) for name, lane in shown.lanes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 20, "pose": (1.0, 0.1, 0.4, 2), "after": 0.5},
+        {"steps": 20, "pose": (1.0, 0.0, 1.0, 3), "after": 0.25},
+        {"steps": 4, "text": 1.0},
+        {"steps": 10, "text": 0.0},
+        {"steps": 10, "pose": (0.0, 0.1, 0.4, 1)},
+        {"steps": 10, "text": 1.0, "pose": (0.0, 0.1, 0.4, 1)},
+    ],
+)
+def test_the_lanes_are_the_calls_that_reached_the_model(quick, conds, inputs, settings):
+    double = Double(quick)
+    shown = timeline([run(double.model, conds, inputs, **settings)[1]])
+    for name, lane in shown.lanes.items():
+        assert expand(lane.asked) == double.steps(name), name
+    assert shown.passes == double.passes == sum(len(expand(lane.asked)) for lane in shown.lanes.values())
+    pose = shown.lanes["pose_negative"]
+    assert expand(shown.pose) == sorted(expand(pose.asked + pose.kept))
+
+
+def test_what_is_kept_is_told_apart(quick, conds, inputs):
+    _, log = run(quick, conds, inputs, (1.0, 0.1, 0.4, 2), steps=20, after=0.5)
+    lanes = timeline([log]).lanes
+    assert lanes["negative"] == ([range(0, 10)], [range(10, 20)])
+    assert lanes["pose_negative"] == ([range(3, 4), range(5, 6), range(7, 8)], [range(4, 5), range(6, 7)])
+
+
+def test_solvers_that_ask_twice_count_every_pass(quick, conds, inputs):
+    """heun asks each level but the first twice; the lanes are steps, the passes are all of them."""
+    double = Double(quick)
+    shown = timeline([run(double.model, conds, inputs, steps=20, solver="heun")[1]])
+    assert expand(shown.lanes["positive"].asked) == list(range(20)) and shown.pose == [range(3, 8)]
+    assert expand(shown.lanes["pose_negative"].asked) == double.steps("pose_negative") == [3, 4, 5, 6, 7]
+    assert shown.passes == double.passes == 2 + 2 * 2 * 19 + 2 * 5
+
+
+def test_another_nodes_batch_hook_leaves_every_branch_its_name(quick, conds, inputs):
+    def batch(args):
+        return comfy.samplers.calc_cond_batch(
+            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+        )
+
+    want = timeline([run(quick, conds, inputs, steps=10)[1]])
+    hooked = quick.clone()
+    hooked.model_options["sampler_calc_cond_batch_function"] = batch
+    assert timeline([run(hooked, conds, inputs, steps=10)[1]]) == want
+
+
+def test_writing_it_down_changes_no_bit(golden_patcher, conds, inputs):
+    """Without pose guidance ours is the stock guider, which writes nothing down."""
+    found, log = run(golden_patcher, conds, inputs, (0.0, 0.1, 0.4, 1), steps=2)
+    draw_timeline(timeline([log]))
+    again, _ = run(golden_patcher, conds, inputs, (0.0, 0.1, 0.4, 1), steps=2)
+    stock = comfy.samplers.CFGGuider(golden_patcher)
+    stock.set_conds(conds[0], conds[1])
+    stock.set_cfg(5.0)
+    empty = torch.zeros(1, 16, *inputs.size)
+    want = stock.sample(
+        comfy.sample.prepare_noise(empty, 0), empty, make_solver("official unipc"), official_sigmas("unipc", 2, 5.0),
+        disable_pbar=True, seed=0,
+    )  # fmt: skip
+    assert torch.equal(found, want) and torch.equal(again, want)
+
+
+def made_up_log(steps=20):
+    log = RunLog(calls=[33], pose_steps={3, 4, 5}, levels=tuple(official_sigmas("unipc", steps, 5.0).tolist()))
+    log.asked |= {"positive": set(range(steps)), "negative": set(range(10)), "pose_negative": {3, 5}}
+    log.kept |= {"negative": set(range(10, steps)), "pose_negative": {4}}
+    return log
+
+
+@pytest.mark.parametrize("steps", [20, 300])
+def test_the_drawn_cells_have_the_colours_of_their_branches(steps):
+    shown = timeline([made_up_log(steps)])
+    picture = draw_timeline(shown)
+    for place, (name, lane) in enumerate(shown.lanes.items()):
+        asked, kept = expand(lane.asked), expand(lane.kept)
+        row = round(TOP + place * (LANE + room.GAP) + LANE / 4)
+        for step in range(0, steps, max(1, steps // 20)):
+            pixel = tuple(picture[row, int(step_place(shown, step) + 1)].tolist())
+            assert (pixel == COLOURS[name]) == (step in asked), (name, step)
+            assert (pixel == room.dark(COLOURS[name])) == (step in kept), (name, step)
+
+
+def test_the_window_is_told_in_steps_and_sigma():
+    levels = official_sigmas("unipc", 20, 5.0).tolist()
+    assert (
+        describe_pose(timeline([made_up_log()]))
+        == f"pose guidance: steps 4 to 6, sigma {levels[3]:.3f} to {levels[5]:.3f}"
+    )
+    log = made_up_log()
+    log.pose_steps = {3}
+    assert describe_pose(timeline([log])) == f"pose guidance: step 4, sigma {levels[3]:.3f}"
+    log.pose_steps = set()
+    assert describe_pose(timeline([log])) == "no pose guidance"
+
+
+def test_runs_of_one_schedule_are_one_timeline():
+    shown = timeline([made_up_log(), made_up_log()])
+    assert (shown.runs, shown.passes) == (2, 66) and shown.lanes == timeline([made_up_log()]).lanes
+    with pytest.raises(ValueError, match="nothing was sampled"):
+        timeline([])
+
+
+def sampled(model, conds, inputs):
+    return SteadyDancerSampler.execute(
+        model, *conds[:2], {"samples": torch.zeros(1, 16, *inputs.size)}, 0, 10, 5.0, 1.0, 0.1, 0.4, "official unipc",
+        "official", 5.0, pose_negative=conds[2],
+    )  # fmt: skip
+
+
+def test_the_sampler_shows_the_timeline_of_its_run(quick, conds, inputs):
+    shown = sampled(quick, conds, inputs).ui
+    (file,) = shown["images"]
+    picture = np.asarray(Image.open(f"{folder_paths.get_temp_directory()}/{file['filename']}")).astype(int)
+    want = draw_timeline(timeline([run(quick, conds, inputs, steps=10)[1]])).astype(int)
+    assert file["type"] == "temp" and abs(picture - want).max() <= 1 and "22 forward passes" in shown["text"][0]
+
+
+def test_a_full_temp_folder_costs_the_picture_and_not_the_latent(quick, conds, inputs, monkeypatch, caplog):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(node_picture.ui, "PreviewImage", full)
+    with caplog.at_level(logging.WARNING):
+        output = sampled(quick, conds, inputs)
+    assert output.result[0]["samples"].shape == (1, 16, *inputs.size)
+    assert "images" not in output.ui and "No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("node", [AlignPoses, DrawPoses, SteadyDancerSampler, ChunkSampler])
+def test_a_node_with_a_picture_takes_no_video(node):
+    """In Nodes 2.0 a node with a VIDEO input shows its pictures as video."""
+    assert io.Video.io_type not in [i.io_type for i in node.GET_SCHEMA().inputs]
+
+
+def test_pictures_stand_beside_each_other_untouched():
+    left, right = (np.random.default_rng(seed).integers(0, 256, (40, 200, 3), np.uint8) for seed in (0, 1))
+    plain, named = beside([left, right]), beside([left, right[:20]], ["one", "two"])
+    assert plain.shape == (40 + 2 * GAP, 400 + 3 * GAP, 3) and tuple(plain[0, 0]) == BACKGROUND
+    assert np.array_equal(plain[GAP:-GAP, GAP : GAP + 200], left)
+    assert np.array_equal(plain[GAP:-GAP, -GAP - 200 : -GAP], right)
+    top = len(named) - 40 - GAP
+    assert np.array_equal(named[top : top + 20, -GAP - 200 : -GAP], right[:20])
+    assert all((named[:top, x : x + 180] == INK).any() for x in (GAP, 2 * GAP + 200))
+
+
+def test_shrinking_keeps_the_shape_and_never_enlarges():
+    picture = np.full((1000, 500, 3), 7, np.uint8)
+    assert shrink(picture, 300, 400).shape == (400, 200, 3) and (shrink(picture, 300, 400) == 7).all()
+    assert shrink(picture, 500, 1000) is picture and shrink(picture, 9000, 9000) is picture
+
+
+def test_the_table_has_a_row_for_each_line_and_faint_ones():
+    lines = [
+        Line(("part", "photo", "ratio"), heading=True),
+        Line(("head", "1%", "0.5")),
+        Line(("neck", "-", "1"), True),
+    ]
+    picture = draw_table(lines)
+    rows = [picture[MARGIN // 2 + i * ROW : MARGIN // 2 + (i + 1) * ROW - 2].reshape(-1, 3) for i in range(3)]
+    colours = [{tuple(pixel) for pixel in row.tolist()} & {INK, FAINT} for row in rows]
+    assert colours == [{FAINT}, {INK}, {FAINT}] and len(draw_table(lines, "unit")) == len(picture) + ROW
