@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -157,3 +158,35 @@ def test_the_chinese_page_says_the_same_section_by_section(english, chinese):
         for pattern in (CODE, QUOTED_ERROR, re.compile(r"^(?:\d+\.|-) ", re.M)):
             assert spans(pattern, theirs) == spans(pattern, ours), ours.splitlines()[0]
         assert linked(chinese, theirs) == linked(english, ours), ours.splitlines()[0]
+
+
+@pytest.mark.parametrize("page", PAGES[2:], ids=str_path)
+def test_chinese_emphasis_is_closed(page):
+    """A star between a punctuation mark and a letter neither opens nor closes emphasis: it would be shown."""
+    for line in text(page).splitlines():
+        for found in re.finditer(r"(?<!\*)(\*{1,2})(?!\*)(.+?)\1(?!\*)", line):
+            around = line[: found.start()][-1:], line[found.end() :][:1]
+            for inner, outer in zip((found[2][0], found[2][-1]), around, strict=True):
+                assert inner.isalnum() or not outer.isalnum(), line
+
+
+@pytest.mark.parametrize("page", PAGES[2:], ids=str_path)
+def test_the_chinese_pages_name_nodes_and_inputs_as_the_canvas_does(page, schemas):
+    shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
+    for name, target in DEFINITION.findall(text(page)):
+        assert name == shown.get(node_of(target), {}).get("display_name", schemas[node_of(target)].display_name)
+    for piece in sections(page):
+        used = [labels(schemas[node], shown.get(node, {})) for node in linked(page, piece)]
+        for word, label in re.findall(r"`(\w+)`\uff08([^\uff09]+)\uff09", piece):
+            assert not any(word in names for names in used) or any(label in names.get(word, ()) for names in used), word
+
+
+def labels(schema, shown: dict) -> dict[str, set[str]]:
+    """Return by id what a node's inputs and outputs are called on the canvas."""
+    found: dict[str, set[str]] = {}
+    for i in schema.inputs:
+        found.setdefault(i.id, set()).add(shown.get("inputs", {}).get(i.id, {}).get("name", i.id))
+    for index, output in enumerate(schema.outputs):
+        word = output.display_name or output.id
+        found.setdefault(word, set()).add(shown.get("outputs", {}).get(str(index), {}).get("name", word))
+    return found
