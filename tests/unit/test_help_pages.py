@@ -56,8 +56,9 @@ def words(language):
 
 @pytest.fixture
 def both(language, schemas):
-    """Each node's page in English and in that language."""
-    return {name: (_page(name), _page(f"{name}/{language}")) for name in schemas}
+    """The pages in English and in that language, of every node that has them."""
+    names = [name for name in schemas if (PAGES / name / f"{language}.md").exists()]
+    return {name: (_page(name), _page(f"{name}/{language}")) for name in names}
 
 
 def _page(name):
