@@ -1,0 +1,163 @@
+"""The pack's words in other languages: every node, input and output has its label, in Chinese its tooltip too.
+
+The frontend compiles names and descriptions as messages and takes tooltips as they are. It reads no labels of a
+combo's options: these keep their English names, and the tooltip explains them.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+import folder_paths
+import pytest
+from app.custom_node_manager import CustomNodeManager
+
+from steadydancer_pack.nodes import SteadyDancerExtension
+
+PACK = Path(__file__).resolve().parents[2]
+LOCALES = PACK / "locales"
+SCRIPTS = {"zh": "[\u4e00-\u9fff]", "ja": "[\u3040-\u30ff\u4e00-\u9fff]", "ko": "[\uac00-\ud7af]"}
+FILES = ("main", "nodeDefs")
+UNTRANSLATED = {"VAE", "Latent"}
+CATEGORIES_OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}
+MESSAGE_SYNTAX = set("@{}|")
+WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
+in_every_language = pytest.mark.parametrize("language", SCRIPTS)
+
+
+@pytest.fixture(scope="module")
+def schemas():
+    async def load():
+        extension = SteadyDancerExtension()
+        await extension.on_load()
+        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
+
+    return {schema.node_id: schema for schema in asyncio.run(load())}
+
+
+def each_key_once(pairs):
+    keys = [key for key, _ in pairs]
+    assert [key for key in keys if keys.count(key) > 1] == []
+    return dict(pairs)
+
+
+def words(language, name="nodeDefs"):
+    return json.loads((LOCALES / language / f"{name}.json").read_text("utf-8"), object_pairs_hook=each_key_once)
+
+
+def labels(node):
+    slots = [*node.get("inputs", {}).values(), *node.get("outputs", {}).values()]
+    return [node["display_name"], *(slot["name"] for slot in slots if "name" in slot)]
+
+
+def tooltips(schemas):
+    """Yield every Chinese tooltip with where it stands and the schema's input or output."""
+    for name, node in words("zh").items():
+        inputs, outputs = node.get("inputs", {}), node.get("outputs", {})
+        for i in schemas[name].inputs:
+            yield f"{name}.{i.id}", inputs.get(i.id, {}).get("tooltip", ""), i
+        for index, o in enumerate(schemas[name].outputs):
+            yield f"{name}.{index}", outputs.get(str(index), {}).get("tooltip", ""), o
+
+
+def numbers(text):
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+
+def options_in(i):
+    """The options that the English tooltip of this input names."""
+    named = [o for o in getattr(i, "options", None) or [] if isinstance(o, str)]
+    return [o for o in named if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", i.tooltip)]
+
+
+def test_the_files_are_those_that_comfyui_reads():
+    expected = [f"{language}/{name}.json" for language in SCRIPTS for name in FILES]
+    assert sorted(path.relative_to(LOCALES).as_posix() for path in LOCALES.rglob("*.*")) == sorted(expected)
+
+
+def test_comfyui_serves_them(tmp_path, monkeypatch):
+    shutil.copytree(LOCALES, tmp_path / "any_name" / "locales")
+    monkeypatch.setattr(folder_paths, "get_folder_paths", lambda name: [str(tmp_path)])
+    served = CustomNodeManager().build_translations()
+    assert served == {lang: words(lang, "main") | {"nodeDefs": words(lang)} for lang in SCRIPTS}
+
+
+@pytest.mark.parametrize("rules", (".comfyignore", ".gitignore"))
+def test_they_are_published_with_the_pack(rules):
+    patterns = [line.strip("/") for line in (PACK / rules).read_text("utf-8").split()]
+    assert [p for p in patterns if fnmatch("locales", p) or fnmatch("locales/zh/nodeDefs.json", p)] == []
+
+
+@in_every_language
+def test_the_nodes_are_those_of_the_pack(schemas, language):
+    assert set(words(language)) == set(schemas)
+
+
+@in_every_language
+def test_the_labels_are_those_of_the_inputs_and_outputs(schemas, language):
+    for name, node in words(language).items():
+        named = [key for key, slot in node.get("inputs", {}).items() if "name" in slot]
+        assert named == [i.id for i in schemas[name].inputs], name
+        numbered = [key for key, slot in node.get("outputs", {}).items() if "name" in slot]
+        assert numbered == [str(index) for index in range(len(schemas[name].outputs))], name
+
+
+@in_every_language
+def test_every_label_is_in_its_language(language):
+    told = [label for node in words(language).values() for label in labels(node)]
+    assert {label for label in told if not re.search(SCRIPTS[language], label)} <= UNTRANSLATED
+
+
+@in_every_language
+def test_no_two_nodes_and_no_two_inputs_of_a_node_share_a_name(language):
+    nodes = words(language)
+    groups = [[node["display_name"] for node in nodes.values()]]
+    groups += [[slot["name"] for slot in node.get("inputs", {}).values() if "name" in slot] for node in nodes.values()]
+    assert [name for names in groups for name in names if names.count(name) > 1] == []
+
+
+@in_every_language
+def test_nothing_is_taken_for_message_syntax(language):
+    for name, node in words(language).items():
+        assert [text for text in [*labels(node), node.get("description", "")] if MESSAGE_SYNTAX & set(text)] == [], name
+
+
+@in_every_language
+def test_every_category_has_a_name(schemas, language):
+    segments = {segment for schema in schemas.values() for segment in schema.category.split("/")[1:]}
+    assert set(words(language, "main")["nodeCategories"]) == segments - CATEGORIES_OF_COMFYUI
+
+
+def test_no_input_has_a_display_name_that_would_hide_its_label(schemas):
+    assert [i.id for schema in schemas.values() for i in schema.inputs if i.display_name] == []
+
+
+def test_every_description_and_tooltip_is_chinese(schemas):
+    told = [(name, node.get("description", "")) for name, node in words("zh").items()]
+    told += [(where, text) for where, text, _ in tooltips(schemas)]
+    assert [where for where, text in told if not re.search(SCRIPTS["zh"], text)] == []
+
+
+def test_a_chinese_tooltip_has_the_numbers_and_options_of_the_english_one(schemas):
+    for where, text, slot in tooltips(schemas):
+        assert numbers(slot.tooltip) - numbers(text) == set(), where
+        assert [option for option in options_in(slot) if option not in text] == [], where
+
+
+def test_the_same_english_is_the_same_chinese(schemas):
+    seen = {}
+    for where, text, slot in tooltips(schemas):
+        first = seen.setdefault((slot.id, slot.tooltip), (where, text))
+        assert text == first[1], (where, first[0])
+
+
+def test_a_socket_shows_its_tooltip_in_nodes_2_too(schemas):
+    """Nodes 2.0 looks for the tooltip of an input without a widget under its translated name."""
+    for name, node in words("zh").items():
+        inputs, widgets = node.get("inputs", {}), [i.id for i in schemas[name].inputs if i.io_type in WIDGETS]
+        named = {key: slot for key, slot in inputs.items() if "name" in slot}
+        expected = {slot["name"]: {"tooltip": slot["tooltip"]} for key, slot in named.items() if key not in widgets}
+        assert {key: slot for key, slot in inputs.items() if "name" not in slot} == expected, name
