@@ -8,6 +8,7 @@ from . import (
     chunks,
     conditioning,
     convert,
+    doctor,
     first_frame,
     measures,
     memory,
@@ -27,6 +28,7 @@ from . import (
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
     model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, measures, miniature,
+    doctor,
 )  # fmt: skip
 
 

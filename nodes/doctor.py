@@ -1,0 +1,218 @@
+"""Doctor: what is wrong with this installation, a line for each finding with its fix, and facts for a bug report."""
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import comfy.model_management
+import comfyui_version
+import cv2
+import folder_paths
+from comfy_api.latest import io
+
+from ..dwpose.blazepose import LANDMARKS
+from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
+from ..dwpose.runtime import AUTO, gpu_package, import_onnxruntime, installed_builds, open_session
+from ..miniature import SHIPPED
+from ..steadydancer_core.doctor import machine, memory, models, packages, pose, report, trial
+from ..steadydancer_core.doctor.findings import Finding
+from ..steadydancer_core.doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
+from ..steadydancer_core.weights.loading import holds_fp8
+from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
+from ..steadydancer_core.weights.weight_source import SUFFIXES
+from . import model, pose_detector
+from .node_text import show_text
+from .prompt import FOLDER as PROMPTS
+
+PACK = Path(__file__).resolve().parent.parent
+FOLDERS = ("vae", "clip_vision", "text_encoders", PROMPTS)  # looked at whole, beside those of models
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+TOLD = {  # in the bug report -> the package
+    "ComfyUI frontend": "comfyui-frontend-package", "PyAV": "av", "numpy": "numpy", "torchmetrics": "torchmetrics",
+    "safetensors": "safetensors", "comfy-aimdo": "comfy-aimdo",
+}  # fmt: skip
+SAMPLE = {  # file of a trial -> its name among the shipped ones
+    "model": "steadydancer_miniature.safetensors", "vae": "steadydancer_miniature_vae.safetensors",
+    "positive": "steadydancer_miniature_positive.safetensors",
+    "negative": "steadydancer_miniature_negative.safetensors", "photo": "steadydancer_sample.png",
+    "pose": "steadydancer_sample_pose.mp4", "pose_negative": "steadydancer_sample_pose_negative.mp4",
+}  # fmt: skip
+
+
+class Examination(NamedTuple):
+    """All findings, and the text that tells them."""
+
+    findings: list[Finding]
+    text: str
+
+
+class Doctor(io.ComfyNode):
+    """The installation to a report."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerDoctor",
+            display_name="Doctor",
+            category="SteadyDancer/memory",
+            description=(
+                "Checks this installation: versions, model files, pose detector, memory and packages. Tells what is "
+                "wrong and how to put it right, a line each, and what to paste into a bug report."
+            ),
+            search_aliases=["check", "diagnose", "troubleshoot", "bug report", "versions", "missing model"],
+            is_output_node=True,
+            inputs=[
+                io.Boolean.Input(
+                    "run_miniature", default=False,
+                    tooltip="Also load the bundled miniature and sample a few steps, to see whether a picture comes "
+                    "out. Takes some seconds.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.String.Output("report", tooltip="The findings, the worst first, and the facts for a bug report."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, run_miniature: bool) -> float:
+        return float("nan")  # equals nothing: the machine may have changed, so it looks anew each time
+
+    @classmethod
+    def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
+        text = examine(run_miniature).text
+        return io.NodeOutput(text, ui=show_text(cls, text))
+
+
+def examine(run_miniature: bool) -> Examination:
+    """Return what is found in this installation. Nothing is loaded, but for the miniature if it is asked for."""
+    here, gpu, runtime = machine.this_machine(), pose_detector.gpu_name(), _runtime()
+    files = list(_model_files())
+    fp8 = holds_fp8(comfy.model_management.get_torch_device())
+    found = [
+        *_versions(),
+        *models.check_models(files, _reads_gguf(), fp8),
+        *pose.check_runtime(runtime),
+        *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),
+        memory.check_device(here, gpu),
+        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL)),
+        *([_trial(here.device)] if run_miniature else []),
+    ]
+    facts = {**_about_pack(), **machine.describe_machine(here, gpu), **_about_packages(runtime)}
+    return Examination(found, report.write(found, facts, _roots()))
+
+
+def _versions() -> Iterator[Finding]:
+    pack = _pack()
+    yield packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui)
+    yield packages.check_version("Python", ".".join(map(str, sys.version_info[:3])), pack.python)
+    yield packages.check_opencv(_opencv(), cv2.__version__)
+    yield packages.check_torchmetrics(_version(packages.EVALUATE_NEEDS))
+
+
+def _pack() -> packages.Pack:
+    return packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+
+
+def _opencv() -> dict[str, str]:
+    return {name: version for name in packages.OPENCV if (version := _version(name))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _model_files() -> Iterator[ModelFile]:
+    """Yield what lies in the folders that the workflows' loaders list, and SteadyDancer in some other places."""
+    for name in model.model_files():
+        places = ((folder, folder_paths.get_full_path(folder, name)) for folder in model.FOLDERS)
+        folder, path = next(((folder, path) for folder, path in places if path), (None, None))
+        if path:
+            yield look_at(folder, name, path)
+    ours = {"diffusion_models": PICKLES, "checkpoints": (*SUFFIXES, GGUF_SUFFIX)}
+    for folder, suffixes in {**ours, **dict.fromkeys(FOLDERS, (*SUFFIXES, GGUF_SUFFIX, *PICKLES))}.items():
+        for name in _names(folder, suffixes):
+            if folder not in ours or OUR_NAME in name.lower():
+                yield look_at(folder, name, folder_paths.get_full_path(folder, name))
+
+
+def _names(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the files below a model folder that end so; ComfyUI's own list leaves out GGUF files."""
+    known = folder_paths.get_folder_paths(folder) if folder in folder_paths.folder_names_and_paths else []
+    names = {name for place in known for name in folder_paths.recursive_search(place, [".git"])[0]}
+    return sorted(name for name in names if name.lower().endswith(suffixes))
+
+
+def _reads_gguf() -> bool:
+    """Return whether ComfyUI-GGUF is there: its node, or, where packs are not loaded, its folder."""
+    import nodes  # ComfyUI's own, complete only when all packs are loaded
+
+    packs = (Path(place) for place in folder_paths.get_folder_paths("custom_nodes"))
+    folders = (path.name.lower() for place in packs if place.is_dir() for path in place.iterdir())
+    return model.GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
+
+
+def _runtime() -> pose.Runtime:
+    """Return ONNX Runtime after a bundled network has run on what it finds."""
+    gpu, builds = pose_detector.gpu_name(), tuple(installed_builds())
+    best = gpu_package(gpu) if gpu else "onnxruntime"
+    try:
+        available = tuple(import_onnxruntime().get_available_providers())
+        session = open_session(LANDMARKS, AUTO, gpu)
+    except ValueError as error:
+        return pose.Runtime(builds, best, gpu=gpu, error=error)
+    cause, fix = (session.notes[1:] + ["", ""])[:2]
+    return pose.Runtime(builds, best, available, gpu, session.provider, cause, fix)
+
+
+def _detector_files() -> list[pose.DetectorFile]:
+    return [_detector_file(kind) for kind in (YOLOX, DWPOSE)]
+
+
+def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
+    names = _names(pose_detector.FOLDER, (pose_detector.SUFFIX,))
+    name = next((name for name in names if os.path.basename(name).lower() == kind.file), None)
+    path = folder_paths.get_full_path(pose_detector.FOLDER, name) if name else None
+    return pose.DetectorFile(kind.file, kind.size, os.path.getsize(path) if path else None, name or "")
+
+
+def _trial(device: str) -> Finding:
+    try:
+        result = trial.run({part: SHIPPED / name for part, name in SAMPLE.items()})
+    except trial.ERRORS as error:
+        result = error
+    return trial.check_trial(result, device)
+
+
+def _about_pack() -> dict[str, str]:
+    return {"SteadyDancer pack": _pack().version, "ComfyUI": comfyui_version.__version__}
+
+
+def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
+    """Return the versions of the packages that matter, by what they are; "-" for what is not installed."""
+    builds = ", ".join(f"{name} {_version(name)}" for name in runtime.builds) or "-"
+    providers = f"; has {', '.join(runtime.available)}; runs {runtime.provider}" if runtime.provider else ""
+    return {
+        "ONNX Runtime": f"{builds}{providers}",
+        "OpenCV": ", ".join(f"{name} {version}" for name, version in _opencv().items()) or cv2.__version__,
+        **{what: _version(package) or "-" for what, package in TOLD.items()},
+    }
+
+
+def _roots() -> list[report.Root]:
+    """Return the folders whose names are nobody's business, and what stands for them."""
+    known = folder_paths.folder_names_and_paths
+    return [
+        *((f"models/{key}", path) for key, (paths, _) in known.items() for path in paths),
+        ("pack", PACK), ("models", folder_paths.models_dir), ("ComfyUI", folder_paths.base_path),
+        ("temp", folder_paths.get_temp_directory()), ("python", sys.prefix), ("home", os.path.expanduser("~")),
+    ]  # fmt: skip
+
+
+NODES = [Doctor]

@@ -1,0 +1,42 @@
+"""A finding: how bad it is, what it is, and what to do about it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PROBLEM, WARNING, NOTE, OK = LEVELS = ("problem", "warning", "note", "ok")  # the worst first
+LAST_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """level: one of LEVELS; what was found, and the fix, which may be "" where nothing is to be done."""
+
+    level: str
+    what: str
+    fix: str = ""
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        fix = f" FIX: {self.fix}" if self.fix else ""
+        return " ".join(f"[{self.level}] {self.what}{fix}".split())
+
+
+def of_error(level: str, error: Exception, about: str = "") -> Finding:
+    """Return an error as a finding: its last sentence is the fix, as in every error of this pack."""
+    *what, fix = LAST_SENTENCE.split(" ".join(str(error).split()))
+    told = " ".join(what) if what else fix
+    return Finding(level, f"{about}{told}", fix if what else "")
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings with the worst first; those of a level keep their order."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def verdict(findings: Iterable[Finding]) -> str:
+    """Return how many findings of each level there are, in one line."""
+    levels = [finding.level for finding in findings]
+    counts = {level: levels.count(level) for level in (PROBLEM, WARNING, NOTE)}
+    parts = [f"{count} {level}{'s' * (count != 1)}" for level, count in counts.items() if count]
+    return f"SteadyDancer doctor: {', '.join(parts) or 'all is well'}."

@@ -1,0 +1,468 @@
+"""The doctor: each check with a bad and a good case from plain facts, the text without paths, node and command."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from steadydancer_pack.miniature import SHIPPED
+from steadydancer_pack.miniature.weights import steadydancer_state_dict
+from steadydancer_pack.nodes import doctor as node_module
+from steadydancer_pack.nodes import model, pose_detector
+from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
+from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.doctor import memory, model_files, models, packages, pose, report, trial
+from steadydancer_pack.steadydancer_core.doctor.findings import Finding, of_error, verdict, worst_first
+from steadydancer_pack.steadydancer_core.doctor.machine import this_machine
+from steadydancer_pack.steadydancer_core.memory.fit import BRANCHES
+from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.tests.model_files import older_marker, write_gguf, write_shards
+
+PACK = Path(__file__).resolve().parents[2]
+GB = 1024**3
+SMALL = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
+MACHINE = memory.Machine("cuda:0", total=24 * GB, free=22 * GB, reserve=GB, ram=64 * GB)
+CARD = "NVIDIA GeForce RTX 4090"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_to_comfyui():
+    detection.register()
+
+
+# --- findings
+
+
+def test_a_finding_is_one_line_and_the_worst_comes_first():
+    ok, bad = Finding("ok", "fine"), Finding("problem", "two\nlines", "do\n this")
+    note, other = Finding("note", "a"), Finding("note", "b")
+    assert bad.line() == "[problem] two lines FIX: do this" and ok.line() == "[ok] fine"
+    assert worst_first([ok, note, bad, other]) == [bad, note, other, ok]
+    assert verdict([ok, note, bad, other]) == "SteadyDancer doctor: 1 problem, 2 notes."
+    assert verdict([ok]) == "SteadyDancer doctor: all is well."
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "fix"),
+    [
+        ("a.safetensors is cut. Delete it and load it again.", "a.safetensors is cut.", "Delete it and load it again."),
+        ("There is\nno file. Choose one.", "There is no file.", "Choose one."),
+        ("nothing to be done", "nothing to be done", ""),
+    ],
+)
+def test_the_last_sentence_of_an_error_is_its_fix(text, what, fix):
+    found = of_error("problem", ValueError(text), "Here: ")
+    assert (found.what, found.fix) == (f"Here: {what}", fix)
+
+
+# --- versions and packages
+
+
+def test_pyproject_tells_version_and_floors():
+    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+    assert all(part[0].isdigit() for part in pack)
+    assert packages.read_pyproject('version = "1.2"\nrequires-comfyui = ">=0.3"\n') == ("1.2", "0.3", "?")
+    assert packages.read_pyproject("") == ("?", "?", "?")
+
+
+@pytest.mark.parametrize(
+    ("found", "level"), [("0.29.9", "problem"), ("0.30.0", "ok"), ("0.33", "ok"), ("1.0.0+local", "ok")]
+)
+def test_comfyui_must_be_new_enough(found, level):
+    finding = packages.check_version("ComfyUI", found, "0.30.0")
+    assert finding.level == level and bool(finding.fix) == (level == "problem") and found in finding.what
+
+
+def test_one_opencv_is_right():
+    assert packages.check_opencv({"opencv-python": "4.12.0"}, "4.12.0").level == "ok"
+    assert packages.check_opencv({}, "4.12.0").level == "ok"
+    none = packages.check_opencv({}, None)
+    assert none.level == "problem" and "pip install opencv-python" in none.fix
+
+
+def test_several_opencv_are_named_and_the_fullest_is_kept():
+    installed = {"opencv-python": "4.12.0", "opencv-python-headless": "4.10.0", "opencv-contrib-python": "4.9.0"}
+    finding = packages.check_opencv(installed, "4.12.0")
+    assert finding.level == "warning" and "opencv-python-headless 4.10.0" in finding.what
+    assert finding.fix.endswith("pip install opencv-contrib-python.") and "uninstall opencv-contrib" in finding.fix
+
+
+def test_evaluate_needs_torchmetrics():
+    assert packages.check_torchmetrics("1.9.0").level == "ok"
+    assert "pip install torchmetrics" in packages.check_torchmetrics(None).fix
+
+
+# --- model files
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return steadydancer_state_dict(**SMALL)
+
+
+@pytest.fixture
+def full_size(monkeypatch):
+    """Small made-up files pass for the 14B model."""
+    monkeypatch.setattr(model_files, "FULL_SIZE", (SMALL["layers"], SMALL["dim"]))
+
+
+def write(folder, name, shapes, dtype=torch.uint8):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: torch.zeros(shape, dtype=dtype) for key, shape in shapes.items()}, folder / name)
+    return folder / name
+
+
+KINDS = [
+    ("vae", {model_files.WAN_VAE: (4,)}, model_files.VAE, "a Wan 2.1 VAE"),
+    ("vae", {model_files.WAN_VAE: (4,), model_files.WAN_22: (4,)}, "", "the VAE of Wan 2.2 5B"),
+    ("clip_vision", {"vision_model.encoder.layers.0.layer_norm1.weight": (1280,)}, model_files.CLIP_VISION, "CLIP-H"),
+    ("clip_vision", {"visual.transformer.resblocks.0.ln_1.weight": (1280,)}, model_files.CLIP_VISION, "CLIP-H"),
+    ("clip_vision", {"vision_model.encoder.layers.0.layer_norm1.weight": (1024,)}, "", "CLIP-L"),
+    ("text_encoders", {"shared.weight": (256384, 1)}, model_files.TEXT, "UMT5-XXL"),
+    ("text_encoders", {"shared.weight": (32128, 1)}, "", "T5, not UMT5"),
+    ("text_encoders", {"token_embedding.weight": (4,), "blocks.0.attn.q.weight": (4,)}, "", "Wan's own release"),
+    ("prompt_embeddings", {"cond.0": (4,)}, model_files.PROMPT, "prompt embeddings"),
+    ("diffusion_models", {"blocks.0.self_attn.q.lora_A.weight": (4,)}, "", "a LoRA"),
+    ("diffusion_models", {"head.modulation": (4,), "img_emb.proj.0.bias": (4,)}, "", "a plain Wan image-to-video"),
+    ("diffusion_models", {"anything": (4,)}, "", "an unknown file"),
+]
+
+
+@pytest.mark.parametrize(("folder", "shapes", "role", "words"), KINDS)
+def test_a_file_is_known_by_its_header(tmp_path, folder, shapes, role, words):
+    found = model_files.look_at(folder, "file.safetensors", write(tmp_path, "file.safetensors", shapes))
+    assert (found.role, found.fault) == (role, None) and words in found.kind
+
+
+def test_the_shipped_miniature_is_no_file_for_real_videos():
+    roles = {file.stem: model_files.look_at("x", file.name, file).role for file in SHIPPED.glob("*.safetensors")}
+    assert roles.pop("steadydancer_miniature") == model_files.MINIATURE
+    assert len(roles) == 3 and set(roles.values()) == {""}
+
+
+def test_steadydancer_is_told_with_its_precision(tmp_path, weights, full_size):
+    save_file(older_marker(weights), tmp_path / "a.safetensors")
+    gguf = write_gguf(tmp_path / "b.gguf", weights, "Q8_0")
+    index = write_shards(tmp_path / "SteadyDancer-14B", {k: w.half() for k, w in weights.items()})
+    files = (("a.safetensors", tmp_path / "a.safetensors"), ("b.gguf", gguf), (f"SteadyDancer-14B/{index.name}", index))
+    found = [model_files.look_at("diffusion_models", name, path) for name, path in files]
+    assert [file.role for file in found] == [model_files.MODEL] * 3
+    assert [file.kind.partition(": ")[0] for file in found] == [name for name, _ in files]
+    for file, precision in zip(found, ("fp8 e4m3fn scaled (older marker)", "GGUF Q8_0", "fp16"), strict=True):
+        assert f", {precision}, " in file.kind
+    shard = next(index.parent.glob("*-of-*"))
+    alone = model_files.look_at("diffusion_models", f"SteadyDancer-14B/{shard.name}", shard)
+    assert alone.role == model_files.MODEL and "one part of a model" in str(alone.fault)
+
+
+def test_a_cut_file_is_a_fault_only_if_it_says_that_it_is_ours(tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08")
+    ours = model_files.look_at("diffusion_models", "x/SteadyDancer.safetensors", tmp_path / "cut.safetensors")
+    other = model_files.look_at("diffusion_models", "flux.safetensors", tmp_path / "cut.safetensors")
+    gone = model_files.look_at("diffusion_models", "flux.safetensors", tmp_path / "gone.safetensors")
+    pickle = model_files.look_at("vae", "Wan2.1_VAE.pth", tmp_path / "gone.pth")
+    assert "not complete" in str(ours.fault) and (other.role, other.fault) == (gone.role, gone.fault) == ("", None)
+    assert "can run code" in pickle.kind and pickle.role == ""
+
+
+# --- what is said of them
+
+
+def a_file(folder, role, kind="kind", name="file.safetensors", fault=None, contents=None):
+    return model_files.ModelFile(folder, name, role, kind, fault, contents)
+
+
+@pytest.fixture
+def whole(tmp_path, weights, full_size):
+    """SteadyDancer in fp8, and a file of every other kind that is needed."""
+    save_file(older_marker(weights), tmp_path / "a.safetensors")
+    main = model_files.look_at("diffusion_models", "a.safetensors", tmp_path / "a.safetensors")
+    return [main, *(a_file(need.folder, need.role) for need in models.NEEDS[1:])]
+
+
+def check(files, reads_gguf=True, holds_fp8=True):
+    """Return the findings that are not ok and not about the miniature."""
+    found = models.check_models(files, reads_gguf, holds_fp8)
+    return [finding for finding in found if finding.level != "ok" and "miniature, with which" not in finding.what]
+
+
+def test_a_whole_set_of_files_has_no_fault(whole):
+    assert check(whole) == []
+    told = [finding.what for finding in models.check_models(whole, True, True) if finding.level == "ok"]
+    assert len(told) == 4 and "fp8 e4m3fn scaled" in told[0]
+
+
+@pytest.mark.parametrize("need", models.NEEDS)
+def test_a_missing_file_is_named_with_its_source_and_folder(whole, need):
+    (finding,) = check([file for file in whole if file.role != need.role])
+    assert need.file in finding.fix and need.source in finding.fix and f"models/{need.folder}" in finding.fix
+    assert finding.level == ("warning" if need.role == model_files.MODEL else "problem")
+
+
+def test_what_lies_in_its_place_is_named(whole):
+    files = [file for file in whole if file.role != model_files.VAE]
+    (finding,) = check([*files, a_file("vae", "", "the VAE of Wan 2.2 5B", "wan2.2_vae.safetensors")])
+    assert "Found instead: wan2.2_vae.safetensors (the VAE of Wan 2.2 5B)." in finding.what
+
+
+def test_saved_prompts_make_up_for_the_text_encoder(whole):
+    files = [file for file in whole if file.role != model_files.TEXT]
+    (finding,) = check([*files, a_file("prompt_embeddings", model_files.PROMPT)])
+    assert finding.level == "note"
+
+
+def test_a_broken_file_is_a_problem_with_the_errors_own_advice(whole):
+    fault = ValueError("x.safetensors is damaged. Delete it and download it again.")
+    broken = a_file("diffusion_models", model_files.MODEL, fault=fault)
+    assert Finding(
+        "problem", "In models/diffusion_models: x.safetensors is damaged.", "Delete it and download it again."
+    ) in check([broken, *whole])
+
+
+def test_gguf_needs_its_pack_and_fp8_its_device(whole, tmp_path, weights):
+    assert "cannot hold fp8" in check(whole, holds_fp8=False)[0].what
+    path = write_gguf(tmp_path / "b.gguf", weights)
+    files = [model_files.look_at("diffusion_models", "b.gguf", path), *whole[1:]]
+    assert check(files) == check(files, holds_fp8=False) == []
+    (finding,) = check(files, reads_gguf=False)
+    assert finding.level == "problem" and "Install ComfyUI-GGUF" in finding.fix
+
+
+def test_files_in_the_wrong_folder_are_to_be_moved(whole):
+    lora = a_file("diffusion_models", "", "a LoRA", "lightx2v.safetensors")
+    moved = replace(whole[0], folder="checkpoints")
+    first, second = check([moved, *whole[1:], lora])
+    assert "does not look" in first.what and "Move it to models/diffusion_models" in first.fix
+    assert "lightx2v.safetensors is a LoRA" in second.what and "Move it to models/loras" in second.fix
+
+
+def test_another_model_is_a_note_and_a_false_steadydancer_a_warning(whole):
+    plain = "a plain Wan image-to-video model"
+    others = [a_file("diffusion_models", "", plain, f"{n}.safetensors") for n in range(8)]
+    false, many = check([*whole, *others, a_file("diffusion_models", "", plain, "SteadyDancer_i2v.safetensors")])
+    assert false.level == "warning" and "SteadyDancer_i2v.safetensors is a plain Wan" in false.what
+    assert many.level == "note" and f"5.safetensors ({plain}), and 2 more." in many.what
+
+
+# --- pose detector
+
+RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProvider",), CARD, "CUDA")
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "what", "fix"),
+    [
+        ({}, "ok", "on CUDA, by onnxruntime-gpu", ""),
+        ({"gpu": None, "provider": "CPU", "builds": ("onnxruntime",)}, "ok", "on CPU", ""),
+        (
+            {"provider": "CPU", "builds": ("onnxruntime",), "cause": "Only CPU.", "fix": "Install onnxruntime-gpu."},
+            "warning", "Only CPU.", "Install onnxruntime-gpu.",
+        ),
+        ({"provider": "CPU"}, "warning", CARD, "pip install onnxruntime-gpu"),
+        (
+            {"builds": ("onnxruntime", "onnxruntime-gpu")}, "warning", "overwrite each other",
+            "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu.",
+        ),
+        ({"error": ValueError("It is torn. Install one.")}, "problem", "It is torn.", "Install one."),
+    ],
+)  # fmt: skip
+def test_the_provider_that_runs(changes, level, what, fix):
+    (finding,) = pose.check_runtime(replace(RUNS, **changes))
+    assert finding.level == level and what in finding.what and fix in finding.fix
+
+
+def test_the_files_of_dwpose():
+    there = [pose.DetectorFile("yolox_l.onnx", 10, 10, "a/yolox_l.onnx"), pose.DetectorFile("dw.onnx", 20, 20)]
+    assert [f.level for f in pose.check_detector_files(there, "models/dwpose", "a page")] == ["ok"]
+    cut, missing = replace(there[0], found=9), replace(there[1], found=None)
+    wrong, lacking = pose.check_detector_files([cut, missing], "models/dwpose", "a page")
+    assert wrong.level == "warning" and "a/yolox_l.onnx has 9 bytes" in wrong.what and "a page" in wrong.fix
+    assert lacking.level == "note" and lacking.fix.startswith("For hands, download dw.onnx from a page into models/dw")
+
+
+# --- memory
+
+
+@pytest.fixture
+def contents(tmp_path, weights):
+    path = tmp_path / "a.safetensors"
+    save_file({name: weight.half() for name, weight in weights.items()}, path)
+    return model_files.look_at("diffusion_models", "a.safetensors", path).contents
+
+
+def test_the_sums_are_those_of_the_fit_report(tmp_path, weights, contents):
+    loaded = load_model(tmp_path / "a.safetensors", {"dtype": torch.float16})
+    want = gather_loaded(loaded, (1, 16, 21, 72, 128))
+    itemsize = torch.empty(0, dtype=loaded.model.get_dtype_inference()).element_size()
+    found = memory.facts_of(contents, replace(this_machine(), itemsize=itemsize), 1024, 576)
+    same = ("device", "blocks", "count", "swap", "branch", "branches", "total", "reserve", "streams", "buffer")
+    assert {key: getattr(found, key) for key in same} == {key: getattr(want, key) for key in same}
+    # Loaded, the layers outside the blocks that stay in float32 are larger; they are few in the 14B model.
+    assert found.model <= want.model < 1.06 * found.model and found.branches == BRANCHES
+
+
+def test_a_model_that_fits(contents):
+    finding = memory.check_memory(contents, MACHINE)
+    assert finding.level == "ok" and finding.what == (
+        "a.safetensors, 81 frames of 1024x576: Fits whole: leave blocks_to_swap at 0."
+    )
+
+
+def test_a_model_that_fits_with_blocks_to_swap(contents):
+    facts = memory.facts_of(contents, MACHINE, 1024, 576)
+    tight = replace(MACHINE, free=facts.branch + facts.model - facts.blocks // 4, reserve=0)
+    finding = memory.check_memory(contents, tight)
+    assert finding.level == "note" and "set blocks_to_swap of Load SteadyDancer Model to 1" in finding.fix
+    poor = memory.check_memory(contents, replace(tight, ram=0))
+    assert poor.level == "warning" and "0.0 GB of RAM" in poor.what
+
+
+def test_the_smaller_size_is_told_where_only_that_fits(contents):
+    large, small = (memory.facts_of(contents, MACHINE, *size).branch for size in memory.SIZES)
+    machine = replace(MACHINE, free=(large + small) // 2, reserve=0)
+    finding = memory.check_memory(contents, machine)
+    assert finding.level == "note" and "832x480" in finding.what and "width and height" in finding.fix
+    none = memory.check_memory(contents, replace(machine, free=small // 2))
+    assert none.level == "warning" and "Does not fit" in none.what and none.fix.startswith("Lower, in this order")
+
+
+def test_the_device_is_told():
+    found = memory.check_device(MACHINE, CARD)
+    assert found == Finding("ok", f"{CARD}: 22.0 GB of 24.0 GB can be had; 64.0 GB of RAM.")
+    on_cpu = memory.check_device(MACHINE, None)
+    assert on_cpu.level == "note" and "--cpu" in on_cpu.fix
+
+
+# --- the miniature
+
+
+@pytest.mark.parametrize(
+    ("result", "level", "what"),
+    [
+        (trial.Trial(2.5, True, 0.2), "ok", "took 2.5 s"),
+        (trial.Trial(2.5, False, float("nan")), "problem", "NaN"),
+        (trial.Trial(2.5, True, 0.001), "problem", "one colour"),
+        (ValueError("A file is gone. Install the pack again."), "problem", "does not run: A file is gone."),
+        (RuntimeError("no kernel image"), "problem", "on cuda:0: RuntimeError: no kernel image."),
+    ],
+)
+def test_what_a_trial_tells(result, level, what):
+    finding = trial.check_trial(result, "cuda:0")
+    assert finding.level == level and what in finding.what and bool(finding.fix) == (level != "ok")
+
+
+# --- the text
+
+
+def test_no_folder_and_no_user_is_named(tmp_path):
+    text = "\n".join(
+        [
+            "/home/mary poppins/ComfyUI/models/vae/a.safetensors, /home/mary poppins/x",
+            r"C:\Users\mary\ComfyUI\models\b.safetensors and \\server\mary\c.onnx",
+            "No such file: '/srv/mary/data/d.onnx'; (/opt/mary/lib/e.so)",
+            "models/vae/wan/f.safetensors, https://host/a/b, and/or 3/4, fp16",
+        ]
+    )
+    roots = [("home", "/home/mary poppins"), ("models", "/home/mary poppins/ComfyUI/models"), ("root", "/")]
+    found = report.without_paths(text, roots)
+    assert found.splitlines() == [
+        "<models>/vae/a.safetensors, <home>/x",
+        "<path>/b.safetensors and <path>/c.onnx",
+        "No such file: '<path>/d.onnx'; (<path>/e.so)",
+        "models/vae/wan/f.safetensors, https://host/a/b, and/or 3/4, fp16",
+    ]
+
+
+def test_the_text_has_findings_then_facts():
+    found = [Finding("ok", "fine"), Finding("warning", "in /home/mary/a/b.txt", "go")]
+    text = report.write(found, {"Python": "3.12"}, [])
+    assert text.splitlines() == [
+        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", report.HEAD,
+        "Python: 3.12",
+    ]  # fmt: skip
+
+
+# --- node and command
+
+
+@pytest.fixture
+def installation(tmp_path, monkeypatch, weights):
+    """Folders with a SteadyDancer under a subfolder, a VAE that is a LoRA, and a cut YOLOX."""
+    own = {name: ([str(tmp_path / "models" / name)], {".safetensors"}) for name in node_module.FOLDERS}
+    own["diffusion_models"] = ([str(tmp_path / "models" / "diffusion_models")], {".safetensors"})
+    own[pose_detector.FOLDER] = ([str(tmp_path / "models" / "dwpose")], {".onnx"})
+    own["custom_nodes"] = ([str(tmp_path / "custom_nodes")], set())
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", own)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    monkeypatch.setattr(node_module, "SAMPLE", {**node_module.SAMPLE, "vae": "not_there.safetensors"})
+    folder = tmp_path / "models" / "diffusion_models" / "wan"
+    folder.mkdir(parents=True)
+    save_file({name: weight.half() for name, weight in weights.items()}, folder / "dance.safetensors")
+    write(tmp_path / "models" / "vae", "vae.safetensors", {"x.lora_A.weight": (4,)})
+    (tmp_path / "models" / "dwpose").mkdir()
+    (tmp_path / "models" / "dwpose" / "yolox_l.onnx").write_bytes(b"cut")
+    return tmp_path
+
+
+def test_schema():
+    schema = Doctor.GET_SCHEMA()
+    assert [Doctor] == NODES and schema.node_id == "SteadyDancerDoctor" and schema.is_output_node
+    assert schema.inputs[0].default is False and schema.inputs[0].tooltip
+    assert Doctor.GET_NODE_INFO_V1()["output"] == ["STRING"]
+    assert Doctor.fingerprint_inputs(False) != Doctor.fingerprint_inputs(False)
+
+
+def test_the_node_tells_what_it_finds_and_names_no_folder(installation):
+    output = Doctor.execute()
+    (text,) = output.result
+    assert output.ui.as_dict()["text"] == (text,)
+    assert "[note] DW-Pose lacks dw-ll_ucoco_384.onnx" in text
+    assert "[warning] yolox_l.onnx has 3 bytes; the published file has 216,746,733." in text
+    assert "Found instead: vae.safetensors (a LoRA)." in text and "ComfyUI: 0." in text and "numpy: " in text
+    forbidden = (Path.home(), folder_paths.base_path, installation, PACK, sys.prefix, os.environ["COMFYUI_PATH"])
+    assert [str(path) for path in forbidden if str(path) in text] == []
+    levels = [line[1:].split("]")[0] for line in text.splitlines() if line.startswith("[")]
+    assert levels == sorted(levels, key=["problem", "warning", "note", "ok"].index)
+
+
+def test_a_model_in_a_subfolder_is_found_by_its_content(installation, full_size):
+    found = examine(False).findings
+    (model_line,) = [finding for finding in found if "wan/dance.safetensors: " in finding.what.replace(os.sep, "/")]
+    assert model_line.level == "ok" and "fp16" in model_line.what and "models/diffusion_models/" in model_line.what
+    assert [finding for finding in found if "81 frames of" in finding.what]
+    assert [finding.level for finding in found if finding.what.startswith("The Wan 2.1 VAE is not")] == ["problem"]
+
+
+def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
+    (finding,) = [finding for finding in examine(True).findings if "miniature does not run" in finding.what]
+    assert finding.level == "problem" and "not_there.safetensors" in finding.what
+
+
+def test_the_miniature_gives_a_picture():
+    found = trial.run({part: SHIPPED / name for part, name in node_module.SAMPLE.items()})
+    assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
+
+
+def test_gguf_is_read_where_the_pack_lies(installation):
+    assert not node_module._reads_gguf()
+    (installation / "custom_nodes" / "ComfyUI-GGUF").mkdir(parents=True)
+    assert node_module._reads_gguf() and model.GGUF_LOADER
+
+
+def test_the_command_tells_the_same(tmp_path):
+    extra = tmp_path / "extra.yaml"
+    write(tmp_path / "elsewhere", "old_vae.safetensors", {model_files.WAN_VAE: (4,)})
+    extra.write_text(f"mine:\n  vae: {tmp_path / 'elsewhere'}\n")
+    command = ["-m", "tools.doctor", "--cpu", "--base-directory", tmp_path, "--extra-model-paths-config", extra]
+    run = subprocess.run([sys.executable, *map(str, command)], cwd=PACK, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("SteadyDancer doctor: ") and report.HEAD in run.stdout
+    assert "[ok] models/vae/old_vae.safetensors: a Wan 2.1 VAE." in run.stdout
+    assert str(tmp_path) not in run.stdout and str(Path.home()) not in run.stdout

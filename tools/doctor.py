@@ -1,0 +1,80 @@
+"""Check this installation: `python -m tools.doctor [--miniature]`.
+
+Tells what is wrong and how to put it right, a line each, the worst first, and what to paste into a bug report; names of
+people and folders are left out. Run it in the pack's folder with ComfyUI's Python, and with the options that ComfyUI is
+started with. ComfyUI is the one that COMFYUI_PATH names, else the one the pack lies in. The exit status is 1 where
+there is a problem.
+"""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from .in_process import use_comfyui, use_pack
+from .program import exit_status
+
+PROBLEM = "problem"
+EXTRA_PATHS = "extra_model_paths.yaml"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Examine; 0 where there is no problem, 1 where there is one or after an error in words, 130 after Ctrl-C."""
+    options, problems = parse(arguments), []
+    status = exit_status(lambda: problems.extend(run(options)), (ValueError, OSError))
+    return status or int(bool(problems))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options; argparse ends the program on wrong ones."""
+    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description=__doc__)
+    add = parser.add_argument
+    add("--miniature", action="store_true", help="also sample a few steps with the bundled miniature")
+    add("--cpu", action="store_true", help="as ComfyUI does with --cpu")
+    add("--base-directory", type=Path, help="as ComfyUI's: the folder of models, input and output")
+    add("--extra-model-paths-config", type=Path, nargs="+", default=[], help="as ComfyUI's: more folders of models")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> list:
+    """Tell what is found, and return the findings that are problems."""
+    use_comfyui(cpu=options.cpu or not torch.accelerator.is_available())
+    use_folders(options)
+    examination = load_pack().examine(options.miniature)
+    sys.stdout.write(f"{examination.text}\n")
+    return [finding for finding in examination.findings if finding.level == PROBLEM]
+
+
+def use_folders(options: argparse.Namespace) -> None:
+    """Look for models where ComfyUI does, also by the files of extra paths that it reads."""
+    from comfy.cli_args import args
+
+    if options.base_directory:
+        args.base_directory = str(options.base_directory.resolve())
+    import folder_paths  # reads the line above once
+    from utils.extra_config import load_extra_path_config
+
+    own = Path(folder_paths.__file__).parent / EXTRA_PATHS
+    for file in [*[own] * own.is_file(), *options.extra_model_paths_config]:
+        load_extra_path_config(str(file))
+
+
+def load_pack() -> ModuleType:
+    """Return the module of the node Doctor, with the pack's folders known; ValueError if it cannot be imported."""
+    use_pack()
+    try:
+        from steadydancer_pack.nodes import SteadyDancerExtension, doctor
+    except ImportError as error:
+        raise ValueError(
+            f"The pack cannot be imported ({error}). With ComfyUI's own Python, in the pack's folder: pip install -r "
+            "requirements.txt."
+        ) from error
+    asyncio.run(SteadyDancerExtension().on_load())
+    return doctor
+
+
+if __name__ == "__main__":
+    sys.exit(main())
