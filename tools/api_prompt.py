@@ -14,6 +14,7 @@ SEEDS = {"seed", "noise_seed"}
 SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
 UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload")
 UPLOAD_BUTTON = "UPLOAD_BUTTON"
+OPTIONAL = "optional"
 
 
 class _Values:
@@ -73,6 +74,8 @@ def _take_widgets(spec: dict, values: _Values, prefix: str) -> Iterator[tuple[st
             values.skip_button()
         if options.get("forceInput") or not (isinstance(kind, list) or kind in WIDGET_TYPES | {DYNAMIC_COMBO}):
             continue
+        if options.get(OPTIONAL) and not values.rest:
+            continue  # saved before the node had it: the node runs with its default, as in the frontend
         value = values.take(prefix + name)
         yield prefix + name, value
         if kind == DYNAMIC_COMBO:
@@ -88,6 +91,7 @@ def _inputs(spec: dict) -> Iterator[tuple[str, tuple]]:
     """Yield (name, (type, options)) in the frontend's order; it puts an upload button after the required ones."""
     for group in ("required", "optional"):
         entries = {name: (*entry, {})[:2] for name, entry in spec.get(group, {}).items()}
-        yield from entries.items()
+        for name, (kind, options) in entries.items():
+            yield name, (kind, {**options, OPTIONAL: group == "optional"})
         if group == "required" and any(options.get(flag) for _, options in entries.values() for flag in UPLOAD_FLAGS):
             yield "upload", (UPLOAD_BUTTON, {})

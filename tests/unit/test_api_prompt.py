@@ -35,6 +35,10 @@ def test_seed_control_and_sockets_take_no_value():
     assert convert(node("Sampler", [7, 20, "fixed"])) == prompt
 
 
+def test_an_optional_widget_that_came_after_the_workflow_keeps_its_default():
+    assert convert(node("Sampler", [7, 20]))["1"]["inputs"] == {"seed": 7, "steps": 20}
+
+
 def test_upload_button_takes_no_value():
     assert convert(node("Photo", ["b.png", "image"]))["1"]["inputs"] == {"image": "b.png"}
 
