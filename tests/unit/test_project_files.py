@@ -1,6 +1,8 @@
 """What the project's own files promise: one test command, one list of requirements, no key that ComfyUI trips over."""
 
+import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,42 @@ def test_one_build_of_onnx_runtime_is_required_on_every_machine():
     for platform, processor in (("linux", "x86_64"), ("win32", "AMD64"), ("darwin", "arm64"), ("linux", "aarch64")):
         machine = {"sys_platform": platform, "platform_machine": processor}
         assert len([line for line in lines if line.marker.evaluate(machine)]) == 1, machine
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The files that are left of the repository's by the rules of .comfyignore, which are those of .gitignore."""
+    rules = tmp_path_factory.mktemp("rules") / "ignored"
+    rules.write_text(text(".comfyignore"))
+    listed = ["git", "-C", str(PACK), "ls-files", "--cached"]
+    everything, ignored = (
+        set(subprocess.run([*listed, *more], check=True, capture_output=True, text=True).stdout.splitlines())
+        for more in ((), ("--ignored", f"--exclude-from={rules}"))
+    )
+    return everything - ignored
+
+
+def imported(file: str) -> list[set[str]]:
+    """Return for each relative import of a module the files that it may mean."""
+    found = []
+    for node in ast.walk(ast.parse(text(file))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = Path(file).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            names = [base, *(base / alias.name for alias in node.names)]
+            found.append({f"{name}.py" for name in names} | {f"{name}/__init__.py" for name in names})
+    return found
+
+
+def test_what_is_published_imports_only_what_is_published(published):
+    modules = [file for file in published if file.endswith(".py")]
+    assert {"__init__.py", "nodes/__init__.py", "tools/doctor.py", "tools/evaluate.py"} <= set(modules)
+    assert [(file, names) for file in modules for names in imported(file) if not names & published] == []
+
+
+def test_commands_that_an_artist_is_told_of_are_published(published):
+    pages = [text(page) for page in published if page.startswith(("web/docs", "docs")) or page == "README.md"]
+    told = {name for page in pages for name in re.findall(r"python -m (tools\.\w+)", page)}
+    assert "tools.doctor" in told and {f"{name.replace('.', '/')}.py" for name in told} <= published
 
 
 def test_the_web_folder_is_registered_once():
