@@ -48,7 +48,8 @@ def test_one_build_of_onnx_runtime_is_required_on_every_machine():
 
 def published() -> set[str]:
     """Return the modules and pages that the rules of .comfyignore leave; of rules that match, the last one counts."""
-    rooms = [path for path in PACK.iterdir() if path.is_dir() and path.name[0] not in "._" and not (path / "pyvenv.cfg").exists()]
+    rooms = [path for path in PACK.iterdir() if path.is_dir() and path.name[0] not in "._"]
+    rooms = [path for path in rooms if not (path / "pyvenv.cfg").exists()]
     files = [*PACK.glob("*.*"), *(file for room in rooms for file in room.rglob("*.*"))]
     names = [file.relative_to(PACK).as_posix() for file in files if file.suffix in (".py", ".md")]
     return {name for name in names if _left(name)}
