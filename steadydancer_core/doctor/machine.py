@@ -6,6 +6,7 @@ import comfy.memory_management
 import comfy.model_management
 import torch
 
+from ..memory.fit import reachable_memory
 from ..memory.report import GB
 from ..memory.residency import NO_STREAMING
 from .memory import Machine
@@ -18,12 +19,11 @@ def this_machine() -> Machine:
     manager = comfy.model_management
     device = manager.get_torch_device()
     on_cpu = manager.is_device_cpu(device)
-    loaded = [] if on_cpu else [model for model in manager.loaded_models() if model.load_device == device]
     half = not on_cpu and (manager.should_use_fp16(device) or manager.should_use_bf16(device))
     return Machine(
         device=str(device),
         total=int(manager.get_total_memory(device)),
-        free=int(manager.get_free_memory(device) + sum(model.loaded_size() for model in loaded)),
+        free=reachable_memory(device),
         reserve=int(manager.extra_reserved_memory()),
         ram=int(manager.get_total_memory(CPU)),
         itemsize=2 if half else 4,

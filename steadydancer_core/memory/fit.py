@@ -59,7 +59,7 @@ def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRA
         buffer=_streaming_buffer(model),
         branch=_branch_bytes(model, shape),
         branches=branches,
-        free=_reachable_memory(device),
+        free=reachable_memory(device),
         total=comfy.model_management.get_total_memory(device),
         reserve=comfy.model_management.extra_reserved_memory(),
         streams=streams_weights(model, device),
@@ -123,7 +123,7 @@ def _itemsize(net) -> int:
     return comfy.model_management.dtype_size(net.get_dtype_inference())
 
 
-def _reachable_memory(device: torch.device) -> int:
+def reachable_memory(device: torch.device) -> int:
     """Return the free memory of `device` and what ComfyUI's models hold there, which it moves out of the way."""
     free = comfy.model_management.get_free_memory(device)
     if comfy.model_management.is_device_cpu(device):
