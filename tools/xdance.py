@@ -18,13 +18,14 @@ import requests
 
 from .comfy_server import ComfyServer, ComfyServerError
 from .demo import PACK, comfyui_folder, write_miniature
+from .program import FAILED, INTERRUPTED
 from .xdance_prompt import read_mould
 from .xdance_queue import DONE, Results, Runner, say, to_do
 from .xdance_report import measure, report
 from .xdance_server import RunningServer, ServerGone
 from .xdance_sets import COLUMNS, FILE_COLUMNS, PAIRS_FILE, Pair, find_pairs
 
-FAILED, PAIRS_FAILED, SERVER_GONE, INTERRUPTED = 1, 3, 4, 130
+PAIRS_FAILED, SERVER_GONE = 3, 4
 AGAIN = "The same command goes on from here."
 
 
