@@ -13,7 +13,7 @@ from .stages import STAGES
 from .vae import default_plan, train_vae
 from .world.store import CLIPS, POSES, render
 
-VAE_CLIPS, STORE_CLIPS = 1000, 4000
+VAE_CLIPS, STORE_CLIPS = 1016, 3000
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from .world.look import placed
 from .world.motion import FPS
 from .world.store import HELD_OUT, skeletons
 
-PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 699, 1234
+PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 686, 1234
 DRIVER_PLACE = {"feet_x": 0.6, "ground": 0.94, "scale": 0.74}
 SIZE, ENLARGED = 96, 4  # pixels of the miniature's frames, and how many pixels of the files are one of them
 DANCE_FRAMES, POSE_FRAMES = 161, 33

@@ -46,26 +46,26 @@ def _full(steps: int, rate: float, shard: bool = False) -> Plan:
 STAGES = {
     "base": Stage(
         "a picture comes to life from photo and prompt",
-        _plan(6000, 1e-3), None, Cuts(SHORT, (0.5, 0.4, 0.1)), pose=False,
+        _plan(3000, 1e-3), None, Cuts(SHORT, (0.5, 0.4, 0.1)), pose=False,
     ),
     "stage1": Stage(
         "action supervision: follow the pose",
-        _plan(6000, 1.5e-3), _full(12000, 1e-4),
+        _plan(5600, 1.5e-3), _full(12000, 1e-4),
         Cuts(SHORT, (0.4, 0.4, 0.2), middle=0.15), Cuts(LONG, (1.0,)), rank=64,
     ),
     "stage2": Stage(
         "condition-decoupled distillation: regain the base model's quality",
-        _plan(1500, 2e-4), _full(2000, 1e-6, shard=True),
+        _plan(400, 7e-5, warmup=50), _full(2000, 1e-6, shard=True),
         Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="decoupled",
     ),
     "stage2_plain": Stage(
         "plain distillation, the paper's ablation",
-        _plan(1500, 2e-4), _full(2000, 1e-6, shard=True),
+        _plan(400, 7e-5, warmup=50), _full(2000, 1e-6, shard=True),
         Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="plain",
     ),
     "stage3": Stage(
         "motion discontinuity mitigation: solve the start gap",
-        _plan(600, 5e-4), _full(500, 1e-4),
+        _plan(300, 5e-4, warmup=50), _full(500, 1e-4),
         Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15, jumps=True), Cuts(LONG, (1.0,), jumps=True), rank=64,
         pose_parts=False,
     ),

@@ -37,7 +37,7 @@ def wave(random: np.random.Generator, time: np.ndarray, hertz: float, size: floa
 
 
 def _sway(random: np.random.Generator, time: np.ndarray, beat: float, size: float = 1.0) -> dict[str, np.ndarray]:
-    names = {"lean": 5, "twist": 12, "head_tilt": 7, "head_yaw": 14, "yaw": 12, "travel": 0.035}
+    names = {"lean": 5, "twist": 12, "head_tilt": 7, "head_yaw": 14, "yaw": 12, "travel": 0.08}
     return {name: wave(random, time, beat, size * most * random.uniform(0.3, 1)) for name, most in names.items()}
 
 
@@ -49,8 +49,8 @@ def _bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: f
 
 
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat = random.uniform(0.5, 1.0)
-    out = _sway(random, time, beat) | _bounce(random, time, beat * random.choice((1, 2)), random.uniform(2, 22))
+    beat = random.uniform(0.25, 0.5)
+    out = _sway(random, time, beat) | _bounce(random, time, beat * random.choice((1, 2)), random.uniform(2, 24))
     together = random.random() < 0.4
     for side in ("right", "left"):
         if side == "left" and together:
@@ -61,7 +61,7 @@ def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
         out[f"{side}_arm_forward"] = random.uniform(-10, 35) + wave(random, time, beat, 12)
         out[f"{side}_arm_bend"] = random.uniform(-30, 60) + wave(random, time, beat, random.uniform(10, 55))
     step = "right_leg" if random.random() < 0.5 else "left_leg"
-    out[f"{step}_raise"] = out[f"{step}_raise"] + random.uniform(0, 22) * _pulse(random, time, beat)
+    out[f"{step}_raise"] = out[f"{step}_raise"] + random.uniform(10, 45) * _pulse(random, time, beat)
     return out
 
 
@@ -70,7 +70,7 @@ def _pulse(random: np.random.Generator, time: np.ndarray, hertz: float) -> np.nd
 
 
 def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    way, pace = random.choice((-1, 1)), random.uniform(0.7, 1.1)
+    way, pace = random.choice((-1, 1)), random.uniform(0.4, 0.7)
     phase = 2 * np.pi * pace * time + random.uniform(0, 6.3)
     middle = time - time.mean()
     out = {"yaw": np.full_like(time, way * random.uniform(35, 80)), "travel": way * 0.16 * pace * middle}
@@ -86,7 +86,7 @@ def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray
 
 
 def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    side, beat = random.choice(("right", "left")), random.uniform(0.8, 1.3)
+    side, beat = random.choice(("right", "left")), random.uniform(0.5, 0.8)
     out = _sway(random, time, beat / 2, 0.5) | _bounce(random, time, beat / 2, random.uniform(0, 6))
     out[f"{side}_arm_raise"] = random.uniform(70, 130) + wave(random, time, beat / 2, 8)
     out[f"{side}_arm_bend"] = random.uniform(20, 50) + wave(random, time, beat, random.uniform(18, 32), 0.1)
@@ -94,11 +94,11 @@ def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
 
 
 def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat = random.uniform(0.4, 0.8)
+    beat = random.uniform(0.25, 0.45)
     out = _sway(random, time, beat, 0.5) | _bounce(random, time, beat, random.uniform(0, 12))
     half = random.random() < 0.5
     out["yaw"] = wave(random, time, beat * 0.6, random.uniform(50, 100), 0.1) if half else \
-        random.choice((-1, 1)) * random.uniform(80, 150) * (time - time[0]) + random.uniform(-40, 40)  # fmt: skip
+        random.choice((-1, 1)) * random.uniform(50, 100) * (time - time[0]) + random.uniform(-40, 40)  # fmt: skip
     for side in ("right", "left"):
         out[f"{side}_arm_raise"] = random.uniform(10, 80) + wave(random, time, beat, 14)
         out[f"{side}_arm_bend"] = random.uniform(-10, 40) + wave(random, time, beat, 14)
@@ -106,7 +106,7 @@ def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray
 
 
 def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat, high = random.uniform(0.6, 0.9), random.uniform(80, 140)
+    beat, high = random.uniform(0.3, 0.5), random.uniform(80, 140)
     up = 0.5 - 0.5 * np.cos(2 * np.pi * beat * time)
     out = _sway(random, time, beat, 0.2) | {"jump": 0.03 * np.sin(2 * np.pi * beat * time) ** 2}
     for side in ("right", "left"):

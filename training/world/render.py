@@ -11,9 +11,10 @@ from .look import MARKERS, Colour, Look, Prop, Scene
 OVERSAMPLING = 3
 SUBPIXEL_BITS = 4
 EYE, OUTLINE, MOUTH = (36, 26, 26), (30, 24, 30), (128, 84, 78)
+LENS = 0.55  # pixels by which a camera softens every edge, standard deviation
 OUTLINE_WIDTH = 0.008  # of the picture's height
 # Widths in parts of the figure's height, before girth.
-ARM, FOREARM, GLOVE, THIGH, SHIN, SHOE, TORSO = 0.058, 0.048, 0.068, 0.084, 0.062, 0.056, 0.07
+ARM, FOREARM, GLOVE, THIGH, SHIN, SHOE, TORSO = 0.058, 0.05, 0.092, 0.084, 0.064, 0.074, 0.07
 SLIM = {"arm": 0.5, "leg": 0.6, "torso": 0.9}  # how much of the girth each takes
 
 Points = dict[str, np.ndarray]
@@ -105,7 +106,7 @@ def draw_figure(canvas: Canvas, points: Points, body: Proportions, look: Look) -
 def shrink(picture: np.ndarray) -> np.ndarray:
     """Return the large picture at its final size."""
     height, width = (side // OVERSAMPLING for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), (0, 0), LENS)
 
 
 def _arm(canvas: Canvas, points: Points, body: Proportions, look: Look, side: str) -> None:
