@@ -19,7 +19,7 @@ VAE_CLIPS, STORE_CLIPS = 1016, 3000
 def main(arguments: list[str] | None = None) -> int:
     """Run one step; return the exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)  # ComfyUI has set its own
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
     try:

@@ -63,6 +63,7 @@ VARIANTS = (
     Variant("stage 1 only", weights="stage1"),
     Variant("without stage 2", weights="stage3_without_2"),
     Variant("plain distillation", weights="stage3_plain"),
+    Variant("plain distillation, no stage 3", weights="stage2_plain"),
     Variant("without stage 3", weights="stage2"),
 )
 
