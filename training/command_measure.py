@@ -41,7 +41,8 @@ def _sample(work: Work, options: argparse.Namespace) -> None:
 
 def _set(work: Work, options: argparse.Namespace) -> None:
     table = write_set(options.output or work.folder / "xdance", make_pairs(options.pairs, FRAMES, SET_SIZE))
-    logging.info("python -m tools.xdance %s %s --pairs %s", table.parent, table.parent, table)
+    command = "python -m tools.xdance %s %s --pairs %s --workflow workflows/dance_from_video.json"
+    logging.info(command, table.parent, table.parent, table)
 
 
 def _evaluate(work: Work, options: argparse.Namespace) -> None:

@@ -4,7 +4,8 @@
     Driving/  videos      Truth/  videos of the true answers      Poses/  exact keypoints of photos and videos
     pairs.csv  photo, video, category, misalignment, truth, photo_poses, driving_poses
 
-`python -m tools.xdance SET SET --pairs SET/pairs.csv` runs it through a ComfyUI server.
+`python -m tools.xdance SET SET --pairs SET/pairs.csv --workflow workflows/dance_from_video.json` runs it through a
+ComfyUI server.
 """
 
 import csv
