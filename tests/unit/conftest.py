@@ -1,5 +1,7 @@
-"""The golden model: made-up weights, loaded by ComfyUI's own loader as any artist's file would be."""
+"""What unit tests share: the golden model, loaded by ComfyUI's own loader as any file is, and the nodes' schemas and texts."""
 
+import ast
+import asyncio
 import importlib.util
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
+from steadydancer_pack.nodes import SteadyDancerExtension
 from steadydancer_pack.steadydancer_core import detection
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+PACK = Path(__file__).resolve().parents[2]
+GOLDEN = PACK / "tests" / "golden"
+ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
 GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 FRAMES, HEIGHT, WIDTH = 3, 8, 6
 
@@ -162,3 +167,23 @@ class CancellingBar:
 @pytest.fixture
 def cancelling_bar():
     return CancellingBar()
+
+
+@pytest.fixture(scope="session")
+def schemas():
+    """Every node's schema by its id."""
+
+    async def load():
+        extension = SteadyDancerExtension()
+        await extension.on_load()
+        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
+
+    return {schema.node_id: schema for schema in asyncio.run(load())}
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """Every string in the pack's code; of an f-string, the pieces between its values."""
+    files = [file for room in ROOMS for file in sorted((PACK / room).rglob("*.py"))]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

@@ -3,44 +3,21 @@
 A translation lies where the page asks for it first, <NodeId>/<language>.md, and says what the English page says.
 """
 
-import ast
-import asyncio
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.nodes import SteadyDancerExtension
-
 PACK = Path(__file__).resolve().parents[2]
 PAGES = PACK / "web" / "docs"
 LANGUAGES = ("zh",)
-ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 HEADING = re.compile(r"^(#+) ", re.M)
 CODE = re.compile(r"`([^`]+)`")
 BOLD = re.compile(r"\*\*(.+?)\*\*", re.S)
 EMPHASIS = re.compile(r"(?<!\*)(\*{1,2})(?!\*)(.+?)\1(?!\*)")
 NODE_AND_ITS_ENGLISH_NAME = re.compile(r'(?<!\*)\*([^*"]+?) \(([^*"]+)\)\*')
-
-
-@pytest.fixture(scope="module")
-def schemas():
-    async def load():
-        extension = SteadyDancerExtension()
-        await extension.on_load()
-        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
-
-    return {schema.node_id: schema for schema in asyncio.run(load())}
-
-
-@pytest.fixture(scope="module")
-def texts():
-    """Every string in the pack's code; of an f-string, the pieces between its values."""
-    files = [file for room in ROOMS for file in sorted((PACK / room).rglob("*.py"))]
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
-    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 @pytest.fixture(params=LANGUAGES)

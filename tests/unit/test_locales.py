@@ -4,7 +4,6 @@ The frontend compiles names and descriptions as messages and takes tooltips as t
 combo's options: these keep their English names, and the tooltip explains them.
 """
 
-import asyncio
 import json
 import re
 import shutil
@@ -15,8 +14,6 @@ import folder_paths
 import pytest
 from app.custom_node_manager import CustomNodeManager
 
-from steadydancer_pack.nodes import SteadyDancerExtension
-
 PACK = Path(__file__).resolve().parents[2]
 LOCALES = PACK / "locales"
 SCRIPTS = {"zh": "[\u4e00-\u9fff]", "ja": "[\u3040-\u30ff\u4e00-\u9fff]", "ko": "[\uac00-\ud7af]"}
@@ -26,16 +23,6 @@ CATEGORIES_OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}
 MESSAGE_SYNTAX = set("@{}|")
 WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
 in_every_language = pytest.mark.parametrize("language", SCRIPTS)
-
-
-@pytest.fixture(scope="module")
-def schemas():
-    async def load():
-        extension = SteadyDancerExtension()
-        await extension.on_load()
-        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
-
-    return {schema.node_id: schema for schema in asyncio.run(load())}
 
 
 def each_key_once(pairs):
