@@ -77,7 +77,7 @@ class Session:
             return self._session.run(None, feeds)
         except self._errors as error:
             raise ValueError(
-                f"The pose network failed on {self.provider}: {_first_line(error)}. If the GPU's memory is full, free "
+                f"The network failed on {self.provider}: {_first_line(error)}. If the GPU's memory is full, free "
                 "some; else choose another provider, such as CPU."
             ) from error
 
