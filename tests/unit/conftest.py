@@ -1,4 +1,4 @@
-"""What unit tests share: the golden model, loaded by ComfyUI's own loader as any file is, and the nodes' schemas and texts."""
+"""What unit tests share: the golden model, loaded by ComfyUI's own loader, and the nodes' schemas and texts."""
 
 import ast
 import asyncio
