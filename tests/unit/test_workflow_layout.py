@@ -1,0 +1,111 @@
+"""The shipped workflows and blueprints as a picture: nothing overlaps, all flows to the right, no wires cross."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.tests.workflow_layout import (
+    NOTES,
+    Wire,
+    covered,
+    crossings,
+    curve,
+    group_box,
+    meet,
+    node_box,
+    wires,
+)
+
+PACK = Path(__file__).resolve().parents[2]
+FILES = sorted((PACK / "workflows").glob("*.json"))
+GAP = 10  # pixels between two nodes
+CLEAR = 4  # pixels between a wire and a node that it does not belong to
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def workflow(request):
+    return json.loads(request.param.read_text("utf-8"))
+
+
+def name(node):
+    return node.get("title") or node["type"]
+
+
+def test_nodes_stand_apart(workflow):
+    pairs = itertools.combinations(workflow["nodes"], 2)
+    close = [(name(a), name(b)) for a, b in pairs if node_box(a).grown(GAP).meets(node_box(b))]
+    assert close == []
+
+
+def test_every_node_stands_in_one_group_and_groups_stand_apart(workflow):
+    groups = {group["title"]: group_box(group) for group in workflow["groups"]}
+    assert len(groups) == len(workflow["groups"])
+    for node in workflow["nodes"]:
+        around = [title for title, box in groups.items() if box.holds(node_box(node))]
+        assert len(around) == (node["type"] not in NOTES), name(node)
+    assert [titles for titles in itertools.combinations(groups, 2) if groups[titles[0]].meets(groups[titles[1]])] == []
+
+
+def test_everything_flows_from_left_to_right(workflow):
+    boxes = {node["id"]: node_box(node) for node in workflow["nodes"]}
+    for wire in wires(workflow):
+        assert boxes[wire.start[0]].right < boxes[wire.end[0]].left, wire.names
+
+
+def test_no_wires_cross(workflow):
+    assert crossings(wires(workflow)) == []
+
+
+def test_no_wire_runs_over_a_node(workflow):
+    assert covered(workflow, wires(workflow), CLEAR) == []
+
+
+def test_the_bends_of_a_wire_belong_to_it(workflow):
+    """ComfyUI drops a reroute that no link names."""
+    reroutes = {entry["id"]: entry for entry in workflow["extra"].get("reroutes", ())}
+    used = {key: set() for key in reroutes}
+    for entry in workflow["extra"].get("linkExtensions", ()):
+        key = entry["parentId"]
+        while key is not None:
+            used[key].add(entry["id"])
+            key = reroutes[key].get("parentId")
+    assert used == {key: set(entry["linkIds"]) for key, entry in reroutes.items()}
+    assert set().union(*used.values()) <= {link[0] for link in workflow["links"]}
+
+
+def two_nodes(*slots):
+    """Return a workflow of two nodes, three slots each, with links between (output, input)."""
+    sides = {"inputs": [{"name": n} for n in "abc"], "outputs": [{"name": n} for n in "abc"], "size": (100, 80)}
+    nodes = [{"id": 1, "pos": (0, 0), **sides}, {"id": 2, "pos": (300, 0), **sides}, {"id": 3, "pos": (300, 200), **sides}]
+    return {"nodes": nodes, "links": [[i, 1, out, target, into, "X"] for i, (out, target, into) in enumerate(slots)]}
+
+
+@pytest.mark.parametrize(
+    ("slots", "crossed"),
+    [
+        ([(0, 2, 0), (1, 2, 1)], 0),
+        ([(0, 2, 1), (1, 2, 0)], 0),  # between the same nodes: no layout can change it
+        ([(0, 2, 0), (1, 3, 0)], 0),
+        ([(0, 3, 0), (1, 2, 0)], 1),
+        ([(0, 3, 0), (0, 2, 0)], 0),  # of one output
+    ],
+)
+def test_crossings_are_counted(slots, crossed):
+    assert len(crossings(wires(two_nodes(*slots)))) == crossed
+
+
+def test_a_wire_over_a_node_is_seen_and_a_bend_leads_it_around():
+    workflow = {"nodes": [{"id": 9, "type": "X", "pos": (100, 0), "size": (100, 100)}]}
+    ends = np.array([0.0, 50.0]), np.array([300.0, 50.0])
+    bend = np.array([150.0, 200.0])
+    for points, over in ((ends, 1), ((ends[0], bend, ends[1]), 0)):
+        wire = Wire((1, 0), (2, 0), "a -> b", curve(list(points)))
+        assert len(covered(workflow, [wire], CLEAR)) == over
+
+
+def test_curves_that_only_come_near_do_not_meet():
+    level = curve([np.array([0.0, 0.0]), np.array([100.0, 0.0])])
+    assert not meet(level, level + [0, 1]) and meet(level, curve([np.array([0.0, 9.0]), np.array([100.0, -9.0])]))
