@@ -1,0 +1,156 @@
+"""The shipped workflows as data: every widget holds what its node takes, every file is named with its link."""
+
+import json
+import re
+from pathlib import Path
+
+import folder_paths
+import pytest
+
+from steadydancer_pack.miniature import FILES as MINIATURE
+from steadydancer_pack.nodes.model import PRECISIONS
+from steadydancer_pack.steadydancer_core.presets import PRESETS
+from steadydancer_pack.tests.workflow_layout import NOTES
+from steadydancer_pack.tests.workflow_nodes import object_info
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+
+PACK = Path(__file__).resolve().parents[2]
+FILES = sorted((PACK / "workflows").glob("*.json"))
+NAMES = {file.stem for file in FILES}
+MADE = {file.name for file in MINIATURE}
+KEPT_DANCE = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
+MODEL = re.compile(r"\.(safetensors|gguf|onnx)$")
+RANGES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+# Upright words of a note that are neither a node nor one of its values.
+WORDS = {"models/diffusion_models", "output/poses"}
+
+
+@pytest.fixture(scope="module")
+def info():
+    return object_info()
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def workflow(request):
+    return json.loads(request.param.read_text("utf-8"))
+
+
+def real(workflow):
+    return [node for node in workflow["nodes"] if node["type"] not in NOTES]
+
+
+def models(node):
+    return node["properties"].get("models", [])
+
+
+def test_the_wanted_ones_are_there():
+    assert NAMES >= {
+        "quick_start", "official_quality", "fast_4_steps", "low_vram", "long_video", "several_people",
+        "own_pose_video", "pose_editor", "one_dance_many_photos",
+    }  # fmt: skip
+
+
+def test_every_node_says_which_pack_it_is_from(workflow):
+    project = (PACK / "pyproject.toml").read_text("utf-8")
+    ours = {"cnr_id": "steadydancer", "ver": re.search(r'^version = "(.+)"', project, re.M)[1]}
+    core = {"cnr_id": "comfy-core", "ver": re.search(r'^requires-comfyui = ">=(.+)"', project, re.M)[1]}
+    for node in workflow["nodes"]:
+        wanted = ours if node["type"].startswith("SteadyDancer") else core
+        assert wanted.items() <= node["properties"].items(), node["type"]
+        assert node["properties"]["Node name for S&R"] == node["type"]
+
+
+def test_every_link_is_known_at_both_ends(workflow):
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for link, source, out, target, into, kind in workflow["links"]:
+        output, entry = nodes[source]["outputs"][out], nodes[target]["inputs"][into]
+        assert link in output["links"] and entry["link"] == link
+        assert output["type"] == kind == entry["type"]
+    ends = [entry["link"] for node in nodes.values() for entry in node["inputs"] if entry["link"] is not None]
+    assert sorted(ends) == sorted(link[0] for link in workflow["links"])
+
+
+def test_every_socket_is_one_of_its_node_in_its_order(workflow, info):
+    """ComfyUI shows the required ones first, and finds a link by its socket's name."""
+    for node in real(workflow):
+        spec = info[node["type"]]["input"]
+        order = [*spec.get("required", {}), *spec.get("optional", {})]
+        sockets = [slot["name"].partition(".")[0] for slot in node["inputs"] if "widget" not in slot]
+        assert [order.index(name) for name in sockets] == sorted(order.index(name) for name in sockets)
+        outputs = [slot["name"] for slot in node["outputs"]]
+        assert outputs == [str(name) for name in info[node["type"]]["output"]][: len(outputs)]
+
+
+def test_every_required_input_is_given(workflow, info):
+    for node in to_api_prompt(workflow, info).values():
+        given = {name.partition(".")[0] for name in node["inputs"]}
+        assert info[node["class_type"]]["input"].get("required", {}).keys() <= given, node["_meta"]["title"]
+
+
+def test_every_widget_holds_what_its_node_takes(workflow, info):
+    files = MADE | {KEPT_DANCE} | {model["name"] for node in real(workflow) for model in models(node)}
+    for node in to_api_prompt(workflow, info).values():
+        spec = info[node["class_type"]]["input"]
+        entries = spec.get("required", {}) | spec.get("optional", {})
+        for name, value in node["inputs"].items():
+            if not isinstance(value, list):
+                kind, options = (*entries[name], {})[:2]
+                assert fits(value, kind, options, files), f"{node['_meta']['title']}: {name} = {value}"
+
+
+def fits(value, kind, options, files):
+    """Return whether a widget takes the value: a choice, one of the files, or a number within its limits."""
+    if isinstance(kind, list) or kind == "COMBO":
+        return value in files or value in (kind if isinstance(kind, list) else options["options"])
+    within = kind in ("STRING", "BOOLEAN") or options["min"] <= value <= options["max"]
+    return isinstance(value, RANGES[kind]) and within
+
+
+def test_every_file_is_named_with_its_folder_and_its_link(workflow):
+    """What the page reads: name, url and directory of files that the node's own widgets hold."""
+    for node in real(workflow):
+        held = {value for value in node["widgets_values"] if isinstance(value, str) and MODEL.search(value)}
+        wanted = held - MADE if node["type"] != "SteadyDancerConvertModel" else set()
+        assert {model["name"] for model in models(node)} == wanted, node["type"]
+        for model in models(node):
+            assert model["directory"] in {*folder_paths.folder_names_and_paths, "dwpose"}
+            assert re.fullmatch(r"https://huggingface\.co/[\w./-]+/resolve/main/[\w./-]+", model["url"])
+            assert model["url"].endswith("/" + model["name"])
+            assert ("hash" in model) == ("hash_type" in model)
+
+
+def test_a_file_has_the_same_link_everywhere():
+    every = [json.loads(file.read_text("utf-8")) for file in FILES]
+    named = [model for workflow in every for node in real(workflow) for model in models(node)]
+    assert all(a == b for a in named for b in named if a["name"] == b["name"])
+
+
+def test_the_links_of_the_detectors_files_carry_their_checksums():
+    from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX
+
+    workflow = json.loads((PACK / "workflows" / "official_quality.json").read_text("utf-8"))
+    named = {model["name"]: model for node in real(workflow) for model in models(node)}
+    for kind in (YOLOX, DWPOSE):
+        assert (named[kind.file]["hash"], named[kind.file]["hash_type"]) == (kind.sha256, "SHA256")
+
+
+def test_a_note_names_only_what_is_there(workflow, info):
+    """In bold nodes, in italics inputs and other workflows, in code values and files."""
+    (note,) = (node for node in workflow["nodes"] if node["type"] in NOTES)
+    (text,) = note["widgets_values"]
+    here = {node["type"] for node in real(workflow)}
+    shown = {info[kind]["display_name"] for kind in info if kind in here or kind.startswith("SteadyDancer")}
+    titles = {node["title"] for node in workflow["nodes"] if "title" in node}
+    inputs = {name for kind in here for group in ("required", "optional") for name in info[kind]["input"].get(group, {})}
+    assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= shown | titles | {"Needs the pack ComfyUI-GGUF"}
+    assert set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text)) <= inputs | NAMES
+    values = {*WORDS, *PRESETS, *PRECISIONS, *choices(here, info)}
+    assert {word for word in re.findall(r"`(.+?)`", text) if not MODEL.search(word)} <= values
+
+
+def choices(kinds, info):
+    """Return the options of the lists of these nodes."""
+    specs = [info[kind]["input"].get(group, {}) for kind in kinds for group in ("required", "optional")]
+    entries = [(*entry, {})[:2] for spec in specs for entry in spec.values()]
+    lists = [kind if isinstance(kind, list) else options.get("options", ()) for kind, options in entries]
+    return {option for options in lists for option in options if isinstance(option, str)}

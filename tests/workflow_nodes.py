@@ -1,0 +1,39 @@
+"""What the nodes of the shipped workflows take, as ComfyUI's server tells its page, without a server."""
+
+import asyncio
+import importlib
+
+import nodes as core_nodes
+
+from steadydancer_pack.nodes import SteadyDancerExtension
+
+# ComfyUI loads these modules when its server starts.
+CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan")
+
+
+def object_info() -> dict:
+    """Return {node type: {"input", "output", "display_name"}} of our nodes and of ComfyUI's."""
+    extras = [importlib.import_module(f"comfy_extras.nodes_{name}") for name in CORE_MODULES]
+    found = {kind: node for module in extras for kind, node in _schema_nodes(vars(module).values())}
+    found |= core_nodes.NODE_CLASS_MAPPINGS | dict(_schema_nodes(asyncio.run(_ours())))
+    return {kind: _info(kind, node) for kind, node in found.items()}
+
+
+def _schema_nodes(candidates):
+    for node in candidates:
+        if isinstance(node, type) and getattr(node, "define_schema", None) and node.__module__ != "comfy_api.latest._io":
+            yield node.GET_SCHEMA().node_id, node
+
+
+async def _ours() -> list[type]:
+    extension = SteadyDancerExtension()
+    await extension.on_load()
+    return await extension.get_node_list()
+
+
+def _info(kind: str, node: type) -> dict:
+    name = core_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind)
+    if hasattr(node, "GET_SCHEMA"):
+        name = node.GET_SCHEMA().display_name
+    outputs = getattr(node, "RETURN_NAMES", None) or node.RETURN_TYPES
+    return {"input": node.INPUT_TYPES(), "output": list(outputs), "display_name": name or kind}
