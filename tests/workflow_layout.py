@@ -1,7 +1,7 @@
 """Where ComfyUI's canvas draws the nodes, groups and wires of a saved workflow.
 
-The geometry is that of the classic canvas: slots are 20 pixels apart, the title stands above a node's `pos`, a wire is a
-Bezier curve whose control points lie a quarter of its length to the right of its start and to the left of its end.
+The geometry is that of the classic canvas: slots are 20 pixels apart, the title stands above a node's `pos`, a wire is
+a Bezier curve whose control points lie a quarter of its length to the right of its start and to the left of its end.
 """
 
 import itertools
@@ -120,7 +120,11 @@ def _bezier(a, b, c, d) -> np.ndarray:
 
 
 def crossings(found: list[Wire]) -> list[str]:
-    """Return which wires cross. Those of one output are one wire, those between the same nodes lie as their slots do."""
+    """Return which wires cross, as "this x that".
+
+    Wires of one output are one wire; between the same two nodes they cross where their slots have another order, which
+    no layout can change.
+    """
     pairs = itertools.combinations(found, 2)
     return [f"{a.names} x {b.names}" for a, b in pairs if not _together(a, b) and meet(a.curve, b.curve)]
 

@@ -3,8 +3,9 @@
 import asyncio
 import importlib
 
-import nodes as core_nodes
+from comfy_api.latest import io
 
+import nodes as core_nodes
 from steadydancer_pack.nodes import SteadyDancerExtension
 
 # ComfyUI loads these modules when its server starts.
@@ -20,8 +21,9 @@ def object_info() -> dict:
 
 
 def _schema_nodes(candidates):
+    """Yield (type, node) of those that are nodes with a schema, not the class they derive from."""
     for node in candidates:
-        if isinstance(node, type) and getattr(node, "define_schema", None) and node.__module__ != "comfy_api.latest._io":
+        if isinstance(node, type) and issubclass(node, io.ComfyNode) and node is not io.ComfyNode:
             yield node.GET_SCHEMA().node_id, node
 
 

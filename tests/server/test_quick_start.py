@@ -81,15 +81,21 @@ def test_the_metadata_reopens_the_workflow(video_file, finished):
     assert json.loads(metadata["prompt"]).keys() == finished[0].keys()
 
 
-def test_the_first_frame_is_the_photo(video_file, server, finished):
+def test_exact_first_frame_puts_the_photo_first(server, prompt):
+    """Between decoder and enlargement, where an artist would add it."""
     from PIL import Image
 
-    prompt, _, outputs = finished
+    enlarge = find(prompt, "ImageScaleBy")
+    frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, "LoadImage"), 0]}
+    prompt["first"] = node(FIRST_FRAME, **frames, enabled=True, crossfade=3)
+    set_inputs(prompt, enlarge, image=["first", 0])
+    _, outputs = run(server, prompt)
+    (entry,) = outputs[find(prompt, VIDEO)]["images"]
     photo = Image.open(server.base / "input" / "steadydancer_sample.png").convert("RGB")
-    with av.open(video_file) as file:
+    with av.open(server.base / entry["type"] / entry["subfolder"] / entry["filename"]) as file:
         first = next(file.decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(first.astype(float) - np.asarray(photo, dtype=float)).mean() < 4
-    assert any("PSNR of frame 0" in line for line in outputs[find(prompt, FIRST_FRAME)]["text"])
+    assert any("PSNR of frame 0" in line for line in outputs["first"]["text"])
 
 
 def psnr(found, want):

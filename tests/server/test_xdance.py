@@ -191,7 +191,7 @@ def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
 
 def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, workflow):
     prompt = json.loads(workflow.read_text())
-    set_inputs(prompt, find(prompt, "VAELoader"), vae_name="not_there.safetensors")
+    set_inputs(prompt, find(prompt, "VAELoader", "Load VAE"), vae_name="not_there.safetensors")
     workflow.write_text(json.dumps(prompt))
     status, said = run(server, material, workflow, "--limit", "1")
     assert status == 3 and "VAELoader (node" in said and "not_there.safetensors" in said

@@ -79,7 +79,8 @@ def test_the_bends_of_a_wire_belong_to_it(workflow):
 def two_nodes(*slots):
     """Return a workflow of two nodes, three slots each, with links between (output, input)."""
     sides = {"inputs": [{"name": n} for n in "abc"], "outputs": [{"name": n} for n in "abc"], "size": (100, 80)}
-    nodes = [{"id": 1, "pos": (0, 0), **sides}, {"id": 2, "pos": (300, 0), **sides}, {"id": 3, "pos": (300, 200), **sides}]
+    places = {1: (0, 0), 2: (300, 0), 3: (300, 200)}
+    nodes = [{"id": key, "pos": place, **sides} for key, place in places.items()]
     return {"nodes": nodes, "links": [[i, 1, out, target, into, "X"] for i, (out, target, into) in enumerate(slots)]}
 
 
