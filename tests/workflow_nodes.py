@@ -10,6 +10,7 @@ from steadydancer_pack.nodes import SteadyDancerExtension
 
 # ComfyUI loads these modules when its server starts.
 CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan")
+TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 
 def object_info() -> dict:
@@ -39,3 +40,23 @@ def _info(kind: str, node: type) -> dict:
         name = node.GET_SCHEMA().display_name
     outputs = getattr(node, "RETURN_NAMES", None) or node.RETURN_TYPES
     return {"input": node.INPUT_TYPES(), "output": list(outputs), "display_name": name or kind}
+
+
+def misfits(prompt: dict, info: dict, files: set[str]) -> list[str]:
+    """Return which widgets of an API prompt hold what their node does not take; `files` are taken by any list."""
+    found = []
+    for node in prompt.values():
+        spec = info[node["class_type"]]["input"]
+        entries = spec.get("required", {}) | spec.get("optional", {})
+        values = {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
+        wrong = [name for name, value in values.items() if not _fits(value, *(*entries[name], {})[:2], files)]
+        found += [f"{node['_meta']['title']}: {name} = {values[name]}" for name in wrong]
+    return found
+
+
+def _fits(value, kind, options, files: set[str]) -> bool:
+    """Return whether a widget takes the value: a choice, one of the files, or a number within its limits."""
+    if isinstance(kind, list) or kind == "COMBO":
+        return value in files or value in (kind if isinstance(kind, list) else options["options"])
+    within = kind in ("STRING", "BOOLEAN") or options["min"] <= value <= options["max"]
+    return isinstance(value, TYPES[kind]) and within

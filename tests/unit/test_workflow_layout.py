@@ -1,4 +1,4 @@
-"""The shipped workflows and blueprints as a picture: nothing overlaps, all flows to the right, no wires cross."""
+"""The shipped workflows as a picture: nothing overlaps, all flows to the right, no wires cross."""
 
 import itertools
 import json

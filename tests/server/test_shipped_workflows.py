@@ -1,0 +1,81 @@
+"""The workflows that name the 14B files, with the miniature in their place: each graph runs to its videos."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.prompts import VIDEO, run
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.prompt_edit import find
+from steadydancer_pack.training import sample
+from steadydancer_pack.training.world.clips import film
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+FPS, FRAMES = 16, 9
+VIDEOS = {
+    "official_quality": 1, "fast_4_steps": 1, "low_vram": 1, "several_people": 1, "own_pose_video": 1,
+    "pose_editor": 1, "one_dance_many_photos": 3,
+}  # fmt: skip
+SMALL = {"width": 48, "height": 48}
+QUICK = {"steps": 2, "preset": "use the values above", "chunk_length": FRAMES, "overlap": 5, "keep_chunks": False}
+# What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
+INSTEAD = {
+    "SteadyDancerLoadModel": {"model_name": "steadydancer_miniature.safetensors"},
+    "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
+    "SteadyDancerLoadPoseDetector": {
+        "detector": "bundled body-only (BlazePose)", "yolox_file": "auto", "dwpose_file": "auto",
+    },
+    "SteadyDancerChunkSampler": QUICK | SMALL,
+    "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES} | SMALL,
+    "SteadyDancerDrawPoses": SMALL,
+}  # fmt: skip
+PASSED = {"LoraLoaderModelOnly": "model"}
+LEFT_OUT = {"CLIPVisionLoader": "clip_vision", "CLIPLoader": "clip"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(server):
+    """The miniature, and a dance as keep_a_dance saves it."""
+    write_all(server.base / "models", server.base / "input")
+    folder = server.base / "output" / "poses"
+    folder.mkdir(parents=True, exist_ok=True)
+    poses = film(sample.answer().at(slice(FRAMES)), sample.SIZE).poses
+    pose_json.save(poses, folder / "SteadyDancer_00001_.json", FPS)
+
+
+def on_the_miniature(prompt: dict) -> dict:
+    """Return the API prompt without the nodes that have no miniature, all others changed as INSTEAD says."""
+    through = {key: node["inputs"][PASSED[node["class_type"]]] for key, node in prompt.items() if is_in(node, PASSED)}
+    kept = {key: node for key, node in prompt.items() if not is_in(node, PASSED) and not is_in(node, LEFT_OUT)}
+    return {key: _changed(node, through, kept) for key, node in kept.items()}
+
+
+def is_in(node: dict, kinds: dict) -> bool:
+    return node["class_type"] in kinds
+
+
+def _changed(node: dict, through: dict, kept: dict) -> dict:
+    if node["class_type"] == "CLIPTextEncode":
+        which = "negative" if node["_meta"]["title"].startswith("Negative") else "positive"
+        inputs = {"file": f"steadydancer_miniature_{which}.safetensors"}
+        return {**node, "class_type": "SteadyDancerLoadPromptEmbeddings", "inputs": inputs}
+    inputs = {name: through.get(value[0], value) if linked(value) else value for name, value in node["inputs"].items()}
+    inputs = {name: value for name, value in inputs.items() if not linked(value) or value[0] in kept}
+    return {**node, "inputs": inputs | INSTEAD.get(node["class_type"], {})}
+
+
+def linked(value) -> bool:
+    return isinstance(value, list)
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+    prompt = on_the_miniature(to_api_prompt(workflow, server.object_info()))
+    _, outputs = run(server, prompt)
+    videos = outputs[find(prompt, VIDEO)]["images"]
+    assert len(videos) == VIDEOS[name]
+    assert all((server.base / entry["type"] / entry["subfolder"] / entry["filename"]).is_file() for entry in videos)

@@ -1,0 +1,89 @@
+"""The subgraph blueprints: one node around nodes of ours, whose sockets and widgets all lead somewhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steadydancer_pack.tests.workflow_layout import node_box
+from steadydancer_pack.tests.workflow_nodes import misfits, object_info
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+
+PACK = Path(__file__).resolve().parents[2]
+FILES = sorted((PACK / "subgraphs").glob("*.json"))
+INPUT, OUTPUT = -10, -20  # ComfyUI's ids of a subgraph's two ends
+
+
+@pytest.fixture(scope="module")
+def info():
+    return object_info()
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def blueprint(request):
+    """The node that stands for the subgraph, and the subgraph."""
+    whole = json.loads(request.param.read_text("utf-8"))
+    (host,), (inside,) = whole["nodes"], whole["definitions"]["subgraphs"]
+    assert host["type"] == inside["id"] and whole["version"] == 0.4 and whole["links"] == []
+    return host, inside
+
+
+def as_workflow(inside):
+    keys = "id", "origin_id", "origin_slot", "target_id", "target_slot", "type"
+    return {"nodes": inside["nodes"], "links": [[link[key] for key in keys] for link in inside["links"]]}
+
+
+def test_both_are_there():
+    assert [file.stem for file in FILES] == ["pose_from_video", "steadydancer_in_one_node"]
+
+
+def test_the_node_shows_the_sockets_of_the_subgraph(blueprint):
+    host, inside = blueprint
+    for side in ("inputs", "outputs"):
+        shown = [(slot["name"], slot["type"], slot.get("label")) for slot in host[side]]
+        assert shown == [(slot["name"], slot["type"], slot.get("label")) for slot in inside[side]]
+    assert host["title"] == inside["name"] and inside["description"].endswith(".")
+
+
+def test_every_link_is_known_at_both_ends(blueprint):
+    _, inside = blueprint
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    for link in inside["links"]:
+        start, end = link["origin_id"], link["target_id"]
+        origin = inside["inputs"] if start == INPUT else nodes[start]["outputs"]
+        target = inside["outputs"] if end == OUTPUT else nodes[end]["inputs"]
+        one, other = origin[link["origin_slot"]], target[link["target_slot"]]
+        assert link["id"] in one.get("linkIds", one.get("links")) and link["type"] == one["type"] == other["type"]
+        assert link["id"] in other.get("linkIds", [other.get("link")])
+    ends = [slot["link"] for node in nodes.values() for slot in node["inputs"] if slot["link"] is not None]
+    ends += [key for slot in inside["outputs"] for key in slot["linkIds"]]
+    assert sorted(ends) == sorted(link["id"] for link in inside["links"])
+
+
+def test_every_widget_on_the_node_is_one_inside(blueprint, info):
+    host, inside = blueprint
+    nodes = {str(node["id"]): node for node in inside["nodes"]}
+    widgets = [slot["name"] for slot in host["inputs"] if "widget" in slot]
+    assert len(widgets) == len(host["properties"]["proxyWidgets"])
+    for node, name in host["properties"]["proxyWidgets"]:
+        spec = info[nodes[node]["type"]]["input"]
+        assert name in spec.get("required", {}) | spec.get("optional", {})
+        assert any(slot["name"] == name and "widget" in slot for slot in nodes[node]["inputs"])
+
+
+def test_what_is_inside_is_whole_and_valid(blueprint, info):
+    _, inside = blueprint
+    prompt = to_api_prompt(as_workflow(inside), info)
+    assert misfits(prompt, info, set()) == []
+    for node in prompt.values():
+        assert info[node["class_type"]]["input"].get("required", {}).keys() <= node["inputs"].keys()
+    assert all(node["properties"]["cnr_id"] == "steadydancer" for node in inside["nodes"])
+
+
+def test_inside_all_flows_from_left_to_right_and_nothing_overlaps(blueprint):
+    _, inside = blueprint
+    boxes = {node["id"]: node_box(node) for node in inside["nodes"]}
+    for link in inside["links"]:
+        if {link["origin_id"], link["target_id"]} <= boxes.keys():
+            assert boxes[link["origin_id"]].right < boxes[link["target_id"]].left
+    assert not any(a.meets(b) for i, a in boxes.items() for j, b in boxes.items() if i < j)
