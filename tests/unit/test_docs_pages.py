@@ -12,6 +12,7 @@ DOCS = PACK / "docs"
 NAMES = ("troubleshooting.md", "limits.md")
 PAGES = [DOCS / name for name in NAMES] + [DOCS / "zh" / name for name in NAMES]
 PAIRS = [(DOCS / name, DOCS / "zh" / name) for name in NAMES]
+READMES = [PACK / "README.md", DOCS / "zh" / "README.md"]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -71,11 +72,11 @@ def spans(pattern: re.Pattern, piece: str) -> Counter:
 
 
 def test_the_pages_are_these_and_go_with_the_package():
-    assert sorted(DOCS.rglob("*.md")) == sorted(PAGES)
+    assert sorted(DOCS.rglob("*.md")) == sorted([*PAGES, READMES[1]])
     assert "docs" not in text(PACK / ".comfyignore")
 
 
-@pytest.mark.parametrize("page", [*PAGES, PACK / "README.md"], ids=str_path)
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=str_path)
 def test_every_relative_link_leads_somewhere(page):
     targets = [*LINK.findall(text(page)), *(target for _, target in DEFINITION.findall(text(page)))]
     for target in targets:
@@ -137,7 +138,7 @@ def test_the_chinese_page_says_the_same_section_by_section(english, chinese):
         assert linked(chinese, theirs) == linked(english, ours), ours.splitlines()[0]
 
 
-@pytest.mark.parametrize("page", PAGES[2:], ids=str_path)
+@pytest.mark.parametrize("page", [*PAGES[2:], READMES[1]], ids=str_path)
 def test_chinese_emphasis_is_closed(page):
     """A star between a punctuation mark and a letter neither opens nor closes emphasis: it would be shown."""
     for line in text(page).splitlines():

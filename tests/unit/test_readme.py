@@ -1,0 +1,197 @@
+"""The README and the Chinese one: what they name is there, what is there they name, and both say the same."""
+
+import json
+import re
+from pathlib import Path
+
+import comfy.ops
+import folder_paths
+import pytest
+import torch
+
+from steadydancer_pack import miniature
+from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX
+from steadydancer_pack.nodes.chunks import chunk_folder
+from steadydancer_pack.nodes.pose_extract import cache_folder
+from steadydancer_pack.nodes.prompt import FOLDER as PROMPTS
+from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+
+PACK = Path(__file__).resolve().parents[2]
+ENGLISH, CHINESE = PACK / "README.md", PACK / "docs" / "zh" / "README.md"
+PAGES = {"en": ENGLISH, "zh": CHINESE}
+# The tables of the page in their order.
+START, LARGE, TOOLS, BLUEPRINTS, FILES, NODES, OTHERS = range(7)
+WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in (PACK / "workflows").glob("*.json")}
+CODE_BLOCK = re.compile(r"^ {4}\S.*$", re.M)
+CODE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE_LINK = re.compile(r"\[`(.+?)`\]\((.+?)\)")
+# Names stand in brackets behind the Chinese ones, some with brackets of their own.
+ENGLISH_NAME = re.compile(r"\uff08([A-Z][\w -]*(?:\([A-Z]\w+\))?)\uff09")
+CHINESE_NAME = re.compile(r"(?:^|\u3001)(.+?)\uff08(?=[A-Z])")
+
+
+@pytest.fixture(params=PAGES.values(), ids=PAGES)
+def page(request):
+    return request.param.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return [path.read_text("utf-8") for path in (ENGLISH, CHINESE)]
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """Return the cells of each table, row by row, without the heading and its line."""
+    found = re.findall(r"(?:^\|.*\n)+", page, re.M)
+    return [[_cells(row) for row in table.splitlines()[2:]] for table in found]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def column(table: list[list[str]], index: int = 0) -> list[str]:
+    return [row[index] for row in table]
+
+
+def to_download() -> dict[str, dict[str, dict]]:
+    """Return by workflow the files that it names, by their names."""
+    every = {name: [node["properties"].get("models", ()) for node in flow["nodes"]] for name, flow in WORKFLOWS.items()}
+    return {name: {model["name"]: model for models in lists for model in models} for name, lists in every.items()}
+
+
+def sizes(page: str) -> dict[str, float]:
+    """Return the sizes of the table of files, in thousand million bytes."""
+    return {FILE_LINK.search(row[0])[1]: float(row[1].removesuffix(" GB")) for row in tables(page)[FILES]}
+
+
+def test_every_workflow_has_its_row(page):
+    rows = tables(page)
+    named = [*column(rows[START]), *column(rows[LARGE]), *column(rows[TOOLS])]
+    assert sorted(named) == sorted(WORKFLOWS)
+
+
+def test_those_that_need_no_download_are_told_from_those_that_do(page):
+    assert sorted(column(tables(page)[LARGE])) == sorted(name for name, files in to_download().items() if files)
+
+
+def test_what_a_workflow_downloads_is_added_up(page):
+    known = sizes(page)
+    for name, _, told in tables(page)[LARGE]:
+        assert told == f"{sum(known[file] for file in to_download()[name]):.0f} GB", name
+
+
+def test_every_blueprint_has_its_row(page):
+    assert sorted(column(tables(page)[BLUEPRINTS])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
+
+
+def test_every_file_has_its_link_and_its_folder(page):
+    wanted = {name: model for files in to_download().values() for name, model in files.items()}
+    rows = [(*FILE_LINK.search(row[0]).groups(), row[2].strip("`")) for row in tables(page)[FILES]]
+    assert {name for name, _, _ in rows} == wanted.keys() and len(rows) == len(wanted)
+    for name, url, folder in rows:
+        assert (url, folder) == (wanted[name]["url"], wanted[name]["directory"])
+
+
+def test_the_detectors_sizes_are_those_of_the_files(page):
+    known = sizes(page)
+    assert [known[kind.file] for kind in (YOLOX, DWPOSE)] == [round(kind.size / 1e9, 1) for kind in (YOLOX, DWPOSE)]
+
+
+def test_the_models_sizes_follow_from_the_count_of_its_numbers(page):
+    network = SteadyDancerWanModel(
+        model_type="i2v", in_dim=36, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40,
+        device=torch.device("meta"), dtype=torch.float16, operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    known = sizes(page)
+    assert known["Wan21_I2V_SteadyDancer_fp16.safetensors"] == round(2 * numbers / 1e9, 1)
+    assert known["Wan21_SteadyDancer_fp8_e4m3fn_scaled_KJ.safetensors"] == round(numbers / 1e9, 1)
+
+
+def test_every_node_has_its_row(pages, schemas):
+    wanted = sorted(schema.display_name for schema in schemas.values())
+    english, chinese = (column(tables(page)[NODES]) for page in pages)
+    assert sorted(name for cell in english for name in cell.split(", ")) == wanted
+    assert sorted(name for cell in chinese for name in ENGLISH_NAME.findall(cell)) == wanted
+
+
+def test_nodes_are_called_as_the_chinese_canvas_calls_them(pages):
+    shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
+    cells = column(tables(pages[1])[NODES])
+    assert sorted(name for cell in cells for name in CHINESE_NAME.findall(cell)) == sorted(
+        node["display_name"] for node in shown.values()
+    )
+
+
+def test_the_comparison_speaks_of_this_version(page):
+    project = (PACK / "pyproject.toml").read_text("utf-8")
+    assert tables(page)[OTHERS][0][1] == re.search(r'^version = "(.+)"', project, re.M)[1]
+
+
+def test_what_is_left_behind_is_named(page):
+    user = Path(folder_paths.get_user_directory())
+    for folder in (cache_folder(), chunk_folder()):
+        assert f"`user/{folder.relative_to(user).as_posix()}`" in page
+    assert f"`models/{PROMPTS}`" in page
+    assert all(file.name.startswith("steadydancer_") for file in miniature.FILES) and "`steadydancer_`" in page
+
+
+def test_the_requirements_are_named(page):
+    required = re.findall(r"^[a-z-]+", (PACK / "requirements.txt").read_text("utf-8"), re.M)
+    called = {
+        "onnxruntime": "ONNX Runtime", "onnxruntime-gpu": "ONNX Runtime",
+        "opencv-python": "OpenCV", "torchmetrics": "torchmetrics",
+    }  # fmt: skip
+    assert all(called[name] in page for name in required)
+
+
+def test_each_leads_to_the_other(pages):
+    assert "](docs/zh/README.md)" in pages[0].splitlines()[2]
+    assert "](../../README.md)" in pages[1].splitlines()[2]
+
+
+def test_both_have_the_same_headings(pages):
+    levels, other = (re.findall(r"^(#+) ", page, re.M) for page in pages)
+    assert levels == other
+
+
+def test_both_have_the_same_commands(pages):
+    blocks, other = (CODE_BLOCK.findall(page.partition("[^windows]: ")[0]) for page in pages)
+    assert blocks == other and len(blocks) == 8
+
+
+def test_both_have_the_same_tables(pages):
+    english, chinese = map(tables, pages)
+    assert [[len(row) for row in table] for table in english] == [[len(row) for row in table] for table in chinese]
+    for ours, theirs in zip(english[:NODES], chinese[:NODES], strict=True):
+        assert column(ours) == column(theirs)
+
+
+def test_both_give_the_same_figures_for_the_others(pages):
+    """Versions, dates and numbers of the comparison; ends of sentences are written differently."""
+    ours, theirs = (tables(page)[OTHERS] for page in pages)
+    for one, other in zip(ours, theirs, strict=True):
+        assert [re.findall(r"\d[\w.-]*\w|\d", cell) for cell in one[1:]] == [
+            re.findall(r"[0-9][0-9A-Za-z.-]*[0-9A-Za-z]|[0-9]", cell) for cell in other[1:]
+        ], one[0]
+
+
+def test_both_name_the_same_code_and_lead_to_the_same_places(pages):
+    ours, theirs = (sorted(CODE.findall(page)) for page in pages)
+    assert ours == theirs
+    ours, theirs = (_places(path, page) for path, page in zip((ENGLISH, CHINESE), pages, strict=True))
+    assert ours == theirs
+
+
+def _places(path: Path, page: str) -> list[str]:
+    """Return where the links lead, both languages of a page as one place."""
+    found = []
+    for target in LINK.findall(page):
+        file, _, _ = target.partition("#")
+        if not target.startswith("https://"):
+            place = (path.parent / file).resolve() if file else path
+            target = place.relative_to(PACK).as_posix().replace("docs/zh/README", "README").replace("docs/zh/", "docs/")
+        found.append(target)
+    return sorted(found)
