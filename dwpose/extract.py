@@ -215,8 +215,8 @@ def _same_size(size: tuple[int, int] | None, frame: np.ndarray, index: int) -> t
 
 
 def _nobody(detector: Detector, frames: int) -> str:
-    where = "the picture" if frames == 1 else f"any of the {frames} frames"
+    where, other = ("the picture", "one") if frames == 1 else (f"any of the {frames} frames", "a video")
     return (
-        f"{detector.name} found nobody in {where}. Use one in which the person is larger, not cut off, upright "
+        f"{detector.name} found nobody in {where}. Use {other} in which the person is larger, not cut off, upright "
         "and in good light, or try another detector in Load Pose Detector."
     )

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..steadydancer_core.conditions import reconcile
+from ..steadydancer_core.memory.fit import explain_out_of_memory
 from .node_text import show_text
 
 
@@ -28,10 +29,11 @@ class ReconcileConditions(io.ComfyNode):
         cls, positive, negative, vae, photo, pose_frames, width, height, length,
         pose_negative_frames=None, clip_vision=None, clip_vision_photo=None, clip_vision_pose=None,
     ) -> io.NodeOutput:  # fmt: skip
-        result = reconcile(
-            positive, negative, vae, photo, pose_frames, pose_negative_frames,
-            clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
-        )  # fmt: skip
+        with explain_out_of_memory():
+            result = reconcile(
+                positive, negative, vae, photo, pose_frames, pose_negative_frames,
+                clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
+            )  # fmt: skip
         return io.NodeOutput(*result[:4], ui=show_text(cls, describe(result)))
 
 

@@ -144,8 +144,8 @@ def _find(kind: NetworkFile, name: str) -> Path:
         wanted = kind.file if name == AUTO else name
         folders = "\n".join(folder_paths.get_folder_paths(FOLDER))
         raise ValueError(
-            f"There is no {kind.slot} file '{wanted}' here. {download_note([kind])}\nPut it into {_own_folder()} and "
-            f"press R, or choose '{BUNDLED}', which needs no file. Looked in:\n{folders}"
+            f"There is no {kind.slot} file '{wanted}' here. Choose the detector '{BUNDLED}', which needs no file, or "
+            f"download {kind.file} into {_own_folder()} and press R.\n{download_note([kind])}\nLooked in:\n{folders}"
         )
     return Path(path)
 

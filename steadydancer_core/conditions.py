@@ -40,7 +40,12 @@ MIN_FRAMES = 5
 LATENT_CHANNELS = 16
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
-CLIP_NEEDED = "SteadyDancer needs CLIP-H: clip_vision_h.safetensors"
+CLIP_NEEDED = "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
+
+NO_CLIP = (
+    "no CLIP vision connected, features are zero: the 14B model wants it. Connect clip_vision to Load CLIP Vision with "
+    "clip_vision_h.safetensors"
+)
 
 
 class ClipPair(NamedTuple):
@@ -150,7 +155,7 @@ def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
     if pose_frames < MIN_FRAMES:
         raise ValueError(
             f"Found {pose_frames} pose frame(s); SteadyDancer needs at least {MIN_FRAMES}. "
-            "Connect the whole skeleton clip, not a single image."
+            "Connect the whole skeleton clip, not a single image, or take a longer one."
         )
     if length < MIN_FRAMES:
         raise ValueError(f"The length is {length} frame(s); it must be at least {MIN_FRAMES}. 81 (5 seconds) is usual.")
@@ -168,7 +173,8 @@ def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, lengt
     if pose_negative is not None and pose_negative.shape[0] < length:
         raise ValueError(
             f"There are {pose_negative.shape[0]} pose-negative frames for a clip of {length} frames. "
-            "Give as many pose-negative frames as pose frames, or leave pose_negative_frames unconnected."
+            "Give as many pose-negative frames as pose frames, as 'Draw Poses' makes them; or leave "
+            "pose_negative_frames unconnected and set pose_guidance to 0."
         )
 
 
@@ -177,7 +183,8 @@ def _check_aspect(name: str, photo: Tensor, frames: Tensor) -> None:
     if aspect_difference(found, want) > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
             f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "
-            "so the skeleton would not lie on the person. Align the pose to the photo, or crop one to the other's."
+            "so the skeleton would not lie on the person. Use 'Align Poses' on the pose, or crop one to the other's "
+            "shape."
         )
 
 
@@ -218,7 +225,7 @@ def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, no
             "pose frame. Connect both, or connect a CLIP vision model instead."
         )
     else:
-        notes.append(f"no CLIP vision connected, features are zero: the 14B model wants it. {CLIP_NEEDED}")
+        notes.append(NO_CLIP)
         return ClipPair(*(features_output(torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH)) for _ in range(2)))
     for output in pair:
         check_features(output.penultimate_hidden_states)

@@ -22,7 +22,9 @@ REQUIRED_KEYS = (
     "concat_latent_image", "pose_video_latent", "reference_pose_latent", "clip_vision_output",
     "pose_clip_vision_output",
 )  # fmt: skip
-HOW_TO = "Connect the outputs of 'Reconcile Conditions' (positive, negative, pose-negative) to the sampler."
+HOW_TO = (
+    "Connect the outputs of 'Reconcile Conditions' (positive, negative, pose_negative) to the sampler, not the prompts."
+)
 
 
 class SteadyDancer(comfy.model_base.WAN21):
@@ -84,16 +86,17 @@ def _photo_latent(cond: dict) -> torch.Tensor:
 def _check_keys(cond: dict) -> None:
     missing = [key for key in REQUIRED_KEYS if cond.get(key) is None]
     if missing:
-        raise ValueError(f"SteadyDancer got a condition without {', '.join(missing)}: no photo or no pose. {HOW_TO}")
+        listed = ", ".join(missing)
+        raise ValueError(f"SteadyDancer got a condition without photo or pose. {HOW_TO} Missing: {listed}.")
 
 
 def _check_size(cond: dict) -> None:
     want = tuple(cond["noise"].shape[2:])
-    for key in ("concat_latent_image", "pose_video_latent"):
+    for key, name in (("concat_latent_image", "the photo"), ("pose_video_latent", "the pose")):
         found = tuple(cond[key].shape[2:])
         if found != want:
             raise ValueError(
-                f"The latent is {_describe(want)} but {key} is {_describe(found)}. "
+                f"The latent is {_describe(want)} but {name} is {_describe(found)}. "
                 "Use the latent that 'Reconcile Conditions' puts out together with its conditions."
             )
 

@@ -19,6 +19,7 @@ from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD
 
 # A name that only this kind of file has -> the kind; the first that fits is told to the user.
+LISTED = 3  # missing tensors named in a message
 KINDS = (
     ("lora_down.weight", "a LoRA"),
     ("lora_A.weight", "a LoRA"),
@@ -76,14 +77,19 @@ def check_names(title: str, names: set[str]) -> None:
     if missing:
         raise ValueError(
             f"{title} is SteadyDancer, but {len(missing)} of {len(pose_tensor_names())} pose tensors are missing: "
-            f"{', '.join(missing)}. The file was cut or converted wrongly; download it again."
+            f"{_first_of(missing)}. The file was cut or converted wrongly; download it again."
         )
     lacking = sorted(all_tensor_names(block_numbers(names)) - names)
     if lacking:
         raise ValueError(
             f"{title} is SteadyDancer, but {len(lacking)} tensors of its transformer are missing, such as "
-            f"{', '.join(lacking[:3])}. The file was cut or converted wrongly; download it again."
+            f"{_first_of(lacking)}. The file was cut or converted wrongly; download it again."
         )
+
+
+def _first_of(names: list[str]) -> str:
+    """Return a few names: a page that shows all of them hides the advice behind."""
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def kind_of(names: set[str]) -> str:

@@ -88,13 +88,22 @@ def damaged(path: Path, reason: str) -> ValueError:
 
 def _entry(path: Path, name: str, row: object, start: int) -> Entry:
     try:
-        dtype, shape, (begin, end) = DTYPES[row["dtype"]], tuple(row["shape"]), row["data_offsets"]
-        sound = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
+        kind, shape, (begin, end) = row["dtype"], tuple(row["shape"]), row["data_offsets"]
+        sound = isinstance(kind, str) and all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(path, f"the entry of {name} cannot be read: {row}") from error
-    if not sound or end - begin != math.prod(shape) * dtype.itemsize:
+    if not sound or end - begin != math.prod(shape) * _dtype(path, name, kind).itemsize:
         raise damaged(path, f"the entry of {name} contradicts itself: {row}")
-    return Entry(dtype, shape, start + begin, end - begin)
+    return Entry(_dtype(path, name, kind), shape, start + begin, end - begin)
+
+
+def _dtype(path: Path, name: str, kind: str) -> torch.dtype:
+    if kind in DTYPES:
+        return DTYPES[kind]
+    raise ValueError(
+        f"{path.name} stores {name} as {kind}, a kind of numbers that this pack does not know. Choose an fp16, bf16 or "
+        "fp8 version of the file, or update the pack."
+    )
 
 
 def _check_gaps(path: Path, entries: Mapping[str, Entry], start: int) -> None:

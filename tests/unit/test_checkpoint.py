@@ -94,6 +94,10 @@ FILES = {
         lambda w: {k: v for k, v in w.items() if "bn2" not in k},
         r"2 of 42 pose tensors are missing: condition_embedding_spatial.bn2.bias, condition_embedding_spatial.bn2",
     ),
+    "many missing": (
+        lambda w: {k: v for k, v in w.items() if not k.startswith("condition_embedding_align")},
+        r"pose tensors are missing: (\S+, ){2}\S+ and \d+ more\. The file was cut",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from comfy.ldm.wan.vae import WanVAE
 
+from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.steadydancer_core import conditions
 from steadydancer_pack.steadydancer_core.pixels import default_size, fit_image, valid_length
 
@@ -228,3 +229,14 @@ def test_bad_input_is_refused_before_any_encoding(material, case):
     with pytest.raises(ValueError, match=message):
         reconcile({**material, "vae": vae, **change})
     assert vae.encoded == []
+
+
+class FullVAE(FakeVAE):
+    def encode(self, pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_where_encoding_runs_out_of_memory_the_node_says_what_to_lower(material):
+    photo, pose = material["photo"], material["pose"]
+    with pytest.raises(torch.OutOfMemoryError, match="SteadyDancer ran out of memory .* Lower, .* 1. width and height"):
+        ReconcileConditions.execute(TEXT, TEXT, FullVAE(), photo, pose, 0, 0, 9)

@@ -155,7 +155,7 @@ BYTES = {
     "deep JSON": (header(b"[" * 100_000), "not readable JSON"),
     "no table": (header(b"[1]"), "not a table"),
     "endless number": (header(b"[" + b"9" * 5000 + b"]"), "a number in it has 5000 digits"),
-    "unknown type": (header(entry("Q9"), bytes(4)), "entry of a cannot be read"),
+    "type no name": (header(entry(9), bytes(4)), "contradicts itself"),
     "entry no table": (header(b'{"a": 3}'), "entry of a cannot be read"),
     "wrong length": (header(entry(shape=(2,)), bytes(4)), "contradicts itself"),
     "negative": (header(entry(shape=(-1,), offsets=(4, 0)), bytes(4)), "contradicts itself"),
@@ -171,6 +171,13 @@ def test_damaged_bytes_are_named(tmp_path, case):
     (tmp_path / "a.safetensors").write_bytes(data)
     with pytest.raises(ValueError, match=f"a.safetensors is damaged or not complete: .*{message}"):
         open_weights(tmp_path / "a.safetensors")
+
+
+def test_an_unknown_kind_of_numbers_is_no_damage(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(header(entry("Q9"), bytes(4)))
+    with pytest.raises(ValueError, match=r"a\.safetensors stores a as Q9, .* Choose an fp16, bf16 or fp8") as caught:
+        open_weights(tmp_path / "a.safetensors")
+    assert "damaged" not in str(caught.value) and "ownload" not in str(caught.value)
 
 
 def test_a_file_cut_after_it_was_opened_is_named(tmp_path):
