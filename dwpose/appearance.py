@@ -6,6 +6,7 @@ and brightness, the others by brightness alone, because the hue of a grey is noi
 
 import numpy as np
 
+from .opencv import import_cv2
 from .poses import (
     LEFT_ANKLE,
     LEFT_HIP,
@@ -113,7 +114,7 @@ def _colours(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def _histogram(colours: np.ndarray) -> np.ndarray:
     """Return [bins], summing to 1, of uint8 RGB [S, 3]; 0 for too few. Hues are smeared into their neighbours."""
-    import cv2
+    cv2 = import_cv2()
 
     if len(colours) < MIN_SAMPLES:
         return np.zeros(BINS)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .blazepose_regions import about, crop_side, sigmoid
 from .detector import Region
+from .opencv import import_cv2
 from .poses import (
     BODY,
     FACE,
@@ -49,7 +50,7 @@ KNOWN[[FEET.start + 1, FEET.start + 4]] = False  # the small toes
 
 def crop(frame: np.ndarray, region: Region) -> np.ndarray:
     """Return float32 [3, 256, 256] in 0..1: the square about the region, turned upright, black outside the frame."""
-    import cv2
+    cv2 = import_cv2()
 
     turn, centre = frame_axes(region)
     middle = np.full(2, SIDE / 2 - 0.5)  # cv2 counts from the centres of the pixels

@@ -12,6 +12,7 @@ import numpy as np
 
 from .boxes import around, suppress
 from .detector import Region
+from .opencv import import_cv2
 
 SIDE = 224  # pixels, the network's input
 LAYERS = ((8, 2), (16, 2), (32, 6))  # pixels between the cells of a feature map, anchors in a cell
@@ -38,7 +39,7 @@ Window = tuple[int, int, int]  # left, top, side: a square in pixels of the fram
 
 def window_image(frame: np.ndarray, window: Window) -> np.ndarray:
     """Return float32 [3, 224, 224] in -1..1: the square window (left, top, side) of the frame, black outside it."""
-    import cv2
+    cv2 = import_cv2()
 
     left, top, side = window
     height, width = frame.shape[:2]

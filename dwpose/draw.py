@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from .opencv import import_cv2
 from .poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .skeleton import HAND_COLOURS, HAND_EDGES, HAND_JOINT_COLOUR, JOINT_COLOURS, LIMB_BRIGHTNESS, LIMBS
 
@@ -116,6 +116,7 @@ def draw_person(canvas: np.ndarray, track: Track, frame: int, style: Style = OFF
 def _draw_body(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
     limbs, joints = COLOURS[style.palette, "limbs"], COLOURS[style.palette, "joints"]
     half_width, radius = style.width(STICK_HALF_WIDTH), style.width(JOINT_RADIUS)
+    cv2 = import_cv2()
     for (start, end), colour in zip(LIMBS.tolist(), limbs, strict=True):
         if visible[start] and visible[end]:
             cv2.fillConvexPoly(canvas, _stick(*pixels[start], *pixels[end], half_width), colour)
@@ -128,12 +129,13 @@ def _stick(x: float, y: float, end_x: float, end_y: float, half_width: int) -> n
     """Return the outline of a limb: an ellipse from joint to joint."""
     length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
     centre = int((x + end_x) / 2), int((y + end_y) / 2)
-    return cv2.ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
+    return import_cv2().ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
 
 
 def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
     lines, (dot,) = COLOURS[style.palette, "hand lines"], COLOURS[style.palette, "hand joints"]
     width, radius = style.width(HAND_LINE_WIDTH), style.width(JOINT_RADIUS)
+    cv2 = import_cv2()
     for (start, end), colour in zip(HAND_EDGES.tolist(), lines, strict=True):
         if visible[start] and visible[end]:
             _line(canvas, pixels[start], pixels[end], colour, width)
@@ -144,6 +146,7 @@ def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
 
 def _line(canvas: np.ndarray, start: list[int], end: list[int], colour: tuple[float, ...], width: int) -> None:
     """Draw a line. It is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same."""
+    cv2 = import_cv2()
     height, canvas_width = canvas.shape[:2]
     around = (-width, -width, canvas_width + 2 * width, height + 2 * width)
     shown, start, end = cv2.clipLine(around, start, end)

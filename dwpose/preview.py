@@ -7,6 +7,7 @@ import colorsys
 
 import numpy as np
 
+from .opencv import import_cv2
 from .poses import BODY, FEET, LEFT_HAND, RIGHT_HAND, VISIBLE_SCORE, PoseClip, Track
 from .skeleton import HAND_EDGES, LIMBS
 from .track import person_box
@@ -50,7 +51,7 @@ def person_colour(identity: int) -> tuple[int, int, int]:
 
 def _small(frame: np.ndarray, long_side: int) -> np.ndarray:
     """Return a copy, so that the frame itself can go."""
-    import cv2
+    cv2 = import_cv2()
 
     scale = long_side / max(frame.shape[:2])
     if scale >= 1:
@@ -68,7 +69,7 @@ def _annotated(picture: np.ndarray, clip: PoseClip, index: int) -> np.ndarray:
 
 
 def _draw_person(picture: np.ndarray, track: Track, index: int) -> None:
-    import cv2
+    cv2 = import_cv2()
 
     height, width = picture.shape[:2]
     points, scores = track.points[index] * (width, height), track.scores[index]
@@ -86,7 +87,7 @@ def _draw_person(picture: np.ndarray, track: Track, index: int) -> None:
 
 def _write_number(picture: np.ndarray, number: int, box: np.ndarray, colour: tuple[int, int, int]) -> None:
     """Write the number over the person, in black on a patch of the person's colour."""
-    import cv2
+    cv2 = import_cv2()
 
     text, scale = str(number), 0.6
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)

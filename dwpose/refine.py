@@ -11,9 +11,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import maximum_filter1d
-from scipy.signal import savgol_filter
 
 from .poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .proportions import typical_size
@@ -89,6 +86,8 @@ def fill_gaps(track: Track, longest: int) -> Track:
     after it is last seen. A pose that stands frozen for as long, as the rule "hold" leaves it where nobody was seen, is
     a gap too. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), through the seen frames.
     """
+    from scipy.interpolate import PchipInterpolator
+
     points, scores = track.points.copy(), track.scores.copy()
     for keypoint, seen in enumerate((track.visible & ~_frozen(track, longest)[:, None]).T):
         gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
@@ -163,6 +162,9 @@ def _filter(path: np.ndarray, window: int, tolerance: float) -> tuple[np.ndarray
 
     Smoothing once more tells moves from noise: noise is mostly gone by then, a fast move is flattened again.
     """
+    from scipy.ndimage import maximum_filter1d
+    from scipy.signal import savgol_filter
+
     smooth = savgol_filter(path, window, DEGREE, axis=0, mode="interp")
     smoother = savgol_filter(smooth, window, DEGREE, axis=0, mode="interp")
     flattened = np.linalg.norm(smoother - smooth, axis=-1, keepdims=True)

@@ -7,10 +7,10 @@ decoding as mmpose's TopdownAffine and SimCCLabel, flip test as its RTMCC head.
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from .detector import Region
+from .opencv import import_cv2
 from .runtime import Session
 
 # of the network's three channels, whichever colours they get
@@ -75,6 +75,7 @@ def place(regions: list[Region], aspect: float) -> Crops:
 
 def cut(frame: np.ndarray, crops: Crops, width: int, height: int, bgr: bool) -> np.ndarray:
     """Return the crops of the RGB frame as float32 [N, 3, height, width], normalised; black where there is no frame."""
+    cv2 = import_cv2()
     batch = np.empty((len(crops.centres), 3, height, width), np.float32)
     for blob, (x, y), (size, _) in zip(batch, *crops, strict=True):
         scale = width / size

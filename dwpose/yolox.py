@@ -6,11 +6,11 @@ preprocess/dwpose/wholebody.py (score) and its detector's config (overlap). Diff
 a lower score when nobody is found, and never the whole picture in place of a person.
 """
 
-import cv2
 import numpy as np
 
 from .boxes import suppress
 from .detector import Region
+from .opencv import import_cv2
 from .runtime import Session
 
 STRIDES = (8, 16, 32)
@@ -44,6 +44,7 @@ class PersonFinder:
 
 def letterbox(frame: np.ndarray, height: int, width: int, bgr: bool) -> tuple[np.ndarray, float]:
     """Return the RGB frame as float32 [1, 3, height, width] in its top left corner on grey, and the scale used."""
+    cv2 = import_cv2()
     h, w = frame.shape[:2]
     ratio = min(height / h, width / w)
     new_w, new_h = max(1, int(w * ratio)), max(1, int(h * ratio))

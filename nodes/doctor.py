@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import comfy.model_management
 import comfyui_version
-import cv2
 import folder_paths
 from comfy_api.latest import io
 
 from ..dwpose.blazepose import LANDMARKS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
+from ..dwpose.opencv import import_cv2
 from ..dwpose.runtime import AUTO, gpu_package, import_onnxruntime, installed_builds, open_session
 from ..miniature import SHIPPED
 from ..steadydancer_core.doctor import machine, memory, models, packages, pose, report, trial
@@ -109,7 +109,7 @@ def _versions() -> Iterator[Finding]:
     pack = _pack()
     yield packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui)
     yield packages.check_version("Python", ".".join(map(str, sys.version_info[:3])), pack.python)
-    yield packages.check_opencv(_opencv(), cv2.__version__)
+    yield packages.check_opencv(_opencv(), _loaded_opencv())
     yield packages.check_torchmetrics(_version(packages.EVALUATE_NEEDS))
 
 
@@ -119,6 +119,14 @@ def _pack() -> packages.Pack:
 
 def _opencv() -> dict[str, str]:
     return {name: version for name in packages.OPENCV if (version := _version(name))}
+
+
+def _loaded_opencv() -> str | None:
+    """Return the version of the OpenCV that Python finds; None where it finds none that works."""
+    try:
+        return import_cv2().__version__
+    except ValueError:
+        return None
 
 
 def _version(package: str) -> str | None:
@@ -200,7 +208,7 @@ def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
     providers = f"; has {', '.join(runtime.available)}; runs {runtime.provider}" if runtime.provider else ""
     return {
         "ONNX Runtime": f"{builds}{providers}",
-        "OpenCV": ", ".join(f"{name} {version}" for name, version in _opencv().items()) or cv2.__version__,
+        "OpenCV": ", ".join(f"{name} {version}" for name, version in _opencv().items()) or _loaded_opencv() or "-",
         **{what: _version(package) or "-" for what, package in TOLD.items()},
     }
 

@@ -39,13 +39,18 @@ def check_version(what: str, found: str, floor: str) -> Finding:
 def check_opencv(installed: Mapping[str, str], imported: str | None) -> Finding:
     """Return whether exactly one OpenCV is there.
 
-    installed: version by name of package, of those in OPENCV; imported: the version that Python finds, None if none.
+    installed: version by name of package, of those in OPENCV; imported: the version that Python finds, None if none
+    or none that works.
     """
     if not installed and imported:
         return Finding(OK, f"OpenCV {imported}, which pip has not installed.")
     if not installed:
         return Finding(PROBLEM, "OpenCV is not installed; poses cannot be drawn.", _install("opencv-python"))
     named = " and ".join(f"{name} {version}" for name, version in sorted(installed.items()))
+    if not imported:
+        what = f"OpenCV cannot be imported, though pip has installed {named}; poses cannot be found or drawn."
+        commands = f"pip uninstall {' '.join(sorted(installed))}, then pip install opencv-python"
+        return Finding(PROBLEM, what, f"{PIP[0].upper()}{PIP[1:]}: {commands}. Then restart ComfyUI.")
     if len(installed) == 1:
         return Finding(OK, f"One OpenCV: {named}.")
     keep = max(installed, key=lambda name: (CONTRIB in name, "headless" not in name))
