@@ -47,15 +47,14 @@ def check_opencv(installed: Mapping[str, str], imported: str | None) -> Finding:
     if not installed:
         return Finding(PROBLEM, "OpenCV is not installed; poses cannot be drawn.", _install("opencv-python"))
     named = " and ".join(f"{name} {version}" for name, version in sorted(installed.items()))
+    keep = max(installed, key=lambda name: (CONTRIB in name, "headless" not in name))
+    commands = f"pip uninstall {' '.join(sorted(installed))}, then pip install {keep}"
     if not imported:
         what = f"OpenCV cannot be imported, though pip has installed {named}; poses cannot be found or drawn."
-        commands = f"pip uninstall {' '.join(sorted(installed))}, then pip install opencv-python"
         return Finding(PROBLEM, what, f"{PIP[0].upper()}{PIP[1:]}: {commands}. Then restart ComfyUI.")
     if len(installed) == 1:
         return Finding(OK, f"One OpenCV: {named}.")
-    keep = max(installed, key=lambda name: (CONTRIB in name, "headless" not in name))
     what = f"{len(installed)} packages of OpenCV write into the same folder: {named}. The last one installed wins."
-    commands = f"pip uninstall {' '.join(sorted(installed))}, then pip install {keep}"
     return Finding(WARNING, what, f"Nothing, while all works. Else, {PIP}: {commands}.")
 
 
