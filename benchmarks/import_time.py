@@ -1,0 +1,80 @@
+"""Time in which ComfyUI loads the pack, against the time in which it loads its own module `nodes`, in the same process.
+
+As when ComfyUI starts: after its server and its extra nodes. Python collects the garbage of all that was loaded before
+now and then; whether that moment falls into the loading of this pack or of another is chance, so it is told apart.
+
+Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.import_time
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tools.in_process import use_comfyui
+
+PACK = Path(__file__).resolve().parent.parent
+ROUNDS, LIMIT = 7, 0.5  # seconds for the pack, collecting included
+ONCE = "--once"
+
+
+class Collections:
+    """Seconds spent in garbage collection since it was made."""
+
+    def __init__(self):
+        self.seconds, self.since = 0.0, 0.0
+        gc.callbacks.append(self.note)
+
+    def note(self, phase: str, info: dict) -> None:
+        now = time.perf_counter()
+        if phase == "stop":
+            self.seconds += now - self.since
+        self.since = now
+
+
+def measure() -> dict[str, float]:
+    """Load ComfyUI and then the pack into this process; return the seconds of each, and those of collecting."""
+    use_comfyui()
+    logging.disable()  # extra nodes that lack a package of ComfyUI's own say so at length
+    start = time.perf_counter()
+    import nodes
+
+    comfyui = time.perf_counter() - start
+    import server  # noqa: F401  main.py has it loaded before any pack
+
+    asyncio.run(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+    collections, start = Collections(), time.perf_counter()
+    if not asyncio.run(nodes.load_custom_node(str(PACK))):
+        raise SystemExit("ComfyUI could not load the pack.")
+    pack = time.perf_counter() - start
+    return {"comfyui": comfyui, "pack": pack, "collecting": collections.seconds}
+
+
+def measure_fresh() -> dict[str, float]:
+    """Return the same from a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.import_time", ONCE]
+    done = subprocess.run(command, cwd=PACK, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Print the medians and their ratio; 1 when the pack takes longer than the limit."""
+    measure_fresh()  # compiles what has changed, and fills the disk's cache
+    runs = [measure_fresh() for _ in range(ROUNDS)]
+    comfyui, pack, collecting = (statistics.median(run[what] for run in runs) for what in runs[0])
+    sys.stdout.write(f"ComfyUI's nodes: {comfyui:.3f} s\nthe pack: {pack:.3f} s, {collecting:.3f} s of it collecting\n")
+    ratio = statistics.median((run["pack"] - run["collecting"]) / run["comfyui"] for run in runs)
+    sys.stdout.write(f"the pack without collecting / ComfyUI's nodes: {ratio:.3f}\n")
+    return int(pack > LIMIT)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == [ONCE]:
+        sys.stdout.write(f"{json.dumps(measure())}\n")
+    else:
+        sys.exit(main())
