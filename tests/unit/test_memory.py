@@ -200,7 +200,9 @@ def test_the_nodes(golden_patcher):
     assert io.Hidden.unique_id in FitReport.GET_SCHEMA().hidden  # without it the page does not show the text
 
 
-OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 946.00 MiB.\nSee documentation")
+OUT_OF_MEMORY = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 946.00 MiB. GPU 0 has a total capacity of 23.64 GiB.\nSee documentation"
+)
 
 
 def test_an_out_of_memory_error_keeps_its_type_and_says_what_to_lower():
@@ -208,7 +210,7 @@ def test_an_out_of_memory_error_keeps_its_type_and_says_what_to_lower():
         raise OUT_OF_MEMORY
     text = str(caught.value)
     assert text.startswith(
-        "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 946.00 MiB.). "
+        "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 946.00 MiB). "
         "Lower, in this order: 1. width and height; 2. the length"
     )
     assert text.endswith("5. the decoder's need, with 'VAE Decode (Tiled)'. Chunk 2 is kept.")

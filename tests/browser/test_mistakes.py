@@ -1,0 +1,290 @@
+"""What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from steadydancer_pack.tests.browser.mistakes import (
+    Act,
+    add,
+    choose,
+    cut,
+    lead_model_through,
+    link,
+    remove,
+    write_files,
+    write_full_card,
+)
+from steadydancer_pack.tools.comfy_server import ComfyServer
+
+PACK = Path(__file__).resolve().parents[2]
+READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
+LOAD = "workflow => window.app.loadGraphData(workflow)"
+RENDERER = "vue => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
+# The nodes about which the canvas draws a red line.
+RED = """() => {
+    const red = stroke => stroke?.color === window.LiteGraph.NODE_ERROR_COLOUR;
+    return window.app.graph.nodes
+        .filter(n => Object.values(n.strokeStyles).some(style => red(style.call(n))))
+        .map(n => n.title);
+}"""
+# Whether words of the error log are seen without scrolling.
+SEEN = """words => {
+    const panel = document.querySelector('[data-testid=runtime-error-panel]');
+    const texts = document.createTreeWalker(panel, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const at = texts.currentNode.data.indexOf(words);
+        if (at < 0) continue;
+        const range = document.createRange();
+        range.setStart(texts.currentNode, at);
+        range.setEnd(texts.currentNode, at + words.length);
+        let box = texts.currentNode.parentElement;
+        while (box.scrollHeight <= box.clientHeight + 1) box = box.parentElement;
+        return range.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom;
+    }
+    return false;
+}"""
+MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
+SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
+
+
+class Mistake(NamedTuple):
+    """What is done in which workflow, the title of the node that turns red, and what its message says."""
+
+    does: tuple[Act, ...]
+    red: str
+    found: str
+    remedy: str
+    workflow: str = "quick_start"
+
+
+MISTAKES = {
+    "a model without pose": Mistake(
+        (choose(MODEL, model_name="plain_wan.safetensors"),), MODEL,
+        "plain_wan.safetensors is a plain Wan image-to-video model, not SteadyDancer",
+        "Choose a SteadyDancer-14B file, for example Wan21_I2V_SteadyDancer_fp16.safetensors.",
+    ),
+    "a model that was not downloaded whole": Mistake(
+        (choose(MODEL, model_name="cut_off.safetensors"),), MODEL,
+        "cut_off.safetensors is damaged or not complete", "Delete it and download it again.",
+    ),
+    "a LoRA of another model": Mistake(
+        (*lead_model_through("LoraLoaderModelOnly", "Load LoRA", "MODEL"),
+         choose("Load LoRA", lora_name="of_a_smaller_model.safetensors")), SAMPLER,
+        "A LoRA on the model was made for another one", "Take it out, or use a LoRA for Wan 2.1 14B.",
+    ),
+    "a VAE for images": Mistake(
+        (choose("Load VAE", vae_name="for_images.safetensors"),), RECONCILE,
+        "Found an SD or SDXL VAE", "Choose wan_2.1_vae.safetensors in Load VAE.",
+    ),
+    "another CLIP vision": Mistake(
+        (add("CLIPVisionLoader", "Load CLIP Vision"),
+         choose("Load CLIP Vision", clip_name="clip_vision_l.safetensors"),
+         link("Load CLIP Vision", "CLIP_VISION", RECONCILE, "clip_vision")), RECONCILE,
+        "Found features of CLIP-L", "Choose clip_vision_h.safetensors in Load CLIP Vision.",
+    ),
+    "nobody in the video": Mistake(
+        (choose("Driving video", file="nobody.mp4"),), "Poses of the video",
+        "found nobody in any of the 9 frames", "or try another detector in Load Pose Detector.", "dance_from_video",
+    ),
+    "nobody in the photo": Mistake(
+        (choose("Photo", image="nobody.png"),), "Animate From Video",
+        "Photo: BlazePose (CPU) found nobody in the picture", "or try another detector in Load Pose Detector.",
+        "dance_in_one_node",
+    ),
+    "a detector without its files": Mistake(
+        (choose("Detector for the photo", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Detector for the photo",
+        "There is no yolox file 'yolox_l.onnx' here.", "or download yolox_l.onnx into ", "dance_from_video",
+    ),
+    "a single pose": Mistake(
+        (choose("Pose video", file="one_frame.mp4"),), RECONCILE,
+        "Found 1 pose frame(s); SteadyDancer needs at least 5.", "Connect the whole skeleton clip, not a single image",
+    ),
+    "a pose-negative that is too short": Mistake(
+        (choose(RECONCILE, length=9), choose("Pose-negative video", file="short.mp4")), RECONCILE,
+        "There are 5 pose-negative frames for a clip of 9 frames.", "Give as many pose-negative frames as pose frames",
+    ),
+    "no pose-negative": Mistake(
+        (cut(RECONCILE, "pose_negative_frames"),), SAMPLER,
+        "Nothing is connected to pose_negative, but pose guidance is on.", "or set pose guidance to 0",
+    ),
+    "a photo of another shape": Mistake(
+        (choose("Photo", image="wide.png"),), RECONCILE,
+        "The pose frames are 384x384 but the photo is 96x48", "Use 'Align Poses' on the pose, or crop one",
+    ),
+    "prompts straight to the sampler": Mistake(
+        (link("Prompt", "conditioning", SAMPLER, "positive"),), SAMPLER,
+        "SteadyDancer got a condition without photo or pose.", "Connect the outputs of 'Reconcile Conditions'",
+    ),
+    "an overlap as long as the window": Mistake(
+        (*lead_model_through("SteadyDancerLongVideoWindows", "Windows", "model"),
+         choose("Windows", window=17, overlap=20)), "Windows",
+        "The overlap is 20 frames and the window 17", "Take an overlap of 16 to 32 frames for a window of 81.",
+    ),
+    "a pose to show, and none connected": Mistake(
+        (choose("Video Combine", show_pose="side by side"),), "Video Combine",
+        "show_pose is on, but nothing is connected to pose_frames.", "or set show_pose to off.",
+    ),
+}  # fmt: skip
+IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[ComfyServer]:
+    """A running ComfyUI with the files of all mistakes, and a node that stands for a full graphics card."""
+    base = tmp_path_factory.mktemp("comfyui")
+    settings = base / "user" / "default" / "comfy.settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")
+    write_full_card(base)
+    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base) as running:
+        write_files(running.base)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def desk(browser, server) -> Iterator[Page]:
+    """One page for all mistakes of this file, as an artist has it open all day."""
+    context = browser.new_context(viewport={"width": 1700, "height": 1000})
+    page = context.new_page()
+    page.goto(f"http://{server.address}/")
+    page.wait_for_function(READY, timeout=120_000)
+    yield page
+    context.close()
+
+
+def start(page: Page, does: tuple[Act, ...], workflow: str = "quick_start", nodes2: bool = False) -> None:
+    """Open a workflow, do these things in it, and press Run."""
+    page.evaluate(RENDERER, nodes2)
+    page.evaluate(LOAD, json.loads((PACK / "workflows" / f"{workflow}.json").read_text("utf-8")))
+    for act in (*(SMALL if workflow == "quick_start" else ()), *does):
+        act(page)
+    press_run(page)
+
+
+def press_run(page: Page) -> None:
+    page.get_by_test_id("queue-button").click()
+
+
+def see_errors(page: Page) -> str:
+    """Wait for the page's message, open its details, and return all that they say."""
+    page.get_by_test_id("error-overlay-see-errors").click(timeout=60_000)
+    panel = page.get_by_test_id("properties-panel")
+    expect(panel.get_by_test_id("panel-tab-errors")).to_be_visible()
+    expect(panel.get_by_test_id("errors-summary-hero")).to_be_visible()
+    return panel.inner_text()
+
+
+def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
+    """Return ComfyUI's record of its last run when there are `count` of them."""
+    for _ in range(600):
+        history = server.get("/history")
+        if len(history) >= count:
+            return list(history.values())[-1]
+        page.wait_for_timeout(100)
+    raise TimeoutError(f"{len(history)} runs instead of {count}")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_red_node_says_what_to_do(desk, name):
+    mistake = MISTAKES[name]
+    start(desk, mistake.does, mistake.workflow)
+    expect(desk.get_by_test_id("error-overlay")).to_contain_text(mistake.red, timeout=60_000)
+    told = see_errors(desk)
+    assert desk.evaluate(RED) == [mistake.red]
+    assert mistake.red in told and mistake.found in told and mistake.remedy in told
+    assert desk.evaluate(SEEN, mistake.remedy), told[:2000]
+
+
+@pytest.mark.parametrize("name", IN_BOTH)
+def test_in_nodes_2_the_node_is_marked_and_says_the_same(desk, name):
+    mistake = MISTAKES[name]
+    start(desk, mistake.does, mistake.workflow, nodes2=True)
+    told = see_errors(desk)
+    marked = desk.locator("[data-node-id]").filter(has=desk.get_by_role("button", name="Error", exact=True))
+    expect(marked).to_have_count(1)
+    expect(marked.get_by_test_id("node-title")).to_have_text(mistake.red)
+    assert mistake.found in told and mistake.remedy in told
+    assert desk.evaluate(SEEN, mistake.remedy), told[:2000]
+
+
+def test_a_full_graphics_card(desk):
+    """The page has words of its own for it; what can be lowered stands below them."""
+    start(desk, lead_model_through("FullCard", "A full card", "model"))
+    told = see_errors(desk)
+    assert "Not enough GPU memory." in told and desk.evaluate(RED) == [SAMPLER]
+    assert "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 2.00 GiB)." in told
+    for remedy in ("1. width and height", "with a higher blocks_to_swap", "with an fp8 or GGUF file"):
+        assert desk.evaluate(SEEN, remedy), told[:2000]
+
+
+def test_a_full_main_memory(desk, server):
+    """Reconcile Conditions meets it first, with frames that are too large; and ComfyUI goes on afterwards."""
+    runs, pid = len(server.get("/history")), server.process.pid
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    _, most = resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + NO_ROOM, -1))
+    try:
+        start(desk, (choose(RECONCILE, width=2048, height=2048),))
+        told = see_errors(desk)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    assert desk.evaluate(RED) == [RECONCILE] and "SteadyDancer ran out of memory on the CPU" in told
+    assert desk.evaluate(SEEN, "Lower, in this order: 1. width and height; 2. the length"), told[:2000]
+    start(desk, ())
+    assert wait_for_runs(desk, server, runs + 2)["status"]["status_str"] == "success"
+
+
+def test_a_forgotten_model(desk):
+    """ComfyUI refuses such a prompt itself; the names are those of the canvas."""
+    start(desk, (remove(MODEL),))
+    told = see_errors(desk)
+    assert desk.evaluate(RED) == [SAMPLER]
+    assert "Missing connection" in told and "SteadyDancer Sampler - model" in told
+
+
+def test_files_that_were_not_downloaded(desk):
+    workflow = json.loads((PACK / "workflows" / "official_quality.json").read_text("utf-8"))
+    start(desk, (), "official_quality")
+    told = see_errors(desk)
+    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
+    assert "Missing Models" in told and MODEL in desk.evaluate(RED)
+    assert models and all(model["name"] in told and model["directory"] in told for model in models)
+
+
+def test_what_is_brought_to_fit_is_told_on_the_node(desk, server):
+    """Not a mistake: a size and a length that cannot be, and no CLIP vision. The run goes on."""
+    runs = len(server.get("/history"))
+    odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
+    start(desk, (*odd, choose(RECONCILE, length=81)))
+    assert wait_for_runs(desk, server, runs + 1)["status"]["status_str"] == "success"
+    node = desk.get_by_text("48x48, 33 frames")
+    expect(node).to_contain_text("size 50x48 brought to 48x48, multiples of 16")
+    expect(node).to_contain_text("length 81 brought to 33 (4n+1, 33 pose frames given)")
+    expect(node).to_contain_text("Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors")
+
+
+def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(desk):
+    start(desk, (choose(RECONCILE, width=50, length=8), remove(MODEL)))
+    see_errors(desk)
+    values = desk.evaluate("t => window.app.graph.nodes.find(n => n.title === t).widgets.map(w => w.value)", RECONCILE)
+    assert values[:3] == [48, 48, 9]
+
+
+def test_a_mistake_loses_nothing_that_was_made(desk, server):
+    runs = len(server.get("/history"))
+    start(desk, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
+    assert "show_pose is on" in see_errors(desk)
+    choose("Video Combine", show_pose="off")(desk)
+    press_run(desk)
+    done = wait_for_runs(desk, server, runs + 2)
+    cached = next(data["nodes"] for kind, data in done["status"]["messages"] if kind == "execution_cached")
+    sampler = desk.evaluate("t => String(window.app.graph.nodes.find(n => n.title === t).id)", SAMPLER)
+    assert done["status"]["status_str"] == "success" and sampler in cached
+    assert desk.evaluate(RED) == []
