@@ -107,6 +107,12 @@ def test_no_two_nodes_and_no_two_inputs_of_a_node_share_a_name(language):
 
 
 @in_every_language
+def test_no_label_has_the_brackets_in_which_a_help_page_puts_it(language):
+    on_slots = [label for node in words(language).values() for label in labels(node)[1:]]
+    assert [label for label in on_slots if set("\uff08\uff09") & set(label)] == []
+
+
+@in_every_language
 def test_nothing_is_taken_for_message_syntax(language):
     for name, node in words(language).items():
         assert [text for text in [*labels(node), node.get("description", "")] if MESSAGE_SYNTAX & set(text)] == [], name
