@@ -1,17 +1,22 @@
-"""The help pages of the nodes: one each, every input named, every quoted error one that the code can raise.
+"""The help pages of the nodes: one each, a picture, every input named, every quoted error one that the code can raise.
 
 A translation lies where the page asks for it first, <NodeId>/<language>.md, and says what the English page says.
 """
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 PACK = Path(__file__).resolve().parents[2]
 PAGES = PACK / "web" / "docs"
+PICTURES = PAGES / "pictures"
 LANGUAGES = ("zh",)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)")
+BYTES_OF_A_PICTURE, BYTES_OF_ALL = 40_000, 1_000_000
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 HEADING = re.compile(r"^(#+) ", re.M)
 CODE = re.compile(r"`([^`]+)`")
@@ -65,6 +70,37 @@ def test_a_page_has_the_title_of_its_node_and_names_every_input(schemas):
         page = _page(name)
         assert page.startswith(f"# {schema.display_name}\n"), name
         assert [i.id for i in schema.inputs if f"`{i.id}`" not in page] == [], name
+
+
+def test_a_page_shows_its_node_under_the_heading(schemas):
+    """ComfyUI's page looks for a picture in docs/, whatever the folder of the page."""
+    for name in schemas:
+        for page in (_page(name), *(_page(f"{name}/{language}") for language in LANGUAGES)):
+            title, _, below = page.splitlines()[:3]
+            [(told, file)] = PICTURE.findall(page)
+            assert file == f"pictures/{name}.jpg" and below == f"![{told}]({file})", name
+            assert title.removeprefix("# ") in told, name
+
+
+def test_the_pictures_are_those_of_the_nodes_and_small(schemas):
+    files = list(PICTURES.iterdir())
+    assert sorted(file.name for file in files) == sorted(f"{name}.jpg" for name in schemas)
+    sizes = [file.stat().st_size for file in files]
+    assert max(sizes) <= BYTES_OF_A_PICTURE and sum(sizes) <= BYTES_OF_ALL
+
+
+def test_the_pictures_can_be_seen():
+    for file in PICTURES.iterdir():
+        with Image.open(file) as picture:
+            low, high = picture.convert("L").getextrema()
+            assert picture.format == "JPEG" and min(picture.size) >= 100 and high - low > 100, file.name
+
+
+@pytest.mark.parametrize("rules", (".comfyignore", ".gitignore"))
+def test_the_pictures_go_with_the_pack(rules):
+    patterns = [line.strip("/") for line in (PACK / rules).read_text("utf-8").split()]
+    names = ("web", "web/docs", "web/docs/pictures", "SteadyDancerSampler.jpg")
+    assert [(pattern, name) for pattern in patterns for name in names if fnmatch(name, pattern)] == []
 
 
 def test_the_table_of_inputs_holds_the_inputs_and_nothing_else(schemas):

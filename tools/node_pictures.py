@@ -1,0 +1,117 @@
+"""Take the picture of every node for its help page, as ComfyUI's own page draws it.
+
+    COMFYUI_PATH=... python -m tools.node_pictures [NODE_ID ...]
+
+Each lies at web/docs/pictures/<NodeId>.jpg, where both the English and the Chinese page look for it. The miniature's
+files are there, so that lists of files show one; labels are English.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Error, Page, sync_playwright
+
+from .comfy_server import PACK_FOLDER, ComfyServer, ComfyServerError
+from .demo import PACK, comfyui_folder, write_miniature
+from .program import exit_status
+
+PICTURES = PACK / "web" / "docs" / "pictures"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Locale": "en",
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+}
+# What Save Poses and Save Prompt Embeddings leave, for the lists of the nodes that load it; no node runs.
+KEPT = ("output/poses/SteadyDancer_00001_.json", "models/prompt_embeddings/prompt.safetensors")
+VIEW = {"width": 1200, "height": 1500}
+CORNER, MARGIN = (200, 160), 26
+PIXELS_PER_UNIT, QUALITY = 1.25, 58
+READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
+DRAW_ALONE = """([type, x, y]) => {
+    const {graph, canvas} = window.app;
+    // Not graph.clear(): the next node would get this one's id, and the page would give it this one's values.
+    graph.nodes.slice().forEach(node => graph.remove(node));
+    const node = window.LiteGraph.createNode(type);
+    graph.add(node);
+    node.pos = [0, 0];
+    canvas.ds.scale = 1;
+    canvas.ds.offset = [x, y];
+    canvas.setDirty(true, true);
+}"""
+DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => done()), 300))"
+# Of the node with its title, in pixels of the page.
+PLACE = """() => {
+    const area = window.app.canvas.canvas.getBoundingClientRect();
+    const [x, y, width, height] = window.app.graph.nodes[0].getBounding();
+    const [left, top] = window.app.canvas.ds.offset;
+    return {x: area.x + left + x, y: area.y + top + y, width, height};
+}"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take the pictures; 0 when they lie there, 1 after an error in words, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tools.node_pictures", description=__doc__)
+    parser.add_argument("nodes", nargs="*", metavar="NODE_ID", help="ids of nodes; without: every node of the pack")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: take(options.nodes), (ValueError, OSError, ComfyServerError, Error))
+
+
+def take(wanted: list[str]) -> None:
+    """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        base = furnished(Path(folder))
+        system = next(filter(None, map(shutil.which, CHROMIUM)), None)
+        with ComfyServer(comfyui_folder(), PACK, base) as server:
+            chromium = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
+            page = chromium.new_page(viewport=VIEW, device_scale_factor=PIXELS_PER_UNIT)
+            page.goto(f"http://{server.address}/")
+            page.wait_for_function(READY, timeout=120_000)
+            write_pictures(page, chosen(wanted, server.object_info()))
+            chromium.close()
+
+
+def furnished(base: Path) -> Path:
+    """Return ComfyUI's base directory with the user's settings and the files that its lists show."""
+    texts = {"user/default/comfy.settings.json": json.dumps(SETTINGS), **dict.fromkeys(KEPT, "")}
+    for name, text in texts.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text, encoding="utf-8")
+    write_miniature(base)
+    return base
+
+
+def chosen(wanted: list[str], object_info: dict) -> list[str]:
+    """Return the ids of the pack's nodes, or those of them that are wanted."""
+    ours = [name for name, node in object_info.items() if node["python_module"] == f"custom_nodes.{PACK_FOLDER}"]
+    strange = sorted(set(wanted) - set(ours))
+    if strange:
+        raise ValueError(f"The pack has no node {', '.join(strange)}. It has {', '.join(sorted(ours))}.")
+    return wanted or ours
+
+
+def write_pictures(page: Page, nodes: list[str]) -> None:
+    """Draw each node alone on the canvas of the page, and keep what is seen of it."""
+    PICTURES.mkdir(exist_ok=True)
+    page.evaluate(DRAWN)
+    for name in nodes:
+        file = PICTURES / f"{name}.jpg"
+        page.evaluate(DRAW_ALONE, [name, *CORNER])
+        page.evaluate(DRAWN)
+        page.screenshot(path=file, type="jpeg", quality=QUALITY, clip=with_margin(page.evaluate(PLACE)))
+        sys.stdout.write(f"{file.name}: {file.stat().st_size} bytes\n")
+
+
+def with_margin(place: dict[str, float]) -> dict[str, float]:
+    """Return the rectangle with some of the canvas around it."""
+    corner = {key: place[key] - MARGIN for key in ("x", "y")}
+    return corner | {key: place[key] + 2 * MARGIN for key in ("width", "height")}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
