@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .align_official import align_official, ratios_at
-from .align_robust import AS_THE_BODY, PartRatio, align_robust, anchor_frame, robust_ratios
+from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
 from .corrections import Corrections, correct
 from .draw import OVERSAMPLING, draw_person, shrink
 from .pairing import check_people, pair_people
@@ -18,6 +18,7 @@ from .poses import PoseClip, Track
 from .skeleton import Aspects
 
 MODES = ("robust", "official")
+AS_PUBLISHED = "as published"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) 
             "at no other. Choose another anchor frame, or robust."
         )
     ratios = ratios_at(photo, driver, aspects, anchor)
-    return [PartRatio(part, math.nan, math.nan, ratio, "as published") for part, ratio in ratios.items()]
+    return [PartRatio(part, math.nan, math.nan, ratio, AS_PUBLISHED) for part, ratio in ratios.items()]
 
 
 def _remarks(track: Track, anchor: int, table: list[PartRatio], wanted: int) -> list[str]:
@@ -104,6 +105,18 @@ def report_text(alignment: Alignment) -> str:
         people = zip(alignment.clip.tracks, blocks, strict=True)
         blocks = [f"Person {track.number}\n{block}" for track, block in people]
     return "\n\n".join([*blocks, *["\n".join(alignment.notes)] * bool(alignment.notes)])
+
+
+def remarks_text(alignment: Alignment) -> str:
+    """Return what the numbers do not tell: how each ratio was had that was not measured; then the remarks."""
+    several = len(alignment.tables) > 1
+    lines = [
+        f"{f'Person {track.number}, ' * several}{row_cells(row)[0]}: {row.reason}"
+        for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True)
+        for row in rows
+        if row.reason not in (MEASURED, AS_PUBLISHED)
+    ]
+    return "\n".join([*lines, *alignment.notes])
 
 
 def row_cells(row: PartRatio) -> tuple[str, str, str, str]:

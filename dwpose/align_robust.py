@@ -24,6 +24,7 @@ LIMB_LIMITS = (0.8, 1.25)
 LARGEST_DISPROPORTION = 1.4  # a part that exceeds the body's scale by more proves that the scale is too small
 SCALE_FROM = ("torso", "shoulders", "neck", "head", "upper_leg", "upper_arm", "lower_leg", "lower_arm")
 MEETING = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
+MEASURED = "measured"
 AS_THE_BODY = "as the body"  # how the reason ends where photo and video give a part no ratio of its own
 ANCHOR_FRAMES = 8  # the video's size is the median over so many frames from the anchor on
 
@@ -108,7 +109,7 @@ def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRati
         return PartRatio(part, photo, video, scale, f"foreshortened in the photo: {AS_THE_BODY}")
     if proportion > high:
         return PartRatio(part, photo, video, scale * high, f"held at {high} of the body's scale")
-    return PartRatio(part, photo, video, photo / video, "measured")
+    return PartRatio(part, photo, video, photo / video, MEASURED)
 
 
 def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: Aspects, anchor: int) -> Track:

@@ -7,10 +7,10 @@ from comfy_api.latest import io
 
 from ..steadydancer_core import presets
 from ..steadydancer_core.long_video.chunk_store import ChunkStore
-from ..steadydancer_core.long_video.chunks import ChunkSettings, LongVideo, Sources, make_long_video
+from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.pictures.timeline import draw_timeline, timeline
 from . import conditioning, sampling
-from .node_picture import show_picture
+from .node_picture import show_picture_of_run
 from .node_text import show_text
 
 
@@ -106,13 +106,9 @@ class ChunkSampler(io.ComfyNode):
             ChunkSettings(run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae),
             ChunkStore(chunk_folder(), chunks_gb * 10**9 if keep_chunks else 0),
         )  # fmt: skip
-        return io.NodeOutput(video.frames, video.report, ui=_shown(cls, video))
-
-
-def _shown(node: type[io.ComfyNode], video: LongVideo) -> dict:
-    """Return the report and, if any chunk was sampled, the timeline of the runs as UI output."""
-    picture = show_picture(node, draw_timeline(timeline(video.logs))) if video.logs else {}
-    return {**picture, **show_text(node, video.report).as_dict()}
+        if video.logs:
+            show_picture_of_run(draw_timeline(timeline(video.logs)))
+        return io.NodeOutput(video.frames, video.report, ui=show_text(cls, video.report))
 
 
 def chunk_folder() -> Path:

@@ -2,9 +2,11 @@
 
 import logging
 
+import comfy.utils
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
+from PIL import Image
 
 from .node_text import show_text
 
@@ -22,6 +24,18 @@ def show_picture(node: type[io.ComfyNode], picture: np.ndarray) -> dict:
         return {}
 
 
-def show_picture_and_text(node: type[io.ComfyNode], picture: np.ndarray, text: str) -> dict:
-    """Return the UI output that shows both; the schema of `node` must ask for io.Hidden.unique_id."""
-    return {**show_picture(node, picture), **show_text(node, text).as_dict()}
+def show_picture_of_run(picture: np.ndarray) -> None:
+    """Show `picture`, uint8 [H, W, 3] RGB, in the running node, which has sampled, until its next run.
+
+    It is sent as the last of the live previews, because ComfyUI's page keeps that: over the pictures of a UI output in
+    its classic renderer, below them in Nodes 2.0.
+    """
+    comfy.utils.ProgressBar(1).update_absolute(1, preview=("PNG", Image.fromarray(picture), None))
+
+
+def show_picture_and_text(node: type[io.ComfyNode], picture: np.ndarray, text: str, shown: str) -> dict:
+    """Return the UI output that shows the picture and `shown`, the part of `text` that the picture does not tell.
+
+    The schema of `node` must ask for io.Hidden.unique_id.
+    """
+    return {**show_picture(node, picture), **show_text(node, text, shown).as_dict()}

@@ -7,7 +7,18 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dwpose.align import COLUMNS, MODES, Alignment, Request, align, follows_body, overlay, report_text, row_cells
+from ..dwpose.align import (
+    COLUMNS,
+    MODES,
+    Alignment,
+    Request,
+    align,
+    follows_body,
+    overlay,
+    remarks_text,
+    report_text,
+    row_cells,
+)
 from ..dwpose.augment import augment
 from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.draw import PALETTES, Style, draw_clip
@@ -71,7 +82,7 @@ class AlignPoses(io.ComfyNode):
         alignment = align(stands, from_keypoints(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
-        shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text)
+        shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text, remarks_text(alignment))
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from ..steadydancer_core import presets, sampling, schedule
 from ..steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
 from ..steadydancer_core.pictures.timeline import draw_timeline, timeline
-from .node_picture import show_picture_and_text
+from .node_picture import show_picture_of_run
+from .node_text import show_text
 
 CATEGORY = "SteadyDancer/sampling"
 
@@ -163,8 +164,8 @@ class SteadyDancerSampler(io.ComfyNode):
             skip_negative_after, pose_every,
         )  # fmt: skip
         result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
-        shown = show_picture_and_text(cls, draw_timeline(timeline([report.log])), report.text)
-        return io.NodeOutput(result, ui=shown)
+        show_picture_of_run(draw_timeline(timeline([report.log])))
+        return io.NodeOutput(result, ui=show_text(cls, report.text))
 
 
 class SteadyDancerGuider(io.ComfyNode):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Alignment, Request, align, overlay, report_text
+from steadydancer_pack.dwpose.align import Alignment, Request, align, overlay, remarks_text, report_text
 from steadydancer_pack.dwpose.align_robust import PartRatio
 from steadydancer_pack.dwpose.corrections import Correction, Corrections
 from steadydancer_pack.dwpose.poses import LEFT_WRIST, NECK, NOSE, RIGHT_ANKLE, RIGHT_HIP, PoseClip
@@ -184,6 +184,14 @@ def test_the_table_reads():
     ]
     two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows], []))
     assert [line for line in two.splitlines() if line.startswith("Person")] == ["Person 2", "Person 3"]
+
+
+def test_the_remarks_leave_out_what_was_measured():
+    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
+    assert remarks_text(Alignment(PHOTO, [0], [rows], ["A remark."])) == "neck: as the body\nA remark."
+    two = Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows[:1]], [])
+    assert remarks_text(two) == "Person 2, neck: as the body"
+    assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
 
 def test_the_overlay_shows_the_skeleton_and_leaves_the_rest():

@@ -1,18 +1,19 @@
 """The pictures on the nodes: the timeline shows exactly what guidance asked of the model, and changes none of it."""
 
 import logging
+from types import SimpleNamespace
 
 import comfy.sample
 import comfy.samplers
-import folder_paths
+import comfy.utils
 import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
-from PIL import Image
 
 from steadydancer_pack.nodes import node_picture
 from steadydancer_pack.nodes.chunks import ChunkSampler
+from steadydancer_pack.nodes.node_picture import show_picture_and_text
 from steadydancer_pack.nodes.pose_align import AlignPoses, DrawPoses
 from steadydancer_pack.nodes.sampling import SteadyDancerSampler
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
@@ -202,23 +203,27 @@ def sampled(model, conds, inputs):
     )  # fmt: skip
 
 
-def test_the_sampler_shows_the_timeline_of_its_run(quick, conds, inputs):
-    shown = sampled(quick, conds, inputs).ui
-    (file,) = shown["images"]
-    picture = np.asarray(Image.open(f"{folder_paths.get_temp_directory()}/{file['filename']}")).astype(int)
-    want = draw_timeline(timeline([run(quick, conds, inputs, steps=10)[1]])).astype(int)
-    assert file["type"] == "temp" and abs(picture - want).max() <= 1 and "22 forward passes" in shown["text"][0]
+def test_the_sampler_shows_the_timeline_of_its_run_as_its_last_preview(quick, conds, inputs, monkeypatch):
+    """ComfyUI's page keeps the last preview in the node, over the pictures of a UI output."""
+    previews = []
+    hook = lambda value, total, preview, **_: previews.append(preview)  # noqa: E731  comfy.utils' own signature
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    shown = sampled(quick, conds, inputs).ui.as_dict()
+    kind, picture, limit = previews[-1]
+    want = draw_timeline(timeline([run(quick, conds, inputs, steps=10)[1]]))
+    assert kind == "PNG" and limit is None and np.array_equal(np.asarray(picture), want)
+    assert "images" not in shown and "22 forward passes" in shown["text"][0]
 
 
-def test_a_full_temp_folder_costs_the_picture_and_not_the_latent(quick, conds, inputs, monkeypatch, caplog):
+def test_a_full_temp_folder_costs_the_picture_and_not_the_poses(monkeypatch, caplog):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(node_picture.ui, "PreviewImage", full)
+    node = SimpleNamespace(hidden=None)
     with caplog.at_level(logging.WARNING):
-        output = sampled(quick, conds, inputs)
-    assert output.result[0]["samples"].shape == (1, 16, *inputs.size)
-    assert "images" not in output.ui and "No space left on device" in caplog.text
+        shown = show_picture_and_text(node, np.zeros((8, 8, 3), np.uint8), "part 0.94", "part: held")
+    assert shown == {"text": ("part 0.94",)} and "No space left on device" in caplog.text
 
 
 @pytest.mark.parametrize("node", [AlignPoses, DrawPoses, SteadyDancerSampler, ChunkSampler])

@@ -41,7 +41,7 @@ def sampled(inputs, conds):
         output = SteadyDancerSampler.execute(
             model, positive, negative, latent, 0, **{**OFFICIAL_VALUES, **values}, pose_negative=pose_negative
         )
-        return output.args[0]["samples"], output.ui["text"][0]
+        return output.args[0]["samples"], output.ui.as_dict()["text"][0]
 
     return sample
 
@@ -103,8 +103,9 @@ def test_the_report_is_shown_in_the_running_node(monkeypatch):
     server = SimpleNamespace(send_progress_text=lambda text, node: sent.append((text, node)))
     monkeypatch.setattr(PromptServer, "instance", server, raising=False)
     running = SimpleNamespace(hidden=SimpleNamespace(unique_id="7"))
-    assert show_text(running, "5 forward passes").as_dict() == {"text": ("5 forward passes",)}
-    assert sent == [("5 forward passes", "7")]
+    assert show_text(running, "5 forward passes\nin all").as_dict() == {"text": ("5 forward passes\nin all",)}
+    assert show_text(running, "5 forward passes", "5").as_dict() == {"text": ("5 forward passes",)}
+    assert sent == [("5 forward passes  \nin all", "7"), ("5", "7")]
     assert io.Hidden.unique_id in SteadyDancerSampler.GET_SCHEMA().hidden
 
 
