@@ -33,8 +33,8 @@ def as_workflow(inside):
     return {"nodes": inside["nodes"], "links": [[link[key] for key in keys] for link in inside["links"]]}
 
 
-def test_both_are_there():
-    assert [file.stem for file in FILES] == ["pose_from_video", "steadydancer_in_one_node"]
+def test_both_are_there_under_the_names_that_the_page_shows():
+    assert [file.stem for file in FILES] == ["Pose from Video", "SteadyDancer in One Node"]
 
 
 def test_the_node_shows_the_sockets_of_the_subgraph(blueprint):
