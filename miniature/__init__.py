@@ -14,18 +14,23 @@ SHIPPED = Path(__file__).parent / "files"
 
 
 class MiniatureFile(NamedTuple):
-    """A folder key of ComfyUI (or "input"), and the file's name in that folder and in SHIPPED."""
+    """A folder key of ComfyUI (or "input"), which names its folder in SHIPPED too, and the file's name."""
 
     folder: str
     name: str
 
+    @property
+    def shipped(self) -> Path:
+        """Where the pack has it."""
+        return SHIPPED / self.folder / self.name
+
     def content(self) -> bytes:
         """Return the file as it is shipped. Raises ValueError when the pack lacks it."""
         try:
-            return (SHIPPED / self.name).read_bytes()
+            return self.shipped.read_bytes()
         except OSError as error:
             raise ValueError(
-                f"{SHIPPED / self.name}, a file of the pack, cannot be read: {error.strerror or error}. "
+                f"{self.shipped}, a file of the pack, cannot be read: {error.strerror or error}. "
                 "Install the pack again."
             ) from error
 
@@ -41,6 +46,11 @@ FILES = (
     MiniatureFile("input", "steadydancer_sample_dance.mp4"),
 )
 FOLDERS = tuple(dict.fromkeys(file.folder for file in FILES))
+
+
+def shipped(name: str) -> Path:
+    """Return where the pack has the file of that name, one of FILES."""
+    return next(file.shipped for file in FILES if file.name == name)
 
 
 def write_all(models_dir: Path, input_dir: Path, overwrite: bool = False) -> list[Path]:

@@ -40,6 +40,7 @@ class SteadyDancerExtension(ComfyExtension):
         prompt.register_folder()
         pose_detector.register_folders()
         measures.register_folders()
+        miniature.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for stage in STAGES for node in stage.NODES]

@@ -16,7 +16,7 @@ from ..dwpose.blazepose import LANDMARKS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
 from ..dwpose.opencv import import_cv2
 from ..dwpose.runtime import AUTO, gpu_package, import_onnxruntime, installed_builds, open_session
-from ..miniature import SHIPPED
+from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, packages, pose, report, trial
 from ..steadydancer_core.doctor.findings import Finding
 from ..steadydancer_core.doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
@@ -192,7 +192,7 @@ def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
 
 def _trial(device: str) -> Finding:
     try:
-        result = trial.run({part: SHIPPED / name for part, name in SAMPLE.items()})
+        result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
     except trial.ERRORS as error:
         result = error
     return trial.check_trial(result, device)

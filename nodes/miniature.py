@@ -1,14 +1,74 @@
-"""Make Miniature Files: puts the embedded default where the loaders find it, when the user asks for it."""
+"""The embedded default: its sample on sockets, and its files where the loaders find them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import io
+import numpy as np
+import torch
+from comfy_api.latest import InputImpl, io
+from PIL import Image
 
 from .. import miniature
 from .model_folders import folder_for_new
+from .node_picture import show_picture
 from .node_text import show_text
+
+CATEGORY = "SteadyDancer/miniature"
+SAMPLE = "steadydancer_sample"
+
+
+def register_folders() -> None:
+    """Add the pack's own models to ComfyUI's folders, after all others: the loaders list them without a copy."""
+    for folder in _model_folders():
+        folder_paths.add_model_folder_path(folder, str(miniature.SHIPPED / folder))
+
+
+class MiniatureSample(io.ComfyNode):
+    """The drawn photo and clips that the miniature knows how to handle."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SteadyDancerMiniatureSample",
+            display_name="Miniature Sample",
+            category=CATEGORY,
+            description=(
+                "The bundled photo of a drawn figure, another figure's dance, and the skeletons of that dance in the "
+                "proportions of the photo. What the miniature was made for: it knows no real photos."
+            ),
+            search_aliases=["demo", "example", "test photo", "test video"],
+            inputs=[],
+            outputs=[
+                io.Image.Output("photo", tooltip="The photo, 384x384 pixels."),
+                io.Video.Output("driving_video", tooltip="Another figure that dances, with a rhythm as its sound."),
+                io.Video.Output("pose_video", tooltip="Skeletons of the dance, aligned to the photo."),
+                io.Video.Output("pose_negative_video", tooltip="The same dance in distorted proportions."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        photo = _read_photo(miniature.shipped(f"{SAMPLE}.png"))
+        clips = (miniature.shipped(f"{SAMPLE}_{name}.mp4") for name in ("dance", "pose", "pose_negative"))
+        images = torch.from_numpy(photo)[None].float() / 255
+        return io.NodeOutput(images, *map(_open_video, clips), ui=show_picture(cls, photo))
+
+
+def _read_photo(file: Path) -> np.ndarray:
+    """Return the picture as uint8 [H, W, 3]."""
+    with Image.open(_present(file)) as picture:
+        return np.array(picture.convert("RGB"))
+
+
+def _open_video(file: Path) -> InputImpl.VideoFromFile:
+    return InputImpl.VideoFromFile(str(_present(file)))
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        raise ValueError(f"{file}, a file of the pack, is missing. Install the pack again.")
+    return file
 
 
 class MakeMiniatureFiles(io.ComfyNode):
@@ -19,7 +79,7 @@ class MakeMiniatureFiles(io.ComfyNode):
         return io.Schema(
             node_id="SteadyDancerMiniatureFiles",
             display_name="Make Miniature Files",
-            category="SteadyDancer/miniature",
+            category=CATEGORY,
             description=(
                 "Writes a miniature SteadyDancer with its VAE, prompts and a sample, a few MB in all, into ComfyUI's "
                 "models and input folders. It was trained on drawn figures of 96x96 pixels and knows nothing else."
@@ -46,8 +106,12 @@ class MakeMiniatureFiles(io.ComfyNode):
 
 
 def _folders() -> Mapping[str, Path]:
-    folders = {folder: folder_for_new(folder) for folder in miniature.FOLDERS if folder != "input"}
+    folders = {folder: folder_for_new(folder) for folder in _model_folders()}
     return {**folders, "input": Path(folder_paths.get_input_directory())}
 
 
-NODES = [MakeMiniatureFiles]
+def _model_folders() -> list[str]:
+    return [folder for folder in miniature.FOLDERS if folder != "input"]
+
+
+NODES = [MiniatureSample, MakeMiniatureFiles]

@@ -10,7 +10,7 @@ from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import ComfyServer, RunReport
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
-QUICK_START = Path(__file__).resolve().parents[1] / "workflows" / "quick_start.json"
+SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / "ready_skeletons.json"
 RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
 
 
@@ -19,9 +19,9 @@ def node(class_type: str, **inputs) -> dict:
     return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
 
 
-def small_quick_start(object_info: dict) -> dict:
-    """Return the quick start as an API prompt of 5 frames of 48x48, 2 steps and text guidance."""
-    prompt = to_api_prompt(json.loads(QUICK_START.read_text("utf-8")), object_info)
+def small_prompt(object_info: dict) -> dict:
+    """Return the workflow of ready skeletons as an API prompt: 5 frames of 48x48, 2 steps and text guidance."""
+    prompt = to_api_prompt(json.loads(SKELETONS.read_text("utf-8")), object_info)
     set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
     set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
     return prompt

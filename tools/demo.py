@@ -26,7 +26,7 @@ from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
 WORKFLOWS = PACK / "workflows"
-DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "quick_start.json"
+DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "ready_skeletons.json"
 VIDEO_NODE, DRAW, ENLARGE = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "ImageScaleBy"
 POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
 ERRORS = (ValueError, OSError, FFmpegError, ComfyServerError, PromptFailed, PromptInterrupted)

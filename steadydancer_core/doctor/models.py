@@ -96,9 +96,8 @@ def _missing(need: Need, files: Sequence[ModelFile]) -> Finding:
 
 def _miniature(files: Sequence[ModelFile]) -> list[Finding]:
     if files_of(files, MINIATURE):
-        return [Finding(OK, "The miniature is in models/diffusion_models, for the workflows as they open.")]
-    fix = "Run the node Make Miniature Files once and press R."
-    return [Finding(NOTE, "The miniature, with which the workflows open, is not in its folders.", fix)]
+        return [Finding(OK, "The miniature is there, for the workflows as they open.")]
+    return [Finding(NOTE, "The miniature, with which the workflows open, is missing.", "Install the pack again.")]
 
 
 def _misplaced(files: Sequence[ModelFile]) -> list[Finding]:

@@ -101,7 +101,7 @@ def add(kind: str, title: str) -> Act:
 
 
 def lead_model_through(kind: str, title: str, output: str) -> tuple[Act, ...]:
-    """Add a node between the model and the sampler of the quick start; `output` is its output's name."""
+    """Add a node between the model and the sampler; `output` is its output's name."""
     model, sampler = "Load SteadyDancer Model", "SteadyDancer Sampler"
     return add(kind, title), link(model, "model", title, "model"), link(title, output, sampler, "model")
 

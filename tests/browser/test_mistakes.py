@@ -63,7 +63,7 @@ class Mistake(NamedTuple):
     red: str
     found: str
     remedy: str
-    workflow: str = "quick_start"
+    workflow: str = "ready_skeletons"
 
 
 MISTAKES = {
@@ -161,11 +161,11 @@ def desk(browser, server) -> Iterator[Page]:
     context.close()
 
 
-def start(page: Page, does: tuple[Act, ...], workflow: str = "quick_start", nodes2: bool = False) -> None:
+def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", nodes2: bool = False) -> None:
     """Open a workflow, do these things in it, and press Run."""
     page.evaluate(RENDERER, nodes2)
     page.evaluate(LOAD, json.loads((PACK / "workflows" / f"{workflow}.json").read_text("utf-8")))
-    for act in (*(SMALL if workflow == "quick_start" else ()), *does):
+    for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
         act(page)
     press_run(page)
 

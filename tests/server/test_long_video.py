@@ -13,16 +13,16 @@ from steadydancer_pack.tests.prompts import VIDEO, latent_from, node, run
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
-QUICK_START = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "quick_start.json").read_text("utf-8"))
+SKELETONS = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
 RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"
 FRAMES = 321
 
 
 @pytest.fixture(scope="module")
 def long_prompt(server):
-    """The quick start with its dance repeated to 321 frames, in windows of 81."""
+    """The ready skeletons with its dance repeated to 321 frames, in windows of 81."""
     write_all(server.base / "models", server.base / "input")
-    prompt = to_api_prompt(copy.deepcopy(QUICK_START), server.object_info())
+    prompt = to_api_prompt(copy.deepcopy(SKELETONS), server.object_info())
     reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
     for name in ("pose_frames", "pose_negative_frames"):
         prompt[name] = node("RepeatImageBatch", image=reconcile[name], amount=10)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_quick_start
+from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training.network import MINIATURE
@@ -27,7 +27,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    return small_quick_start(server.object_info())
+    return small_prompt(server.object_info())
 
 
 def shards(folder, width=WIDTH):
@@ -124,7 +124,7 @@ def test_windows_that_cannot_work(server, prompt):
 
 @pytest.fixture
 def chunks(prompt):
-    """The quick start with the chunk sampler in the place of conditions, sampler and decoder: 33 frames in 3 chunks."""
+    """33 frames in 3 chunks: the chunk sampler in the place of conditions, sampler and decoder."""
     reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
     pictures = ("positive", "negative", "vae", "photo", "pose_frames", "pose_negative_frames", "width", "height")
     how = ("model", "text_guidance", "pose_guidance", "pose_start", "pose_end", "solver", "scheduler", "shift")

@@ -23,7 +23,7 @@ from PIL import Image
 
 from steadydancer_pack.dwpose import runtime
 from steadydancer_pack.dwpose.poses import NECK, PoseClip
-from steadydancer_pack.miniature import SHIPPED, write_all
+from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.nodes import pose_detector
 from steadydancer_pack.nodes.pose_align import drawing_size
 from steadydancer_pack.steadydancer_core.pixels import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
@@ -45,14 +45,14 @@ QUARTER_TURN = bytes.fromhex("00000000 00010000 00000000 FFFF0000" + "00000000" 
 
 def driving_frames():
     """Return 31 frames of the sample's dance in portrait format; the dancer is found in each by itself."""
-    with av.open(str(SHIPPED / "steadydancer_sample_dance.mp4")) as file:
+    with av.open(str(shipped("steadydancer_sample_dance.mp4"))) as file:
         frames = [frame.to_ndarray(format="rgb24") for frame in islice(file.decode(video=0), 10, 41)]
     return [np.pad(frame, ((64, 64), (0, 0), (0, 0)), "edge") for frame in frames]
 
 
 def portrait():
     """Return the sample's photo as a portrait of 288x512."""
-    photo = np.asarray(Image.open(SHIPPED / "steadydancer_sample.png").convert("RGB"))
+    photo = np.asarray(Image.open(shipped("steadydancer_sample.png")).convert("RGB"))
     return np.pad(photo[:, 22 : 22 + 288], ((64, 64), (0, 0), (0, 0)), "edge")
 
 
@@ -180,7 +180,7 @@ def one_node(ours):
 @pytest.fixture(scope="module")
 def reconciled(server, object_info, ours):
     """Return a function that adds Reconcile Conditions to a prompt, fed from two outputs of one of its nodes."""
-    workflow = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
+    workflow = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))
     quick = to_api_prompt(workflow, object_info)
     wanted = quick[find(quick, f"SteadyDancer{RECONCILE}")]["inputs"]
     sources = {name: wanted[name] for name in ("positive", "negative", "vae")}

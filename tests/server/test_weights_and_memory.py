@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_quick_start
+from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
 from steadydancer_pack.tools.comfy_server import PromptFailed
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training.network import MINIATURE
@@ -35,7 +35,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    return small_quick_start(server.object_info())
+    return small_prompt(server.object_info())
 
 
 def latent_of(server, prompt, file):

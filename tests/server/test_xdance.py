@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.miniature import SHIPPED, write_all
+from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.tools.api_prompt import to_api_prompt
 from steadydancer_pack.tools.comfy_server import ComfyServer
 from steadydancer_pack.tools.prompt_edit import find, set_inputs
@@ -24,7 +24,7 @@ from steadydancer_pack.training.world.clips import film
 from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
-QUICK_START = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
+SKELETONS = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))
 SECONDS = 300  # for a command to come to its end, on a machine that does much else
 
 
@@ -33,17 +33,17 @@ def miniature(server):
     write_all(server.base / "models", server.base / "input")
 
 
-def shipped(name):
-    return (SHIPPED / name).read_bytes()
+def bundled(name):
+    return shipped(name).read_bytes()
 
 
 @pytest.fixture
 def material(tmp_path):
     """X-Dance's layout with two photos and two driving videos, which are skeletons here, and a workflow for them."""
     files = {
-        "set/Ref-Cartoon-Movie/a.png": shipped("steadydancer_sample.png"),
-        "set/Driving/one.mp4": shipped("steadydancer_sample_pose.mp4"),
-        "set/Driving/two.mp4": shipped("steadydancer_sample_pose_negative.mp4"),
+        "set/Ref-Cartoon-Movie/a.png": bundled("steadydancer_sample.png"),
+        "set/Driving/one.mp4": bundled("steadydancer_sample_pose.mp4"),
+        "set/Driving/two.mp4": bundled("steadydancer_sample_pose_negative.mp4"),
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,8 @@ def material(tmp_path):
 
 @pytest.fixture
 def workflow(server, material):
-    """The quick start, shortened to 5 frames, in API form."""
-    prompt = to_api_prompt(QUICK_START, server.object_info())
+    """The ready skeletons, shortened to 5 frames, in API form."""
+    prompt = to_api_prompt(SKELETONS, server.object_info())
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=48)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
     file = material / "workflow.json"
@@ -179,13 +179,13 @@ def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, mate
 
 def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
     (material / "set/Ref-Male-Whole-Body/b.png").write_text("no picture")
-    (material / "set/Driving/two.mp4").write_bytes(shipped("steadydancer_sample_pose.mp4")[:2000])
+    (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose.mp4")[:2000])
     status, said = run(server, material, workflow)
     assert status == 3 and "1 of 4 pairs are done" in said, said
     assert [result(material, name)["status"] for name in NAMES] == ["done", "failed", "failed", "failed"]
     assert "no picture that can be read" in result(material, NAMES[2])["error"]
     assert "1 done, 3 failed" in (material / "out" / "report.md").read_text()
-    (material / "set/Driving/two.mp4").write_bytes(shipped("steadydancer_sample_pose_negative.mp4"))
+    (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose_negative.mp4"))
     assert "2 of 4 pairs are done" in run(server, material, workflow)[1]  # another file, so another pair
 
 

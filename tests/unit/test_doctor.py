@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.miniature import SHIPPED
+from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
 from steadydancer_pack.nodes import model, pose_detector
@@ -142,7 +142,7 @@ def test_a_file_is_known_by_its_header(tmp_path, folder, shapes, role, words):
 
 
 def test_the_shipped_miniature_is_no_file_for_real_videos():
-    roles = {file.stem: model_files.look_at("x", file.name, file).role for file in SHIPPED.glob("*.safetensors")}
+    roles = {file.stem: model_files.look_at("x", file.name, file).role for file in SHIPPED.rglob("*.safetensors")}
     assert roles.pop("steadydancer_miniature") == model_files.MINIATURE
     assert len(roles) == 3 and set(roles.values()) == {""}
 
@@ -401,7 +401,7 @@ def installation(tmp_path, monkeypatch, weights):
     own["custom_nodes"] = ([str(tmp_path / "custom_nodes")], set())
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", own)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    monkeypatch.setattr(node_module, "SAMPLE", {**node_module.SAMPLE, "vae": "not_there.safetensors"})
+    monkeypatch.setattr(node_module, "shipped", lambda name: tmp_path / f"not_{name}")
     folder = tmp_path / "models" / "diffusion_models" / "wan"
     folder.mkdir(parents=True)
     save_file({name: weight.half() for name, weight in weights.items()}, folder / "dance.safetensors")
@@ -442,11 +442,11 @@ def test_a_model_in_a_subfolder_is_found_by_its_content(installation, full_size)
 
 def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
     (finding,) = [finding for finding in examine(True).findings if "miniature does not run" in finding.what]
-    assert finding.level == "problem" and "not_there.safetensors" in finding.what
+    assert finding.level == "problem" and "not_steadydancer_miniature" in finding.what
 
 
 def test_the_miniature_gives_a_picture():
-    found = trial.run({part: SHIPPED / name for part, name in node_module.SAMPLE.items()})
+    found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()})
     assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
 
 

@@ -20,7 +20,7 @@ from steadydancer_pack.dwpose.augment import augment
 from steadydancer_pack.dwpose.blazepose import BlazePose
 from steadydancer_pack.dwpose.extract import extract
 from steadydancer_pack.dwpose.poses import BODY, NECK
-from steadydancer_pack.miniature import SHIPPED
+from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.nodes.miniature import MakeMiniatureFiles
 from steadydancer_pack.steadydancer_core import detection, prompt_embeddings
 from steadydancer_pack.steadydancer_core.pixels import fit_image
@@ -31,10 +31,10 @@ from steadydancer_pack.training.world.clips import film
 from steadydancer_pack.training.world.store import HELD_OUT, skeletons
 
 PACK = Path(__file__).resolve().parents[2]
-MODEL, VAE = SHIPPED / "steadydancer_miniature.safetensors", SHIPPED / "steadydancer_miniature_vae.safetensors"
-PROMPTS = {name: SHIPPED / f"steadydancer_miniature_{name}.safetensors" for name in ("positive", "negative")}
-PHOTO, DANCE = SHIPPED / "steadydancer_sample.png", SHIPPED / "steadydancer_sample_dance.mp4"
-POSE, POSE_NEGATIVE = (SHIPPED / f"steadydancer_sample_pose{name}.mp4" for name in ("", "_negative"))
+MODEL, VAE = shipped("steadydancer_miniature.safetensors"), shipped("steadydancer_miniature_vae.safetensors")
+PROMPTS = {name: shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")}
+PHOTO, DANCE = shipped("steadydancer_sample.png"), shipped("steadydancer_sample_dance.mp4")
+POSE, POSE_NEGATIVE = (shipped(f"steadydancer_sample_pose{name}.mp4") for name in ("", "_negative"))
 
 
 # --- model, VAE and prompts
@@ -204,12 +204,12 @@ def test_all_files_are_written_as_they_are_shipped_and_nothing_else(written):
         "models/vae/steadydancer_miniature_vae.safetensors",
     ]
     assert sorted(Path(name).as_posix() for name in contents(base)) == found
-    assert all(path.read_bytes() == (SHIPPED / path.name).read_bytes() for path in paths)
+    assert all(path.read_bytes() == shipped(path.name).read_bytes() for path in paths)
 
 
 def test_everything_that_is_shipped_is_written():
-    shipped = {file.name for file in SHIPPED.iterdir()} - {"README.md"}
-    assert shipped == {file.name for file in miniature.FILES}
+    found = {file for file in SHIPPED.rglob("*") if file.is_file()} - {SHIPPED / "README.md"}
+    assert found == {file.shipped for file in miniature.FILES}
 
 
 def test_a_second_run_touches_nothing(written):
@@ -223,13 +223,13 @@ def test_a_second_run_touches_nothing(written):
 def test_a_file_of_the_user_is_replaced_only_when_asked(name, written, tmp_path):
     (tmp_path / "input").mkdir()
     file = tmp_path / "input" / name
-    file.write_bytes((SHIPPED / name).read_bytes()[:-1])
+    file.write_bytes(shipped(name).read_bytes()[:-1])
     with pytest.raises(ValueError, match=rf"{name}\. Nothing was written"):
         miniature.write_all(tmp_path / "models", tmp_path / "input")
     assert list(contents(tmp_path)) == [os.path.join("input", name)]
     miniature.write_all(tmp_path / "models", tmp_path / "input", overwrite=True)
     assert contents(tmp_path).keys() == contents(written[0]).keys()
-    assert file.read_bytes() == (SHIPPED / name).read_bytes()
+    assert file.read_bytes() == shipped(name).read_bytes()
 
 
 def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
@@ -241,11 +241,10 @@ def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
 
 
 def test_a_file_that_the_pack_lacks_is_named_and_nothing_is_written(tmp_path, monkeypatch):
-    shipped = tmp_path / "files"
-    shipped.mkdir()
+    monkeypatch.setattr(miniature, "SHIPPED", tmp_path / "files")
     for file in miniature.FILES[:-1]:
-        (shipped / file.name).write_bytes(b"any")
-    monkeypatch.setattr(miniature, "SHIPPED", shipped)
+        file.shipped.parent.mkdir(parents=True, exist_ok=True)
+        file.shipped.write_bytes(b"any")
     with pytest.raises(ValueError, match=r"sample_dance\.mp4, a file of the pack, cannot be read: .* Install the pack"):
         miniature.write_all(tmp_path / "models", tmp_path / "input")
     assert sorted(os.listdir(tmp_path)) == ["files"]

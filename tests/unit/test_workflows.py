@@ -44,8 +44,8 @@ def models(node):
 
 def test_the_wanted_ones_are_there():
     assert {
-        "quick_start", "official_quality", "fast_4_steps", "low_vram", "long_video", "several_people",
-        "own_pose_video", "pose_editor", "one_dance_many_photos",
+        "quick_start", "ready_skeletons", "official_quality", "fast_4_steps", "low_vram", "long_video",
+        "several_people", "own_pose_video", "pose_editor", "one_dance_many_photos",
     } <= NAMES  # fmt: skip
 
 

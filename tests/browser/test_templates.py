@@ -1,0 +1,151 @@
+"""Every workflow as an artist opens it, from the Templates browser: with its picture, whole, in both renderers.
+
+And the files it lacks: the page lists each with its folder and its link, and offers the download of those it may.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from steadydancer_pack.tests.browser.graph import (
+    DRAWN,
+    VALUES,
+    WAIT,
+    WORKFLOWS,
+    browse_templates,
+    draw_with,
+    open_template,
+    ours,
+)
+
+# Every combo of the graph whose value is none of its choices.
+INVALID = """() => window.app.graph.nodes.flatMap(n => (n.widgets || [])
+    .filter(w => w.type === 'combo' && Array.isArray(w.options.values) && !w.options.values.includes(w.value))
+    .map(w => w.value)).sort()"""
+PICTURE = """card => card.querySelector('img')?.naturalWidth > 0
+    && card.querySelector('img').src.startsWith('blob:')"""  # what stands in for a picture has an address
+# The rows of missing files: the file's name and what is written below it, its folder.
+ROWS = """() => [...document.querySelectorAll('[data-testid=missing-model-importable-rows] [title="Copy URL"]')]
+    .map(link => link.parentElement.parentElement.innerText.split(/\\n+/).map(line => line.trim()))"""
+NOTE_OF_BLOCKED = """window.blocked = [];
+document.addEventListener('securitypolicyviolation', event => window.blocked.push(event.blockedURI));"""
+# Not rows of their own: the first two belong to the row before them, the third is what the file looks like.
+NO_ROWS = ("control_after_generate", "upload", "video-preview")
+BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downloads itself
+
+
+@pytest.fixture(scope="module")
+def shop(shared_page, server) -> Iterator[Page]:
+    """A page on which many workflows are opened, one after the other. It may read the clipboard."""
+    folder = server.base / "output" / "poses"
+    folder.mkdir(parents=True)
+    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")  # what keep_a_dance writes
+    shared_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shared_page.evaluate(NOTE_OF_BLOCKED)
+    yield shared_page
+
+
+@pytest.fixture(autouse=True)
+def fresh(shop) -> None:
+    """No error and no refused request of an earlier test."""
+    shop.errors.clear()
+    shop.evaluate("() => { window.blocked = []; }")
+
+
+def files_of(workflow: dict) -> list[dict]:
+    """Return what the workflow says of each file that is not here, by name."""
+    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
+    return sorted(models, key=lambda model: model["name"])
+
+
+WITH_FILES = [name for name, workflow in WORKFLOWS.items() if files_of(workflow)]
+
+
+def test_every_workflow_is_offered_with_its_picture(shop):
+    browse_templates(shop)
+    for name in WORKFLOWS:
+        card = shop.get_by_test_id(f"template-workflow-{name}")
+        card.scroll_into_view_if_needed(timeout=WAIT)
+        shop.wait_for_function(PICTURE, arg=card.element_handle(), timeout=WAIT)
+    cards = shop.get_by_test_id("template-workflows-content").locator("> [data-testid^=template-workflow-]")
+    expect(cards).to_have_count(len(WORKFLOWS))
+    shop.keyboard.press("Escape")
+    expect(cards).to_have_count(0)
+    assert ours(shop.errors) == []
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_opens_from_the_templates_with_every_widget_in_both_renderers(shop, name):
+    open_template(shop, name)
+    missing = sorted(file["name"] for file in files_of(WORKFLOWS[name]))
+    assert shop.evaluate(INVALID) == missing
+    if not missing:
+        shop.wait_for_timeout(500)  # in which the page would ask for the folders, and then complain
+        expect(shop.get_by_test_id("error-overlay")).to_have_count(0)
+    written = written_values(shop, WORKFLOWS[name])
+    draw_with(shop, "Nodes 2.0")
+    assert drawn_values(shop) == written
+    draw_with(shop, "classic")
+    assert ours(shop.errors) == []
+
+
+def written_values(page: Page, workflow: dict) -> dict[str, list]:
+    """Return by node id [name, value] of the rows that the file tells of: values of the file, names of the page."""
+    names = {id: [name for name, _ in widgets] for id, widgets in page.evaluate(VALUES).items()}
+    values = {str(node["id"]): node.get("widgets_values") or [] for node in workflow["nodes"]}
+    return {
+        id: [[name, value] for name, value in zip(names[id], values[id], strict=False) if name not in NO_ROWS]
+        for id in values
+    }
+
+
+def drawn_values(page: Page) -> dict[str, list]:
+    """Return by node id [name, value] of the rows that Nodes 2.0 shows, the advanced ones too."""
+    for button in page.get_by_test_id("advanced-inputs-button").all():
+        button.click()
+    return page.evaluate(DRAWN)
+
+
+@pytest.mark.parametrize("name", WITH_FILES)
+def test_the_page_lists_the_files_that_a_workflow_lacks(shop, name):
+    open_template(shop, name)
+    files = files_of(WORKFLOWS[name])
+    shop.get_by_test_id("error-overlay-see-errors").click(timeout=WAIT)
+    panel = shop.get_by_test_id("error-group-missing-model")
+    expect(panel.get_by_title("Copy URL")).to_have_count(len(files), timeout=WAIT)
+    expect(shop.get_by_test_id("missing-node-card")).to_have_count(0)
+    assert sorted(shop.evaluate(ROWS)) == [[file["name"], file["directory"]] for file in files]
+    assert copied_links(shop) == sorted(file["url"].replace("/resolve/", "/blob/") for file in files)
+    assert asked_for_sizes(shop) == {file["url"] for file in files}
+    assert downloads(shop) == {file["url"] for file in files if file["name"].endswith(BY_THE_PAGE)}
+
+
+def copied_links(page: Page) -> list[str]:
+    """Return what each Copy URL puts on the clipboard, sorted: pages about the files."""
+    links = []
+    for button in page.get_by_title("Copy URL").all():
+        button.click()
+        links.append(page.evaluate("navigator.clipboard.readText()"))
+    return sorted(links)
+
+
+def asked_for_sizes(page: Page) -> set[str]:
+    """Return the addresses of which the page asked the size. The tests' ComfyUI lets it ask no other host."""
+    return {address for address in page.evaluate("window.blocked") if "api.comfy.org" not in address}
+
+
+def downloads(page: Page) -> set[str]:
+    """Press Download all, and return the addresses that the browser then visits, each in a tab of its own."""
+    wanted = page.get_by_test_id("missing-model-download").count()
+    visited, asked = set(), lambda request: visited.add(request.url)
+    page.context.on("request", asked)
+    page.get_by_test_id("missing-model-download-all").click()
+    for _ in range(100):
+        if len(visited) >= wanted:
+            break
+        page.wait_for_timeout(100)
+    page.context.remove_listener("request", asked)
+    for tab in page.context.pages[1:]:
+        tab.close()
+    return {address for address in visited if "127.0.0.1" not in address}
