@@ -1,11 +1,12 @@
 """The whole road of poses in one node: photo and driving video in, pose frames out, with good defaults."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..dwpose.align import MODES, Alignment, Request, align, report_text
+from ..dwpose.align import MODES, Alignment, Request, align, remarks_text, report_text
 from ..dwpose.augment import augment
 from ..dwpose.blazepose import BlazePose
 from ..dwpose.cache import PoseCache
@@ -77,9 +78,13 @@ class AnimateFromVideo(io.ComfyNode):
         poses = poses_of(photo, video, detector or _bundled(), wishes)
         frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
         picture = overlay_image(photo, poses.alignment)
-        report = "\n".join([*poses.notes, report_text(poses.alignment)])
+        report, brief = _with_notes(poses, report_text), _with_notes(poses, remarks_text)
         outputs = (frames, negative, picture, poses.fps, read_audio(video), poses.lead_in)
-        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(cls, report))
+        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(cls, report, brief))
+
+
+def _with_notes(poses: Poses, of: Callable[[Alignment], str]) -> str:
+    return "\n".join([*poses.notes, of(poses.alignment)]).rstrip()
 
 
 def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wishes) -> Poses:
