@@ -2,8 +2,8 @@
 
     COMFYUI_PATH=... python -m tools.node_pictures [NODE_ID ...]
 
-Each lies at web/docs/pictures/<NodeId>.jpg, where both the English and the Chinese page look for it. The miniature's
-files are there, so that lists of files show one; labels are English.
+Each lies at web/docs/pictures/<NodeId>.jpg, where both the English and the Chinese page look for it. Labels are
+English, values those of a new node; lists of files show the miniature's, which the pack brings.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from playwright.sync_api import Error, Page, sync_playwright
 
 from .comfy_server import PACK_FOLDER, ComfyServer, ComfyServerError
-from .demo import PACK, comfyui_folder, write_miniature
+from .demo import PACK, comfyui_folder
 from .program import exit_status
 
 PICTURES = PACK / "web" / "docs" / "pictures"
@@ -27,8 +27,7 @@ SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
 }
-# What Save Poses and Save Prompt Embeddings leave, for the lists of the nodes that load it; no node runs.
-KEPT = ("output/poses/SteadyDancer_00001_.json", "models/prompt_embeddings/prompt.safetensors")
+KEPT_DANCE = "output/poses/SteadyDancer_00001_.json"  # what Save Poses leaves, for the list of Load Poses; none runs
 VIEW = {"width": 1200, "height": 1500}
 CORNER, MARGIN = (200, 160), 26
 PIXELS_PER_UNIT, QUALITY = 1.25, 58
@@ -78,11 +77,10 @@ def take(wanted: list[str]) -> None:
 
 def furnished(base: Path) -> Path:
     """Return ComfyUI's base directory with the user's settings and the files that its lists show."""
-    texts = {"user/default/comfy.settings.json": json.dumps(SETTINGS), **dict.fromkeys(KEPT, "")}
+    texts = {"user/default/comfy.settings.json": json.dumps(SETTINGS), KEPT_DANCE: "[]"}
     for name, text in texts.items():
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_text(text, encoding="utf-8")
-    write_miniature(base)
     return base
 
 

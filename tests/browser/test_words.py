@@ -1,0 +1,211 @@
+"""Every node by its words, on the page itself: found in the search, explained by its help and its tooltips, translated.
+
+The nodes are those that the running ComfyUI has of the pack. One page serves all: what an artist sees of a node does
+not depend on where the page has been.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from steadydancer_pack.tests.browser.words import (
+    LABELS_IN_DOM,
+    LABELS_ON_CANVAS,
+    PARTS,
+    SET,
+    TOLD_IN_DOM,
+    TOP,
+    Told,
+    add_by_search,
+    draw_by_vue,
+    hear,
+    hovered,
+    labels,
+    leave_help,
+    menu,
+    open_help,
+    our_nodes,
+    put,
+    put_alone,
+    shown_help,
+    speak,
+    specs,
+    tooltips,
+    written_help,
+)
+from steadydancer_pack.tools.comfy_server import PACK_FOLDER
+
+LOCALES = Path(__file__).resolve().parents[2] / "locales"
+READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
+TRANSLATED = ("zh", "ja", "ko")
+SETTINGS = {
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Node.AlwaysShowAdvancedWidgets": True,
+    "LiteGraph.Node.TooltipDelay": 0,
+}
+VIEW = {"width": 1280, "height": 800}  # with few pixels to draw the page is quick
+WAIT = 60_000  # ms
+OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}  # categories that ComfyUI names itself
+
+
+@pytest.fixture(scope="module")
+def nodes(server) -> dict[str, dict]:
+    """The pack's nodes as the server describes them."""
+    return our_nodes(server)
+
+
+@pytest.fixture(scope="module")
+def words() -> dict[str, dict | None]:
+    """The nodes' words by language; None in English, which is in the nodes."""
+    return {"en": None} | {language: translation(language, "nodeDefs") for language in TRANSLATED}
+
+
+@pytest.fixture(scope="module")
+def page(browser, server) -> Iterator[Page]:
+    """One page for every test of this file. It shows advanced inputs too, and tooltips without delay."""
+    context = browser.new_context(viewport=VIEW)
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    said = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
+    page.on("pageerror", lambda error: said.append(f"error: {error.stack}"))
+    page.goto(f"http://{server.address}/")
+    page.wait_for_function(READY)
+    for name, value in SETTINGS.items():
+        page.evaluate(SET, [name, value])
+    hear(page, (*TRANSLATED, "en"))
+    yield page
+    context.close()
+    ours = [text for text in said if text.startswith("error") and "steadydancer" in text.lower()]
+    # The page asks for a translation into English before it takes the English page.
+    assert [text for text in ours if not text.endswith("/en.md")] == []
+
+
+@pytest.fixture
+def show(page, nodes, words):
+    """A function that puts every node on the canvas, in that language and drawn by Nodes 2.0 or not."""
+
+    def put_all(language: str, vue: bool) -> dict[str, dict] | None:
+        draw_by_vue(page, vue)
+        put(page, list(nodes))
+        speak(page, language, titles(nodes, words[language]))
+        draw_by_vue(page, vue)
+        return words[language]
+
+    return put_all
+
+
+def translation(language: str, name: str) -> dict:
+    return json.loads((LOCALES / language / f"{name}.json").read_text("utf-8"))
+
+
+def expected(make, nodes, words) -> dict[str, Told]:
+    return {name: make(node, words and words[name]) for name, node in nodes.items()}
+
+
+def titles(nodes, words) -> list[str]:
+    return [told.title for told in expected(labels, nodes, words).values()]
+
+
+def only(told: dict, names: dict[str, str]) -> dict:
+    """Leave out what ComfyUI adds to a node's inputs, such as what happens to a seed after a run."""
+    return told | {"inputs": {name: text for name, text in told["inputs"].items() if name in names}}
+
+
+def category(node, language) -> str:
+    """Return what the search should say of a node's place."""
+    named = translation(language, "main")["nodeCategories"] if language in TRANSLATED else {}
+    return " / ".join(named.get(part, part) for part in node["category"].split("/"))
+
+
+def check_help(page, nodes, name, title, language=None) -> None:
+    open_help(page, title)
+    help = shown_help(page)
+    assert help["text"].startswith(f"{title} {written_help(name, language)}")
+    assert {name for name, _ in specs(nodes[name])} <= set(help["explained"])
+    [(file, told, seen)] = help["pictures"]
+    assert seen and title in told and file == f"/extensions/{PACK_FOLDER}/docs/pictures/{name}.jpg"
+    leave_help(page)
+
+
+def test_every_node_is_added_by_the_search_and_its_help_opens(page, nodes, show):
+    show("en", vue=False)
+    page.evaluate("() => window.app.graph.clear()")
+    for name, node in nodes.items():
+        add_by_search(page, node["display_name"])
+        check_help(page, nodes, name, node["display_name"])
+        assert page.evaluate("() => window.app.graph.nodes.map(node => node.type)") == [name]
+        page.keyboard.press("Delete")
+
+
+def test_the_help_of_every_node_opens_in_chinese(page, nodes, show):
+    words = show("zh", vue=False)
+    for name in nodes:
+        put_alone(page, name)
+        check_help(page, nodes, name, words[name]["display_name"], "zh")
+
+
+def test_nodes_are_added_by_their_chinese_names_and_explained_in_nodes_2(page, nodes, show):
+    words = show("zh", vue=True)
+    page.evaluate("() => window.app.graph.clear()")
+    for name in list(nodes)[::10]:
+        add_by_search(page, words[name]["display_name"])
+        check_help(page, nodes, name, words[name]["display_name"], "zh")
+        page.keyboard.press("Delete")
+
+
+@pytest.mark.parametrize("vue", (False, True), ids=("classic", "nodes_2"))
+def test_a_change_of_language_changes_every_label(page, nodes, words, show, vue):
+    show("en", vue)
+    for language in (*TRANSLATED, "en"):
+        speak(page, language, titles(nodes, words[language]))
+        draw_by_vue(page, vue)
+        wanted = expected(labels, nodes, words[language])
+        for name, told in page.evaluate(LABELS_ON_CANVAS).items():
+            assert Told.of(only(told, wanted[name].inputs)) == wanted[name], language
+        if vue:
+            check_labels_in_dom(page, wanted, language)
+
+
+def check_labels_in_dom(page, wanted, language) -> None:
+    for name, told in page.evaluate(LABELS_IN_DOM).items():
+        assert told["title"] == wanted[name].title, language
+        assert told["outputs"] == wanted[name].outputs, (name, language)
+        assert set(wanted[name].inputs.values()) - set(told["inputs"]) == set(), (name, language)
+
+
+@pytest.mark.parametrize("language", ("en", *TRANSLATED))
+def test_the_search_lists_every_node_by_category_in_each_language(page, nodes, words, show, language):
+    show(language, vue=False)
+    page.evaluate("() => window.app.graph.clear()")
+    listed = menu(page)
+    assert sorted(listed) == sorted(titles(nodes, words[language]))
+    for node, title in zip(nodes.values(), titles(nodes, words[language]), strict=True):
+        if not OF_COMFYUI & set(node["category"].split("/")):
+            assert listed[title] == category(node, language)
+
+
+@pytest.mark.parametrize("language", ("en", "zh"))
+def test_everything_on_a_node_has_a_tooltip_in_nodes_2(page, nodes, words, show, language):
+    show(language, vue=True)
+    wanted = expected(tooltips, nodes, words[language])
+    for name, told in page.evaluate(TOLD_IN_DOM).items():
+        assert all([wanted[name].title, *wanted[name].inputs.values(), *wanted[name].outputs])
+        # Below the tooltip of a widget the page may repeat its value.
+        shown = {key: text.split("\n\n")[0] for key, text in told["inputs"].items()}
+        assert Told.of(only(told | {"inputs": shown}, wanted[name].inputs)) == wanted[name]
+
+
+@pytest.mark.parametrize("language", ("en", "zh"))
+def test_a_resting_mouse_tells_the_tooltips_in_the_classic_renderer(page, nodes, words, show, language):
+    """On the nodes with the most inputs; in a text box the browser itself shows what stands in its title."""
+    show(language, vue=False)
+    wanted = expected(tooltips, nodes, words[language])
+    for name in sorted(nodes, key=lambda name: len(wanted[name].inputs))[-2:]:
+        parts = page.evaluate(PARTS, [name, *TOP])
+        told = {"title": hovered(page, parts["title"]), "outputs": [hovered(page, spot) for spot in parts["outputs"]]}
+        told["inputs"] = {key: hovered(page, spot) for key, spot in parts["inputs"].items()}
+        assert Told.of(only(told, wanted[name].inputs)) == wanted[name]

@@ -1,0 +1,254 @@
+"""What an artist reads on ComfyUI's page: nodes in the search, their help, their labels, what a resting mouse tells.
+
+And what they should read: in English the texts of the schemas, as the server gives them, else those of locales/.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from steadydancer_pack.tools.comfy_server import PACK_FOLDER, ComfyServer
+
+PAGES = Path(__file__).resolve().parents[2] / "web" / "docs"
+EMPTY_SPOT, TARGET = (300, 150), (700, 300)
+TOP, BELOW_THE_TOOLBOX = (300, 80), (300, 250)
+UNCOVERED = "!document.querySelector('.p-blockui-mask')"  # it lies over the page while that starts
+PUT = """types => {
+    const graph = window.app.graph;
+    graph.clear();
+    types.forEach((type, place) => {
+        const node = window.LiteGraph.createNode(type);
+        graph.add(node);
+        node.pos = [place % 9 * 420, Math.floor(place / 9) * 900];
+    });
+    return window.app.loadGraphData(graph.serialize());
+}"""
+SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
+TITLED = "titles => String(window.app.graph.nodes.map(node => node.title).sort()) === String(titles)"
+DRAWN_BY_VUE = "count => document.querySelectorAll('[data-node-id]').length === count"
+LABELS_ON_CANVAS = """() => Object.fromEntries(window.app.graph.nodes.map(node => [node.type, {
+    title: node.title,
+    inputs: Object.fromEntries([
+        ...node.inputs.filter(slot => !slot.widget).map(slot => [slot.name, slot.label || slot.localized_name]),
+        ...(node.widgets || []).map(widget => [widget.name, widget.label]),
+    ]),
+    outputs: node.outputs.map(slot => slot.label || slot.localized_name),
+}]))"""
+# Nodes 2.0: what the elements of a node say. A text box has its label inside, a dot of a widget's socket none.
+LABELS_IN_DOM = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
+    const element = document.querySelector(`[data-node-id="${node.id}"]`);
+    const texts = selector => [...element.querySelectorAll(selector)].map(found => found.innerText.trim());
+    return [node.type, {
+        title: texts('[data-testid=node-title]')[0],
+        inputs: [...texts('.lg-slot--input:not(.lg-slot--dot-only)'),
+                 ...texts('[data-testid=widget-layout-field-label], [data-testid=node-widget] label')],
+        outputs: texts('.lg-slot--output'),
+    }];
+}))"""
+# Nodes 2.0: let the mouse enter everything of a node that has a tooltip, and read what appears.
+TOLD_IN_DOM = """async () => {
+    const tick = () => new Promise(done => setTimeout(done));
+    const until = async done => { for (let i = 0; i < 100 && !done(); i++) await tick(); };
+    const shown = element => document.getElementById(element.$_ptooltipId)?.textContent;
+    const all = {};
+    for (const node of window.app.graph.nodes) {
+        const root = document.querySelector(`[data-node-id="${node.id}"]`);
+        const find = selector => [...root.querySelectorAll(selector)];
+        const outputs = find('.lg-slot--output'), title = root.querySelector('[data-testid=node-title]'), inputs = {};
+        const sockets = node.inputs.filter(slot => !slot.widget);
+        find('.lg-slot--input:not(.lg-slot--dot-only)').forEach((slot, i) => inputs[sockets[i].name] = slot);
+        for (const row of find('[data-testid=node-widget]')) {
+            const label = row.querySelector('[data-testid=widget-layout-field-label], label').innerText.trim();
+            const widget = node.widgets.find(widget => widget.label === label);
+            inputs[widget.name] = row.querySelector(':scope > [data-pd-tooltip]');
+        }
+        const told = [title, ...Object.values(inputs), ...outputs];
+        told.forEach(element => element.dispatchEvent(new MouseEvent('mouseenter')));
+        await until(() => told.every(shown));
+        const texts = Object.entries(inputs).map(([name, element]) => [name, shown(element)]);
+        all[node.type] = {title: shown(title), inputs: Object.fromEntries(texts), outputs: outputs.map(shown)};
+        told.forEach(element => element.dispatchEvent(new MouseEvent('mouseleave')));
+        await until(() => !document.querySelector('.p-tooltip'));
+    }
+    return all;
+}"""
+# Classic renderer: brings a node into view, and returns where on the page its parts lie.
+PARTS = """([type, left, top]) => {
+    const {graph, canvas} = window.app;
+    const node = graph.nodes.find(node => node.type === type);
+    canvas.ds.scale = 1;
+    canvas.ds.offset = [left - node.pos[0], top - node.pos[1]];
+    canvas.draw(true, true);
+    const area = canvas.canvas.getBoundingClientRect();
+    const at = ([x, y]) => [area.x + x + canvas.ds.offset[0], area.y + y + canvas.ds.offset[1]];
+    const inside = ([x, y], right) => at([x + right, y]);
+    const sockets = node.inputs.map((slot, i) => [slot, i]).filter(([slot]) => !slot.widget);
+    const drawn = (node.widgets || []).filter(widget => !widget.element);
+    return {
+        title: at([node.pos[0] + 60, node.pos[1] - 15]),
+        inputs: Object.fromEntries([
+            ...sockets.map(([slot, i]) => [slot.name, inside(node.getInputPos(i), 4)]),
+            ...drawn.map(widget => [widget.name, at([node.pos[0] + 100, node.pos[1] + widget.y + 8])]),
+        ]),
+        outputs: node.outputs.map((slot, i) => inside(node.getOutputPos(i), -4)),
+    };
+}"""
+RUN_SAYS = "() => document.querySelector('[data-testid=queue-button]').innerText"
+RUN_SAYS_ANOTHER = "text => document.querySelector('[data-testid=queue-button]').innerText !== text"
+ALONE = """type => {
+    const {graph, canvas} = window.app;
+    graph.nodes.slice().forEach(node => graph.remove(node));
+    graph.add(window.LiteGraph.createNode(type));
+    canvas.draw(true, true);
+}"""
+# Lines of each entry of the search: the title, the pack, the category and the description.
+ENTRIES = "() => [...document.querySelectorAll('[role=option]')].map(entry => entry.innerText.split('\\n'))"
+PICTURES = """() => Promise.all([...document.querySelectorAll('.node-help-content img')].map(async picture => {
+    await picture.decode();
+    return [new URL(picture.src).pathname, picture.alt, picture.naturalWidth > 100];
+}))"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The words of one node in one language: its title, and by input name and output place labels or tooltips."""
+
+    title: str
+    inputs: dict[str, str]
+    outputs: list[str]
+
+    @classmethod
+    def of(cls, node: dict) -> "Told":
+        return cls(node["title"], node["inputs"], node["outputs"])
+
+
+def our_nodes(server: ComfyServer) -> dict[str, dict]:
+    """Return the pack's part of /object_info, by node id."""
+    module = f"custom_nodes.{PACK_FOLDER}"
+    return {name: node for name, node in server.object_info().items() if node["python_module"] == module}
+
+
+def specs(node: dict) -> Iterator[tuple[str, dict]]:
+    """Yield the name and the options of each input of a node of /object_info."""
+    for group in ("required", "optional"):
+        for name, spec in node["input"].get(group, {}).items():
+            yield name, spec[1] if len(spec) > 1 else {}
+
+
+def labels(node: dict, words: dict | None) -> Told:
+    """Return what should stand on the node: of /object_info in English, where words is None, or of nodeDefs.json."""
+    names = [name for name, _ in specs(node)]
+    if words is None:
+        return Told(node["display_name"], {name: name for name in names}, list(node["output_name"]))
+    outputs = [words["outputs"][str(place)]["name"] for place in range(len(node["output"]))]
+    return Told(words["display_name"], {name: words["inputs"][name]["name"] for name in names}, outputs)
+
+
+def tooltips(node: dict, words: dict | None) -> Told:
+    """Return what a resting mouse should tell, the description as the title's; see labels."""
+    if words is None:
+        told = {name: spec.get("tooltip") for name, spec in specs(node)}
+        return Told(node["description"], told, list(node["output_tooltips"]))
+    outputs = [words["outputs"][str(place)]["tooltip"] for place in range(len(node["output"]))]
+    return Told(words["description"], {name: words["inputs"][name]["tooltip"] for name, _ in specs(node)}, outputs)
+
+
+def put(page: Page, types: list[str]) -> None:
+    """Load a workflow with one node of each type, as from a file."""
+    page.evaluate(PUT, types)
+
+
+def draw_by_vue(page: Page, wanted: bool) -> None:
+    """Switch between Nodes 2.0 and the classic renderer; wait until the nodes of the graph are drawn by it."""
+    page.evaluate(SET, ["Comfy.VueNodes.Enabled", wanted])
+    page.wait_for_function(DRAWN_BY_VUE, arg=page.evaluate("() => window.app.graph.nodes.length") * wanted)
+
+
+def hear(page: Page, languages: tuple[str, ...]) -> None:
+    """Let the page fetch its own texts in each language, which it keeps.
+
+    The first time it translates nodes without waiting for them: what comes late is shown after the next change only.
+    """
+    for language in languages:
+        before = page.evaluate(RUN_SAYS)
+        page.evaluate(SET, ["Comfy.Locale", language])
+        page.wait_for_function(RUN_SAYS_ANOTHER, arg=before)
+
+
+def speak(page: Page, language: str, titles: list[str]) -> None:
+    """Change the page's language, and wait until the graph's nodes, of which there must be some, have these titles."""
+    page.evaluate(SET, ["Comfy.Locale", language])
+    page.wait_for_function(TITLED, arg=sorted(titles))
+
+
+def search(page: Page, words: str = "") -> None:
+    """Open the search by a double click on the empty canvas, and type."""
+    page.wait_for_function(UNCOVERED)
+    page.mouse.dblclick(*EMPTY_SPOT, delay=20)  # ComfyUI takes clicks of the same moment for one
+    page.get_by_role("search").get_by_role("combobox").fill(words)
+
+
+def menu(page: Page) -> dict[str, str]:
+    """Return the category of every node that the search lists for the pack, by title; and close the search."""
+    search(page)
+    page.get_by_role("search").get_by_role("treeitem", name="SteadyDancer").click()
+    expect(page.get_by_role("option").filter(has_not_text="SteadyDancer / ")).to_have_count(0)
+    entries = page.evaluate(ENTRIES)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("search")).to_have_count(0)
+    return {title: category for title, _, category, *_ in entries}
+
+
+def add_by_search(page: Page, title: str) -> None:
+    """Type a node's title into the search, choose it, and put down what then hangs on the mouse."""
+    search(page, title)
+    page.get_by_role("option").filter(has=page.get_by_text(title, exact=True)).first.click()
+    expect(page.get_by_role("search")).to_have_count(0)
+    page.mouse.move(*TARGET, steps=2)
+    page.mouse.click(*TARGET)
+
+
+def put_alone(page: Page, name: str) -> None:
+    """Leave one node on the canvas, of the classic renderer, and select it by a click on its title."""
+    page.evaluate(ALONE, name)
+    page.mouse.click(*page.evaluate(PARTS, [name, *BELOW_THE_TOOLBOX])["title"])
+
+
+def open_help(page: Page, title: str) -> None:
+    """Press the info button of the selected node, and wait for the page with its title."""
+    page.get_by_test_id("info-button").click()
+    expect(page.locator(".node-help-content h1")).to_have_text(title)
+
+
+def leave_help(page: Page) -> None:
+    """Turn to the panel's other tab, so that only the info button brings the help back."""
+    page.get_by_test_id("panel-tab-parameters").click()
+    expect(page.locator(".node-help-content")).to_have_count(0)
+
+
+def shown_help(page: Page) -> dict:
+    """Return what the open help shows: text, what its tables explain, pictures; a fallback is not looked at."""
+    explained = page.locator(".markdown-content tbody tr > td:first-child > code")
+    return {
+        "text": " ".join(page.locator(".markdown-content").inner_text().split()),
+        "explained": explained.all_inner_texts(),
+        "pictures": page.evaluate(PICTURES),
+    }
+
+
+def written_help(name: str, language: str | None = None) -> str:
+    """Return the first two paragraphs of our own page, as a reader sees them."""
+    file = PAGES / name / f"{language}.md" if language else PAGES / f"{name}.md"
+    paragraphs = file.read_text("utf-8").split("\n\n")
+    return " ".join(re.sub(r"[*`]", "", " ".join(paragraphs[2:4])).split())
+
+
+def hovered(page: Page, spot: list[float]) -> str | None:
+    """Rest the mouse on a spot of the canvas, and return what appears."""
+    page.mouse.move(5, 5)
+    page.mouse.move(*spot, steps=2)
+    expect(page.locator(".node-tooltip")).to_be_visible()
+    return page.locator(".node-tooltip").inner_text()
