@@ -3,10 +3,8 @@
 And the files it lacks: the page lists each with its folder and its link, and offers the download of those it may.
 """
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from steadydancer_pack.tests.browser.graph import (
     DRAWN,
@@ -36,14 +34,19 @@ BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downlo
 
 
 @pytest.fixture(scope="module")
-def shop(shared_page, server) -> Iterator[Page]:
-    """A page on which many workflows are opened, one after the other. It may read the clipboard."""
+def kept_dance(server) -> None:
+    """The file that keep_a_dance writes and pose_editor loads."""
     folder = server.base / "output" / "poses"
     folder.mkdir(parents=True)
-    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")  # what keep_a_dance writes
+    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def shop(kept_dance, shared_page) -> Page:
+    """A page on which many workflows are opened, one after the other. It may read the clipboard."""
     shared_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shared_page.evaluate(NOTE_OF_BLOCKED)
-    yield shared_page
+    return shared_page
 
 
 @pytest.fixture(autouse=True)
@@ -111,22 +114,30 @@ def drawn_values(page: Page) -> dict[str, list]:
 def test_the_page_lists_the_files_that_a_workflow_lacks(shop, name):
     open_template(shop, name)
     files = files_of(WORKFLOWS[name])
-    shop.get_by_test_id("error-overlay-see-errors").click(timeout=WAIT)
-    panel = shop.get_by_test_id("error-group-missing-model")
-    expect(panel.get_by_title("Copy URL")).to_have_count(len(files), timeout=WAIT)
+    panel = see_missing(shop, len(files))
     expect(shop.get_by_test_id("missing-node-card")).to_have_count(0)
     assert sorted(shop.evaluate(ROWS)) == [[file["name"], file["directory"]] for file in files]
-    assert copied_links(shop) == sorted(file["url"].replace("/resolve/", "/blob/") for file in files)
+    assert copied_links(panel) == sorted(file["url"].replace("/resolve/", "/blob/") for file in files)
     assert asked_for_sizes(shop) == {file["url"] for file in files}
-    assert downloads(shop) == {file["url"] for file in files if file["name"].endswith(BY_THE_PAGE)}
+    for file in files:
+        offered = panel.get_by_label(f"Download {file['name']}", exact=True).count()
+        assert offered == file["name"].endswith(BY_THE_PAGE)
 
 
-def copied_links(page: Page) -> list[str]:
+def see_missing(page: Page, count: int) -> Locator:
+    """Open the list of missing files, wait until there are `count`, and return it."""
+    page.get_by_test_id("error-overlay-see-errors").click(timeout=WAIT)
+    panel = page.get_by_test_id("error-group-missing-model")
+    expect(panel.get_by_title("Copy URL")).to_have_count(count, timeout=WAIT)
+    return panel
+
+
+def copied_links(panel: Locator) -> list[str]:
     """Return what each Copy URL puts on the clipboard, sorted: pages about the files."""
     links = []
-    for button in page.get_by_title("Copy URL").all():
+    for button in panel.get_by_title("Copy URL").all():
         button.click()
-        links.append(page.evaluate("navigator.clipboard.readText()"))
+        links.append(panel.page.evaluate("navigator.clipboard.readText()"))
     return sorted(links)
 
 
@@ -135,17 +146,16 @@ def asked_for_sizes(page: Page) -> set[str]:
     return {address for address in page.evaluate("window.blocked") if "api.comfy.org" not in address}
 
 
-def downloads(page: Page) -> set[str]:
-    """Press Download all, and return the addresses that the browser then visits, each in a tab of its own."""
-    wanted = page.get_by_test_id("missing-model-download").count()
-    visited, asked = set(), lambda request: visited.add(request.url)
-    page.context.on("request", asked)
-    page.get_by_test_id("missing-model-download-all").click()
-    for _ in range(100):
-        if len(visited) >= wanted:
+def test_download_all_visits_the_link_of_each_file_that_the_page_may_download(shop):
+    open_template(shop, "low_vram")
+    files = files_of(WORKFLOWS["low_vram"])
+    links = {file["url"] for file in files if file["name"].endswith(BY_THE_PAGE)}
+    panel = see_missing(shop, len(files))
+    visited = set()
+    shop.context.on("request", lambda request: visited.add(request.url))
+    panel.get_by_test_id("missing-model-download-all").click()
+    for _ in range(WAIT // 100):
+        if links <= visited:
             break
-        page.wait_for_timeout(100)
-    page.context.remove_listener("request", asked)
-    for tab in page.context.pages[1:]:
-        tab.close()
-    return {address for address in visited if "127.0.0.1" not in address}
+        shop.wait_for_timeout(100)
+    assert {address for address in visited if "huggingface.co" in address} == links

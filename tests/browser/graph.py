@@ -1,0 +1,93 @@
+"""What an artist does with a workflow on ComfyUI's page, in either renderer: opens it, runs it, drops its video."""
+
+import json
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+PACK = Path(__file__).resolve().parents[2]
+FILES = sorted((PACK / "workflows").glob("*.json"))
+WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
+VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
+WAIT = 60_000  # ms
+SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
+TYPES = "() => window.app.graph.nodes.map(node => node.type).sort()"
+DRAWN_BY_VUE = """vue => window.app.graph.nodes
+    .every(node => !!document.querySelector(`[data-node-id="${node.id}"]`) === vue)"""
+VALUES = """() => Object.fromEntries(window.app.graph.nodes.map(node => [node.id,
+    (node.widgets || []).filter(widget => widget.serialize !== false && !widget.name.startsWith('$$'))
+        .map(widget => [widget.name, widget.value])]))"""
+# Nodes 2.0: by node id the rows of widgets, [what it is called, what it shows]. What has no name is the text of a note.
+DRAWN = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
+    const element = document.querySelector(`[data-node-id="${node.id}"]`);
+    const shown = row => {
+        const one = selector => row.querySelector(selector);
+        if (one('[role=spinbutton]')) return Number(one('[role=spinbutton]').getAttribute('aria-valuenow'));
+        if (one('[role=switch]')) return one('[role=switch]').ariaChecked === 'true';
+        if (one('[aria-pressed]')) return one('[aria-pressed=true]').value === 'on';
+        if (one('textarea, input:not([type=file])')) return one('textarea, input:not([type=file])').value;
+        return one('button').innerText.trim();
+    };
+    const name = row => row.querySelector('[data-testid=widget-layout-field-label], label')?.innerText.trim() ?? 'text';
+    return [node.id, [...element.querySelectorAll('[data-testid=node-widget]')].map(row => [name(row), shown(row)])];
+}))"""
+CENTRE = """id => {
+    const {graph, canvas} = window.app;
+    const node = graph.getNodeById(id);
+    const [left, top, width, height] = node.getBounding();
+    const box = canvas.canvas.getBoundingClientRect();
+    canvas.ds.scale = Math.min(box.width * 0.6 / width, box.height * 0.8 / height, 1.5);
+    canvas.ds.offset = [box.width / 2 / canvas.ds.scale - left - width / 2,
+                        box.height / 2 / canvas.ds.scale - top - height / 2];
+    canvas.setDirty(true, true);
+}"""
+
+
+def types(workflow: dict) -> list[str]:
+    """Return the types of the workflow's nodes, sorted."""
+    return sorted(node["type"] for node in workflow["nodes"])
+
+
+def ours(errors: list[str]) -> list[str]:
+    """Return those console errors that name the pack; that the tests' ComfyUI keeps other hosts out is none of them."""
+    return [error for error in errors if "steadydancer" in error.lower() and "Content Security Policy" not in error]
+
+
+def draw_with(page: Page, renderer: str) -> None:
+    """Let the page draw nodes with the renderer "classic" or "Nodes 2.0", and wait until the open graph is drawn so."""
+    page.evaluate(SET, ["Comfy.VueNodes.Enabled", VUE[renderer]])
+    page.wait_for_function(DRAWN_BY_VUE, arg=VUE[renderer], timeout=WAIT)
+
+
+def browse_templates(page: Page) -> None:
+    """Open Templates and choose the pack among its extensions."""
+    page.get_by_role("button", name="Templates", exact=True).click()
+    page.get_by_role("dialog").get_by_text("steadydancer", exact=True).click(timeout=WAIT)
+
+
+def open_template(page: Page, name: str) -> None:
+    """Open a workflow of the pack from Templates as an artist does, and wait until its nodes are there."""
+    browse_templates(page)
+    page.get_by_test_id(f"template-workflow-{name}").click()
+    expect(page.get_by_test_id("template-workflows-content")).to_have_count(0, timeout=WAIT)
+    assert page.evaluate(TYPES) == types(WORKFLOWS[name])
+
+
+def show(page: Page, id: int) -> None:
+    """Bring the node to the middle of the page, as large as it gets."""
+    page.evaluate(CENTRE, id)
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def node_of(workflow: dict, kind: str) -> dict | None:
+    """Return the workflow's node of that type, None if it has none."""
+    return next((node for node in workflow["nodes"] if node["type"] == kind), None)
+
+
+def drop_file(page: Page, file: Path, x: int, y: int) -> None:
+    """Drop the file from outside the browser at a place of the page."""
+    browser = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    for event in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": event, "x": x, "y": y, "data": data})
+    browser.detach()

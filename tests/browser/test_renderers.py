@@ -1,0 +1,105 @@
+"""What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, lines, the video and its graph."""
+
+import pytest
+from playwright.sync_api import Page
+
+from steadydancer_pack.tests.browser.graph import (
+    TYPES,
+    VALUES,
+    VUE,
+    WORKFLOWS,
+    draw_with,
+    drop_file,
+    node_of,
+    open_template,
+    ours,
+    show,
+    types,
+)
+
+RUNS = [(name, renderer) for name in ("quick_start", "dance_from_video") for renderer in VUE]
+SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"
+WITH_PICTURE = ("SteadyDancerMiniatureSample", "SteadyDancerAlignPoses", "SteadyDancerDrawPoses", SAMPLER)
+RUN_TIME = 180_000  # ms
+# The pictures of a node as [width of the file, width on the page], drawn on the canvas or standing in the page.
+PICTURES_ON_CANVAS = """id => {
+    const {graph, canvas} = window.app;
+    const node = graph.getNodeById(id);
+    const drawn = (node.widgets || []).filter(widget => widget.name === '$$canvas-image-preview');
+    return drawn.flatMap(widget => node.imgs.map(picture => [picture.naturalWidth, node.size[0] * canvas.ds.scale]));
+}"""
+PICTURES_IN_DOM = """id => [...document.querySelectorAll(`[data-node-id="${id}"] img`)]
+    .map(picture => [picture.naturalWidth, picture.getBoundingClientRect().width])"""
+LINES = """id => window.app.graph.getNodeById(id).widgets
+    .find(widget => widget.name === '$$node-text-preview').value.split(/\\s*\\n/)"""
+SEEN_ONCE = "lines => lines.every(line => document.body.innerText.split(line).length === 2)"
+PLAYERS = """() => [...document.querySelectorAll('video')].filter(player => player.src.includes('type=output'))"""
+PLAYABLE = f"() => ({PLAYERS})().some(player => player.readyState >= 2 && player.videoWidth > 0)"
+PLAY = f"() => ({PLAYERS})()[0].play()"
+PLAYED = f"() => ({PLAYERS})()[0].currentTime > 0.3"
+# What ran before has its output already, and would not run again.
+FORGET = "() => window.app.extensionManager.command.execute('Comfy.Memory.UnloadModelsAndExecutionCache')"
+CHOOSE_SEED = """([id, seed]) => {
+    const widget = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === 'seed');
+    widget.value = seed;
+    widget.callback?.(seed);
+}"""
+
+
+@pytest.mark.parametrize(("name", "renderer"), RUNS)
+def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, name, renderer):
+    workflow = WORKFLOWS[name]
+    open_template(page, name)
+    draw_with(page, renderer)
+    page.evaluate(FORGET)
+    page.evaluate(CHOOSE_SEED, [node_of(workflow, SAMPLER)["id"], 1000])
+    page.get_by_test_id("queue-button").click()
+    page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
+    check_pictures(page, workflow, renderer)
+    check_lines(page, node_of(workflow, SAMPLER)["id"])
+    play(page, node_of(workflow, VIDEO)["id"])
+    check_graph_of(page, newest_video(server), workflow)
+    assert ours(page.errors) == []
+
+
+def check_pictures(page: Page, workflow: dict, renderer: str) -> None:
+    """Each node that makes a picture shows it once, large enough to be seen."""
+    pictures = PICTURES_IN_DOM if VUE[renderer] else PICTURES_ON_CANVAS
+    shown = [node for node in workflow["nodes"] if node["type"] in WITH_PICTURE]
+    for node in shown:
+        show(page, node["id"])
+        page.wait_for_function(f"id => ({pictures})(id).every(([width]) => width > 0)", arg=node["id"])
+        found = page.evaluate(pictures, node["id"])
+        assert [width > 100 and on_page > 100 for width, on_page in found] == [True], node["type"]
+
+
+def check_lines(page: Page, sampler: int) -> None:
+    """The sampler tells in lines of text what it did, each of them once."""
+    show(page, sampler)
+    lines = page.evaluate(LINES, sampler)
+    assert any("forward passes" in line for line in lines)
+    page.wait_for_function(SEEN_ONCE, arg=lines)
+
+
+def play(page: Page, video: int) -> None:
+    """The one player of a new video is in the node that made it, and plays."""
+    show(page, video)
+    page.wait_for_function(PLAYABLE)
+    assert page.evaluate(f"() => ({PLAYERS})().length") == 1
+    page.evaluate(PLAY)
+    page.wait_for_function(PLAYED)
+
+
+def newest_video(server):
+    return max((server.base / "output" / "video").glob("*.mp4"))
+
+
+def check_graph_of(page: Page, video, workflow: dict) -> None:
+    """Dropping the video on an empty workflow opens the one that made it, with every value that it had."""
+    values = page.evaluate(VALUES)
+    page.get_by_label("Create a new blank workflow").click()
+    page.wait_for_function("() => window.app.graph.nodes.length === 0")
+    drop_file(page, video, 850, 500)
+    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(workflow["nodes"]))
+    assert page.evaluate(TYPES) == types(workflow)
+    assert page.evaluate(VALUES) == values
