@@ -9,7 +9,7 @@ PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
-WAIT = 60_000  # ms
+WAIT = 30_000  # ms
 SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
 TYPES = "() => window.app.graph.nodes.map(node => node.type).sort()"
 DRAWN_BY_VUE = """vue => window.app.graph.nodes

@@ -1,65 +1,36 @@
-"""What an artist sees: each workflow opens whole, runs by the button, and comes back out of its own video."""
+"""What an artist gets on the page: saved values in the widgets of their names, and the pack's subgraph blueprints."""
 
 import json
-from pathlib import Path
+import re
 
 import pytest
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
-WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
-RUN_MINIATURE = ("quick_start", "dance_from_video", "dance_in_one_node")
+from steadydancer_pack.tests.browser.graph import PACK, WAIT, WORKFLOWS, ours, types
+
+BLUEPRINTS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((PACK / "subgraphs").glob("*.json"))}
 LOAD = "workflow => window.app.loadGraphData(workflow)"
-NODES = "() => window.app.graph.nodes.map(n => ({type: n.type, missing: n.has_errors === true}))"
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
-# Every combo of the graph whose value is none of its choices.
-INVALID = """() => window.app.graph.nodes.flatMap(n => (n.widgets || [])
-    .filter(w => w.type === 'combo' && Array.isArray(w.options.values) && !w.options.values.includes(w.value))
-    .map(w => `${n.type}.${w.name}=${w.value}`))"""
-# A player on the page that holds frames of a file in the output folder.
-PLAYABLE = """() => [...document.querySelectorAll('video')]
-    .some(v => v.src.includes('type=output') && v.readyState >= 2 && v.videoWidth > 0)"""
+ADDED = "title => window.app.graph.nodes.some(node => node.title === title)"
+INSIDE = """title => {
+    const added = window.app.graph.nodes.find(node => node.title === title);
+    const nodes = added.subgraph.nodes;
+    return {
+        types: nodes.map(node => node.type).sort(),
+        missing: nodes.map(node => node.type).filter(type => !(type in window.LiteGraph.registered_node_types)),
+        inputs: added.inputs.map(input => input.name),
+        outputs: added.outputs.map(output => output.name),
+        widgets: added.widgets.map(widget => widget.name),
+    };
+}"""
 
 
-def types(workflow):
-    return sorted(node["type"] for node in workflow["nodes"])
-
-
-def to_download(workflow):
-    """Return the names of the files that ComfyUI's page offers to download; none of them is here."""
-    return {model["name"] for node in workflow["nodes"] for model in node["properties"].get("models", ())}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kept_dance(server):
-    """The file that keep_a_dance writes and pose_editor loads."""
-    folder = server.base / "output" / "poses"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")
-
-
-def ours(errors):
-    return [error for error in errors if "steadydancer" in error.lower()]
-
-
-def test_every_workflow_is_offered_as_a_template(server):
-    templates = server.get("/workflow_templates")
-    assert sorted(templates["steadydancer"]) == sorted(WORKFLOWS)
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_a_workflow_opens_with_every_node_and_widget(page, name):
+def values_of(page, name):
     page.evaluate(LOAD, WORKFLOWS[name])
-    nodes = page.evaluate(NODES)
-    assert sorted(node["type"] for node in nodes) == types(WORKFLOWS[name])
-    assert not any(node["missing"] for node in nodes)
-    invalid = {found.partition("=")[2] for found in page.evaluate(INVALID)}
-    assert invalid == to_download(WORKFLOWS[name])
-    assert ours(page.errors) == []
+    return {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
 
 
-def test_saved_widget_values_arrive_in_their_widgets(page):
-    page.evaluate(LOAD, WORKFLOWS["quick_start"])
-    values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
+def test_saved_widget_values_arrive_in_their_widgets(shared_page):
+    values = values_of(shared_page, "quick_start")
     assert values["SteadyDancerSampler", "steps"] == 12
     assert values["SteadyDancerSampler", "solver"] == "official unipc"
     assert values["SteadyDancerSampler", "shift"] == 5
@@ -68,9 +39,8 @@ def test_saved_widget_values_arrive_in_their_widgets(page):
     assert values["SteadyDancerVideoCombine", "save_metadata"] is True
 
 
-def test_saved_widget_values_of_the_pose_nodes_arrive_in_their_widgets(page):
-    page.evaluate(LOAD, WORKFLOWS["dance_from_video"])
-    values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
+def test_saved_widget_values_of_the_pose_nodes_arrive_in_their_widgets(shared_page):
+    values = values_of(shared_page, "dance_from_video")
     assert values["SteadyDancerExtractPoses", "cache_mb"] == 1024
     assert values["SteadyDancerPickPerson", "rule"] == "largest"
     assert values["SteadyDancerRefinePoses", "smoothing"] == 0.5
@@ -80,29 +50,31 @@ def test_saved_widget_values_of_the_pose_nodes_arrive_in_their_widgets(page):
     assert values["SteadyDancerDrawPoses", "hands"] is True
 
 
-def test_saved_widget_values_of_what_needs_the_14b_files_arrive_in_their_widgets(page):
-    page.evaluate(LOAD, WORKFLOWS["official_quality"])
-    values = {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
+def test_saved_widget_values_of_what_needs_the_14b_files_arrive_in_their_widgets(shared_page):
+    values = values_of(shared_page, "official_quality")
     assert values["SteadyDancerTrimLeadIn", "mode"] == "trim"
     assert values["SteadyDancerChunkSampler", "preset"] == "Official 40"
     assert values["SteadyDancerLoadPoseDetector", "colour_order"] == "trained"
     assert values["CLIPLoader", "type"] == "wan"
 
 
-@pytest.mark.parametrize("name", RUN_MINIATURE)
-def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, name):
-    workflow = WORKFLOWS[name]
-    page.evaluate(LOAD, workflow)
-    page.get_by_test_id("queue-button").click()
-    page.wait_for_function(PLAYABLE, timeout=180_000)
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_a_blueprint_is_added_from_the_node_library(page, name):
+    page.get_by_label("Create a new blank workflow").click()
+    page.get_by_role("button", name=re.compile("^Node Library")).click()
+    page.get_by_placeholder("Search").first.fill(name)
+    page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).click(timeout=WAIT)
+    page.mouse.move(900, 500)
+    page.mouse.click(900, 500)
+    page.wait_for_function(ADDED, arg=name)
+    (inner,) = BLUEPRINTS[name]["definitions"]["subgraphs"]
+    (outer,) = BLUEPRINTS[name]["nodes"]
+    assert page.evaluate(INSIDE, name) == {
+        "types": types(inner),
+        "missing": [],
+        "inputs": [socket["name"] for socket in inner["inputs"]],
+        "outputs": [socket["name"] for socket in inner["outputs"]],
+        "widgets": [widget for _, widget in outer["properties"]["proxyWidgets"]],
+    }
+    assert page.get_by_test_id("error-overlay").count() == 0
     assert ours(page.errors) == []
-    videos = sorted((server.base / "output" / "video").glob("*.mp4"))
-    page.evaluate("() => window.app.graph.clear()")
-    drop(page, videos[-1])
-    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(workflow["nodes"]))
-    assert sorted(node["type"] for node in page.evaluate(NODES)) == types(workflow)
-
-
-def drop(page, file):
-    """Hand the file to ComfyUI as dropping it on the canvas does."""
-    page.set_input_files("#comfy-file-input", file)
