@@ -41,7 +41,6 @@ LATENT_CHANNELS = 16
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
 CLIP_NEEDED = "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
-
 NO_CLIP = (
     "no CLIP vision connected, features are zero: the 14B model wants it. Connect clip_vision to Load CLIP Vision with "
     "clip_vision_h.safetensors"

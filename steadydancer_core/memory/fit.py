@@ -75,13 +75,14 @@ def _log(facts: Facts) -> None:
 
 def _explain(error: str, where: str, advice: str) -> str:
     if not error.startswith(EXPLAINED):  # else an inner block has done so, and only the advice is new
-        error = f"{EXPLAINED} on the {where} ({_reason(error)}). {what_to_lower()}"
+        error = f"{EXPLAINED} on the {where}{_reason(error)}. {what_to_lower()}"
     return f"{error} {advice}".strip()
 
 
 def _reason(error: str) -> str:
-    """Return the first two sentences: CUDA goes on for so long that the page would not show the advice."""
-    return ". ".join(error.strip().splitlines()[0].split(". ")[:2])
+    """Return the first two sentences in brackets: CUDA goes on for so long that the page would not show the advice."""
+    said = ". ".join(error.strip().partition("\n")[0].split(". ")[:2]).rstrip(".")
+    return f" ({said})" if said else ""
 
 
 def _what_ran_out(error: Exception) -> str | None:

@@ -18,8 +18,8 @@ from .weight_formats import Contents, block_numbers, format_of, layer_formats, l
 from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD
 
-# A name that only this kind of file has -> the kind; the first that fits is told to the user.
 LISTED = 3  # missing tensors named in a message
+# A name that only this kind of file has -> the kind; the first that fits is told to the user.
 KINDS = (
     ("lora_down.weight", "a LoRA"),
     ("lora_A.weight", "a LoRA"),

@@ -217,6 +217,13 @@ def test_an_out_of_memory_error_keeps_its_type_and_says_what_to_lower():
     assert caught.value.__cause__ is OUT_OF_MEMORY and comfy.model_management.is_oom(caught.value)
 
 
+@pytest.mark.parametrize(("said", "told"), [("Out of memory.\nSee", " (Out of memory). Lower"), ("", ". Lower")])
+def test_a_short_out_of_memory_error_is_explained_too(said, told):
+    with pytest.raises(torch.OutOfMemoryError) as caught, explain_out_of_memory():
+        raise torch.OutOfMemoryError(said)
+    assert str(caught.value).startswith(f"SteadyDancer ran out of memory on the GPU{told}, in this order")
+
+
 def test_an_error_is_explained_once_and_gathers_advice():
     with pytest.raises(torch.OutOfMemoryError) as caught, explain_out_of_memory("Outer."), explain_out_of_memory():
         raise OUT_OF_MEMORY
