@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 
 PACK = Path(__file__).resolve().parent.parent
-GOLDEN = PACK / "tests" / "golden"
 
 
 def _bootstrap() -> None:

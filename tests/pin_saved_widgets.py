@@ -2,10 +2,9 @@
 
 import json
 
-from conftest import GOLDEN
+import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
 
-from steadydancer_pack.tests.saved_widgets import saved_by_nodes
+from steadydancer_pack.tests.saved_widgets import PINNED, saved_by_nodes
 
 if __name__ == "__main__":
-    file = GOLDEN / "saved_widgets.json"
-    file.write_text(json.dumps(saved_by_nodes(), indent=1) + "\n", encoding="utf-8")
+    PINNED.write_text(json.dumps(saved_by_nodes(), indent=1) + "\n", encoding="utf-8")

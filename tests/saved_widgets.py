@@ -1,24 +1,20 @@
 """What a saved workflow holds of the pack's nodes: which widget a value belongs to, and which socket a link.
 
-ComfyUI's page saves the values of a node's widgets by position, and its links by the number of the socket.
+ComfyUI's page saves the values of a node's widgets by position. It finds the start of a link by the number of the
+output, its end by the name of the input.
 """
 
-import asyncio
+from pathlib import Path
 
-from steadydancer_pack.nodes import SteadyDancerExtension
+from steadydancer_pack.tests.pack_nodes import pack_nodes
 
+PINNED = Path(__file__).with_name("golden") / "saved_widgets.json"
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
 def saved_by_nodes() -> dict[str, dict]:
     """Return, for each node, its widgets as [name, type], the choices of each list, its sockets and its outputs."""
-    return {node.GET_SCHEMA().node_id: _saved(node) for node in asyncio.run(_nodes())}
-
-
-async def _nodes() -> list[type]:
-    extension = SteadyDancerExtension()
-    await extension.on_load()
-    return await extension.get_node_list()
+    return {node.GET_SCHEMA().node_id: _saved(node) for node in pack_nodes()}
 
 
 def _saved(node: type) -> dict:

@@ -1,12 +1,11 @@
 """What the nodes of the shipped workflows take, as ComfyUI's server tells its page, without a server."""
 
-import asyncio
 import importlib
 
 from comfy_api.latest import io
 
 import nodes as core_nodes
-from steadydancer_pack.nodes import SteadyDancerExtension
+from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 # ComfyUI loads these modules when its server starts.
 CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan")
@@ -17,7 +16,7 @@ def object_info() -> dict:
     """Return {node type: {"input", "output", "display_name"}} of our nodes and of ComfyUI's."""
     extras = [importlib.import_module(f"comfy_extras.nodes_{name}") for name in CORE_MODULES]
     found = {kind: node for module in extras for kind, node in _schema_nodes(vars(module).values())}
-    found |= core_nodes.NODE_CLASS_MAPPINGS | dict(_schema_nodes(asyncio.run(_ours())))
+    found |= core_nodes.NODE_CLASS_MAPPINGS | dict(_schema_nodes(pack_nodes()))
     return {kind: _info(kind, node) for kind, node in found.items()}
 
 
@@ -26,12 +25,6 @@ def _schema_nodes(candidates):
     for node in candidates:
         if isinstance(node, type) and issubclass(node, io.ComfyNode) and node is not io.ComfyNode:
             yield node.GET_SCHEMA().node_id, node
-
-
-async def _ours() -> list[type]:
-    extension = SteadyDancerExtension()
-    await extension.on_load()
-    return await extension.get_node_list()
 
 
 def _info(kind: str, node: type) -> dict:

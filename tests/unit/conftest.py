@@ -1,7 +1,6 @@
 """What unit tests share: the golden model, loaded by ComfyUI's own loader, and the nodes' schemas and texts."""
 
 import ast
-import asyncio
 import importlib.util
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
-from steadydancer_pack.nodes import SteadyDancerExtension
 from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 PACK = Path(__file__).resolve().parents[2]
 GOLDEN = PACK / "tests" / "golden"
@@ -172,13 +171,7 @@ def cancelling_bar():
 @pytest.fixture(scope="session")
 def schemas():
     """Every node's schema by its id."""
-
-    async def load():
-        extension = SteadyDancerExtension()
-        await extension.on_load()
-        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
-
-    return {schema.node_id: schema for schema in asyncio.run(load())}
+    return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in pack_nodes())}
 
 
 @pytest.fixture(scope="session")

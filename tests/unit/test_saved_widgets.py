@@ -4,15 +4,14 @@ import json
 
 import pytest
 
-from steadydancer_pack.tests.conftest import GOLDEN
-from steadydancer_pack.tests.saved_widgets import saved_by_nodes
+from steadydancer_pack.tests import saved_widgets
 
-PINNED = json.loads((GOLDEN / "saved_widgets.json").read_text("utf-8"))
+PINNED = json.loads(saved_widgets.PINNED.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def now():
-    return saved_by_nodes()
+    return saved_widgets.saved_by_nodes()
 
 
 def test_no_node_went_and_none_is_unpinned(now):
