@@ -1,7 +1,9 @@
 """What an artist does with a workflow on ComfyUI's page, in either renderer: opens it, runs it, drops its video."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -10,6 +12,7 @@ FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
 WAIT = 30_000  # ms
+PATIENCE, TICK = 10_000, 200  # ms
 SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
 TYPES = "() => window.app.graph.nodes.map(node => node.type).sort()"
 DRAWN_BY_VUE = """vue => window.app.graph.nodes
@@ -26,7 +29,7 @@ DRAWN = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
         if (one('[role=switch]')) return one('[role=switch]').ariaChecked === 'true';
         if (one('[aria-pressed]')) return one('[aria-pressed=true]').value === 'on';
         if (one('textarea, input:not([type=file])')) return one('textarea, input:not([type=file])').value;
-        return one('button').innerText.trim();
+        return one('button')?.innerText.trim();
     };
     const name = row => row.querySelector('[data-testid=widget-layout-field-label], label')?.innerText.trim() ?? 'text';
     return [node.id, [...element.querySelectorAll('[data-testid=node-widget]')].map(row => [name(row), shown(row)])];
@@ -77,6 +80,15 @@ def show(page: Page, id: int) -> None:
     """Bring the node to the middle of the page, as large as it gets."""
     page.evaluate(CENTRE, id)
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def in_time(page: Page, read: Callable[[], Any], wanted: Any) -> Any:
+    """Return what `read` does as soon as that is `wanted`, else what it is at the end of the patience."""
+    for _ in range(PATIENCE // TICK):
+        if read() == wanted:
+            break
+        page.wait_for_timeout(TICK)
+    return read()
 
 
 def node_of(workflow: dict, kind: str) -> dict | None:

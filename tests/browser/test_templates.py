@@ -13,6 +13,7 @@ from steadydancer_pack.tests.browser.graph import (
     WORKFLOWS,
     browse_templates,
     draw_with,
+    in_time,
     open_template,
     ours,
 )
@@ -88,7 +89,8 @@ def test_a_workflow_opens_from_the_templates_with_every_widget_in_both_renderers
         expect(shop.get_by_test_id("error-overlay")).to_have_count(0)
     written = written_values(shop, WORKFLOWS[name])
     draw_with(shop, "Nodes 2.0")
-    assert drawn_values(shop) == written
+    see_advanced(shop)
+    assert in_time(shop, lambda: shop.evaluate(DRAWN), written) == written
     draw_with(shop, "classic")
     assert ours(shop.errors) == []
 
@@ -103,11 +105,10 @@ def written_values(page: Page, workflow: dict) -> dict[str, list]:
     }
 
 
-def drawn_values(page: Page) -> dict[str, list]:
-    """Return by node id [name, value] of the rows that Nodes 2.0 shows, the advanced ones too."""
+def see_advanced(page: Page) -> None:
+    """Let Nodes 2.0 draw the advanced widgets too."""
     for button in page.get_by_test_id("advanced-inputs-button").all():
         button.click()
-    return page.evaluate(DRAWN)
 
 
 @pytest.mark.parametrize("name", WITH_FILES)
@@ -154,8 +155,4 @@ def test_download_all_visits_the_link_of_each_file_that_the_page_may_download(sh
     visited = set()
     shop.context.on("request", lambda request: visited.add(request.url))
     panel.get_by_test_id("missing-model-download-all").click()
-    for _ in range(WAIT // 100):
-        if links <= visited:
-            break
-        shop.wait_for_timeout(100)
-    assert {address for address in visited if "huggingface.co" in address} == links
+    assert in_time(shop, lambda: {address for address in visited if "huggingface.co" in address}, links) == links
