@@ -156,6 +156,11 @@ class ComfyServer:
         """Return /object_info: every node type with its inputs and outputs."""
         return self.get("/object_info")
 
+    def pack_info(self) -> dict:
+        """Return the part of /object_info that is about the pack's nodes."""
+        module = f"custom_nodes.{PACK_FOLDER}"
+        return {name: node for name, node in self.object_info().items() if node["python_module"] == module}
+
     def upload(self, file: Path, name: str | None = None) -> str:
         """Upload an image or video into the input folder; return the name that loader nodes take."""
         with file.open("rb") as content:

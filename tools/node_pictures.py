@@ -7,31 +7,23 @@ English, values those of a new node; lists of files show the miniature's, which 
 """
 
 import argparse
-import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-from .comfy_server import PACK_FOLDER, ComfyServer, ComfyServerError
+from .comfy_page import launch, open_graph, write_settings
+from .comfy_server import ComfyServer, ComfyServerError
 from .demo import PACK, comfyui_folder
 from .program import exit_status
 
 PICTURES = PACK / "web" / "docs" / "pictures"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-SETTINGS = {
-    "Comfy.TutorialCompleted": True,
-    "Comfy.Locale": "en",
-    "Comfy.Minimap.Visible": False,
-    "Comfy.Graph.CanvasInfo": False,
-}
+SETTINGS = {"Comfy.Locale": "en", "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
 KEPT_DANCE = "output/poses/SteadyDancer_00001_.json"  # what Save Poses leaves, for the list of Load Poses; none runs
 VIEW = {"width": 1200, "height": 1500}
 CORNER, MARGIN = (200, 160), 26
 PIXELS_PER_UNIT, QUALITY = 1.25, 58
-READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
 DRAW_ALONE = """([type, x, y]) => {
     const {graph, canvas} = window.app;
     // Not graph.clear(): the next node would get this one's id, and the page would give it this one's values.
@@ -65,28 +57,24 @@ def take(wanted: list[str]) -> None:
     """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = furnished(Path(folder))
-        system = next(filter(None, map(shutil.which, CHROMIUM)), None)
         with ComfyServer(comfyui_folder(), PACK, base) as server:
-            chromium = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
-            page = chromium.new_page(viewport=VIEW, device_scale_factor=PIXELS_PER_UNIT)
-            page.goto(f"http://{server.address}/")
-            page.wait_for_function(READY, timeout=120_000)
-            write_pictures(page, chosen(wanted, server.object_info()))
-            chromium.close()
+            nodes = chosen(wanted, list(server.pack_info()))
+            with launch(playwright) as chromium:
+                page = chromium.new_page(viewport=VIEW, device_scale_factor=PIXELS_PER_UNIT)
+                open_graph(page, server.address)
+                write_pictures(page, nodes)
 
 
 def furnished(base: Path) -> Path:
     """Return ComfyUI's base directory with the user's settings and the files that its lists show."""
-    texts = {"user/default/comfy.settings.json": json.dumps(SETTINGS), KEPT_DANCE: "[]"}
-    for name, text in texts.items():
-        (base / name).parent.mkdir(parents=True, exist_ok=True)
-        (base / name).write_text(text, encoding="utf-8")
+    write_settings(base, SETTINGS)
+    (base / KEPT_DANCE).parent.mkdir(parents=True)
+    (base / KEPT_DANCE).write_text("[]", encoding="utf-8")
     return base
 
 
-def chosen(wanted: list[str], object_info: dict) -> list[str]:
-    """Return the ids of the pack's nodes, or those of them that are wanted."""
-    ours = [name for name, node in object_info.items() if node["python_module"] == f"custom_nodes.{PACK_FOLDER}"]
+def chosen(wanted: list[str], ours: list[str]) -> list[str]:
+    """Return the ids of the pack's nodes, or those of them that are wanted; ValueError for one that is not there."""
     strange = sorted(set(wanted) - set(ours))
     if strange:
         raise ValueError(f"The pack has no node {', '.join(strange)}. It has {', '.join(sorted(ours))}.")
