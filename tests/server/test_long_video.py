@@ -20,7 +20,7 @@ FRAMES = 321
 
 @pytest.fixture(scope="module")
 def long_prompt(server):
-    """The ready skeletons with its dance repeated to 321 frames, in windows of 81."""
+    """The ready skeletons with their dance repeated to 321 frames, in windows of 81."""
     write_all(server.base / "models", server.base / "input")
     prompt = to_api_prompt(copy.deepcopy(SKELETONS), server.object_info())
     reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]

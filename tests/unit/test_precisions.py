@@ -23,7 +23,7 @@ BOUNDS = {
 @pytest.fixture(scope="module")
 def model_name():
     detection.register()
-    folder = Path(folder_paths.get_folder_paths("diffusion_models")[-1])
+    folder = Path(folder_paths.models_dir, "diffusion_models")
     folder.mkdir(parents=True, exist_ok=True)
     save_file(steadydancer_state_dict(), folder / "precisions.safetensors")
     return "precisions.safetensors"
