@@ -11,9 +11,9 @@ PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
-WAIT = 30_000  # ms
-PATIENCE, TICK = 10_000, 200  # ms
+WAIT, TICK = 60_000, 200  # ms
 SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
+LOAD = "workflow => window.app.loadGraphData(workflow)"
 TYPES = "() => window.app.graph.nodes.map(node => node.type).sort()"
 DRAWN_BY_VUE = """vue => window.app.graph.nodes
     .every(node => !!document.querySelector(`[data-node-id="${node.id}"]`) === vue)"""
@@ -51,6 +51,12 @@ def types(workflow: dict) -> list[str]:
     return sorted(node["type"] for node in workflow["nodes"])
 
 
+def files_of(workflow: dict) -> list[dict]:
+    """Return what the workflow says of each file that is not here, by name."""
+    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
+    return sorted(models, key=lambda model: model["name"])
+
+
 def ours(errors: list[str]) -> list[str]:
     """Return those console errors that name the pack; that the tests' ComfyUI keeps other hosts out is none of them."""
     return [error for error in errors if "steadydancer" in error.lower() and "Content Security Policy" not in error]
@@ -59,21 +65,26 @@ def ours(errors: list[str]) -> list[str]:
 def draw_with(page: Page, renderer: str) -> None:
     """Let the page draw nodes with the renderer "classic" or "Nodes 2.0", and wait until the open graph is drawn so."""
     page.evaluate(SET, ["Comfy.VueNodes.Enabled", VUE[renderer]])
-    page.wait_for_function(DRAWN_BY_VUE, arg=VUE[renderer], timeout=WAIT)
+    page.wait_for_function(DRAWN_BY_VUE, arg=VUE[renderer])
 
 
 def browse_templates(page: Page) -> None:
     """Open Templates and choose the pack among its extensions."""
     page.get_by_role("button", name="Templates", exact=True).click()
-    page.get_by_role("dialog").get_by_text("steadydancer", exact=True).click(timeout=WAIT)
+    page.get_by_role("dialog").get_by_text("steadydancer", exact=True).click()
 
 
 def open_template(page: Page, name: str) -> None:
     """Open a workflow of the pack from Templates as an artist does, and wait until its nodes are there."""
     browse_templates(page)
     page.get_by_test_id(f"template-workflow-{name}").click()
-    expect(page.get_by_test_id("template-workflows-content")).to_have_count(0, timeout=WAIT)
+    expect(page.get_by_test_id("template-workflows-content")).to_have_count(0)
     assert page.evaluate(TYPES) == types(WORKFLOWS[name])
+
+
+def press_run(page: Page) -> None:
+    """Press the button Run."""
+    page.get_by_test_id("queue-button").click()
 
 
 def show(page: Page, id: int) -> None:
@@ -83,8 +94,8 @@ def show(page: Page, id: int) -> None:
 
 
 def in_time(page: Page, read: Callable[[], Any], wanted: Any) -> Any:
-    """Return what `read` does as soon as that is `wanted`, else what it is at the end of the patience."""
-    for _ in range(PATIENCE // TICK):
+    """Return what `read` returns: as soon as that is `wanted`, else after WAIT."""
+    for _ in range(WAIT // TICK):
         if read() == wanted:
             break
         page.wait_for_timeout(TICK)

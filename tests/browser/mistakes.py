@@ -10,7 +10,6 @@ from PIL import Image
 from playwright.sync_api import Page
 from safetensors.torch import load_file, save_file
 
-from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.model_files import unscaled
 from steadydancer_pack.training.network import MINIATURE
 
@@ -113,8 +112,7 @@ def write_full_card(base: Path) -> None:
 
 
 def write_files(base: Path) -> None:
-    """Put the miniature's files, and beside them those that an artist may take instead, under ComfyUI's folders."""
-    write_all(base / "models", base / "input")
+    """Put files that an artist may take instead beside the miniature's, under ComfyUI's folders."""
     _write_models(base / "models")
     _write_pictures(base / "input")
 

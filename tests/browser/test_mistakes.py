@@ -1,15 +1,13 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
-import json
-import os
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from steadydancer_pack.tests.browser.graph import LOAD, WORKFLOWS, draw_with, files_of, press_run
 from steadydancer_pack.tests.browser.mistakes import (
     Act,
     add,
@@ -23,10 +21,6 @@ from steadydancer_pack.tests.browser.mistakes import (
 )
 from steadydancer_pack.tools.comfy_server import ComfyServer
 
-PACK = Path(__file__).resolve().parents[2]
-READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
-LOAD = "workflow => window.app.loadGraphData(workflow)"
-RENDERER = "vue => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
 # The nodes about which the canvas draws a red line.
 RED = """() => {
     const red = stroke => stroke?.color === window.LiteGraph.NODE_ERROR_COLOUR;
@@ -52,7 +46,6 @@ SEEN = """words => {
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
 SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
-WAIT = 60_000  # ms
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
 
@@ -138,47 +131,39 @@ IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyServer]:
-    """A running ComfyUI with the files of all mistakes, and a node that stands for a full graphics card."""
-    base = tmp_path_factory.mktemp("comfyui")
-    settings = base / "user" / "default" / "comfy.settings.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")
+def base(base) -> Path:
+    """With a node that stands for a full graphics card."""
     write_full_card(base)
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base) as running:
-        write_files(running.base)
-        yield running
+    return base
 
 
 @pytest.fixture(scope="module")
-def desk(browser, server) -> Iterator[Page]:
-    """One page for all mistakes of this file, as an artist has it open all day."""
-    context = browser.new_context(viewport={"width": 1700, "height": 1000})
-    page = context.new_page()
-    page.goto(f"http://{server.address}/")
-    page.wait_for_function(READY, timeout=120_000)
-    yield page
-    context.close()
+def server(server) -> ComfyServer:
+    """With the files of all mistakes."""
+    write_files(server.base)
+    return server
 
 
-def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", nodes2: bool = False) -> None:
+@pytest.fixture(scope="module")
+def page(shared_page) -> Page:
+    """One page for all mistakes, as an artist has it open all day."""
+    return shared_page
+
+
+def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
     """Open a workflow, do these things in it, and press Run."""
-    page.evaluate(RENDERER, nodes2)
-    page.evaluate(LOAD, json.loads((PACK / "workflows" / f"{workflow}.json").read_text("utf-8")))
+    draw_with(page, renderer)
+    page.evaluate(LOAD, WORKFLOWS[workflow])
     for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
         act(page)
     press_run(page)
 
 
-def press_run(page: Page) -> None:
-    page.get_by_test_id("queue-button").click()
-
-
 def see_errors(page: Page) -> str:
     """Wait for the page's message, open its details, and return all that they say."""
-    page.get_by_test_id("error-overlay-see-errors").click(timeout=WAIT)
+    page.get_by_test_id("error-overlay-see-errors").click()
     panel = page.get_by_test_id("properties-panel")
-    expect(panel.get_by_test_id("errors-summary-hero")).to_be_visible(timeout=WAIT)
+    expect(panel.get_by_test_id("errors-summary-hero")).to_be_visible()
     return panel.inner_text()
 
 
@@ -193,101 +178,100 @@ def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_the_red_node_says_what_to_do(desk, name):
+def test_the_red_node_says_what_to_do(page, name):
     mistake = MISTAKES[name]
-    start(desk, mistake.does, mistake.workflow)
-    expect(desk.get_by_test_id("error-overlay")).to_contain_text(mistake.red, timeout=WAIT)
-    told = see_errors(desk)
-    assert desk.evaluate(RED) == [mistake.red]
+    start(page, mistake.does, mistake.workflow)
+    expect(page.get_by_test_id("error-overlay")).to_contain_text(mistake.red)
+    told = see_errors(page)
+    assert page.evaluate(RED) == [mistake.red]
     assert mistake.red in told and mistake.found in told and mistake.remedy in told
-    assert desk.evaluate(SEEN, mistake.remedy), told[:2000]
+    assert page.evaluate(SEEN, mistake.remedy), told[:2000]
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
-def test_in_nodes_2_the_node_is_marked_and_says_the_same(desk, name):
+def test_in_nodes_2_the_node_is_marked_and_says_the_same(page, name):
     mistake = MISTAKES[name]
-    start(desk, mistake.does, mistake.workflow, nodes2=True)
-    told = see_errors(desk)
-    marked = desk.locator("[data-node-id]").filter(has=desk.get_by_role("button", name="Error", exact=True))
-    expect(marked).to_have_count(1, timeout=WAIT)
+    start(page, mistake.does, mistake.workflow, "Nodes 2.0")
+    told = see_errors(page)
+    marked = page.locator("[data-node-id]").filter(has=page.get_by_role("button", name="Error", exact=True))
+    expect(marked).to_have_count(1)
     expect(marked.get_by_test_id("node-title")).to_have_text(mistake.red)
     assert mistake.found in told and mistake.remedy in told
-    assert desk.evaluate(SEEN, mistake.remedy), told[:2000]
-    assert "## System Information" in told and not desk.evaluate(SEEN, "## System Information")  # it lies far below
+    assert page.evaluate(SEEN, mistake.remedy), told[:2000]
+    assert "## System Information" in told and not page.evaluate(SEEN, "## System Information")  # it lies far below
 
 
-def test_a_full_graphics_card(desk):
+def test_a_full_graphics_card(page):
     """The page has words of its own for it; what can be lowered stands below them."""
-    start(desk, lead_model_through("FullCard", "A full card", "model"))
-    told = see_errors(desk)
-    assert "Not enough GPU memory." in told and desk.evaluate(RED) == [SAMPLER]
+    start(page, lead_model_through("FullCard", "A full card", "model"))
+    told = see_errors(page)
+    assert "Not enough GPU memory." in told and page.evaluate(RED) == [SAMPLER]
     assert "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 2.00 GiB)." in told
     for remedy in ("1. width and height", "with a higher blocks_to_swap", "with an fp8 or GGUF file"):
-        assert desk.evaluate(SEEN, remedy), told[:2000]
+        assert page.evaluate(SEEN, remedy), told[:2000]
 
 
-def test_a_full_main_memory(desk, server):
+def test_a_full_main_memory(page, server):
     """Reconcile Conditions meets it first, with frames that are too large; and ComfyUI goes on afterwards."""
     runs, pid = len(server.get("/history")), server.process.pid
-    start(desk, ())
-    wait_for_runs(desk, server, runs + 1)  # what comes before Reconcile Conditions is there
+    start(page, ())
+    wait_for_runs(page, server, runs + 1)  # what comes before Reconcile Conditions is there
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     _, most = resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + NO_ROOM, -1))
     try:
-        start(desk, (choose(RECONCILE, width=2048, height=2048),))
-        told = see_errors(desk)
+        start(page, (choose(RECONCILE, width=2048, height=2048),))
+        told = see_errors(page)
     finally:
         resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
-    assert desk.evaluate(RED) == [RECONCILE] and "SteadyDancer ran out of memory on the CPU" in told
-    assert desk.evaluate(SEEN, "Lower, in this order: 1. width and height; 2. the length"), told[:2000]
-    start(desk, ())
-    assert wait_for_runs(desk, server, runs + 3)["status"]["status_str"] == "success"
+    assert page.evaluate(RED) == [RECONCILE] and "SteadyDancer ran out of memory on the CPU" in told
+    assert page.evaluate(SEEN, "Lower, in this order: 1. width and height; 2. the length"), told[:2000]
+    start(page, ())
+    assert wait_for_runs(page, server, runs + 3)["status"]["status_str"] == "success"
 
 
-def test_a_forgotten_model(desk):
+def test_a_forgotten_model(page):
     """ComfyUI refuses such a prompt itself; the names are those of the canvas."""
-    start(desk, (remove(MODEL),))
-    told = see_errors(desk)
-    assert desk.evaluate(RED) == [SAMPLER]
+    start(page, (remove(MODEL),))
+    told = see_errors(page)
+    assert page.evaluate(RED) == [SAMPLER]
     assert "Missing connection" in told and "SteadyDancer Sampler - model" in told
 
 
-def test_files_that_were_not_downloaded(desk):
-    workflow = json.loads((PACK / "workflows" / "official_quality.json").read_text("utf-8"))
-    start(desk, (), "official_quality")
-    told = see_errors(desk)
-    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
-    assert "Missing Models" in told and MODEL in desk.evaluate(RED)
+def test_files_that_were_not_downloaded(page):
+    start(page, (), "official_quality")
+    told = see_errors(page)
+    models = files_of(WORKFLOWS["official_quality"])
+    assert "Missing Models" in told and MODEL in page.evaluate(RED)
     assert models and all(model["name"] in told and model["directory"] in told for model in models)
 
 
-def test_what_is_brought_to_fit_is_told_on_the_node(desk, server):
+def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
     """Not a mistake: a size and a length that cannot be, and no CLIP vision. The run goes on."""
     runs = len(server.get("/history"))
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
-    start(desk, (*odd, choose(RECONCILE, length=81)))
-    assert wait_for_runs(desk, server, runs + 1)["status"]["status_str"] == "success"
-    node = desk.get_by_text("48x48, 33 frames")
-    expect(node).to_contain_text("size 50x48 brought to 48x48, multiples of 16", timeout=WAIT)
+    start(page, (*odd, choose(RECONCILE, length=81)))
+    assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
+    node = page.get_by_text("48x48, 33 frames")
+    expect(node).to_contain_text("size 50x48 brought to 48x48, multiples of 16")
     expect(node).to_contain_text("length 81 brought to 33 (4n+1, 33 pose frames given)")
     expect(node).to_contain_text("Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors")
 
 
-def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(desk):
-    start(desk, (choose(RECONCILE, width=50, length=8), remove(MODEL)))
-    see_errors(desk)
-    values = desk.evaluate("t => window.app.graph.nodes.find(n => n.title === t).widgets.map(w => w.value)", RECONCILE)
+def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(page):
+    start(page, (choose(RECONCILE, width=50, length=8), remove(MODEL)))
+    see_errors(page)
+    values = page.evaluate("t => window.app.graph.nodes.find(n => n.title === t).widgets.map(w => w.value)", RECONCILE)
     assert values[:3] == [48, 48, 9]
 
 
-def test_a_mistake_loses_nothing_that_was_made(desk, server):
+def test_a_mistake_loses_nothing_that_was_made(page, server):
     runs = len(server.get("/history"))
-    start(desk, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
-    assert "show_pose is on" in see_errors(desk)
-    choose("Video Combine", show_pose="off")(desk)
-    press_run(desk)
-    done = wait_for_runs(desk, server, runs + 2)
+    start(page, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
+    assert "show_pose is on" in see_errors(page)
+    choose("Video Combine", show_pose="off")(page)
+    press_run(page)
+    done = wait_for_runs(page, server, runs + 2)
     cached = next(data["nodes"] for kind, data in done["status"]["messages"] if kind == "execution_cached")
-    sampler = desk.evaluate("t => String(window.app.graph.nodes.find(n => n.title === t).id)", SAMPLER)
+    sampler = page.evaluate("t => String(window.app.graph.nodes.find(n => n.title === t).id)", SAMPLER)
     assert done["status"]["status_str"] == "success" and sampler in cached
-    assert desk.evaluate(RED) == []
+    assert page.evaluate(RED) == []

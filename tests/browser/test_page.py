@@ -5,10 +5,9 @@ import re
 
 import pytest
 
-from steadydancer_pack.tests.browser.graph import PACK, WAIT, WORKFLOWS, ours, types
+from steadydancer_pack.tests.browser.graph import LOAD, PACK, WORKFLOWS, ours, types
 
 BLUEPRINTS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((PACK / "subgraphs").glob("*.json"))}
-LOAD = "workflow => window.app.loadGraphData(workflow)"
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
 ADDED = "title => window.app.graph.nodes.some(node => node.title === title)"
 INSIDE = """title => {
@@ -63,7 +62,7 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
     page.get_by_label("Create a new blank workflow").click()
     page.get_by_role("button", name=re.compile("^Node Library")).click()
     page.get_by_placeholder("Search").first.fill(name)
-    page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).click(timeout=WAIT)
+    page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).click()
     page.mouse.move(900, 500)
     page.mouse.click(900, 500)
     page.wait_for_function(ADDED, arg=name)

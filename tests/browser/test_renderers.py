@@ -13,6 +13,7 @@ from steadydancer_pack.tests.browser.graph import (
     node_of,
     open_template,
     ours,
+    press_run,
     show,
     types,
 )
@@ -53,7 +54,7 @@ def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, na
     draw_with(page, renderer)
     page.evaluate(FORGET)
     page.evaluate(CHOOSE_SEED, [node_of(workflow, SAMPLER)["id"], 1000])
-    page.get_by_test_id("queue-button").click()
+    press_run(page)
     page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
     check_pictures(page, workflow, renderer)
     check_lines(page, node_of(workflow, SAMPLER)["id"])

@@ -9,10 +9,10 @@ from playwright.sync_api import Locator, Page, expect
 from steadydancer_pack.tests.browser.graph import (
     DRAWN,
     VALUES,
-    WAIT,
     WORKFLOWS,
     browse_templates,
     draw_with,
+    files_of,
     in_time,
     open_template,
     ours,
@@ -57,12 +57,6 @@ def fresh(shop) -> None:
     shop.evaluate("() => { window.blocked = []; }")
 
 
-def files_of(workflow: dict) -> list[dict]:
-    """Return what the workflow says of each file that is not here, by name."""
-    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
-    return sorted(models, key=lambda model: model["name"])
-
-
 WITH_FILES = [name for name, workflow in WORKFLOWS.items() if files_of(workflow)]
 
 
@@ -70,8 +64,8 @@ def test_every_workflow_is_offered_with_its_picture(shop):
     browse_templates(shop)
     for name in WORKFLOWS:
         card = shop.get_by_test_id(f"template-workflow-{name}")
-        card.scroll_into_view_if_needed(timeout=WAIT)
-        shop.wait_for_function(PICTURE, arg=card.element_handle(), timeout=WAIT)
+        card.scroll_into_view_if_needed()
+        shop.wait_for_function(PICTURE, arg=card.element_handle())
     cards = shop.get_by_test_id("template-workflows-content").locator("> [data-testid^=template-workflow-]")
     expect(cards).to_have_count(len(WORKFLOWS))
     shop.keyboard.press("Escape")
@@ -127,9 +121,9 @@ def test_the_page_lists_the_files_that_a_workflow_lacks(shop, name):
 
 def see_missing(page: Page, count: int) -> Locator:
     """Open the list of missing files, wait until there are `count`, and return it."""
-    page.get_by_test_id("error-overlay-see-errors").click(timeout=WAIT)
+    page.get_by_test_id("error-overlay-see-errors").click()
     panel = page.get_by_test_id("error-group-missing-model")
-    expect(panel.get_by_title("Copy URL")).to_have_count(count, timeout=WAIT)
+    expect(panel.get_by_title("Copy URL")).to_have_count(count)
     return panel
 
 

@@ -6,28 +6,25 @@ not depend on where the page has been.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
+from steadydancer_pack.tests.browser.graph import PACK, SET, VUE, draw_with, ours
 from steadydancer_pack.tests.browser.words import (
     LABELS_IN_DOM,
     LABELS_ON_CANVAS,
     PARTS,
-    SET,
     TOLD_IN_DOM,
     TOP,
     Told,
     add_by_search,
-    draw_by_vue,
     hear,
     hovered,
     labels,
     leave_help,
     menu,
     open_help,
-    our_nodes,
     put,
     put_alone,
     shown_help,
@@ -38,23 +35,20 @@ from steadydancer_pack.tests.browser.words import (
 )
 from steadydancer_pack.tools.comfy_server import PACK_FOLDER
 
-LOCALES = Path(__file__).resolve().parents[2] / "locales"
-READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
+LOCALES = PACK / "locales"
 TRANSLATED = ("zh", "ja", "ko")
 SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Node.AlwaysShowAdvancedWidgets": True,
     "LiteGraph.Node.TooltipDelay": 0,
 }
-VIEW = {"width": 1280, "height": 800}  # with few pixels to draw the page is quick
-WAIT = 60_000  # ms
 OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}  # categories that ComfyUI names itself
 
 
 @pytest.fixture(scope="module")
 def nodes(server) -> dict[str, dict]:
     """The pack's nodes as the server describes them."""
-    return our_nodes(server)
+    return server.pack_info()
 
 
 @pytest.fixture(scope="module")
@@ -64,35 +58,31 @@ def words() -> dict[str, dict | None]:
 
 
 @pytest.fixture(scope="module")
-def page(browser, server) -> Iterator[Page]:
+def view() -> dict[str, int]:
+    """With few pixels to draw the page is quick."""
+    return {"width": 1280, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def page(shared_page) -> Iterator[Page]:
     """One page for every test of this file. It shows advanced inputs too, and tooltips without delay."""
-    context = browser.new_context(viewport=VIEW)
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    said = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
-    page.on("pageerror", lambda error: said.append(f"error: {error.stack}"))
-    page.goto(f"http://{server.address}/")
-    page.wait_for_function(READY)
     for name, value in SETTINGS.items():
-        page.evaluate(SET, [name, value])
-    hear(page, (*TRANSLATED, "en"))
-    yield page
-    context.close()
-    ours = [text for text in said if text.startswith("error") and "steadydancer" in text.lower()]
+        shared_page.evaluate(SET, [name, value])
+    hear(shared_page, (*TRANSLATED, "en"))
+    yield shared_page
     # The page asks for a translation into English before it takes the English page.
-    assert [text for text in ours if not text.endswith("/en.md")] == []
+    assert [error for error in ours(shared_page.errors) if not error.endswith("/en.md")] == []
 
 
 @pytest.fixture
 def show(page, nodes, words):
-    """A function that puts every node on the canvas, in that language and drawn by Nodes 2.0 or not."""
+    """A function that puts every node on the canvas, in that language and drawn by that renderer."""
 
-    def put_all(language: str, vue: bool) -> dict[str, dict] | None:
-        draw_by_vue(page, vue)
+    def put_all(language: str, renderer: str) -> dict[str, dict] | None:
+        draw_with(page, renderer)
         put(page, list(nodes))
         speak(page, language, titles(nodes, words[language]))
-        draw_by_vue(page, vue)
+        draw_with(page, renderer)
         return words[language]
 
     return put_all
@@ -132,7 +122,7 @@ def check_help(page, nodes, name, title, language=None) -> None:
 
 
 def test_every_node_is_added_by_the_search_and_its_help_opens(page, nodes, show):
-    show("en", vue=False)
+    show("en", "classic")
     page.evaluate("() => window.app.graph.clear()")
     for name, node in nodes.items():
         add_by_search(page, node["display_name"])
@@ -142,14 +132,14 @@ def test_every_node_is_added_by_the_search_and_its_help_opens(page, nodes, show)
 
 
 def test_the_help_of_every_node_opens_in_chinese(page, nodes, show):
-    words = show("zh", vue=False)
+    words = show("zh", "classic")
     for name in nodes:
         put_alone(page, name)
         check_help(page, nodes, name, words[name]["display_name"], "zh")
 
 
 def test_nodes_are_added_by_their_chinese_names_and_explained_in_nodes_2(page, nodes, show):
-    words = show("zh", vue=True)
+    words = show("zh", "Nodes 2.0")
     page.evaluate("() => window.app.graph.clear()")
     for name in list(nodes)[::10]:
         add_by_search(page, words[name]["display_name"])
@@ -157,16 +147,16 @@ def test_nodes_are_added_by_their_chinese_names_and_explained_in_nodes_2(page, n
         page.keyboard.press("Delete")
 
 
-@pytest.mark.parametrize("vue", (False, True), ids=("classic", "nodes_2"))
-def test_a_change_of_language_changes_every_label(page, nodes, words, show, vue):
-    show("en", vue)
+@pytest.mark.parametrize("renderer", VUE)
+def test_a_change_of_language_changes_every_label(page, nodes, words, show, renderer):
+    show("en", renderer)
     for language in (*TRANSLATED, "en"):
         speak(page, language, titles(nodes, words[language]))
-        draw_by_vue(page, vue)
+        draw_with(page, renderer)
         wanted = expected(labels, nodes, words[language])
         for name, told in page.evaluate(LABELS_ON_CANVAS).items():
             assert Told.of(only(told, wanted[name].inputs)) == wanted[name], language
-        if vue:
+        if VUE[renderer]:
             check_labels_in_dom(page, wanted, language)
 
 
@@ -179,7 +169,7 @@ def check_labels_in_dom(page, wanted, language) -> None:
 
 @pytest.mark.parametrize("language", ("en", *TRANSLATED))
 def test_the_search_lists_every_node_by_category_in_each_language(page, nodes, words, show, language):
-    show(language, vue=False)
+    show(language, "classic")
     page.evaluate("() => window.app.graph.clear()")
     listed = menu(page)
     assert sorted(listed) == sorted(titles(nodes, words[language]))
@@ -190,7 +180,7 @@ def test_the_search_lists_every_node_by_category_in_each_language(page, nodes, w
 
 @pytest.mark.parametrize("language", ("en", "zh"))
 def test_everything_on_a_node_has_a_tooltip_in_nodes_2(page, nodes, words, show, language):
-    show(language, vue=True)
+    show(language, "Nodes 2.0")
     wanted = expected(tooltips, nodes, words[language])
     for name, told in page.evaluate(TOLD_IN_DOM).items():
         assert all([wanted[name].title, *wanted[name].inputs.values(), *wanted[name].outputs])
@@ -202,7 +192,7 @@ def test_everything_on_a_node_has_a_tooltip_in_nodes_2(page, nodes, words, show,
 @pytest.mark.parametrize("language", ("en", "zh"))
 def test_a_resting_mouse_tells_the_tooltips_in_the_classic_renderer(page, nodes, words, show, language):
     """On the nodes with the most inputs; in a text box the browser itself shows what stands in its title."""
-    show(language, vue=False)
+    show(language, "classic")
     wanted = expected(tooltips, nodes, words[language])
     for name in sorted(nodes, key=lambda name: len(wanted[name].inputs))[-2:]:
         parts = page.evaluate(PARTS, [name, *TOP])

@@ -6,13 +6,12 @@ And what they should read: in English the texts of the schemas, as the server gi
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.tools.comfy_server import PACK_FOLDER, ComfyServer
+from steadydancer_pack.tests.browser.graph import PACK, SET
 
-PAGES = Path(__file__).resolve().parents[2] / "web" / "docs"
+PAGES = PACK / "web" / "docs"
 EMPTY_SPOT, TARGET = (300, 150), (700, 300)
 TOP, BELOW_THE_TOOLBOX = (300, 80), (300, 250)
 UNCOVERED = "!document.querySelector('.p-blockui-mask')"  # it lies over the page while that starts
@@ -26,9 +25,7 @@ PUT = """types => {
     });
     return window.app.loadGraphData(graph.serialize());
 }"""
-SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
 TITLED = "titles => String(window.app.graph.nodes.map(node => node.title).sort()) === String(titles)"
-DRAWN_BY_VUE = "count => document.querySelectorAll('[data-node-id]').length === count"
 LABELS_ON_CANVAS = """() => Object.fromEntries(window.app.graph.nodes.map(node => [node.type, {
     title: node.title,
     inputs: Object.fromEntries([
@@ -125,12 +122,6 @@ class Told:
         return cls(node["title"], node["inputs"], node["outputs"])
 
 
-def our_nodes(server: ComfyServer) -> dict[str, dict]:
-    """Return the pack's part of /object_info, by node id."""
-    module = f"custom_nodes.{PACK_FOLDER}"
-    return {name: node for name, node in server.object_info().items() if node["python_module"] == module}
-
-
 def specs(node: dict) -> Iterator[tuple[str, dict]]:
     """Yield the name and the options of each input of a node of /object_info."""
     for group in ("required", "optional"):
@@ -159,12 +150,6 @@ def tooltips(node: dict, words: dict | None) -> Told:
 def put(page: Page, types: list[str]) -> None:
     """Load a workflow with one node of each type, as from a file."""
     page.evaluate(PUT, types)
-
-
-def draw_by_vue(page: Page, wanted: bool) -> None:
-    """Switch between Nodes 2.0 and the classic renderer; wait until the nodes of the graph are drawn by it."""
-    page.evaluate(SET, ["Comfy.VueNodes.Enabled", wanted])
-    page.wait_for_function(DRAWN_BY_VUE, arg=page.evaluate("() => window.app.graph.nodes.length") * wanted)
 
 
 def hear(page: Page, languages: tuple[str, ...]) -> None:
