@@ -80,6 +80,7 @@ def test_what_a_workflow_downloads_is_added_up(page):
     known = sizes(page)
     for name, _, told in tables(page)[LARGE]:
         assert told == f"{sum(known[file] for file in to_download()[name]):.0f}", name
+        assert f"with its folder and its link, {told} GB in all." in json.dumps(WORKFLOWS[name]), name
 
 
 def test_every_blueprint_has_its_row(page):
