@@ -1,5 +1,6 @@
 """The embedded default: its sample on sockets, and its files where the loaders find them."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,8 +102,10 @@ class MakeMiniatureFiles(io.ComfyNode):
         return io.NodeOutput(ui=show_text(cls, f"In place:\n{files}\nPress R to see them in the loaders."))
 
     @classmethod
-    def fingerprint_inputs(cls, overwrite: bool) -> str:
-        return repr([path.stat().st_mtime_ns if path.exists() else None for path in miniature.paths_in(_folders())])
+    def fingerprint_inputs(cls, overwrite: bool) -> str | float:
+        """Never equal to that of another run where a file is missing: the node has to write it."""
+        paths = miniature.paths_in(_folders())
+        return repr([path.stat().st_mtime_ns for path in paths]) if all(map(Path.is_file, paths)) else math.nan
 
 
 def _folders() -> Mapping[str, Path]:

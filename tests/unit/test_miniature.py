@@ -272,9 +272,13 @@ def test_the_node_writes_where_the_loaders_look(tmp_path, monkeypatch):
     own["diffusion_models"] = ([str(tmp_path / "models" / name) for name in ("unet", "diffusion_models")], set())
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", own)
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
-    before = MakeMiniatureFiles.fingerprint_inputs(overwrite=False)
+    first, again = (MakeMiniatureFiles.fingerprint_inputs(overwrite=False) for _ in range(2))
+    assert first != again  # ComfyUI must not take the run for done
     (text,) = MakeMiniatureFiles.execute(overwrite=False).ui.as_dict()["text"]
     model = tmp_path / "models" / "diffusion_models" / "steadydancer_miniature.safetensors"
     assert model.is_file() and str(model) in text and "Press R" in text
     assert len(contents(tmp_path)) == len(miniature.FILES)
-    assert MakeMiniatureFiles.fingerprint_inputs(overwrite=False) != before
+    first, again = (MakeMiniatureFiles.fingerprint_inputs(overwrite=False) for _ in range(2))
+    assert first == again
+    model.unlink()
+    assert MakeMiniatureFiles.fingerprint_inputs(overwrite=False) != first
