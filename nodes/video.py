@@ -73,8 +73,9 @@ def _format_inputs() -> list[io.Input]:
         io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
         io.Float.Input(
             "fps", default=16.0, min=0.01, max=240.0, step=0.01,
-            tooltip="Frames per second. Connect the fps of the driving video to keep the dance in time. "
-            "23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, WebP up to 90.",
+            tooltip="Frames per second. Connect the fps of Extract Poses or Animate From Video: 16, whatever the rate "
+            "of the driving video. 23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, "
+            "WebP up to 90.",
         ),
         io.Combo.Input(
             "format", options=list(FORMATS),

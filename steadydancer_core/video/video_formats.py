@@ -105,7 +105,7 @@ def frame_rate(fps: float, name: str) -> Fraction:
     ValueError unless 0 < fps <= the format's max_fps.
     """
     if not math.isfinite(fps) or fps <= 0:
-        raise ValueError(f"fps is {fps}; a video needs a number above 0. Use the driving video's fps.")
+        raise ValueError(f"fps is {fps}; a video needs a number above 0. Connect the fps of Extract Poses, or give 16.")
     limit = format_named(name).max_fps
     if fps > limit:
         raise ValueError(
