@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tools.in_process import use_comfyui
 
-GB = 1024**3
+GB = 10**9
 WHOLE = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}
 SMALL = {"dim": 256, "ffn_dim": 512, "layers": 4, "text_dim": 64}
 SIZES = {False: (21, 60, 104), True: (3, 8, 6)}  # latent frames, rows, columns: 480x832x81

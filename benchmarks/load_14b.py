@@ -1,7 +1,7 @@
 """Memory and time of loading a SteadyDancer-14B file in scaled fp8 on the CPU, and of one small pass.
 
 The file is made up: the shapes of SteadyDancer-14B, the weights of the blocks' linear layers in float8_e4m3fn with a
-scale each, the rest in float16, 15.5 GB. It is written piece by piece and deleted at the end. Two ways of loading, each
+scale each, the rest in float16, 16.6 GB. It is written piece by piece and deleted at the end. Two ways of loading, each
 in a process of its own: ComfyUI's 'Load Diffusion Model' and this pack's loader.
 
 Anonymous memory is what the process owns; file memory is pages of the checkpoint that the system can drop again. The
@@ -25,7 +25,7 @@ import torch
 from miniature.weights import Shape, steadydancer_shapes
 from tools.in_process import use_comfyui
 
-GB = 1024**3
+GB = 10**9
 CONFIG_14B = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}
 FILE_NAME = "steadydancer_14b_made_up_fp8_scaled.safetensors"
 LOADERS = ("stock", "pack")

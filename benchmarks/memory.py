@@ -14,7 +14,7 @@ from unittest import mock
 from tools.in_process import use_comfyui
 
 LIMIT = 0.15
-GB = 1024**3
+GB = 10**9
 SIZES = {  # latent frames, height, width
     "480x832x81": (21, 60, 104),
     "576x1024x81": (21, 72, 128),

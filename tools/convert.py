@@ -39,10 +39,11 @@ def run(options: argparse.Namespace) -> None:
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
     use_comfyui()
+    from steadydancer_core.sizes import size_text
     from steadydancer_core.weights import convert  # needs ComfyUI
 
     source = convert.open_source(options.source)
-    lines = Lines(convert.size_text)
+    lines = Lines(size_text)
     written = convert.convert(source, options.dest, options.precision, options.overwrite, lines)
     sys.stdout.write(f"{convert.report(source, written)}\n")
 

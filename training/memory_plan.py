@@ -16,6 +16,7 @@ from torch import nn
 
 from ..steadydancer_core.model import REFERENCE_FRAMES
 from ..steadydancer_core.pixels import latent_frames
+from ..steadydancer_core.sizes import GB
 from .lora import PARTS
 from .network import WAN_14B, Size, build
 from .plan import PRECISIONS, Plan
@@ -26,7 +27,6 @@ FRAMES, SIDE = 81, 640  # of the paper's clips
 CELL = 16  # pixels on each side of a token: 8 of the VAE times 2 of the patch
 KEPT = (66, 4)
 FLOAT32, MOMENTS = 4, 8
-GB = 1e9
 COLUMNS = ("frozen", "trained", "gradients", "moments", "average", "teacher", "tokens", "one block")
 GPUS = (1, 2, 8)
 

@@ -7,8 +7,8 @@ import comfy.model_management
 import torch
 
 from ..memory.fit import reachable_memory
-from ..memory.report import GB
 from ..memory.residency import NO_STREAMING
+from ..sizes import size_text
 from .memory import Machine
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def describe_machine(machine: Machine, gpu: str | None) -> dict[str, str]:
         "OS": platform.platform(),
         "Python": platform.python_version(),
         "PyTorch": f"{torch.__version__} ({build or 'no CUDA or ROCm'})",
-        "Device": f"{gpu or 'CPU'}, {machine.free / GB:.1f} of {machine.total / GB:.1f} GB can be had",
-        "RAM": f"{machine.ram / GB:.1f} GB, {manager.get_free_memory(CPU) / GB:.1f} free",
-        "Memory of ComfyUI": f"{manager.vram_state.name}{dynamic}, {machine.reserve / GB:.1f} GB reserved",
+        "Device": f"{gpu or 'CPU'}, {size_text(machine.free)} of {size_text(machine.total)} can be had",
+        "RAM": f"{size_text(machine.ram)}, {size_text(manager.get_free_memory(CPU))} free",
+        "Memory of ComfyUI": f"{manager.vram_state.name}{dynamic}, {size_text(machine.reserve)} reserved",
     }

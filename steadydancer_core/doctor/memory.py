@@ -5,8 +5,9 @@ from math import prod
 
 from ..memory.estimate import activation_bytes
 from ..memory.fit import BRANCHES
-from ..memory.report import GB, Facts, judge, what_to_lower
+from ..memory.report import Facts, judge, what_to_lower
 from ..memory.report import verdict as fit_verdict
+from ..sizes import size_text
 from ..weights.weight_formats import Contents, block_numbers, size_of
 from .findings import NOTE, OK, WARNING, Finding
 
@@ -44,7 +45,7 @@ def check_memory(contents: Contents, machine: Machine) -> Finding:
     if fit.swap is None:
         return Finding(WARNING, what, what_to_lower())
     if facts.streams and fit.streamed > machine.ram:
-        what += f" {_gb(fit.streamed)} would be streamed, and the machine has {_gb(machine.ram)} of RAM."
+        what += f" {size_text(fit.streamed)} would be streamed, and the machine has {size_text(machine.ram)} of RAM."
         return Finding(WARNING, what, "Use an fp8 or GGUF file, or a smaller one of those.")
     if fit.swap or size != SIZES[0]:
         fix = f"If memory runs out, set blocks_to_swap of Load SteadyDancer Model to {fit.swap}" * bool(fit.swap)
@@ -56,11 +57,12 @@ def check_memory(contents: Contents, machine: Machine) -> Finding:
 
 def check_device(machine: Machine, gpu: str | None) -> Finding:
     """Return what ComfyUI computes on. gpu: the card's name, None for the CPU."""
+    ram = f"{size_text(machine.ram)} of RAM"
     if gpu is None:
-        what = f"ComfyUI computes on the CPU ({_gb(machine.ram)} of RAM); the 14B model is made for a graphics card."
+        what = f"ComfyUI computes on the CPU ({ram}); the 14B model is made for a graphics card."
         fix = "With a card: start ComfyUI without --cpu, with a build of PyTorch for that card."
         return Finding(NOTE, what, fix)
-    return Finding(OK, f"{gpu}: {_gb(machine.free)} of {_gb(machine.total)} can be had; {_gb(machine.ram)} of RAM.")
+    return Finding(OK, f"{gpu}: {size_text(machine.free)} of {size_text(machine.total)} can be had; {ram}.")
 
 
 def facts_of(contents: Contents, machine: Machine, width: int, height: int) -> Facts:
@@ -89,7 +91,3 @@ def _buffer(official: dict, machine: Machine) -> int:
     largest = max(layers, key=layers.get)
     stored, cast = layers[largest], numbers[largest] * machine.itemsize
     return stored * (1 + machine.ahead) + (cast if cast > stored else 0)
-
-
-def _gb(size: int) -> str:
-    return f"{size / GB:.1f} GB"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-GB = 1024**3
+from ..sizes import size_text
+
 BATCH_HEADROOM = 1.5  # ComfyUI runs branches together only while this multiple of their memory is free
 LOWER = (
     "width and height",
@@ -78,15 +79,16 @@ def describe(facts: Facts) -> str:
     """Return the report: a line for weights, activations, device and decoder each, and the verdict."""
     fit = judge(facts)
     lines = [
-        f"Weights: {_gb(facts.model)} in {facts.count} blocks; with blocks_to_swap {facts.swap} {_gb(fit.resident)} "
-        f"stay on the device and {_gb(fit.streamed)} are streamed.",
-        f"Activations: {_gb(facts.branch)} for each of {facts.branches} guidance branches; {fit.together} at a time.",
-        f"Device {facts.device}: {_gb(facts.free)} of {_gb(facts.total)} can be had, {_gb(facts.reserve)} of it stay "
-        "reserved.",
+        f"Weights: {size_text(facts.model)} in {facts.count} blocks; with blocks_to_swap {facts.swap} "
+        f"{size_text(fit.resident)} stay on the device and {size_text(fit.streamed)} are streamed.",
+        f"Activations: {size_text(facts.branch)} for each of {facts.branches} guidance branches; "
+        f"{fit.together} at a time.",
+        f"Device {facts.device}: {size_text(facts.free)} of {size_text(facts.total)} can be had, "
+        f"{size_text(facts.reserve)} of it stay reserved.",
     ]
     if facts.decode:
         tiled = "" if facts.decode <= facts.free - facts.reserve else " That is too much: use 'VAE Decode (Tiled)'."
-        lines.append(f"VAE Decode: {_gb(facts.decode)} after sampling.{tiled}")
+        lines.append(f"VAE Decode: {size_text(facts.decode)} after sampling.{tiled}")
     return "\n".join([*lines, verdict(facts, fit)])
 
 
@@ -94,7 +96,7 @@ def verdict(facts: Facts, fit: Fit) -> str:
     """Return one sentence an artist can act on."""
     if fit.swap is None:
         swapped = f" even with blocks_to_swap {facts.count}" if facts.streams else ""
-        return f"Does not fit{swapped}: {_gb(fit.missing)} are missing. {what_to_lower()}"
+        return f"Does not fit{swapped}: {size_text(fit.missing)} are missing. {what_to_lower()}"
     if not facts.streams:
         return "Fits. Weights are not streamed on this device, so blocks_to_swap changes nothing."
     if fit.swap == 0:
@@ -114,7 +116,3 @@ def what_to_lower() -> str:
 def _together(facts: Facts, resident: int) -> int:
     left = facts.free - facts.reserve - (resident if facts.streams else 0)
     return max(1, min(facts.branches, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))
-
-
-def _gb(size: int) -> str:
-    return f"{size / GB:.1f} GB"

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..sizes import size_text
 from . import checkpoint
-from .convert_file import DTYPE_NAMES, Piece, Progress, Written, size_text, write_safetensors
+from .convert_file import DTYPE_NAMES, Piece, Progress, Written, write_safetensors
 from .convert_plan import plan
 from .safetensors_header import read_header
 from .scaled_layers import QUANTISATION

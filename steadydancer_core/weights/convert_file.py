@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..sizes import size_text
 from .safetensors_header import DTYPES, LENGTH_BYTES
 
 ALIGNMENT = 8
@@ -28,7 +29,6 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 OTHER_DISK = "This disk takes no larger file (FAT32 ends at 4 GB). Choose a folder on another disk."
 MAKE_WRITABLE = "Make the folder writable and run again; what is written already is kept."
-UNITS = (("GB", 1e9), ("MB", 1e6), ("KB", 1e3))
 
 Progress = Callable[[int, int], None]
 Rows = Callable[[], Iterable[Tensor]]
@@ -267,9 +267,3 @@ def _write_all(file, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
-
-
-def size_text(nbytes: int) -> str:
-    """Return a size as people say it: 16.41 GB."""
-    unit, factor = next((row for row in UNITS if nbytes >= row[1]), UNITS[-1])
-    return f"{nbytes / factor:.2f} {unit}"

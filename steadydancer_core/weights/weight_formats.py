@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..sizes import size_text
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
 from .scaled_layers import OLDER_MARKER, QUANTISATION
 from .weight_names import is_diffusers, official_names, prefix_of
@@ -121,7 +122,8 @@ def size_of(contents: Contents) -> int:
 def describe(contents: Contents) -> str:
     """Return one line about a SteadyDancer file: model, precision, tensors, files, size, and whose names it uses."""
     files = f"{contents.files} file" + "s" * (contents.files > 1)
-    parts = [_model(contents), precision(contents), f"{len(contents.tensors)} tensors in {files}", _size(contents)]
+    tensors = f"{len(contents.tensors)} tensors in {files}"
+    parts = [_model(contents), precision(contents), tensors, size_text(size_of(contents))]
     if is_diffusers(contents.tensors):
         parts.append("diffusers names")
     if prefix_of(contents.tensors):
@@ -172,8 +174,3 @@ def _metadata(contents: Contents) -> dict[str, str]:
 
 def _plain(dtype: object) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _size(contents: Contents) -> str:
-    size = size_of(contents)
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -15,7 +15,8 @@ from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_file, convert_plan
+from steadydancer_pack.steadydancer_core.sizes import size_text
+from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan
 from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
 from steadydancer_pack.steadydancer_core.weights.weight_names import IN_BLOCK, OUTSIDE
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
@@ -322,7 +323,7 @@ def test_a_stopped_conversion_goes_on_to_the_same_file(paths, precision, tmp_pat
     assert written.kept > 0.5 * whole.nbytes and written.sha256 == whole.sha256
     assert target.read_bytes() == whole.path.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "whole.safetensors"]
-    assert f"{convert_file.size_text(written.kept)} of it were there" in convert.report(
+    assert f"{size_text(written.kept)} of it were there" in convert.report(
         open_weights(paths["shards"]), written
     )
 
@@ -467,6 +468,6 @@ def test_metadata_stays_but_not_what_is_no_longer_true(paths, tmp_path):
 def test_the_report_tells_sizes_precisions_and_the_hash(paths, tmp_path):
     written = run(paths["fp32"], tmp_path / "out.safetensors", "fp8_scaled")
     lines = convert.report(open_weights(paths["fp32"]), written).splitlines()
-    assert lines[0] == "source.safetensors: 10.51 MB, 129 tensors (129 F32)"
+    assert lines[0] == "source.safetensors: 10.5 MB, 129 tensors (129 F32)"
     assert lines[1] == "out.safetensors: 5.18 MB, 177 tensors (121 F32, 24 F8_E4M3, 24 U8, 8 F16)"
     assert lines[2:] == [f"sha256 {hashlib.sha256(written.path.read_bytes()).hexdigest()}"]

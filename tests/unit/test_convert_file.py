@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from steadydancer_pack.steadydancer_core.sizes import size_text
 from steadydancer_pack.steadydancer_core.weights import convert_file
 from steadydancer_pack.steadydancer_core.weights.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
 
@@ -310,6 +311,16 @@ def test_a_file_in_use_keeps_the_finished_part(target, whole, monkeypatch):
     assert target.read_bytes() == whole
 
 
-@pytest.mark.parametrize(("nbytes", "text"), [(0, "0.00 KB"), (999_999, "1000.00 KB"), (16_410_198_058, "16.41 GB")])
-def test_size_text(nbytes, text):
-    assert convert_file.size_text(nbytes) == text
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 KB"),
+        (8_449, "8.45 KB"),
+        (999_499, "999 KB"),
+        (999_999, "1 MB"),
+        (16_410_198_058, "16.4 GB"),
+        (2 * 10**12, "2 TB"),
+    ],
+)
+def test_size_text(size, text):
+    assert size_text(size) == text

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import convert as node
 from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.weights import convert
+from steadydancer_pack.steadydancer_core.sizes import size_text
 
 PACK = Path(__file__).resolve().parents[2]
 BAD_NAMES = ("", "  ", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "/a", "a\nb", "a?", "a.")
@@ -123,8 +123,8 @@ def test_the_command_writes_the_same_file(folder, tmp_path):
     data = target.read_bytes()
     assert data == (folder / "out.safetensors").read_bytes()
     lines = out.splitlines()
-    assert lines[0].startswith("  0 %  ") and lines[-4] == f"100 %  {convert.size_text(len(data))} of " + (
-        convert.size_text(len(data))
+    assert lines[0].startswith("  0 %  ") and lines[-4] == f"100 %  {size_text(len(data))} of " + (
+        size_text(len(data))
     )
     assert lines[-3].startswith("parts: 5.") and lines[-1] == f"sha256 {hashlib.sha256(data).hexdigest()}"
     assert len(lines) <= 25

@@ -22,11 +22,11 @@ from steadydancer_pack.steadydancer_core.doctor.findings import Finding, of_erro
 from steadydancer_pack.steadydancer_core.doctor.machine import this_machine
 from steadydancer_pack.steadydancer_core.memory.fit import BRANCHES
 from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
+from steadydancer_pack.steadydancer_core.sizes import GB
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.model_files import older_marker, write_gguf, write_shards
 
 PACK = Path(__file__).resolve().parents[2]
-GB = 1024**3
 SMALL = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 MACHINE = memory.Machine("cuda:0", total=24 * GB, free=22 * GB, reserve=GB, ram=64 * GB)
 CARD = "NVIDIA GeForce RTX 4090"
@@ -321,7 +321,7 @@ def test_a_model_that_fits_with_blocks_to_swap(contents):
     finding = memory.check_memory(contents, tight)
     assert finding.level == "note" and "set blocks_to_swap of Load SteadyDancer Model to 1" in finding.fix
     poor = memory.check_memory(contents, replace(tight, ram=0))
-    assert poor.level == "warning" and "0.0 GB of RAM" in poor.what
+    assert poor.level == "warning" and "0 KB of RAM" in poor.what
 
 
 def test_the_smaller_size_is_told_where_only_that_fits(contents):
@@ -335,7 +335,7 @@ def test_the_smaller_size_is_told_where_only_that_fits(contents):
 
 def test_the_device_is_told():
     found = memory.check_device(MACHINE, CARD)
-    assert found == Finding("ok", f"{CARD}: 22.0 GB of 24.0 GB can be had; 64.0 GB of RAM.")
+    assert found == Finding("ok", f"{CARD}: 22 GB of 24 GB can be had; 64 GB of RAM.")
     on_cpu = memory.check_device(MACHINE, None)
     assert on_cpu.level == "note" and "--cpu" in on_cpu.fix
 

@@ -21,8 +21,8 @@ from steadydancer_pack.steadydancer_core.memory.fit import (
     gather,
 )
 from steadydancer_pack.steadydancer_core.memory.report import Facts, Fit, describe, judge
+from steadydancer_pack.steadydancer_core.sizes import GB
 
-GB = 1024**3
 META = torch.device("meta")
 # 40 blocks of 0.5 GB, 1 GB of other weights, 3 GB for a branch: 24.5 GB to be had of 25, of which 0.5 are reserved.
 ALL_FITS = Facts(
@@ -70,7 +70,7 @@ def test_what_cannot_fit_says_how_much_is_missing_and_what_to_lower():
     fit = judge(TOO_SMALL)
     assert (fit.swap, fit.missing, fit.resident) == (None, GB // 2, GB // 4)
     text = describe(TOO_SMALL)
-    assert "Does not fit even with blocks_to_swap 40: 0.5 GB are missing. Lower, in this order: 1. width" in text
+    assert "Does not fit even with blocks_to_swap 40: 500 MB are missing. Lower, in this order: 1. width" in text
 
 
 def test_a_device_without_streaming_needs_room_for_activations_only():
@@ -82,7 +82,7 @@ def test_a_device_without_streaming_needs_room_for_activations_only():
 
 def test_the_decoder_is_counted_when_it_is_known():
     assert "VAE Decode" not in describe(ALL_FITS)
-    assert "VAE Decode: 2.0 GB after sampling.\n" in describe(replace(ALL_FITS, decode=2 * GB))
+    assert "VAE Decode: 2 GB after sampling.\n" in describe(replace(ALL_FITS, decode=2 * GB))
     assert "use 'VAE Decode (Tiled)'" in describe(replace(ALL_FITS, decode=25 * GB))
 
 
@@ -194,8 +194,8 @@ def test_the_nodes(golden_patcher):
     output = FitReport.execute(swapped, {"samples": torch.zeros(1, 16, 3, 8, 6)}, vae)
     model, report, blocks = output.result
     assert model is swapped and blocks == 0
-    assert report.splitlines()[0].startswith("Weights: 0.0 GB in 2 blocks; with blocks_to_swap 2 ")
-    assert "VAE Decode: 5.0 GB" in report
+    assert report.splitlines()[0].startswith("Weights: 18.7 MB in 2 blocks; with blocks_to_swap 2 ")
+    assert "VAE Decode: 5 GB" in report
     assert output.ui.as_dict()["text"] == (report,)
     assert io.Hidden.unique_id in FitReport.GET_SCHEMA().hidden  # without it the page does not show the text
 

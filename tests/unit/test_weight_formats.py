@@ -81,7 +81,7 @@ def everything(weights):
 
 CASES = {
     "fp32": Case(single(to(torch.float32)), "fp32, 129 tensors in 1 file, 10.5 MB", U["fp32"]),
-    "fp16": Case(single(to(torch.float16)), "fp16, 129 tensors in 1 file, 5.2 MB", U["fp16"]),
+    "fp16": Case(single(to(torch.float16)), "fp16, 129 tensors in 1 file, 5.25 MB", U["fp16"]),
     "bf16": Case(single(to(torch.bfloat16)), "bf16, 129 tensors in 1 file", U["bf16"]),
     "fp8 older marker": Case(single(files.older_marker), "fp8 e4m3fn scaled (older marker), 154 tensors", U["e4m3"]),
     "fp8 older marker, everything": Case(single(everything), "fp8 e4m3fn scaled (older marker)", U["e4m3"]),
@@ -95,18 +95,18 @@ CASES = {
     "shards fp32": Case(shards(to(torch.float32)), "fp32, 129 tensors in 3 files", U["fp32"]),
     "shards bf16": Case(shards(to(torch.bfloat16)), "bf16, 129 tensors in 3 files", U["bf16"]),
     "diffusers fp16": Case(
-        single(half(files.diffusers)), "fp16, 129 tensors in 1 file, 5.2 MB, diffusers names", U["fp16"]
+        single(half(files.diffusers)), "fp16, 129 tensors in 1 file, 5.25 MB, diffusers names", U["fp16"]
     ),
     "diffusers shards": Case(
         shards(files.diffusers), "fp32, 129 tensors in 3 files, 10.5 MB, diffusers names", U["fp32"]
     ),
     "diffusers fp8 per layer, metadata": Case(
         single(lambda w: files.diffusers(files.scaled(w, files.in_blocks, "weight_scale")), files.layer_metadata),
-        "fp8 e4m3fn scaled (per layer), 153 tensors in 1 file, 4.8 MB, diffusers names", U["e4m3"],
+        "fp8 e4m3fn scaled (per layer), 153 tensors in 1 file, 4.79 MB, diffusers names", U["e4m3"],
     ),
     "prefix fp16": Case(
         single(half(files.prefixed)),
-        "fp16, 129 tensors in 1 file, 5.2 MB, names begin with model.diffusion_model.", U["fp16"],
+        "fp16, 129 tensors in 1 file, 5.25 MB, names begin with model.diffusion_model.", U["fp16"],
     ),
     "prefix fp8 older marker": Case(
         single(lambda w: files.prefixed(files.older_marker(w))), "fp8 e4m3fn scaled (older marker)", U["e4m3"]
