@@ -1,8 +1,8 @@
 """The pose-negative: the same motion by a skeleton whose proportions jitter from frame to frame.
 
 Source: SteadyDancer preprocess/pose_align_withdiffaug.py and utils_aug.py. Each frame is scaled about the neck by its
-own random size and aspect. Upstream also draws two offsets and never uses them; they are drawn here too, so that a
-seed gives upstream's numbers.
+own random size and aspect; where the neck is unseen, about what stands in for it. Upstream also draws two offsets and
+never uses them; they are drawn here too, so that a seed gives upstream's numbers.
 """
 
 import random
@@ -10,6 +10,7 @@ import random
 import numpy as np
 
 from .poses import FACE, NECK, PoseClip, Track
+from .proportions import stand_in
 
 OFFSET, SCALE, ASPECT = (-0.2, 0.2), (0.7, 1.3), (0.6, 1.4)
 
@@ -31,7 +32,7 @@ def _draws(frames: int, generator: random.Random) -> np.ndarray:
 
 
 def _augment(track: Track, stretch: np.ndarray) -> Track:
-    neck, factors = track.points[:, [NECK]], stretch[:, None]
+    neck, factors = stand_in(track.points, track.visible)[:, [NECK]], stretch[:, None]
     points = neck + factors * (track.points - neck)
     points[:, FACE] = track.points[:, FACE] + neck - factors * neck  # upstream moves the face and does not scale it
     return Track(track.identity, points, track.scores)
