@@ -13,12 +13,13 @@ from .align_official import align_official, ratios_at
 from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
 from .corrections import Corrections, correct
 from .draw import OVERSAMPLING, draw_person, shrink
-from .pairing import check_people, pair_people
+from .pairing import Pair, check_people, pair_people
 from .poses import PoseClip, Track
 from .skeleton import Aspects
 
 MODES = ("robust", "official")
 AS_PUBLISHED = "as published"
+AlignedPerson = tuple[Track, int, list[PartRatio]]
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ class Alignment(NamedTuple):
 def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     """Return `clip` aligned to the people of `photo` (of several frames the first), in a frame of `request.size`.
 
-    Raises ValueError for an unknown mode, an anchor outside the clip, a photo or clip without people, or people who
-    show no common part of the body.
+    Of several people those who cannot be aligned are left out, with a remark. Raises ValueError for an unknown mode, an
+    anchor outside the clip, a photo or clip without people, or where nobody can be aligned: see `_align_person`.
     """
     _check(photo, clip, request)
     pairs, notes = pair_people(photo, clip, request.anchor)
     aspects = request.size[0] / request.size[1], clip.width / clip.height
-    people = [_align_person(person, driver, aspects, request) for person, driver in pairs]
-    notes += [remark for person in people for remark in _remarks(*person, request.anchor)]
+    people, left_out = _align_people(pairs, aspects, request)
+    notes += left_out + [remark for person in people for remark in _remarks(*person, request.anchor)]
     tracks, anchors, tables = zip(*people, strict=True)
     return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
 
@@ -65,8 +66,26 @@ def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
         )
 
 
-def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request):
-    """Return (aligned track, its anchor frame, its table of ratios)."""
+def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tuple[list[AlignedPerson], list[str]]:
+    """Return those who can be aligned, and why each other is left out; ValueError if that is everybody."""
+    people, left_out = [], []
+    for photo, driver in pairs:
+        try:
+            people.append(_align_person(photo, driver, aspects, request))
+        except ValueError as error:
+            if len(pairs) == 1:
+                raise
+            left_out.append(f"Person {driver.number} left out. {error}")
+    if not people:
+        raise ValueError("\n".join(left_out))
+    return people, left_out
+
+
+def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
+    """Return the aligned track, its anchor frame, its table of ratios.
+
+    ValueError: no common part of the body, or official mode and a person who is absent in the anchor frame.
+    """
     if request.mode == "official":
         anchor, table = request.anchor, _official_table(photo, driver, aspects, request.anchor)
         aligned = align_official(driver, photo, aspects, anchor)

@@ -71,6 +71,39 @@ def test_one_driver_dances_for_the_main_person_and_the_rest_is_told():
     assert result.notes == ["1 more in the photo left out: nobody to pair with."]
 
 
+FACE_ONLY = (*range(1, 14), 16, 17)
+
+
+def test_who_shows_too_little_is_left_out_and_the_others_dance():
+    bystander = clip(ADULT, [Stance()], Camera(neck=(0.45, 0.3), size=0.3), FACE_ONLY)
+    photo, video = together(at(0.15), bystander), together(at(0.1, dance(4)), at(0.4, dance(4)))
+    result = align(photo, video, Request((720, 1280)))
+    alone = align(at(0.15), at(0.1, dance(4)), Request((720, 1280)))
+    (track,) = result.clip.tracks
+    assert track.identity == 1 and np.array_equal(track.points, alone.clip.tracks[0].points)
+    assert result.anchors == [0] and len(result.tables) == 1
+    (note,) = result.notes
+    assert note.startswith("Person 3 left out. Photo and driving video show no common part of the body")
+    assert note in report_text(result) and note in remarks_text(result)
+
+
+def test_official_alignment_leaves_out_who_is_absent_in_the_anchor_frame():
+    late = at(0.4, dance(4))
+    late.tracks[0].scores[0] = 0
+    photo, video = together(at(0.15), at(0.45)), together(at(0.1, dance(4)), late)
+    result = align(photo, video, Request((720, 1280), "official", anchor=0))
+    assert [track.number for track in result.clip.tracks] == [2]
+    (note,) = result.notes
+    assert note.startswith("Person 3 left out. Person 3 is not seen in frame 0 of the driving poses")
+
+
+def test_where_nobody_can_be_aligned_everybody_is_named():
+    bystanders = [clip(ADULT, [Stance()], Camera(neck=(x, 0.3), size=0.3), FACE_ONLY) for x in (0.15, 0.45)]
+    video = together(at(0.1, dance(4)), at(0.4, dance(4)))
+    with pytest.raises(ValueError, match="(?s)^Person 2 left out. Photo and .*\nPerson 3 left out. Photo and"):
+        align(together(*bystanders), video, Request((720, 1280)))
+
+
 def test_no_correction_changes_nothing():
     assert np.array_equal(aligned(), aligned(corrections=Corrections(head=Correction(1, 0, 0))))
 
