@@ -1,11 +1,7 @@
 """A whole Wan 2.1 I2V through the program: videos to a store, a store through the three stages, results that load."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +21,7 @@ from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
 from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.column_table import columns
 from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text
@@ -341,17 +338,9 @@ def test_the_manual_holds_the_tables():
 
 def test_two_processes_share_stage_2_out_and_write_once(stages, place, tmp_path):
     shutil.copytree(stages / "stage1", tmp_path / "stage1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", "training", "stage2", str(tmp_path), "--cpu", "--full", "--steps", "2"]
-    words += ["--base", str(place / "base.safetensors"), "--store", str(place / "clips")]
-    pack = Path(__file__).resolve().parents[2]
-    started = [
-        subprocess.Popen(words, cwd=pack, env={**os.environ, **own, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
-    ]
-    assert [process.wait(600) for process in started] == [0, 0]
+    words = ["stage2", str(tmp_path), "--cpu", "--full", "--steps", "2", "--base", str(place / "base.safetensors")]
+    status, said = run_two("-m", "training", *words, "--store", str(place / "clips"))
+    assert status == 0, said
     assert "2 processes" in (tmp_path / "stage2" / "train.log").read_text("utf-8")
     before, after = weights(stages, "stage1"), weights(tmp_path, "stage2")
     assert before.keys() == after.keys()

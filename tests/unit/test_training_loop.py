@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import random
-import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -18,6 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from steadydancer_pack.tests.training_double import PACK, Regression, Sums
+from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training import checkpoints
 from steadydancer_pack.training.descent import Descent
 from steadydancer_pack.training.loop import Plan, step_seed, train
@@ -63,24 +61,13 @@ def assert_same_bits(mine, theirs):
     assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
-def start_process(folder, plans, *death, **env):
+def start_process(folder, plans, *death):
     command = [sys.executable, str(DOUBLE), str(folder), json.dumps([*map(asdict, plans)]), *map(str, death)]
-    return subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def fresh_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def train_in_two_processes(folder, *plans):
-    port = str(fresh_port())
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared["OMP_NUM_THREADS"] = "1"
-    processes = [start_process(folder, plans, RANK=str(i), LOCAL_RANK=str(i), **shared) for i in range(2)]
-    told = [process.communicate()[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(told)
+    return run_two(str(DOUBLE), str(folder), json.dumps([*map(asdict, plans)]))
 
 
 class Killed(BaseException):
@@ -89,8 +76,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "death",
-    [("batch", random.Random().randrange(12)), ("file", 2), ("file", 6)],
-    ids=["at a random step", "half a first checkpoint", "half a second checkpoint"],
+    [*(("batch", step) for step in (0, 3, 4, 11)), ("file", 2), ("file", 6)],  # a checkpoint follows step 3
+    ids=lambda death: " ".join(map(str, death)),
 )
 def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, uninterrupted, death):
     process = start_process(tmp_path / "run", [PLAN], *death)
@@ -236,7 +223,8 @@ def test_a_run_is_what_its_arithmetic_says(uninterrupted):
 @pytest.mark.parametrize("shard", [False, True])
 def test_two_processes_average_their_gradients(tmp_path, shard):
     plan = replace(PLAN, shard=shard, steps=6, decay="constant")
-    train_in_two_processes(tmp_path, replace(plan, steps=3), plan)
+    status, said = train_in_two_processes(tmp_path, replace(plan, steps=3), plan)
+    assert status == 0, said
     assert_close(state(tmp_path, 6), by_hand(plan, processes=2))
     assert shown(tmp_path, 6) == error_of(state(tmp_path, 6), "ema", 6)
 
