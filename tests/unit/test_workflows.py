@@ -22,6 +22,7 @@ KEPT_DANCE = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writ
 MODEL = re.compile(r"\.(safetensors|gguf|onnx)$")
 # Upright words of a note that are neither a node nor one of its values.
 WORDS = {"models/diffusion_models", "output/poses"}
+ADDED = {"CLIPTextEncode", "CLIPVisionLoader"}  # ComfyUI's nodes that a note tells to add
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,8 @@ def test_a_note_names_only_what_is_there(workflow, info):
     (note,) = (node for node in workflow["nodes"] if node["type"] in NOTES)
     (text,) = note["widgets_values"]
     here = {node["type"] for node in real(workflow)}
-    shown = {info[kind]["display_name"] for kind in info if kind in here or kind.startswith("SteadyDancer")}
+    known = [kind for kind in info if kind in here | ADDED or kind.startswith("SteadyDancer")]
+    shown = {info[kind]["display_name"].removesuffix(" (Prompt)") for kind in known}
     titles = {node["title"] for node in workflow["nodes"] if "title" in node}
     inputs = {
         name for kind in here for group in ("required", "optional") for name in info[kind]["input"].get(group, {})
