@@ -26,7 +26,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from .memory.fit import check_before_sampling, explain_out_of_memory
-from .model_base import SteadyDancer
+from .model_base import NO_AREAS, SteadyDancer
 from .moment import Moment
 from .run_log import BRANCHES, RunLog, counted
 from .weights.lora_fit import check_loras
@@ -126,6 +126,8 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
             conds["pose_negative"] = pose_negative
         elif pose_negative is not None:
             logging.warning(UNUSED)
+        for conditioning in conds.values():
+            check_areas(conditioning)
         self.inner_set_conds(conds)
 
     def sample(self, noise, *args, **kwargs):
@@ -298,11 +300,29 @@ def check_pose_negative(conditioning) -> None:
             f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' and "
             "connect its pose_negative output, or set pose guidance to 0; a preset has it on."
         )
-    if any(key in values for _, values in conditioning for key in ("start_percent", "end_percent")):
+    reached = _covered_until(conditioning)
+    if reached < 1:
         raise ValueError(
-            "The pose_negative, or the positive it was made from, has a timestep range of its own. Take the range off; "
-            "pose_start and pose_end of the guidance say when the pose acts."
+            "The pose_negative, or the positive it was made from, has a timestep range that leaves a part of the run "
+            f"without it, from {reached:.0%} on. Let the ranges of its parts follow each other from 0 to 1, or take "
+            "them off; pose_start and pose_end of the guidance say when the pose acts."
         )
+
+
+def _covered_until(conditioning) -> float:
+    """Return the part of the run, from its start, in which there always is a condition: 1 for all of it."""
+    reached = 0.0
+    for start, end in sorted((v.get("start_percent", 0.0), v.get("end_percent", 1.0)) for _, v in conditioning):
+        if start > reached:
+            break
+        reached = max(reached, end)
+    return reached
+
+
+def check_areas(conditioning) -> None:
+    """Raise ValueError if a condition has an area; ComfyUI makes one of a mask's bounds too."""
+    if any("area" in values or values.get("set_area_to_bounds") for _, values in conditioning):
+        raise ValueError(NO_AREAS)
 
 
 def check_model(model: ModelPatcher) -> None:

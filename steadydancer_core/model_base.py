@@ -25,6 +25,10 @@ REQUIRED_KEYS = (
 HOW_TO = (
     "Connect the outputs of 'Reconcile Conditions' (positive, negative, pose_negative) to the sampler, not the prompts."
 )
+NO_AREAS = (
+    "A condition has an area; the pose reaches over the whole frame, so areas do not work with SteadyDancer. Take "
+    "'Conditioning (Set Area)' out, or use 'Conditioning (Set Mask)' with set_cond_area on default."
+)
 
 
 class SteadyDancer(comfy.model_base.WAN21):
@@ -44,10 +48,7 @@ class SteadyDancer(comfy.model_base.WAN21):
         """Return the model arguments of one condition; ValueError if it does not come from Reconcile Conditions."""
         _check_keys(kwargs)
         if kwargs.get("area") is not None:
-            raise ValueError(
-                "A condition has an area; the pose reaches over the whole frame, so areas do not work with "
-                "SteadyDancer. Take 'Conditioning (Set Area)' out, or use 'Conditioning (Set Mask)'."
-            )
+            raise ValueError(NO_AREAS)
         _check_size(kwargs)
         out = super().extra_conds(**kwargs)
         photo, pose, first_pose = (

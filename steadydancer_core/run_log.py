@@ -28,6 +28,11 @@ class RunLog:
     levels: tuple[float, ...] = ()
 
     @property
+    def steps(self) -> int:
+        """Steps of the run, 0 before it."""
+        return max(0, len(self.levels) - 1)
+
+    @property
     def passes(self) -> int:
         """Forward passes so far. One pass computes one condition for the whole latent, or for one context window."""
         return sum(self.calls)

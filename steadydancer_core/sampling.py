@@ -83,7 +83,7 @@ def run(
     guider = make_guider(
         shifted, positive, negative, pose_negative, text.scale, settings.pose, text.skip_negative_after
     )
-    warnings = [NO_LORA.format(name=settings.name)] if settings.step_distilled and not model.patches else []
+    warnings = [NO_LORA.format(name=settings.name)] if settings.step_distilled and not _has_lora(model) else []
     result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
     if not result["samples"].isfinite().all():
         warnings.append(NOT_FINITE)
@@ -94,20 +94,25 @@ def run(
     return result, RunReport("\n".join([*lines, *warnings]), guider.log)
 
 
+def _has_lora(model: ModelPatcher) -> bool:
+    return bool(model.patches or model.injections)  # ComfyUI's bypass loaders inject a LoRA beside the layers
+
+
 def describe_run(settings: Settings, log: RunLog) -> list[str]:
     """Return what ran, a line each: steps and solver, both guidances, forward passes. Steps count from 1."""
     solver = f"{settings.solver}, {settings.scheduler} schedule, shift {settings.shift:g}"
-    lines = [f"{settings.name}: {settings.steps} steps with {solver}", _describe_pose(settings, log)]
+    steps = log.steps or settings.steps  # a scheduler may make another number of them
+    lines = [f"{settings.name}: {steps} steps with {solver}", _describe_pose(settings, log, steps)]
     if settings.text.skip_negative_after < 1 and log.asked["negative"]:
         count = len(log.asked["negative"])
-        lines.append(f"Negative prompt computed on {count} of {settings.steps} steps, then its last difference kept")
+        lines.append(f"Negative prompt computed on {count} of {steps} steps, then its last difference kept")
     return [*lines, f"{log.passes} forward passes"]
 
 
-def _describe_pose(settings: Settings, log: RunLog) -> str:
+def _describe_pose(settings: Settings, log: RunLog, steps: int) -> str:
     if not log.pose_steps:
         return "No pose guidance"
-    found = f"Pose guidance on {name_steps(log.pose_steps)} of {settings.steps}"
+    found = f"Pose guidance on {name_steps(log.pose_steps)} of {steps}"
     return found if settings.pose.every == 1 else f"{found}, computed anew on {name_steps(log.asked['pose_negative'])}"
 
 

@@ -33,9 +33,17 @@ def official_sigmas(solver: str, steps: int, shift: float) -> Tensor:
 
 
 def make_sigmas(model_sampling, solver: str, scheduler: str, steps: int) -> Tensor:
-    """Return sigmas [steps + 1] of the official schedule or of any ComfyUI scheduler, at the model's own shift."""
+    """Return sigmas [steps + 1] of the official schedule or of any ComfyUI scheduler, at the model's own shift.
+
+    ValueError for the official schedule of a model that has no shift.
+    """
     if scheduler != OFFICIAL_SCHEDULE:
         return comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps)
+    if not hasattr(model_sampling, "shift"):
+        raise ValueError(
+            "The connected model has no shift, which the official schedule needs. Connect the SteadyDancer model; "
+            "the node to change its shift is 'ModelSamplingSD3'."
+        )
     name = solver.removeprefix("official ")
     return official_sigmas(name if name in FIRST_NOISE else "unipc", steps, model_sampling.shift)
 

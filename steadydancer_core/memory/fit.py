@@ -12,7 +12,7 @@ from .estimate import activation_bytes
 from .report import Facts, describe, judge, verdict, what_to_lower
 from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
 
-BRANCHES = 3  # prompt, negative prompt, misplaced pose
+BRANCHES = 3  # prompt, negative prompt, distorted pose
 EXPLAINED = "SteadyDancer ran out of memory"
 CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # torch says so in a plain RuntimeError
 
@@ -134,5 +134,5 @@ def reachable_memory(device: torch.device) -> int:
     free = comfy.model_management.get_free_memory(device)
     if comfy.model_management.is_device_cpu(device):
         return int(free)
-    loaded = (model for model in comfy.model_management.loaded_models() if model.load_device == device)
-    return int(free + sum(model.loaded_size() for model in loaded))
+    models = (model for model in comfy.model_management.loaded_models() if model is not None)  # None: its patcher died
+    return int(free + sum(model.loaded_size() for model in models if model.load_device == device))

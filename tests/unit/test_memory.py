@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import pytest
@@ -134,6 +135,13 @@ def on_gpu(golden_patcher, monkeypatch):
         return placed
 
     return place
+
+
+def test_a_model_whose_patcher_died_is_passed_over(on_gpu, monkeypatch):
+    model = on_gpu(12)
+    loaded = [SimpleNamespace(load_device=META, loaded_size=lambda: GB), None]
+    monkeypatch.setattr(comfy.model_management, "loaded_models", lambda: loaded)
+    assert fit.reachable_memory(model.load_device) == 13 * GB
 
 
 def test_the_facts_come_from_comfyui(on_gpu):

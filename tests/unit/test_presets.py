@@ -146,6 +146,19 @@ def test_a_few_step_lora_runs_at_its_true_cost(golden_patcher, sampled, passes):
     assert "No LoRA acts on this model" in told and "No LoRA" not in report
 
 
+def test_a_lora_of_comfyuis_bypass_loader_counts_as_one(golden_patcher, sampled):
+    plain, _ = sampled(golden_patcher, preset="Fast 4")
+    model, _ = comfy.sd.load_bypass_lora_for_models(golden_patcher, None, made_up_lora(golden_patcher), 1.0, 0.0)
+    beside, report = sampled(model, preset="Fast 4")
+    assert (beside - plain).norm() > 1e-2 * plain.norm() and "No LoRA" not in report
+
+
+def test_the_report_counts_the_steps_that_were_run(golden_patcher, sampled):
+    """ddim_uniform makes 8 steps of 7."""
+    _, report = sampled(golden_patcher, steps=7, solver="euler", scheduler="ddim_uniform")
+    assert report.startswith("Own values: 8 steps with euler") and " of 8" in report and " of 7" not in report
+
+
 @pytest.mark.parametrize(("steps", "inside"), [(4, 1), (6, 2), (8, 3)])
 def test_four_to_eight_steps_with_a_lora(golden_patcher, sampled, passes, steps, inside):
     """Steps strictly between 0.1 and 0.4 of the run cost one more pass each, none of the others any."""

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import pytest
@@ -239,10 +240,24 @@ def test_pose_guidance_without_a_pose_negative_is_refused(golden_patcher, conds)
             patch_model(golden_patcher, missing, OFFICIAL)
 
 
-def test_a_pose_negative_with_a_time_range_is_refused(golden_patcher, conds):
-    ranged = [[conds[2][0][0], {**conds[2][0][1], "start_percent": 0.5}]]
-    with pytest.raises(ValueError, match="timestep range"):
-        make_guider(golden_patcher, conds[0], conds[1], ranged, 5.0, OFFICIAL)
+def in_ranges(conditioning, *ranges):
+    ((prompt, values),) = conditioning
+    return [[prompt, {**values, "start_percent": start, "end_percent": end}] for start, end in ranges]
+
+
+@pytest.mark.parametrize(("ranges", "gap"), [([(0.5, 1)], "0%"), ([(0.6, 1), (0, 0.5)], "50%"), ([(0, 0.3)], "30%")])
+def test_a_pose_negative_with_a_gap_in_its_time_ranges_is_refused(golden_patcher, conds, ranges, gap):
+    with pytest.raises(ValueError, match=f"timestep range that leaves a part of the run without it, from {gap} on"):
+        make_guider(golden_patcher, conds[0], conds[1], in_ranges(conds[2], *ranges), 5.0, OFFICIAL)
+
+
+def test_a_prompt_may_change_in_the_middle_of_the_run(inputs, golden_patcher, conds):
+    """Two halves of the same condition are the condition itself."""
+    halves = (0, 0.5), (0.5, 1)
+    sigmas, solver = official_sigmas("unipc", 10, 5.0), make_solver("official unipc")
+    whole = run_golden(inputs, golden_patcher, conds, sigmas, solver)
+    parts = [in_ranges(conds[0], *halves), conds[1], in_ranges(conds[2], *halves)]
+    assert error(run_golden(inputs, golden_patcher, parts, sigmas, solver), whole) <= 1e-5
 
 
 def test_the_patch_refuses_combined_pose_negatives(golden_patcher, conds):
@@ -270,6 +285,18 @@ def test_an_area_is_refused(inputs, golden_patcher, conds):
     area = [[conds[0][0][0], {**conds[0][0][1], "area": (4, 4, 0, 0)}]]
     with pytest.raises(ValueError, match="areas do not work"):
         ksampler(golden_patcher, (area, conds[1]), inputs, 2, "euler", "simple")
+
+
+@pytest.mark.parametrize("values", [{"area": ("percentage", 0.5, 0.5, 0, 0)}, {"set_area_to_bounds": True}])
+def test_the_guider_refuses_areas_before_comfyui_reads_them(golden_patcher, conds, values):
+    area = [[conds[0][0][0], {**conds[0][0][1], **values}]]
+    with pytest.raises(ValueError, match="areas do not work .* set_cond_area on default"):
+        make_guider(golden_patcher, area, conds[1], conds[2], 5.0, OFFICIAL)
+
+
+def test_the_official_schedule_needs_a_shift():
+    with pytest.raises(ValueError, match="The connected model has no shift"):
+        make_sigmas(comfy.model_sampling.ModelSamplingDiscrete(), "official unipc", "official", 10)
 
 
 def test_the_swapped_condition_of_the_patch_has_an_identity_of_its_own(inputs, golden_patcher, conds):
