@@ -1,7 +1,7 @@
 """The embedded default: a SteadyDancer of a few MB that was trained on a drawn world, its VAE, prompts and a sample.
 
-SHIPPED holds the files; its README.md is their model card. Needs nothing but Python. weights.py, vae.py and prompts.py
-beside this file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
+SHIPPED holds the files; its README.md is their model card. Needs nothing but Python. weights.py and vae.py beside this
+file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
 """
 
 import os
