@@ -36,6 +36,8 @@ OPTIONS = (
     *("--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--max-upload-size", "2000"),
 )
 LOG_TAIL_LINES = 40
+ANSWER_SECONDS = 5
+PORT_TAKEN = "is already in use on address"  # ComfyUI's server.py
 PREVIEW_EVENTS = (1, 4)  # ComfyUI's protocol.py: an image, an image with metadata
 
 
@@ -102,11 +104,20 @@ class ComfyServer:
         for name in FOLDERS:
             (self.base / name).mkdir(parents=True, exist_ok=True)
         link_pack(self.pack, self.base / "custom_nodes" / PACK_FOLDER)
+        try:
+            self._start_at_a_port(timeout)
+        except ComfyServerError:
+            if PORT_TAKEN not in self.log():
+                raise
+            self.memory.stop()
+            self._start_at_a_port(timeout)  # somebody took the first one while ComfyUI was loading
+        self._check_pack()
+
+    def _start_at_a_port(self, timeout: float) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.process = self._spawn()
         self.memory = PeakMemory(self.process.pid)
         self._wait_until_ready(timeout)
-        self._check_pack()
 
     def _spawn(self) -> subprocess.Popen:
         main = str(self.comfyui / "main.py")
@@ -126,12 +137,18 @@ class ComfyServer:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise self._error(f"ComfyUI ended with exit code {self.process.returncode} while starting")
-            try:
-                if self.http.get(f"http://{self.address}/system_stats", timeout=5).ok:
-                    return
-            except (requests.ConnectionError, requests.Timeout):
-                time.sleep(0.1)
+            if self._answers():
+                return
+            time.sleep(0.1)
         raise self._error(f"ComfyUI did not answer within {timeout:.0f} s")
+
+    def _answers(self) -> bool:
+        """Tell whether the ComfyUI that was started here answers, and not somebody else at a port taken meanwhile."""
+        try:
+            answer = self.http.get(f"http://{self.address}/system_stats", timeout=ANSWER_SECONDS)
+            return answer.ok and str(self.base) in answer.json()["system"]["argv"]
+        except (requests.RequestException, KeyError, TypeError):
+            return False
 
     def _check_pack(self) -> None:
         folder = os.path.join("custom_nodes", PACK_FOLDER)

@@ -1,0 +1,70 @@
+"""tools/comfy_server.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
+
+import socket
+
+import pytest
+
+from steadydancer_pack.tools import comfy_server
+from steadydancer_pack.tools.comfy_server import ComfyServer, ComfyServerError, free_port
+
+MAIN = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"system": {"argv": sys.argv}}).encode())
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+try:
+    HTTPServer(("127.0.0.1", port), Answers).serve_forever()
+except OSError:
+    sys.exit(f"Port {port} is already in use on address 127.0.0.1. Please close the other application.")
+"""
+
+
+@pytest.fixture
+def comfyui(tmp_path):
+    """A folder that stands for ComfyUI: its main.py listens, answers, and says in ComfyUI's words that it cannot."""
+    folder = tmp_path / "comfyui"
+    folder.mkdir()
+    (folder / "main.py").write_text(MAIN)
+    return folder
+
+
+@pytest.fixture
+def taken():
+    """A port on which somebody else listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def offer(monkeypatch, *ports):
+    offered = iter(ports)
+    monkeypatch.setattr(comfy_server, "free_port", lambda: next(offered))
+
+
+def test_another_port_is_tried_where_the_first_was_taken_meanwhile(monkeypatch, comfyui, tmp_path, taken):
+    monkeypatch.setattr(comfy_server, "ANSWER_SECONDS", 0.2)
+    offer(monkeypatch, taken, free := free_port())
+    with ComfyServer(comfyui, tmp_path) as server:
+        assert server.address == f"127.0.0.1:{free}"
+        assert str(server.base) in server.get("/system_stats")["system"]["argv"]
+
+
+def test_what_answers_at_a_taken_port_is_not_taken_for_ours(monkeypatch, comfyui, tmp_path):
+    with ComfyServer(comfyui, tmp_path) as other:
+        offer(monkeypatch, other.address.rpartition(":")[2], free := free_port())
+        with ComfyServer(comfyui, tmp_path) as server:
+            assert server.address == f"127.0.0.1:{free}"
+
+
+def test_a_second_taken_port_is_told(monkeypatch, comfyui, tmp_path, taken):
+    monkeypatch.setattr(comfy_server, "ANSWER_SECONDS", 0.2)
+    offer(monkeypatch, taken, taken)
+    with pytest.raises(ComfyServerError, match="(?s)exit code 1 while starting.*is already in use"):
+        ComfyServer(comfyui, tmp_path).__enter__()
