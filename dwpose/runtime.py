@@ -50,6 +50,14 @@ PACKAGES = {
     "DirectML": "onnxruntime-directml",
     "OpenVINO": "onnxruntime-openvino",
 }
+MEMORY_IS_FULL = (  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so, in lower case
+    "failed to allocate memory", "out of memory", "out_of_memory", "outofmemory", "not enough memory", "alloc_failed",
+    "allocation_failed", "allocation_failure", "memoryallocation", "bad_alloc", "bad allocation",
+)  # fmt: skip
+FREE_MEMORY = (
+    "The GPU's memory is full: unload models in ComfyUI (Edit menu: Unload Models), close other programs that use the "
+    "GPU, and run again."
+)
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
@@ -76,10 +84,7 @@ class Session:
         try:
             return self._session.run(None, feeds)
         except self._errors as error:
-            raise ValueError(
-                f"The network failed on {self.provider}: {_first_line(error)}. If the GPU's memory is full, free "
-                "some; else choose another provider, such as CPU."
-            ) from error
+            raise ValueError(_failed(self.provider, _first_line(error))) from error
 
 
 def open_session(
@@ -197,6 +202,16 @@ def _library_error(ort, name: str) -> str:
     return ""
 
 
+def _failed(provider: str, reason: str) -> str:
+    unsure = "If the GPU's memory is full, free some; else choose another provider, such as CPU."
+    return f"The network failed on {provider}: {reason}. {FREE_MEMORY if _is_memory(reason) else unsure}"
+
+
+def _is_memory(reason: str) -> bool:
+    """Return whether a provider failed for lack of memory, so that nothing is wrong with it."""
+    return any(words in reason.lower() for words in MEMORY_IS_FULL)
+
+
 def _no_provider(ort, path: Path, provider: str, failures: dict[str, str]) -> str:
     if provider == AUTO:
         return f"{path.name} runs on no provider. " + " ".join(f"{name}: {why}." for name, why in failures.items())
@@ -204,7 +219,8 @@ def _no_provider(ort, path: Path, provider: str, failures: dict[str, str]) -> st
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
         found = f"it does not work here: {failures[provider]}"
-    return f"Provider {provider} was asked for, but {found}. {_fix(PACKAGES[provider])} Or choose 'auto'."
+    fix = FREE_MEMORY if _is_memory(failures.get(provider, "")) else _fix(PACKAGES[provider])
+    return f"Provider {provider} was asked for, but {found}. {fix} Or choose 'auto'."
 
 
 def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[str]:
@@ -213,7 +229,8 @@ def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[
         return []
     cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
     cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."
-    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", _fix(gpu_package(gpu))]
+    fix = FREE_MEMORY if any(map(_is_memory, failures.values())) else _fix(gpu_package(gpu))
+    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", fix]
 
 
 def _fix(package: str) -> str:
@@ -252,7 +269,8 @@ def installed_builds() -> list[str]:
 def _errors(ort) -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises: its exceptions have no common base of their own."""
     own = vars(ort.capi.onnxruntime_pybind11_state).values()
-    return (RuntimeError, ValueError, *(e for e in own if isinstance(e, type) and issubclass(e, Exception)))
+    raised = (e for e in own if isinstance(e, type) and issubclass(e, Exception))
+    return (RuntimeError, ValueError, MemoryError, *raised)
 
 
 def _names(ort) -> str:
@@ -272,4 +290,6 @@ def _zeros(session: Session) -> dict[str, np.ndarray]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """Return the first line of what it says, or the one that speaks of a full memory."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next(filter(_is_memory, lines), lines[0]).rstrip(".")

@@ -3,6 +3,7 @@
 import builtins
 import ctypes
 import importlib.metadata
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -207,6 +208,39 @@ def test_a_provider_that_fails_when_it_runs_is_passed_over(use, network):
     assert session.provider == "OpenVINO" and len(session.notes) == 1
 
 
+FULL = [  # what ONNX Runtime, CUDA's libraries, DirectML and C++ say of a full card
+    Fail("[ONNXRuntimeError] : 6 : bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 104857600"),
+    Fail("CUDA failure 2: out of memory ; GPU=0"),
+    Fail("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0"),
+    Fail("CUDNN failure 4000\nCUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    Fail("hipErrorOutOfMemory"),
+    RuntimeError("8007000E Not enough memory resources are available to complete this operation."),
+    MemoryError("std::bad_alloc"),
+]
+UNLOAD = (
+    "The GPU's memory is full: unload models in ComfyUI (Edit menu: Unload Models), close other programs that use the "
+    "GPU, and run again."
+)
+
+
+@pytest.mark.parametrize("how", ["refused", "broken"])
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_a_full_card_is_told_as_one_and_not_as_a_broken_driver(use, network, error, how):
+    use("CUDA", **{how: {"CUDA": error}})
+    session = open_session(network, gpu=GPU)
+    runs, cause, fix = session.notes
+    assert (session.provider, runs, fix) == ("CPU", "net.onnx runs on CPU.", UNLOAD)
+    assert cause.startswith(f"The GPU ({GPU}) is not used for pose detection. CUDA does not work: ")
+    with pytest.raises(ValueError) as asked:
+        open_session(network, "CUDA", GPU)
+    assert UNLOAD in str(asked.value) and "install" not in str(asked.value)
+
+
+def test_of_a_long_failure_the_line_that_tells_of_memory_is_quoted(use, network):
+    use("CUDA", refused={"CUDA": Fail("CUDNN failure 4000\nCUDNN_STATUS_ALLOC_FAILED ; GPU=0")})
+    assert "CUDA does not work: CUDNN_STATUS_ALLOC_FAILED ; GPU=0." in open_session(network, gpu=GPU).notes[1]
+
+
 def test_a_provider_that_makes_no_session_is_passed_over(use, network):
     use("CUDA", refused={"CUDA": RuntimeError("no kernel image.")})
     assert "CUDA does not work: no kernel image." in open_session(network, gpu=GPU).notes[1]
@@ -270,8 +304,16 @@ def test_the_check_comes_before_the_first_run(use, network):
 def test_a_failure_while_running_is_told(use, network):
     ort = use("CUDA")
     session = open_session(network)
-    ort.broken["CUDA"] = Fail("CUDA out of memory\nat line 1")
-    with pytest.raises(ValueError, match="failed on CUDA: CUDA out of memory. If the GPU's memory is full"):
+    ort.broken["CUDA"] = Fail("illegal instruction\nat line 1")
+    with pytest.raises(ValueError, match="failed on CUDA: illegal instruction. If the GPU's memory is full"):
+        session.run({"x": np.zeros(1)})
+
+
+def test_memory_that_fills_up_while_running_is_told(use, network):
+    ort = use("CUDA")
+    session = open_session(network)
+    ort.broken["CUDA"] = Fail("CUDA failure 2: out of memory")
+    with pytest.raises(ValueError, match=f"failed on CUDA: .*memory. {re.escape(UNLOAD)}"):
         session.run({"x": np.zeros(1)})
 
 
