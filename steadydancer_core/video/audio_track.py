@@ -13,11 +13,13 @@ from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
 from .media_file import Source, clock_start, decode, media_name, open_media, wind
+from .video_source import CHANNEL_LAYOUTS
 from .video_stream import VideoStream, in_memory
 
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
 UNKNOWN_LENGTH = 60.0
+PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
 
 def read_audio(video) -> dict | None:
@@ -55,14 +57,34 @@ def _first_of_batch(audio: dict | None) -> dict | None:
 
 
 def _pieces(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
-    """Yield the track as float32 planes, all in the layout and rate of its first piece."""
+    """Yield the track as float32, all in the layout and rate of its first piece.
+
+    Channels that the writer cannot keep (quad, 5.0) are mixed to stereo.
+    """
     resamplers, target = {}, None
     for frame in decode(container, track, name):
-        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        piece = frame if len(frame.layout.channels) in CHANNEL_LAYOUTS else _mixed(frame)
+        kind = piece.format.name, piece.layout.name, piece.sample_rate
         target = target or kind[1:]
         if kind not in resamplers:
-            resamplers[kind] = AudioResampler("fltp", *target)
-        yield from resamplers[kind].resample(frame)
+            resamplers[kind] = AudioResampler(PACKED, *target)
+        yield from resamplers[kind].resample(piece)
+
+
+def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
+    """Return a piece in stereo; where FFmpeg knows no mix, its first channel, which in ambisonic hears all sides."""
+    try:
+        return AudioResampler(PACKED, "stereo", frame.sample_rate).resample(frame)[0]
+    except av.FFmpegError:
+        packed = AudioResampler(frame.format.packed.name, frame.layout.name, frame.sample_rate).resample(frame)[0]
+    mono = av.AudioFrame.from_ndarray(np.ascontiguousarray(_samples(packed)[:1]), packed.format.name, "mono")
+    mono.sample_rate, mono.pts, mono.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mono
+
+
+def _samples(piece: av.AudioFrame) -> np.ndarray:
+    """Return the samples [C, T] of a packed piece."""
+    return piece.to_ndarray().reshape(-1, len(piece.layout.channels)).T
 
 
 class _Tape:
@@ -78,7 +100,7 @@ class _Tape:
 
     def put(self, piece: av.AudioFrame) -> bool:
         """Lay down one piece; return whether the window has room for another."""
-        at, samples = self._position(piece), piece.to_ndarray()
+        at, samples = self._position(piece), _samples(piece)
         if at >= self.limit:
             return False
         self.end = at + samples.shape[1]

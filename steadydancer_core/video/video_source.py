@@ -80,6 +80,8 @@ class Sound(NamedTuple):
             return None
         samples = self.waveform[:, start:stop].detach().cpu().float().numpy()  # C T
         samples = np.pad(np.clip(np.nan_to_num(samples), -1, 1), ((0, 0), (0, stop - start - samples.shape[1])))
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", CHANNEL_LAYOUTS[len(samples)])
+        # Packed, because PyAV 18 miscounts the planes of 8 channels.
+        packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, "flt", CHANNEL_LAYOUTS[len(samples)])
         frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, start, Fraction(1, self.sample_rate)
         return frame

@@ -148,7 +148,8 @@ def _sound(audio: Mapping, form: VideoFormat) -> Sound | None:
     if waveform.ndim != 3 or not len(waveform) or waveform.shape[1] not in CHANNEL_LAYOUTS or sample_rate <= 0:
         raise ValueError(
             f"Found audio of shape {tuple(waveform.shape)} at {sample_rate} Hz; it must be [batch, channels, samples] "
-            "with 1 (mono), 2 (stereo), 6 or 8 channels. Connect the output of Load Audio or of a video loader."
+            "with 1 (mono), 2 (stereo), 6 or 8 channels. Connect the output of Load Audio or of a video loader, or "
+            "disconnect audio."
         )
     if not has_encoder(form.sound.encoder):
         raise ValueError(

@@ -1,0 +1,75 @@
+"""The sound of a driving video: whatever the pack reads, its own writer takes; a file's claims cost no memory."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from steadydancer_pack.steadydancer_core.video.audio_track import read_file_audio
+from steadydancer_pack.steadydancer_core.video.video_writer import write_video
+
+RATE = 48000
+
+
+def make_sound(path, layout, channels, codec="pcm_s16le", **options):
+    """Write half a second of noise."""
+    noise = np.random.default_rng(0).integers(-9000, 9000, (RATE // 2, channels)).astype(np.int16)
+    with av.open(str(path), "w") as output:
+        track = output.add_stream(codec, rate=RATE, layout=layout, options=options)
+        piece = av.AudioFrame.from_ndarray(noise.reshape(1, -1), "s16", layout)
+        piece.sample_rate, piece.pts, piece.time_base = RATE, 0, Fraction(1, RATE)
+        output.mux(track.encode(piece))
+        output.mux(track.encode(None))
+    return path
+
+
+def wave_file(path, channels):
+    """Write a WAV as cameras and recorders do, which does not tell where its channels stand."""
+    samples = np.full((RATE // 2, channels), 8192, "<i2").tobytes()
+    kind = np.array([1, channels], "<u2").tobytes() + np.array([RATE, RATE * 2 * channels], "<u4").tobytes()
+    kind += np.array([2 * channels, 16], "<u2").tobytes()
+    parts = [(b"fmt ", kind), (b"data", samples)]
+    body = b"WAVE" + b"".join(name + len(data).to_bytes(4, "little") + data for name, data in parts)
+    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+    return path
+
+
+def written(folder, audio):
+    """Return the number of channels that the writer makes of the sound."""
+    write_video(folder / "result.mp4", torch.rand(8, 64, 64, 3), 16, audio=audio)
+    with av.open(str(folder / "result.mp4")) as container:
+        return container.streams.audio[0].channels
+
+
+@pytest.mark.parametrize("layout, channels, heard", [
+    ("mono", 1, 1), ("stereo", 2, 2), ("2.1", 3, 2), ("quad", 4, 2), ("4.0", 4, 2), ("5.0", 5, 2), ("5.1", 6, 6),
+    ("6.1", 7, 2), ("7.1", 8, 8),
+])  # fmt: skip
+def test_the_writer_takes_every_number_of_channels_that_is_read(tmp_path, layout, channels, heard):
+    audio = read_file_audio(str(make_sound(tmp_path / "v.mov", layout, channels)), 0)
+    assert audio["waveform"].shape == (1, heard, RATE // 2)
+    assert audio["waveform"].any()
+    assert written(tmp_path, audio) == min(heard, 2)
+
+
+@pytest.mark.parametrize("channels, heard", [(3, 2), (4, 2), (5, 2), (9, 1)])
+def test_channels_that_stand_nowhere_are_mixed_or_the_first_is_taken(tmp_path, channels, heard):
+    audio = read_file_audio(str(wave_file(tmp_path / "v.wav", channels)), 0)
+    assert audio["waveform"].shape == (1, heard, RATE // 2)
+    assert audio["waveform"].amax() >= 0.25 - 1e-4
+    assert written(tmp_path, audio) == heard
+
+
+def test_sound_in_space_is_heard_by_its_first_channel(tmp_path):
+    sound = make_sound(tmp_path / "v.mkv", "ambisonic 1", 4, "libopus", mapping_family="2")
+    audio = read_file_audio(str(sound), 0)
+    assert audio["waveform"].shape[:2] == (1, 1) and audio["waveform"].any()
+    assert written(tmp_path, audio) == 1
+
+
+def test_a_refused_sound_can_be_left_out(tmp_path):
+    audio = {"waveform": torch.zeros(1, 3, 100), "sample_rate": RATE}
+    with pytest.raises(ValueError, match=r"1 \(mono\), 2 \(stereo\), 6 or 8 channels. .*, or disconnect audio\."):
+        write_video(tmp_path / "result.mp4", torch.rand(8, 64, 64, 3), 16, audio=audio)
