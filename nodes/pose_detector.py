@@ -107,7 +107,7 @@ def _setting_inputs() -> list:
         io.Combo.Input(
             "provider", options=list(CHOICES), default=AUTO,
             tooltip="What ONNX Runtime computes on. 'auto' takes the first that works, GPU before CPU. Any other is "
-            "used or is an error, never silently replaced. TensorRT compiles for minutes at its first run.",
+            "used or is an error, never silently replaced. TensorRT compiles for minutes after each start of ComfyUI.",
         ),
         io.Boolean.Input(
             "flip_test", default=False,
