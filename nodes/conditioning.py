@@ -55,8 +55,8 @@ def picture_inputs() -> list[io.Input]:
         io.Image.Input(
             "pose_negative_frames",
             optional=True,
-            tooltip="The same skeleton, deliberately misplaced: what pose guidance pushes away from. Leave it "
-            "unconnected only with pose guidance 0.",
+            tooltip="The same skeleton, distorted: its size and width change from frame to frame. Pose guidance pushes "
+            "away from it. Leave it unconnected only with pose guidance 0.",
         ),
     ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def _outputs() -> list[io.Output]:
         io.Conditioning.Output(id="negative_out", display_name="negative", tooltip="Negative prompt and pose."),
         io.Conditioning.Output(
             id="pose_negative", display_name="pose_negative",
-            tooltip="Prompt and misplaced pose. Nothing when no pose-negative frames are connected.",
+            tooltip="Prompt and distorted pose. Nothing when no pose-negative frames are connected.",
         ),
         io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent of the video's size."),
     ]  # fmt: skip

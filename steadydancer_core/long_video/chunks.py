@@ -121,7 +121,7 @@ def _due_pose_negative(frames: Tensor | None, run: Settings, notes: list[str]) -
         return None
     if frames is None:
         raise ValueError(
-            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the misplaced skeleton, or "
+            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the distorted skeleton, or "
             "set pose guidance to 0."
         )
     return frames
