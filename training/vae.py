@@ -8,7 +8,6 @@ the latent towards zero. The file is made so that the stock loader runs exactly 
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ from .vae_file import (
     stock_vae,
     vae_file,
 )
+from .whole_file import write_whole
 
 WIDTH = 8
 HELD = 16  # clips at the end of the files that are never trained on
@@ -209,14 +209,8 @@ def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, 
     state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
     facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
     path = folder / FILE
-    _write(path, vae_file(state, facts))
+    write_whole(path, vae_file(state, facts))
     figures = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
-    _write(folder / FIGURES, json.dumps({"figures": figures, "plan": asdict(plan), "width": width}, indent=2).encode())
+    told = {"figures": figures, "plan": asdict(plan), "width": width}
+    write_whole(folder / FIGURES, json.dumps(told, indent=2).encode())
     return path
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)

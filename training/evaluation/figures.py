@@ -1,5 +1,7 @@
 """Figures of clips against their true answers, and their means over many pairs."""
 
+import math
+
 import numpy as np
 
 from .pairs import Pair
@@ -41,5 +43,9 @@ def _mean(values: np.ndarray) -> float:
 
 
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over the pairs that have it."""
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    """Return the mean of each figure over the pairs that have it, the same bits everywhere; NaN where none has it."""
+    return {name: _exact_mean([row[name] for row in rows if not math.isnan(row[name])]) for name in rows[0]}
+
+
+def _exact_mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

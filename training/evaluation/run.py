@@ -1,19 +1,22 @@
 """Baselines, ablations and the shipped road on the same pairs and noise: figures, a table, a plot, contact sheets.
 
-Every variant's figures are kept beside the report as soon as they are there; a run that was stopped goes on.
+Every variant's figures are kept beside the report as soon as they are there; a run that was stopped goes on, and what
+was measured with other weights, another VAE or another number of pairs is measured again.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...dwpose.detector_files import checksum
 from ...steadydancer_core.measures.plots import draw_bars
 from ...steadydancer_core.measures.report import write_report
 from ..batches import conditions
@@ -24,38 +27,36 @@ from ..pipeline import SIZE, Work, to_frames, to_latent
 from ..preview import sample
 from ..prompts import POSITIVE, prompt_vectors
 from ..vae_file import loaded_vae
-from .figures import figures, means
+from ..whole_file import write_whole
+from .figures import means
+from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
 from .pairs import KINDS, Pair, make_pairs
 from .system import NOISE_SEED, STEPS, System
 from .variants import VARIANTS, Variant, photo_repeated
 
-FRAMES, SHEET_PAIRS, SHEET_EVERY = 17, 8, 4
+FRAMES, SHEET_EVERY = 17, 4
+OF = "of"  # in the metadata of rounded weights: the sha256 of those that they were rounded from
 PLOTTED = ("first_frame_psnr", "truth_psnr", "pck_all", "pck_hands")
-BASELINES = ("photo repeated", "base without pose")
+PHOTO_REPEATED = "photo repeated"
+BASELINES = (PHOTO_REPEATED, "base without pose")
 
 
 def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) -> Path:
     """Measure the named variants, or all whose weights are there, on `count` pairs; return the Markdown report."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = make_pairs(count, FRAMES, SIZE)
-    results = {name: _kept(folder, name, lambda name=name: _baseline(work, name, pairs), pairs) for name in BASELINES}
+    results = {}
+    for name in BASELINES:
+        weights, vae = (None, None) if name == PHOTO_REPEATED else (work.weights("base"), work.vae_file)
+        key = key_of(count, weights, vae)
+        results[name] = kept_rows(folder, name, key, pairs, partial(_baseline, work, name, pairs))
     for variant in VARIANTS:
         if (names and variant.name not in names) or not work.weights(variant.weights).exists():
             continue
-        results[variant.name] = _kept(folder, variant.name, lambda v=variant: _clips(work, v, pairs), pairs)
+        key = key_of(count, work.weights(variant.weights), work.vae_file)
+        results[variant.name] = kept_rows(folder, variant.name, key, pairs, partial(_clips, work, variant, pairs))
         logging.info("%s: %s", variant.name, means(results[variant.name]))
     return _report(results, pairs, folder)
-
-
-def _kept(folder: Path, name: str, make, pairs: list[Pair]) -> list[dict[str, float]]:
-    file = folder / f"{name.replace(' ', '_')}.json"
-    if file.exists():
-        return json.loads(file.read_text())
-    clips = make()
-    np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[: SHEET_PAIRS]))
-    rows = [figures(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
-    file.write_text(json.dumps(rows))
-    return rows
 
 
 def _clips(work: Work, variant: Variant, pairs: list[Pair]) -> list[np.ndarray]:
@@ -66,10 +67,20 @@ def _clips(work: Work, variant: Variant, pairs: list[Pair]) -> list[np.ndarray]:
 
 def load_system(work: Work, stage: str) -> System:
     """Return the road with a stage's weights, rounded as they are shipped."""
-    file = work.folder / stage / "shipped.safetensors"
-    if not file.exists() or file.stat().st_mtime < work.weights(stage).stat().st_mtime:
-        file.write_bytes(model_file(load_file(work.weights(stage)), {}))
+    weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
+    of = checksum(weights)
+    if _rounded_from(file) != of:
+        write_whole(file, model_file(load_file(weights), {OF: of}))
     return System(file, work.vae_file)
+
+
+def _rounded_from(file: Path) -> str | None:
+    """Return the sha256 of the weights that a file was rounded from, None where it does not tell."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return (opened.metadata() or {}).get(OF)
+    except (OSError, SafetensorError):
+        return None
 
 
 @contextmanager
@@ -88,7 +99,7 @@ def _nothing(module: torch.nn.Module, inputs: tuple, output: Tensor) -> Tensor:
 
 
 def _baseline(work: Work, name: str, pairs: list[Pair]) -> list[np.ndarray]:
-    if name == "photo repeated":
+    if name == PHOTO_REPEATED:
         return [photo_repeated(pair) for pair in pairs]
     vae, network = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False)
     network.load_state_dict(load_file(work.weights("base")))
@@ -108,25 +119,24 @@ def _without_pose(velocity: Velocity, vae, work: Work, pair: Pair) -> np.ndarray
     return (127.5 * (video.clamp(-1, 1) + 1)).round().byte().numpy()
 
 
-def _report(results: dict[str, list[dict[str, float]]], pairs: list[Pair], folder: Path) -> Path:
+def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:
     rows = [{"name": name, **means(rows)} for name, rows in results.items()]
+    kinds = {kind: [i for i, pair in enumerate(pairs) if pair.misalignment == kind] for kind in KINDS}
     grouped = [
-        {"name": name, "group": kind, **means([row for row, pair in zip(rows, pairs, strict=True)
-                                               if pair.misalignment == kind])}
-        for kind in KINDS for name, rows in results.items()
+        {"name": name, "group": kind, **means([rows[i] for i in own])}
+        for kind, own in kinds.items() if own for name, rows in results.items()
     ]  # fmt: skip
     write_report(grouped, folder / "kinds", "Miniature by kind of misalignment")
     pictures = {"Figures": draw_bars(rows, PLOTTED), "Clips": contact_sheet(results, pairs, folder)}
     return write_report(rows, folder, "Miniature on pairs with a true answer", pictures)[1]
 
 
-def contact_sheet(results: dict, pairs: list[Pair], folder: Path) -> np.ndarray:
+def contact_sheet(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> np.ndarray:
     """Return for some pairs: photo, driver, truth and then each result, uint8 [H, W, 3]."""
-    clips = {name: np.load(folder / f"{name.replace(' ', '_')}.npz")["clips"] for name in results}
+    clips = {name: kept_clips(folder, name) for name in results}
     rows = []
     for index, pair in enumerate(pairs[:SHEET_PAIRS]):
         shown = [pair.driver.frames, pair.truth.frames, *(clip[index] for clip in clips.values())]
         strips = [np.concatenate(list(frames[::SHEET_EVERY]), axis=1) for frames in shown]
         rows.append(np.concatenate(strips))
     return np.concatenate(rows, axis=1)
-

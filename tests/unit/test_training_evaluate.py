@@ -1,0 +1,124 @@
+"""The run over pairs: what it keeps, when it measures again, what it says, and a long video."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load, load_file, save_file
+
+from steadydancer_pack.miniature import shipped
+from steadydancer_pack.steadydancer_core.long_video.windows import window_borders
+from steadydancer_pack.training.evaluation import run
+from steadydancer_pack.training.evaluation.kept import kept_clips, kept_rows, key_of
+from steadydancer_pack.training.evaluation.long_video import OVERLAP, WINDOW, measure_long
+from steadydancer_pack.training.evaluation.pairs import make_pairs
+from steadydancer_pack.training.evaluation.run import evaluate, load_system
+from steadydancer_pack.training.evaluation.variants import photo_repeated
+from steadydancer_pack.training.network import MINIATURE, build, initialise
+from steadydancer_pack.training.pipeline import Work
+
+FRAMES, SIZE = 5, 32
+NAMES = "photo_repeated", "base_without_pose", "shipped"
+
+
+def write_weights(work: Work, name: str, seed: int, pose: bool = True) -> None:
+    network = build(MINIATURE, pose=pose)
+    initialise(network, seed)
+    work.weights(name).parent.mkdir(exist_ok=True)
+    save_file({key: tensor.clone() for key, tensor in network.state_dict().items()}, work.weights(name))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A work folder with the shipped VAE and networks that never learned anything."""
+    work = Work(tmp_path_factory.mktemp("work"))
+    work.vae_file.parent.mkdir()
+    work.vae_file.write_bytes(shipped("steadydancer_miniature_vae.safetensors").read_bytes())
+    write_weights(work, "base", 0, pose=False)
+    write_weights(work, "stage3", 1)
+    return work
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(run, "FRAMES", FRAMES)
+    monkeypatch.setattr(run, "SIZE", SIZE)
+
+
+def kept(folder):
+    return {name: (folder / f"{name}.json").read_text("utf-8") for name in NAMES}
+
+
+def changed(folder):
+    return {name: (folder / f"{name}.json").stat().st_mtime_ns for name in NAMES}
+
+
+def test_what_is_measured_is_kept_and_another_count_is_measured_again(work, small, tmp_path):
+    report = evaluate(work, 2, tmp_path, ("shipped",))
+    assert all(name in report.read_text("utf-8") for name in ("photo repeated", "base without pose", "shipped"))
+    first, times = kept(tmp_path), changed(tmp_path)
+    assert [len(json.loads(text)["rows"]) for text in first.values()] == [2] * 3
+    evaluate(work, 2, tmp_path, ("shipped",))
+    assert kept(tmp_path) == first and changed(tmp_path) == times
+    evaluate(work, 1, tmp_path, ("shipped",))
+    other = {name: json.loads(text) for name, text in kept(tmp_path).items()}
+    assert all(found["of"] == [1, *json.loads(first[name])["of"][1:]] for name, found in other.items())
+    assert json.dumps(other["photo_repeated"]["rows"]) == json.dumps(json.loads(first["photo_repeated"])["rows"][:1])
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return make_pairs(2, FRAMES, SIZE)
+
+
+def test_other_weights_or_another_vae_are_measured_again(work, pairs, tmp_path):
+    weights, vae = tmp_path / "weights", tmp_path / "vae"
+    weights.write_bytes(b"one")
+    vae.write_bytes(b"two")
+    truth, photos = [pair.truth.frames for pair in pairs], [photo_repeated(pair) for pair in pairs]
+    keep = lambda clips: kept_rows(tmp_path, "it", key_of(2, weights, vae), pairs, lambda: clips)  # noqa: E731
+    right = keep(truth)
+    assert json.dumps(keep(photos)) == json.dumps(right)
+    for path in (weights, vae):
+        path.write_bytes(b"another")
+        assert json.dumps(keep(photos)) != json.dumps(right)
+        assert (kept_clips(tmp_path, "it")[1] == photos[1]).all()
+        assert json.dumps(keep(truth)) != json.dumps(right)
+        path.write_bytes(b"one" if path == weights else b"two")
+        assert json.dumps(keep(truth)) == json.dumps(right)
+
+
+@pytest.mark.parametrize("left", ['[{"a": 1.0', "[]", ""])
+def test_what_a_killed_run_left_is_measured_again(pairs, tmp_path, left):
+    (tmp_path / "it.json").write_text(left)
+    rows = kept_rows(tmp_path, "it", [2, "", ""], pairs, lambda: [photo_repeated(pair) for pair in pairs])
+    assert len(rows) == 2 and json.loads((tmp_path / "it.json").read_text())["of"] == [2, "", ""]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["it.json", "it.npz"]
+
+
+def test_clips_of_a_run_that_fails_are_no_one_s(pairs, tmp_path):
+    kept_rows(tmp_path, "it", [2, "a", ""], pairs, lambda: [photo_repeated(pair) for pair in pairs])
+    with pytest.raises(ZeroDivisionError):
+        kept_rows(tmp_path, "it", [2, "b", ""], pairs, lambda: 1 // 0)
+    assert not (tmp_path / "it.json").exists()
+
+
+def test_rounded_weights_that_are_half_there_or_of_other_weights_are_made_again(work):
+    file = work.folder / "stage3" / "shipped.safetensors"
+    load_system(work, "stage3")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    load_system(work, "stage3")
+    assert file.read_bytes() == whole
+    write_weights(work, "stage3", 2)
+    load_system(work, "stage3")
+    name = "patch_embedding.weight"
+    assert not torch.equal(load_file(file)[name], load(whole)[name])
+
+
+def test_a_long_video_is_measured_at_its_seams(work):
+    found, clip = measure_long(load_system(work, "stage3"), SIZE, frames=49)
+    assert clip.shape == (49, SIZE, SIZE, 3)
+    assert found["seams"] == len(window_borders(49, WINDOW, OVERLAP)[0]) > 0
+    assert {"first_frame_psnr", "truth_psnr", "pck_all", "seam_colour"} <= found.keys()
+    assert found["seam_jump"] > 0 and found["truth_jump"] > 0

@@ -1,0 +1,57 @@
+"""Figures that are kept until what they were measured on is no longer the same."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ...dwpose.detector_files import checksum
+from ..whole_file import write_whole
+from .figures import figures
+from .pairs import Pair
+
+Rows = list[dict[str, float]]  # the figures of each pair
+Key = list[int | str]
+SHEET_PAIRS = 8  # whose clips are kept for pictures
+
+
+def key_of(count: int, weights: Path | None, vae: Path | None) -> Key:
+    """Return what rows depend on: the number of pairs and the sha256 of weights and VAE, "" where there are none."""
+    return [count, *(checksum(path) if path else "" for path in (weights, vae))]
+
+
+def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callable[[], list[np.ndarray]]) -> Rows:
+    """Return the rows of this name and key from `folder`, else those of the clips that `make` gives, and keep them.
+
+    The first clips lie beside their rows; while they change there are no rows.
+    """
+    file = rows_file(folder, name)
+    rows = _read(file, key)
+    if rows is None:
+        file.unlink(missing_ok=True)
+        clips = make()
+        np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[:SHEET_PAIRS]))
+        rows = [figures(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
+        write_whole(file, json.dumps({"of": key, "rows": rows}).encode())
+    return rows
+
+
+def kept_clips(folder: Path, name: str) -> np.ndarray:
+    """Return the first clips of this name, uint8 [N, F, H, W, 3]."""
+    with np.load(rows_file(folder, name).with_suffix(".npz")) as file:
+        return file["clips"]
+
+
+def rows_file(folder: Path, name: str) -> Path:
+    """Return where the rows of this name lie."""
+    return folder / f"{name.replace(' ', '_')}.json"
+
+
+def _read(file: Path, key: Key) -> Rows | None:
+    """Return the rows of a file, or None where it is of another key, broken or not there."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found["rows"] if isinstance(found, dict) and found.get("of") == key else None
