@@ -11,7 +11,7 @@ import numpy as np
 from ...dwpose.poses import PoseClip
 from ...steadydancer_core.guidance import PoseGuidance
 from ...steadydancer_core.presets import Settings
-from .pairs import KINDS, Pair
+from .pairs import Pair
 from .system import SETTINGS, aligned, shuffled
 
 SHUFFLE_SEED = 3
@@ -27,7 +27,6 @@ class Variant:
     poses: Poses = aligned
     settings: Settings = SETTINGS
     zeroed: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = KINDS
 
 
 def _guided(scale: float, start: float = 0.1, end: float = 0.4) -> Settings:
