@@ -52,7 +52,7 @@ PACKAGES = {
 }
 MEMORY_IS_FULL = (  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so, in lower case
     "failed to allocate memory", "out of memory", "out_of_memory", "outofmemory", "not enough memory", "alloc_failed",
-    "allocation_failed", "allocation_failure", "memoryallocation", "bad_alloc", "bad allocation",
+    "allocation_failed", "allocation_failure", "memoryallocation", "memoryerror", "bad_alloc", "bad allocation",
 )  # fmt: skip
 FREE_MEMORY = (
     "The GPU's memory is full: unload models in ComfyUI (Edit menu: Unload Models), close other programs that use the "
@@ -80,11 +80,13 @@ class Session:
         self.outputs = {port.name: _port(port).shape for port in session.get_outputs()}
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs in the order of `outputs`; ValueError if the provider fails."""
+        """Return the outputs in the order of `outputs`, float32 from float16 networks too; ValueError if it fails."""
+        typed = {name: _typed(values, self.ports.get(name)) for name, values in feeds.items()}
         try:
-            return self._session.run(None, feeds)
+            outputs = self._session.run(None, typed)
         except self._errors as error:
             raise ValueError(_failed(self.provider, _first_line(error))) from error
+        return [np.asarray(output, np.float32) if output.dtype.kind == "f" else output for output in outputs]
 
 
 def open_session(
@@ -203,8 +205,13 @@ def _library_error(ort, name: str) -> str:
 
 
 def _failed(provider: str, reason: str) -> str:
-    unsure = "If the GPU's memory is full, free some; else choose another provider, such as CPU."
-    return f"The network failed on {provider}: {reason}. {FREE_MEMORY if _is_memory(reason) else unsure}"
+    """Return what failed in a run, and what to do, which depends on where it ran."""
+    if provider == "CPU":
+        full, other = "The computer's memory is full: close other programs, and run again.", "Choose another file."
+    else:
+        full = FREE_MEMORY
+        other = "If the GPU's memory is full, free some; else choose another provider, such as CPU."
+    return f"The network failed on {provider}: {reason}. {full if _is_memory(reason) else other}"
 
 
 def _is_memory(reason: str) -> bool:
@@ -280,6 +287,11 @@ def _names(ort) -> str:
 
 def _port(port) -> Port:
     return Port(tuple(size if isinstance(size, int) else None for size in port.shape), port.type)
+
+
+def _typed(values: np.ndarray, port: Port | None) -> np.ndarray:
+    """Return the values in the type that the input takes; as they are where that is not known."""
+    return np.asarray(values, DTYPES.get(port.type) if port else None)
 
 
 def _zeros(session: Session) -> dict[str, np.ndarray]:

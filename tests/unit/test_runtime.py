@@ -8,7 +8,9 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from steadydancer_pack.dwpose import runtime
 from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, gpu_package, open_session
@@ -307,6 +309,35 @@ def test_a_failure_while_running_is_told(use, network):
     ort.broken["CUDA"] = Fail("illegal instruction\nat line 1")
     with pytest.raises(ValueError, match="failed on CUDA: illegal instruction. If the GPU's memory is full"):
         session.run({"x": np.zeros(1)})
+
+
+def test_a_failure_on_the_cpu_blames_no_gpu(use, network):
+    ort = use()
+    session = open_session(network, gpu=GPU)
+    for failure, advice in ((Fail("bad node"), "Choose another"), (MemoryError(), "The computer's memory is full")):
+        ort.broken["CPU"] = failure
+        with pytest.raises(ValueError, match=f"failed on CPU: .*{advice}") as error:
+            session.run({"x": np.zeros(1)})
+        assert "GPU" not in str(error.value)
+
+
+def test_pictures_are_given_in_the_type_that_the_network_takes_and_its_figures_are_float32(use, network):
+    ort = use()
+    session = open_session(network)
+    (output,) = session.run({"x": np.full((1, 3, 1, 5), 7.0)})
+    ((_, _, made),) = ort.made
+    assert made.runs[0]["x"].dtype == np.uint8 and (made.runs[0]["x"] == 7).all()
+    assert output.dtype == np.float32
+
+
+def test_a_float16_network_runs(tmp_path):
+    """With the real ONNX Runtime, which refuses any other type than the port's own."""
+    half = onnx.TensorProto.FLOAT16
+    ports = [helper.make_tensor_value_info(name, half, ["n", 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "double", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "h.onnx")
+    (output,) = open_session(tmp_path / "h.onnx", "CPU").run({"x": np.full((2, 3), 0.25, np.float32)})
+    assert output.dtype == np.float32 and (output == 0.5).all()
 
 
 def test_memory_that_fills_up_while_running_is_told(use, network):
