@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.tests.browser.graph import LOAD, WORKFLOWS, draw_with, files_of, press_run
+from steadydancer_pack.tests.browser.graph import LOAD, RUN_TIME, TICK, WORKFLOWS, draw_with, files_of, press_run
 from steadydancer_pack.tests.browser.mistakes import (
     Act,
     add,
@@ -171,11 +171,11 @@ def see_errors(page: Page, *words: str) -> str:
 
 def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
-    for _ in range(600):
+    for _ in range(RUN_TIME // TICK):
         history = server.get("/history")
         if len(history) >= count:
             return list(history.values())[-1]
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(TICK)
     raise TimeoutError(f"{len(history)} runs instead of {count}")
 
 

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page
 
 from steadydancer_pack.tests.browser.graph import (
+    RUN_TIME,
     TYPES,
     VALUES,
     VUE,
@@ -21,7 +22,6 @@ from steadydancer_pack.tests.browser.graph import (
 RUNS = [(name, renderer) for name in ("quick_start", "dance_from_video") for renderer in VUE]
 SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"
 WITH_PICTURE = ("SteadyDancerMiniatureSample", "SteadyDancerAlignPoses", "SteadyDancerDrawPoses", SAMPLER)
-RUN_TIME = 180_000  # ms
 # The pictures of a node as [width of the file, width on the page], drawn on the canvas or standing in the page.
 PICTURES_ON_CANVAS = """id => {
     const {graph, canvas} = window.app;

@@ -197,10 +197,10 @@ def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, work
     assert status == 3 and "VAELoader (node" in said and "not_there.safetensors" in said
 
 
-def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, workflow):
+def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, slow_workflow):
     with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK) as other:
         write_all(other.base / "models", other.base / "input")
-        process = start(other, material, workflow)
+        process = start(other, material, slow_workflow)
         wait_for(lambda: finished(material), process)
         other.process.kill()
         said, _ = process.communicate(timeout=SECONDS)
@@ -208,7 +208,7 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, wo
     assert process.returncode == 4 and 0 < len(already) < len(NAMES), said
     assert "No ComfyUI answers" in said and "The same command goes on from here." in said
     assert f"{len(already)} done" in (material / "out" / "report.md").read_text()
-    status, said = run(server, material, workflow)
+    status, said = run(server, material, slow_workflow)
     assert status == 0 and finished(material) == NAMES, said
     assert queued(server) == dict.fromkeys(set(NAMES) - set(already), 1)
 
