@@ -25,7 +25,7 @@ class BlocksToSwap(io.ComfyNode):
                 io.Model.Input("model", tooltip="SteadyDancer from any loader, GGUF included."),
                 io.Int.Input(
                     "blocks_to_swap", default=20, min=0, max=100,
-                    tooltip="How many blocks' worth of weights to keep off the device, of 40 in SteadyDancer-14B: 0.75 "
+                    tooltip="How many blocks' worth of weights to keep off the device, of 40 in SteadyDancer-14B: 0.8 "
                     "GB each in fp16, half of it in fp8. 0 lets ComfyUI decide.",
                 ),
             ],
