@@ -48,8 +48,9 @@ def identity_by_colour(
 def identity_by_network(
     frames: Tensor, photo: Tensor, network: PictureFeatures, keypoints: Keypoints | None = None
 ) -> np.ndarray:
-    """Return float64 [F], the cosine of features in -1..1; NaN for frames in which nobody is seen."""
-    reference = network(_person_picture(photo[0], keypoints, 0, network.size))
+    """Return float64 [F], the cosine of features in -1..1; NaN where nobody is seen in the frame or in frame 0."""
+    photographed = _person_picture(photo[0], keypoints, 0, network.size)
+    reference = None if photographed is None else network(photographed)
     scores = []
     for start, piece in pieces(frames):
         for i, frame in enumerate(piece):

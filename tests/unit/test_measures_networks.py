@@ -114,6 +114,15 @@ def test_a_picture_network_sees_the_person(picture_network):
     assert values["identity"] == pytest.approx(0.0, abs=1e-5) and values["identity_lowest"] == pytest.approx(-1.0)
 
 
+def test_a_picture_network_without_a_person_in_frame_0_is_not_asked(picture_network):
+    frames, seen = torch.rand(3, 16, 16, 3), np.ones((3, 2), bool)
+    seen[0] = False
+    keypoints = Keypoints(np.tile([[0.25, 0.25], [0.75, 0.75]], (3, 1, 1)), seen)
+    result = measure(Case(frames, poses=keypoints, pictures=PictureFeatures(picture_network)))
+    assert "identity" not in result.values
+    assert "Identity: not measured: nobody is seen in frame 0 and again later." in result.notes
+
+
 @pytest.mark.parametrize(("check", "shape"), [(check_clips, (1, 3, 8, 8)), (check_pictures, (1, 3, 4, 8, 8))])
 def test_a_network_for_something_else_is_refused(tmp_path, check, shape):
     with pytest.raises(ValueError, match="needed is one input"):
