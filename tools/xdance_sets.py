@@ -21,7 +21,7 @@ REFERENCES, DRIVING = re.compile(r"ref[-_ ]", re.I), re.compile(r"driving", re.I
 PAIRS_FILE = "pairs.csv"  # as the drawn world's own set brings one along
 COLUMNS = ("photo", "video", "category", "misalignment")
 FILE_COLUMNS = ("truth", "photo_poses", "driving_poses")  # files that a pair may have
-MAX_NAME = 80
+MAX_NAME = 80  # bytes in UTF-8: file systems take 255, and endings and the names of unfinished files are added
 FORBIDDEN_ENDS = " ._-"
 
 
@@ -161,9 +161,10 @@ def named(pairs: list[Pair], photos: Path, videos: Path) -> list[Pair]:
     uses = Counter(name.lower() for name in names)
     unlike = []
     for pair, name in zip(pairs, names, strict=True):
-        if uses[name.lower()] > 1 or len(name) > MAX_NAME:
+        if uses[name.lower()] > 1 or len(name.encode()) > MAX_NAME:
             places = f"{os.path.relpath(pair.photo, photos)}\n{os.path.relpath(pair.video, videos)}"
-            name = f"{name[:MAX_NAME]}-{hashlib.sha256(places.encode()).hexdigest()[:8]}"
+            short = name.encode()[:MAX_NAME].decode("utf-8", "ignore")
+            name = f"{short}-{hashlib.sha256(places.encode()).hexdigest()[:8]}"
         unlike.append(replace(pair, name=name))
     return unlike
 

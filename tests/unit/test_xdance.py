@@ -133,6 +133,15 @@ def test_names_are_safe_short_unlike_and_of_the_place_in_the_set(tmp_path):
     assert all(re.fullmatch(r"[\w.-]{1,90}", name) for name in names[0])
 
 
+@pytest.mark.parametrize(
+    ("photo", "video"), [("\u821e" * 200, "v"), ("a", "\U00020000" * 200), ("a" * 79 + "\u821e", "\u821e")]
+)
+def test_a_name_leaves_room_for_endings_in_the_255_bytes_of_a_file_name(tmp_path, photo, video):
+    (pair,) = xdance_sets.named([Pair(tmp_path / f"{photo}.png", tmp_path / f"{video}.mp4")], tmp_path, tmp_path)
+    (tmp_path / f"{pair.name}_00001_.mp4").touch()
+    assert len(pair.name.encode()) <= 90 and re.fullmatch(r"\w+-[0-9a-f]{8}", pair.name)
+
+
 @pytest.fixture
 def workflow(tmp_path):
     """A function that writes WORKFLOW, with changes, and reads it as a mould."""
