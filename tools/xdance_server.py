@@ -93,14 +93,21 @@ class RunningServer(ComfyServer):
             self.http.post(f"http://{self.address}/{path}", json=body, timeout=TIMEOUT).raise_for_status()
 
     def download(self, kind: str, subfolder: str, name: str, target: Path) -> None:
-        """Fetch a file of the server's folder `kind` ("output", "temp"); `target` is whole or not there."""
+        """Fetch a file of the server's folder `kind` ("output", "temp"); `target` is whole or not there.
+
+        ServerGone also where the server dies half-way.
+        """
         where = {"filename": name, "subfolder": subfolder, "type": kind}
         part = target.with_name(f".{target.name}.part")
         with self.http.get(f"http://{self.address}/view", params=where, timeout=TIMEOUT, stream=True) as answer:
             answer.raise_for_status()
-            with part.open("wb") as file:
-                for block in answer.iter_content(BLOCK):
-                    file.write(block)
+            try:
+                with part.open("wb") as file:
+                    for block in answer.iter_content(BLOCK):
+                        file.write(block)
+            except requests.RequestException as error:
+                part.unlink(missing_ok=True)
+                raise ServerGone(f"The ComfyUI at {self.address} went away while {name} was fetched.") from error
         part.replace(target)
 
 

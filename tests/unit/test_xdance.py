@@ -398,14 +398,22 @@ def test_ctrl_c_takes_our_prompts_from_the_server(monkeypatch, results, pairs):
     assert not list(results.folder.glob("*/queued.json")) and len(to_do(pairs, results)) == 3
 
 
-class Answers(BaseHTTPRequestHandler):
-    """A web server that is no ComfyUI: status and body by path."""
+HALF = b"half a video"
 
-    pages = {"/html/system_stats": (200, b"<html>"), "/json/system_stats": (200, b"{}"), "/no/system_stats": (403, b"")}
+
+class Answers(BaseHTTPRequestHandler):
+    """A web server that is no ComfyUI: status and body by path; of HALF it promises more than it sends."""
+
+    pages = {
+        "/html/system_stats": (200, b"<html>"), "/json/system_stats": (200, b"{}"), "/no/system_stats": (403, b""),
+        "/view": (200, HALF),
+    }  # fmt: skip
 
     def do_GET(self):
-        status, body = self.pages.get(self.path, (404, b""))
+        status, body = self.pages.get(self.path.partition("?")[0], (404, b""))
         self.send_response(status)
+        if body == HALF:
+            self.send_header("Content-Length", str(2 * len(HALF)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -429,6 +437,13 @@ def web():
 def test_a_server_that_is_no_comfyui_or_refuses(web, path, words):
     with pytest.raises(ServerGone, match=words), RunningServer(f"http://{web}/{path}/"):
         pass
+
+
+def test_a_server_that_dies_while_a_video_is_fetched_is_gone(web, tmp_path):
+    server = RunningServer(web, retries=0)
+    with pytest.raises(ServerGone, match=r"The ComfyUI at .* went away while v.mp4 was fetched"):
+        server.download("output", "", "v.mp4", tmp_path / "video.mp4")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_at_the_address():
