@@ -9,16 +9,16 @@ from safetensors.torch import load, load_file, save_file
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.long_video.windows import window_borders
 from steadydancer_pack.training.evaluation import run
+from steadydancer_pack.training.evaluation.baselines import photo_repeated
 from steadydancer_pack.training.evaluation.kept import kept_clips, kept_rows, key_of
 from steadydancer_pack.training.evaluation.long_video import OVERLAP, WINDOW, measure_long
 from steadydancer_pack.training.evaluation.pairs import make_pairs
 from steadydancer_pack.training.evaluation.run import evaluate, load_system
-from steadydancer_pack.training.evaluation.variants import photo_repeated
 from steadydancer_pack.training.network import MINIATURE, build, initialise
 from steadydancer_pack.training.pipeline import Work
 
 FRAMES, SIZE = 5, 32
-NAMES = "photo_repeated", "base_without_pose", "shipped"
+NAMES = "VAE_alone", "photo_repeated", "base_without_pose", "shipped"
 
 
 def write_weights(work: Work, name: str, seed: int, pose: bool = True) -> None:
@@ -55,9 +55,9 @@ def changed(folder):
 
 def test_what_is_measured_is_kept_and_another_count_is_measured_again(work, small, tmp_path):
     report = evaluate(work, 2, tmp_path, ("shipped",))
-    assert all(name in report.read_text("utf-8") for name in ("photo repeated", "base without pose", "shipped"))
+    assert all(name.replace("_", " ") in report.read_text("utf-8") for name in NAMES)
     first, times = kept(tmp_path), changed(tmp_path)
-    assert [len(json.loads(text)["rows"]) for text in first.values()] == [2] * 3
+    assert [len(json.loads(text)["rows"]) for text in first.values()] == [2] * len(NAMES)
     evaluate(work, 2, tmp_path, ("shipped",))
     assert kept(tmp_path) == first and changed(tmp_path) == times
     evaluate(work, 1, tmp_path, ("shipped",))

@@ -5,7 +5,7 @@ was measured with other weights, another VAE or another number of pairs is measu
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,44 +19,43 @@ from torch import Tensor
 from ...dwpose.detector_files import checksum
 from ...steadydancer_core.measures.plots import draw_bars
 from ...steadydancer_core.measures.report import write_report
-from ..batches import conditions
 from ..export import model_file
-from ..flow import Velocity
-from ..network import MINIATURE, build
-from ..pipeline import SIZE, Work, to_frames, to_latent
-from ..preview import sample
-from ..prompts import POSITIVE, prompt_vectors
-from ..vae_file import loaded_vae
+from ..pipeline import SIZE, Work
 from ..whole_file import write_whole
+from .baselines import BASELINES, Baseline
 from .figures import means
-from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
+from .kept import SHEET_PAIRS, Key, Rows, kept_clips, kept_rows, key_of
 from .pairs import KINDS, Pair, make_pairs
-from .system import NOISE_SEED, STEPS, System
-from .variants import VARIANTS, Variant, photo_repeated
+from .system import System
+from .variants import VARIANTS, Variant
 
 FRAMES, SHEET_EVERY = 17, 4
 OF = "of"  # in the metadata of rounded weights: the sha256 of those that they were rounded from
 PLOTTED = ("first_frame_psnr", "truth_psnr", "pck_all", "pck_hands")
-PHOTO_REPEATED = "photo repeated"
-BASELINES = (PHOTO_REPEATED, "base without pose")
 
 
 def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) -> Path:
-    """Measure the named variants, or all whose weights are there, on `count` pairs; return the Markdown report."""
+    """Measure the baselines and the named variants, or all, on `count` pairs; return the Markdown report.
+
+    What lacks its weights is left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = make_pairs(count, FRAMES, SIZE)
-    results = {}
-    for name in BASELINES:
-        weights, vae = (None, None) if name == PHOTO_REPEATED else (work.weights("base"), work.vae_file)
-        key = key_of(count, weights, vae)
-        results[name] = kept_rows(folder, name, key, pairs, partial(_baseline, work, name, pairs))
-    for variant in VARIANTS:
-        if (names and variant.name not in names) or not work.weights(variant.weights).exists():
+    pairs, results = make_pairs(count, FRAMES, SIZE), {}
+    for one in (*BASELINES, *(variant for variant in VARIANTS if not names or variant.name in names)):
+        if one.weights and not work.weights(one.weights).exists():
             continue
-        key = key_of(count, work.weights(variant.weights), work.vae_file)
-        results[variant.name] = kept_rows(folder, variant.name, key, pairs, partial(_clips, work, variant, pairs))
-        logging.info("%s: %s", variant.name, means(results[variant.name]))
+        results[one.name] = kept_rows(folder, one.name, _key(work, one, count), pairs, _maker(work, one, pairs))
+        logging.info("%s: %s", one.name, means(results[one.name]))
     return _report(results, pairs, folder)
+
+
+def _key(work: Work, one: Baseline | Variant, count: int) -> Key:
+    uses_vae = isinstance(one, Variant) or one.vae
+    return key_of(count, work.weights(one.weights) if one.weights else None, work.vae_file if uses_vae else None)
+
+
+def _maker(work: Work, one: Baseline | Variant, pairs: list[Pair]) -> Callable[[], list[np.ndarray]]:
+    return partial(one.clips, work, pairs) if isinstance(one, Baseline) else partial(_clips, work, one, pairs)
 
 
 def _clips(work: Work, variant: Variant, pairs: list[Pair]) -> list[np.ndarray]:
@@ -96,27 +95,6 @@ def zeroed(network: torch.nn.Module, names: tuple[str, ...]) -> Iterator[None]:
 
 def _nothing(module: torch.nn.Module, inputs: tuple, output: Tensor) -> Tensor:
     return torch.zeros_like(output)
-
-
-def _baseline(work: Work, name: str, pairs: list[Pair]) -> list[np.ndarray]:
-    if name == PHOTO_REPEATED:
-        return [photo_repeated(pair) for pair in pairs]
-    vae, network = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False)
-    network.load_state_dict(load_file(work.weights("base")))
-    return [_without_pose(Velocity(network, pose=False), vae, work, pair) for pair in pairs]
-
-
-@torch.no_grad()
-def _without_pose(velocity: Velocity, vae, work: Work, pair: Pair) -> np.ndarray:
-    photo = torch.full((1, FRAMES, *pair.photo.shape), 0.5)
-    photo[:, 0] = torch.from_numpy(pair.photo).float() / 255
-    latent = to_latent(vae, 2 * photo.movedim(-1, 1) - 1)
-    batch = conditions(latent, torch.zeros_like(latent), slice(None)) | {"text": prompt_vectors(POSITIVE)[None]}
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
-    with torch.autocast("cpu", torch.bfloat16):
-        made = sample(velocity, batch, noise, STEPS)
-    video = to_frames(vae, made)[0].movedim(0, -1)
-    return (127.5 * (video.clamp(-1, 1) + 1)).round().byte().numpy()
 
 
 def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:

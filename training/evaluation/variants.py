@@ -1,12 +1,10 @@
-"""What is compared: the shipped road, three baselines, and the road with one thing left out or replaced.
+"""What is compared: the shipped road, and the road with one thing left out or replaced.
 
 `zeroed` modules are those of the trained network with their output set to zero, not networks trained without them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from ...dwpose.poses import PoseClip
 from ...steadydancer_core.guidance import PoseGuidance
@@ -65,8 +63,3 @@ VARIANTS = (
     Variant("plain distillation, no stage 3", weights="stage2_plain"),
     Variant("without stage 3", weights="stage2"),
 )
-
-
-def photo_repeated(pair: Pair) -> np.ndarray:
-    """Return the baseline that does nothing: the photo as long as the truth, uint8 [F, H, W, 3]."""
-    return np.repeat(pair.photo[None], len(pair.truth.frames), axis=0)

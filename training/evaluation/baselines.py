@@ -1,0 +1,80 @@
+"""What the miniature is held against: no motion at all, no skeleton, and the most that its VAE lets through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from comfy.ldm.wan.vae import WanVAE
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..batches import conditions
+from ..flow import Velocity
+from ..network import MINIATURE, build
+from ..pipeline import Work, to_frames, to_latent
+from ..preview import sample
+from ..prompts import POSITIVE, prompt_vectors
+from ..vae_file import as_video, loaded_vae
+from .pairs import Pair
+from .system import NOISE_SEED, STEPS
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One column of a table. weights: the stage whose result is used, if any; vae: whether the VAE is."""
+
+    name: str
+    clips: Callable[[Work, list[Pair]], list[np.ndarray]]
+    weights: str = ""
+    vae: bool = True
+
+
+def photo_repeated(pair: Pair) -> np.ndarray:
+    """Return the photo as long as the truth, uint8 [F, H, W, 3]."""
+    return np.repeat(pair.photo[None], len(pair.truth.frames), axis=0)
+
+
+def vae_alone(vae: WanVAE, pair: Pair) -> np.ndarray:
+    """Return the truth encoded and decoded, uint8 [F, H, W, 3]: the most that a network before this VAE can reach."""
+    return _pictures(to_frames(vae, to_latent(vae, as_video(pair.truth.frames[None]))))
+
+
+@torch.no_grad()
+def without_pose(velocity: Velocity, vae: WanVAE, pair: Pair) -> np.ndarray:
+    """Return what the base stage makes of the photo, uint8 [F, H, W, 3]."""
+    photo = torch.full((1, len(pair.truth.frames), *pair.photo.shape), 0.5)
+    photo[:, 0] = torch.from_numpy(pair.photo).float() / 255
+    latent = to_latent(vae, 2 * photo.movedim(-1, 1) - 1)
+    batch = conditions(latent, torch.zeros_like(latent), slice(None)) | {"text": prompt_vectors(POSITIVE)[None]}
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
+    with torch.autocast("cpu", torch.bfloat16):
+        made = sample(velocity, batch, noise, STEPS)
+    return _pictures(to_frames(vae, made))
+
+
+def _pictures(video: Tensor) -> np.ndarray:
+    """Return one video [1, 3, F, H, W] in -1..1 as uint8 [F, H, W, 3]."""
+    return (127.5 * (video[0].movedim(0, -1).clamp(-1, 1) + 1)).round().byte().numpy()
+
+
+def _photos(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+    return [photo_repeated(pair) for pair in pairs]
+
+
+def _through_the_vae(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+    vae = loaded_vae(load_file(work.vae_file))
+    return [vae_alone(vae, pair) for pair in pairs]
+
+
+def _by_the_base(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+    vae, network = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False)
+    network.load_state_dict(load_file(work.weights("base")))
+    return [without_pose(Velocity(network, pose=False), vae, pair) for pair in pairs]
+
+
+BASELINES = (
+    Baseline("VAE alone", _through_the_vae),
+    Baseline("photo repeated", _photos, vae=False),
+    Baseline("base without pose", _by_the_base, "base"),
+)
