@@ -66,8 +66,7 @@ def read_names(path: str | Path) -> set[str]:
 
 
 def check_names(title: str, names: set[str]) -> None:
-    """Raise ValueError unless `names` hold every tensor; the message names the kind of file or what is missing."""
-    names = set(official_names(names).values())
+    """Raise ValueError unless the official `names` hold every tensor; it tells the kind of file or what is missing."""
     missing = sorted(pose_tensor_names() - names)
     if len(missing) == len(pose_tensor_names()):
         raise ValueError(

@@ -56,10 +56,11 @@ def convert(
 
 def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[str, str]]:
     """Return pieces and metadata of the converted file; nothing but headers is read."""
-    checkpoint.check_names(source.title, set(source.tensors))
+    names = official_names(source.tensors)
+    checkpoint.check_names(source.title, set(names.values()))
     kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
     metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
-    return plan(source, _places(source), precision), metadata
+    return plan(source, _places(source.title, names), precision), metadata
 
 
 def report(source: WeightSource, written: Written) -> str:
@@ -74,14 +75,13 @@ def report(source: WeightSource, written: Written) -> str:
     )
 
 
-def _places(source: WeightSource) -> dict[str, str]:
+def _places(title: str, names: Mapping[str, str]) -> dict[str, str]:
     """Return the source's name of each tensor of the transformer by upstream's name."""
-    names = official_names(source.tensors)
     places = {official: place for place, official in names.items()}
     if len(places) < len(names):
         twice = next(place for place, official in names.items() if places[official] != place)
         raise ValueError(
-            f"{source.title} has two tensors for one place: {twice} and {places[names[twice]]}. "
+            f"{title} has two tensors for one place: {twice} and {places[names[twice]]}. "
             "The file was put together wrongly; download it again."
         )
     return places

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from ..detection import RENAMED
 
 COMFY_PREFIX = "model.diffusion_model."
-PREFIXES = (COMFY_PREFIX, "diffusion_model.", "transformer.", "model.")
+# What tells where the transformer's names begin; the second also stands in picture encoders, so a block must be there.
+MARKS = ("condition_embedding_spatial.conv.weight", "patch_embedding.weight")
+FIRST_BLOCK = "blocks.0."
 DIFFUSERS_MARK = "condition_embedder."
 OUTSIDE = {
     "condition_embedder.time_embedder.linear_1": "time_embedding.0",
@@ -38,9 +40,23 @@ IN_BLOCK = {
 
 
 def prefix_of(names: Iterable[str]) -> str:
-    """Return what stands before the names of the transformer's tensors, "" if nothing does."""
-    first = next((name for name in names if "patch_embedding.weight" in name), "")
-    return first.removesuffix("patch_embedding.weight") if first.startswith(PREFIXES) else ""
+    """Return what stands before the names of the transformer's tensors, "" if nothing does.
+
+    It is the same whatever the order of the names. Of two transformers (one may be a training's average) ComfyUI's
+    counts, else that with the shorter prefix.
+    """
+    names = list(names)
+    for mark in MARKS:
+        before = {name.partition(mark)[0] for name in names if mark in name}
+        found = [prefix for prefix in before if _holds_blocks(prefix, names)]
+        if found:
+            return min(found, key=lambda prefix: (prefix != COMFY_PREFIX, len(prefix), prefix))
+    return ""
+
+
+def _holds_blocks(prefix: str, names: Iterable[str]) -> bool:
+    whole = not prefix or prefix.endswith(".")
+    return whole and any(name.startswith(prefix + FIRST_BLOCK) for name in names)
 
 
 def is_diffusers(names: Iterable[str]) -> bool:
@@ -51,8 +67,9 @@ def is_diffusers(names: Iterable[str]) -> bool:
 def official_names(names: Iterable[str]) -> dict[str, str]:
     """Return the official name of each of the transformer's tensors in a file, in the order of the file."""
     names = list(names)
-    prefix, diffusers = prefix_of(names), is_diffusers(names)
+    prefix = prefix_of(names)
     inside = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    diffusers = is_diffusers(inside)
     return {name: _joined(_from_diffusers(rest) if diffusers else rest) for name, rest in inside.items()}
 
 

@@ -471,3 +471,16 @@ def test_the_report_tells_sizes_precisions_and_the_hash(paths, tmp_path):
     assert lines[0] == "source.safetensors: 10.5 MB, 129 tensors (129 F32)"
     assert lines[1] == "out.safetensors: 5.18 MB, 177 tensors (121 F32, 24 F8_E4M3, 24 U8, 8 F16)"
     assert lines[2:] == [f"sha256 {hashlib.sha256(written.path.read_bytes()).hexdigest()}"]
+
+
+def test_of_a_whole_checkpoint_the_transformer_alone_is_converted(tmp_path):
+    others = {
+        "clip_vision.vision_model.embeddings.patch_embedding.weight": torch.zeros(4, 3, 2, 2),
+        "first_stage_model.decoder.middle.0.residual.0.gamma": torch.zeros(4),
+    }
+    theirs = {f"model.diffusion_model.{name}": tensor for name, tensor in weights(torch.float16).items()}
+    save_file({**others, **theirs}, tmp_path / "all.safetensors")
+    save_file(weights(torch.float16), tmp_path / "alone.safetensors")
+    for name in ("all", "alone"):
+        run(tmp_path / f"{name}.safetensors", tmp_path / f"{name} fp8.safetensors", "fp8_scaled")
+    assert (tmp_path / "all fp8.safetensors").read_bytes() == (tmp_path / "alone fp8.safetensors").read_bytes()

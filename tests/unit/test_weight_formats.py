@@ -237,3 +237,11 @@ def test_a_prefix_of_a_whole_checkpoint_hides_nothing(weights, models_folder):
     save_file(extra, models_folder / "all.safetensors")
     model = LoadModel.execute("all.safetensors", "default").result[0]
     assert len(model.model.diffusion_model.state_dict()) == 129
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "net.", "dit.", "unet.", "pipe.dit."])
+def test_a_prefix_of_any_training_program_is_taken_off(prefix, weights, reference, models_folder):
+    save_file(files.prefixed(weights, prefix), models_folder / "model.safetensors")
+    model, report = LoadModel.execute("model.safetensors", "default").result
+    assert report.endswith(f"names begin with {prefix}")
+    assert torch.equal(one_pass(model), reference)

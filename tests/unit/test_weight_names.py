@@ -47,7 +47,14 @@ def test_every_name_survives_the_way_there_and_back():
     assert list(official_names(theirs).values()) == NAMES
 
 
-@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model.", "transformer.", "model."])
+PREFIXES = (
+    "", "model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "model.model.", "net.", "module.",
+    "_orig_mod.", "dit.", "unet.", "pipe.dit.",
+)  # fmt: skip
+CLIP_FIRST = ["clip_vision.vision_model.embeddings.patch_embedding.weight", "vae.decoder.conv1.weight"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("change", [dict, diffusers])
 def test_a_prefix_is_taken_off(prefix, change):
     names = prefixed(change(dict.fromkeys(NAMES)), prefix)
@@ -60,3 +67,32 @@ def test_a_prefix_is_taken_off(prefix, change):
 
 def test_official_names_stay():
     assert official_names(NAMES) == {name: name for name in NAMES}
+
+
+@pytest.mark.parametrize("change", [dict, diffusers])
+@pytest.mark.parametrize("own", [True, False])
+def test_the_prefix_is_the_transformers_wherever_it_stands_in_the_file(own, change):
+    """A picture encoder has a patch_embedding too, and plain Wan has nothing that only SteadyDancer has."""
+    names = [name for name in NAMES if own or not name.startswith("condition_embedding_")]
+    theirs = list(prefixed(change(dict.fromkeys(names))))
+    for mixed in (CLIP_FIRST + theirs, theirs + CLIP_FIRST, (theirs + CLIP_FIRST)[::-1]):
+        assert prefix_of(mixed) == "model.diffusion_model."
+        assert sorted(official_names(mixed).values()) == sorted(names)
+
+
+def test_of_two_transformers_comfyui_s_is_taken_whatever_the_order():
+    both = [*prefixed(dict.fromkeys(NAMES), "model_ema."), *prefixed(dict.fromkeys(NAMES))]
+    assert prefix_of(both) == prefix_of(both[::-1]) == "model.diffusion_model."
+    assert prefix_of([*prefixed(dict.fromkeys(NAMES), "ema."), *NAMES]) == ""
+
+
+@pytest.mark.parametrize("names", [
+    CLIP_FIRST, ["vace_patch_embedding.weight", "blocks.0.ffn.0.weight"], ["model.patch_embedding.weight"], [],
+])  # fmt: skip
+def test_what_has_no_transformer_has_no_prefix(names):
+    assert prefix_of(names) == ""
+
+
+def test_another_parts_words_do_not_make_the_names_diffusers():
+    names = [*prefixed(dict.fromkeys(NAMES)), "text.condition_embedder.proj.weight"]
+    assert list(official_names(names).values()) == NAMES
