@@ -14,6 +14,7 @@ from steadydancer_pack.training.evaluation.kept import kept_clips, kept_rows, ke
 from steadydancer_pack.training.evaluation.long_video import OVERLAP, WINDOW, measure_long
 from steadydancer_pack.training.evaluation.pairs import make_pairs
 from steadydancer_pack.training.evaluation.run import evaluate, load_system
+from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for
 from steadydancer_pack.training.network import MINIATURE, build, initialise
 from steadydancer_pack.training.pipeline import Work
 
@@ -64,6 +65,23 @@ def test_what_is_measured_is_kept_and_another_count_is_measured_again(work, smal
     other = {name: json.loads(text) for name, text in kept(tmp_path).items()}
     assert all(found["of"] == [1, *json.loads(first[name])["of"][1:]] for name, found in other.items())
     assert json.dumps(other["photo_repeated"]["rows"]) == json.dumps(json.loads(first["photo_repeated"])["rows"][:1])
+
+
+def test_what_lacks_its_weights_is_named_with_the_command_that_makes_them(work, small, tmp_path, caplog):
+    without = Work(tmp_path / "work")
+    without.vae_file.parent.mkdir(parents=True)
+    without.vae_file.write_bytes(work.vae_file.read_bytes())
+    report = evaluate(without, 1, tmp_path)
+    for weights in {variant.weights for variant in VARIANTS} | {"base"}:
+        assert command_for(weights, str(without.folder)) in caplog.text
+    assert "VAE alone" in report.read_text("utf-8") and "shipped" not in report.read_text("utf-8")
+
+
+def test_a_name_that_is_no_variant_and_a_work_without_a_vae_are_refused(work, tmp_path):
+    with pytest.raises(ValueError, match="no variant 'no shoes'. There are: VAE alone, "):
+        evaluate(work, 1, tmp_path, ("no shoes",))
+    with pytest.raises(ValueError, match="made by: python -m training vae"):
+        evaluate(Work(tmp_path), 1, tmp_path)
 
 
 @pytest.fixture(scope="module")

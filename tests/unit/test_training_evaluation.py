@@ -1,5 +1,7 @@
 """The figures of the miniature on cases with a known answer, and pairs whose truth is what it says."""
 
+import shlex
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -7,13 +9,15 @@ from safetensors.torch import load_file
 from steadydancer_pack.dwpose import pose_json
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tools.xdance_sets import find_pairs
+from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
 from steadydancer_pack.training.evaluation.figures import figures, means, psnr
 from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
 from steadydancer_pack.training.evaluation.parts import find_parts
 from steadydancer_pack.training.evaluation.system import aligned, shuffled
-from steadydancer_pack.training.evaluation.variants import VARIANTS, in_any_order, unaligned
+from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for, in_any_order, unaligned
 from steadydancer_pack.training.evaluation.xdance_set import write_set
+from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.vae_file import loaded_vae
 from steadydancer_pack.training.world.look import MARKERS
 from steadydancer_pack.training.world.store import HELD_OUT
@@ -158,6 +162,13 @@ def test_the_vae_alone_gives_nearly_the_truth(pair):
 def test_every_column_has_a_name_of_its_own():
     names = [one.name for one in (*BASELINES, *VARIANTS)]
     assert len(set(names)) == len(names) and VARIANTS[0].name == "shipped"
+
+
+@pytest.mark.parametrize("weights", sorted({one.weights for one in (*BASELINES, *VARIANTS) if one.weights}))
+def test_the_command_for_weights_makes_them(weights):
+    options = _parser().parse_args(shlex.split(command_for(weights))[3:])
+    assert options.name in STAGES and (options.output or options.name) == weights
+    assert not options.before or options.before in STAGES
 
 
 def test_a_set_on_disk_is_found_by_the_runner(tmp_path):

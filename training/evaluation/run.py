@@ -27,7 +27,7 @@ from .figures import means
 from .kept import SHEET_PAIRS, Key, Rows, kept_clips, kept_rows, key_of
 from .pairs import KINDS, Pair, make_pairs
 from .system import System
-from .variants import VARIANTS, Variant
+from .variants import VARIANTS, Variant, command_for
 
 FRAMES, SHEET_EVERY = 17, 4
 OF = "of"  # in the metadata of rounded weights: the sha256 of those that they were rounded from
@@ -37,16 +37,28 @@ PLOTTED = ("first_frame_psnr", "truth_psnr", "pck_all", "pck_hands")
 def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) -> Path:
     """Measure the baselines and the named variants, or all, on `count` pairs; return the Markdown report.
 
-    What lacks its weights is left out.
+    What lacks its weights is left out, and the log says how they are made. ValueError: no such variant, no VAE.
     """
+    _check(work, names)
     folder.mkdir(parents=True, exist_ok=True)
     pairs, results = make_pairs(count, FRAMES, SIZE), {}
     for one in (*BASELINES, *(variant for variant in VARIANTS if not names or variant.name in names)):
         if one.weights and not work.weights(one.weights).exists():
+            command = command_for(one.weights, str(work.folder))
+            logging.warning("%s is left out, its weights are not there. They are made by: %s", one.name, command)
             continue
         results[one.name] = kept_rows(folder, one.name, _key(work, one, count), pairs, _maker(work, one, pairs))
         logging.info("%s: %s", one.name, means(results[one.name]))
     return _report(results, pairs, folder)
+
+
+def _check(work: Work, names: tuple[str, ...]) -> None:
+    known = [one.name for one in (*BASELINES, *VARIANTS)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"There is no variant {unknown[0]!r}. There are: {', '.join(known)}.")
+    if not work.vae_file.exists():
+        raise ValueError(f"{work.vae_file} is not there. It is made by: {command_for('vae', str(work.folder))}")
 
 
 def _key(work: Work, one: Baseline | Variant, count: int) -> Key:

@@ -13,6 +13,7 @@ from .pairs import Pair
 from .system import SETTINGS, aligned, shuffled
 
 SHUFFLE_SEED = 3
+BESIDE = {"stage3_without_2": ("stage3", "stage1"), "stage3_plain": ("stage3", "stage2_plain")}  # stage, and before it
 Poses = Callable[[Pair], PoseClip]
 
 
@@ -63,3 +64,9 @@ VARIANTS = (
     Variant("plain distillation, no stage 3", weights="stage2_plain"),
     Variant("without stage 3", weights="stage2"),
 )
+
+
+def command_for(weights: str, work: str = "WORK") -> str:
+    """Return the command that makes the weights of a variant."""
+    stage, before = BESIDE.get(weights, (weights, ""))
+    return f"python -m training {stage} {work}" + f" --before {before} --output {weights}" * bool(before)
