@@ -1,8 +1,9 @@
 """Poses that were found once, kept on disk: one dance serves many photos.
 
-A clip is one .npz file named by its key: the size of the frames, and identities [P], points [P, F, 134, 2] and scores
-[P, F, 134] of the P people, in float64, so that a cached clip equals a fresh one bit for bit. The cache never fails a
-run: what cannot be read counts as not there, what cannot be written is left out, both with a warning.
+A video is one .npz file named by its key: the size of the frames, and identities [P], points [P, F, 134, 2] and scores
+[P, F, 134] of the P people, in float64, so that a cached clip equals a fresh one bit for bit; what was amiss with the
+video; and the preview's pictures, for which it would have to be read again. The cache never fails a run: what cannot be
+read counts as not there, what cannot be written is left out, both with a warning.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import uuid
 import zipfile
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,17 @@ KEY = re.compile(r"[0-9a-f]{16,128}")
 DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
+class SeenVideo(NamedTuple):
+    """What reading a video gave: the people in it, a note on what was amiss with it, and the preview's pictures.
+
+    pictures: uint8 [h, w, 3] RGB, all of one size, by the number of the frame; None where none were taken.
+    """
+
+    clip: PoseClip
+    note: str = ""
+    pictures: dict[int, np.ndarray] | None = None
+
+
 def cache_key(**parts) -> str:
     """Return a hash of the settings `parts`, which JSON must be able to hold; the same whatever their order."""
     text = json.dumps([VERSION, parts], sort_keys=True, separators=(",", ":"))
@@ -36,35 +49,37 @@ def cache_key(**parts) -> str:
 
 
 class PoseCache:
-    """Clips in `folder` by key, at most `limit_bytes` in all: those unused longest go first. 0 turns the cache off."""
+    """Videos in `folder` by key, at most `limit_bytes` in all: those unused longest go first. 0 turns the cache off."""
 
     def __init__(self, folder: Path, limit_bytes: int):
         self.folder, self.limit_bytes = Path(folder), limit_bytes
 
-    def load(self, key: str) -> PoseClip | None:
-        """Return the clip stored under `key`, None if there is none. A damaged file is removed."""
+    def load(self, key: str) -> SeenVideo | None:
+        """Return what is stored under `key`, None if there is nothing. A damaged file is removed."""
         path = self._path(key)
         if self.limit_bytes <= 0 or not path.is_file():
             return None
         try:
-            clip = _read(path)
+            seen = _read(path)
         except DAMAGE as error:
             logging.warning("The cached poses in %s cannot be used (%s); they are made anew.", path, error)
             _remove(path)
             return None
         with contextlib.suppress(OSError):  # marks it as used; a read-only folder still serves
             os.utime(path)
-        return clip
+        return seen
 
-    def store(self, key: str, clip: PoseClip) -> None:
-        """Keep the clip under `key`, then drop what is over the limit."""
+    def store(self, key: str, seen: SeenVideo) -> None:
+        """Keep what was seen under `key`, the pictures only if there is room, then drop what is over the limit."""
         if self.limit_bytes <= 0:
             return
         path = self._path(key)
         part = path.with_name(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(part, clip)
+            _write(part, seen)
+            if part.stat().st_size > self.limit_bytes:
+                _write(part, seen._replace(pictures=None))
             self._keep(part, path)
         except OSError as error:
             logging.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
@@ -77,7 +92,7 @@ class PoseCache:
         return self.folder / (key + SUFFIX)
 
     def _keep(self, part: Path, path: Path) -> None:
-        """Give a written file its name and make room for it; a clip above the limit would push out all others."""
+        """Give a written file its name and make room for it; a video above the limit would push out all others."""
         size = part.stat().st_size
         if size > self.limit_bytes:
             logging.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
@@ -103,8 +118,10 @@ class PoseCache:
             excess -= size
 
 
-def _write(path: Path, clip: PoseClip) -> None:
-    tracks, frames, people = clip.tracks, clip.frames, len(clip.tracks)
+def _write(path: Path, seen: SeenVideo) -> None:
+    (clip, note, pictures), people = seen, len(seen.clip.tracks)
+    tracks, frames = clip.tracks, clip.frames
+    shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]} if pictures else {}
     with path.open("wb") as file:
         np.savez_compressed(
             file,
@@ -113,25 +130,37 @@ def _write(path: Path, clip: PoseClip) -> None:
             identities=np.array([track.identity for track in tracks], np.int64),
             points=np.array([t.points for t in tracks], np.float64).reshape(people, frames, KEYPOINTS, 2),
             scores=np.array([t.scores for t in tracks], np.float64).reshape(people, frames, KEYPOINTS),
+            note=note,
+            **shown,
         )
 
 
-def _read(path: Path) -> PoseClip:
+def _read(path: Path) -> SeenVideo:
     with np.load(path, allow_pickle=False) as file:
         if file["version"] != VERSION:
             raise ValueError(f"format {file['version']}, not {VERSION}")
         width, height, frames = (int(number) for number in file["shape"])
         identities, points, scores = file["identities"], file["points"], file["scores"]
+        note, pictures = str(file["note"]) if "note" in file else "", _pictures(file)
     people = len(identities)
     _check(points, (people, frames, KEYPOINTS, 2))
     _check(scores, (people, frames, KEYPOINTS))
     tracks = (Track(int(i), p, s) for i, p, s in zip(identities, points, scores, strict=True))
-    return PoseClip(width, height, frames, tuple(tracks))
+    return SeenVideo(PoseClip(width, height, frames, tuple(tracks)), note, pictures)
 
 
-def _check(array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.dtype != np.float64 or array.shape != shape:
-        raise ValueError(f"{array.dtype} {array.shape} instead of float64 {shape}")
+def _pictures(file) -> dict[int, np.ndarray] | None:
+    """Return the pictures by frame; None where none were kept, as before there were any."""
+    if "pictures" not in file:
+        return None
+    frames, pictures = file["picture_frames"].tolist(), file["pictures"]
+    _check(pictures, (len(frames), *pictures.shape[1:3], 3), np.uint8)
+    return dict(zip(frames, pictures, strict=True))
+
+
+def _check(array: np.ndarray, shape: tuple[int, ...], dtype: type = np.float64) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
 
 
 def _remove(path: Path) -> None:

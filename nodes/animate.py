@@ -9,7 +9,7 @@ from torch import Tensor
 from ..dwpose.align import MODES, Alignment, Request, align, remarks_text, report_text
 from ..dwpose.augment import augment
 from ..dwpose.blazepose import BlazePose
-from ..dwpose.cache import PoseCache
+from ..dwpose.cache import PoseCache, SeenVideo
 from ..dwpose.detector import Detector
 from ..dwpose.draw import OFFICIAL
 from ..dwpose.extract import ExtractSettings, apply_nobody_rule
@@ -91,21 +91,21 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
     """Return the poses of the video, aligned to the first of `photo` [B, H, W, C]."""
     photo = to_rgb(photo)
     cache = PoseCache(cache_folder(), CACHE_BYTES)
-    stands = _search("Photo", open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, 1, cache)
+    stands = _search("Photo", open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, 1, cache).clip
     stream = open_stream(None, video, MODEL_FPS, MODEL_FPS)
-    everybody = _search("Driving video", stream, detector, wishes.max_frames, cache)
-    chosen = pick(everybody, wishes.person)
+    seen = _search("Driving video", stream, detector, wishes.max_frames, cache)
+    chosen = pick(seen.clip, wishes.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, wishes.smoothing, True)
     alignment = align(stands, dance, Request(default_size(*size_of(photo)), wishes.mode))
     clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
     notes = [detector.name, *detector.notes, *[stream.note] * bool(stream.note)]
-    people = f"People: {len(everybody.tracks)}, {wishes.person} chosen."
+    people = f"People: {len(seen.clip.tracks)}, {wishes.person} chosen."
     notes += [f"Frames: {clip.frames} at {stream.fps:.5g} fps. {people}"]
-    notes += warnings(stream, chosen, "hold")
+    notes += warnings(seen.note, chosen, "hold")
     return Poses(clip, alignment, clip.frames - dance.frames, stream.fps, notes)
 
 
-def _search(where: str, stream, detector: Detector, max_frames: int, cache: PoseCache) -> PoseClip:
+def _search(where: str, stream, detector: Detector, max_frames: int, cache: PoseCache) -> SeenVideo:
     try:
         return seen_people(stream, detector, SEARCH, max_frames, cache)
     except ValueError as error:

@@ -12,7 +12,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..dwpose.cache import PoseCache, cache_key
+from ..dwpose.cache import PoseCache, SeenVideo, cache_key
 from ..dwpose.detector import Detector
 from ..dwpose.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
 from ..dwpose.keypoints import from_keypoints, to_keypoints
@@ -69,7 +69,7 @@ class ExtractPoses(io.ComfyNode):
         cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
         preview = Preview()
         seen = seen_people(stream, detector, settings, max_frames, cache, preview)
-        clip = apply_nobody_rule(seen, when_nobody)
+        clip = apply_nobody_rule(seen.clip, when_nobody)
         report = _report(stream, detector, seen, clip, when_nobody)
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
         audio = read_audio(video) if video is not None else None
@@ -219,8 +219,27 @@ def cache_folder() -> Path:
 def seen_people(
     stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache,
     preview: Preview | None = None,
-) -> PoseClip:  # fmt: skip
-    """Return the people seen. Detection only runs if it never did; then the frames are read for `preview` alone."""
+) -> SeenVideo:  # fmt: skip
+    """Return who is seen, and fill `preview`. The video is read only if it never was, or never for a preview."""
+    key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
+    known = cache.load(key) if key else None
+    if known is not None:
+        logging.info("SteadyDancer: the poses of this video come from the cache.")
+    if known is None or preview and known.pictures is None:
+        seen = _read(stream, detector, settings, max_frames, preview, known and known.clip)
+        if key:
+            cache.store(key, seen)
+        return seen
+    if preview:
+        preview.kept = known.pictures
+    return known
+
+
+def _read(
+    stream, detector: Detector, settings: ExtractSettings, max_frames: int, preview: Preview | None,
+    clip: PoseClip | None,
+) -> SeenVideo:  # fmt: skip
+    """Return what the frames show. Where their `clip` is known already, they are read for `preview` alone."""
     tick = _progress(min(stream.frames, max_frames or stream.frames))
 
     def on_frame(index, frame, people=()) -> None:
@@ -228,19 +247,14 @@ def seen_people(
         if preview:
             preview.add(index, frame)
 
-    key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
-    clip = cache.load(key) if key else None
     with contextlib.closing(iter(stream)) as frames:
         frames = itertools.islice(frames, max_frames or None)
         if clip is None:
             clip = extract(frames, detector, settings, on_frame)
-            if key:
-                cache.store(key, clip)
         else:
-            logging.info("SteadyDancer: the poses of this video come from the cache.")
-            for index, frame in enumerate(frames if preview else ()):
+            for index, frame in enumerate(frames):
                 on_frame(index, frame)
-    return clip
+    return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
 
 
 def _key(stream, detector: Detector, settings: ExtractSettings, max_frames: int) -> str:
@@ -266,15 +280,15 @@ def _progress(total: int):
     return tick
 
 
-def _report(stream, detector: Detector, seen: PoseClip, clip: PoseClip, rule: str) -> str:
+def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: str) -> str:
     lines = [
         f"Frames: {clip.frames} of {clip.width}x{clip.height}, {clip.frames / stream.fps:.2f} s",
         f"Rate: {stream.source_fps:.5g} fps -> {stream.fps:.5g} fps",
         f"Detector: {detector.name}",
-        *_people(seen),
+        *_people(seen.clip),
         *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
-        *warnings(stream, seen, rule),
-        *["Several people: choose one with Pick Person."] * (len(seen.tracks) > 1),
+        *warnings(seen.note, seen.clip, rule),
+        *["Several people: choose one with Pick Person."] * (len(seen.clip.tracks) > 1),
     ]
     return "\n".join(lines)
 
@@ -283,11 +297,11 @@ def _people(clip: PoseClip) -> list[str]:
     return [f"Person {t.number}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
 
 
-def warnings(stream, seen: PoseClip, rule: str) -> list[str]:
+def warnings(break_note: str, seen: PoseClip, rule: str) -> list[str]:
     """Return what is missing from a video that was read: its end, and frames in which nobody is seen."""
     empty = int((~seen.present).sum())
     return [
-        *[f"Warning: {stream.break_note}"] * bool(stream.break_note),
+        *[f"Warning: {break_note}"] * bool(break_note),
         *[f"Warning: nobody is seen in {empty} of {seen.frames} frames; rule: {rule}."] * bool(empty),
     ]
 

@@ -124,3 +124,16 @@ def test_a_dance_that_is_known_is_neither_searched_nor_read_again(monkeypatch):
     monkeypatch.setattr(Knowing, "estimate", None)
     monkeypatch.setattr(ImageStream, "__iter__", read_again)
     assert torch.equal(run()[0], first[0])
+
+
+def test_a_video_that_breaks_off_is_told_from_the_cache_too(monkeypatch):
+    whole = ImageStream.__iter__
+
+    def torn(stream):
+        yield from whole(stream)
+        stream.break_note = "'v' breaks off: its pictures end at 1.00 s of 2.00 s. What could be read is used."
+
+    monkeypatch.setattr(ImageStream, "__iter__", torn)
+    first = run()[7]
+    monkeypatch.setattr(ImageStream, "__iter__", read_again)
+    assert "Warning: 'v' breaks off" in first and run()[7] == first

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose import cache
-from steadydancer_pack.dwpose.cache import PoseCache, cache_key
+from steadydancer_pack.dwpose.cache import PoseCache, SeenVideo, cache_key
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 
 KEY, OTHER, THIRD = (cache_key(number=number) for number in range(3))
@@ -26,6 +26,10 @@ def make_clip(frames=5, people=2, seed=0):
     return PoseClip(720, 1280, frames, tuple(tracks))
 
 
+def make_seen(**clip):
+    return SeenVideo(make_clip(**clip))
+
+
 def assert_equal(found, clip):
     assert (found.width, found.height, found.frames) == (clip.width, clip.height, clip.frames)
     assert [track.identity for track in found.tracks] == [track.identity for track in clip.tracks]
@@ -36,16 +40,49 @@ def assert_equal(found, clip):
 
 def size_of_one(folder):
     """Return the bytes that one clip takes on disk."""
-    PoseCache(folder, ROOMY).store(KEY, make_clip())
+    PoseCache(folder, ROOMY).store(KEY, make_seen())
     return (folder / f"{KEY}.npz").stat().st_size
 
 
 @pytest.mark.parametrize(("frames", "people"), [(5, 2), (1, 1), (3, 0), (0, 1), (0, 0)])
 def test_a_clip_comes_back_bit_for_bit(tmp_path, frames, people):
     clip = make_clip(frames, people)
-    PoseCache(tmp_path / "a" / "b", ROOMY).store(KEY, clip)
-    assert_equal(PoseCache(tmp_path / "a" / "b", ROOMY).load(KEY), clip)
+    PoseCache(tmp_path / "a" / "b", ROOMY).store(KEY, SeenVideo(clip))
+    found = PoseCache(tmp_path / "a" / "b", ROOMY).load(KEY)
+    assert_equal(found.clip, clip)
+    assert (found.note, found.pictures) == ("", None)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [f"{KEY}.npz"]
+
+
+def make_pictures():
+    return {i: np.random.default_rng(i).integers(0, 256, (9, 16, 3), np.uint8) for i in (0, 2, 4)}
+
+
+def test_pictures_and_a_note_come_back_with_the_clip(tmp_path):
+    clip, pictures = make_clip(), make_pictures()
+    PoseCache(tmp_path, ROOMY).store(KEY, SeenVideo(clip, "\u821e.mp4 breaks off.", pictures))
+    found = PoseCache(tmp_path, ROOMY).load(KEY)
+    assert_equal(found.clip, clip)
+    assert found.note == "\u821e.mp4 breaks off." and list(found.pictures) == [0, 2, 4]
+    assert all(found.pictures[i].tobytes() == picture.tobytes() for i, picture in pictures.items())
+
+
+def test_poses_that_were_kept_before_there_were_pictures_still_serve(tmp_path):
+    PoseCache(tmp_path, ROOMY).store(KEY, SeenVideo(make_clip(), "Note.", make_pictures()))
+    change(note=None, picture_frames=None, pictures=None)(tmp_path / f"{KEY}.npz")
+    found = PoseCache(tmp_path, ROOMY).load(KEY)
+    assert_equal(found.clip, make_clip())
+    assert (found.note, found.pictures) == ("", None)
+
+
+def test_the_pictures_count_and_go_before_the_poses_do(tmp_path):
+    size = size_of_one(tmp_path)
+    poses = PoseCache(tmp_path, size + 500)
+    poses.store(KEY, SeenVideo(make_clip(), "Note.", make_pictures()))
+    found = poses.load(KEY)
+    assert_equal(found.clip, make_clip())
+    assert (found.note, found.pictures) == ("Note.", None)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= size + 500
 
 
 def test_looking_makes_no_folder_and_finds_nothing(tmp_path):
@@ -54,9 +91,9 @@ def test_looking_makes_no_folder_and_finds_nothing(tmp_path):
 
 
 def test_a_limit_of_0_turns_the_cache_off(tmp_path):
-    PoseCache(tmp_path / "off", 0).store(KEY, make_clip())
+    PoseCache(tmp_path / "off", 0).store(KEY, make_seen())
     assert list(tmp_path.iterdir()) == []
-    PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+    PoseCache(tmp_path, ROOMY).store(KEY, make_seen())
     assert PoseCache(tmp_path, 0).load(KEY) is None
 
 
@@ -116,6 +153,8 @@ DAMAGES = {
     "a frame too few": change(points=np.zeros((2, 4, KEYPOINTS, 2))),
     "single precision": change(points=np.zeros((2, 5, KEYPOINTS, 2), np.float32)),
     "pickled objects": change(identities=np.array([{}, {}], dtype=object)),
+    "a picture too few": change(pictures=np.zeros((2, 9, 16, 3), np.uint8)),
+    "pictures of another kind": change(pictures=np.zeros((3, 9, 16, 3))),
     "another shape": change(shape=np.array([1, 2])),
 }
 
@@ -123,7 +162,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_a_miss_and_goes(tmp_path, caplog, damage):
     poses = PoseCache(tmp_path, ROOMY)
-    poses.store(KEY, make_clip())
+    poses.store(KEY, SeenVideo(make_clip(), "", make_pictures()))
     damage(tmp_path / f"{KEY}.npz")
     with caplog.at_level(logging.WARNING):
         assert poses.load(KEY) is None
@@ -134,11 +173,11 @@ def test_a_damaged_file_is_a_miss_and_goes(tmp_path, caplog, damage):
 def test_what_was_unused_longest_goes_first(tmp_path):
     size = size_of_one(tmp_path)
     poses = PoseCache(tmp_path, int(2.5 * size))
-    poses.store(OTHER, make_clip())
+    poses.store(OTHER, make_seen())
     for age, key in ((200, KEY), (100, OTHER)):
         os.utime(tmp_path / f"{key}.npz", (1e9 - age, 1e9 - age))
     assert poses.load(KEY) is not None  # now the younger one
-    poses.store(THIRD, make_clip())
+    poses.store(THIRD, make_seen())
     assert poses.load(OTHER) is None
     assert poses.load(KEY) is not None and poses.load(THIRD) is not None
 
@@ -147,16 +186,16 @@ def test_a_clip_above_the_limit_pushes_nothing_out(tmp_path, caplog):
     size = size_of_one(tmp_path)
     poses = PoseCache(tmp_path, int(1.5 * size))
     with caplog.at_level(logging.INFO):
-        poses.store(OTHER, make_clip(frames=50))
+        poses.store(OTHER, make_seen(frames=50))
     assert "more than the pose cache may hold" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.npz"]
 
 
 def test_storing_again_replaces(tmp_path):
     poses = PoseCache(tmp_path, ROOMY)
-    poses.store(KEY, make_clip(seed=1))
-    poses.store(KEY, make_clip(seed=2))
-    assert_equal(poses.load(KEY), make_clip(seed=2))
+    poses.store(KEY, make_seen(seed=1))
+    poses.store(KEY, make_seen(seed=2))
+    assert_equal(poses.load(KEY).clip, make_clip(seed=2))
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_run(tmp_path, caplog, monkeypatch):
@@ -166,7 +205,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_run(tmp_path, caplog, monkeypat
 
     monkeypatch.setattr(cache.np, "savez_compressed", fail)
     with caplog.at_level(logging.WARNING):
-        PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+        PoseCache(tmp_path, ROOMY).store(KEY, make_seen())
     assert "No space left on device" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
@@ -175,7 +214,7 @@ def test_a_folder_that_cannot_be_made_costs_the_cache_and_not_the_run(tmp_path, 
     (tmp_path / "file").write_text("")
     poses = PoseCache(tmp_path / "file" / "poses", ROOMY)
     with caplog.at_level(logging.WARNING):
-        poses.store(KEY, make_clip())
+        poses.store(KEY, make_seen())
     assert "could not be cached" in caplog.text
     assert poses.load(KEY) is None
 
@@ -184,5 +223,5 @@ def test_what_a_crash_left_unfinished_goes_after_an_hour(tmp_path):
     for name, mtime in (("old.part", 1e9), ("new.part", None)):
         (tmp_path / name).write_text("half")
         os.utime(tmp_path / name, (mtime, mtime) if mtime else None)
-    PoseCache(tmp_path, ROOMY).store(KEY, make_clip())
+    PoseCache(tmp_path, ROOMY).store(KEY, make_seen())
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{KEY}.npz", "new.part"])

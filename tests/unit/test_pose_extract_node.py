@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import av
 import comfy.model_management
 import comfy.utils
 import folder_paths
@@ -17,6 +18,7 @@ from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
 from steadydancer_pack.dwpose.preview import Preview, person_colour
 from steadydancer_pack.nodes import pose_extract as node_module
 from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
+from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream, VideoStream
 
 HEIGHT, WIDTH = 96, 160
 
@@ -154,6 +156,46 @@ def test_a_cached_run_gives_the_same_without_detection(user_folder):
     assert detector.finds == 0
     assert again.result[0] == first.result[0] and torch.equal(again.result[1], first.result[1])
     assert again.result[2:] == first.result[2:]
+
+
+@pytest.fixture
+def torn(tmp_path):
+    """A video file that announces 4 seconds and loses its pictures after about 2."""
+    path = tmp_path / "torn.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as file:
+        stream = file.add_stream("libx264", rate=16, options={"g": "8", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        noise = np.random.default_rng(0)
+        for picture in noise.integers(50, 255, (64, HEIGHT, WIDTH, 3), np.uint8):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    return InputImpl.VideoFromFile(str(path))
+
+
+def read_again(stream):
+    yield pytest.fail("The frames were read again.")
+
+
+def test_a_cached_run_reads_no_frame_and_shows_and_warns_the_same(torn, monkeypatch):
+    first = run(video=torn, use_cache=True).result
+    assert "Warning: 'torn.mp4' breaks off: its pictures end at" in first[5]
+    monkeypatch.setattr(VideoStream, "__iter__", read_again)
+    again = run(video=torn, use_cache=True).result
+    assert again[5] == first[5] and torch.equal(again[1], first[1])
+
+
+def test_poses_that_were_kept_without_pictures_are_read_once_more_for_the_preview_alone(user_folder, monkeypatch):
+    frames = images(*[(3,)] * 9)
+    first, detector = run(images=frames, use_cache=True), BrightnessDetector()
+    (file,) = user_folder.glob("*.npz")
+    with np.load(file) as content:
+        old = {name: array for name, array in content.items() if name not in ("note", "pictures", "picture_frames")}
+    np.savez(file, **old)
+    again = run(detector, images=frames, use_cache=True)
+    assert detector.finds == 0 and torch.equal(again.result[1], first.result[1])
+    monkeypatch.setattr(ImageStream, "__iter__", read_again)
+    assert torch.equal(run(detector, images=frames, use_cache=True).result[1], first.result[1])
 
 
 def test_the_rule_for_empty_frames_is_applied_to_cached_poses():
