@@ -34,8 +34,8 @@ class LongVideoWindows(io.ComfyNode):
             display_name="Long Video (Windows)",
             category=CATEGORY,
             description=(
-                "Lets a video be as long as the dance at the memory of one window: overlapping windows, blended where "
-                "they meet, all with the same photo and first pose. The published way for videos over 5 seconds."
+                "Lets a video be as long as the dance and computes one window at a time: overlapping windows, blended "
+                "where they meet, all with the same photo and first pose. The published way for videos over 5 seconds."
             ),
             search_aliases=["context windows", "freenoise", "sliding window", "longer than 81 frames"],
             inputs=[

@@ -1,4 +1,4 @@
-"""Long videos in overlapping windows, at the memory of one window.
+"""Long videos in overlapping windows: activations of one window at a time, beside the latents of the whole clip.
 
 Source: paper 4.2: windows of 81 frames, FreeNoise (the noise of later windows is a shuffled copy of the first's),
 linear fusion in the overlaps. ComfyUI's context windows do all three; here are the paper's settings for them and what
@@ -8,14 +8,17 @@ reach, so a window's edge is computed as in the whole clip, and every window has
 Units: lengths in frames of the video at the nodes, in latent frames here; indices are latent frames of the clip.
 """
 
+import math
 from typing import NamedTuple
 
 import comfy.context_windows
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..conditions import MIN_FRAMES
+from ..memory.estimate import whole_clip_bytes
 from ..pixels import valid_length
 from ..pose_modulation import Run, frame_runs
 
@@ -23,6 +26,7 @@ SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
 NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
 FRAMES_PER_LATENT = 4
+ROOM = "steadydancer_windows"
 
 
 class Windows(NamedTuple):
@@ -85,10 +89,28 @@ def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: boo
         fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if latent.overlap else NO_FUSION),
         context_length=latent.length, context_overlap=latent.overlap, dim=2, freenoise=freenoise,
     )  # fmt: skip
-    comfy.context_windows.create_prepare_sampling_wrapper(windowed)
+    windowed.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, ROOM, _reserve_room)
     if freenoise:
         comfy.context_windows.create_sampler_sample_wrapper(windowed)
     return windowed
+
+
+def _reserve_room(executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
+    """Let ComfyUI make room for one window with the frame before it, and for the latents of the whole clip.
+
+    ComfyUI's own context windows make it for one window alone.
+    """
+    shape = room_for(model, list(noise_shape), kwargs["model_options"]["context_handler"])
+    return executor(model, shape, conds, *args, **kwargs)
+
+
+def room_for(model: ModelPatcher, shape: list[int], handler: WindowHandler) -> list[int]:
+    """Return the latent shape whose activations take what a run over the latent [B, 16, T, h, w] in windows does."""
+    window = handler.context_length + 1
+    if shape[2] <= window:
+        return shape
+    one_frame = model.model.memory_required([*shape[:2], 1, *shape[3:]])
+    return [*shape[:2], window + math.ceil(whole_clip_bytes(shape) / one_frame), *shape[3:]]
 
 
 def in_latents(window: int, overlap: int) -> Windows:

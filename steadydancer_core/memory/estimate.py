@@ -14,6 +14,10 @@ HIDDEN_TENSORS = 4.25
 FEED_FORWARD_TENSORS = 2
 # ComfyUI's BaseModel.memory_required: latent cells * bytes of the dtype * 0.01 MB * memory_usage_factor
 COMFYUI_UNIT = 0.01 * 1024**2
+# What the device holds of a clip that is sampled in windows, whole and in float32: up to 12 latents of 16 channels
+# (noise, solver, branches and their sums over the windows) and the photo of three branches with its mask, 20 each.
+WHOLE_CLIP_CHANNELS = 12 * 16 + 3 * 20
+FLOAT32 = 4
 
 
 def activation_bytes(latent_shape: Sequence[int], dim: int, ffn_dim: int, itemsize: int) -> int:
@@ -24,6 +28,12 @@ def activation_bytes(latent_shape: Sequence[int], dim: int, ffn_dim: int, itemsi
     batch, _, frames, height, width = latent_shape
     cells = batch * (frames + REFERENCE_FRAMES) * height * width
     return int(cells * itemsize * COMFYUI_UNIT * usage_factor(dim, ffn_dim))
+
+
+def whole_clip_bytes(latent_shape: Sequence[int]) -> int:
+    """Return what the device holds of a clip [B, C, T, h, w] sampled in windows, beside one window's activations."""
+    batch, _, frames, height, width = latent_shape
+    return batch * frames * height * width * WHOLE_CLIP_CHANNELS * FLOAT32
 
 
 def usage_factor(dim: int, ffn_dim: int) -> float:

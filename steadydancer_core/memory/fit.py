@@ -8,7 +8,7 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .estimate import activation_bytes
+from .estimate import activation_bytes, whole_clip_bytes
 from .report import Facts, describe, judge, verdict, what_to_lower
 from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
 
@@ -64,6 +64,7 @@ def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRA
         reserve=comfy.model_management.extra_reserved_memory(),
         streams=streams_weights(model, device),
         decode=0 if vae is None else int(vae.memory_used_decode(tuple(latent_shape), vae.vae_dtype)),
+        clip=whole_clip_bytes(latent_shape) if shape[2] < latent_shape[2] else 0,
     )
 
 

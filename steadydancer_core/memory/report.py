@@ -23,6 +23,7 @@ class Facts:
     branch: activations of one guidance branch, of which a step has up to `branches`.
     free: what the run can have; weights that ComfyUI can move away count as free. reserve: what ComfyUI leaves alone.
     streams: weights can lie elsewhere than on the device. decode: what VAE Decode takes, 0 where that is not known.
+    clip: what a clip that is sampled in windows takes as a whole, 0 for one that is not.
     """
 
     device: str
@@ -38,6 +39,12 @@ class Facts:
     reserve: int
     streams: bool = True
     decode: int = 0
+    clip: int = 0
+
+    @property
+    def usable(self) -> int:
+        """What there is for weights and activations."""
+        return self.free - self.reserve - self.clip
 
     def weights(self, swap: int) -> int:
         """Return the bytes on the device for weights, streaming buffers included, with `swap` blocks kept off."""
@@ -45,7 +52,7 @@ class Facts:
 
     def room(self, swap: int) -> int:
         """Return what is left for activations with `swap` blocks kept off; below 0 when not even the weights fit."""
-        return self.free - self.reserve - (self.weights(swap) if self.streams else 0)
+        return self.usable - (self.weights(swap) if self.streams else 0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def judge(facts: Facts) -> Fit:
     swap = next((n for n in choices if facts.room(n) >= facts.branch), None)
     resident = facts.model
     if facts.streams:  # ComfyUI streams on its own what does not fit, also where blocks_to_swap asks for less
-        resident = min(facts.weights(facts.swap), facts.free - facts.reserve - facts.branch)
+        resident = min(facts.weights(facts.swap), facts.usable - facts.branch)
         resident = max(0, resident - (facts.buffer if resident < facts.model else 0))
     missing = 0 if swap is not None else facts.branch - facts.room(choices[-1])
     return Fit(swap, resident, facts.model - resident, _together(facts, resident), missing)
@@ -86,6 +93,8 @@ def describe(facts: Facts) -> str:
         f"Device {facts.device}: {size_text(facts.free)} of {size_text(facts.total)} can be had, "
         f"{size_text(facts.reserve)} of it stay reserved.",
     ]
+    if facts.clip:
+        lines.append(f"Whole clip: {size_text(facts.clip)} beside the window; it grows with the length.")
     if facts.decode:
         tiled = "" if facts.decode <= facts.free - facts.reserve else " That is too much: use 'VAE Decode (Tiled)'."
         lines.append(f"VAE Decode: {size_text(facts.decode)} after sampling.{tiled}")
@@ -114,5 +123,5 @@ def what_to_lower() -> str:
 
 
 def _together(facts: Facts, resident: int) -> int:
-    left = facts.free - facts.reserve - (resident if facts.streams else 0)
+    left = facts.usable - (resident if facts.streams else 0)
     return max(1, min(facts.branches, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))

@@ -14,7 +14,7 @@ from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
 from steadydancer_pack.steadydancer_core.detection import SteadyDancerConfig
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
 from steadydancer_pack.steadydancer_core.memory import fit, residency
-from steadydancer_pack.steadydancer_core.memory.estimate import activation_bytes, usage_factor
+from steadydancer_pack.steadydancer_core.memory.estimate import WHOLE_CLIP_CHANNELS, activation_bytes, usage_factor
 from steadydancer_pack.steadydancer_core.memory.fit import (
     check_before_sampling,
     explain_out_of_memory,
@@ -72,6 +72,13 @@ def test_what_cannot_fit_says_how_much_is_missing_and_what_to_lower():
     assert (fit.swap, fit.missing, fit.resident) == (None, GB // 2, GB // 4)
     text = describe(TOO_SMALL)
     assert "Does not fit even with blocks_to_swap 40: 500 MB are missing. Lower, in this order: 1. width" in text
+
+
+def test_what_a_clip_takes_beside_its_window_is_not_there_for_weights():
+    windowed = replace(ALL_FITS, clip=4 * GB)
+    assert (judge(ALL_FITS).swap, judge(windowed).swap) == (0, 8)
+    assert "Whole clip: 4 GB beside the window; it grows with the length.\n" in describe(windowed)
+    assert "Whole clip" not in describe(ALL_FITS)
 
 
 def test_a_device_without_streaming_needs_room_for_activations_only():
@@ -135,6 +142,14 @@ def on_gpu(golden_patcher, monkeypatch):
         return placed
 
     return place
+
+
+def test_the_latents_of_the_whole_clip_count_where_it_is_sampled_in_windows(on_gpu):
+    model = on_gpu(12)
+    shape = (1, 16, 241, 72, 128)  # a minute at 1024x576
+    assert gather(model, shape).clip == 0
+    assert gather(apply_windows(model, 81, 16), shape).clip == 241 * 72 * 128 * WHOLE_CLIP_CHANNELS * 4
+    assert gather(apply_windows(model, 81, 16), (1, 16, 21, 72, 128)).clip == 0
 
 
 def test_a_model_whose_patcher_died_is_passed_over(on_gpu, monkeypatch):

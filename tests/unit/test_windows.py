@@ -1,5 +1,7 @@
 """Long videos in windows: every window as part of the whole clip, the photo once, one reference pair."""
 
+import gc
+
 import pytest
 import torch
 from comfy.context_windows import IndexListContextWindow
@@ -8,6 +10,7 @@ from comfy.patcher_extension import WrappersMP
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.long_video import windows
 from steadydancer_pack.steadydancer_core.long_video.windows import Windows, apply_windows, in_latents, window_borders
+from steadydancer_pack.steadydancer_core.memory.estimate import WHOLE_CLIP_CHANNELS, whole_clip_bytes
 from steadydancer_pack.steadydancer_core.pose_modulation import Run, frame_runs
 from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
 
@@ -65,7 +68,7 @@ def noted(golden_patcher):
     return model, notes
 
 
-def test_321_frames_cost_the_memory_of_81(noted, make_conds, inputs):
+def test_321_frames_are_computed_81_at_a_time(noted, make_conds, inputs):
     model, notes = noted
     long = type(inputs)(frames=81)  # 321 frames of video
     found = run(apply_windows(model, 81, 16), make_conds, long, steps=1)
@@ -76,6 +79,47 @@ def test_321_frames_cost_the_memory_of_81(noted, make_conds, inputs):
     notes.clear()
     run(apply_windows(model, 81, 16), make_conds, type(inputs)(frames=38), steps=1)
     assert (calls, len(notes)) == (5, 2)  # 17 new latent frames a window: the time grows with the length
+
+
+def storages(frames):
+    """Return the channels of every float32 video of `frames` latent frames that is alive, by its memory."""
+    gc.collect()
+    alive = (o for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+    clips = (t for t in alive if t.ndim == 5 and t.shape[2] == frames and t.shape[-1] > 1)
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // 4 // t[:, :1].numel() for t in clips}
+
+
+def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inputs):
+    """The solver's latents, the branches, their sums and the photo; the pose waits in main memory for its window."""
+    long, alive = type(inputs)(frames=38), []
+    conds, model = make_conds(long), apply_windows(golden_patcher, 81, 16)
+    before = set(storages(38))
+
+    def note(executor, x, *args, **kwargs):
+        alive.append(sum(size for place, size in storages(38).items() if place not in before))
+        return executor(x, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
+    run(model, lambda _: conds, long, steps=4)
+    pose_in_main_memory = 3 * 16
+    assert max(alive) - pose_in_main_memory == WHOLE_CLIP_CHANNELS
+
+
+def test_comfyui_makes_room_for_the_whole_clip_too(golden_patcher, make_conds, inputs):
+    model, shapes = apply_windows(golden_patcher, 81, 16), []
+
+    def note(executor, model, noise_shape, *args, **kwargs):
+        shapes.append(list(noise_shape))
+        return executor(model, noise_shape, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "test", note)
+    for frames in (22, 61):
+        run(model, make_conds, type(inputs)(frames=frames), steps=1)
+    short, long = shapes
+    assert short[2] == 22
+    room = golden_patcher.model.memory_required([1, 16, long[2] - 22, *long[3:]])
+    one_frame = golden_patcher.model.memory_required([1, 16, 1, *long[3:]])
+    assert 0 <= room - whole_clip_bytes([1, 16, 61, *long[3:]]) < one_frame
 
 
 def test_the_photo_is_in_the_first_window_only(noted, make_conds, inputs):
