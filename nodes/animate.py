@@ -29,6 +29,7 @@ from .types import PoseDetector, PoseKeypoint
 
 PERSONS = ("largest", "centre", ALL)
 GAP_FRAMES = 5
+HELD = f". Gaps of up to {GAP_FRAMES} frames are filled in; in longer ones the last pose is held"
 SEARCH = ExtractSettings(detect_every=5, max_people=4)
 CACHE_BYTES = 1 << 30
 
@@ -101,7 +102,7 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
     notes = [detector.name, *detector.notes, *[stream.note] * bool(stream.note)]
     people = f"People: {len(seen.clip.tracks)}, {wishes.person} chosen."
     notes += [f"Frames: {clip.frames} at {stream.fps:.5g} fps. {people}"]
-    notes += warnings(seen.note, chosen, "hold")
+    notes += warnings(seen.note, chosen, "nobody is" if wishes.person == ALL else "the person chosen is not", HELD)
     return Poses(clip, alignment, clip.frames - dance.frames, stream.fps, notes)
 
 

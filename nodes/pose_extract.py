@@ -287,7 +287,7 @@ def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: s
         f"Detector: {detector.name}",
         *_people(seen.clip),
         *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
-        *warnings(seen.note, seen.clip, rule),
+        *warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}"),
         *["Several people: choose one with Pick Person."] * (len(seen.clip.tracks) > 1),
     ]
     return "\n".join(lines)
@@ -297,12 +297,15 @@ def _people(clip: PoseClip) -> list[str]:
     return [f"Person {t.number}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
 
 
-def warnings(break_note: str, seen: PoseClip, rule: str) -> list[str]:
-    """Return what is missing from a video that was read: its end, and frames in which nobody is seen."""
+def warnings(break_note: str, seen: PoseClip, who: str, then: str) -> list[str]:
+    """Return what a video lacks: its end, and somebody in some of its frames.
+
+    who: "nobody is", or who is not; then: what becomes of those frames, with the sign that joins it to the sentence.
+    """
     empty = int((~seen.present).sum())
     return [
         *[f"Warning: {break_note}"] * bool(break_note),
-        *[f"Warning: nobody is seen in {empty} of {seen.frames} frames; rule: {rule}."] * bool(empty),
+        *[f"Warning: {who} seen in {empty} of {seen.frames} frames{then}."] * bool(empty),
     ]
 
 

@@ -317,7 +317,8 @@ def test_refine_fills_the_stretch_without_anybody(server, ours, chain, rule):
 
 
 def test_animate_from_video_tells_of_frames_without_anybody(server, one_node):
-    assert "Warning: nobody is seen in 3 of 11 frames; rule: hold." in told(run(server, one_node("gap.mp4")), "animate")
+    warning = "Warning: the person chosen is not seen in 3 of 11 frames. Gaps of up to 5 frames are filled in"
+    assert warning in told(run(server, one_node("gap.mp4")), "animate")
 
 
 # --- shapes and sizes

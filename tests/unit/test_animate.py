@@ -83,7 +83,35 @@ def test_a_short_gap_is_filled_and_told():
     poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:]
     neck, wrist = (from_keypoints(poses).tracks[0].points[:, joint] for joint in (NECK, 4))
     assert (np.abs(np.diff(wrist, axis=0)).max(axis=1) > 0).all() and np.isfinite(neck).all()
-    assert "nobody is seen in 1 of 6 frames" in report
+    assert (
+        "Warning: the person chosen is not seen in 1 of 6 frames. Gaps of up to 5 frames are filled in; in longer ones "
+        "the last pose is held."
+    ) in report
+    assert "Warning: nobody is seen in 1 of 6 frames. Gaps" in run([0, 1, NOBODY, 3, 4, 5], person="all")[7]
+
+
+class Two(Knowing):
+    """Sees a larger person on the left, who is away in frames 2 and 3, and a smaller one on the right."""
+
+    fingerprint = "two-1"
+
+    def find(self, frame):
+        height, width = frame.shape[:2]
+        return [Region(width * x, height / 2, width / 4, height) for x in ((0.25, 0.75) if width == 90 else (0.5,))]
+
+    def estimate(self, frame, regions):
+        height, width = frame.shape[:2]
+        body, number = CLIPS[width].tracks[0], int(frame[0, 0, 0])
+        left = np.array([region.x < width / 2 for region in regions])[:, None]
+        stands = (body.points[0] - body.points[0, NECK]) * np.where(left, 1.0, 0.5)[..., None] * (width, height)
+        away = left & (width == 90) & (number in (2, 3))
+        return stands + [[(r.x, height / 4)] for r in regions], np.where(away, 0, body.scores[0])
+
+
+def test_who_is_away_while_another_dances_is_told_of_as_the_person_chosen():
+    report = run(detector=Two())[7]
+    assert "Warning: the person chosen is not seen in 2 of 6 frames." in report and "nobody is seen" not in report
+    assert "Warning" not in run(detector=Two(), person="all")[7]
 
 
 def test_the_report_tells_who_saw_what():
