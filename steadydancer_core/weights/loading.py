@@ -22,9 +22,10 @@ from torch import Tensor
 from .checkpoint import check_file
 from .lazy_weights import lazy_state_dict
 from .scaled_layers import FP8, QUANTISATION, multiply_out, scale_names
-from .weight_formats import Contents
+from .weight_formats import Contents, layer_formats
 
 SIZE_MISMATCH = re.compile(r"size mismatch for (?:diffusion_model\.)?([\w.]+)")  # torch's words
+FP8_INSIDE = {"mxfp8", "nvfp4"}  # a scale for each few numbers, of the size of fp8: nothing here multiplies these out
 
 
 def load_model(path: str | Path, model_options: Mapping | None = None, disable_dynamic: bool = False) -> ModelPatcher:
@@ -38,7 +39,8 @@ def load_model(path: str | Path, model_options: Mapping | None = None, disable_d
     check_device(contents, options.get("dtype"), device)
     weights, metadata = _weights(contents), _metadata(contents)
     if not holds_fp8(device):
-        weights, metadata = multiply_out(weights, options.get("dtype")), {}
+        metadata = _without_fp8(metadata, weights)
+        weights = multiply_out(weights, options.get("dtype"))
     with _mismatch_explained(contents.title):
         patcher = comfy.sd.load_diffusion_model_state_dict(
             weights, model_options=options, metadata=metadata, disable_dynamic=disable_dynamic
@@ -70,6 +72,12 @@ def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.de
     """Raise ValueError where `device` would have to hold fp8: in the file with dtype None, or as the dtype itself."""
     if holds_fp8(device):
         return
+    inside = sorted(FP8_INSIDE.intersection(layer_formats(contents)))
+    if inside:
+        raise ValueError(
+            f"{contents.title} holds layers as {', '.join(inside)}, and the device {device} cannot. "
+            "Choose an fp16, bf16 or GGUF file of SteadyDancer-14B."
+        )
     if dtype in FP8:
         raise ValueError(
             f"weight_precision is fp8, but the device {device} cannot hold fp8 numbers. Set weight_precision to fp16."
@@ -106,6 +114,15 @@ def _metadata(contents: Contents) -> dict[str, str]:
         table["layers"] = {_layer(contents, name): row for name, row in table["layers"].items()}
         metadata[QUANTISATION] = json.dumps(table)
     return metadata
+
+
+def _without_fp8(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata without the rows of layers in fp8, which are multiplied out; other layers keep theirs."""
+    table = json.loads(metadata.get(QUANTISATION, '{"layers": {}}'))
+    fp8 = {name.removesuffix(".weight") for name, weight in weights.items() if weight.dtype in FP8}
+    table["layers"] = {layer: row for layer, row in table["layers"].items() if layer not in fp8}
+    others = {key: value for key, value in metadata.items() if key != QUANTISATION}
+    return {**others, QUANTISATION: json.dumps(table)} if table["layers"] else others
 
 
 def _layer(contents: Contents, name: str) -> str:

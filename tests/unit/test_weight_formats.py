@@ -15,6 +15,7 @@ of one forward pass against the same weights in float32.
                          twice a typical one
 """
 
+import json
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import comfy.model_management
+import comfy.quant_ops
 import comfy.sd
 import folder_paths
 import pytest
@@ -230,6 +232,47 @@ def test_every_precision_of_an_fp8_file(case, precision, weights, reference, mod
     CASES[case].write(models_folder, weights)
     model = LoadModel.execute("model.safetensors", precision).result[0]
     assert relative_error(one_pass(model), reference) <= 2 * max(U["e4m3"], U["e5m2"] if "e5m2" in precision else 0)
+
+
+def to_int8(weights, path, but=()):
+    """Write the blocks' matrices as int8 that only the metadata tells of, those whose names hold `but` as fp8."""
+    out, layers = {}, {}
+    for name, weight in weights.items():
+        layer = name.removesuffix(".weight")
+        if not (name.endswith(".weight") and files.in_blocks(name, weight)):
+            out[name] = weight
+        elif any(part in name for part in but):
+            out[name], out[f"{layer}.weight_scale"] = files.to_fp8(weight)
+            layers[layer] = {"format": "float8_e4m3fn"}
+        else:
+            scale = weight.abs().max() / 127
+            out[name], out[f"{layer}.weight_scale"] = (weight / scale).round().to(torch.int8), scale
+            layers[layer] = {"format": "int8_tensorwise"}
+    save_file(out, path, {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})})
+
+
+@pytest.mark.parametrize("precision", ["default", "fp32"])
+def test_int8_told_by_the_metadata_stays_int8_without_fp8(precision, weights, reference, models_folder, no_fp8):
+    to_int8(weights, models_folder / "model.safetensors")
+    model = LoadModel.execute("model.safetensors", precision).result[0]
+    assert relative_error(one_pass(model), reference) <= 0.05
+
+
+def test_of_fp8_and_int8_only_the_fp8_is_multiplied_out(weights, reference, models_folder, no_fp8):
+    to_int8(weights, models_folder / "model.safetensors", but=(".ffn.",))
+    model = LoadModel.execute("model.safetensors", "fp32").result[0]
+    assert not fp8_tensors(model)
+    assert relative_error(one_pass(model), reference) <= 2 * U["e4m3"]
+
+
+@pytest.mark.parametrize("precision", ["default", "fp16"])
+@pytest.mark.parametrize("kind", ["nvfp4", "mxfp8"])
+def test_layers_with_fp8_inside_are_refused_without_fp8(kind, precision, weights, models_folder, no_fp8, monkeypatch):
+    monkeypatch.setitem(comfy.quant_ops.QUANT_ALGOS, kind, {})  # not every ComfyUI knows both
+    table = json.dumps({"format_version": "1.0", "layers": {"blocks.0.self_attn.q": {"format": kind}}})
+    save_file(weights, models_folder / "model.safetensors", {"_quantization_metadata": table})
+    with pytest.raises(ValueError, match=f"holds layers as {kind}, and the device cpu cannot. Choose an fp16, bf16"):
+        LoadModel.execute("model.safetensors", precision)
 
 
 def test_a_prefix_of_a_whole_checkpoint_hides_nothing(weights, models_folder):
