@@ -139,12 +139,14 @@ def labels(node: dict, words: dict | None) -> Told:
 
 
 def tooltips(node: dict, words: dict | None) -> Told:
-    """Return what a resting mouse should tell, the description as the title's; see labels."""
-    if words is None:
-        told = {name: spec.get("tooltip") for name, spec in specs(node)}
-        return Told(node["description"], told, list(node["output_tooltips"]))
-    outputs = [words["outputs"][str(place)]["tooltip"] for place in range(len(node["output"]))]
-    return Told(words["description"], {name: words["inputs"][name]["tooltip"] for name, _ in specs(node)}, outputs)
+    """Return what a resting mouse should tell, the description as the title's; in English what has no translation."""
+    words = words or {}
+    inputs, outputs = words.get("inputs", {}), words.get("outputs", {})
+    return Told(
+        words.get("description", node["description"]),
+        {name: inputs.get(name, {}).get("tooltip", spec.get("tooltip")) for name, spec in specs(node)},
+        [outputs.get(str(place), {}).get("tooltip", text) for place, text in enumerate(node["output_tooltips"])],
+    )
 
 
 def put(page: Page, types: list[str]) -> None:

@@ -147,10 +147,11 @@ def test_the_same_english_is_the_same_chinese(schemas):
         assert text == first[1], (where, first[0])
 
 
-def test_a_socket_shows_its_tooltip_in_nodes_2_too(schemas):
-    """Nodes 2.0 looks for the tooltip of an input without a widget under its translated name."""
-    for name, node in words("zh").items():
-        inputs, widgets = node.get("inputs", {}), [i.id for i in schemas[name].inputs if i.io_type in WIDGETS]
-        named = {key: slot for key, slot in inputs.items() if "name" in slot}
-        expected = {slot["name"]: {"tooltip": slot["tooltip"]} for key, slot in named.items() if key not in widgets}
+@in_every_language
+def test_a_socket_shows_its_tooltip_in_nodes_2_too(schemas, language):
+    """Nodes 2.0 looks for the tooltip of an input without a widget under its translated name, else it shows none."""
+    for name, node in words(language).items():
+        inputs = node.get("inputs", {})
+        sockets = [(inputs[i.id], i.tooltip) for i in schemas[name].inputs if i.io_type not in WIDGETS]
+        expected = {slot["name"]: {"tooltip": slot.get("tooltip", english)} for slot, english in sockets}
         assert {key: slot for key, slot in inputs.items() if "name" not in slot} == expected, name
