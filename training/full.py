@@ -23,11 +23,12 @@ from .full_result import write_result
 from .latents import CLIP, PHOTO, POSE, TEXT, Store
 from .loop import train
 from .network import POSE_PARTS, allow_gradients, build
-from .pipeline import BEFORE, Work
+from .pipeline import BEFORE, Work, is_done
 from .plan import PRECISIONS, Plan
 from .processes import processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
 from .stages import STAGES, Stage
+from .start import start_of
 from .tasks import Decode, StageTask
 from .wan_file import WanFile, fill, start_pose
 
@@ -48,24 +49,25 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
     stage, path = STAGES[name], work.weights(output or name)
     if stage.full is None:
         raise ValueError(f"There is no {name} to train in a whole model: it is the file of --base. Begin at stage1.")
-    if path.exists():
+    if is_done(path):
         return path
     plan = replace(stage.full, steps=steps) if steps else stage.full
-    start = start_file(work, before or BEFORE[name], files.base)
+    origin = start_path(work, before or BEFORE[name], files.base)
+    start, teacher = WanFile(origin), None if stage.loss == "flow" else files.base
     task = prepare_full(stage, plan, start, files)
-    trained = train(task, plan, path.parent)
+    trained = train(task, plan, path.parent, start_of(origin, Store(files.store), teacher))
     if processes().is_main_process:
         write_result(path, start, trained, stage.rank, f"SteadyDancer {name}")
     processes().wait_for_everyone()
     return path
 
 
-def start_file(work: Work, before: str, base: Path) -> WanFile:
-    """Return the weights that a stage after `before` starts from."""
+def start_path(work: Work, before: str, base: Path) -> Path:
+    """Return the file or folder of weights that a stage after `before` starts from."""
     path = base if before == "base" else work.weights(before)
     if not path.exists():
         raise ValueError(f"There is no {path}. Train '{before}' first, or name another stage with --before.")
-    return WanFile(path)
+    return path
 
 
 def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> StageTask:

@@ -28,6 +28,7 @@ from .checkpoints import Checkpoint
 from .descent import Descent, trained_parameters, whole
 from .logs import Clock, Journal, Ledger, duration
 from .plan import Plan
+from .start import Start, other_start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
 
@@ -57,24 +58,26 @@ class Task(Protocol):
         """
 
 
-def train(task: Task, plan: Plan, folder: Path) -> dict[str, Tensor]:
+def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> dict[str, Tensor]:
     """Train `task` in `folder`, from its newest checkpoint where there is one.
 
+    start: what the task starts from, in words by name; a run goes on with the same alone.
     Returns the trained tensors by name on the CPU: the moving averages where the plan has them. Where the parameters
     are shared out among processes, only the first one is sure to have them. A folder whose run is finished is returned
     at once. The module is left with the last parameters themselves.
 
-    Raises ValueError where the folder holds a run of another plan or module, RuntimeError where the loss or the
+    Raises ValueError where the folder holds a run of another plan, start or module, RuntimeError where the loss or the
     gradient is not finite; the last checkpoint stays.
     """
-    folder = Path(folder)
+    folder, start = Path(folder), start or {}
     checkpoint = checkpoints.load(folder)
     if checkpoint is not None:
-        _take_over(task.module, plan, checkpoint, folder)
+        _check_same(plan, start, checkpoint, folder)
+        _take_over(task.module, checkpoint, folder)
         if checkpoint.step >= plan.steps:
             result = checkpoint.ema or checkpoint.trained
             return {name: result[name].clone() for name in trained_parameters(task.module)}
-    run = _Run(task, plan, folder)
+    run = _Run(task, plan, folder, start)
     if checkpoint is not None:
         run.done = checkpoint.step
         run.descent.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
@@ -91,8 +94,8 @@ def step_seed(seed: int, step: int, process: int = 0) -> int:
 
 
 class _Run:
-    def __init__(self, task: Task, plan: Plan, folder: Path):
-        self.task, self.plan, self.folder, self.done = task, plan, folder, 0
+    def __init__(self, task: Task, plan: Plan, folder: Path, start: Start):
+        self.task, self.plan, self.folder, self.start, self.done = task, plan, folder, start, 0
         self.descent = Descent(task.module, plan)
         self.accelerator = self.descent.accelerator
 
@@ -153,7 +156,8 @@ class _Run:
         main = self.accelerator.is_main_process
         tensors = [_on_cpu(tensors, main) for tensors in (descent.trained, descent.ema, descent.moments())]
         if main:
-            facts = {"plan": asdict(self.plan), "versions": _versions(), "scaler": descent.scaler.state_dict()}
+            facts = {"plan": asdict(self.plan), "start": dict(self.start), "versions": _versions()}
+            facts["scaler"] = descent.scaler.state_dict()
             checkpoints.save(self.folder, Checkpoint(self.done, facts, *tensors))
         self.accelerator.wait_for_everyone()
 
@@ -178,13 +182,23 @@ def _on_cpu(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
     return found
 
 
-def _take_over(module: torch.nn.Module, plan: Plan, checkpoint: Checkpoint, folder: Path) -> None:
-    """Put the parameters of `checkpoint` into `module`. ValueError: they are of another plan or module."""
+def _check_same(plan: Plan, start: Start, checkpoint: Checkpoint, folder: Path) -> None:
+    """ValueError: the checkpoint is of another plan, or of a run that began with other files."""
     differ = plan.differences(checkpoint.facts["plan"])
     if differ:
         raise ValueError(
             f"The folder {folder} holds a run of another plan: {'; '.join(differ)}. Use its plan, or another folder."
         )
+    differ = other_start(start, checkpoint.facts.get("start", {}))
+    if differ:
+        raise ValueError(
+            f"The folder {folder} holds a run that began with other files. {'; '.join(differ)}. Name the files that "
+            "it began with, or another folder."
+        )
+
+
+def _take_over(module: torch.nn.Module, checkpoint: Checkpoint, folder: Path) -> None:
+    """Put the parameters of `checkpoint` into `module`. ValueError: they are of another module."""
     trained = trained_parameters(module)
     _check_shapes(trained, checkpoint.trained, folder)
     with torch.no_grad():

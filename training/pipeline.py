@@ -6,6 +6,7 @@
 A step whose result is there is not done again; one that was killed goes on.
 """
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,11 +28,13 @@ from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part
 from .processes import processes
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
+from .start import start_of
 from .tasks import StageTask
 from .vae_file import loaded_vae
 from .world.pixels import make_one
 from .world.store import HELD_OUT
 
+log = logging.getLogger(__name__)
 FRAMES, SIZE = 33, 96
 PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
 WEIGHTS = "weights.safetensors"
@@ -102,17 +105,27 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     steps other than 0 replaces the table's; before is the stage whose weights it starts from, output the folder.
     """
     stage, path = STAGES[name], work.weights(output or name)
-    if path.exists():
+    before = before or BEFORE.get(name, "")
+    if is_done(path):
         return path
     plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
-    task = prepare(work, stage, before or BEFORE.get(name, ""), plan.seed, fast)
-    result = task.result(train(task, plan, path.parent))
+    task = prepare(work, stage, before, plan.seed, fast)
+    teacher = None if stage.loss == "flow" else work.weights("base")
+    start = start_of(work.weights(before) if before else None, task.batches.store, teacher)
+    result = task.result(train(task, plan, path.parent, start))
     if processes().is_main_process:
         part = path.with_suffix(".part")
         save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
         part.replace(path)
     processes().wait_for_everyone()
     return path
+
+
+def is_done(weights: Path) -> bool:
+    """Tell whether a stage's result is there, and say so: then it is not trained, whatever steps are asked for."""
+    if weights.exists():
+        log.info("%s is there already. Delete it to go on with more steps; delete its folder to train again.", weights)
+    return weights.exists()
 
 
 def prepare(work: Work, stage: Stage, before: str, seed: int, fast: bool = False) -> StageTask:

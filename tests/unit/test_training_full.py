@@ -298,6 +298,15 @@ def test_wrong_files_are_named(place, store, tmp_path):
         WanFile(tmp_path / "coarse.safetensors")
 
 
+def test_a_stage_does_not_go_on_over_another_base(stages, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    shutil.copytree(stages / "stage1" / "checkpoints", tmp_path / "stage1" / "checkpoints")
+    other = {name: weight + 1 for name, weight in base_weights().items()}
+    save_file(other, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"began with other files. weights: now (\S+ MB), hash \w+, then \1, hash"):
+        run_full(Work(tmp_path), "stage1", FullFiles(tmp_path / "other.safetensors", place / "clips"), 4)
+
+
 def test_the_prompts_must_be_of_the_models_encoder(place, store, tmp_path):
     other = {**base_weights(), f"{PREFIX}text_embedding.0.weight": torch.zeros(TINY["dim"], 24, dtype=torch.bfloat16)}
     save_file(other, tmp_path / "other.safetensors")
