@@ -19,6 +19,7 @@ from .video_stream import VideoStream, in_memory
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
 UNKNOWN_LENGTH = 60.0
+LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; a damaged header may claim years
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
 
@@ -94,7 +95,7 @@ class _Tape:
         self.rate, self.begin = piece.sample_rate, begin + clock_start(container)
         announced = container.duration / av.time_base - begin if container.duration else UNKNOWN_LENGTH
         self.limit = (stop - begin) * self.rate
-        capacity = min(self.limit, (max(announced, 0) + 1) * self.rate)
+        capacity = min(self.limit, (min(max(announced, 0), LONGEST_RESERVED) + 1) * self.rate)
         self.samples = np.zeros((len(piece.layout.channels), math.ceil(capacity)), np.float32)
         self.end = None
 

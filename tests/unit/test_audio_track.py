@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from steadydancer_pack.steadydancer_core.video import audio_track
 from steadydancer_pack.steadydancer_core.video.audio_track import read_file_audio
 from steadydancer_pack.steadydancer_core.video.video_writer import write_video
 
 RATE = 48000
 
 
-def make_sound(path, layout, channels, codec="pcm_s16le", **options):
-    """Write half a second of noise."""
-    noise = np.random.default_rng(0).integers(-9000, 9000, (RATE // 2, channels)).astype(np.int16)
+def make_sound(path, layout, channels, codec="pcm_s16le", seconds=0.5, **options):
+    """Write noise."""
+    noise = np.random.default_rng(0).integers(-9000, 9000, (round(seconds * RATE), channels)).astype(np.int16)
     with av.open(str(path), "w") as output:
         track = output.add_stream(codec, rate=RATE, layout=layout, options=options)
         piece = av.AudioFrame.from_ndarray(noise.reshape(1, -1), "s16", layout)
@@ -73,3 +74,23 @@ def test_a_refused_sound_can_be_left_out(tmp_path):
     audio = {"waveform": torch.zeros(1, 3, 100), "sample_rate": RATE}
     with pytest.raises(ValueError, match=r"1 \(mono\), 2 \(stereo\), 6 or 8 channels. .*, or disconnect audio\."):
         write_video(tmp_path / "result.mp4", torch.rand(8, 64, 64, 3), 16, audio=audio)
+
+
+@pytest.mark.parametrize("claimed", [4e6, 1e9])  # seconds
+def test_a_length_that_the_file_claims_costs_no_memory(tmp_path, monkeypatch, claimed):
+    """4e6 seconds of 48 kHz stereo would be 1.5 TB."""
+    asked, zeros = [], np.zeros
+    monkeypatch.setattr(np, "zeros", lambda shape, dtype=float: asked.append(np.prod(shape)) or zeros(shape, dtype))
+    path = make_sound(tmp_path / "v.mkv", "stereo", 2)
+    data, tag = path.read_bytes(), b"\x44\x89\x88"  # Matroska's Duration, a float64 in milliseconds
+    at = data.index(tag) + len(tag)
+    path.write_bytes(data[:at] + np.array(claimed * 1000, ">f8").tobytes() + data[at + 8 :])
+    audio = read_file_audio(str(path), 0)
+    assert audio["waveform"].shape == (1, 2, RATE // 2)
+    assert asked and max(asked) <= 2 * RATE * 601
+
+
+def test_sound_longer_than_what_is_reserved_is_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio_track, "LONGEST_RESERVED", 0.1)
+    path = make_sound(tmp_path / "v.mkv", "stereo", 2, seconds=3)
+    assert read_file_audio(str(path), 0)["waveform"].shape == (1, 2, 3 * RATE)
