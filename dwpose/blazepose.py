@@ -7,6 +7,7 @@ second look at parts of the frame, and nobody is found whom the landmark network
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import blazepose_joints as joints
 from . import blazepose_regions as regions
 from .detector import Region
 from .poses import KEYPOINTS
-from .runtime import AUTO, open_session
+from .runtime import AUTO, open_session, prepare
 
 WEIGHTS = Path(__file__).parent / "weights"
 DETECTION, LANDMARKS = WEIGHTS / "blazepose_detection.onnx", WEIGHTS / "blazepose_landmarks.onnx"
@@ -43,6 +44,9 @@ class BlazePose:
         self.notes = [*self._detection.notes, *self._landmarks.notes]
         self.name = f"BlazePose ({self._landmarks.provider})"
         self.fingerprint = fingerprint()
+
+    def prepare(self, make_room: Callable[[], None]) -> None:
+        prepare((self._detection, self._landmarks), make_room)
 
     def find(self, frame: np.ndarray) -> list[Region]:
         height, width = frame.shape[:2]

@@ -3,6 +3,7 @@
 A frame is uint8 [H, W, 3], RGB. Coordinates are pixels of the frame, x to the right and y down.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ class Detector(Protocol):
     name: str  # for people: "DW-Pose (CUDA)"
     notes: list[str]  # what runs where, and why not on the GPU if there is one
     fingerprint: str  # the same for the same files and settings: part of the pose cache's key
+
+    def prepare(self, make_room: Callable[[], None]) -> None:
+        """Get ready for a video; `make_room` makes room on the GPU, and is called only if that computes."""
 
     def find(self, frame: np.ndarray) -> list[Region]:
         """Return the people in the frame, the best score first; an empty list if there is nobody."""

@@ -10,7 +10,7 @@ import importlib.metadata
 import io
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +111,19 @@ def open_session(
     session.notes += [] if asked else _why_cpu(ort, session.provider, failures, gpu)
     log.info("%s", " ".join(session.notes))
     return session
+
+
+def may_use_gpu(provider: str) -> bool:
+    """Return whether `open_session` would try anything but the CPU; ValueError if there is no ONNX Runtime."""
+    available = import_onnxruntime().get_available_providers()
+    names = AUTO_ORDER if provider == AUTO else (provider,)
+    return any(PROVIDERS.get(name) in available for name in names if name != "CPU")
+
+
+def prepare(sessions: Iterable[Session], make_room: Callable[[], None]) -> None:
+    """Call `make_room` if a GPU computes any of the networks."""
+    if any(session.provider != "CPU" for session in sessions):
+        make_room()
 
 
 def import_onnxruntime():

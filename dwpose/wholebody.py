@@ -4,6 +4,7 @@ Source: IDEA-Research/DWPose, and SteadyDancer preprocess/dwpose. Difference fro
 joint is seen is empty, and no region is the whole picture.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from .detector import Region
 from .detector_files import DWPOSE, YOLOX, checksum, open_network
 from .poses import BODY, KEYPOINTS, VISIBLE_SCORE
-from .runtime import AUTO
+from .runtime import AUTO, prepare
 from .simcc import KEYPOINTS as COCO_KEYPOINTS
 from .simcc import SimccPose
 from .yolox import PersonFinder
@@ -80,7 +81,8 @@ class DWPose:
         if colour_order not in COLOUR_ORDERS:
             raise ValueError(f"Unknown colour order '{colour_order}'. Choose one of {', '.join(COLOUR_ORDERS)}.")
         order = COLOUR_ORDERS[colour_order]
-        finder, pose = (open_network(path, kind, provider, gpu) for path, kind in ((yolox, YOLOX), (dwpose, DWPOSE)))
+        files = (yolox, YOLOX), (dwpose, DWPOSE)
+        self._sessions = finder, pose = [open_network(path, kind, provider, gpu) for path, kind in files]
         self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} colour={colour_order}"
         self._finder = PersonFinder(finder, order.yolox_bgr)
         self._pose = SimccPose(pose, order.pose_bgr, MIRROR if flip_test else None)
@@ -92,6 +94,10 @@ class DWPose:
     def fingerprint(self) -> str:
         """Return the same text for the same files and settings."""
         return " ".join(["dwpose", *map(checksum, self._files), self._settings])
+
+    def prepare(self, make_room: Callable[[], None]) -> None:
+        """Call `make_room` if a GPU computes either network."""
+        prepare(self._sessions, make_room)
 
     def find(self, frame: np.ndarray) -> list[Region]:
         """Return the people in uint8 RGB [H, W, 3], the best score first; an empty list if there is nobody."""

@@ -18,12 +18,13 @@ from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.pick import ALL, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.refine import refine
+from ..dwpose.runtime import AUTO as AUTO_PROVIDER
 from ..steadydancer_core.pixels import default_size, size_of, to_rgb
 from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .pose_align import draw_images, overlay_image
-from .pose_detector import gpu_name
+from .pose_detector import gpu_name, make_room_for
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
 from .types import PoseDetector, PoseKeypoint
 
@@ -114,6 +115,7 @@ def _search(where: str, stream, detector: Detector, max_frames: int, cache: Pose
 
 
 def _bundled() -> Detector:
+    make_room_for(AUTO_PROVIDER)
     return BlazePose(gpu=gpu_name())
 
 

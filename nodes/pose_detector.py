@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
-from ..dwpose.runtime import AUTO, CHOICES
+from ..dwpose.runtime import AUTO, CHOICES, may_use_gpu
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
 from . import model_folders
 from .node_text import show_text
@@ -20,6 +20,9 @@ FOLDER = "dwpose"
 SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"
+# What ONNX Runtime takes of a GPU: its CUDA libraries, both networks and a batch of crops. ComfyUI does not manage that
+# memory, and keeps the diffusion model there after sampling.
+ONNX_BYTES = 2 << 30
 FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
 
 
@@ -61,9 +64,11 @@ class LoadPoseDetector(io.ComfyNode):
         flip_test: bool = False, colour_order: str = "trained",
     ) -> io.NodeOutput:  # fmt: skip
         if detector == BUNDLED:
+            make_room_for(provider)
             loaded, hint = BlazePose(provider, gpu_name()), _hint()
         elif detector == FROM_FILES:
             files = _files(yolox_file, dwpose_file)
+            make_room_for(provider)
             loaded, hint = DWPose(*files, provider, gpu_name(), flip_test, colour_order), []
         else:
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
@@ -79,6 +84,20 @@ def gpu_name() -> str | None:
     if device.type in ("cuda", "xpu"):
         return getattr(torch, device.type).get_device_name(device)
     return {"mps": "Apple GPU", "privateuseone": "DirectML GPU"}.get(device.type, device.type)
+
+
+def make_room_for(provider: str) -> None:
+    """Make room on the GPU if networks on this provider may come to lie there."""
+    if may_use_gpu(provider):
+        make_room()
+
+
+def make_room() -> None:
+    """Let ComfyUI unload what stands in ONNX Runtime's way on its GPU; on the CPU nothing happens."""
+    device = comfy.model_management.get_torch_device()
+    if device.type != "cpu":
+        comfy.model_management.free_memory(ONNX_BYTES, device)
+        comfy.model_management.soft_empty_cache()  # torch keeps what is unloaded, where ONNX Runtime cannot have it
 
 
 def _network_inputs() -> list:

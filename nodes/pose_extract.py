@@ -22,6 +22,7 @@ from ..dwpose.preview import Preview
 from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
 from .node_text import show_text
+from .pose_detector import make_room
 from .types import PoseDetector, PoseKeypoint
 
 NOBODY_TOOLTIP = (
@@ -250,6 +251,7 @@ def _read(
     with contextlib.closing(iter(stream)) as frames:
         frames = itertools.islice(frames, max_frames or None)
         if clip is None:
+            detector.prepare(make_room)
             clip = extract(frames, detector, settings, on_frame)
         else:
             for index, frame in enumerate(frames):

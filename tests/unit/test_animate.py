@@ -27,6 +27,9 @@ class Knowing:
 
     name, notes, fingerprint = "Knowing", ["It knows."], "knowing-1"
 
+    def prepare(self, make_room):
+        pass
+
     def find(self, frame):
         height, width = frame.shape[:2]
         return [] if frame[0, 0, 0] == NOBODY else [Region(width / 2, height / 2, width, height)]
@@ -118,8 +121,8 @@ def test_the_report_tells_who_saw_what():
     assert run()[7].splitlines()[:3] == ["Knowing", "It knows.", "Frames: 6 at 16 fps. People: 1, largest chosen."]
 
 
-def test_the_bundled_detector_hears_of_the_gpu(monkeypatch):
-    told = {}
+def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeypatch):
+    told, room = {}, []
 
     class Bundled(Knowing):
         def __init__(self, **settings):
@@ -127,12 +130,13 @@ def test_the_bundled_detector_hears_of_the_gpu(monkeypatch):
 
     monkeypatch.setattr(animate, "BlazePose", Bundled)
     monkeypatch.setattr(animate, "gpu_name", lambda: "a GPU")
+    monkeypatch.setattr(animate, "make_room_for", lambda provider: room.append((provider, dict(told))))
     AnimateFromVideo.execute(
         picture(0, PHOTO_CAMERA)[None],
         InputImpl.VideoFromComponents(Types.VideoComponents(picture(0, VIDEO_CAMERA)[None], Fraction(16))),
         "largest", "robust", 0.0, 0, 0, 144, 256, 1,
     )  # fmt: skip
-    assert told == {"gpu": "a GPU"}
+    assert told == {"gpu": "a GPU"} and room == [("auto", {})]
 
 
 @pytest.mark.parametrize("where", ["Photo", "Driving video"])

@@ -1,5 +1,6 @@
 """Load Pose Detector: which files it finds, what it says, what it refuses."""
 
+import inspect
 import os
 from types import SimpleNamespace
 
@@ -137,6 +138,48 @@ def test_a_replaced_file_runs_the_node_again(home):
     os.utime(home / "models" / "dwpose" / DW_LL, (1, 1))
     assert LoadPoseDetector.fingerprint_inputs(FROM_FILES, "auto", "auto", provider="auto") != before
     assert LoadPoseDetector.fingerprint_inputs(BUNDLED, "auto", "auto") == ""
+
+
+@pytest.fixture
+def manager(monkeypatch):
+    """Return a function that sets ComfyUI's device, and what was then asked of its memory management."""
+    asked = []
+
+    def on(device):
+        device = torch.device(device)
+        monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: device)
+        monkeypatch.setattr(comfy.model_management, "free_memory", lambda size, on: asked.append((size, on.type)))
+        monkeypatch.setattr(comfy.model_management, "soft_empty_cache", lambda: asked.append("cache"))
+        monkeypatch.setattr(node, "gpu_name", lambda: "GPU")
+        return asked
+
+    return on
+
+
+@pytest.mark.parametrize(
+    ("device", "provider", "gpu", "made"),
+    [("cuda", "auto", True, True), ("cuda", "CUDA", True, True), ("cuda", "CPU", False, False),
+     ("cuda", "auto", False, False), ("cpu", "auto", True, False)],
+)  # fmt: skip
+@pytest.mark.parametrize("detector", [BUNDLED, FROM_FILES])
+def test_room_is_made_on_the_gpu_before_a_network_is_opened(
+    home, loads, manager, monkeypatch, detector, device, provider, gpu, made
+):
+    put(home, f"models/dwpose/{YOLOX}", f"models/dwpose/{DW_LL}")
+    register_folders()
+    asked = manager(device)
+    monkeypatch.setattr(node, "may_use_gpu", lambda wanted: gpu)
+    kind = "BlazePose" if detector == BUNDLED else "DWPose"
+    load = getattr(node, kind)
+    monkeypatch.setattr(node, kind, lambda *args: asked.append("opened") or load(*args))
+    LoadPoseDetector.execute(detector, provider=provider)
+    assert asked == [(2 << 30, "cuda"), "cache"] * made + ["opened"]
+
+
+def test_comfyui_still_takes_what_it_is_asked(manager):
+    """The names of its function, by which the stand-ins above answer."""
+    parameters = list(inspect.signature(comfy.model_management.free_memory).parameters)
+    assert parameters[:2] == ["memory_required", "device"]
 
 
 @pytest.mark.parametrize(

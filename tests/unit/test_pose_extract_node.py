@@ -17,6 +17,7 @@ from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
 from steadydancer_pack.dwpose.preview import Preview, person_colour
 from steadydancer_pack.nodes import pose_extract as node_module
+from steadydancer_pack.nodes.pose_detector import make_room
 from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
 from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream, VideoStream
 
@@ -29,7 +30,10 @@ class BrightnessDetector:
     name, fingerprint = "Brightness", "brightness-1"
 
     def __init__(self):
-        self.finds = 0
+        self.finds, self.prepared = 0, []
+
+    def prepare(self, make_room):
+        self.prepared.append((self.finds, make_room))
 
     def find(self, frame):
         self.finds += 1
@@ -156,6 +160,13 @@ def test_a_cached_run_gives_the_same_without_detection(user_folder):
     assert detector.finds == 0
     assert again.result[0] == first.result[0] and torch.equal(again.result[1], first.result[1])
     assert again.result[2:] == first.result[2:]
+
+
+def test_room_is_made_before_an_extraction_and_not_for_the_cache():
+    frames, detector = images(*[(3,)] * 5), BrightnessDetector()
+    run(detector, images=frames, use_cache=True)
+    run(detector, images=frames, use_cache=True)
+    assert detector.prepared == [(0, make_room)] and detector.finds > 0
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from steadydancer_pack.dwpose import runtime
-from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, gpu_package, open_session
+from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, gpu_package, may_use_gpu, open_session, prepare
 
 GPU = "NVIDIA GeForce RTX 4090"
 
@@ -253,6 +253,25 @@ def test_an_asked_provider_that_fails_is_an_error(use, network, how):
     use("CUDA", **{how: {"CUDA": Fail("no kernel image")}})
     with pytest.raises(ValueError, match="CUDA was asked for, but it does not work here: no kernel image.*'auto'"):
         open_session(network, "CUDA")
+
+
+@pytest.mark.parametrize(
+    ("available", "provider", "gpu"),
+    [((), "auto", False), (("CUDA",), "auto", True), (("CUDA",), "CUDA", True), (("CUDA",), "CPU", False),
+     (("TensorRT",), "auto", False), (("TensorRT",), "TensorRT", True), (("CUDA",), "DirectML", False),
+     (("CUDA",), "magic", False)],
+)  # fmt: skip
+def test_what_may_compute_on_a_gpu(use, available, provider, gpu):
+    use(*available)
+    assert may_use_gpu(provider) is gpu
+
+
+@pytest.mark.parametrize(("provider", "calls"), [("CUDA", 1), ("CPU", 0)])
+def test_room_is_made_once_for_networks_on_a_gpu_and_not_for_the_cpu(use, network, provider, calls):
+    use("CUDA")
+    asked = []
+    prepare([open_session(network, provider), open_session(network, provider)], lambda: asked.append(1))
+    assert len(asked) == calls
 
 
 def test_an_asked_provider_that_is_not_there_is_an_error(use, network):
