@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from . import vae_whole
 from .loop import Plan, train
+from .processes import processes
 from .vae_file import (
     as_video,
     folded,
@@ -203,14 +204,15 @@ def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, 
     Beside it lies figures.json with the reconstruction figures. Raises ValueError as VaeTask and the loop do.
     """
     folder, plan = Path(folder), plan or default_plan()
-    task = VaeTask(clips, poses, plan, width)
+    task, path = VaeTask(clips, poses, plan, width), folder / FILE
     trained = {name.removeprefix("vae."): tensor.float() for name, tensor in train(task, plan, folder).items()}
-    count = min(STATISTICS_CLIPS, len(task.clips) - HELD)
-    state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
-    facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
-    path = folder / FILE
-    write_whole(path, vae_file(state, facts))
-    figures = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
-    told = {"figures": figures, "plan": asdict(plan), "width": width}
-    write_whole(folder / FIGURES, json.dumps(told, indent=2).encode())
+    if processes().is_main_process:
+        count = min(STATISTICS_CLIPS, len(task.clips) - HELD)
+        state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
+        facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
+        write_whole(path, vae_file(state, facts))
+        figures = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
+        told = {"figures": figures, "plan": asdict(plan), "width": width}
+        write_whole(folder / FIGURES, json.dumps(told, indent=2).encode())
+    processes().wait_for_everyone()
     return path

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.sd
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from comfy.latent_formats import Wan21
 from safetensors.torch import load, load_file
 
+from steadydancer_pack.training import vae as vae_training
 from steadydancer_pack.training import vae_whole
 from steadydancer_pack.training.vae import (
     HELD,
@@ -165,6 +167,15 @@ def test_a_few_steps_make_a_file_and_figures(files, tmp_path):
     again = reconstruction(state, *files)
     assert written["figures"] == pytest.approx(again)
     assert written["width"] == WIDTH and written["plan"]["steps"] == 2
+
+
+def test_of_several_processes_the_first_writes_alone(files, tmp_path, monkeypatch):
+    waited = []
+    second = SimpleNamespace(is_main_process=False, wait_for_everyone=lambda: waited.append(True))
+    monkeypatch.setattr(vae_training, "processes", lambda: second)
+    plan = replace(default_plan(1), precision="no")
+    assert not train_vae(tmp_path / "run", *files, plan, WIDTH).exists()
+    assert not (tmp_path / "run" / "figures.json").exists() and waited == [True]
 
 
 def test_psnr_and_the_grey_after_the_photo():
