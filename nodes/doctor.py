@@ -140,9 +140,7 @@ def _model_files() -> Iterator[ModelFile]:
     """Yield what lies in the folders that the workflows' loaders list, and SteadyDancer in some other places."""
     for name in model.model_files():
         places = ((folder, folder_paths.get_full_path(folder, name)) for folder in model.FOLDERS)
-        folder, path = next(((folder, path) for folder, path in places if path), (None, None))
-        if path:
-            yield look_at(folder, name, path)
+        yield look_at(*next(((folder, name, path) for folder, path in places if path), (model.FOLDERS[0], name, None)))
     ours = {"diffusion_models": PICKLES, "checkpoints": (*SUFFIXES, GGUF_SUFFIX)}
     for folder, suffixes in {**ours, **dict.fromkeys(FOLDERS, (*SUFFIXES, GGUF_SUFFIX, *PICKLES))}.items():
         for name in _names(folder, suffixes):

@@ -17,6 +17,7 @@ MODEL, MINIATURE, VAE, CLIP_VISION, TEXT, PROMPT, OTHER = (
 )  # fmt: skip
 OUR_NAME, SMALL_NAME = "steadydancer", "miniature"
 UMT5_ROWS, T5_ROWS = 256384, 32128  # words that UMT5 and T5 know
+LOST = "a link that leads nowhere"
 UNREADABLE = "a file that cannot be read"
 UNREAD = "a {} file, which is not looked into because it can run code"
 Shapes = dict[str, tuple[int, ...]]
@@ -45,11 +46,14 @@ class Kind(NamedTuple):
     words: str
 
 
-def look_at(folder: str, name: str, path: str | Path) -> ModelFile:
+def look_at(folder: str, name: str, path: str | Path | None) -> ModelFile:
     """Return what the file at `path` is, from its header; a file of another kind, or one that cannot be read, is OTHER.
 
-    What is named SteadyDancer and cannot be read is a MODEL with a fault. name: its path from the folder.
+    What is named SteadyDancer and cannot be read is a MODEL with a fault. name: its path from the folder; path: None
+    for a link whose file is gone.
     """
+    if path is None:
+        return ModelFile(folder, name, OTHER, LOST)
     if not name.lower().endswith((*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)):
         return ModelFile(folder, name, OTHER, UNREAD.format(PureWindowsPath(name).suffix or "nameless"))
     ours = OUR_NAME in name.lower()

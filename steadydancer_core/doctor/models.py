@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..weights.weight_formats import GGUF_SUFFIX, precision
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding, of_error
-from .model_files import CLIP_VISION, MINIATURE, MODEL, OTHER, OUR_NAME, PROMPT, TEXT, VAE, ModelFile, files_of
+from .model_files import CLIP_VISION, LOST, MINIATURE, MODEL, OTHER, OUR_NAME, PROMPT, TEXT, VAE, ModelFile, files_of
 
 NAMED = 6  # files that one line names
 REPACKAGED = "Comfy-Org/Wan_2.1_ComfyUI_repackaged on Hugging Face"
@@ -48,9 +48,17 @@ def check_models(files: Sequence[ModelFile], reads_gguf: bool, holds_fp8: bool) 
 
     reads_gguf: whether ComfyUI-GGUF is installed; holds_fp8: whether the device can keep fp8 weights.
     """
+    lost, files = [file for file in files if file.kind == LOST], [file for file in files if file.kind != LOST]
     known = [finding for file in files for finding in _about(file, reads_gguf, holds_fp8)]
     missing = [_missing(need, files) for need in NEEDS if not files_of(files, need.role)]
-    return [*known, *missing, *_miniature(files), *_misplaced(files), *_others(files)]
+    return [*known, *missing, *map(_lost, lost), *_miniature(files), *_misplaced(files), *_others(files)]
+
+
+def _lost(file: ModelFile) -> Finding:
+    return Finding(
+        WARNING, f"models/{file.folder}/{file.name} is {file.kind}.",
+        "Put the file back where the link points, or delete the link, and press R.",
+    )  # fmt: skip
 
 
 def _about(file: ModelFile, reads_gguf: bool, holds_fp8: bool) -> list[Finding]:

@@ -251,6 +251,16 @@ def test_another_model_is_a_note_and_a_false_steadydancer_a_warning(whole):
     assert many.level == "note" and f"5.safetensors ({plain}), and 2 more." in many.what
 
 
+def test_a_link_to_nothing_is_a_warning_of_its_own(whole):
+    files = [file for file in whole if file.role != model_files.VAE]
+    places = ("vae", "w.pth"), ("diffusion_models", "SteadyDancer.gguf")
+    lost = [model_files.look_at(*place, None) for place in places]
+    missing, first, second = check([*files, *lost])
+    assert "The Wan 2.1 VAE is not in models/vae" in missing.what and "w.pth" not in missing.what
+    assert first.level == "warning" and first.what == "models/vae/w.pth is a link that leads nowhere."
+    assert "models/diffusion_models/SteadyDancer.gguf is a link" in second.what and "delete the link" in second.fix
+
+
 # --- pose detector
 
 RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProvider",), CARD, "CUDA")
@@ -448,6 +458,17 @@ def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
 def test_the_miniature_gives_a_picture():
     found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()})
     assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
+
+
+@pytest.mark.parametrize(("folder", "name"), [("vae", "wan_2.1_vae.safetensors"), ("diffusion_models", "a.gguf")])
+def test_a_link_to_nothing_is_a_finding_not_a_crash(installation, folder, name):
+    (installation / "models" / folder).mkdir(exist_ok=True)
+    try:
+        (installation / "models" / folder / name).symlink_to(installation / "gone.safetensors")
+    except OSError as error:
+        pytest.skip(f"This system makes no links: {error}")
+    (finding,) = [finding for finding in examine(False).findings if "leads nowhere" in finding.what]
+    assert finding.what.startswith(f"models/{folder}/{name} ") and finding.level == "warning"
 
 
 def test_gguf_is_read_where_the_pack_lies(installation):
