@@ -35,6 +35,7 @@ from ..steadydancer_core.pixels import (
     size_of,
     to_rgb,
 )
+from ..steadydancer_core.sizes import size_text
 from .node_picture import show_picture, show_picture_and_text
 from .types import PoseKeypoint
 
@@ -277,12 +278,24 @@ def _check_match(clip: PoseClip, *negatives: PoseClip) -> None:
 def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBar) -> Tensor:
     if not clip.frames:
         raise ValueError("The poses have no frames. Connect the poses of Align Poses or Extract Poses.")
-    images = torch.empty(clip.frames, height, width, 3)
+    images = _blank(clip.frames, height, width)
     for image, frame in zip(images, draw_clip(clip, width, height, style), strict=True):
         throw_exception_if_processing_interrupted()
         image.copy_(torch.from_numpy(frame)).div_(255)
         bar.update(1)
     return images
+
+
+def _blank(frames: int, height: int, width: int) -> Tensor:
+    """Return IMAGE [F, H, W, 3] to be filled; ValueError if there is not so much memory."""
+    try:
+        return torch.empty(frames, height, width, 3)
+    except RuntimeError as error:
+        need = size_text(frames * height * width * 3 * torch.float32.itemsize)
+        raise ValueError(
+            f"{frames} pose frames of {width}x{height} need {need} of memory, more than there is. Set width and height "
+            "to those of Reconcile Conditions, or take fewer frames with max_frames."
+        ) from error
 
 
 NODES = [AlignPoses, AugmentPoses, DrawPoses]

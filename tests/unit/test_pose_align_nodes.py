@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from steadydancer_pack.dwpose.align import COLUMNS
+from steadydancer_pack.dwpose.draw import OFFICIAL
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, NOSE, PoseClip
-from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses, drawing_size
+from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses, draw_images, drawing_size
 from steadydancer_pack.steadydancer_core.conditions import choose_size
 from steadydancer_pack.steadydancer_core.pictures.layout import GAP, shrink
 from steadydancer_pack.steadydancer_core.pictures.table import ROW, Line, draw_table
@@ -134,3 +135,13 @@ def test_without_negative_poses_there_are_no_negative_frames():
 def test_no_frames_are_told_in_words():
     with pytest.raises(ValueError, match="hold no frame"):
         DrawPoses.execute([], **DRAW)
+
+
+def test_frames_that_no_memory_holds_are_told_in_words():
+    """417 TB: more than any processor of today can address."""
+    with pytest.raises(ValueError) as error:
+        draw_images([PoseClip(3840, 2160, 1 << 22)], 0, 0, OFFICIAL)
+    assert str(error.value) == (
+        "4194304 pose frames of 3840x2160 need 417 TB of memory, more than there is. Set width and height to those of "
+        "Reconcile Conditions, or take fewer frames with max_frames."
+    )
