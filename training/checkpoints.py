@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .room import no_room
+
 STATE = "state.json"
 TENSORS = ("trained", "ema", "adam")
 WRITING, DELETING = "writing", "deleting"
@@ -38,19 +40,19 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` below `folder`; older ones go once it is complete."""
+    """Write `checkpoint` below `folder`; older ones go once it is complete.
+
+    ValueError: it cannot be written, as on a full disk; nothing of it is left, and the last one stays.
+    """
     place = _place(folder)
-    place.mkdir(parents=True, exist_ok=True)
     new = place / WRITING
-    if new.exists():
-        shutil.rmtree(new)
-    new.mkdir()
-    for name in TENSORS:
-        _write_tensors(new / f"{name}.safetensors", getattr(checkpoint, name))
-    (new / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.facts}, indent=2), "utf-8")
-    _flush(new / STATE)
-    _flush(new)
     older = _complete(folder)
+    try:
+        _write(new, checkpoint)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        kept = f" The last checkpoint is kept: {older[-1].name}." if older else ""
+        raise ValueError(f"{no_room(new, _size(checkpoint), error)}{kept}") from error
     new.rename(place / f"step-{checkpoint.step:07d}")
     _flush(place)
     for path in older:
@@ -83,6 +85,23 @@ def _complete(folder: Path) -> list[Path]:
     """Return the checkpoints that are whole, oldest first."""
     found = ((NAME.fullmatch(path.name), path) for path in _place(folder).glob("step-*"))
     return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def _write(new: Path, checkpoint: Checkpoint) -> None:
+    """Write all files of a checkpoint into the folder `new`, in the place of what is there."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    if new.exists():
+        shutil.rmtree(new)
+    new.mkdir()
+    for name in TENSORS:
+        _write_tensors(new / f"{name}.safetensors", getattr(checkpoint, name))
+    (new / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.facts}, indent=2), "utf-8")
+    _flush(new / STATE)
+    _flush(new)
+
+
+def _size(checkpoint: Checkpoint) -> int:
+    return sum(tensor.nbytes for name in TENSORS for tensor in getattr(checkpoint, name).values())
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .room import new_array
+
 JOURNAL = "clips.json"
 LISTED = 5
 
@@ -19,7 +21,8 @@ LISTED = 5
 class ClipRows:
     """The rows of a folder. room: how many there can be; facts: what all rows share, the same when work goes on.
 
-    clips: whose each row is; left_out: reasons by name. ValueError: the folder was begun with other facts.
+    clips: whose each row is; left_out: reasons by name. ValueError: the folder was begun with other facts, or the disk
+    has no room for all rows.
     """
 
     def __init__(self, folder: Path, room: int, facts: Mapping[str, Any]):
@@ -64,7 +67,7 @@ class ClipRows:
         if name not in self._files:
             path, shape = self.folder / f"{name}.part", (self.room, *shape)
             begun = bool(self.clips) and path.exists()
-            opened = np.lib.format.open_memmap(path, "r+" if begun else "w+", np.float16, None if begun else shape)
+            opened = np.lib.format.open_memmap(path, "r+") if begun else new_array(path, shape)
             if opened.shape != shape:
                 raise ValueError(
                     f"{path} has rows of {list(opened.shape[1:])}, this clip's are {list(shape[1:])}: it was made with "

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .room import new_array
+
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
 PHOTO_FEATURES, POSE_FEATURES = FEATURES = ("clip_fea", "clip_fea_c")
@@ -52,15 +54,17 @@ def write_store(folder: Path, count: int, batches: Iterator[Pixels], encode: Enc
 
 
 def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarray]]) -> Store:
-    """Write the arrays of `count` clips, which come in batches, into `folder`; under their names once all is there."""
+    """Write the arrays of `count` clips, which come in batches, into `folder`; under their names once all is there.
+
+    ValueError: the disk has no room for them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, np.ndarray] = {}
     done = 0
     for batch in batches:
         for name, rows in batch.items():
             if name not in files:
-                shape = (count, *rows.shape[1:])
-                files[name] = np.lib.format.open_memmap(folder / f"{name}.part", "w+", np.float16, shape)
+                files[name] = new_array(folder / f"{name}.part", (count, *rows.shape[1:]))
             files[name][done : done + len(rows)] = rows
         done += len(batch[CLIP])
     for name, file in files.items():

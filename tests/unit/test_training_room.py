@@ -1,0 +1,91 @@
+"""A disk that is too full: it is told before rows are written, and a half-written checkpoint goes."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from steadydancer_pack.training import checkpoints, command
+from steadydancer_pack.training.checkpoints import Checkpoint
+from steadydancer_pack.training.clip_rows import ClipRows
+from steadydancer_pack.training.latents import ARRAYS, write_arrays
+from steadydancer_pack.training.room import new_array, take_room
+
+resource = pytest.importorskip("resource", reason="Windows limits no file's size")
+
+
+@pytest.fixture
+def full():
+    """Let no file be longer than 100 kB from here on: what a full disk does, as far as a process is concerned."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system gives no room in advance")
+def test_an_array_has_all_of_its_blocks_from_the_start(tmp_path):
+    array = new_array(tmp_path / "a.npy", (1000, 100))
+    assert array.shape == (1000, 100) and array.dtype == np.float16
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 200_000
+
+
+def test_rows_without_room_are_told_before_the_first_is_written(tmp_path, full):
+    rows = ClipRows(tmp_path, 1000, {})
+    full()
+    with pytest.raises(ValueError, match=r"x.part cannot be written .*needs 200 KB, .* are free"):
+        rows.add("a", {"x": np.zeros((1, 100), np.float16)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_room_is_told(tmp_path, full):
+    full()
+    with pytest.raises(ValueError, match="needs 200 KB"):
+        write_arrays(tmp_path, 1000, iter([{name: np.zeros((1, 100), np.float16) for name in ARRAYS}]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_gives_no_room_in_advance_is_taken_as_it_is(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
+    take_room(tmp_path / new_array(tmp_path / "a.npy", (3,)).filename)
+    assert (tmp_path / "a.npy").stat().st_size == 134
+
+
+def checkpoint(step, count):
+    return Checkpoint(step, {}, {"w": torch.full((count,), float(step))}, {}, {})
+
+
+def test_a_checkpoint_without_room_goes_and_the_last_one_stays(tmp_path, full):
+    checkpoints.save(tmp_path, checkpoint(1, 10))
+    full()
+    with pytest.raises(ValueError, match=r"checkpoints.writing .*needs 200 KB.* is kept: step-0000001"):
+        checkpoints.save(tmp_path, checkpoint(2, 50_000))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000001"]
+    assert checkpoints.load(tmp_path).step == 1
+
+
+def test_a_first_checkpoint_without_room_promises_none(tmp_path, full):
+    full()
+    with pytest.raises(ValueError, match="needs 200 KB") as told:
+        checkpoints.save(tmp_path, checkpoint(2, 50_000))
+    assert "kept" not in str(told.value) and list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_place_where_no_folder_can_be_made_is_told(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(ValueError, match=r"checkpoints.writing cannot be written .*are free"):
+        checkpoints.save(tmp_path / "run", checkpoint(1, 10))
+
+
+def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):
+    def stage(*_):
+        full()
+        checkpoints.save(tmp_path, checkpoint(1, 50_000))
+
+    monkeypatch.setattr(command, "run_stage", stage)
+    assert command.main(["stage1", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "needs 200 KB" in said and "Traceback" not in said
