@@ -107,10 +107,13 @@ def name_of(folder: Path, video: Path) -> str:
 
 
 def prompt_of(video: Path, otherwise: str) -> str:
-    """Return the text beside a video, or the other prompt where there is none."""
+    """Return the text beside a video, or the other prompt where there is none. ValueError: it is not UTF-8."""
     path = video.with_suffix(".txt")
-    text = " ".join(path.read_text("utf-8-sig").split()) if path.is_file() else ""
-    return text or otherwise
+    try:
+        text = path.read_text("utf-8-sig") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8. Save it again as UTF-8.") from error
+    return " ".join(text.split()) or otherwise
 
 
 def first_size(paths: Iterable[Path]) -> tuple[int, int]:

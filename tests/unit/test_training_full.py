@@ -202,6 +202,9 @@ def test_bad_settings_are_refused(tmp_path):
         ClipSettings(size=(640, 100))
     (tmp_path / "a.txt").write_text(" \n", "utf-8")
     assert prompt_of(tmp_path / "a.mp4", "other") == "other"
+    (tmp_path / "b.txt").write_bytes("\u4e00\u4e2a\u4eba".encode("gbk"))
+    with pytest.raises(ValueError, match=r"b.txt is not UTF-8. Save it again as UTF-8."):
+        prompt_of(tmp_path / "b.mp4", "other")
     with pytest.raises(ValueError, match="other formats can run code"):
         load_text(tmp_path / "text.pt")
 
