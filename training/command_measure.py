@@ -5,9 +5,11 @@ import json
 import logging
 from pathlib import Path
 
+from .evaluation.kept import evaluation_folder
 from .evaluation.long_video import measure_long
-from .evaluation.pairs import make_pairs
-from .evaluation.run import FRAMES, evaluate, load_system
+from .evaluation.pairs import FRAMES, make_pairs
+from .evaluation.results import FOLDER, write_results
+from .evaluation.run import evaluate, load_system
 from .evaluation.xdance_set import write_set
 from .export import export
 from .pipeline import SIZE, Work
@@ -46,8 +48,13 @@ def _set(work: Work, options: argparse.Namespace) -> None:
 
 
 def _evaluate(work: Work, options: argparse.Namespace) -> None:
-    report = evaluate(work, options.pairs, options.output or work.folder / "evaluation", tuple(options.only))
-    logging.info("%s", report)
+    folder = options.output or evaluation_folder(work, options.pairs)
+    logging.info("%s", evaluate(work, options.pairs, folder, tuple(options.only)))
+
+
+def _results(work: Work, options: argparse.Namespace) -> None:
+    for path in write_results(work, options.output or FOLDER):
+        logging.info("%s", path)
 
 
 def _long(work: Work, options: argparse.Namespace) -> None:
@@ -60,5 +67,6 @@ VERBS = {
     "sample": (_sample, "write the sample: photo, driving video, skeletons"),
     "set": (_set, "write the pairs of different people in X-Dance's layout"),
     "evaluate": (_evaluate, "baselines, ablations and the shipped road on pairs with a true answer"),
+    "results": (_results, "write rows, tables and pictures of training/results from what was evaluated"),
     "long": (_long, "a long video in windows: seams, first frame, truth"),
 }

@@ -19,6 +19,8 @@ from ..vae_file import as_video, loaded_vae
 from .pairs import Pair
 from .system import NOISE_SEED, STEPS
 
+WITHOUT_POSE = "base without pose"
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -76,5 +78,5 @@ def _by_the_base(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
 BASELINES = (
     Baseline("VAE alone", _through_the_vae),
     Baseline("photo repeated", _photos, vae=False),
-    Baseline("base without pose", _by_the_base, "base"),
+    Baseline(WITHOUT_POSE, _by_the_base, "base"),
 )

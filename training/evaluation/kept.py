@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...dwpose.detector_files import checksum
+from ..pipeline import Work
 from ..whole_file import write_whole
 from .figures import figures
 from .pairs import Pair
@@ -41,6 +42,11 @@ def kept_clips(folder: Path, name: str) -> np.ndarray:
     """Return the first clips of this name, uint8 [N, F, H, W, 3]."""
     with np.load(rows_file(folder, name).with_suffix(".npz")) as file:
         return file["clips"]
+
+
+def evaluation_folder(work: Work, count: int) -> Path:
+    """Return where the figures on so many pairs lie."""
+    return work.folder / f"evaluation-{count}"
 
 
 def rows_file(folder: Path, name: str) -> Path:

@@ -19,6 +19,7 @@ from ..world.store import HELD_OUT
 FIRST_SEED = HELD_OUT + 100_000
 KINDS = ("build", "place", "start", "framing")
 CARTOON_EVERY = 4
+FRAMES = 17  # of what is measured
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...dwpose.detector_files import checksum
-from ...steadydancer_core.measures.plots import draw_bars
 from ...steadydancer_core.measures.report import write_report
 from ..export import model_file
 from ..pipeline import SIZE, Work
@@ -25,13 +24,13 @@ from ..whole_file import write_whole
 from .baselines import BASELINES, Baseline
 from .figures import means
 from .kept import SHEET_PAIRS, Key, Rows, kept_clips, kept_rows, key_of
-from .pairs import KINDS, Pair, make_pairs
+from .pairs import FRAMES, KINDS, Pair, make_pairs
+from .result_pictures import bars
 from .system import System
 from .variants import VARIANTS, Variant, command_for
 
-FRAMES, SHEET_EVERY = 17, 4
+SHEET_EVERY = 4
 OF = "of"  # in the metadata of rounded weights: the sha256 of those that they were rounded from
-PLOTTED = ("first_frame_psnr", "truth_psnr", "pck_all", "pck_hands")
 
 
 def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) -> Path:
@@ -117,7 +116,7 @@ def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:
         for kind, own in kinds.items() if own for name, rows in results.items()
     ]  # fmt: skip
     write_report(grouped, folder / "kinds", "Miniature by kind of misalignment")
-    pictures = {"Figures": draw_bars(rows, PLOTTED), "Clips": contact_sheet(results, pairs, folder)}
+    pictures = {"Figures": bars(results), "Clips": contact_sheet(results, pairs, folder)}
     return write_report(rows, folder, "Miniature on pairs with a true answer", pictures)[1]
 
 

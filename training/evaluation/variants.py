@@ -48,9 +48,10 @@ def in_any_order(pair: Pair) -> PoseClip:
 
 
 SHIPPED = Variant("shipped")
+SHUFFLED = Variant("shuffled poses", poses=in_any_order)
 VARIANTS = (
     SHIPPED,
-    Variant("shuffled poses", poses=in_any_order),
+    SHUFFLED,
     Variant("no alignment", poses=unaligned),
     Variant("official alignment", poses=official),
     Variant("no pose guidance", settings=_guided(0)),

@@ -1,0 +1,60 @@
+"""The pictures of training/results: the figures as bars, and some pairs with what was made of them."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...steadydancer_core.measures.plots import draw_bars
+from ..pipeline import SIZE
+from .baselines import WITHOUT_POSE
+from .figures import means
+from .kept import SHEET_PAIRS, Rows, kept_clips, rows_file
+from .pairs import FRAMES, make_pairs
+from .variants import SHIPPED
+
+PLOTTED = ("truth_psnr", "pck_all", "pck_hands", "pck_feet")
+SHOWN = ((1, 5), (4, 7))  # pairs, as they lie
+SHOWN_FRAMES = (0, 4, 8, 12, 16)
+GAP, DARK, ENLARGED, QUALITY = 6, 24, 1.5, 85
+
+
+def bars(rows: dict[str, Rows]) -> np.ndarray:
+    """Return the means of these rows as bars, uint8 [H, W, 3]."""
+    return draw_bars([{"name": name, **means(own)} for name, own in rows.items()], PLOTTED)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Return a picture, uint8 [H, W, 3], as the bytes of a JPEG file."""
+    target = io.BytesIO()
+    Image.fromarray(picture).save(target, "JPEG", quality=QUALITY)
+    return target.getvalue()
+
+
+def pairs_sheet(folder: Path) -> np.ndarray | None:
+    """Return some pairs, uint8 [H, W, 3], or None where `folder` has no clips of them.
+
+    Of each pair from above: the driver, the truth, the shipped road and the base without pose.
+    """
+    names = (SHIPPED.name, WITHOUT_POSE)
+    if not all(rows_file(folder, name).with_suffix(".npz").exists() for name in names):
+        return None
+    clips, pairs = [kept_clips(folder, name) for name in names], make_pairs(SHEET_PAIRS, FRAMES, SIZE)
+    frames = list(SHOWN_FRAMES)
+    blocks = [[_rows(pairs[i].driver.frames, pairs[i].truth.frames, *(clip[i] for clip in clips), at=frames)
+               for i in line] for line in SHOWN]  # fmt: skip
+    sheet = _joined([_joined(line, 1) for line in blocks], 0)
+    height, width = (round(ENLARGED * side) for side in sheet.shape[:2])
+    return np.asarray(Image.fromarray(sheet).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _rows(*clips: np.ndarray, at: list[int]) -> np.ndarray:
+    return np.concatenate([np.concatenate(list(clip[at]), axis=1) for clip in clips])
+
+
+def _joined(blocks: list[np.ndarray], axis: int) -> np.ndarray:
+    """Return two blocks with a dark line between them."""
+    shape = list(blocks[0].shape)
+    shape[axis] = GAP
+    return np.concatenate([blocks[0], np.full(shape, DARK, np.uint8), blocks[1]], axis)

@@ -1,0 +1,129 @@
+"""training/results: the rows that were measured, and the tables and pictures made of them.
+
+`pairs-<count>.json` has the figures of every pair: name -> {"of": what they were measured on (kept.py), "rows": ...}, a
+figure that a pair has not is null. The tables stand between markers in the README, `<!-- name -->` to `<!-- /name -->`.
+"""
+
+import json
+import logging
+import math
+import re
+from pathlib import Path
+
+from ...steadydancer_core.measures.report import png_bytes
+from ..pipeline import Work
+from ..whole_file import write_whole
+from .baselines import BASELINES
+from .figures import means
+from .kept import Rows, evaluation_folder, rows_file
+from .pairs import KINDS
+from .result_pictures import bars, jpeg, pairs_sheet
+from .variants import SHIPPED, SHUFFLED, VARIANTS
+
+FOLDER, PAGE = Path(__file__).resolve().parents[1] / "results", "README.md"
+MANY, FEW = 64, 32  # pairs against the baselines, and pairs of the ablations
+COLUMNS = {
+    "first_frame_psnr": ("first frame, dB", ".2f"), "truth_psnr": ("truth, dB", ".2f"), "pck_all": ("PCK@0.1", ".3f"),
+    "pck_head": ("head", ".3f"), "pck_hands": ("hands", ".3f"), "pck_feet": ("feet", ".3f"),
+}  # fmt: skip
+AGAINST = (SHIPPED.name, *(baseline.name for baseline in BASELINES), SHUFFLED.name)
+ABLATIONS = tuple(variant.name for variant in VARIANTS if variant is not SHUFFLED)
+
+
+def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
+    """Write rows, tables and pictures into `folder` and return their paths.
+
+    Where WORK has no figures, those of training/results stay, and where it has no clips, its picture of the pairs.
+    ValueError: rows that do not belong together.
+    """
+    files = {}
+    for count in (MANY, FEW):
+        taken = taken_rows(evaluation_folder(work, count), count)
+        files[rows_name(count)] = as_text(taken).encode() if taken else (FOLDER / rows_name(count)).read_bytes()
+    many, few = (_rows(files[rows_name(count)]) for count in (MANY, FEW))
+    files[PAGE] = filled((FOLDER / PAGE).read_text("utf-8"), tables(many, few)).encode()
+    files["ablations.png"] = png_bytes(bars({name: few[name] for name in ABLATIONS if name in few}))
+    sheet = pairs_sheet(evaluation_folder(work, MANY))
+    files |= {"pairs.jpg": jpeg(sheet)} if sheet is not None else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_whole(folder / name, data)
+    return [folder / name for name in files]
+
+
+def rows_name(count: int) -> str:
+    """Return the file of the rows of so many pairs."""
+    return f"pairs-{count}.json"
+
+
+def taken_rows(folder: Path, count: int) -> dict[str, dict]:
+    """Return what `evaluate` kept in `folder`, by name, in the order of the tables; nothing if there is no folder."""
+    names = [one.name for one in (*BASELINES, *VARIANTS)]
+    files = {name: file for name in names if (file := rows_file(folder, name)).exists()}
+    found = {name: json.loads(file.read_text("utf-8")) for name, file in files.items()}
+    if not found:
+        logging.info("%s has no figures; those of training/results stay.", folder)
+    vaes = {one["of"][2] for one in found.values()} - {""}
+    if len(vaes) > 1 or {one["of"][0] for one in found.values()} - {count}:
+        raise ValueError(f"The figures in {folder} are of several VAEs or other numbers of pairs. Run evaluate again.")
+    return found
+
+
+def as_text(found: dict[str, dict]) -> str:
+    """Return the rows as JSON, a pair in a line."""
+    names = []
+    for name, one in found.items():
+        rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in one["rows"]]
+        lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+        names.append(f'{json.dumps(name)}: {{"of": {json.dumps(one["of"])}, "rows": [\n{lines}\n]}}')
+    return "{\n" + ",\n".join(names) + "\n}\n"
+
+
+def _rows(data: bytes) -> dict[str, Rows]:
+    return {
+        name: [{key: math.nan if value is None else value for key, value in row.items()} for row in one["rows"]]
+        for name, one in json.loads(data).items()
+    }
+
+
+def read_rows(folder: Path, count: int) -> dict[str, Rows]:
+    """Return the rows of so many pairs by the name of what was measured."""
+    return _rows((folder / rows_name(count)).read_bytes())
+
+
+def tables(many: dict[str, Rows], few: dict[str, Rows]) -> dict[str, str]:
+    """Return the Markdown tables by their markers' names."""
+    against, left_out = ({name: rows[name] for name in names if name in rows}
+                         for rows, names in ((many, AGAINST), (few, ABLATIONS)))  # fmt: skip
+    return {"baselines": _by_figure(against), "ablations": _by_figure(left_out), "kinds": _by_kind(left_out)}
+
+
+def _by_figure(rows: dict[str, Rows]) -> str:
+    lines = [[name, *_cells(means(own), COLUMNS)] for name, own in rows.items()]
+    return _table(["what", *(title for title, _ in COLUMNS.values())], lines)
+
+
+def _by_kind(rows: dict[str, Rows], figure: str = "pck_all") -> str:
+    kinds = range(len(KINDS))
+    lines = [[name, *(_cells(means(own[i :: len(KINDS)]), [figure])[0] for i in kinds)] for name, own in rows.items()]
+    return _table([COLUMNS[figure][0], *KINDS], lines)
+
+
+def _cells(figures: dict[str, float], names) -> list[str]:
+    return [format(figures[name], COLUMNS[name][1]) for name in names]
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rule = "| --- |" + " ---: |" * (len(head) - 1)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """Return the text with each part between its markers. ValueError where they are not there."""
+    for name, part in parts.items():
+        start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        between = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.S)
+        if not between.search(text):
+            raise ValueError(f"The text has no place for the table {name!r}: {start.strip()} to {end.strip()}.")
+        text = between.sub(lambda _, whole=f"{start}{part}{end}": whole, text)
+    return text
