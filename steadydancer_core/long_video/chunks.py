@@ -197,8 +197,8 @@ class ChunkMaker:
         conds = [conditions.with_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
         augmented = None
         if pose_negative is not None:
-            misplaced = shared | {"pose_video_latent": self.codec.encode(pose_negative)}
-            augmented = conditions.with_values(self.sources.positive, misplaced)
+            distorted = shared | {"pose_video_latent": self.codec.encode(pose_negative)}
+            augmented = conditions.with_values(self.sources.positive, distorted)
         return *conds, augmented, conditions.empty_latent(pose_latent)
 
 

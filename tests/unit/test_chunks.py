@@ -94,9 +94,9 @@ def noise(name, *shape):
 
 def make_sources(frames):
     """A dance whose first n frames are those of any other one made here."""
-    pose, misplaced = (noise(name, 64, HEIGHT, WIDTH, 3)[:frames] for name in ("pose", "misplaced"))
+    pose, distorted = (noise(name, 64, HEIGHT, WIDTH, 3)[:frames] for name in ("pose", "misplaced"))
     text, negative = ([[noise(name, 1, 512, 64), {}]] for name in ("text", "negative"))
-    return Sources(text, negative, noise("photo", 1, HEIGHT, WIDTH, 3), pose, misplaced)
+    return Sources(text, negative, noise("photo", 1, HEIGHT, WIDTH, 3), pose, distorted)
 
 
 class Watch:
