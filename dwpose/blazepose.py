@@ -41,9 +41,15 @@ class BlazePose:
     def __init__(self, provider: str = AUTO, gpu: str | None = None):
         self._detection = open_session(DETECTION, provider, gpu)
         self._landmarks = open_session(LANDMARKS, provider, gpu)
-        self.notes = [*self._detection.notes, *self._landmarks.notes]
-        self.name = f"BlazePose ({self._landmarks.provider})"
         self.fingerprint = fingerprint()
+
+    @property
+    def name(self) -> str:
+        return f"BlazePose ({self._landmarks.provider})"
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self._detection.notes, *self._landmarks.notes]
 
     def prepare(self, make_room: Callable[[], None]) -> None:
         prepare((self._detection, self._landmarks), make_room)

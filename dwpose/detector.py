@@ -28,7 +28,10 @@ class Detector(Protocol):
     fingerprint: str  # the same for the same files and settings: part of the pose cache's key
 
     def prepare(self, make_room: Callable[[], None]) -> None:
-        """Get ready for a video; `make_room` makes room on the GPU, and is called only if that computes."""
+        """Get ready for a video; `make_room` makes room on the GPU, and is called only if that is to compute.
+
+        A detector that runs on the CPU because the GPU was full moves there if it can; name and notes follow.
+        """
 
     def find(self, frame: np.ndarray) -> list[Region]:
         """Return the people in the frame, the best score first; an empty list if there is nobody."""

@@ -10,7 +10,8 @@ import importlib.metadata
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,12 +70,16 @@ class Port(NamedTuple):
 
 
 class Session:
-    """A network on one provider. `notes` say what runs and why; `inputs` and `outputs` give the shape by name."""
+    """A network on one provider. `notes` say what runs and why; `inputs` and `outputs` give the shape by name.
+
+    reopen: opens it anew, where a better provider was passed over for lack of memory; else None.
+    """
 
     def __init__(self, session, provider: str, errors: tuple[type[Exception], ...]):
         self._session, self._errors = session, errors
         self.provider = provider
         self.notes: list[str] = []
+        self.reopen: Callable[[], Session] | None = None
         self.ports = {port.name: _port(port) for port in session.get_inputs()}
         self.inputs = {name: port.shape for name, port in self.ports.items()}
         self.outputs = {port.name: _port(port).shape for port in session.get_outputs()}
@@ -87,6 +92,12 @@ class Session:
         except self._errors as error:
             raise ValueError(_failed(self.provider, _first_line(error))) from error
         return [np.asarray(output, np.float32) if output.dtype.kind == "f" else output for output in outputs]
+
+    def try_again(self) -> None:
+        """Move to the provider that was passed over if it has room now; what is open stays where that fails."""
+        with contextlib.suppress(ValueError):
+            new = self.reopen() if self.reopen else self
+            self._session, self.provider, self.notes, self.reopen = new._session, new.provider, new.notes, new.reopen
 
 
 def open_session(
@@ -103,12 +114,13 @@ def open_session(
         raise ValueError(f"Unknown provider '{provider}'. Choose one of {', '.join(CHOICES)}.")
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Choose another one, or put it back.")
-    asked = provider != AUTO
+    asked, again = provider != AUTO, partial(open_session, path, provider, gpu, check)
     session, failures = _first_working(ort, path, (provider,) if asked else AUTO_ORDER, check)
     if session is None:
         raise ValueError(_no_provider(ort, path, provider, failures))
     session.notes.append(f"{path.name} runs on {session.provider}{', as asked' * asked}.")
     session.notes += [] if asked else _why_cpu(ort, session.provider, failures, gpu)
+    session.reopen = again if any(map(_is_memory, failures.values())) else None
     log.info("%s", " ".join(session.notes))
     return session
 
@@ -120,10 +132,12 @@ def may_use_gpu(provider: str) -> bool:
     return any(PROVIDERS.get(name) in available for name in names if name != "CPU")
 
 
-def prepare(sessions: Iterable[Session], make_room: Callable[[], None]) -> None:
-    """Call `make_room` if a GPU computes any of the networks."""
-    if any(session.provider != "CPU" for session in sessions):
+def prepare(sessions: Sequence[Session], make_room: Callable[[], None]) -> None:
+    """Call `make_room` if a GPU computes any of the networks or was too full to, and try that one again."""
+    if any(session.provider != "CPU" or session.reopen for session in sessions):
         make_room()
+    for session in sessions:
+        session.try_again()
 
 
 def import_onnxruntime():
@@ -249,7 +263,8 @@ def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[
         return []
     cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
     cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."
-    fix = FREE_MEMORY if any(map(_is_memory, failures.values())) else _fix(gpu_package(gpu))
+    full = any(map(_is_memory, failures.values()))
+    fix = f"{FREE_MEMORY} Every new search for poses tries the GPU again." if full else _fix(gpu_package(gpu))
     return [f"The GPU ({gpu}) is not used for pose detection. {cause}", fix]
 
 

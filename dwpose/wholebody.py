@@ -86,9 +86,16 @@ class DWPose:
         self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} colour={colour_order}"
         self._finder = PersonFinder(finder, order.yolox_bgr)
         self._pose = SimccPose(pose, order.pose_bgr, MIRROR if flip_test else None)
-        self.provider = " and ".join(dict.fromkeys((finder.provider, pose.provider)))
-        self.name = f"DW-Pose ({self.provider})"
-        self.notes = list(dict.fromkeys(finder.notes + pose.notes))
+
+    @property
+    def name(self) -> str:
+        """Return the detector and its providers."""
+        return f"DW-Pose ({' and '.join(dict.fromkeys(session.provider for session in self._sessions))})"
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what each network runs on, and why."""
+        return list(dict.fromkeys(note for session in self._sessions for note in session.notes))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,7 +103,7 @@ class DWPose:
         return " ".join(["dwpose", *map(checksum, self._files), self._settings])
 
     def prepare(self, make_room: Callable[[], None]) -> None:
-        """Call `make_room` if a GPU computes either network."""
+        """Get ready for a video; see dwpose/detector.py."""
         prepare(self._sessions, make_room)
 
     def find(self, frame: np.ndarray) -> list[Region]:

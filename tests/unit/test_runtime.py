@@ -231,7 +231,8 @@ def test_a_full_card_is_told_as_one_and_not_as_a_broken_driver(use, network, err
     use("CUDA", **{how: {"CUDA": error}})
     session = open_session(network, gpu=GPU)
     runs, cause, fix = session.notes
-    assert (session.provider, runs, fix) == ("CPU", "net.onnx runs on CPU.", UNLOAD)
+    assert (session.provider, runs) == ("CPU", "net.onnx runs on CPU.")
+    assert fix == f"{UNLOAD} Every new search for poses tries the GPU again."
     assert cause.startswith(f"The GPU ({GPU}) is not used for pose detection. CUDA does not work: ")
     with pytest.raises(ValueError) as asked:
         open_session(network, "CUDA", GPU)
@@ -272,6 +273,34 @@ def test_room_is_made_once_for_networks_on_a_gpu_and_not_for_the_cpu(use, networ
     asked = []
     prepare([open_session(network, provider), open_session(network, provider)], lambda: asked.append(1))
     assert len(asked) == calls
+
+
+def test_a_card_that_was_full_is_tried_again_before_each_search(use, network):
+    ort, asked = use("CUDA", refused={"CUDA": FULL[0]}), []
+    session = open_session(network, gpu=GPU)
+    prepare([session], lambda: asked.append("room"))
+    assert (session.provider, asked) == ("CPU", ["room"])
+    ort.refused.clear()
+    prepare([session], lambda: asked.append("room"))
+    assert (session.provider, session.notes, len(asked)) == ("CUDA", ["net.onnx runs on CUDA."], 2)
+    session.run({"x": np.zeros(1)})
+    name, _, made = ort.made[-1]
+    assert name == "CUDA" and len(made.runs) == 2
+
+
+def test_a_network_that_runs_is_not_opened_again(use, network):
+    ort = use("CUDA", broken={"CUDA": Fail("no kernel image")})
+    session, cuda = open_session(network, gpu=GPU), len(ort.made)
+    prepare([session], lambda: pytest.fail("Room was made for the CPU."))
+    assert session.provider == "CPU" and len(ort.made) == cuda
+
+
+def test_a_file_that_went_away_leaves_the_network_that_is_open(use, network):
+    use("CUDA", refused={"CUDA": FULL[0]})
+    session = open_session(network, gpu=GPU)
+    network.unlink()
+    prepare([session], lambda: None)
+    assert session.provider == "CPU" and session.run({"x": np.zeros(1)})[0].shape == (1, 7)
 
 
 def test_an_asked_provider_that_is_not_there_is_an_error(use, network):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import detector_files, poses, wholebody
+from steadydancer_pack.dwpose import detector_files, poses, runtime, wholebody
 from steadydancer_pack.dwpose.blazepose import BlazePose
 from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX, checksum, describe, download_note, open_network
 from steadydancer_pack.dwpose.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
@@ -302,3 +302,24 @@ def test_files_in_each_other_s_place_are_refused(doubles):
         DWPose(dwpose, dwpose)
     with pytest.raises(ValueError, match="cannot be used as the dwpose file. Found a YOLOX person detector"):
         DWPose(yolox, yolox)
+
+
+def test_a_detector_that_found_the_gpu_full_moves_there_before_a_later_video(doubles, dancer, monkeypatch):
+    """With the real ONNX Runtime, whose CPU stands for a GPU that is full at first."""
+    monkeypatch.setattr(runtime, "PROVIDERS", {"CUDA": "CPUExecutionProvider", "CPU": "CPUExecutionProvider"})
+    monkeypatch.setattr(runtime, "AUTO_ORDER", ("CUDA", "CPU"))
+    create, full = runtime._create, [True]
+
+    def crowded(ort, path, name):
+        if name == "CUDA" and full[0]:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return create(ort, path, name)
+
+    monkeypatch.setattr(runtime, "_create", crowded)
+    detector = DWPose(*doubles, gpu="RTX 3060")
+    assert detector.name == "DW-Pose (CPU)" and "The GPU's memory is full" in detector.notes[2]
+    before = body(detector, dancer)
+    detector.prepare(lambda: full.__setitem__(0, False))
+    assert detector.name == "DW-Pose (CUDA)"
+    assert detector.notes == ["yolox_l.onnx runs on CUDA.", "dw-ll_ucoco_384.onnx runs on CUDA."]
+    assert np.array_equal(body(detector, dancer)[0], before[0])
