@@ -18,6 +18,7 @@ from steadydancer_pack.tests.training_double import PACK, Regression, Sums
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training import checkpoints
 from steadydancer_pack.training.descent import Descent
+from steadydancer_pack.training.logs import Clock
 from steadydancer_pack.training.loop import Plan, step_seed, train
 
 DOUBLE = PACK / "tests" / "training_double.py"
@@ -223,10 +224,13 @@ def test_a_run_is_what_its_arithmetic_says(uninterrupted):
 @pytest.mark.parametrize("shard", [False, True])
 def test_two_processes_average_their_gradients(tmp_path, shard):
     plan = replace(PLAN, shard=shard, steps=6, decay="constant")
-    status, said = train_in_two_processes(tmp_path, replace(plan, steps=3), plan)
+    status, said = train_in_two_processes(tmp_path, plan)
     assert status == 0, said
     assert_close(state(tmp_path, 6), by_hand(plan, processes=2))
     assert shown(tmp_path, 6) == error_of(state(tmp_path, 6), "ema", 6)
+    status, said = train_in_two_processes(tmp_path / "resumed", replace(plan, steps=3), plan)
+    assert status == 0, said
+    assert_same_bits(state(tmp_path / "resumed", 6), state(tmp_path, 6))
 
 
 def test_bfloat16_rounds_the_pass_and_keeps_float32_parameters(tmp_path):
@@ -280,6 +284,22 @@ def test_the_board_and_the_log_tell_every_figure_once(tmp_path, monkeypatch):
     lines = (tmp_path / "train.log").read_text().splitlines()
     assert "step 12/12  loss" in lines[-1] and lines[-1].endswith("0:00:00 left")
     assert logging.getLogger("steadydancer_pack.training.logs").handlers == []
+
+
+class Uneven(Sums):
+    """Batches of 6 samples in the first 3 steps, then of 2."""
+
+    def batch(self, step, generator):
+        self.batch_size = 6 if step < 3 else 2
+        return super().batch(step, generator)
+
+
+def test_the_speed_counts_the_samples_that_were_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(Clock, "seconds_per_step", lambda clock: 0.5)
+    plan = replace(PLAN, steps=8, log_every=4, accumulate=2)
+    train(Uneven(), plan, tmp_path)
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in board.Scalars("samples_per_second")] == [20.0, 8.0]  # (3 * 12 + 4) / 4 / 0.5
 
 
 def test_the_learning_rate_warms_up_and_falls():
