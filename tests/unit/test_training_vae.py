@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from comfy.latent_formats import Wan21
+from safetensors import safe_open
 from safetensors.torch import load, load_file
 
+from steadydancer_pack.miniature import shipped
 from steadydancer_pack.training import vae as vae_training
 from steadydancer_pack.training import vae_whole
 from steadydancer_pack.training.vae import (
@@ -104,7 +106,7 @@ def test_a_batch_never_holds_a_held_out_clip(files, tmp_path):
     paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
     for path, clips in zip(paths, marked, strict=True):
         np.save(path, clips)
-    task = VaeTask(*paths, replace(default_plan(), batch_size=1), WIDTH)
+    task = VaeTask(*paths, default_plan(), WIDTH)
     for seed in range(8):
         assert task.batch(seed, torch.Generator().manual_seed(seed))["video"].max() <= 0  # black, or grey
 
@@ -159,7 +161,7 @@ def test_a_diverged_vae_is_not_written(vae):
 
 
 def test_a_few_steps_make_a_file_and_figures(files, tmp_path):
-    plan = replace(default_plan(2), batch_size=1, precision="no", warmup=1)
+    plan = replace(default_plan(2), precision="no", warmup=1)
     path = train_vae(tmp_path / "run", *files, plan, WIDTH)
     state = load_file(path)
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
@@ -167,6 +169,14 @@ def test_a_few_steps_make_a_file_and_figures(files, tmp_path):
     again = reconstruction(state, *files)
     assert written["figures"] == pytest.approx(again)
     assert written["width"] == WIDTH and written["plan"]["steps"] == 2
+
+
+def test_the_plan_is_that_of_the_shipped_file():
+    with safe_open(shipped("steadydancer_miniature_vae.safetensors"), "pt") as file:
+        facts = file.metadata()
+    plan = default_plan()
+    assert (plan.steps, plan.seed) == (int(facts["steps"]), int(facts["seed"]))
+    assert (plan.learning_rate, plan.batch_size) == (1.2e-3, 1)  # as its last checkpoint says; the file has no more
 
 
 def test_of_several_processes_the_first_writes_alone(files, tmp_path, monkeypatch):
