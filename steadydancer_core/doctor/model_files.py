@@ -27,7 +27,8 @@ Shapes = dict[str, tuple[int, ...]]
 class ModelFile:
     """A file below a model folder. folder: ComfyUI's key; name: its path from there; role: one of those above.
 
-    kind: what it is, in words; fault: why a file of SteadyDancer cannot be loaded; contents: its header, if it can.
+    kind: what it is, in words; fault: why a file of SteadyDancer cannot be loaded; contents: its header, if it can;
+    unread: it was not looked into.
     """
 
     folder: str
@@ -36,6 +37,7 @@ class ModelFile:
     kind: str
     fault: Exception | None = None
     contents: Contents | None = None
+    unread: bool = False
 
 
 class Kind(NamedTuple):
@@ -55,7 +57,8 @@ def look_at(folder: str, name: str, path: str | Path | None) -> ModelFile:
     if path is None:
         return ModelFile(folder, name, OTHER, LOST)
     if not name.lower().endswith((*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)):
-        return ModelFile(folder, name, OTHER, UNREAD.format(PureWindowsPath(name).suffix or "nameless"))
+        kind = UNREAD.format(PureWindowsPath(name).suffix or "nameless")
+        return ModelFile(folder, name, OTHER, kind, unread=True)
     ours = OUR_NAME in name.lower()
     try:
         shapes = {tensor: tuple(entry.shape) for tensor, entry in look_into(path).tensors.items()}

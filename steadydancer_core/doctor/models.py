@@ -94,12 +94,26 @@ def _missing(need: Need, files: Sequence[ModelFile]) -> Finding:
     level = PROBLEM if files_of(files, MODEL) else WARNING
     if need.role == TEXT and files_of(files, PROMPT):
         level = NOTE
-    instead = _listed([file for file in files if file.folder == need.folder and file.role == OTHER])
-    found = f" Found instead: {instead}." if instead and need.role != MODEL else ""
+    others = [file for file in files if file.folder == need.folder and file.role == OTHER and need.role != MODEL]
+    if any(file.unread for file in others):
+        return _untold(need, [file for file in others if file.unread])
+    found = f" Found instead: {_listed(others)}." if others else ""
     return Finding(
         level, f"{need.role[0].upper()}{need.role[1:]} is not in models/{need.folder}: {need.without}.{found}",
-        f"Download {need.file} from {need.source}, into models/{need.folder}, and press R.",
+        f"Download {_source(need)}",
     )  # fmt: skip
+
+
+def _untold(need: Need, unread: Sequence[ModelFile]) -> Finding:
+    """Return the finding about a need that a pickle may meet: Wan's own VAE is one, and ComfyUI loads it."""
+    return Finding(
+        NOTE, f"Whether {need.role} is in models/{need.folder} cannot be told: {_listed(unread)}.",
+        f"If it is {need.role}, and ComfyUI loads it, all is well; if not, download {_source(need)}",
+    )  # fmt: skip
+
+
+def _source(need: Need) -> str:
+    return f"{need.file} from {need.source}, into models/{need.folder}, and press R."
 
 
 def _miniature(files: Sequence[ModelFile]) -> list[Finding]:

@@ -212,6 +212,24 @@ def test_what_lies_in_its_place_is_named(whole):
     assert "Found instead: wan2.2_vae.safetensors (the VAE of Wan 2.2 5B)." in finding.what
 
 
+@pytest.mark.parametrize("need", models.NEEDS[1:])
+def test_of_a_file_that_is_not_looked_into_nothing_is_claimed(whole, need):
+    files = [file for file in whole if file.role != need.role]
+    pickle = model_files.look_at(need.folder, "Wan2.1_VAE.pth", "not opened")
+    (finding,) = check([*files, pickle])
+    assert finding.level == "note" and "is not in" not in finding.what
+    told = f"is in models/{need.folder} cannot be told: Wan2.1_VAE.pth (a .pth file, which is not looked into"
+    assert told in finding.what and need.role in finding.what
+    instead = f"all is well; if not, download {need.file} from {need.source}"
+    assert finding.fix.startswith(f"If it is {need.role}, and ComfyUI loads it, {instead}")
+
+
+def test_a_pickle_is_never_the_model(whole):
+    pickle = model_files.look_at("diffusion_models", "SteadyDancer.pth", "not opened")
+    absent, false = check([*whole[1:], pickle])
+    assert absent.level == false.level == "warning" and "SteadyDancer-14B is not in" in absent.what
+
+
 def test_saved_prompts_make_up_for_the_text_encoder(whole):
     files = [file for file in whole if file.role != model_files.TEXT]
     (finding,) = check([*files, a_file("prompt_embeddings", model_files.PROMPT)])
