@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.miniature import shipped
-from steadydancer_pack.training.command import main
+from steadydancer_pack.miniature import SHIPPED, shipped
+from steadydancer_pack.training.command import _parser, main
 from steadydancer_pack.training.evaluation.baselines import BASELINES, WITHOUT_POSE
 from steadydancer_pack.training.evaluation.figures import means
 from steadydancer_pack.training.evaluation.kept import SHEET_PAIRS, evaluation_folder, rows_file
@@ -31,6 +32,7 @@ from steadydancer_pack.training.evaluation.variants import BESIDE, VARIANTS, com
 from steadydancer_pack.training.pipeline import SIZE, Work
 
 ROWS = {count: read_rows(FOLDER, count) for count in (MANY, FEW)}
+CARD, STEP = SHIPPED / "README.md", re.compile(r"^    (python|torchrun --nproc-per-node 2) -m training ([^#\n]+)", re.M)
 LARGEST = 500_000  # bytes of the rows
 
 
@@ -129,3 +131,12 @@ def test_the_page_names_the_commands():
     for count in (MANY, FEW):
         assert f"    python -m training evaluate WORK --pairs {count}" in page
     assert "    python -m training results WORK\n" in page
+
+
+def test_the_card_trains_every_step_in_two_processes():
+    lines = STEP.findall(CARD.read_text("utf-8"))
+    options = {words.split()[0]: (how, _parser().parse_args(words.split())) for how, words in lines}
+    trained = [name for name, (how, _) in options.items() if how != "python"]
+    assert trained == ["vae", "base", "stage1", "stage2", "stage3"]
+    assert [*options] == ["world", "vae", "store", *trained[1:], "export", "sample"]
+    assert all(given.cpu for _, given in options.values())
