@@ -3,8 +3,9 @@
 From the paper (3.5): stage 1 matches the velocity of the data; stage 2 splits the student's velocity into an
 unconditional part, which is held to the frozen base model's, and a conditional one, and holds the whole to the data;
 plain distillation holds the conditional output to the teacher's, and collapses. Our choice, which the paper leaves
-open: both parts weigh the same; "unconditional" is the negative prompt with the poses of an empty picture, the photo
-stays, since the teacher is an image-to-video model; noise levels are drawn evenly and then shifted, as in sampling.
+open: the norm of both parts is the mean square, and they weigh the same; "unconditional" is the negative prompt with
+the poses of an empty picture, the photo stays, since the teacher is an image-to-video model; noise levels are drawn
+evenly and then shifted as sampling shifts its schedule, by 4 (sampling: 5).
 
 A batch: clean, noise [B, 16, T, h, w]; sigma [B] in 0..1; image [B, 20, T, h, w], the mask's 4 channels and the photo's
 latent; pose [B, 16, T, h, w]; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1, h, w]; text [B, rows, width]; negative_text and

@@ -31,6 +31,7 @@ from .plan import Plan
 from .start import Start, other_start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
+SAMPLES = "samples"  # of one process in a step: batches may be of different sizes
 
 
 class Task(Protocol):
@@ -44,7 +45,7 @@ class Task(Protocol):
     module: torch.nn.Module
 
     def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the next batch of a step that counts from 0, on any device.
+        """Return the next batch of a step that counts from 0, on any device; its tensors' first axis is the sample.
 
         All its randomness comes from `generator`, which lies on the CPU; with accumulation it is asked several times
         with the same one.
@@ -124,15 +125,18 @@ class _Run:
     def _update(self) -> dict[str, Tensor]:
         """Do one step; return its figures, which stay on the device."""
         figures: dict[str, Tensor] = {}
+        samples = 0
         seed = step_seed(self.plan.seed, self.done, self.accelerator.process_index)
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for a module that draws by itself, such as dropout
         for turn in range(1, self.plan.accumulate + 1):
             batch = send_to_device(self.task.batch(self.done, generator), self.accelerator.device, non_blocking=True)
+            samples += max(len(tensor) for tensor in batch.values() if tensor.ndim)
             last = turn == self.plan.accumulate
             with nullcontext() if last else self.accelerator.no_sync(self.descent.model):
                 self._add(batch, figures)
-        return {**figures, "gradient_norm": self.descent.step(self.done)}
+        norm = self.descent.step(self.done)
+        return {**figures, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}
 
     def _add(self, batch: dict[str, Tensor], figures: dict[str, Tensor]) -> None:
         """Add the gradient and the figures of one batch to those of its step."""
@@ -144,8 +148,9 @@ class _Run:
 
     def _tell(self, journal: Journal, figures: Mapping[str, float], seconds: float) -> None:
         plan, rate = self.plan, self.plan.rate(self.done - 1)
-        speed = plan.batch_size * plan.accumulate * self.accelerator.num_processes / seconds
-        journal.figures(self.done, {**figures, "learning_rate": rate, "samples_per_second": speed})
+        speed = figures[SAMPLES] * self.accelerator.num_processes / seconds
+        told = {name: value for name, value in figures.items() if name != SAMPLES}
+        journal.figures(self.done, {**told, "learning_rate": rate, "samples_per_second": speed})
         journal.say(
             f"step {self.done}/{plan.steps}  loss {figures['loss']:.5f}  lr {rate:.2e}  {speed:.2f} samples/s  "
             f"{duration((plan.steps - self.done) * seconds)} left"
