@@ -1,6 +1,5 @@
 """Convert Model: one safetensors file of a wanted precision, from a file or a folder of shards."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from ..steadydancer_core.weights import convert
 from ..steadydancer_core.weights.convert_plan import PRECISIONS
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from . import model
+from .file_names import RULES, is_file_name
 from .model_folders import folder_for_new
 from .node_text import show_text
 
 FOLDER = "diffusion_models"
-FILE_NAME = re.compile(r'[^.<>:"/\\|?*\x00-\x1f][^<>:"/\\|?*\x00-\x1f]*')
 BAR_STEPS = 1000
 
 
@@ -66,6 +65,10 @@ class ConvertModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file_name: str | None = None) -> bool | str:
+        return file_name is None or _fault(file_name) or True
+
+    @classmethod
     def execute(cls, model_name: str, precision: str, file_name: str, overwrite: bool) -> io.NodeOutput:
         source = convert.open_source(folder_paths.get_full_path_or_raise(FOLDER, model_name))
         target = output_path(file_name)
@@ -76,13 +79,22 @@ class ConvertModel(io.ComfyNode):
 
 def output_path(file_name: str) -> Path:
     """Return the path of a new model file; ValueError unless `file_name` is a name and nothing else."""
+    fault = _fault(file_name)
+    if fault:
+        raise ValueError(fault)
     name = file_name.strip()
-    if not FILE_NAME.fullmatch(name) or name.endswith("."):
-        raise ValueError(
-            f"file_name '{file_name}' is not a plain file name. Give a name such as "
-            "steadydancer_fp8_scaled.safetensors: no folder, no '..', none of < > : \" | ? *."
-        )
     return folder_for_new(FOLDER) / (name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX)
+
+
+def _fault(file_name: str) -> str:
+    """Return why `file_name` is not the plain name of a file, as a message; "" if it is."""
+    name = file_name.strip()
+    if is_file_name(name) and not name.startswith(".") and "/" not in name and "\\" not in name:
+        return ""
+    return (
+        f"file_name '{file_name}' is not a plain file name. Give a name such as steadydancer_fp8_scaled.safetensors: "
+        f"no folder, no dot in front, {RULES}."
+    )
 
 
 def _progress() -> Callable[[int, int], None]:

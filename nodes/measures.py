@@ -28,6 +28,7 @@ from ..steadydancer_core.measures.sheet import contact_sheet
 from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video.video_stream import ImageStream
 from . import model_folders
+from .file_names import check_prefix
 from .node_text import show_text
 from .output_file import output_file
 from .types import PoseDetector, PoseKeypoint
@@ -64,6 +65,10 @@ class Evaluate(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return not (filename_prefix or "").strip() or check_prefix(filename_prefix)
 
     @classmethod
     def fingerprint_inputs(

@@ -10,6 +10,7 @@ from ..dwpose.dialects import DIALECTS, STRICT, write
 from ..dwpose.keypoints import from_keypoints, to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.video.video_stream import MODEL_FPS
+from .file_names import check_prefix
 from .node_text import show_text
 from .output_file import output_file
 from .types import PoseKeypoint
@@ -50,6 +51,10 @@ class SavePoses(io.ComfyNode):
                 io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
             ],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return check_prefix(filename_prefix)
 
     @classmethod
     def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:

@@ -7,11 +7,11 @@ from comfy_api.latest import io
 
 from ..steadydancer_core import prompt_embeddings
 from . import model_folders
+from .file_names import RULES, is_file_name
 from .node_text import show_text
 
 FOLDER = "prompt_embeddings"
 SUFFIX = prompt_embeddings.SUFFIX
-FORBIDDEN = set('<>:"|?*') | {chr(code) for code in range(32)}
 
 
 def register_folder() -> None:
@@ -53,6 +53,10 @@ class SavePromptEmbeddings(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             outputs=[],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        return name is None or _fault(name) or True
 
     @classmethod
     def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
@@ -107,16 +111,22 @@ def _find(file: str) -> Path:
     return Path(path)
 
 
+def _fault(name: str) -> str:
+    """Return why `name` names no file of a prompt, as a message; "" if it does."""
+    if is_file_name(name.strip()) and PureWindowsPath(name.strip()).name.lower() != SUFFIX:
+        return ""
+    return (
+        f"name '{name}' does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, such "
+        f"as dance/positive; {RULES}."
+    )
+
+
 def _target(name: str) -> Path:
     """Return the path of `name` in the first folder for prompt embeddings; ValueError if it could lead out of it."""
-    path = PureWindowsPath(name.strip())  # knows both / and \ and drive letters
-    # Windows drops dots and blanks at the end of a part, so '.. ' is '..' there.
-    wrong = path.anchor or FORBIDDEN & set(name) or any(part != part.rstrip(". ") for part in path.parts)
-    if wrong or path.name.lower() in ("", SUFFIX):
-        raise ValueError(
-            f"name '{name}' does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, such "
-            "as dance/positive; no '..', no leading slash, no drive, no dot at the end, none of < > : \" | ? *."
-        )
+    fault = _fault(name)
+    if fault:
+        raise ValueError(fault)
+    path = PureWindowsPath(name.strip())
     file = path.name if path.name.lower().endswith(SUFFIX) else path.name + SUFFIX
     return Path(folder_paths.get_folder_paths(FOLDER)[0], *path.parent.parts, file)
 

@@ -14,6 +14,7 @@ from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video.side_by_side import SideBySide
 from ..steadydancer_core.video.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..steadydancer_core.video.video_writer import Settings, write_failure, write_video
+from .file_names import check_prefix
 from .output_file import output_file
 
 OFF, BESIDE = "off", "side by side"
@@ -42,6 +43,10 @@ class VideoCombine(io.ComfyNode):
                 io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return check_prefix(filename_prefix)  # before anything is sampled
 
     @classmethod
     def execute(
