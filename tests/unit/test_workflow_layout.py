@@ -23,6 +23,10 @@ PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 GAP = 10  # pixels between two nodes
 CLEAR = 4  # pixels between a wire and a node that it does not belong to
+CANVAS, PAGE_MARGIN = (1920, 1000), 10  # a browser's window on a usual screen; the page's own around the nodes
+READABLE = (
+    "quick_start", "dance_in_one_node", "fast_4_steps", "several_people", "own_pose_video", "long_video_in_chunks",
+)  # fmt: skip
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
@@ -74,6 +78,15 @@ def test_the_bends_of_a_wire_belong_to_it(workflow):
             key = reroutes[key].get("parentId")
     assert used == {key: set(entry["linkIds"]) for key, entry in reroutes.items()}
     assert set().union(*used.values()) <= {link[0] for link in workflow["links"]}
+
+
+@pytest.mark.parametrize("stem", READABLE)
+def test_a_first_workflow_opens_large_enough_to_read(stem):
+    """The page fits a template into three quarters of its canvas, and writes no word below 8 of a font's 14 pixels."""
+    boxes = [node_box(node) for node in json.loads((PACK / "workflows" / f"{stem}.json").read_text("utf-8"))["nodes"]]
+    width = max(box.right for box in boxes) - min(box.left for box in boxes) + 2 * PAGE_MARGIN
+    height = max(box.bottom for box in boxes) - min(box.top for box in boxes) + 2 * PAGE_MARGIN
+    assert 0.75 * min(CANVAS[0] / width, CANVAS[1] / height) >= 8 / 14
 
 
 def two_nodes(*slots):
