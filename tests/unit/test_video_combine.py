@@ -170,9 +170,10 @@ def test_pose_frames_of_another_size_are_fitted_as_for_the_model():
 
 
 def test_off_writes_the_same_video_with_and_without_pose_frames(folders):
-    images = torch.rand(4, 64, 80, 3)
+    images = torch.linspace(0, 1, 4 * 64 * 80 * 3).reshape(4, 64, 80, 3)
     alone, unused = (combine(images=images, **more).result[1] for more in ({}, {"pose_frames": torch.rand(2, 8, 8, 3)}))
-    assert Path(alone).read_bytes() == Path(unused).read_bytes()
+    # An encoder may round otherwise from run to run, so bytes are not compared.
+    torch.testing.assert_close(decoded(unused), decoded(alone), rtol=0, atol=3)  # of 255
 
 
 @pytest.mark.parametrize("name", ["GIF", "WebP"])
