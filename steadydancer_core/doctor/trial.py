@@ -73,7 +73,7 @@ def _video(files: Mapping[str, Path]) -> Tensor:
     conditions = reconcile(
         *prompts, vae, *pictures, clip_outputs=(unseen, unseen), width=SIDE, height=SIDE, length=FRAMES
     )
-    model = load_model(files["model"])
+    model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
     latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)
     return vae.decode(latent["samples"])[0]
 

@@ -105,6 +105,12 @@ def test_every_file_is_named_with_its_folder_and_its_link(workflow):
             assert ("hash" in model) == ("hash_type" in model)
 
 
+def test_the_miniature_is_loaded_where_a_device_holds_no_fp8(workflow):
+    """Its file is fp8, which Apple's graphics and DirectML do not take; elsewhere its layers stay as they are."""
+    loaders = [node["widgets_values"] for node in real(workflow) if node["type"] == "SteadyDancerLoadModel"]
+    assert all(precision == "fp16" for name, precision, *_ in loaders if name in MADE)
+
+
 def test_a_file_has_the_same_link_everywhere():
     every = [json.loads(file.read_text("utf-8")) for file in FILES]
     named = [model for workflow in every for node in real(workflow) for model in models(node)]
