@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..weights.weight_formats import GGUF_SUFFIX, precision
+from ..weights.weight_formats import GGUF_SUFFIX, fp8_inside, precision
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding, of_error
 from .model_files import CLIP_VISION, LOST, MINIATURE, MODEL, OTHER, OUR_NAME, PROMPT, TEXT, VAE, ModelFile, files_of
 
@@ -81,6 +81,12 @@ def _loadable(file: ModelFile, reads_gguf: bool, holds_fp8: bool) -> Finding:
         return Finding(
             PROBLEM, f"{file.kind}: ComfyUI reads GGUF files with the pack ComfyUI-GGUF, which is not installed.",
             "Install ComfyUI-GGUF through ComfyUI-Manager and restart, or use a .safetensors file.",
+        )  # fmt: skip
+    inside = [] if holds_fp8 else fp8_inside(file.contents)
+    if inside:
+        return Finding(
+            WARNING, f"{file.kind}: this device cannot hold its layers in {', '.join(inside)}.",
+            "Use an fp16, bf16 or GGUF file.",
         )  # fmt: skip
     if precision(file.contents).startswith("fp8") and not holds_fp8:
         return Finding(

@@ -22,10 +22,9 @@ from torch import Tensor
 from .checkpoint import check_file
 from .lazy_weights import lazy_state_dict
 from .scaled_layers import FP8, QUANTISATION, multiply_out, scale_names
-from .weight_formats import Contents, layer_formats
+from .weight_formats import Contents, fp8_inside
 
 SIZE_MISMATCH = re.compile(r"size mismatch for (?:diffusion_model\.)?([\w.]+)")  # torch's words
-FP8_INSIDE = {"mxfp8", "nvfp4"}  # a scale for each few numbers, of the size of fp8: nothing here multiplies these out
 
 
 def load_model(path: str | Path, model_options: Mapping | None = None, disable_dynamic: bool = False) -> ModelPatcher:
@@ -72,7 +71,7 @@ def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.de
     """Raise ValueError where `device` would have to hold fp8: in the file with dtype None, or as the dtype itself."""
     if holds_fp8(device):
         return
-    inside = sorted(FP8_INSIDE.intersection(layer_formats(contents)))
+    inside = fp8_inside(contents)
     if inside:
         raise ValueError(
             f"{contents.title} holds layers as {', '.join(inside)}, and the device {device} cannot. "

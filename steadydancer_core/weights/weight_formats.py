@@ -18,6 +18,7 @@ GGUF_SUFFIX = ".gguf"
 FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
 MIXED = 0.05  # of the bytes; a second precision with a smaller share is that of norms and biases
 LAYER_NOTE = ".comfy_quant"
+FP8_INSIDE = {"mxfp8", "nvfp4"}  # a scale for each few numbers, of the size of fp8
 WORDS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
     "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "convrot_w4a4": "int4",
@@ -158,6 +159,11 @@ def layer_formats(contents: Contents) -> list[str]:
     if not formats and _per_layer(contents):
         raise _unreadable(contents)
     return formats
+
+
+def fp8_inside(contents: Contents) -> list[str]:
+    """Return the formats of layers that only a device with fp8 can hold: nothing here multiplies them out."""
+    return sorted(FP8_INSIDE.intersection(layer_formats(contents)))
 
 
 def _layer_notes(contents: Contents) -> list[str]:

@@ -1,11 +1,13 @@
 """The doctor: each check with a bad and a good case from plain facts, the text without paths, node and command."""
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import comfy.model_management
 import folder_paths
 import pytest
 import torch
@@ -253,6 +255,15 @@ def test_gguf_needs_its_pack_and_fp8_its_device(whole, tmp_path, weights):
     assert finding.level == "problem" and "Install ComfyUI-GGUF" in finding.fix
 
 
+def test_layers_with_fp8_inside_are_told_where_there_is_no_fp8(whole, tmp_path, weights):
+    layers = {"layers": {"blocks.0.self_attn.q": {"format": "nvfp4"}}}
+    save_file(weights, tmp_path / "b.safetensors", {"_quantization_metadata": json.dumps(layers)})
+    files = [model_files.look_at("diffusion_models", "b.safetensors", tmp_path / "b.safetensors"), *whole[1:]]
+    assert check(files) == []
+    (finding,) = check(files, holds_fp8=False)
+    assert "cannot hold its layers in nvfp4" in finding.what and finding.fix == "Use an fp16, bf16 or GGUF file."
+
+
 def test_files_in_the_wrong_folder_are_to_be_moved(whole):
     lora = a_file("diffusion_models", "", "a LoRA", "lightx2v.safetensors")
     moved = replace(whole[0], folder="checkpoints")
@@ -473,7 +484,9 @@ def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
     assert finding.level == "problem" and "not_steadydancer_miniature" in finding.what
 
 
-def test_the_miniature_gives_a_picture():
+@pytest.mark.parametrize("smallest", [1, 2])  # bytes of a number that the device holds: Apple's takes no fp8
+def test_the_miniature_gives_a_picture(monkeypatch, smallest):
+    monkeypatch.setattr(comfy.model_management, "supports_cast", lambda device, dtype: dtype.itemsize >= smallest)
     found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()})
     assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
 
