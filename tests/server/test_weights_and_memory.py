@@ -39,7 +39,7 @@ def prompt(server, models):
 
 
 def latent_of(server, prompt, file):
-    set_inputs(prompt, find(prompt, LOADER), model_name=file)
+    set_inputs(prompt, find(prompt, LOADER), model_name=file, weight_precision="default")
     return latent_from(server, prompt, find(prompt, SAMPLER))
 
 
