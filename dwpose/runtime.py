@@ -6,7 +6,6 @@ providers whose libraries it cannot load, and then quietly uses the CPU.
 
 import contextlib
 import ctypes
-import importlib.metadata
 import io
 import logging
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from .onnxruntime_build import gpu_package, import_onnxruntime, installed_builds
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,6 @@ OPTIONS = {
 }
 SHARED_LIBRARIES = {"CUDA": "onnxruntime_providers_cuda", "TensorRT": "onnxruntime_providers_tensorrt"}
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
-GPU_PACKAGES = (  # words in a GPU's name; the build of ONNX Runtime that uses it, on Windows and elsewhere
-    (("nvidia", "geforce", "quadro", "rtx", "tesla"), "onnxruntime-gpu", "onnxruntime-gpu"),
-    (("amd", "radeon", "instinct", "directml"), "onnxruntime-directml", "onnxruntime-migraphx"),
-    (("intel",), "onnxruntime-directml", "onnxruntime-openvino"),
-    (("apple", "mps"), "onnxruntime", "onnxruntime"),
-)
 PACKAGES = {
     **dict.fromkeys(PROVIDERS, "onnxruntime"),
     **dict.fromkeys(("CUDA", "TensorRT"), "onnxruntime-gpu"),
@@ -138,26 +133,6 @@ def prepare(sessions: Sequence[Session], make_room: Callable[[], None]) -> None:
         make_room()
     for session in sessions:
         session.try_again()
-
-
-def import_onnxruntime():
-    """Return the module; ValueError that says what to install if it is missing, torn or cannot be loaded."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ValueError(
-            f"Pose detection needs ONNX Runtime, which cannot be imported here ({_first_line(error)}). Install "
-            "onnxruntime-gpu (NVIDIA), onnxruntime-directml (other GPUs on Windows) or onnxruntime (CPU, Apple) with "
-            "pip into ComfyUI's Python, just one of them, and restart ComfyUI. All other nodes work without it."
-        ) from error
-    if not hasattr(onnxruntime, "InferenceSession"):
-        builds = " ".join(installed_builds() or sorted(set(PACKAGES.values())))
-        raise ValueError(
-            "ONNX Runtime is installed only in part: of two builds one was uninstalled, and took files of the other. "
-            f"Uninstall every build with pip ({builds}), install one of them again and restart ComfyUI. All other "
-            "nodes work without it."
-        )
-    return onnxruntime
 
 
 def _first_working(ort, path: Path, names, check) -> tuple[Session | None, dict[str, str]]:
@@ -280,25 +255,6 @@ def _fix(package: str) -> str:
         return " ".join([f"Uninstall {builds[0]}, install" if builds else "Install", f"{package}, restart ComfyUI."])
     libraries = " with its libraries (pip install -U onnxruntime-gpu[cuda,cudnn])"
     return f"Update {package}{libraries * (package == 'onnxruntime-gpu')} and the GPU's driver, then restart ComfyUI."
-
-
-def gpu_package(gpu: str) -> str:
-    """Return the build of ONNX Runtime that uses the GPU of that name."""
-    name = gpu.lower()
-    for words, on_windows, elsewhere in GPU_PACKAGES:
-        if any(word in name for word in words):
-            return on_windows if sys.platform == "win32" else elsewhere
-    return "onnxruntime-gpu"
-
-
-def installed_builds() -> list[str]:
-    """Return the names of the installed ONNX Runtime builds; with more than one, the last installed has the files."""
-    found = []
-    for name in sorted(set(PACKAGES.values())):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.version(name)
-            found.append(name)
-    return found
 
 
 def _errors(ort) -> tuple[type[Exception], ...]:

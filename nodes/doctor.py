@@ -14,8 +14,15 @@ from comfy_api.latest import io
 
 from ..dwpose.blazepose import LANDMARKS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
+from ..dwpose.onnxruntime_build import (
+    TELEMETRY_SWITCH,
+    gpu_package,
+    import_onnxruntime,
+    installed_builds,
+    sends_telemetry,
+)
 from ..dwpose.opencv import import_cv2
-from ..dwpose.runtime import AUTO, gpu_package, import_onnxruntime, installed_builds, open_session
+from ..dwpose.runtime import AUTO, open_session
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, packages, pose, report, trial
 from ..steadydancer_core.doctor.findings import Finding
@@ -96,6 +103,7 @@ def examine(run_miniature: bool) -> Examination:
         *_versions(),
         *models.check_models(files, _reads_gguf(), fp8),
         *pose.check_runtime(runtime),
+        *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
         *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),
         memory.check_device(here, gpu),
         *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL)),

@@ -9,8 +9,11 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 PACK = Path(__file__).resolve().parent.parent
 
@@ -37,3 +40,21 @@ def _bootstrap() -> None:
 
 
 _bootstrap()
+
+from steadydancer_pack.tests.guard import Guard  # noqa: E402  the pack has its name from here on
+
+GUARD = Guard()
+
+
+@pytest.fixture(autouse=True)
+def refusals() -> Iterator[list[str]]:
+    """What the guard refused in this test: nothing, unless the test takes it away."""
+    GUARD.refused.clear()
+    yield GUARD.refused
+    assert GUARD.refused == []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Let pytest write its cache and reports where it likes."""
+    GUARD.watching = False

@@ -51,6 +51,14 @@ def check_runtime(runtime: Runtime) -> list[Finding]:
     return [ran]
 
 
+def check_telemetry(sends: bool, switch: str) -> list[Finding]:
+    """Return a warning where ONNX Runtime sends usage data; switch: the variable that stops it before its import."""
+    if not sends:
+        return []
+    what = "Another pack imported ONNX Runtime first, with its telemetry on: it sends usage data to its maker."
+    return [Finding(WARNING, what, f"Set {switch}=1 in the environment that ComfyUI starts in. Then restart ComfyUI.")]
+
+
 def check_detector_files(files: Iterable[DetectorFile], folder: str, download: str) -> list[Finding]:
     """Return whether DW-Pose's files are there. folder: where they go; download: where they are published."""
     files = list(files)

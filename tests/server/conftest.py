@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,16 @@ PACK = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ComfyServer]:
-    """A running ComfyUI; its folders are under server.base."""
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK) as running:
+def server(tmp_path_factory) -> Iterator[ComfyServer]:
+    """A running ComfyUI in a fresh home, in which it leaves nothing; its folders are under server.base."""
+    home = tmp_path_factory.mktemp("home")
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
+                patch.setenv(name, str(home))
+            running = stack.enter_context(ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK))
         yield running
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,139 @@
+"""Nothing phones home: the guard over all tests refuses, and the native libraries of the pose pipeline stay quiet."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from steadydancer_pack.dwpose import onnxruntime_build
+from steadydancer_pack.dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, sends_telemetry
+from steadydancer_pack.steadydancer_core.doctor.pose import check_telemetry
+from steadydancer_pack.tests.guard import is_local
+
+PACK = Path(__file__).resolve().parents[2]
+SEARCH = """
+import os, sys, types
+from pathlib import Path
+pack = types.ModuleType("steadydancer_pack")
+pack.__path__ = [sys.argv[1]]
+sys.modules["steadydancer_pack"] = pack
+from steadydancer_pack.tests.guard import Guard
+guard = Guard()
+import numpy as np
+from steadydancer_pack.dwpose.blazepose import BlazePose
+from steadydancer_pack.dwpose.detector import Region
+detector = BlazePose()
+frame = np.full((96, 96, 3), 128, np.uint8)
+detector.find(frame)
+points, _ = detector.estimate(frame, [Region(48, 48, 60, 60)])
+assert len(points) == 1 and not guard.refused, guard.refused
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A process that has not imported ONNX Runtime, and that says nothing of telemetry."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delenv(TELEMETRY_SWITCH, raising=False)
+
+
+def search(folder, **environment):
+    """Search a frame for people in a process with its home in `folder`; return its last line and the files it left."""
+    here = {name: str(folder / name) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "TMPDIR", "TEMP", "TMP")}
+    for place in here.values():
+        Path(place).mkdir()
+    cleared = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, str(PACK)], cwd=folder, env={**cleared, **here, **environment},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1], [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_search_for_poses_leaves_no_file_in_a_fresh_home(tmp_path):
+    assert search(tmp_path) == ("1", [])
+
+
+def test_the_switch_is_set_at_the_first_import(fresh, monkeypatch):
+    monkeypatch.setattr("builtins.__import__", _imports_made_up(monkeypatch, "1.32.0"))
+    assert not sends_telemetry()
+    import_onnxruntime()
+    assert os.environ[TELEMETRY_SWITCH] == "1" and not sends_telemetry()
+
+
+def test_the_users_own_value_stays(fresh, monkeypatch):
+    monkeypatch.setenv(TELEMETRY_SWITCH, "0")
+    monkeypatch.setattr("builtins.__import__", _imports_made_up(monkeypatch, "1.32.0"))
+    import_onnxruntime()
+    assert os.environ[TELEMETRY_SWITCH] == "0" and not sends_telemetry()
+
+
+@pytest.mark.parametrize(("version", "sends"), [("1.28.2", False), ("1.29.0", True), ("1.32.0.dev1", True)])
+def test_another_pack_that_was_first_is_reported(fresh, monkeypatch, version, sends):
+    monkeypatch.setitem(sys.modules, "onnxruntime", _made_up(version))
+    import_onnxruntime()
+    assert TELEMETRY_SWITCH not in os.environ and sends_telemetry() == sends
+    findings = check_telemetry(sends_telemetry(), TELEMETRY_SWITCH)
+    assert len(findings) == sends
+    for finding in findings:
+        assert finding.level == "warning" and "Another pack imported ONNX Runtime first" in finding.what
+        assert "Set ORT_DISABLE_TELEMETRY=1" in finding.fix
+
+
+def _made_up(version):
+    module = ModuleType("onnxruntime")
+    module.__version__, module.InferenceSession = version, object
+    return module
+
+
+def _imports_made_up(monkeypatch, version):
+    """Return an import that has only a made-up ONNX Runtime, with the switch already set when it is loaded."""
+    real = __import__
+
+    def fake(name, *args):
+        if name == "onnxruntime":
+            assert TELEMETRY_SWITCH in os.environ
+            monkeypatch.setitem(sys.modules, name, _made_up(version))
+            return sys.modules[name]
+        return real(name, *args)
+
+    return fake
+
+
+def test_the_pack_alone_leaves_the_environment_as_it_is():
+    assert not hasattr(onnxruntime_build, "onnxruntime")
+    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import dwpose.onnxruntime_build, dwpose.runtime; "
+    code += f"print(os.environ.get({TELEMETRY_SWITCH!r}), 'onnxruntime' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != TELEMETRY_SWITCH}
+    done = subprocess.run([sys.executable, "-c", code, str(PACK)], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "False"], done.stderr
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.3.2.1", "::1", b"localhost", "", None])
+def test_this_machine_is_local(host):
+    assert is_local(host)
+
+
+@pytest.mark.parametrize("host", ["example.invalid", "10.0.0.1", "192.168.1.4", "2001:db8::1", "fe80::1%eth0"])
+def test_another_machine_is_not(host):
+    assert not is_local(host)
+
+
+def test_the_guard_refuses_a_look_up_a_connection_and_a_file(refusals, tmp_path):
+    with pytest.raises(RuntimeError, match="getaddrinfo example.invalid"):
+        socket.getaddrinfo("example.invalid", 443)
+    with socket.socket() as sock, pytest.raises(RuntimeError, match="socket.connect 192.0.2.1"):
+        sock.connect(("192.0.2.1", 9))
+    with pytest.raises(RuntimeError, match="writes"):
+        Path("~/steadydancer-guard").expanduser().write_text("x", "utf-8")
+    assert len(refusals) == 3
+    refusals.clear()
+    (tmp_path / "inside").write_text("x", "utf-8")
+    assert refusals == []
