@@ -122,7 +122,7 @@ class SteadyDancerWanModel(WanModel):
         context: Tensor,
         image_tokens: int,
         freqs: Tensor,
-        options: dict,
+        transformer_options: dict,
     ) -> Tensor:
         """Return the head's output as a latent [B, 16, T + 2, h, w]; honours ComfyUI's block hooks.
 
@@ -131,25 +131,28 @@ class SteadyDancerWanModel(WanModel):
         tokens = embed()
         grid = tokens.shape[2:]
         e, modulation = self.embed_time(timestep, tokens.dtype)
-        options |= {"grid_sizes": grid, "total_blocks": len(self.blocks), "block_type": "double"}
-        after_block = options.get("patches", {}).get("double_block", ())
+        transformer_options |= {"grid_sizes": grid, "total_blocks": len(self.blocks), "block_type": "double"}
+        replacements = transformer_options.get("patches_replace", {}).get("dit", {})
+        after_block = transformer_options.get("patches", {}).get("double_block", ())
         tokens = tokens.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
-            options["block_index"] = i
-            tokens = _run_block(block, i, tokens, modulation, freqs, context, image_tokens, options)
+            transformer_options["block_index"] = i
+            args = {"img": tokens, "txt": context, "vec": modulation, "pe": freqs}
+            args["transformer_options"] = transformer_options
+            run = _block_runner(block, image_tokens)
+            replace = replacements.get(("double_block", i))
+            tokens = (run(args) if replace is None else replace(args, {"original_block": run}))["img"]
             for patch in after_block:
                 args = {"img": tokens, "x": x_input, "vec": e, "block_index": i, "img_offset": 0}
-                tokens = patch(args | {"transformer_options": options})["img"]
+                tokens = patch(args | {"transformer_options": transformer_options})["img"]
         return self.unpatchify(self.head(tokens, e), grid)
 
 
-def _run_block(block, index: int, tokens, modulation, freqs, context, image_tokens: int, options: dict) -> Tensor:
-    """Run one block, through the user's replacement where a node has set one."""
+def _block_runner(block, image_tokens: int) -> Callable[[dict], dict]:
+    """Return the block as the function of ComfyUI's block hooks."""
 
-    def original(args: dict) -> dict:
+    def run(args: dict) -> dict:
         inputs = {"context": args["txt"], "e": args["vec"], "freqs": args["pe"], "context_img_len": image_tokens}
         return {"img": block(args["img"], **inputs, transformer_options=args["transformer_options"])}
 
-    args = {"img": tokens, "txt": context, "vec": modulation, "pe": freqs, "transformer_options": options}
-    replace = options.get("patches_replace", {}).get("dit", {}).get(("double_block", index))
-    return (replace(args, {"original_block": original}) if replace else original(args))["img"]
+    return run
