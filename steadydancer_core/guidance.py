@@ -29,6 +29,7 @@ from .memory.fit import check_before_sampling, explain_out_of_memory
 from .model_base import NO_AREAS, SteadyDancer
 from .moment import Moment
 from .run_log import BRANCHES, RunLog, counted
+from .separate_condition import separate
 from .weights.lora_fit import check_loras
 
 PATCHED = "steadydancer_pose_guidance"
@@ -139,7 +140,7 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
             return super().sample(noise, *args, **kwargs)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):
-        """Return the guided denoised latent; the conditions that are due go to the model as one call."""
+        """Return the guided denoised latent."""
         options = {} if model_options is None else model_options
         moment = Moment.at(timestep, self.inner_model.model_sampling, _run(options))
         evaluation = _Evaluation(self, moment, options, x.shape[0])
@@ -153,8 +154,11 @@ class _Evaluation:
     """
 
     def __init__(self, guider: SteadyDancerGuider, moment: Moment, run_options: dict, samples: int):
-        self.guider, self.moment, self.run_options, self.samples = guider, moment, run_options, samples
+        self.guider, self.moment, self.run_options = guider, moment, run_options
         self.counted = counted(run_options, guider.log, moment.step, samples)
+        self.not_every_step = {"pose_negative"}
+        if guider.text.skip_negative_after < 1:
+            self.not_every_step.add("negative")
         guider.log.levels = moment.levels
         self.pose = guider.guidance.acts_at(moment)
         # With text guidance 0 and no pose term v_pos has weight 0, and v_neg is all there is.
@@ -182,6 +186,8 @@ class _Evaluation:
         due = dict(zip(BRANCHES, [*args["conds"], pose_negative], strict=True))
         skipped = self.from_kept | ({"positive"} if self.only_negative else set())
         asked = {name: None if name in skipped else cond for name, cond in due.items()}
+        for name in self.not_every_step:
+            asked[name] = separate(asked[name], name)
         for name in self.from_kept:
             if due[name] is not None:
                 self.guider.log.kept[name].add(self.moment.step)
@@ -207,18 +213,18 @@ class _Evaluation:
             keep_difference(self.run_options, name, positive - self.found[name], level)
 
     def _ask(self, args: dict, conds: list) -> list[Tensor]:
-        """Return the denoised latents of three conditions, None for none, as one call to the model.
+        """Return the denoised latents of three conditions, None for none.
 
-        Where another node has set a batch function, that one gets the stock conditions alone, as it expects.
+        ComfyUI batches those that are due on every step. Where another node has set a batch function, that one gets
+        the stock conditions alone, as it expects.
         """
-        call = partial(
-            comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"]
-        )  # fmt: skip
+        call = partial(comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"])
         if BATCH not in self.run_options:
             return call(conds=conds, model_options=self.counted)
         stock = self.run_options[BATCH]({**args, "conds": conds[:2], "model_options": self.counted})
-        alone = counted(self.run_options, self.guider.log, self.moment.step, self.samples, BRANCHES[2:])
-        return [*stock, *(call(conds=conds[2:], model_options=alone) if conds[2] is not None else [None])]
+        if conds[2] is None:
+            return [*stock, None]
+        return [*stock, call(conds=[None, None, conds[2]], model_options=self.counted)[2]]
 
 
 def keep_difference(run_options: dict, name: str, difference: Tensor, level: float) -> None:
@@ -278,7 +284,8 @@ def _predict_with(pose: Tensor, args: dict) -> Tensor:
         )
     swapped = comfy.conds.CONDRegular(model.process_latent_in(pose).to(x.device))
     cond = [_with_pose(c, swapped) for c in args["cond"]]
-    return comfy.samplers.calc_cond_batch(model, [cond], x, args["sigma"], args["model_options"])[0]
+    conds = [None, None, cond]  # 0 and 1 are positive and negative to other nodes
+    return comfy.samplers.calc_cond_batch(model, conds, x, args["sigma"], args["model_options"])[2]
 
 
 def _with_pose(cond: dict, pose: comfy.conds.CONDRegular) -> dict:

@@ -73,7 +73,7 @@ class SteadyDancer(comfy.model_base.WAN21):
     def resize_cond_for_context_window(self, cond_key, cond_value, window, x_in, device, retain_index_list=()):
         """Give a context window the pose of its own frames and their neighbours."""
         if cond_key == "pose_latents":
-            return comfy.conds.CONDRegular(pose_of_window(cond_value.cond, window).to(device))
+            return cond_value._copy_with(pose_of_window(cond_value.cond, window).to(device))
         return super().resize_cond_for_context_window(
             cond_key, cond_value, window, x_in, device, retain_index_list=retain_index_list
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import comfy.patcher_extension
 
 BRANCHES = ("positive", "negative", "pose_negative")
+LOG = "steadydancer_run_log"
+COMPILED = "torch.compile"  # ComfyUI's key of the wrapper that compiles the model
 
 
 def _steps_by_branch() -> dict[str, set[int]]:
@@ -38,23 +40,34 @@ class RunLog:
         return sum(self.calls)
 
 
-def counted(options: dict, log: RunLog, step: int, samples: int, branches: tuple[str, ...] = BRANCHES) -> dict:
-    """Return `options` under which every call that reaches the model at `step` is noted in `log`.
+def counted(options: dict, log: RunLog, step: int, samples: int) -> dict:
+    """Return `options` under which every call that reaches the network at `step` is noted in `log`.
 
-    samples: the videos in the batch. branches: what the conditions are called, in the order they are given to a call.
+    samples: the videos in the batch.
     """
 
-    def count(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
+    def count(executor, x, t, context, image, extra, transformer_options, /, **kwargs):
         log.calls.append(x.shape[0] // samples)
         for place in transformer_options.get("cond_or_uncond", ()):
-            if place < len(branches):  # other nodes' hooks may ask for more
-                log.asked[branches[place]].add(step)
-        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+            if place < len(BRANCHES):  # other nodes' hooks may ask for more
+                log.asked[BRANCHES[place]].add(step)
+        return executor(x, t, context, image, extra, transformer_options, **kwargs)
 
     transformer_options = comfy.patcher_extension.copy_nested_dicts(options.get("transformer_options", {}))
-    kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
-    comfy.patcher_extension.add_wrapper(kind, count, transformer_options)
+    comfy.patcher_extension.add_wrapper_with_key(_innermost(transformer_options), LOG, count, transformer_options)
     return {**options, "transformer_options": transformer_options}
+
+
+def _innermost(transformer_options: dict) -> str:
+    """Return the kind of wrapper that sees what is computed; both kinds have six positional arguments.
+
+    Caches of other nodes answer as DIFFUSION_MODEL wrappers. Without any, and under torch.compile, which would compile
+    ours along with the network, APPLY_MODEL is as good.
+    """
+    kinds = comfy.patcher_extension.WrappersMP
+    wrappers = transformer_options.get("wrappers", {})
+    compiled = COMPILED in wrappers.get(kinds.APPLY_MODEL, {})
+    return kinds.DIFFUSION_MODEL if wrappers.get(kinds.DIFFUSION_MODEL) and not compiled else kinds.APPLY_MODEL
 
 
 def name_steps(steps: Iterable[int]) -> str:

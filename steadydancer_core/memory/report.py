@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..sizes import size_text
 
+MOST_TOGETHER = 2  # prompt and negative prompt; the distorted pose is a call of its own
 BATCH_HEADROOM = 1.5  # ComfyUI runs branches together only while this multiple of their memory is free
 LOWER = (
     "width and height",
@@ -60,7 +61,7 @@ class Fit:
     """The verdict; sizes in bytes.
 
     swap: the smallest blocks_to_swap that fits, None where none does; missing: by how much the largest is too small.
-    resident, streamed: weights on and off the device as blocks_to_swap is set; together: branches in one batch then.
+    resident, streamed: weights on and off the device as blocks_to_swap is set; together: branches in one batch.
     """
 
     swap: int | None
@@ -124,4 +125,4 @@ def what_to_lower() -> str:
 
 def _together(facts: Facts, resident: int) -> int:
     left = facts.usable - (resident if facts.streams else 0)
-    return max(1, min(facts.branches, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))
+    return max(1, min(facts.branches, MOST_TOGETHER, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))

@@ -141,7 +141,7 @@ def test_a_few_step_lora_runs_at_its_true_cost(golden_patcher, sampled, passes):
     plain, told = sampled(golden_patcher, preset="Fast 4")
     passes.clear()
     distilled, report = sampled(with_lora(golden_patcher, made_up_lora(golden_patcher)), preset="Fast 4")
-    assert passes == [1, 2, 1, 1]
+    assert passes == [1, 1, 1, 1, 1]  # the second step asks for the pose in a call of its own
     assert (distilled - plain).norm() > 1e-2 * plain.norm()
     assert "No LoRA acts on this model" in told and "No LoRA" not in report
 
