@@ -27,6 +27,7 @@ FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
 NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
 FRAMES_PER_LATENT = 4
 ROOM = "steadydancer_windows"
+EASYCACHE = "easycache"  # the key of its wrapper
 
 
 class Windows(NamedTuple):
@@ -75,6 +76,17 @@ def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
 def pose_of_window(pose: Tensor, window) -> Tensor:
     """Return the pose latents [B, 16, T', h, w] of a window and of the neighbours it needs."""
     return torch.cat([pose[:, :, run.start : run.stop] for run in window_runs(window)], dim=2)
+
+
+def check_caches(model: ModelPatcher, frames: int) -> None:
+    """Raise ValueError if ComfyUI's EasyCache would take one window of `frames` latent frames for another."""
+    handler = model.model_options.get("context_handler")
+    easycache = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, EASYCACHE)
+    if easycache and handler is not None and frames > getattr(handler, "context_length", frames):
+        raise ValueError(
+            "EasyCache and context windows are both on, but EasyCache reuses what it computed for one window in the "
+            "next. Take 'LazyCache' in its place, or sample without windows."
+        )
 
 
 def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: bool = True) -> ModelPatcher:

@@ -86,6 +86,16 @@ def test_so_it_does_in_a_context_window(golden_patcher, network, make_conds, inp
     assert len(inside) >= 4 and inside == [[1, 0], [2]] * (len(inside) // 2)
 
 
+def test_easycache_with_context_windows_is_refused_before_the_run(golden_patcher, network, make_conds, inputs):
+    """ComfyUI's EasyCache knows a condition, not its window: it would reuse one window's result in the next."""
+    model, long = windowed(cached(golden_patcher, EasyCacheNode), 21, 8), type(inputs)(frames=9)
+    with pytest.raises(ValueError, match="EasyCache and context windows are both on.*LazyCache"):
+        guided(model, make_conds(long), long.size)
+    assert network.calls == []
+    guided(model, make_conds(inputs), inputs.size)  # 3 latent frames lie in one window
+    assert network.calls
+
+
 def test_the_model_patch_leaves_the_places_of_positive_and_negative_alone(golden_patcher, network, conds, inputs):
     patched = patch_model(golden_patcher, conds[2], PoseGuidance(1.0, 0.1, 0.4))
     ksampler(patched, conds, inputs, STEPS, "euler", "simple")
