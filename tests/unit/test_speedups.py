@@ -71,7 +71,7 @@ def test_a_cache_saves_as_much_as_with_the_stock_sampler(golden_patcher, network
 
 
 @pytest.mark.parametrize(("after", "outside"), [(1.0, [[1, 0]]), (0.5, [[0], [1]])])
-def test_what_is_not_computed_on_every_step_reaches_the_model_by_itself(
+def test_a_condition_that_is_not_computed_on_every_step_has_a_call_of_its_own(
     golden_patcher, network, conds, inputs, after, outside
 ):
     guided(golden_patcher, conds, inputs.size, after)
@@ -79,7 +79,7 @@ def test_what_is_not_computed_on_every_step_reaches_the_model_by_itself(
     assert network.by_step() == [outside] * 3 + [[*outside, [2]]] * 5 + [outside] * 2 + [late] * 10
 
 
-def test_so_it_does_in_a_context_window(golden_patcher, network, make_conds, inputs):
+def test_a_context_window_keeps_them_apart_too(golden_patcher, network, make_conds, inputs):
     long = type(inputs)(frames=9)
     guided(windowed(golden_patcher, 21, 8), make_conds(long), long.size)
     inside = network.by_step()[3]
