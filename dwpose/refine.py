@@ -1,4 +1,4 @@
-"""A clip of detected poses made whole and smooth: swapped sides put right, short gaps filled, jitter taken out.
+"""A clip of detected poses made whole and smooth: swapped sides and outliers repaired, gaps filled, jitter removed.
 
 To be used before alignment, which would scale the jitter along. Everything looks forward and backward alike, so nothing
 lags behind the music. Lengths are metric: y in frame heights, x times width / height.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .outliers import without_outliers
 from .poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .proportions import typical_size
 from .skeleton import metric
@@ -32,6 +33,7 @@ class GroupReport(NamedTuple):
     points_filled: int
     jitter_before: float
     jitter_after: float
+    outliers: int
 
 
 class PersonReport(NamedTuple):
@@ -45,8 +47,9 @@ class PersonReport(NamedTuple):
 def refine(clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool) -> PoseClip:
     """Return the clip with swapped sides exchanged, gaps of up to `gap_frames` frames filled, and jitter smoothed.
 
-    smoothing: 0 (off) to 1. Fast moves keep their peaks, unseen points their place. With 0, 0 and False the clip
-    itself comes back. Raises ValueError for negative frames or a smoothing outside 0..1.
+    smoothing: 0 (off) to 1. Fast moves keep their peaks, unseen points their place. Gap filling and smoothing both
+    start from poses without outliers. With 0, 0 and False the clip itself comes back. Raises ValueError for negative
+    frames or a smoothing outside 0..1.
     """
     return refine_with_report(clip, gap_frames, smoothing, repair_swaps)[0]
 
@@ -56,16 +59,24 @@ def refine_with_report(
 ) -> tuple[PoseClip, list[PersonReport]]:
     """Return what `refine` returns, and what was done to each person."""
     _check(gap_frames, smoothing)
+    refined = [_refine_track(track, gap_frames, smoothing, repair_swaps, clip) for track in clip.tracks]
+    changed = any(new is not old for (new, _), old in zip(refined, clip.tracks, strict=True))
+    return clip.with_tracks(track for track, _ in refined) if changed else clip, [report for _, report in refined]
+
+
+def _refine_track(
+    track: Track, gap_frames: int, smoothing: float, repair_swaps: bool, clip: PoseClip
+) -> tuple[Track, PersonReport]:
     aspect = clip.width / clip.height
-    swaps = [find_swaps(track, aspect) if repair_swaps else {} for track in clip.tracks]
-    tracks = [exchange(track, found) if _any(found) else track for track, found in zip(clip.tracks, swaps, strict=True)]
-    whole = [fill_gaps(track, gap_frames) if gap_frames else track for track in tracks]
-    smooth = [smooth_track(track, smoothing, aspect) if smoothing else track for track in whole]
-    filled = [_filled(*pair) for pair in zip(tracks, whole, strict=True)]
-    stages = zip(clip.tracks, smooth, filled, swaps, strict=True)
-    reports = [_report(*stage, clip) for stage in stages]
-    changed = any(new is not old for new, old in zip(smooth, clip.tracks, strict=True))
-    return clip.with_tracks(smooth) if changed else clip, reports
+    swaps = find_swaps(track, aspect) if repair_swaps else {}
+    unswapped = exchange(track, swaps) if _any(swaps) else track
+    measured = _measured(unswapped, gap_frames)
+    clean, outliers = unswapped, np.zeros_like(measured)
+    if gap_frames or smoothing:
+        clean, outliers = without_outliers(unswapped, measured, aspect)
+    whole = fill_gaps(clean, gap_frames, measured) if gap_frames else clean
+    smooth = smooth_track(whole, smoothing, aspect) if smoothing else whole
+    return smooth, _report(track, smooth, outliers, _filled(clean, whole), swaps, clip)
 
 
 def _check(gap_frames: int, smoothing: float) -> None:
@@ -79,17 +90,18 @@ def _any(swaps: dict[str, np.ndarray]) -> bool:
     return any(frames.any() for frames in swaps.values())
 
 
-def fill_gaps(track: Track, longest: int) -> Track:
+def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) -> Track:
     """Return the track with each keypoint's gaps of up to `longest` frames filled by a curve that does not overshoot.
 
     A filled point has the lower score of the two ends of its gap. Nothing is filled before a keypoint is first seen or
     after it is last seen. A pose that stands frozen for as long, as the rule "hold" leaves it where nobody was seen, is
-    a gap too. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), through the seen frames.
+    a gap too, unless `measured`, bool [F, 134], says what was really seen. Curve: piecewise cubic Hermite (Fritsch and
+    Carlson 1980), through the seen frames.
     """
     from scipy.interpolate import PchipInterpolator
 
     points, scores = track.points.copy(), track.scores.copy()
-    for keypoint, seen in enumerate((track.visible & ~_frozen(track, longest)[:, None]).T):
+    for keypoint, seen in enumerate((_measured(track, longest) if measured is None else measured).T):
         gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
         if not gaps:
             continue
@@ -99,6 +111,11 @@ def fill_gaps(track: Track, longest: int) -> Track:
             scores[start:stop, keypoint] = track.scores[[start - 1, stop], keypoint].min()
     same = (scores == track.scores).all() and (points == track.points).all()
     return track if same else replace(track, points=points, scores=scores)
+
+
+def _measured(track: Track, longest: int) -> np.ndarray:
+    """Return bool [F, 134]: the points that are seen, and not held from the frame before for up to `longest` frames."""
+    return track.visible & ~_frozen(track, longest)[:, None]
 
 
 def _frozen(track: Track, longest: int) -> np.ndarray:
@@ -185,11 +202,14 @@ def _filled(before: Track, after: Track) -> np.ndarray:
     return after.visible & (~before.visible | (after.points != before.points).any(axis=2))
 
 
-def _report(old: Track, new: Track, filled: np.ndarray, swaps: dict[str, np.ndarray], clip: PoseClip) -> PersonReport:
+def _report(
+    old: Track, new: Track, outliers: np.ndarray, filled: np.ndarray, swaps: dict[str, np.ndarray], clip: PoseClip
+) -> PersonReport:
     groups = []
     for name, part in GROUPS.items():
         gaps, points = sum(len(list(_runs(column))) for column in filled[:, part].T), int(filled[:, part].sum())
-        groups.append(GroupReport(name, gaps, points, jitter(old, part, clip), jitter(new, part, clip)))
+        before, after = jitter(old, part, clip), jitter(new, part, clip)
+        groups.append(GroupReport(name, gaps, points, before, after, int(outliers[:, part].sum())))
     return PersonReport(old.number, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
 
 
@@ -206,5 +226,6 @@ def _person_text(person: PersonReport) -> str:
     for row in person.groups:
         if not math.isnan(row.jitter_after):
             filled = f"{row.gaps_filled} gaps filled ({row.points_filled} points)"
-            lines.append(f"{row.group}: {filled}, jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px")
+            moved = f"jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px"
+            lines.append(f"{row.group}: {filled}, {row.outliers} outliers replaced, {moved}")
     return "\n".join(lines)
