@@ -37,6 +37,24 @@ def attention(stock, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwarg
 ATTENTION = {"optimized_attention_override": attention}
 
 
+class Layers(comfy.ops.disable_weight_init):
+    """ComfyUI's layers. Patch embeddings stay in float32 under autocast, since ComfyUI runs them so."""
+
+    class Conv3d(comfy.ops.disable_weight_init.Conv3d):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, enabled=False):
+                return super().forward(x)
+
+
+class TrainedDancer(SteadyDancerWanModel):
+    """SteadyDancer, whose pose stage stays in float32 under autocast too."""
+
+    def embed_tokens(self, x: Tensor, *conditions) -> Tensor:
+        """Return the token grid; see SteadyDancerWanModel."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().embed_tokens(x, *conditions)
+
+
 class Size(NamedTuple):
     """A network's widths; ComfyUI takes dim // 128 for the number of heads."""
 
@@ -52,11 +70,11 @@ WAN_14B = Size(5120, 13824, 40, 4096)
 
 def build(size: Size, pose: bool, dtype: torch.dtype = torch.float32, device: str = "cpu") -> WanModel:
     """Return the base, or with `pose` SteadyDancer, with unset weights."""
-    network = SteadyDancerWanModel if pose else WanModel
+    network = TrainedDancer if pose else WanModel
     return network(
         model_type="i2v", patch_size=PATCH, in_dim=INPUT, dim=size.dim, ffn_dim=size.ffn_dim, text_dim=size.text_dim,
         num_heads=size.dim // 128, num_layers=size.layers, device=device, dtype=dtype,
-        operations=comfy.ops.disable_weight_init,
+        operations=Layers,
     )  # fmt: skip
 
 

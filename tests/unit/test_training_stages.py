@@ -137,6 +137,44 @@ def test_pose_reaches_the_velocity_and_the_base_has_none(store):
     assert torch.equal(*same)
 
 
+@pytest.mark.parametrize("pose", [True, False])
+def test_tokens_are_made_in_float32_under_autocast(store, pose):
+    batch, model, seen = batches(store)(generator()), network(pose), []
+    for name, layer in model.named_children():
+        if name.startswith(("patch_embedding", "condition_embedding")):
+            layer.register_forward_hook(lambda layer, args, output: seen.append(output))
+    velocity = Velocity(model, pose)
+    velocity(batch, batch["noise"])
+    with torch.autocast("cpu", torch.bfloat16):
+        velocity(batch, batch["noise"])
+    half = len(seen) // 2
+    assert half == (6 if pose else 1)
+    assert all(torch.equal(one, other) for one, other in zip(seen[:half], seen[half:], strict=True))
+
+
+def fill_free_memory_with_nan(*_):
+    blocks = [torch.full((2**power,), torch.nan) for power in range(4, 17) for _ in range(6)]
+    del blocks
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("frames", [2, 3])
+def test_no_gradient_reads_memory_that_nobody_wrote(store, frames, threads):
+    batch, model = batches(store, lengths=((frames, 2),))(generator()), network(True)
+    for layer in model.modules():
+        if hasattr(layer, "weight"):
+            layer.register_full_backward_pre_hook(fill_free_memory_with_nan)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = FlowMatching(Velocity(model, True))(batch)["loss"]
+        loss.backward()
+    finally:
+        torch.set_num_threads(before)
+    assert [name for name, weight in model.named_parameters() if not weight.grad.isfinite().all()] == []
+
+
 def test_recomputing_blocks_changes_no_gradient(store):
     batch, grads = batches(store)(generator()), []
     for recompute in (False, True):
