@@ -61,6 +61,11 @@ class Descent:
         """Add the gradient of one of the losses of a step."""
         self.scaler.scale(loss.float() / self.plan.accumulate).backward()
 
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """Return the norm of each parameter's gradient by name, on the device; before `step`, which clips them."""
+        gradients = {name: p.grad for name, p in self.trained.items() if p.grad is not None}
+        return dict(zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True))
+
     def step(self, number: int) -> Tensor:
         """Move the parameters and their averages in step `number`; return the norm of the gradient."""
         self.scaler.unscale_(self.optimizer)

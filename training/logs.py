@@ -15,8 +15,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from .descent import whole
+
 log = logging.getLogger(__name__)
 LINE = "%(asctime)s %(message)s"
+NAMED = 5  # gradients that an error names
 
 
 class Journal:
@@ -81,25 +84,31 @@ class Ledger:
 
     def __init__(self, accelerator: Accelerator, finite: Sequence[str], step: int):
         self.accelerator, self.finite, self.step = accelerator, finite, step
-        self.pending: list[Mapping[str, Tensor]] = []
+        self.pending: list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = []
         self.table: list[dict[str, float]] = []
 
-    def add(self, row: Mapping[str, Tensor]) -> None:
-        """Note the figures of the next step, scalars on the device; every process has the same names."""
-        self.pending.append(row)
+    def add(self, row: Mapping[str, Tensor], norms: Mapping[str, Tensor]) -> None:
+        """Note the figures of the next step, and the norm of each parameter's gradient.
+
+        Scalars on the device; every process has the same names.
+        """
+        self.pending.append((row, norms))
 
     def check(self) -> None:
-        """Average what came in over the processes. RuntimeError: a figure is not finite, told with step and row."""
-        flat = torch.stack([value.float() for row in self.pending for value in row.values()])
+        """Average what came in over the processes.
+
+        RuntimeError: a figure is not finite; named with the step, its figures and the gradients that are not finite.
+        """
+        flat = torch.stack([value.float() for row, _ in self.pending for value in row.values()])
         values = iter(self.accelerator.reduce(flat, "mean").tolist())
-        for names in self.pending:
+        for names, norms in self.pending:
             self.step += 1
             row = {name: next(values) for name in names}
             if not all(math.isfinite(row[name]) for name in self.finite):
                 told = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
                 raise RuntimeError(
-                    f"The numbers are no longer finite at step {self.step}: {told}. The last checkpoint is kept. "
-                    "A lower learning rate, a longer warm-up or a finer precision helps."
+                    f"The numbers are no longer finite at step {self.step}: {told}. {_not_finite(norms)}The last "
+                    "checkpoint is kept. A lower learning rate, a longer warm-up or a finer precision helps."
                 )
             self.table.append(row)
         self.pending.clear()
@@ -110,6 +119,15 @@ class Ledger:
         means = {name: fmean(row[name] for row in self.table if name in row) for name in names}
         self.table.clear()
         return means
+
+
+def _not_finite(norms: Mapping[str, Tensor]) -> str:
+    """Return a sentence that names the parameters whose gradient is not finite, nothing where all are."""
+    names = [name for name, norm in norms.items() if not math.isfinite(whole(norm))]
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"Of {len(norms)} gradients {len(names)} are not finite: {', '.join(names[:NAMED])}{more}. "
 
 
 class Clock:

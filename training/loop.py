@@ -107,7 +107,7 @@ class _Run:
         ledger = Ledger(self.accelerator, finite, self.done)
         journal.say(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {_processes(self)}")
         while self.done < plan.steps:
-            ledger.add(self._update())
+            ledger.add(*self._update())
             self.done += 1
             every = (plan.log_every, plan.checkpoint_every, plan.picture_every)
             logs, saves, shows = (plan.due(steps, self.done) for steps in every)
@@ -122,8 +122,8 @@ class _Run:
                 self._show(journal)
             clock.start()
 
-    def _update(self) -> dict[str, Tensor]:
-        """Do one step; return its figures, which stay on the device."""
+    def _update(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Do one step; return its figures and the norms of its gradients by parameter, which stay on the device."""
         figures: dict[str, Tensor] = {}
         samples = 0
         seed = step_seed(self.plan.seed, self.done, self.accelerator.process_index)
@@ -135,8 +135,9 @@ class _Run:
             last = turn == self.plan.accumulate
             with nullcontext() if last else self.accelerator.no_sync(self.descent.model):
                 self._add(batch, figures)
+        norms = self.descent.gradient_norms()
         norm = self.descent.step(self.done)
-        return {**figures, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}
+        return {**figures, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms
 
     def _add(self, batch: dict[str, Tensor], figures: dict[str, Tensor]) -> None:
         """Add the gradient and the figures of one batch to those of its step."""
