@@ -27,12 +27,13 @@ DRAWN = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
         const one = selector => row.querySelector(selector);
         if (one('[role=spinbutton]')) return Number(one('[role=spinbutton]').getAttribute('aria-valuenow'));
         if (one('[role=switch]')) return one('[role=switch]').ariaChecked === 'true';
-        if (one('[aria-pressed]')) return one('[aria-pressed=true]').value === 'on';
+        if (one('[aria-pressed]')) return one('[aria-pressed=true]')?.value === 'on';
         if (one('textarea, input:not([type=file])')) return one('textarea, input:not([type=file])').value;
         return one('button')?.innerText.trim();
     };
     const name = row => row.querySelector('[data-testid=widget-layout-field-label], label')?.innerText.trim() ?? 'text';
-    return [node.id, [...element.querySelectorAll('[data-testid=node-widget]')].map(row => [name(row), shown(row)])];
+    const rows = element?.querySelectorAll('[data-testid=node-widget]') ?? [];
+    return [node.id, [...rows].map(row => [name(row), shown(row)])];
 }))"""
 CENTRE = """id => {
     const {graph, canvas} = window.app;
@@ -79,7 +80,8 @@ def open_template(page: Page, name: str) -> None:
     browse_templates(page)
     page.get_by_test_id(f"template-workflow-{name}").click()
     expect(page.get_by_test_id("template-workflows-content")).to_have_count(0)
-    assert page.evaluate(TYPES) == types(WORKFLOWS[name])
+    wanted = types(WORKFLOWS[name])
+    assert in_time(page, lambda: page.evaluate(TYPES), wanted) == wanted
 
 
 def press_run(page: Page) -> None:

@@ -7,7 +7,16 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.tests.browser.graph import LOAD, RUN_TIME, TICK, WORKFLOWS, draw_with, files_of, press_run
+from steadydancer_pack.tests.browser.graph import (
+    LOAD,
+    RUN_TIME,
+    TICK,
+    WORKFLOWS,
+    draw_with,
+    files_of,
+    in_time,
+    press_run,
+)
 from steadydancer_pack.tests.browser.mistakes import (
     Act,
     add,
@@ -28,10 +37,10 @@ RED = """() => {
         .filter(n => Object.values(n.strokeStyles).some(style => red(style.call(n))))
         .map(n => n.title);
 }"""
-# Whether words of the error log are seen without scrolling.
+# Whether words of the error log are seen without scrolling: not before the log is there and laid out.
 SEEN = """words => {
     const panel = document.querySelector('[data-testid=runtime-error-panel]');
-    const texts = document.createTreeWalker(panel, NodeFilter.SHOW_TEXT);
+    const texts = document.createTreeWalker(panel ?? document.createElement('p'), NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {
         const at = texts.currentNode.data.indexOf(words);
         if (at < 0) continue;
@@ -39,8 +48,9 @@ SEEN = """words => {
         range.setStart(texts.currentNode, at);
         range.setEnd(texts.currentNode, at + words.length);
         let box = texts.currentNode.parentElement;
-        while (box.scrollHeight <= box.clientHeight + 1) box = box.parentElement;
-        return range.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom;
+        while (box && box.scrollHeight <= box.clientHeight + 1) box = box.parentElement;
+        const bottom = box ? box.getBoundingClientRect().bottom : window.innerHeight;
+        return range.getClientRects().length > 0 && range.getBoundingClientRect().bottom <= bottom;
     }
     return false;
 }"""
@@ -169,6 +179,11 @@ def see_errors(page: Page, *words: str) -> str:
     return panel.inner_text()
 
 
+def expect_red(page: Page, *titles: str) -> None:
+    """Wait until these nodes are the red ones."""
+    assert in_time(page, lambda: page.evaluate(RED), [*titles]) == [*titles]
+
+
 def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
     for _ in range(RUN_TIME // TICK):
@@ -179,13 +194,28 @@ def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
     raise TimeoutError(f"{len(history)} runs instead of {count}")
 
 
+def test_words_are_seen_only_where_the_panel_shows_them(browser):
+    panels = {
+        "<p>the words": False,
+        "<p data-testid=runtime-error-panel>": False,
+        "<p data-testid=runtime-error-panel hidden>the words": False,
+        "<p data-testid=runtime-error-panel>the words": True,
+        "<p data-testid=runtime-error-panel style='height: 50px; overflow: auto'><br><br><br><br>the words": False,
+    }
+    with browser.new_context() as context:
+        page = context.new_page()
+        for panel, seen in panels.items():
+            page.set_content(panel)
+            assert page.evaluate(SEEN, "the words") is seen, panel
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_red_node_says_what_to_do(page, name):
     mistake = MISTAKES[name]
     start(page, mistake.does, mistake.workflow)
     expect(page.get_by_test_id("error-overlay")).to_contain_text(mistake.red)
     see_errors(page, mistake.red, mistake.found, mistake.remedy)
-    assert page.evaluate(RED) == [mistake.red]
+    expect_red(page, mistake.red)
     page.wait_for_function(SEEN, arg=mistake.remedy)
 
 
@@ -206,7 +236,7 @@ def test_a_full_graphics_card(page):
     start(page, lead_model_through("FullCard", "A full card", "model"))
     ours = "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 2.00 GiB)."
     see_errors(page, "Not enough GPU memory.", ours)
-    assert page.evaluate(RED) == [SAMPLER]
+    expect_red(page, SAMPLER)
     for remedy in ("1. width and height", "with a higher blocks_to_swap", "with an fp8 or GGUF file"):
         page.wait_for_function(SEEN, arg=remedy)
 
@@ -223,7 +253,7 @@ def test_a_full_main_memory(page, server):
         see_errors(page, "SteadyDancer ran out of memory on the CPU")
     finally:
         resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
-    assert page.evaluate(RED) == [RECONCILE]
+    expect_red(page, RECONCILE)
     page.wait_for_function(SEEN, arg="Lower, in this order: 1. width and height; 2. the length")
     start(page, ())
     assert wait_for_runs(page, server, runs + 3)["status"]["status_str"] == "success"
@@ -233,14 +263,14 @@ def test_a_forgotten_model(page):
     """ComfyUI refuses such a prompt itself; the names are those of the canvas."""
     start(page, (remove(MODEL),))
     see_errors(page, "Missing connection", "SteadyDancer Sampler - model")
-    assert page.evaluate(RED) == [SAMPLER]
+    expect_red(page, SAMPLER)
 
 
 def test_files_that_were_not_downloaded(page):
     start(page, (), "official_quality")
     models = files_of(WORKFLOWS["official_quality"])
     see_errors(page, "Missing Models", *(model[key] for model in models for key in ("name", "directory")))
-    assert models and MODEL in page.evaluate(RED)
+    assert models and in_time(page, lambda: MODEL in page.evaluate(RED), True)
 
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
@@ -272,4 +302,4 @@ def test_a_mistake_loses_nothing_that_was_made(page, server):
     cached = next(data["nodes"] for kind, data in done["status"]["messages"] if kind == "execution_cached")
     sampler = page.evaluate("t => String(window.app.graph.nodes.find(n => n.title === t).id)", SAMPLER)
     assert done["status"]["status_str"] == "success" and sampler in cached
-    assert page.evaluate(RED) == []
+    expect_red(page)

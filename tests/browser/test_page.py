@@ -5,20 +5,21 @@ import re
 
 import pytest
 
-from steadydancer_pack.tests.browser.graph import LOAD, PACK, WORKFLOWS, ours, types
+from steadydancer_pack.tests.browser.graph import LOAD, PACK, WORKFLOWS, in_time, ours, types
 
 BLUEPRINTS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((PACK / "subgraphs").glob("*.json"))}
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
-ADDED = "title => window.app.graph.nodes.some(node => node.title === title)"
+# What is in the subgraph node of that title, null until that is there.
 INSIDE = """title => {
     const added = window.app.graph.nodes.find(node => node.title === title);
+    if (!added) return null;
     const nodes = added.subgraph.nodes;
     return {
         types: nodes.map(node => node.type).sort(),
         missing: nodes.map(node => node.type).filter(type => !(type in window.LiteGraph.registered_node_types)),
         inputs: added.inputs.map(input => input.name),
         outputs: added.outputs.map(output => output.name),
-        widgets: added.widgets.map(widget => widget.name),
+        widgets: (added.widgets ?? []).map(widget => widget.name),
     };
 }"""
 
@@ -65,15 +66,15 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
     page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).click()
     page.mouse.move(900, 500)
     page.mouse.click(900, 500)
-    page.wait_for_function(ADDED, arg=name)
     (inner,) = BLUEPRINTS[name]["definitions"]["subgraphs"]
     (outer,) = BLUEPRINTS[name]["nodes"]
-    assert page.evaluate(INSIDE, name) == {
+    wanted = {
         "types": types(inner),
         "missing": [],
         "inputs": [socket["name"] for socket in inner["inputs"]],
         "outputs": [socket["name"] for socket in inner["outputs"]],
         "widgets": [widget for _, widget in outer["properties"]["proxyWidgets"]],
     }
+    assert in_time(page, lambda: page.evaluate(INSIDE, name), wanted) == wanted
     assert page.get_by_test_id("error-overlay").count() == 0
     assert ours(page.errors) == []

@@ -1,5 +1,7 @@
 """What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, lines, the video and its graph."""
 
+from functools import partial
+
 import pytest
 from playwright.sync_api import Page
 
@@ -11,6 +13,7 @@ from steadydancer_pack.tests.browser.graph import (
     WORKFLOWS,
     draw_with,
     drop_file,
+    in_time,
     node_of,
     open_template,
     ours,
@@ -27,7 +30,8 @@ PICTURES_ON_CANVAS = """id => {
     const {graph, canvas} = window.app;
     const node = graph.getNodeById(id);
     const drawn = (node.widgets || []).filter(widget => widget.name === '$$canvas-image-preview');
-    return drawn.flatMap(widget => node.imgs.map(picture => [picture.naturalWidth, node.size[0] * canvas.ds.scale]));
+    const width = node.size[0] * canvas.ds.scale;
+    return drawn.flatMap(() => (node.imgs ?? []).map(picture => [picture.naturalWidth, width]));
 }"""
 PICTURES_IN_DOM = """id => [...document.querySelectorAll(`[data-node-id="${id}"] img`)]
     .map(picture => [picture.naturalWidth, picture.getBoundingClientRect().width])"""
@@ -36,8 +40,8 @@ LINES = """id => window.app.graph.getNodeById(id).widgets
 SEEN_ONCE = "lines => lines.every(line => document.body.innerText.split(line).length === 2)"
 PLAYERS = """() => [...document.querySelectorAll('video')].filter(player => player.src.includes('type=output'))"""
 PLAYABLE = f"() => ({PLAYERS})().some(player => player.readyState >= 2 && player.videoWidth > 0)"
-PLAY = f"() => ({PLAYERS})()[0].play()"
-PLAYED = f"() => ({PLAYERS})()[0].currentTime > 0.3"
+PLAY = f"() => Promise.all(({PLAYERS})().map(player => player.play()))"
+PLAYED = f"() => ({PLAYERS})().some(player => player.currentTime > 0.3)"
 # What ran before has its output already, and would not run again.
 FORGET = "() => window.app.extensionManager.command.execute('Comfy.Memory.UnloadModelsAndExecutionCache')"
 CHOOSE_SEED = """([id, seed]) => {
@@ -69,9 +73,13 @@ def check_pictures(page: Page, workflow: dict, renderer: str) -> None:
     shown = [node for node in workflow["nodes"] if node["type"] in WITH_PICTURE]
     for node in shown:
         show(page, node["id"])
-        page.wait_for_function(f"id => ({pictures})(id).every(([width]) => width > 0)", arg=node["id"])
-        found = page.evaluate(pictures, node["id"])
-        assert [width > 100 and on_page > 100 for width, on_page in found] == [True], node["type"]
+        large = in_time(page, partial(large_pictures, page, pictures, node["id"]), [True])
+        assert large == [True], node["type"]
+
+
+def large_pictures(page: Page, pictures: str, node: int) -> list[bool]:
+    """Return whether each picture of the node is over 100 pixels wide, in its file and on the page."""
+    return [width > 100 and on_page > 100 for width, on_page in page.evaluate(pictures, node)]
 
 
 def check_lines(page: Page, sampler: int) -> None:
@@ -86,7 +94,7 @@ def play(page: Page, video: int) -> None:
     """The one player of a new video is in the node that made it, and plays."""
     show(page, video)
     page.wait_for_function(PLAYABLE)
-    assert page.evaluate(f"() => ({PLAYERS})().length") == 1
+    assert in_time(page, lambda: page.evaluate(f"() => ({PLAYERS})().length"), 1) == 1
     page.evaluate(PLAY)
     page.wait_for_function(PLAYED)
 
@@ -102,5 +110,5 @@ def check_graph_of(page: Page, video, workflow: dict) -> None:
     page.wait_for_function("() => window.app.graph.nodes.length === 0")
     drop_file(page, video, 850, 500)
     page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(workflow["nodes"]))
-    assert page.evaluate(TYPES) == types(workflow)
-    assert page.evaluate(VALUES) == values
+    assert in_time(page, lambda: page.evaluate(TYPES), types(workflow)) == types(workflow)
+    assert in_time(page, lambda: page.evaluate(VALUES), values) == values

@@ -22,8 +22,11 @@ from steadydancer_pack.tests.browser.graph import (
 INVALID = """() => window.app.graph.nodes.flatMap(n => (n.widgets || [])
     .filter(w => w.type === 'combo' && Array.isArray(w.options.values) && !w.options.values.includes(w.value))
     .map(w => w.value)).sort()"""
-PICTURE = """card => card.querySelector('img')?.naturalWidth > 0
-    && card.querySelector('img').src.startsWith('blob:')"""  # what stands in for a picture has an address
+# Whether a card shows its picture; what stands in for one has an address.
+PICTURE = """card => {
+    const picture = document.querySelector(`[data-testid="${card}"] img`);
+    return picture?.naturalWidth > 0 && picture.src.startsWith('blob:');
+}"""
 # The rows of missing files: the file's name and what is written below it, its folder.
 ROWS = """() => [...document.querySelectorAll('[data-testid=missing-model-importable-rows] [title="Copy URL"]')]
     .map(link => link.parentElement.parentElement.innerText.split(/\\n+/).map(line => line.trim()))"""
@@ -63,9 +66,9 @@ WITH_FILES = [name for name, workflow in WORKFLOWS.items() if files_of(workflow)
 def test_every_workflow_is_offered_with_its_picture(shop):
     browse_templates(shop)
     for name in WORKFLOWS:
-        card = shop.get_by_test_id(f"template-workflow-{name}")
-        card.scroll_into_view_if_needed()
-        shop.wait_for_function(PICTURE, arg=card.element_handle())
+        card = f"template-workflow-{name}"
+        shop.get_by_test_id(card).scroll_into_view_if_needed()
+        shop.wait_for_function(PICTURE, arg=card)
     cards = shop.get_by_test_id("template-workflows-content").locator("> [data-testid^=template-workflow-]")
     expect(cards).to_have_count(len(WORKFLOWS))
     shop.keyboard.press("Escape")
@@ -77,7 +80,7 @@ def test_every_workflow_is_offered_with_its_picture(shop):
 def test_a_workflow_opens_from_the_templates_with_every_widget_in_both_renderers(shop, name):
     open_template(shop, name)
     missing = sorted(file["name"] for file in files_of(WORKFLOWS[name]))
-    assert shop.evaluate(INVALID) == missing
+    assert in_time(shop, lambda: shop.evaluate(INVALID), missing) == missing
     written = written_values(shop, WORKFLOWS[name])
     draw_with(shop, "Nodes 2.0")
     see_advanced(shop)
@@ -112,10 +115,11 @@ def test_the_page_lists_the_files_that_a_workflow_lacks(shop, name):
     expect(shop.get_by_test_id("missing-node-card")).to_have_count(0)
     assert sorted(shop.evaluate(ROWS)) == [[file["name"], file["directory"]] for file in files]
     assert copied_links(panel) == sorted(file["url"].replace("/resolve/", "/blob/") for file in files)
-    assert asked_for_sizes(shop) == {file["url"] for file in files}
+    urls = {file["url"] for file in files}
+    assert in_time(shop, lambda: asked_for_sizes(shop), urls) == urls
     for file in files:
-        offered = panel.get_by_label(f"Download {file['name']}", exact=True).count()
-        assert offered == file["name"].endswith(BY_THE_PAGE)
+        offered = panel.get_by_label(f"Download {file['name']}", exact=True)
+        expect(offered).to_have_count(int(file["name"].endswith(BY_THE_PAGE)))
 
 
 def see_missing(page: Page, count: int) -> Locator:
@@ -128,10 +132,11 @@ def see_missing(page: Page, count: int) -> Locator:
 
 def copied_links(panel: Locator) -> list[str]:
     """Return what each Copy URL puts on the clipboard, sorted: pages about the files."""
-    links = []
+    page, links = panel.page, []
     for button in panel.get_by_title("Copy URL").all():
+        page.evaluate("navigator.clipboard.writeText('')")
         button.click()
-        links.append(panel.page.evaluate("navigator.clipboard.readText()"))
+        links.append(page.wait_for_function("() => navigator.clipboard.readText()").json_value())
     return sorted(links)
 
 

@@ -6,11 +6,12 @@ not depend on where the page has been.
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from playwright.sync_api import Page
 
-from steadydancer_pack.tests.browser.graph import PACK, SET, VUE, draw_with, ours
+from steadydancer_pack.tests.browser.graph import PACK, SET, VUE, draw_with, in_time, ours
 from steadydancer_pack.tests.browser.words import (
     LABELS_IN_DOM,
     LABELS_ON_CANVAS,
@@ -83,6 +84,8 @@ def show(page, nodes, words):
         put(page, list(nodes))
         speak(page, language, titles(nodes, words[language]))
         draw_with(page, renderer)
+        if VUE[renderer]:
+            check_labels_in_dom(page, expected(labels, nodes, words[language]))
         return words[language]
 
     return put_all
@@ -112,17 +115,22 @@ def category(node, language) -> str:
 
 
 def faults_of_help(page, nodes, name, title, language=None) -> list[str]:
-    """Open the help of the selected node, and return what of it is not as it was written."""
+    """Open the help of the selected node, and return what of it does not become as it was written."""
+
+    def faults() -> list[str]:
+        help = shown_help(page)
+        pictures = [(file, title in told, seen) for file, told, seen in help["pictures"]]
+        right = {
+            "words": help["text"].startswith(f"{title} {written_help(name, language)}"),
+            "inputs": {name for name, _ in specs(nodes[name])} <= set(help["explained"]),
+            "picture": pictures == [(f"/extensions/{PACK_FOLDER}/docs/pictures/{name}.jpg", True, True)],
+        }
+        return [f"{name}: {part}" for part, is_right in right.items() if not is_right]
+
     open_help(page, title)
-    help = shown_help(page)
+    found = in_time(page, faults, [])
     leave_help(page)
-    pictures = [(file, title in told, seen) for file, told, seen in help["pictures"]]
-    right = {
-        "words": help["text"].startswith(f"{title} {written_help(name, language)}"),
-        "inputs": {name for name, _ in specs(nodes[name])} <= set(help["explained"]),
-        "picture": pictures == [(f"/extensions/{PACK_FOLDER}/docs/pictures/{name}.jpg", True, True)],
-    }
-    return [f"{name}: {part}" for part, is_right in right.items() if not is_right]
+    return found
 
 
 def test_every_node_is_added_by_the_search_and_its_help_opens(page, nodes, show):
@@ -158,24 +166,34 @@ def test_a_change_of_language_changes_every_label(page, nodes, words, show, rend
         speak(page, language, titles(nodes, words[language]))
         draw_with(page, renderer)
         wanted = expected(labels, nodes, words[language])
-        for name, told in page.evaluate(LABELS_ON_CANVAS).items():
-            assert Told.of(only(told, wanted[name].inputs)) == wanted[name], language
+        assert in_time(page, partial(labels_on_canvas, page, wanted), wanted) == wanted
         if VUE[renderer]:
-            check_labels_in_dom(page, wanted, language)
+            check_labels_in_dom(page, wanted)
 
 
-def check_labels_in_dom(page, wanted, language) -> None:
-    for name, told in page.evaluate(LABELS_IN_DOM).items():
-        assert told["title"] == wanted[name].title, language
-        assert told["outputs"] == wanted[name].outputs, (name, language)
-        assert set(wanted[name].inputs.values()) - set(told["inputs"]) == set(), (name, language)
+def labels_on_canvas(page, wanted) -> dict[str, Told]:
+    found = page.evaluate(LABELS_ON_CANVAS)
+    return {name: Told.of(only(told, wanted[name].inputs)) for name, told in found.items()}
+
+
+def check_labels_in_dom(page, wanted) -> None:
+    """Wait until the elements of every node show its title, all labels of its inputs and those of its outputs."""
+
+    def read() -> dict[str, tuple]:
+        return {
+            name: (told["title"], told["outputs"], set(wanted[name].inputs.values()) - set(told["inputs"]))
+            for name, told in page.evaluate(LABELS_IN_DOM).items()
+        }
+
+    shown = {name: (words.title, words.outputs, set()) for name, words in wanted.items()}
+    assert in_time(page, read, shown) == shown
 
 
 @pytest.mark.parametrize("language", ("en", *TRANSLATED))
 def test_the_search_lists_every_node_by_category_in_each_language(page, nodes, words, show, language):
     show(language, "classic")
     page.evaluate("() => window.app.graph.clear()")
-    listed = menu(page)
+    listed = menu(page, len(nodes))
     assert sorted(listed) == sorted(titles(nodes, words[language]))
     for node, title in zip(nodes.values(), titles(nodes, words[language]), strict=True):
         if not OF_COMFYUI & set(node["category"].split("/")):

@@ -5,15 +5,17 @@ And what they should read: in English the texts of the schemas, as the server gi
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
-from steadydancer_pack.tests.browser.graph import PACK, SET
+from steadydancer_pack.tests.browser.graph import PACK, SET, WAIT
 
 PAGES = PACK / "web" / "docs"
 EMPTY_SPOT, TARGET = (300, 150), (700, 300)
 TOP, BELOW_THE_TOOLBOX = (300, 80), (300, 250)
+DOUBLE_CLICKS = 3
 UNCOVERED = "!document.querySelector('.p-blockui-mask')"  # it lies over the page while that starts
 PUT = """types => {
     const graph = window.app.graph;
@@ -37,7 +39,7 @@ LABELS_ON_CANVAS = """() => Object.fromEntries(window.app.graph.nodes.map(node =
 # Nodes 2.0: what the elements of a node say. A text box has its label inside, a dot of a widget's socket none.
 LABELS_IN_DOM = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
     const element = document.querySelector(`[data-node-id="${node.id}"]`);
-    const texts = selector => [...element.querySelectorAll(selector)].map(found => found.innerText.trim());
+    const texts = selector => [...element?.querySelectorAll(selector) ?? []].map(found => found.innerText.trim());
     return [node.type, {
         title: texts('[data-testid=node-title]')[0],
         inputs: [...texts('.lg-slot--input:not(.lg-slot--dot-only)'),
@@ -48,7 +50,10 @@ LABELS_IN_DOM = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
 # Nodes 2.0: let the mouse enter everything of a node that has a tooltip, and read what appears.
 TOLD_IN_DOM = """async () => {
     const tick = () => new Promise(done => setTimeout(done));
-    const until = async done => { for (let i = 0; i < 100 && !done(); i++) await tick(); };
+    const until = async done => {
+        const end = performance.now() + 10000;
+        while (performance.now() < end && !done()) await tick();
+    };
     const shown = element => document.getElementById(element.$_ptooltipId)?.textContent;
     const all = {};
     for (const node of window.app.graph.nodes) {
@@ -93,8 +98,10 @@ PARTS = """([type, left, top]) => {
         outputs: node.outputs.map((slot, i) => inside(node.getOutputPos(i), -4)),
     };
 }"""
-RUN_SAYS = "() => document.querySelector('[data-testid=queue-button]').innerText"
-RUN_SAYS_ANOTHER = "text => document.querySelector('[data-testid=queue-button]').innerText !== text"
+RUN_SAYS_ANOTHER = """text => {
+    const button = document.querySelector('[data-testid=queue-button]');
+    return button && button.innerText !== text;
+}"""
 ALONE = """type => {
     const {graph, canvas} = window.app;
     graph.nodes.slice().forEach(node => graph.remove(node));
@@ -104,8 +111,8 @@ ALONE = """type => {
 # Lines of each entry of the search: the title, the pack, the category and the description.
 ENTRIES = "() => [...document.querySelectorAll('[role=option]')].map(entry => entry.innerText.split('\\n'))"
 PICTURES = """() => Promise.all([...document.querySelectorAll('.node-help-content img')].map(async picture => {
-    await picture.decode();
-    return [new URL(picture.src).pathname, picture.alt, picture.naturalWidth > 100];
+    await picture.decode().catch(() => {});
+    return [new URL(picture.src, document.baseURI).pathname, picture.alt, picture.naturalWidth > 100];
 }))"""
 
 
@@ -160,7 +167,7 @@ def hear(page: Page, languages: tuple[str, ...]) -> None:
     The first time it translates nodes without waiting for them: what comes late is shown after the next change only.
     """
     for language in languages:
-        before = page.evaluate(RUN_SAYS)
+        before = page.get_by_test_id("queue-button").inner_text()
         page.evaluate(SET, ["Comfy.Locale", language])
         page.wait_for_function(RUN_SAYS_ANOTHER, arg=before)
 
@@ -174,15 +181,21 @@ def speak(page: Page, language: str, titles: list[str]) -> None:
 def search(page: Page, words: str = "") -> None:
     """Open the search by a double click on the empty canvas, and type."""
     page.wait_for_function(UNCOVERED)
-    page.mouse.dblclick(*EMPTY_SPOT, delay=20)  # ComfyUI takes clicks of the same moment for one
-    page.get_by_role("search").get_by_role("combobox").fill(words)
+    box = page.get_by_role("search").get_by_role("combobox")
+    for _ in range(DOUBLE_CLICKS):  # on a busy page the two clicks may come too far apart
+        page.mouse.dblclick(*EMPTY_SPOT, delay=20)  # ComfyUI takes clicks of the same moment for one
+        with suppress(TimeoutError):
+            box.wait_for(timeout=WAIT // DOUBLE_CLICKS)
+            break
+    box.fill(words)
 
 
-def menu(page: Page) -> dict[str, str]:
-    """Return the category of every node that the search lists for the pack, by title; and close the search."""
+def menu(page: Page, count: int) -> dict[str, str]:
+    """Return the category of every node, of which there are `count`, that the search lists for the pack, by title."""
     search(page)
     page.get_by_role("search").get_by_role("treeitem", name="SteadyDancer").click()
     expect(page.get_by_role("option").filter(has_not_text="SteadyDancer / ")).to_have_count(0)
+    expect(page.get_by_role("option")).to_have_count(count)
     entries = page.evaluate(ENTRIES)
     page.keyboard.press("Escape")
     expect(page.get_by_role("search")).to_have_count(0)
@@ -236,6 +249,7 @@ def written_help(name: str, language: str | None = None) -> str:
 def hovered(page: Page, spot: list[float]) -> str | None:
     """Rest the mouse on a spot of the canvas, and return what appears."""
     page.mouse.move(5, 5)
+    expect(page.locator(".node-tooltip")).to_be_hidden()
     page.mouse.move(*spot, steps=2)
     expect(page.locator(".node-tooltip")).to_be_visible()
     return page.locator(".node-tooltip").inner_text()
