@@ -11,7 +11,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu")
 NO_TOUR = {"Comfy.TutorialCompleted": True}
 # ComfyUI loads a graph of its own at the start; one that is loaded before would be replaced by it.
 READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
-TIME_TO_START = 120_000  # ms
+TIME_TO_START = 240_000  # ms
 
 
 def write_settings(base: Path, settings: dict) -> None:

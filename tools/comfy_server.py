@@ -99,7 +99,7 @@ class ComfyServer:
     def __exit__(self, *_) -> None:
         self.stop()
 
-    def start(self, timeout: float = 180) -> None:
+    def start(self, timeout: float = 300) -> None:
         """Start ComfyUI and return when it answers and the pack is in; ComfyServerError with the log if not."""
         for name in FOLDERS:
             (self.base / name).mkdir(parents=True, exist_ok=True)

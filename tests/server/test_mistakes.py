@@ -143,9 +143,10 @@ def test_an_overlap_as_long_as_the_chunk(server, chunks):
 
 def test_a_stopped_run_goes_on_from_its_finished_chunks(server, chunks):
     stopped = threading.Event()
+    set_inputs(chunks, "chunks", steps=8)  # the second chunk must outlast the way of an interrupt to the server
 
-    def stop(kind, data):  # 4 steps a chunk: at step 6 the first is finished
-        if kind == "progress" and data["node"] == "chunks" and data["value"] >= 6 and not stopped.is_set():
+    def stop(kind, data):
+        if kind == "progress" and data["node"] == "chunks" and data["value"] > 8 and not stopped.is_set():
             stopped.set()
             server.interrupt()
 

@@ -110,7 +110,7 @@ def command(*arguments, **environment):
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
         [sys.executable, "-m", "tools.convert", *map(str, arguments)],
-        cwd=PACK, env=env, capture_output=True, text=True, timeout=120,
+        cwd=PACK, env=env, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
