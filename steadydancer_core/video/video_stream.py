@@ -151,7 +151,8 @@ class VideoStream:
     def _decoded(self, container: InputContainer) -> Iterator[Picture]:
         """Yield every picture from the start of the window, or from somewhat before it."""
         stream = video_of(container, self.source)
-        stream.thread_type, stream.codec_context.thread_count = "AUTO", DECODER_THREADS
+        # Frame threads go on between calls; closing them while FFmpeg logs to Python (av.logging.set_level) never ends.
+        stream.thread_type, stream.codec_context.thread_count = "SLICE", DECODER_THREADS
         clock = Clock(container, stream, 1 / self.source_fps)
         if self._seeks:
             wind(container, stream, self.start)
