@@ -80,8 +80,9 @@ class AnimateFromVideo(io.ComfyNode):
         poses = poses_of(photo, video, detector or _bundled(), wishes)
         frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
         picture = overlay_image(photo, poses.alignment)
+        audio = read_audio(video, poses.notes.append)
         report, brief = _with_notes(poses, report_text), _with_notes(poses, remarks_text)
-        outputs = (frames, negative, picture, poses.fps, read_audio(video), poses.lead_in)
+        outputs = (frames, negative, picture, poses.fps, audio, poses.lead_in)
         return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(cls, report, brief))
 
 

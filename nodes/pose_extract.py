@@ -71,9 +71,10 @@ class ExtractPoses(io.ComfyNode):
         preview = Preview()
         seen = seen_people(stream, detector, settings, max_frames, cache, preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
-        report = _report(stream, detector, seen, clip, when_nobody)
+        sound_notes = []
+        audio = read_audio(video, sound_notes.append) if video is not None else None
+        report = "\n".join([_report(stream, detector, seen, clip, when_nobody), *sound_notes])
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
-        audio = read_audio(video) if video is not None else None
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
         return io.NodeOutput(*outputs, ui=show_text(cls, report))
 

@@ -3,8 +3,10 @@
 AUDIO is {"waveform": float32 [1, C channels, T samples], "sample_rate": int in Hz}.
 """
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import av
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from .media_file import Source, clock_start, decode, media_name, open_media, wind
+from .media_file import Gaps, Source, clock_start, decode, media_name, open_media, pictures_end, wind
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import VideoStream, in_memory
 
@@ -23,19 +25,22 @@ LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; 
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
 
-def read_audio(video) -> dict | None:
+def read_audio(video, warn: Callable[[str], None] = logging.warning) -> dict | None:
     """Return the AUDIO of ComfyUI's VIDEO from its first frame shown to its end or that of its trim; None if silent.
 
     Sound that begins later than the pictures starts with silence. No picture but the first is decoded.
+    warn: called with what the user should know of a damaged track.
     """
     components = in_memory(video)
     if components is not None:
         return _first_of_batch(components.audio)
     stream = VideoStream(video.get_stream_source(), *video.get_active_trim_window())
-    return read_file_audio(stream.source, stream.begin, stream.stop)
+    return read_file_audio(stream.source, stream.begin, stream.stop, warn)
 
 
-def read_file_audio(source: Source, begin: float, stop: float = math.inf) -> dict | None:
+def read_file_audio(
+    source: Source, begin: float, stop: float = math.inf, warn: Callable[[str], None] = logging.warning
+) -> dict | None:
     """Return the AUDIO of a file between two times in seconds of its clock; None if there is no sound."""
     with open_media(source) as container:
         track = next((s for s in container.streams.audio if s.codec_context is not None), None)
@@ -45,10 +50,14 @@ def read_file_audio(source: Source, begin: float, stop: float = math.inf) -> dic
             wind(container, track, begin - RUN_UP)
         tape = None
         for frame in _pieces(container, track, media_name(source)):
-            tape = tape or _Tape(frame, begin, stop, container)
+            tape = tape or _Tape(frame, begin, stop, container, lambda: pictures_end(source))
             if not tape.put(frame):
                 break
-        return tape.audio() if tape else None
+        if tape is None:
+            return None
+        if note := tape.gaps.note(media_name(source), "sound"):
+            warn(f"Warning: {note}")
+        return tape.audio()
 
 
 def _first_of_batch(audio: dict | None) -> dict | None:
@@ -89,10 +98,17 @@ def _samples(piece: av.AudioFrame) -> np.ndarray:
 
 
 class _Tape:
-    """Samples [C, T] laid down at the times of their pieces; what no piece covers is silence."""
+    """Samples [C, T] laid down at the times of their pieces; what no piece covers is silence.
 
-    def __init__(self, piece: av.AudioFrame, begin: float, stop: float, container: InputContainer):
-        self.rate, self.begin = piece.sample_rate, begin + clock_start(container)
+    pictures_end: returns the time in seconds at which the pictures end; silence may last until then in any case.
+    """
+
+    def __init__(
+        self, piece: av.AudioFrame, begin: float, stop: float, container: InputContainer,
+        pictures_end: Callable[[], float],
+    ):  # fmt: skip
+        self.rate, self.begin, self.zero = piece.sample_rate, begin, begin + clock_start(container)
+        self.pictures_end, self.gaps = cache(pictures_end), Gaps()
         announced = container.duration / av.time_base - begin if container.duration else UNKNOWN_LENGTH
         self.limit = (stop - begin) * self.rate
         capacity = min(self.limit, (min(max(announced, 0), LONGEST_RESERVED) + 1) * self.rate)
@@ -105,6 +121,7 @@ class _Tape:
         if at >= self.limit:
             return False
         self.end = at + samples.shape[1]
+        self.gaps.decoded += samples.shape[1] / self.rate
         samples = samples[:, max(0, -at) : max(0, round(min(self.limit, self.end)) - at)]
         at = max(0, at)
         self._grow(at + samples.shape[1])
@@ -118,11 +135,24 @@ class _Tape:
 
     def _position(self, piece: av.AudioFrame) -> int:
         """Return the sample of the tape at which a piece begins, below 0 if it begins before the window."""
+        end = self.end or 0
         if piece.pts is None:
-            return self.end or 0
-        at = round((float(piece.pts * piece.time_base) - self.begin) * self.rate)
-        follows = self.end is not None and abs(at - self.end) <= JITTER * self.rate
-        return self.end if follows else at
+            return end
+        at = round((float(piece.pts * piece.time_base) - self.zero) * self.rate)
+        gap = at - end
+        if self.end is None and gap <= 0:
+            return at
+        if gap < -JITTER * self.rate or not self._keeps(gap / self.rate, at / self.rate):
+            self.zero += gap / self.rate  # clips put together without a common clock, or a damaged clock
+            return end
+        return end if self.end is not None and gap <= JITTER * self.rate else at
+
+    def _keeps(self, gap: float, time: float) -> bool:
+        """Return whether it is silent for `gap` seconds before `time` of the window; else the clock is damaged."""
+        kept = self.gaps.keeps(gap) or self.begin + time <= self.pictures_end()
+        if not kept:
+            self.gaps.leave_out(gap, self.begin + time - gap)
+        return kept
 
     def _grow(self, end: int) -> None:
         missing = end - self.samples.shape[1]

@@ -16,18 +16,19 @@ from av.error import EOFError as EndOfStreamError
 from av.stream import Disposition
 
 Source = str | io.BytesIO
+LONGEST_GAP = 10.0  # seconds for which a file may always show one picture, or be silent
+SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file whose times jump, or of slides
 
 
 @contextmanager
 def open_media(source: Source) -> Iterator[InputContainer]:
-    """Open a media file, or its bytes, for reading; ValueError if it is none."""
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
+    """Open a media file, or its bytes, for reading; ValueError if it is none. Bytes may be opened several times."""
     size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else _file_size(source)
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
+    file = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source  # shares the bytes
     try:
-        container = av.open(source, metadata_errors="replace")
+        container = av.open(file, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise ValueError(unreadable(source, error.strerror)) from error
     with container:
@@ -114,23 +115,80 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
     )
 
 
+def rate_of(stream: av.VideoStream) -> float | None:
+    """Return the pictures per second, by their average; by their least distance where times jump."""
+    average = float(stream.average_rate or 0)
+    return average if average >= SLOWEST_RATE else float(stream.guessed_rate or average) or None
+
+
+class Gaps:
+    """The gaps in the times of a file, in seconds: which to keep, and how much was left out.
+
+    A gap of up to 10 s is kept, a longer one only where as much was decoded before: what a small file claims costs
+    neither time nor memory.
+    """
+
+    def __init__(self):
+        self.decoded = self.left_out = 0.0
+        self.first = None
+
+    def keeps(self, gap: float) -> bool:
+        """Return whether to keep a gap. What a long one takes is not there for the next."""
+        kept = gap <= max(LONGEST_GAP, self.decoded)
+        if kept and gap > LONGEST_GAP:
+            self.decoded -= gap
+        return kept
+
+    def leave_out(self, seconds: float, time: float) -> None:
+        """Note a gap that begins at `time` and is not kept."""
+        self.left_out += seconds
+        self.first = time if self.first is None else self.first
+
+    def note(self, name: str, what: str) -> str:
+        """Return what was left out of the "pictures" or the "sound", "" if nothing was."""
+        if self.first is None:
+            return ""
+        gaps = f"the times of its {what} jump ahead by {self.left_out:.0f} s in all, first at {self.first:.2f} s"
+        return f"{name} is damaged: {gaps}. Those gaps are left out. If it looks wrong, export the video again."
+
+
 class Clock:
     """Tells when each picture of a stream is shown, where the file says nothing or contradicts itself as well."""
 
     def __init__(self, container: InputContainer, stream: av.VideoStream, step: float):
-        self.tick, self.step = float(stream.time_base), step
+        self.tick, self.step = float(stream.time_base), min(step, LONGEST_GAP)
         self.shift = -clock_start(container)
         self.last = None
+        self.gaps = Gaps()
         self.decoding_order = container.format.name == "avi"  # has no other times; FFmpeg's pts are not in order
 
-    def time(self, frame: av.VideoFrame) -> float:
+    def time(self, frame: av.VideoFrame | av.Packet) -> float:
         """Return the time of the next picture, never before the last one's. `step` is how long it stays by itself."""
-        expected = 0.0 if self.last is None else self.last + self.step
-        self.step = frame.duration * self.tick if frame.duration else self.step
+        expected = 0.0 if self.last is None else self.last + min(self.step, LONGEST_GAP)
         stamp = frame.dts if self.decoding_order else frame.pts
         time = expected if stamp is None else stamp * self.tick + self.shift
-        if self.last is not None and time < self.last:  # clips put together without a common clock
-            self.shift += expected - time
-            time = expected
+        # Clips put together without a common clock run back; a damaged clock runs far ahead.
+        if self.last is not None:
+            if time < self.last or not self.gaps.keeps(time - self.last):
+                if time > expected:
+                    self.gaps.leave_out(time - expected, expected)
+                self.shift += expected - time
+                time = expected
+            self.gaps.decoded += min(time - self.last, LONGEST_GAP)
+        duration = (frame.duration or 0) * self.tick
+        if 0 < duration <= max(LONGEST_GAP, self.gaps.decoded):
+            self.step = duration
         self.last = time
         return time
+
+
+def pictures_end(source: Source) -> float:
+    """Return the time in seconds at which the pictures of a file end, by its packets: none is decoded."""
+    with open_media(source) as container:
+        stream = video_of(container, source)
+        clock = Clock(container, stream, 1 / (rate_of(stream) or SLOWEST_RATE))
+        clock.decoding_order = True
+        for packet in _packets(container, stream, media_name(source)):
+            if packet and packet.size:
+                clock.time(packet)
+        return (clock.last or 0.0) + clock.step

@@ -11,6 +11,7 @@ import io
 import itertools
 import logging
 import math
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,7 +22,18 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from torch import Tensor
 
 from ..pixels import to_rgb
-from .media_file import Clock, Source, clock_start, decode, media_name, open_media, unreadable, video_of, wind
+from .media_file import (
+    Clock,
+    Source,
+    clock_start,
+    decode,
+    media_name,
+    open_media,
+    rate_of,
+    unreadable,
+    video_of,
+    wind,
+)
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
@@ -34,6 +46,7 @@ EXACT = 0x2 | 0x2000 | 0x40000
 # libswscale's matrix by the colour space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
 BT601 = 5
 MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
+MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of one stream; the container's is that of the longest
 HASH_CHUNK = 1 << 20
 STILL_NOTE = "The video is a single picture: one frame, no motion."
 
@@ -98,7 +111,7 @@ class VideoStream:
         self.stop = self.start + (_at_least_0("duration", duration) or math.inf)
         with open_media(source) as container:
             stream = video_of(container, source)
-            self.source_fps = float(stream.average_rate or stream.guessed_rate or MODEL_FPS)
+            self.source_fps = rate_of(stream) or MODEL_FPS
             self._length, self._pixel_aspect = _length(container, stream), _pixel_aspect(stream)
             tick = float(stream.time_base)
         self.fps = _at_least_0("fps", fps) or self.source_fps
@@ -154,6 +167,7 @@ class VideoStream:
         # Frame threads go on between calls; closing them while FFmpeg logs to Python (av.logging.set_level) never ends.
         stream.thread_type, stream.codec_context.thread_count = "SLICE", DECODER_THREADS
         clock = Clock(container, stream, 1 / self.source_fps)
+        self._gaps = clock.gaps
         if self._seeks:
             wind(container, stream, self.start)
         for frame in decode(container, stream, media_name(self.source)):
@@ -202,10 +216,12 @@ class VideoStream:
         return _upright(rgb.to_ndarray(), self._matrix)
 
     def _note_break(self, end: float) -> None:
+        self.break_note = self._gaps.note(media_name(self.source), "pictures")
         expected = min(self._length or 0, self.stop)
-        if not self.note and expected - end > BREAK_TOLERANCE:
+        if not self.note and not self.break_note and expected - end > BREAK_TOLERANCE:
             ends = f"its pictures end at {end:.2f} s of {expected:.2f} s"
             self.break_note = f"{media_name(self.source)} breaks off: {ends}. What could be read is used."
+        if self.break_note:
             logging.warning("%s", self.break_note)
 
 
@@ -255,6 +271,9 @@ def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Return the time at which the pictures end, as the file announces it."""
     if stream.duration:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_start(container)
+    if tag := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds - clock_start(container)
     return container.duration / av.time_base if container.duration else None
 
 

@@ -1,0 +1,179 @@
+"""Times that jump in a video file: what was decoded counts, and the gap is named."""
+
+import io
+import re
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from comfy_api.latest import InputImpl
+
+from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.nodes.animate import AnimateFromVideo
+from steadydancer_pack.nodes.pose_extract import ExtractPoses
+from steadydancer_pack.steadydancer_core.video import audio_track
+from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
+from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, grey, numbers, to_frame
+
+FPS, PICTURES = 16, 32
+SAMPLE_RATE, PIECE = 8000, 500  # a piece of sound for each picture
+TEN_HOURS = 36000
+STEP = Fraction(1, FPS)
+CONTAINERS = {"matroska": "pcm_s16le", "mov": "pcm_s16le", "mpegts": "mp2"}  # and a codec for the sound
+FIRST = re.compile("in all, first at ([0-9.]+) s")
+
+
+def make_file(path, container="matroska", picture_jumps=(), sound_jumps=(), pictures=PICTURES):
+    """Write grey pictures that tell their number, and their number as sound too.
+
+    The jumps are (number, seconds): from that picture, or piece of sound, on all times are so much later.
+    """
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "ultrafast", "bf": "0"})
+        stream.height, stream.width = grey(0).shape[:2]
+        stream.codec_context.time_base = STEP
+        codec = CONTAINERS[container]
+        track = output.add_stream(codec, rate=16000 if codec == "mp2" else SAMPLE_RATE, layout="mono")
+        for index in range(pictures):
+            at = index + round(FPS * shift(picture_jumps, index))
+            output.mux(stream.encode(to_frame(grey(index % PICTURES), "yuv420p", at, STEP)))
+            output.mux(track.encode(piece(track, index, shift(sound_jumps, index))))
+        output.mux(stream.encode(None))
+        output.mux(track.encode(None))
+    return str(path)
+
+
+def shift(jumps, index):
+    return sum(seconds for number, seconds in jumps if index >= number)
+
+
+def piece(track, index, seconds):
+    size = track.rate // FPS
+    frame = av.AudioFrame.from_ndarray(np.full((1, size), 300 * (index % PICTURES + 1), np.int16), "s16", "mono")
+    frame.sample_rate, frame.time_base = track.rate, Fraction(1, track.rate)
+    frame.pts = index * size + round(seconds * track.rate)
+    return frame
+
+
+def heard(audio):
+    """Return the numbers of the pieces of sound, one for each that is longer than half of its length, 0 for silence."""
+    samples = torch.round(audio["waveform"][0, 0] * 32768 / 300).int()
+    return samples[PIECE // 2 :: PIECE].tolist()
+
+
+@pytest.mark.parametrize("at, seconds, fps", [
+    (16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 20, FPS),
+])  # fmt: skip
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, seconds, fps):
+    stream = VideoStream(make_file(tmp_path / "dance", container, [(at, seconds)]), fps=fps)
+    found = []
+    for frame in stream:
+        found += numbers([frame])
+        assert len(found) <= PICTURES + 1
+    assert found == list(range(PICTURES))
+    assert f"'dance' is damaged: the times of its pictures jump ahead by {seconds} s in all" in stream.break_note
+    assert float(FIRST.search(stream.break_note)[1]) == pytest.approx(at / FPS, abs=0.04)
+
+
+def test_jumps_do_not_add_up(tmp_path):
+    """Each is as long as all that the file has claimed before."""
+    jumps = [(number, 12 * 2**number) for number in range(1, PICTURES)]
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=jumps[:14]))
+    assert len(list(stream)) == PICTURES
+
+
+def test_a_long_still_counts_where_as_much_was_seen_before(tmp_path):
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=[(16 * 12, 11.5)], pictures=16 * 13))
+    assert len(list(stream)) == 16 * 13 + 11.5 * 16 and not stream.break_note
+    stream = VideoStream(make_file(tmp_path / "short.mkv", picture_jumps=[(16, 9.5)]))
+    assert len(list(stream)) == PICTURES + 9.5 * 16 and not stream.break_note
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Let the sound grow by no more than 16 MB."""
+    pad = np.pad
+
+    def checked(array, widths, *args, **options):
+        assert sum(map(sum, widths)) < 4 << 20
+        return pad(array, widths, *args, **options)
+
+    monkeypatch.setattr(audio_track.np, "pad", checked)
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("at, seconds", [(16, TEN_HOURS), (1, TEN_HOURS), (PICTURES - 1, TEN_HOURS), (16, 11)])
+def test_sound_whose_times_jump_goes_on(tmp_path, as_bytes, at, seconds):
+    path = make_file(tmp_path / "dance", sound_jumps=[(at, seconds)])
+    notes = []
+    source = io.BytesIO((tmp_path / "dance").read_bytes()) if as_bytes else path
+    assert heard(read_audio(InputImpl.VideoFromFile(source), notes.append)) == list(range(1, PICTURES + 1))
+    (note,) = notes
+    assert f"is damaged: the times of its sound jump ahead by {seconds} s in all, first at {at / FPS:.2f} s" in note
+
+
+def test_a_jump_of_the_sound_is_no_end_of_the_pictures(tmp_path):
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", sound_jumps=[(16, TEN_HOURS)]))
+    assert len(list(stream)) == stream.frames == PICTURES and not stream.break_note
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_pictures_and_sound_that_jump_together_stay_together(tmp_path):
+    path = make_file(tmp_path / "dance.mkv", picture_jumps=[(16, TEN_HOURS)], sound_jumps=[(16, TEN_HOURS)])
+    audio = read_audio(InputImpl.VideoFromFile(path))
+    assert heard(audio) == list(range(1, PICTURES + 1)) == [1 + n for n in numbers(VideoStream(path))]
+
+
+def test_silence_lasts_while_pictures_are_shown(tmp_path):
+    """The sound is away for 12 s of a video of 14 s, after one second."""
+    path = make_file(tmp_path / "dance.mkv", sound_jumps=[(16, 12)], pictures=16 * 14)
+    notes = []
+    pieces = heard(read_file_audio(path, 0, 14, notes.append))
+    assert pieces == [*range(1, 17), *[0] * 12 * FPS, *range(17, 33)] and notes == []
+
+
+def test_sound_that_runs_back_goes_on(tmp_path):
+    """Two transport streams, one after the other, as cameras leave them."""
+    part = make_file(tmp_path / "a.ts", "mpegts")
+    twice = tmp_path / "dance.ts"
+    twice.write_bytes((tmp_path / "a.ts").read_bytes() * 2)
+    once, both = (read_file_audio(str(path), 0)["waveform"].shape[-1] for path in (part, twice))
+    assert both == pytest.approx(2 * once, rel=0.05)
+    assert len(list(VideoStream(str(twice)))) == 2 * PICTURES
+
+
+class Blind:
+    name, notes, fingerprint = "Blind", [], "blind"
+
+    def prepare(self, make_room):
+        pass
+
+    def find(self, frame):
+        return [Region(32, 24, 20, 40)]
+
+    def estimate(self, frame, regions):
+        points = np.random.default_rng(0).random((1, 134, 2)) * 48
+        return np.repeat(points, len(regions), 0), np.ones((len(regions), 134))
+
+    def follow(self, points, scores):
+        return None
+
+
+def test_the_nodes_name_the_gaps(tmp_path, monkeypatch):
+    monkeypatch.setattr("folder_paths.user_directory", str(tmp_path))
+    path = make_file(tmp_path / "dance.mkv", "matroska", [(16, TEN_HOURS)], [(8, TEN_HOURS)])
+    video = InputImpl.VideoFromFile(path)
+    *_, count, report = ExtractPoses.execute(Blind(), 16, 16, 1, 1, "hold", 0, False, 0, video=video).result
+    photo = torch.full((1, 48, 64, 3), LEVEL_STEP / 255)
+    frames, *_, animated = AnimateFromVideo.execute(
+        photo, video, "largest", "robust", 0.0, 0, 0, 64, 48, 1, detector=Blind()
+    ).result
+    assert count == len(frames) == PICTURES
+    for text in (report, animated):
+        assert "Warning: 'dance.mkv' is damaged: the times of its pictures jump ahead by 36000 s" in text
+        assert "Warning: 'dance.mkv' is damaged: the times of its sound jump ahead by 36000 s" in text
