@@ -2,14 +2,21 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
 import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
+# The module beside this folder, also where the pack has a name of its own, as in ComfyUI.
+media_file = import_module(f"{__name__.removesuffix('tools.media')}steadydancer_core.video.media_file")
+
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+PHOTO_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others, such as EPS, start programs
+MAX_PHOTO_PIXELS = 100_000_000
 FOLDER_FPS = Fraction(16)  # the rate at which SteadyDancer was trained
 MIN_FRAMES = 5  # one latent frame more than the photo's own
 TILE_AREA = 200 * 200
@@ -23,10 +30,14 @@ BACKGROUND, INK = (24, 24, 28), (230, 230, 230)
 def read_photo(file: Path) -> Image.Image:
     """Return the picture as RGB, turned as its EXIF says; ValueError if it is none."""
     try:
-        return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+        with Image.open(file, formats=PHOTO_FORMATS) as photo:
+            if photo.width * photo.height > MAX_PHOTO_PIXELS:
+                size = f"{photo.width}x{photo.height} pixels"
+                raise ValueError(f"{file} has {size}; up to 100 megapixels can be read. Make it smaller.")
+            return ImageOps.exif_transpose(photo).convert("RGB")
     except FileNotFoundError:
         raise ValueError(f"There is no file {file}.") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is no picture that can be read ({error}). Give a PNG, JPEG or WebP file.") from None
 
 
@@ -36,8 +47,8 @@ def read_frames(source: Path) -> Iterator[Image.Image]:
         files = sorted(file for file in source.iterdir() if file.suffix.lower() in PICTURES)
         yield from (read_photo(file) for file in files)
         return
-    with _open_video(source) as video:
-        for frame in video.decode(video=0):
+    with _open_video(source) as (container, stream):
+        for frame in container.decode(stream):
             yield frame.to_image()
 
 
@@ -45,20 +56,16 @@ def frame_rate(source: Path) -> Fraction:
     """Return a video's frames per second; 16 for a folder of pictures."""
     if source.is_dir():
         return FOLDER_FPS
-    with _open_video(source) as video:
-        return video.streams.video[0].average_rate or FOLDER_FPS
+    with _open_video(source) as (_, stream):
+        return stream.average_rate or FOLDER_FPS
 
 
-def _open_video(source: Path) -> av.container.InputContainer:
+@contextmanager
+def _open_video(source: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     if not source.exists():
         raise ValueError(f"There is no file or folder {source}.")
-    try:
-        video = av.open(str(source))
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{source} is no video that can be read ({error}). Give a video file or a folder.") from None
-    if not video.streams.video:
-        raise ValueError(f"{source} holds no pictures, only sound.")
-    return video
+    with media_file.open_media(str(source)) as container:
+        yield container, media_file.video_of(container, str(source))
 
 
 def pack_video(source: Path, target: Path, count: int) -> int:

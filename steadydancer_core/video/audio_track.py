@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from .media_file import Gaps, Source, clock_start, decode, media_name, open_media, pictures_end, wind
 from .video_source import CHANNEL_LAYOUTS
-from .video_stream import VideoStream, in_memory
+from .video_stream import in_memory, open_file
 
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
@@ -34,7 +34,7 @@ def read_audio(video, warn: Callable[[str], None] = logging.warning) -> dict | N
     components = in_memory(video)
     if components is not None:
         return _first_of_batch(components.audio)
-    stream = VideoStream(video.get_stream_source(), *video.get_active_trim_window())
+    stream = open_file(video)
     return read_file_audio(stream.source, stream.begin, stream.stop, warn)
 
 

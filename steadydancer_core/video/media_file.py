@@ -12,10 +12,28 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.error import ArgumentError
 from av.error import EOFError as EndOfStreamError
 from av.stream import Disposition
 
 Source = str | io.BytesIO
+# FFmpeg's demuxers that read nothing but the file they are given. All others are refused: playlists and image
+# sequences (hls, dash, concat, image2, vobsub) open other files, descriptions of streams (sdp, rtsp) the network, and
+# a few (lavfi, tty) make pictures of any text.
+DEMUXERS = (
+    "mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "wtv", "dv", "nut", "ivf", "gif", "apng",
+    "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe",
+    "png_pipe", "jpeg_pipe", "webp_pipe", "webp", "webp_anim", "bmp_pipe", "tiff_pipe", "jpegxl_pipe", "jpegxl_anim",
+    "wav", "w64", "mp3", "aac", "flac", "aiff", "ac3", "eac3", "caf", "amr",
+)  # fmt: skip
+MAX_PIXELS = 8192 * 4320  # of a picture. A file of 66 bytes may claim 16000x16000, which takes 5 GB
+LARGEST_SIZE = "8192x4320 (8K)"
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+OPEN_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **DECODER_OPTIONS}
+NO_FORMAT = (
+    "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
+    "streams are not followed"
+)
 LONGEST_GAP = 10.0  # seconds for which a file may always show one picture, or be silent
 SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file whose times jump, or of slides
 
@@ -26,14 +44,15 @@ def open_media(source: Source) -> Iterator[InputContainer]:
     size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else _file_size(source)
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
-    file = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source  # shares the bytes
+    # The copy shares the bytes; a path with a protocol of its own, such as http:, would not be looked for on disk.
+    file = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else f"file:{source}"
     try:
-        container = av.open(file, metadata_errors="replace")
+        container = av.open(file, options=OPEN_OPTIONS, metadata_errors="replace")
+    except ArgumentError as error:
+        raise ValueError(unreadable(source, NO_FORMAT)) from error
     except (av.FFmpegError, OSError) as error:
         raise ValueError(unreadable(source, error.strerror)) from error
     with container:
-        if container.format.name == "tty":  # FFmpeg takes any text for the pictures of a terminal
-            raise ValueError(unreadable(source, "it is text"))
         yield container
 
 
@@ -108,6 +127,7 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
         raise ValueError(f"{media_name(source)} holds {found}. Load a file that shows the dance, such as an MP4.")
     for stream in streams:
         if stream.codec_context is not None:
+            stream.codec_context.options = DECODER_OPTIONS
             return stream
     raise ValueError(
         f"The installed PyAV {av.__version__} has no decoder for the pictures of {media_name(source)}. "

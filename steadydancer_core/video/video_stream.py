@@ -23,6 +23,8 @@ from torch import Tensor
 
 from ..pixels import to_rgb
 from .media_file import (
+    LARGEST_SIZE,
+    MAX_PIXELS,
     Clock,
     Source,
     clock_start,
@@ -113,13 +115,17 @@ class VideoStream:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
             self._length, self._pixel_aspect = _length(container, stream), _pixel_aspect(stream)
+            size = stream.width, stream.height
             tick = float(stream.time_base)
         self.fps = _at_least_0("fps", fps) or self.source_fps
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
         rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
         self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
         self._reformatter, self._seeks, self.break_note = VideoReformatter(), self.start > 0, ""
-        self._describe(self._first_picture())
+        first = self._first_picture()
+        if first is None:
+            raise ValueError(_nothing_shown(source, self.start, self._length, *size))
+        self._describe(first)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with open_media(self.source) as container:
@@ -139,8 +145,11 @@ class VideoStream:
                 digest.update(chunk)
         return digest.hexdigest()
 
-    def _first_picture(self) -> Picture:
-        """Return what is shown first. Where winding to `start` lands too late, the file is read from its beginning."""
+    def _first_picture(self) -> Picture | None:
+        """Return what is shown first, None for nothing.
+
+        Where winding to `start` lands too late, the file is read from its beginning.
+        """
         with open_media(self.source) as container:
             pictures = self._decoded(container)
             head = list(itertools.islice(pictures, 2))
@@ -149,12 +158,12 @@ class VideoStream:
         if self._seeks and (first is None or first.time > self.start + self._tolerance):
             self._seeks = False
             return self._first_picture()
-        if first is None:
-            raise ValueError(_nothing_shown(self.source, self.start, self._length))
         return first
 
     def _describe(self, first: Picture) -> None:
         self._size = max(1, round(first.frame.width * self._pixel_aspect)), first.frame.height
+        if math.prod(self._size) > MAX_PIXELS:
+            raise ValueError(_too_large(self.source, *self._size))
         self._matrix = _display_matrix(first.frame)
         self.height, self.width = self._rgb(first.frame).shape[:2]
         self.begin = max(self.start, first.time)
@@ -230,7 +239,15 @@ def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:
     components = in_memory(video)
     if components is not None:
         return ImageStream(components.images, float(components.frame_rate), fps)
-    return VideoStream(video.get_stream_source(), *video.get_active_trim_window(), fps)
+    return open_file(video, fps)
+
+
+def open_file(video, fps: float = MODEL_FPS) -> VideoStream:
+    """Return a VIDEO that is a file as a stream, trimmed as it is."""
+    source = video.get_stream_source()
+    with open_media(source):  # first: ComfyUI opens whatever it is to count a trim from the end
+        window = video.get_active_trim_window()
+    return VideoStream(source, *window, fps)
 
 
 def in_memory(video):
@@ -283,11 +300,21 @@ def _pixel_aspect(stream: av.VideoStream) -> float:
     return aspect if 1 / LARGEST_PIXEL_ASPECT <= aspect <= LARGEST_PIXEL_ASPECT else 1.0
 
 
-def _nothing_shown(source: Source, start: float, length: float | None) -> str:
+def _nothing_shown(source: Source, start: float, length: float | None, width: int, height: int) -> str:
     if start and (length is None or length <= start):
         lasts = f"lasts {length:.2f} s" if length else "ends earlier"
         return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
-    return unreadable(source, f"no picture could be decoded from {start:.2f} s on")
+    if width * height > MAX_PIXELS:
+        return _too_large(source, width, height)
+    limit = "" if width else f" of up to {LARGEST_SIZE}"  # FFmpeg gives no size for what is above the limit
+    return unreadable(source, f"no picture{limit} could be decoded from {start:.2f} s on")
+
+
+def _too_large(source: Source, width: int, height: int) -> str:
+    return (
+        f"{media_name(source)} has pictures of {width}x{height} pixels. Up to {LARGEST_SIZE} can be read: export the "
+        "video smaller. SteadyDancer works at about 1024x576."
+    )
 
 
 def _at_least_0(name: str, value: float) -> float:

@@ -359,7 +359,7 @@ def test_what_goes_wrong_with_one_pair_stays_with_it(results, pairs):
     assert len(kept) == 6 and set(kept.values()) == {"failed"}
     errors = [results.result(pair)["error"] for pair in (*pairs, *missing)]
     assert errors[0] == "words" and errors[2] == "no such model"
-    assert "is no video that can be read" in errors[1] and all("There is no file" in error for error in errors[4:])
+    assert "cannot be read as a video" in errors[1] and all("There is no file" in error for error in errors[4:])
     assert to_do(pairs, results) == [] and to_do(pairs, results, retry_failed=True) == pairs
 
 
@@ -504,7 +504,7 @@ def test_the_sheet_shows_photo_driving_video_and_result(finished, pairs, measure
 def test_a_result_that_cannot_be_measured_says_why(results, pairs, measured):
     run(Server(), results, pairs[:1])  # its video is no video
     result = xdance_report.measure(pairs[0], results)
-    assert result["status"] == "done" and "no video that can be read" in result["figures_error"]
+    assert result["status"] == "done" and "cannot be read as a video" in result["figures_error"]
 
 
 def test_the_rows_and_notes_of_the_report(results, pairs):

@@ -1,0 +1,186 @@
+"""What a media file may make the pack do: read that file alone, from disk, in pictures of a bounded size."""
+
+import io
+import socket
+import struct
+import zlib
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from comfy_api.latest import InputImpl
+from PIL import Image
+
+from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
+from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream, fingerprint, open_video
+from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, grey, make_video, numbers
+from steadydancer_pack.tools import media
+
+MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
+profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation
+id="1" bandwidth="1"><BaseURL>neighbour.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>"""
+SDP = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=dance
+c=IN IP4 127.0.0.1
+t=0 0
+m=video {port} RTP/AVP 96
+a=rtpmap:96 H264/90000
+"""
+LEADING_ELSEWHERE = {  # by name of the file
+    "stream.sdp": SDP.format(port=45678),
+    "list.ffconcat": "ffconcat version 1.0\nfile neighbour.mp4\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbour.mp4\n#EXT-X-ENDLIST\n",
+    "list.mpd": MPD,
+    "text.nfo": "\x1b[2J dance \x1b[1m\n" * 50,
+    "meta.txt": ";FFMETADATA1\ntitle=dance\n",
+    "subtitles.srt": "1\n00:00:00,000 --> 00:00:01,000\ndance\n",
+    "vobsub.idx": "# VobSub index file, v7\nid: en, index: 0\ntimestamp: 00:00:00:000, filepos: 000000000\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a video that nobody asked for."""
+    make_video(tmp_path / "neighbour.mp4", 3)
+    return tmp_path
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("name", LEADING_ELSEWHERE)
+def test_a_file_that_leads_elsewhere_is_refused(folder, name, as_bytes):
+    (folder / name).write_text(LEADING_ELSEWHERE[name])
+    source = io.BytesIO((folder / name).read_bytes()) if as_bytes else str(folder / name)
+    with pytest.raises(ValueError, match="cannot be read as a video"):
+        VideoStream(source)
+
+
+def test_a_list_of_videos_hears_what_is_read(folder):
+    (folder / "list.ffconcat").write_text(LEADING_ELSEWHERE["list.ffconcat"])
+    with pytest.raises(ValueError, match=r"MP4, MOV, MKV, .*; playlists and streams are not followed"):
+        VideoStream(str(folder / "list.ffconcat"))
+
+
+@pytest.mark.parametrize("read", [open_video, read_audio, fingerprint])
+@pytest.mark.parametrize("trim", [{}, {"start_time": -1.0}])
+def test_no_port_is_opened(read, trim):
+    """Neither here nor by ComfyUI, which opens the file to count a trim from the end."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        text = SDP.format(port=taken.getsockname()[1])  # whoever wants that port hears that it is in use
+        with pytest.raises(ValueError, match="playlists and streams are not followed"):
+            read(InputImpl.VideoFromFile(io.BytesIO(text.encode()), **trim))
+
+
+def test_a_sequence_of_pictures_is_one_file(folder):
+    for name in ("photo001.png", "photo002.png", "photo%03d.png"):
+        Image.fromarray(grey(30)).save(folder / name)
+    with pytest.raises(ValueError, match="playlists and streams are not followed"):
+        VideoStream(str(folder / "photo%03d.png"))
+    assert numbers(VideoStream(str(folder / "photo001.png"))) == [30]
+
+
+@pytest.mark.parametrize("path", [
+    "http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "concat:neighbour.mp4|neighbour.mp4", "lavfi:testsrc",
+    "subfile,,start,0,end,9,,:neighbour.mp4", "pipe:0", "tcp://127.0.0.1:9",
+])  # fmt: skip
+def test_a_path_is_no_address(folder, monkeypatch, path):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match="cannot be read as a video: No such file"):
+        VideoStream(path)
+
+
+def test_a_name_that_looks_like_an_address_is_read_from_disk(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "http:").mkdir()
+    (folder / "neighbour.mp4").rename(folder / "http:" / "v.mp4")
+    assert numbers(VideoStream("http:/v.mp4", fps=0)) == [0, 1, 2]
+
+
+# Large pictures
+
+
+def gif_claiming(width, height):
+    """Return a GIF of one pixel value that claims a size."""
+    size = struct.pack("<HH", width, height)
+    return b"GIF89a" + size + bytes([0x80, 0, 0, 0, 0, 0, 255, 255, 255]) + b"," + bytes(4) + size + b"\0\2\2D\1\0;"
+
+
+def png_claiming(width, height):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes((1 + (width + 7) // 8) * 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("data", [gif_claiming(16000, 16000), png_claiming(16000, 16000)])
+def test_a_small_file_claims_no_large_picture(data):
+    with pytest.raises(ValueError, match=r"no picture of up to 8192x4320 \(8K\) could be decoded"):
+        VideoStream(io.BytesIO(data))
+
+
+def test_pictures_of_8k_are_read():
+    stream = VideoStream(io.BytesIO(gif_claiming(8192, 4320)))
+    assert (stream.width, stream.height) == (8192, 4320)
+
+
+def test_a_large_video_is_told_its_size(tmp_path):
+    with av.open(str(tmp_path / "v.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=16, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 8192, 4336, "yuv420p"
+        output.mux(stream.encode(av.VideoFrame(8192, 4336, "yuv420p")))
+        output.mux(stream.encode(None))
+    with pytest.raises(ValueError, match=r"'v.mp4' has pictures of 8192x4336 pixels. Up to 8192x4320 \(8K\) can be"):
+        VideoStream(str(tmp_path / "v.mp4"))
+
+
+def test_wide_pixels_make_no_large_picture(tmp_path):
+    def prepare(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(8)
+
+    path = make_video(tmp_path / "v.mp4", pictures=[np.zeros((2400, 2400, 3), np.uint8)], prepare=prepare)
+    with pytest.raises(ValueError, match=r"has pictures of 19200x2400 pixels"):
+        VideoStream(str(path))
+
+
+def test_a_picture_that_grows_is_left_out(tmp_path):
+    """A later JPEG of the stream claims 16000x16000."""
+    path = make_video(tmp_path / "v.mjpeg", 3, codec="mjpeg", pix_fmt="yuvj420p", container="mjpeg")
+    data = bytearray(path.read_bytes())
+    size = struct.pack(">HH", HEIGHT, WIDTH)
+    at = data.rindex(size)
+    data[at : at + 4] = struct.pack(">HH", 16000, 16000)
+    path.write_bytes(data)
+    assert {frame.shape for frame in VideoStream(str(path), fps=0)} == {(HEIGHT, WIDTH, 3)}
+
+
+# The command line's own reading
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [None, 89478485])
+@pytest.mark.parametrize("side", [11000, 16000])
+def test_a_photo_on_the_command_line_is_bounded(tmp_path, monkeypatch, side, limit):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # other programs lift Pillow's own bound
+    (tmp_path / "photo.png").write_bytes(png_claiming(side, side))
+    with pytest.raises(ValueError, match=f"photo.png (has {side}x{side} pixels; up to 100 megapixels|is no picture)"):
+        media.read_photo(tmp_path / "photo.png")
+
+
+def test_a_photo_that_is_a_program_is_refused(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match="is no picture that can be read .* Give a PNG, JPEG or WebP file"):
+        media.read_photo(tmp_path / "photo.png")
+
+
+def test_videos_on_the_command_line_are_bounded_too(folder):
+    (folder / "list.mp4").write_text(LEADING_ELSEWHERE["list.ffconcat"])
+    (folder / "large.mp4").write_bytes(gif_claiming(16000, 16000))
+    for read in (media.frame_rate, lambda file: list(media.read_frames(file))):
+        with pytest.raises(ValueError, match="playlists and streams are not followed"):
+            read(folder / "list.mp4")
+    with pytest.raises(av.FFmpegError):
+        list(media.read_frames(folder / "large.mp4"))
