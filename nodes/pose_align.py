@@ -289,7 +289,7 @@ def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBa
 def _blank(frames: int, height: int, width: int) -> Tensor:
     """Return IMAGE [F, H, W, 3] to be filled; ValueError if there is not so much memory."""
     try:
-        return torch.empty(frames, height, width, 3)
+        return torch.empty(frames, height, width, 3, dtype=torch.float32, device="cpu")
     except RuntimeError as error:
         need = size_text(frames * height * width * 3 * torch.float32.itemsize)
         raise ValueError(

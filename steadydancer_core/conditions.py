@@ -225,7 +225,8 @@ def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, no
         )
     else:
         notes.append(NO_CLIP)
-        return ClipPair(*(features_output(torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH)) for _ in range(2)))
+        zeros = torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH, dtype=torch.float32, device="cpu")
+        return ClipPair(features_output(zeros), features_output(zeros))
     for output in pair:
         check_features(output.penultimate_hidden_states)
     return pair

@@ -28,7 +28,7 @@ OFFICIAL_SCHEDULE = "official"
 
 def official_sigmas(solver: str, steps: int, shift: float) -> Tensor:
     """Return the sigmas [steps + 1] of `solver` ("unipc", "dpm++" or "euler"), falling from about 1 to 0."""
-    noise = torch.linspace(FIRST_NOISE[solver], 0, steps + 1, dtype=torch.float64)
+    noise = torch.linspace(FIRST_NOISE[solver], 0, steps + 1, dtype=torch.float64, device="cpu")
     return (shift * noise / (1 + (shift - 1) * noise)).float()
 
 

@@ -84,7 +84,8 @@ def make_long_video(
     maker = prepare(model, vae, clip_vision, sources, settings)
     kept = KeptChunks(store, maker)
     height, width = maker.photo.shape[1:3]
-    video = torch.empty(maker.plan[-1].stop, height, width, 3, device=comfy.model_management.intermediate_device())
+    device = comfy.model_management.intermediate_device()
+    video = torch.empty(maker.plan[-1].stop, height, width, 3, dtype=torch.float32, device=device)
     for chunk in maker.plan:
         comfy.model_management.throw_exception_if_processing_interrupted()
         before = video[chunk.start : chunk.start + maker.settings.overlap] if chunk.index else None
@@ -282,8 +283,7 @@ def with_progress(model: ModelPatcher, done: int, total: int) -> ModelPatcher:
 
 def _held(clip: Tensor, chunk: Chunk) -> Tensor:
     """Return the frames of `clip` that the chunk samples; beyond the end its last frame of the video is held."""
-    index = torch.arange(chunk.start, chunk.start + chunk.length).clamp(max=chunk.stop - 1)
-    return clip[index]
+    return clip[[min(index, chunk.stop - 1) for index in range(chunk.start, chunk.start + chunk.length)]]
 
 
 def _check_finite(values: Tensor, chunk: Chunk, remedy: str) -> None:

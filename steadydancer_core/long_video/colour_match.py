@@ -38,7 +38,8 @@ class Tint(NamedTuple):
 
 def no_tint() -> Tint:
     """Return the Tint that changes nothing."""
-    return Tint(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    kind = {"dtype": torch.float64, "device": "cpu"}
+    return Tint(torch.eye(3, **kind), torch.zeros(3, **kind))
 
 
 def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float) -> Tensor:
@@ -50,7 +51,8 @@ def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float
     if strength == 0:
         return frames
     start, end = fit_tint(frames[: len(before)], before), fit_tint(frames[-TAIL:], photo)
-    parts = ((torch.arange(len(frames)) - len(before) + 1) / PULL_FRAMES).clamp(0, 1)
+    numbers = torch.arange(len(frames), dtype=torch.float32, device="cpu")
+    parts = ((numbers - len(before) + 1) / PULL_FRAMES).clamp(0, 1)
     matched = torch.empty_like(frames)
     for index, part in enumerate(parts.tolist()):
         matched[index] = apply_tint(frames[index], mix(no_tint(), mix(start, end, part), strength))

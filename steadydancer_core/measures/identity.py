@@ -75,14 +75,14 @@ def _looks(frame: Tensor, keypoints: Keypoints, index: int, parts: Parts, radius
 def _pixels_near(frame: Tensor, points: Tensor, radius: float) -> Tensor:
     """Return the pixels [N, 3] whose middle lies within `radius` pixels of a point [P, 2]."""
     height, width = frame.shape[:2]
-    near = torch.zeros(height, width, dtype=torch.bool)
-    reach = max(radius, 1.0)
+    near = torch.zeros(height, width, dtype=torch.bool, device=frame.device)
+    reach, kind = max(radius, 1.0), {"dtype": torch.float64, "device": frame.device}
     for x, y in points.tolist():
         left, right = max(0, int(x - reach)), min(width, int(x + reach) + 2)
         top, bottom = max(0, int(y - reach)), min(height, int(y + reach) + 2)
         if left < right and top < bottom:
-            across = torch.arange(left, right).double() + 0.5 - x
-            along = torch.arange(top, bottom).double() + 0.5 - y
+            across = torch.arange(left, right, **kind) + 0.5 - x
+            along = torch.arange(top, bottom, **kind) + 0.5 - y
             near[top:bottom, left:right] |= across**2 + along[:, None] ** 2 <= reach**2
     return frame[near]
 
@@ -93,11 +93,11 @@ def _histogram(pixels: Tensor) -> Tensor:
     place = pixels[:: -(-len(pixels) // MOST_PIXELS)].double() * (BINS - 1)
     low = place.floor().clamp(max=BINS - 2)
     part = place - low
-    total = torch.zeros(BINS**3, dtype=torch.float64)
+    total = torch.zeros(BINS**3, dtype=torch.float64, device=pixels.device)
     for corner in range(8):
-        step = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
+        step = low.new_tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
         weight = torch.where(step.bool(), part, 1 - part).prod(dim=1)
-        bins = (low.long() + step) @ torch.tensor([BINS * BINS, BINS, 1])
+        bins = ((low + step) @ low.new_tensor([BINS * BINS, BINS, 1])).long()
         total += torch.bincount(bins, weight, BINS**3)
     return total / total.sum()
 

@@ -37,12 +37,12 @@ def measure_motion(frames: Tensor) -> Motion:
     for _, piece in pieces(frames, overlap=2):
         middle, ends = piece[1:-1:2].double(), (piece[:-2:2].double() + piece[2::2].double()) / 2
         smooth += [1 - (middle - ends).abs().mean(dim=(1, 2, 3))]
-    return Motion(*(torch.cat([torch.empty(0, dtype=torch.float64), *part]) for part in (moved, flicker, smooth)))
+    return Motion(*(torch.cat([still.new_empty(0, dtype=torch.float64), *part]) for part in (moved, flicker, smooth)))
 
 
 def still_half(frames: Tensor) -> Tensor:
     """Return bool [H, W]: the half of the pixels that change least over the clip, more where many change alike."""
-    total = torch.zeros(frames.shape[1:3], dtype=torch.float64)
+    total = torch.zeros(frames.shape[1:3], dtype=torch.float64, device=frames.device)
     for _, piece in pieces(frames, overlap=1):
         total += _steps(piece).sum(dim=0)
     return total <= total.median()

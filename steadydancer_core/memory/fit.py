@@ -112,7 +112,7 @@ def _branch_bytes(model: ModelPatcher, shape: Sequence[int]) -> int:
     if comfy.model_management.is_device_cpu(model.load_device):
         block = net.diffusion_model.blocks[0]
         return activation_bytes(shape, block.dim, block.ffn_dim, _itemsize(net))
-    reference = torch.empty(shape[0], 16, 1, *shape[3:], device="meta")
+    reference = torch.empty(shape[0], 16, 1, *shape[3:], dtype=torch.float32, device="meta")
     conds = net.extra_conds_shapes(reference_pose_latent=reference)
     return int(net.memory_required(list(shape), {name: [cond] * shape[0] for name, cond in conds.items()}))
 

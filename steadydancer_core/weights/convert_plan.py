@@ -162,7 +162,7 @@ def _quantised(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iter
     scale = power_of_two_scale(max(peaks))
     for part in _parts(matrix):
         yield part.float().div_(scale).to(dtype)
-    yield torch.tensor(scale)
+    yield torch.tensor(scale, dtype=torch.float32, device="cpu")
 
 
 def power_of_two_scale(largest: float) -> float:
@@ -178,7 +178,9 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
 
 def _scale(source: WeightSource, stored: Stored) -> Tensor:
     place = stored.companions.get("weight_scale")
-    return torch.tensor(1.0) if place is None else _number(source.read(place))
+    if place is None:
+        return torch.tensor(1.0, dtype=torch.float32, device="cpu")
+    return _number(source.read(place))
 
 
 def _number(tensor: Tensor) -> Tensor:

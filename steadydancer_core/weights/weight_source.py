@@ -180,7 +180,7 @@ def _mixed(index: Path, reason: str, count: int) -> ValueError:
 
 
 def _read(path: Path, entry: Entry) -> Tensor:
-    data = torch.empty(entry.nbytes, dtype=torch.uint8)
+    data = torch.empty(entry.nbytes, dtype=torch.uint8, device="cpu")
     with path.open("rb", buffering=0) as file:
         file.seek(entry.start)
         view = memoryview(data.numpy())
