@@ -5,7 +5,7 @@ import pytest
 
 from steadydancer_pack.dwpose import appearance
 from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
-from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, person_box, person_size
+from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, link_rows, person_box, person_size
 
 SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
 
@@ -194,3 +194,31 @@ def test_a_part_out_of_sight_keeps_its_look():
     assert np.array_equal(appearance.blend(red, nothing, 0.5), red)
     assert np.array_equal(appearance.blend(nothing, red, 0.1), red)
     assert appearance.blend(red, dressed((0, 0, 255)), 0.25)[0, 2] == 0.75 * 0.5
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [0.1 + 0.004 * np.arange(90), 0.8 - 0.004 * np.arange(90)],  # they pass each other
+        [[0.1] * 40 + [None] * 3 + [0.1] * 47, [0.6] * 90],
+        [[0.1] * 30 + [0.7] * 60, [0.6] * 90],  # one jumps
+        [[None] * 25 + [0.4] * 65, [0.1] * 90, [0.8] * 90],
+        [[0.1] * 90],
+    ],
+)
+@pytest.mark.parametrize("noise", [0, 0.01])
+def test_whole_runs_are_linked_as_frame_after_frame(paths, noise, monkeypatch):
+    points, scores = frames_of(*paths)
+    rng = np.random.default_rng(0)
+    points = [places + rng.normal(0, noise, places.shape) for places in points]
+    scores = [rng.uniform(0.2, 1, confidence.shape) for confidence in scores]
+    taken, go_on = [], Tracker.go_on
+    monkeypatch.setattr(Tracker, "go_on", lambda *given: taken.append(go_on(*given)) or taken[-1])
+    where = np.repeat(np.arange(len(points)), [len(places) for places in points])
+    owners = link_rows(len(points), where, np.concatenate(points), np.concatenate(scores))
+    tracks = link_people(points, scores)
+    assert sum(taken) > 45 and owners.max() + 1 == len(tracks)
+    for track in tracks:
+        rows = owners == track.identity
+        assert np.array_equal(track.points[where[rows]], np.concatenate(points)[rows])
+        assert track.present.sum() == rows.sum()
