@@ -2,12 +2,14 @@
 
 A video is one .npz file named by its key: the size of the frames, and identities [P], points [P, F, 134, 2] and scores
 [P, F, 134] of the P people, in float64, so that a cached clip equals a fresh one bit for bit; what was amiss with the
-video; and the preview's pictures, for which it would have to be read again. The cache never fails a run: what cannot be
-read counts as not there, what cannot be written is left out, both with a warning.
+video; and the preview's pictures, for which it would have to be read again. A checksum of all of it ends the file. The
+cache never fails a run: what cannot be read, or has changed on the disk, counts as not there, what cannot be written is
+left out, both with a warning.
 """
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -23,10 +25,11 @@ import numpy as np
 
 from .poses import KEYPOINTS, PoseClip, Track
 
-VERSION = 1
+VERSION = 2
 SUFFIX, UNFINISHED = ".npz", ".part"
 UNFINISHED_SECONDS = 3600
 KEY = re.compile(r"[0-9a-f]{16,128}")
+CHECKSUM_BYTES = 32
 # What NumPy and zipfile raise for a file that was cut, overwritten, or made by another version.
 DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -122,26 +125,33 @@ def _write(path: Path, seen: SeenVideo) -> None:
     (clip, note, pictures), people = seen, len(seen.clip.tracks)
     tracks, frames = clip.tracks, clip.frames
     shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]} if pictures else {}
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        version=VERSION,
+        shape=np.array([clip.width, clip.height, frames], np.int64),
+        identities=np.array([track.identity for track in tracks], np.int64),
+        points=np.array([t.points for t in tracks], np.float64).reshape(people, frames, KEYPOINTS, 2),
+        scores=np.array([t.scores for t in tracks], np.float64).reshape(people, frames, KEYPOINTS),
+        note=note,
+        **shown,
+    )
     with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            version=VERSION,
-            shape=np.array([clip.width, clip.height, frames], np.int64),
-            identities=np.array([track.identity for track in tracks], np.int64),
-            points=np.array([t.points for t in tracks], np.float64).reshape(people, frames, KEYPOINTS, 2),
-            scores=np.array([t.scores for t in tracks], np.float64).reshape(people, frames, KEYPOINTS),
-            note=note,
-            **shown,
-        )
+        file.write(content.getbuffer())
+        file.write(_checksum(content.getbuffer()))
 
 
 def _read(path: Path) -> SeenVideo:
-    with np.load(path, allow_pickle=False) as file:
+    stored = memoryview(path.read_bytes())
+    content, checksum = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
+    if _checksum(content) != checksum:
+        raise ValueError("its checksum differs")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         if file["version"] != VERSION:
             raise ValueError(f"format {file['version']}, not {VERSION}")
         width, height, frames = (int(number) for number in file["shape"])
         identities, points, scores = file["identities"], file["points"], file["scores"]
-        note, pictures = str(file["note"]) if "note" in file else "", _pictures(file)
+        note, pictures = str(file["note"]), _pictures(file)
     people = len(identities)
     _check(points, (people, frames, KEYPOINTS, 2))
     _check(scores, (people, frames, KEYPOINTS))
@@ -150,12 +160,16 @@ def _read(path: Path) -> SeenVideo:
 
 
 def _pictures(file) -> dict[int, np.ndarray] | None:
-    """Return the pictures by frame; None where none were kept, as before there were any."""
+    """Return the pictures by frame; None where none were kept."""
     if "pictures" not in file:
         return None
     frames, pictures = file["picture_frames"].tolist(), file["pictures"]
     _check(pictures, (len(frames), *pictures.shape[1:3], 3), np.uint8)
     return dict(zip(frames, pictures, strict=True))
+
+
+def _checksum(content: memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=CHECKSUM_BYTES).digest()
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], dtype: type = np.float64) -> None:
