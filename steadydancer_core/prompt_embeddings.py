@@ -2,9 +2,11 @@
 
 One safetensors file. Entry i of the conditioning is the tensor `cond.<i>` [B, rows, C] without its trailing all-zero
 rows (Wan pads every prompt to 512), and one tensor `<key>.<i>` per tensor of the entry's dict. The metadata hold
-`entries`, JSON with {"rows": full row count, "tensors": keys, "values": plain values} per entry, and `prompt`, a note.
+`entries`, JSON with {"rows": full row count, "tensors": keys, "values": plain values} per entry, `prompt`, a note, and
+`checksum`, of all the others; files of earlier versions have none.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -41,6 +43,7 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "") -> None
         tensors |= {f"{key}.{i}": tensor for key, tensor in kept.items()}
         entries.append(entry)
     metadata = {"format": FORMAT, "version": VERSION, "entries": json.dumps(entries), "prompt": prompt}
+    metadata["checksum"] = _checksum(tensors, metadata)
     _write(Path(path), to_bytes(tensors, metadata))
 
 
@@ -54,6 +57,7 @@ def load(path: str | Path) -> Conditioning:
         if not entries or wanted != names:
             raise KeyError(f"tensors: {sorted(wanted ^ names)}")
         with safe_open(path, framework="pt") as file:
+            _check_whole({name: file.get_tensor(name) for name in names}, metadata)
             return [_unpack(file, i, **entry) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
@@ -130,6 +134,19 @@ def _check(path: Path) -> tuple[set[str], dict[str, str]]:
             f"{VERSION}. Update the pack, or save the prompt again."
         )
     return names, metadata
+
+
+def _check_whole(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    if "checksum" in metadata and metadata["checksum"] != _checksum(tensors, metadata):
+        raise ValueError("its checksum differs, so the file was damaged after it was written")
+
+
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.blake2b(json.dumps([metadata["entries"], metadata["prompt"]]).encode(), digest_size=20)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

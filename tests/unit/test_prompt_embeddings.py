@@ -83,8 +83,33 @@ def test_the_format(tmp_path):
     assert json.loads(metadata.pop("entries")) == [
         {"rows": 512, "tensors": ["attention_mask"], "values": {"pooled_output": None}}
     ]
+    assert len(metadata.pop("checksum")) == 40
     assert metadata == {"format": "steadydancer_prompt_embeddings", "version": "1", "prompt": "wave"}
     assert path.stat().st_size < 7 * 64 * 4 + 1000
+
+
+def test_a_flipped_bit_is_never_served(tmp_path):
+    """Bits of the tensors, of the row count and of the values once came through."""
+    path, conditioning = tmp_path / "a.safetensors", [[embeddings(1, 9, 2), {"strength": 0.25}]]
+    prompt_embeddings.save(conditioning, path, "wave")
+    stored = path.read_bytes()
+    for place in range(8, len(stored)):
+        path.write_bytes(stored[:place] + bytes([stored[place] ^ 1 << place % 8]) + stored[place + 1 :])
+        try:
+            found = prompt_embeddings.load(path)
+        except ValueError:
+            continue
+        assert_equal(found, conditioning)  # the bit was in the name of the checksum
+
+
+def test_files_without_a_checksum_are_still_read(tmp_path):
+    path = tmp_path / "a.safetensors"
+    prompt_embeddings.save([[embeddings(), {}]], path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "checksum"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    save_file(tensors, path, metadata)
+    assert_equal(prompt_embeddings.load(path), [[embeddings(), {}]])
 
 
 def test_the_conditioning_is_not_changed(tmp_path):
