@@ -2,14 +2,16 @@
 
 A checkpoint is a folder `checkpoints/step-0000500` with trained.safetensors (the trained parameters by name),
 ema.safetensors (their moving averages, where there are any), adam.safetensors (`<name>.exp_avg`, `<name>.exp_avg_sq`,
-`<name>.step`) and state.json. It is written beside its place and renamed into it, and the one before is renamed away
-before it is deleted. A process that is killed anywhere in between leaves folders of other names, which nobody reads.
+`<name>.step`) and state.json, which holds the checksums of all four. It is written beside its place and renamed into
+it, and the one before is renamed away before it is deleted. A process that is killed anywhere in between leaves folders
+of other names, which nobody reads.
 """
 
 import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,8 @@ from .room import no_room
 
 STATE = "state.json"
 TENSORS = ("trained", "ema", "adam")
+CHECKSUMS = "crc32"  # key of the state: of each file and of the rest of it; checkpoints of earlier versions have none
+READ_BYTES = 1 << 24
 WRITING, DELETING = "writing", "deleting"
 NAME = re.compile(r"step-(\d+)")
 
@@ -67,6 +71,7 @@ def load(folder: Path) -> Checkpoint | None:
     path = complete[-1]
     try:
         state = json.loads((path / STATE).read_text("utf-8"))
+        _check(path, state.pop(CHECKSUMS, None), state)
         tensors = [load_file(path / f"{name}.safetensors") for name in TENSORS]
         return Checkpoint(int(state.pop("step")), state, *tensors)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -95,7 +100,9 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
     new.mkdir()
     for name in TENSORS:
         _write_tensors(new / f"{name}.safetensors", getattr(checkpoint, name))
-    (new / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.facts}, indent=2), "utf-8")
+    state = {"step": checkpoint.step, **checkpoint.facts}
+    state[CHECKSUMS] = _checksums(new, state)
+    (new / STATE).write_text(json.dumps(state, indent=2), "utf-8")
     _flush(new / STATE)
     _flush(new)
 
@@ -107,6 +114,25 @@ def _size(checkpoint: Checkpoint) -> int:
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
     _flush(path)
+
+
+def _check(path: Path, checksums: Mapping[str, int] | None, state: Mapping[str, Any]) -> None:
+    if checksums is not None and checksums != _checksums(path, state):
+        raise ValueError("a checksum differs")
+
+
+def _checksums(path: Path, state: Mapping[str, Any]) -> dict[str, int]:
+    """Return the checksums of the files of a checkpoint, and of its state without them."""
+    files = {name: _checksum(path / f"{name}.safetensors") for name in TENSORS}
+    return files | {STATE: zlib.crc32(json.dumps(state, sort_keys=True).encode())}
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while data := file.read(READ_BYTES):
+            checksum = zlib.crc32(data, checksum)
+    return checksum
 
 
 def _delete(path: Path) -> None:

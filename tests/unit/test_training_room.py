@@ -58,6 +58,25 @@ def checkpoint(step, count):
     return Checkpoint(step, {}, {"w": torch.full((count,), float(step))}, {}, {})
 
 
+@pytest.mark.parametrize("name", ["trained.safetensors", "adam.safetensors", "state.json"])
+def test_a_checkpoint_with_a_flipped_bit_is_refused_in_words(tmp_path, name):
+    state = Checkpoint(7, {"scaler": 65536.0}, {"w": torch.ones(3)}, {}, {"w.step": torch.ones(3)})
+    checkpoints.save(tmp_path, state)
+    assert checkpoints.load(tmp_path).facts == {"scaler": 65536.0}
+    file = tmp_path / "checkpoints" / "step-0000007" / name
+    stored = bytearray(file.read_bytes())
+    stored[stored.index(b"6") if name == "state.json" else -2] ^= 1
+    file.write_bytes(stored)
+    with pytest.raises(ValueError, match="step-0000007 cannot be read: a checksum differs"):
+        checkpoints.load(tmp_path)
+
+
+def test_a_checkpoint_of_earlier_versions_has_no_checksum(tmp_path):
+    checkpoints.save(tmp_path, checkpoint(3, 2))
+    (tmp_path / "checkpoints" / "step-0000003" / "state.json").write_text('{"step": 3}')
+    assert checkpoints.load(tmp_path).step == 3
+
+
 def test_a_checkpoint_without_room_goes_and_the_last_one_stays(tmp_path, full):
     checkpoints.save(tmp_path, checkpoint(1, 10))
     full()
