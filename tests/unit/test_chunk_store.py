@@ -99,6 +99,16 @@ def test_a_damaged_chunk_is_removed_with_a_line_in_the_log(store, caplog, damage
     assert names(store) == [] and "sampled anew" in caplog.text
 
 
+def test_a_flipped_bit_anywhere_is_a_miss(store):
+    frames = FRAMES[:1, :2, :2]
+    store.save(KEYS[0], frames)
+    path = store.folder / f"{KEYS[0]}.safetensors"
+    stored = path.read_bytes()
+    for place in range(len(stored)):
+        path.write_bytes(stored[:place] + bytes([stored[place] ^ 1 << place % 8]) + stored[place + 1 :])
+        assert store.load(KEYS[0], tuple(frames.shape)) is None
+
+
 def test_a_chunk_of_another_size_is_not_used(store):
     store.save(KEYS[0], FRAMES)
     assert store.load(KEYS[0], (9, 8, 16, 3)) is None
