@@ -8,6 +8,9 @@ What the packs write, read in their code:
 - SDPose: ComfyUI comfy_extras/nodes_sdpose.py. Real confidences, -1 for what was not found, and the left hand under the
   name of the right.
 - OpenPose BODY_25: what OpenPose itself saves (doc/02_output.md), here with the size of the canvas.
+
+What no list can hold stands in one more key of a frame, NOTE, except in the strict form, which is known by its own: the
+name of the dialect, so that nobody has to guess the unit, and the identities of the people in their order.
 """
 
 from typing import NamedTuple
@@ -36,6 +39,7 @@ MID_HIP = KEYPOINTS  # row 134, which only BODY_25 has
 HIPS = [RIGHT_HIP, LEFT_HIP]
 DECIMALS = 9  # of a pixel: coarser than what dividing by the canvas and multiplying again does to a float
 FARTHEST = 1e6  # pixels; nothing beyond is a keypoint
+NOTE = "steadydancer"  # key of a frame: {"dialect": a name of DIALECTS, "ids": one a person}
 CHUNK = 256  # frames converted at once
 
 
@@ -86,19 +90,26 @@ def write(clip: PoseClip, dialect: str = STRICT) -> list[dict]:
     row = DIALECTS[dialect]
     size = {"canvas_width": int(clip.width), "canvas_height": int(clip.height)}
     frames = [{**row.frame, "people": [], **size} for _ in range(clip.frames)]
+    if not row.extras:
+        for frame in frames:
+            frame[NOTE] = {"dialect": dialect, "ids": []}
     for track in clip.tracks:
         present = np.flatnonzero(track.present)
         for start in range(0, len(present), CHUNK):
             chosen = present[start : start + CHUNK]
             for i, person in zip(chosen, _people(clip, track, chosen, row), strict=True):
                 frames[i]["people"].append(person)
+                if not row.extras:
+                    frames[i][NOTE]["ids"].append(int(track.identity))
     return frames
 
 
 def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) -> list[dict]:
     """Return one person for each of the N frames `chosen`."""
-    points, scores = _with_mid_hip(track.points[chosen], track.scores[chosen])
-    pixels = np.clip(points * (clip.width, clip.height), -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
+    size = np.array([clip.width, clip.height], float)
+    kept = np.clip(track.points[chosen], -FARTHEST / size, FARTHEST / size)
+    points, scores = _with_mid_hip(kept, track.scores[chosen])
+    pixels = np.clip(points * size, -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
     places = (points if dialect.normalised else pixels).astype(object)

@@ -12,54 +12,24 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 - Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
   or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
   it when it finds less, no keypoint of it can be told.
+- What our own writer noted in a frame (`dialects.NOTE`) is believed. Else `units` tells pixels from 0..1, clip by clip.
 - SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
 - An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
 """
 
 import logging
-from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from .dialects import BODY_FIELD, FACE_FIELD, FARTHEST, FEET_FIELD, LEFT_FIELD, RIGHT_FIELD, write
-from .poses import (
-    BODY,
-    FACE,
-    FEET,
-    KEYPOINTS,
-    LEFT_HAND,
-    LEFT_SHOULDER,
-    LEFT_WRIST,
-    NECK,
-    RIGHT_HAND,
-    RIGHT_SHOULDER,
-    RIGHT_WRIST,
-    VISIBLE_SCORE,
-    PoseClip,
-    Track,
-)
+from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
+from .identities import Linker, check_crowd, make_tracks
+from .keypoint_lists import SEEN_CONFIDENCE, read_numbers, read_triples
+from .poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
+from .units import in_fractions
 
-SEEN_CONFIDENCE = 0.3  # what controlnet_aux and SDPose draw; lifted to VISIBLE_SCORE, the one threshold inside
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
-LARGEST_NORMALISED = 2.0  # a person half outside the picture goes beyond 1
-SMALLEST_CANVAS = 16  # on a smaller one, coordinates that small may well be pixels
-
-# By the number of keypoints in a list: where in it ours are, -1 for nowhere. The body's are its 18 joints and the feet,
-# which BODY_25 has in the same order.
-NOWHERE = [-1] * 6
-FACE_68, HAND_21 = [*range(68)], [*range(21)]
-LAYOUTS = {
-    BODY_FIELD: {
-        18: [*range(18), *NOWHERE],
-        24: [*range(24)],
-        25: [*range(8), *range(9, 25)],
-        17: [0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, *NOWHERE],
-    },
-    FEET_FIELD: {6: [*range(6)]},
-    FACE_FIELD: {68: FACE_68, 70: FACE_68, 71: FACE_68},
-    LEFT_FIELD: {21: HAND_21},
-    RIGHT_FIELD: {21: HAND_21},
-}
+LARGEST_CANVAS = 1 << 16  # pixels a side
+SWAPPED_HANDS = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
 
 
 def to_keypoints(clip: PoseClip) -> list[dict]:
@@ -67,21 +37,41 @@ def to_keypoints(clip: PoseClip) -> list[dict]:
     return write(clip)
 
 
-def from_keypoints(data) -> PoseClip:
+def from_keypoints(data, linker: Linker | None = None) -> PoseClip:
     """Return the clip that `data`, a POSE_KEYPOINT of any pack or one of its frames, describes.
 
-    People without an "id" are linked from frame to frame by where they are. ValueError if it is anything else, holds
-    animals, or tells no canvas size.
+    People without ids are linked from frame to frame by where they are. linker: remembers the clips it linked last, and
+    can be cancelled. ValueError if `data` is anything else, holds animals, tells no canvas size, or holds more people
+    than a dance has.
     """
     frames = _frames(data)
     canvases = _canvases(frames)
+    check_crowd([len(frame["people"] or ()) for frame in frames])
     where, people = _everybody(frames)
-    points, scores = _read(people, canvases[where])
+    notes = [_note(frame) for frame in frames]
+    points, scores = _read(people, canvases[where], [notes[i][0] for i in where])
     seen = (scores >= VISIBLE_SCORE).any(axis=1)
-    where, points, scores = where[seen], points[seen], scores[seen]
-    ids = [person.get("id") for person, kept in zip(people, seen, strict=True) if kept]
+    ids = [one for frame, (_, noted) in zip(frames, notes, strict=True) for one in _ids(frame["people"] or (), noted)]
+    ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
+    tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], linker or Linker())
     width, height = (int(side) for side in canvases[0])
-    return PoseClip(width, height, len(frames), tuple(_tracks(len(frames), where, ids, points, scores)))
+    return PoseClip(width, height, len(frames), tuple(tracks))
+
+
+def _note(frame: dict) -> tuple[Dialect | None, list]:
+    """Return the dialect and the ids that our writer noted in a frame; None and no ids where there is no such note."""
+    note = frame.get(NOTE)
+    if not isinstance(note, dict) or not isinstance(note.get("dialect"), str):
+        return None, []
+    ids = note.get("ids")
+    return DIALECTS.get(note["dialect"]), ids if isinstance(ids, list) else []
+
+
+def _ids(people: list[dict], noted: list) -> list:
+    """Return the id of each person of a frame: the person's own, else the noted one if as many are noted."""
+    if len(noted) != len(people):
+        noted = [None] * len(people)
+    return [person.get("id", one) for person, one in zip(people, noted, strict=True)]
 
 
 def _frames(data) -> list[dict]:
@@ -126,8 +116,8 @@ def _canvases(frames: list[dict]) -> np.ndarray:
     known = next((size for size in sizes if size), None)
     if known is None:
         raise ValueError(
-            "The poses do not tell the size of their picture: canvas_width and canvas_height are missing or not above "
-            "0. Give the width and height of the video that they were made from."
+            "The poses do not tell the size of their picture: canvas_width and canvas_height are missing, or not in 1 "
+            f"to {LARGEST_CANVAS}. Give the width and height of the video that they were made from."
         )
     return np.array([size or known for size in sizes], float)
 
@@ -137,7 +127,7 @@ def _canvas(frame: dict) -> tuple[int, int] | None:
         size = int(frame["canvas_width"]), int(frame["canvas_height"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return size if min(size) > 0 and max(size) <= FARTHEST else None
+    return size if min(size) > 0 and max(size) <= LARGEST_CANVAS else None
 
 
 def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
@@ -146,36 +136,31 @@ def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
     return np.array([i for i, _ in pairs], int), [person for _, person in pairs]
 
 
-def _read(people: list[dict], canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [N, 134, 2] in parts of the canvas and scores [N, 134] of N people on canvases [N, 2]."""
-    triples = np.array([_triples(person) for person in people]).reshape(-1, KEYPOINTS, 3)
+def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [N, 134, 2] in parts of the canvas and scores [N, 134] of N people on canvases [N, 2].
+
+    dialects: what our writer noted in each person's frame, if anything.
+    """
+    triples = read_triples(people)
     broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
     if broken.any():
         logging.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
         triples[broken] = 0
     pixels, confidence = triples[..., :2], triples[..., 2]
-    scores, raw = _extras(people, "scores", KEYPOINTS), _extras(people, "body_raw_2d", 36).reshape(-1, 18, 2)
+    scores, raw = read_numbers(people, "scores", KEYPOINTS), read_numbers(people, "body_raw_2d", 36).reshape(-1, 18, 2)
     still = np.abs(pixels[:, BODY] - raw).max(axis=2) <= SAME_PIXEL
     ours = (still & (confidence[:, BODY] >= SEEN_CONFIDENCE)).any(axis=1) & np.isfinite(scores).all(axis=1)
-    points = np.empty_like(pixels)
-    points[~ours], scores[~ours] = _read_foreign(pixels[~ours], confidence[~ours], canvases[~ours])
+    points, foreign = np.empty_like(pixels), ~ours
     own, scores[ours] = _read_own(pixels[ours], confidence[ours], scores[ours], raw[ours], still[ours])
     points[ours] = own / canvases[ours, None]
+    for dialect in DIALECTS.values():
+        rows = ~ours & np.array([one is dialect for one in dialects], bool)
+        points[rows], scores[rows] = _read_noted(pixels[rows], confidence[rows], canvases[rows], dialect)
+        foreign &= ~rows
+    unit_known = bool(ours.any())
+    found = _read_foreign(pixels[foreign], confidence[foreign], canvases[foreign], unit_known)
+    points[foreign], scores[foreign] = found
     return points, scores
-
-
-def _extras(people: list[dict], key: str, length: int) -> np.ndarray:
-    """Return the numbers [N, length] that each person holds under `key`; NaN where it does not hold so many."""
-    values = (person.get(key) for person in people)
-    return np.array([_numbers(value, length) for value in values]).reshape(-1, length)
-
-
-def _numbers(value, length: int) -> np.ndarray:
-    try:
-        array = np.array(value, float)
-    except (TypeError, ValueError, OverflowError):
-        array = np.empty(0)
-    return array if array.shape == (length,) and np.isfinite(array).all() else np.full(length, np.nan)
 
 
 def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.ndarray]:
@@ -188,32 +173,38 @@ def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.nd
     return pixels, np.where(kept, scores, np.where(listed, np.maximum(confidence, VISIBLE_SCORE), 0))
 
 
-def _read_foreign(pixels, confidence, canvases) -> tuple[np.ndarray, np.ndarray]:
-    """Return points in parts of the canvas and scores of people whom somebody else wrote."""
+def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndarray, np.ndarray]:
+    """Return points in parts of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
+    scores = np.maximum(confidence if dialect.confidences else _lifted(confidence), 0)
+    points = pixels / (1 if dialect.normalised else canvases[:, None])
+    points = np.where(scores[..., None] > 0, points, 0)
+    if dialect.fields[LEFT_FIELD] == RIGHT_HAND:
+        return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]
+    return points, scores
+
+
+def _read_foreign(pixels, confidence, canvases, unit_known: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return points in parts of the canvas and scores of people whom somebody else wrote.
+
+    unit_known: others in the clip are in the strict form, so it is pixels.
+    """
     lost = ((pixels == 0) | (pixels == -1)).all(axis=2) | (confidence <= 0)
-    lifted = np.where(confidence >= SEEN_CONFIDENCE, np.maximum(confidence, VISIBLE_SCORE), confidence)
-    scores = np.where(lost, 0, lifted)
-    normalised = _normalised(pixels, scores >= VISIBLE_SCORE, canvases)
-    points = pixels / np.where(normalised[..., None], 1, canvases[:, None])
+    scores = np.where(lost, 0, _lifted(confidence))
+    fractions = np.zeros(scores.shape, bool)
+    if not unit_known:
+        fractions = in_fractions(pixels, scores >= VISIBLE_SCORE, canvases)
+    points = pixels / np.where(fractions[..., None], 1, canvases[:, None])
     pixels = points * canvases[:, None]
     # controlnet_aux's OpenPose divides its -1 by the canvas
     scores = np.where(np.abs(pixels + 1).max(axis=2) < SAME_PIXEL, 0, scores)
     points = np.where(scores[..., None] > 0, points, 0)
     if _hands_are_crossed(pixels, scores >= VISIBLE_SCORE):
-        crossed = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
-        return points[:, crossed], scores[:, crossed]
+        return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]
     return points, scores
 
 
-def _normalised(pixels: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> np.ndarray:
-    """Return [N, 134]: what is written as 0..1, list by list. A keypoint alone may lie in the corner: ask the body."""
-    extent = np.where(seen, np.abs(pixels).max(axis=2), 0)
-    body = extent[:, BODY].max(axis=1) <= LARGEST_NORMALISED
-    result = np.zeros(seen.shape, bool)
-    for part in (BODY, FEET, FACE, LEFT_HAND, RIGHT_HAND):
-        small = extent[:, part].max(axis=1) <= LARGEST_NORMALISED
-        result[:, part] = (small & (body | (seen[:, part].sum(axis=1) > 1)))[:, None]
-    return result & (canvases.max(axis=1) >= SMALLEST_CANVAS)[:, None]
+def _lifted(confidence: np.ndarray) -> np.ndarray:
+    return np.where(confidence >= SEEN_CONFIDENCE, np.maximum(confidence, VISIBLE_SCORE), confidence)
 
 
 def _hands_are_crossed(pixels: np.ndarray, seen: np.ndarray) -> bool:
@@ -223,76 +214,3 @@ def _hands_are_crossed(pixels: np.ndarray, seen: np.ndarray) -> bool:
     named = np.linalg.norm(pixels[:, roots] - pixels[:, wrists], axis=2)[known].sum()
     swapped = np.linalg.norm(pixels[:, roots] - pixels[:, wrists[::-1]], axis=2)[known].sum()
     return bool(swapped < named / 2)
-
-
-def _triples(person: dict) -> np.ndarray:
-    """Return x, y, c of a person's keypoints as they are written [134, 3], zeros for a missing list."""
-    body, feet, *others = (_part(person.get(field), field) for field in LAYOUTS)
-    return np.concatenate([body[BODY], feet if feet.any() else body[FEET], *others])
-
-
-def _part(value, field: str) -> np.ndarray:
-    """Return x, y, c [K, 3] of one list of keypoints, in our order."""
-    array = _rows(value, field)
-    layouts = LAYOUTS[field]
-    if len(array) == 0:
-        return np.zeros((len(next(iter(layouts.values()))), 3))
-    if len(array) not in layouts and field == FACE_FIELD:
-        return np.full((68, 3), np.nan)
-    if len(array) not in layouts:
-        counts = " or ".join(map(str, layouts))
-        raise ValueError(f"{field} holds {len(array)} keypoints, needed are {counts}. Give poses of a people detector.")
-    part = np.vstack([array, np.zeros(3)])[layouts[len(array)]]
-    if field == BODY_FIELD and len(array) == 17:
-        part[NECK] = _neck(part[[LEFT_SHOULDER, RIGHT_SHOULDER]])
-    return part
-
-
-def _rows(value, field: str) -> np.ndarray:
-    """Return a flat or nested list of keypoints as [K, 3]; a null among them is NaN or a missing keypoint."""
-    if isinstance(value, (list, tuple)) and any(isinstance(row, (list, tuple)) for row in value):
-        value = [row or (0, 0, 0) for row in value]
-    try:
-        array = np.array([] if value is None else value, float)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{field} holds something else than x, y, c of keypoints. Save the poses again.") from error
-    if array.ndim not in (1, 2) or array.size % 3 or (array.ndim == 2 and array.shape[1] != 3):
-        raise ValueError(f"{field} has shape {array.shape}, needed is x, y, c for each keypoint. Save the poses again.")
-    return array.reshape(-1, 3)
-
-
-def _neck(shoulders: np.ndarray) -> np.ndarray:
-    """Return x, y, c between shoulders [2, 3], as DW-Pose does."""
-    confidence = shoulders[:, 2].min()
-    return np.array([*shoulders[:, :2].mean(axis=0), confidence if confidence >= SEEN_CONFIDENCE else 0])
-
-
-def _tracks(frames: int, where: np.ndarray, ids: list, points: np.ndarray, scores: np.ndarray) -> list[Track]:
-    """Return the N people, seen in frames `where` [N], as tracks: by their ids if these are whole and unlike."""
-    from .track import link_people
-
-    if not all(type(one) is int for one in ids) or len({*zip(where.tolist(), ids, strict=True)}) < len(ids):
-        starts = np.searchsorted(where, np.arange(1, frames))
-        return link_people(np.split(points, starts), np.split(scores, starts))
-    numbers = np.array(ids, object)
-    return [
-        _track(frames, one, where[numbers == one], points[numbers == one], scores[numbers == one])
-        for one in _order(where, ids)
-    ]
-
-
-def _track(frames: int, identity: int, where: np.ndarray, points: np.ndarray, scores: np.ndarray) -> Track:
-    all_points, all_scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
-    all_points[where], all_scores[where] = points, scores
-    return Track(identity, all_points, all_scores)
-
-
-def _order(where: np.ndarray, ids: list[int]) -> list[int]:
-    """Return the identities in an order that every frame keeps, so that writing them again gives the same lists."""
-    before = {one: set() for one in ids}
-    for i in np.flatnonzero(np.diff(where) == 0):
-        before[ids[i + 1]].add(ids[i])
-    try:
-        return list(TopologicalSorter(before).static_order())
-    except CycleError:
-        return list(before)

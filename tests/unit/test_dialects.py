@@ -4,16 +4,24 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from comfy_extras.nodes_sdpose import SDPoseDrawKeypoints
 
-from steadydancer_pack.dwpose.dialects import DIALECTS, STRICT, write
+from steadydancer_pack.dwpose.dialects import DIALECTS, NOTE, STRICT, write
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import FACE, FEET, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, PoseClip, Track
+from steadydancer_pack.nodes.pose_align import CORRECTED, AlignPoses
+from steadydancer_pack.nodes.pose_files import ConvertPoses
 
 WIDTH, HEIGHT = 200, 100
 DWPOSE, OPENPOSE, SDPOSE, BODY_25 = [*DIALECTS][1:]
 BODY_LIST, FACE_LIST = "pose_keypoints_2d", "face_keypoints_2d"
 LEFT_LIST, RIGHT_LIST = "hand_left_keypoints_2d", "hand_right_keypoints_2d"
+STANDING = [
+    (0.5, 0.15), (0.5, 0.25), (0.42, 0.25), (0.38, 0.38), (0.36, 0.5), (0.58, 0.25), (0.62, 0.38), (0.64, 0.5),
+    (0.45, 0.5), (0.44, 0.7), (0.44, 0.9), (0.55, 0.5), (0.56, 0.7), (0.56, 0.9),
+    (0.48, 0.13), (0.52, 0.13), (0.46, 0.14), (0.54, 0.14),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -95,3 +103,98 @@ def test_comfyui_draws_it(clip, dialect):
     images = node.result[0]
     assert tuple(images.shape) == (2, HEIGHT, WIDTH, 3)
     assert images[0].any() and not images[1].any()
+
+
+def odd_clips():
+    """Return clips that are hard to read back without being told how they were written."""
+    rng = np.random.default_rng(0)
+    shape, whole, sizes = rng.random((3, KEYPOINTS, 2)), np.full((3, KEYPOINTS), 0.9), ((512, 768), (1, 1), (15, 9))
+    joint, no_wrists, corners, unsure = whole * 0, whole.copy(), shape.copy(), whole.copy()
+    joint[:, 9] = 0.9
+    no_wrists[:, [4, LEFT_WRIST]] = 0
+    corners[:, 3], corners[:, 5] = 0, (-1 / 512, -1 / 768)
+    unsure[:, 2:7], unsure[:, 20] = 0.32, 0.34
+    absent = whole.copy()
+    absent[1] = 0
+    people = {
+        "close-up": [(shape * 4 - (1, 0), whole)],
+        "far outside": [(shape + 60, whole)],
+        "tiny": [(shape * 1e-5 + 0.2, whole)],
+        "one joint": [(shape, joint)],
+        "unseen wrists": [(shape, no_wrists)],
+        "corners": [(corners, whole)],
+        "unsure": [(shape, unsure)],
+        "three scales": [(shape, whole), (shape * 0.001, whole), (shape * 5 - 9, absent)],
+        "an empty frame": [(shape, absent)],
+        "nobody": [],
+    }
+    clips = {name: [Track(2 * i + 5, *one) for i, one in enumerate(rows)] for name, rows in people.items()}
+    return [
+        pytest.param(PoseClip(*size, 3, tuple(tracks)), id=f"{name} {size}")
+        for name, tracks in clips.items()
+        for size in sizes
+    ]
+
+
+@pytest.mark.parametrize("odd", odd_clips())
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_we_wrote_is_read_back_whatever_it_is(odd, dialect):
+    back = {track.identity: track for track in from_keypoints(json.loads(json.dumps(write(odd, dialect)))).tracks}
+    assert [*back] == [track.identity for track in odd.tracks]
+    for track in odd.tracks:
+        seen = track.visible & track.present[:, None]
+        seen[:, FEET] &= dialect not in (DWPOSE, OPENPOSE)
+        assert np.array_equal(back[track.identity].visible, seen)
+        assert np.abs(back[track.identity].points - track.points)[seen].max() < 1e-6
+
+
+def test_the_note_names_the_dialect_and_who_is_who(clip):
+    clip = clip.with_tracks([Track(8, *clip_arrays(clip)), Track(3, *clip_arrays(clip))])
+    assert all(frame[NOTE] == {"dialect": SDPOSE, "ids": [8, 3]} for frame in write(clip, SDPOSE))
+    assert NOTE not in write(clip)[0]
+
+
+def clip_arrays(clip):
+    return clip.tracks[0].points, clip.tracks[0].scores
+
+
+def test_points_beyond_what_is_a_keypoint_are_cut_there_in_every_dialect():
+    points, scores = np.zeros((1, KEYPOINTS, 2)), np.ones((1, KEYPOINTS))
+    points[0, :3] = [(1e308, 0.5), (0.5, -1e308), (0.5, 0.5)]
+    for dialect in DIALECTS:
+        with np.errstate(all="raise"):
+            (track,) = from_keypoints(write(PoseClip(WIDTH, HEIGHT, 1, (Track(0, points, scores),)), dialect)).tracks
+        assert np.allclose(track.points[0, :3], [(1e6 / WIDTH, 0.5), (0.5, -1e6 / HEIGHT), (0.5, 0.5)])
+
+
+def test_one_joint_far_outside_changes_no_unit():
+    """An ankle at 2.3 frame heights in fractions of another pack: that frame once counted as pixels."""
+    frames = write(from_keypoints(standing() * 3), OPENPOSE)
+    for frame in frames:
+        del frame[NOTE]
+    frames[1]["people"][0][BODY_LIST][30:32] = 0.44, 2.3
+    (track,) = from_keypoints(frames).tracks
+    assert np.allclose(track.points[:, 10], [(0.44, 0.9), (0.44, 2.3), (0.44, 0.9)])
+    others = [*range(10), *range(11, 18)]
+    assert np.allclose(track.points[:, others], np.array(STANDING)[others])
+
+
+def test_a_close_up_goes_through_the_nodes():
+    """Photo of a bust, dance of a whole body: the legs end three frames below. They once lay in the corner."""
+    photo, dance = standing(scale=3.5, shift=(-1.25, -0.1)), standing()
+    image = torch.zeros(1, 512, 512, 3)
+    keep = dict.fromkeys((f"{part}_{axis}" for part in CORRECTED for axis in "xy"), 0.0)
+    keep |= {f"{part}_scale": 1.0 for part in CORRECTED}
+    aligned = AlignPoses.execute(image, photo, dance, "robust", 0, **keep).result[0]
+    (written,) = ConvertPoses.execute(aligned, OPENPOSE).result
+    (expected,), (found,) = from_keypoints(aligned).tracks, from_keypoints(written).tracks
+    assert expected.points[0, :18, 1].max() > 2.5
+    assert np.abs(expected.points - found.points)[expected.visible].max() < 1e-6
+
+
+def standing(scale=1.0, shift=(0.0, 0.0)):
+    """Return one frame of somebody who stands upright, on 512x512."""
+    points, scores = np.zeros((1, KEYPOINTS, 2)), np.zeros((1, KEYPOINTS))
+    points[0, :18] = np.array(STANDING) * scale + shift
+    scores[0, :18] = 0.9
+    return write(PoseClip(512, 512, 1, (Track(0, points, scores),)))

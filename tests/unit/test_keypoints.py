@@ -166,6 +166,44 @@ def test_normalised_and_partly_outside_the_picture():
     assert np.allclose(only_person(frame({BODY_LIST: body}))[0][13], (360, 1536))
 
 
+def test_a_whole_clip_has_one_unit():
+    """A person far outside in some frames, and one who is small in the corner in others."""
+    far = [value * (3 if i % 3 < 2 else 1) for i, value in enumerate(body_list(width=WIDTH, height=HEIGHT))]
+    near = body_list(width=WIDTH, height=HEIGHT)
+    clip = from_keypoints([frame({BODY_LIST: one}) for one in (near, near, far)])
+    assert np.allclose(clip.tracks[-1].points[-1, BODY], np.reshape(far, (-1, 3))[:, :2])
+    corner = [value / 100 if i % 3 < 2 else value for i, value in enumerate(body_list())]
+    clip = from_keypoints([frame({BODY_LIST: one}) for one in (body_list(), body_list(), corner)])
+    assert np.abs(clip.tracks[-1].points[-1, BODY]).max() < 0.01
+
+
+@pytest.mark.parametrize(("median", "said"), [(1.9, None), (3.0, "fractions"), (5.0, "pixels"), (8.1, None)])
+def test_a_tie_of_units_is_said(median, said, caplog):
+    body = [median, 0.5, 1.0] * 18
+    with caplog.at_level(logging.WARNING):
+        points, _ = only_person(frame({BODY_LIST: body}))
+    assert np.allclose(points[0], (median, 0.5) if median > 4 else (median * WIDTH, HEIGHT / 2))
+    assert (said is None) == (not caplog.text) and f"read as {said}" in caplog.text + "read as None"
+
+
+def test_hands_follow_the_body_over_the_whole_clip():
+    """A hand in the corner of a frame is no hand in fractions, and one below a close-up is not in pixels."""
+    corner, hand = [[x / 100, x / 100, 1.0] for x in range(1, 22)], hand_list(LEFT_WRIST_AT)
+    data = [frame({BODY_LIST: body_list(), LEFT_LIST: one}) for one in (hand, hand, corner)]
+    (track,) = from_keypoints(data).tracks
+    assert track.points[2, LEFT_HAND].max() < 0.001
+    body, low = body_list(width=WIDTH, height=HEIGHT), [0.5, 3.5, 1.0] * 21
+    (track,) = from_keypoints(frame({BODY_LIST: body, LEFT_LIST: low})).tracks
+    assert np.allclose(track.points[0, LEFT_HAND], (0.5, 3.5))
+
+
+def test_who_joins_people_in_the_strict_form_is_in_pixels():
+    data = to_keypoints(made_up_clip(frames=2))
+    data[1]["people"].append({BODY_LIST: [1.5, 1.0, 1.0] * 18})
+    clip = from_keypoints(data)
+    assert any(np.allclose(track.points[1, 0] * (WIDTH, HEIGHT), (1.5, 1.0)) for track in clip.tracks)
+
+
 def test_zeros_and_corners_are_not_taken_for_normalised():
     corner = [0.5, 0.8, 1.0] + [0.0] * 60
     points, scores = only_person(frame({BODY_LIST: body_list(), LEFT_LIST: corner, RIGHT_LIST: [0.0] * 63}))
@@ -297,6 +335,22 @@ def test_extra_keys_of_other_meaning_are_ignored():
     assert only_person(frame(strange))[1][BODY].tolist() == [1.0] * 18
 
 
+def test_a_deeply_nested_list_is_refused_in_words():
+    deep = [1.0]
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="x, y, c"):
+        from_keypoints(frame({BODY_LIST: deep}))
+
+
+@pytest.mark.parametrize("huge", [1e300, float("inf"), float("nan"), 10**400])
+def test_extra_keys_that_are_huge_or_no_numbers_are_ignored(huge):
+    (person,) = to_keypoints(PoseClip(WIDTH, HEIGHT, 1, made_up_clip(frames=1).tracks[1:]))[0]["people"]
+    for key in ("scores", "body_raw_2d"):
+        points, scores = only_person(frame({**person, key: [huge, *person[key][1:]]}))
+        assert np.abs(points).max() < 1e4 and set(scores.tolist()) == {0.0, 1.0}
+
+
 def two_people(identity=None):
     far = [v + (300 if i % 3 == 0 else 0) for i, v in enumerate(body_list())]
     people = [{BODY_LIST: body_list()}, {BODY_LIST: far}]
@@ -329,6 +383,14 @@ def test_people_without_ids_of_their_own_are_followed(identity):
         ([frame(canvas_width=0)], "do not tell the size"),
         ([frame(canvas_width="wide")], "do not tell the size"),
         ([frame(canvas_width=10**400)], "do not tell the size"),
+        ([frame(canvas_width=1 << 17)], "do not tell the size.*not in 1 to 65536"),
+        ([frame(canvas_width=float("inf"))], "do not tell the size"),
+        ([frame({BODY_LIST: "1.0" * 400_000})], "something else than x, y, c"),
+        ([frame({BODY_LIST: [0.5] * 999_999})], "pose_keypoints_2d holds 333333 keypoints"),
+        ([frame({LEFT_LIST: [[0.5, 0.5, 1.0]] * 100_000})], "hand_left_keypoints_2d holds 100000 keypoints"),
+        ([frame({BODY_LIST: {"x": 1}})], "something else than x, y, c"),
+        ([frame({BODY_LIST: [[[[1.0, 2.0, 3.0]]]]})], "needed is x, y, c"),
+        ([frame({BODY_LIST: [body_list(), [1.0]]})], "something else than x, y, c"),
         ([frame({BODY_LIST: body_list(joints=16)})], "pose_keypoints_2d holds 16 keypoints, needed are 18 or 24"),
         ([frame({LEFT_LIST: hand_list((0, 0))[:30]})], "hand_left_keypoints_2d holds 10 keypoints"),
         ([frame({BODY_LIST: [1.0, 2.0]})], "needed is x, y, c"),
