@@ -4,8 +4,6 @@ Bounds that no dance meets keep a small file from taking all memory and hours: p
 over the clip (`make_tracks`), and people who appear from nowhere while linking (`track.link_rows`).
 """
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 
@@ -17,35 +15,6 @@ MAX_PEOPLE = 256  # in one frame
 MAX_PLACES = 300_000  # people times frames: a track has a place for every frame, 3.2 kB each
 FULLNESS = 4  # more places are fine where at least one in that many is taken, as in an hour of eight people
 LARGEST_ID = 2**53
-REMEMBERED = 4  # clips
-
-
-class Linker:
-    """Tells people without ids apart, and remembers whom it found in the clips that it linked last.
-
-    A run reads the same poses in every node that takes them; they are linked once. Only one small number for each
-    person and frame is kept, by a hash of the poses.
-    check: called now and then while linking; what it raises ends the linking.
-    """
-
-    def __init__(self, check: Callable[[], None] = lambda: None):
-        self.check = check
-        self.known: OrderedDict[bytes, np.ndarray] = OrderedDict()
-
-    def link(self, frames: int, where: np.ndarray, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Return for each of N people, seen in frames `where` [N], the number of the person, -1 for nobody."""
-        from .track import link_rows
-
-        key = hashlib.blake2b(str(frames).encode(), digest_size=20)
-        for array in (where, points, scores):
-            key.update(np.ascontiguousarray(array))
-        owners = self.known.pop(key.digest(), None)
-        if owners is None:
-            owners = link_rows(frames, where, points, scores, self.check).astype(np.int32)
-        self.known[key.digest()] = owners
-        while len(self.known) > REMEMBERED:
-            self.known.popitem(last=False)
-        return owners
 
 
 def check_crowd(counts: list[int]) -> None:
@@ -59,19 +28,22 @@ def check_crowd(counts: list[int]) -> None:
 
 
 def make_tracks(
-    frames: int, where: np.ndarray, ids: list, points: np.ndarray, scores: np.ndarray, linker: Linker
+    frames: int, where: np.ndarray, ids: list, points: np.ndarray, scores: np.ndarray, check: Callable[[], None]
 ) -> list[Track]:
     """Return N people, seen in frames `where` [N] in ascending order, as tracks over all `frames`.
 
-    ids: what each is called; anything but different whole numbers in every frame counts for nothing, and `linker`
-    decides. points: [N, 134, 2]; scores: [N, 134]. ValueError if there are more people than a dance has.
+    ids: what each is called; unless they are different whole numbers in every frame, people are linked by motion.
+    points: [N, 134, 2]; scores: [N, 134]. check: called now and then while linking; what it raises ends it.
+    ValueError if there are more people than a dance has.
     """
+    from .track import link_rows
+
     if _are_ids(where, ids):
         rows: dict[int, list[int]] = {one: [] for one in _order(where, ids)}
         for row, one in enumerate(ids):
             rows[one].append(row)
     else:
-        owners = linker.link(frames, where, points, scores)
+        owners = link_rows(frames, where, points, scores, check)
         rows = {one: [] for one in range(owners.max(initial=-1) + 1)}
         for row, one in enumerate(owners.tolist()):
             if one >= 0:

@@ -18,11 +18,12 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
 from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
-from .identities import Linker, check_crowd, make_tracks
+from .identities import check_crowd, make_tracks
 from .keypoint_lists import SEEN_CONFIDENCE, read_numbers, read_triples
 from .poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from .units import in_fractions
@@ -37,11 +38,11 @@ def to_keypoints(clip: PoseClip) -> list[dict]:
     return write(clip)
 
 
-def from_keypoints(data, linker: Linker | None = None) -> PoseClip:
+def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     """Return the clip that `data`, a POSE_KEYPOINT of any pack or one of its frames, describes.
 
-    People without ids are linked from frame to frame by where they are. linker: remembers the clips it linked last, and
-    can be cancelled. ValueError if `data` is anything else, holds animals, tells no canvas size, or holds more people
+    People without ids are linked from frame to frame by where they are. check: called now and then while linking; what
+    it raises ends it. ValueError if `data` is anything else, holds animals, has no canvas size, or holds more people
     than a dance has.
     """
     frames = _frames(data)
@@ -53,7 +54,7 @@ def from_keypoints(data, linker: Linker | None = None) -> PoseClip:
     seen = (scores >= VISIBLE_SCORE).any(axis=1)
     ids = [one for frame, (_, noted) in zip(frames, notes, strict=True) for one in _ids(frame["people"] or (), noted)]
     ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
-    tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], linker or Linker())
+    tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
     width, height = (int(side) for side in canvases[0])
     return PoseClip(width, height, len(frames), tuple(tracks))
 

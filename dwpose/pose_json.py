@@ -7,6 +7,7 @@ single frame, what OpenPose saves (no canvas), and "openpose_json", the text tha
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,18 @@ def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
         ) from error
 
 
-def load(path: str | Path, canvas: tuple[int, int] | None = None) -> tuple[PoseClip, float | None]:
+def load(
+    path: str | Path, canvas: tuple[int, int] | None = None, check: Callable[[], None] = lambda: None
+) -> tuple[PoseClip, float | None]:
     """Return the poses in a file, and the frames per second if it tells them.
 
-    canvas: width and height for frames that do not tell theirs. ValueError if the file holds no poses.
+    canvas: width and height for frames that do not tell theirs. check: see `from_keypoints`.
+    ValueError if the file holds no poses.
     """
     path = Path(path)
     frames = _frames(_read(path), path.name)
     try:
-        return from_keypoints([_with_canvas(frame, canvas) for frame in frames]), _fps(frames)
+        return from_keypoints([_with_canvas(frame, canvas) for frame in frames], check), _fps(frames)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 

@@ -12,7 +12,6 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..dwpose.detector import Detector
-from ..dwpose.keypoints import from_keypoints
 from ..dwpose.poses import PoseClip
 from ..dwpose.runtime import open_session
 from ..dwpose.search import search
@@ -31,6 +30,7 @@ from . import model_folders
 from .file_names import check_prefix
 from .node_text import show_text
 from .output_file import output_file
+from .pose_input import read_poses
 from .types import PoseDetector, PoseKeypoint
 
 FOLDER = "measures"
@@ -206,7 +206,7 @@ def _keypoints(
 
 
 def _clip(poses: list, what: str, images: Tensor) -> PoseClip:
-    clip = from_keypoints(poses)
+    clip = read_poses(poses)
     check_canvas(what, (clip.width, clip.height), size_of(images))
     return clip
 

@@ -22,7 +22,7 @@ from ..dwpose.align import (
 from ..dwpose.augment import augment
 from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.draw import PALETTES, Style, draw_clip
-from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.conditions import choose_size
 from ..steadydancer_core.pictures.layout import beside, shrink
@@ -37,6 +37,7 @@ from ..steadydancer_core.pixels import (
 )
 from ..steadydancer_core.sizes import size_text
 from .node_picture import show_picture, show_picture_and_text
+from .pose_input import read_poses
 from .types import PoseKeypoint
 
 # A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
@@ -77,10 +78,10 @@ class AlignPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, photo, photo_poses, poses, mode, anchor_frame, **corrections) -> io.NodeOutput:
-        size, stands = size_of(to_rgb(photo)), from_keypoints(photo_poses)
+        size, stands = size_of(to_rgb(photo)), read_poses(photo_poses)
         _check_shapes(size, (stands.width, stands.height))
         request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections))
-        alignment = align(stands, from_keypoints(poses), request)
+        alignment = align(stands, read_poses(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
         shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text, remarks_text(alignment))
@@ -186,7 +187,7 @@ class AugmentPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses, seed) -> io.NodeOutput:
-        return io.NodeOutput(to_keypoints(augment(from_keypoints(poses), seed)))
+        return io.NodeOutput(to_keypoints(augment(read_poses(poses), seed)))
 
 
 class DrawPoses(io.ComfyNode):
@@ -211,7 +212,7 @@ class DrawPoses(io.ComfyNode):
     @classmethod
     def execute(cls, poses, width, height, palette, thickness, hands, negative_poses=None) -> io.NodeOutput:
         style = Style(palette, thickness, hands)
-        clips = [from_keypoints(data) for data in (poses, negative_poses) if data is not None]
+        clips = [read_poses(data) for data in (poses, negative_poses) if data is not None]
         frames = draw_images(clips, width, height, style)
         pictures = [shrink(_pixels(images), *SHOWN) for images in frames]
         shown = beside(pictures, ("pose_frames", "negative_frames")[: len(frames)])

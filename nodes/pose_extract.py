@@ -15,7 +15,7 @@ from torch import Tensor
 from ..dwpose.cache import PoseCache, SeenVideo, cache_key
 from ..dwpose.detector import Detector
 from ..dwpose.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
-from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.keypoints import to_keypoints
 from ..dwpose.pick import RULES, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.preview import Preview
@@ -23,6 +23,7 @@ from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
 from .node_text import show_text
 from .pose_detector import make_room
+from .pose_input import read_poses
 from .types import PoseDetector, PoseKeypoint
 
 NOBODY_TOOLTIP = (
@@ -103,7 +104,7 @@ class PickPerson(io.ComfyNode):
     def execute(
         cls, poses: list, rule: str, index: int, x: float, y: float, frame: int, when_absent: str
     ) -> io.NodeOutput:
-        seen = pick(from_keypoints(poses), rule, index, x, y, frame)
+        seen = pick(read_poses(poses), rule, index, x, y, frame)
         clip = apply_nobody_rule(seen, when_absent)
         return io.NodeOutput(to_keypoints(clip), ui=show_text(cls, "\n".join(_people(seen))))
 

@@ -3,16 +3,18 @@
 from pathlib import Path
 
 import folder_paths
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
 from ..dwpose import pose_json
 from ..dwpose.dialects import DIALECTS, STRICT, write
-from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .file_names import check_prefix
 from .node_text import show_text
 from .output_file import output_file
+from .pose_input import read_poses
 from .types import PoseKeypoint
 
 SUFFIX = ".json"
@@ -58,7 +60,7 @@ class SavePoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:
-        clip = from_keypoints(poses)
+        clip = read_poses(poses)
         path = _target(filename_prefix, clip)
         pose_json.save(clip, path, fps)
         return io.NodeOutput(poses, str(path), ui=show_text(cls, f"{path}\n{_summary(clip, fps)}"))
@@ -94,7 +96,8 @@ class LoadPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, fps: float = MODEL_FPS, width: int = 0, height: int = 0) -> io.NodeOutput:
-        clip, own_fps = pose_json.load(_find(file), (width, height) if width and height else None)
+        canvas = (width, height) if width and height else None
+        clip, own_fps = pose_json.load(_find(file), canvas, throw_exception_if_processing_interrupted)
         rate = own_fps or fps
         return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=show_text(cls, _summary(clip, rate)))
 
@@ -127,7 +130,7 @@ class ConvertPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: list, dialect: str = STRICT) -> io.NodeOutput:
-        return io.NodeOutput(write(from_keypoints(poses), dialect))
+        return io.NodeOutput(write(read_poses(poses), dialect))
 
 
 def _load_inputs() -> list[io.Input]:

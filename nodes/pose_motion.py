@@ -6,11 +6,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..dwpose.best_start import best_start
-from ..dwpose.keypoints import from_keypoints, to_keypoints
+from ..dwpose.keypoints import to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.refine import refine_with_report, report_text
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
+from .pose_input import read_poses
 from .types import PoseKeypoint
 
 TRIM, KEEP = "trim", "keep"
@@ -40,7 +41,7 @@ class RefinePoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: list, repair_swaps: bool, gap_frames: int, smoothing: float) -> io.NodeOutput:
-        clip = from_keypoints(poses)
+        clip = read_poses(poses)
         refined, reports = refine_with_report(clip, gap_frames, smoothing, repair_swaps)
         text = report_text(reports)
         return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=show_text(cls, text))
@@ -98,8 +99,8 @@ class LeadIn(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: list, photo_poses: list, frames: int) -> io.NodeOutput:
-        clip = from_keypoints(poses)
-        led = lead_in(clip, from_keypoints(photo_poses), frames)
+        clip = read_poses(poses)
+        led = lead_in(clip, read_poses(photo_poses), frames)
         count = led.frames - clip.frames
         text = f"Lead-in: {count} frames, then {clip.frames} of the dance."
         return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=show_text(cls, text))
@@ -176,8 +177,8 @@ class BestStart(io.ComfyNode):
     def execute(
         cls, poses: list, photo_poses: list, search_frames: int, fps: float, audio: Input.Audio | None = None
     ) -> io.NodeOutput:
-        clip = from_keypoints(poses)
-        start, distances = best_start(clip, from_keypoints(photo_poses), search_frames)
+        clip = read_poses(poses)
+        start, distances = best_start(clip, read_poses(photo_poses), search_frames)
         text = start_text(start, distances, clip.frames, fps)
         result = to_keypoints(clip.at(slice(start, None))) if start else poses
         return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=show_text(cls, text))
