@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .pick import main_person
+from .pick import main_people
 from .poses import BODY, PoseClip, Track
 
 Pair = tuple[Track, Track]  # somebody in the photo, and whose dance it is
@@ -50,8 +50,4 @@ def place(track: Track, frame: int = 0) -> float:
 
 def _main(tracks: list[Track], clip: PoseClip, count: int, frame: int) -> list[Track]:
     """Return the `count` main tracks, from left to right."""
-    rest, chosen = list(tracks), []
-    while len(chosen) < count:
-        chosen.append(main_person(clip.with_tracks(rest)))
-        rest = [track for track in rest if track is not chosen[-1]]
-    return sorted(chosen, key=lambda track: place(track, frame))
+    return sorted(main_people(clip, tracks, count), key=lambda track: place(track, frame))

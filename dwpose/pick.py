@@ -3,7 +3,7 @@
 Boxes are those of the joints seen (`track.person_box`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,7 +37,12 @@ def main_person(clip: PoseClip) -> Track:
     ValueError if there is nobody.
     """
     _check_anybody(clip)
-    return max(clip.tracks, key=lambda track: np.nansum(_areas(clip, track)))
+    return main_people(clip, clip.tracks, 1)[0]
+
+
+def main_people(clip: PoseClip, tracks: Sequence[Track], count: int) -> list[Track]:
+    """Return the `count` of `tracks` who are seen most and largest, the main one first."""
+    return sorted(tracks, key=lambda track: np.nansum(_areas(clip, track)), reverse=True)[:count]
 
 
 def _centre(clip: PoseClip, *_) -> Track:
