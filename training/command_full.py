@@ -48,7 +48,7 @@ def add_prepare(verbs) -> argparse.ArgumentParser:
     verb.add_argument("--frames", type=int, default=FRAMES, help="of each clip, 4n + 1")
     verb.add_argument("--size", type=_size, help="WIDTHxHEIGHT of all clips, else by the first video at 640 x 640")
     verb.add_argument("--prompt", default=PROMPT, help="of videos without a text file")
-    verb.add_argument("--negative", default=NEGATIVE, help="the unwished, for all")
+    verb.add_argument("--negative", default=NEGATIVE, help="negative prompt of all clips, else the published one")
     verb.add_argument("--store", type=Path, help=f"where the clips go, else WORK/{STORE}")
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
     verb.set_defaults(run=_prepare, name="prepare")

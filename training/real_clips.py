@@ -38,7 +38,7 @@ AREA, FRAMES = 640 * 640, 81
 MISSING = 1  # frames that a clip may lack
 SEEN = 0.9  # share of the frames in which somebody must be seen
 PROMPT = "A person is dancing."
-NEGATIVE = "blurred, low quality, deformed, extra limbs, still picture, subtitles"
+NEGATIVE = (Path(__file__).parent / "negative_prompt.txt").read_text("utf-8").strip()  # Wan 2.1 image-to-video's
 SHARED, PROMPTS = "shared.safetensors", "prompts"
 NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES = "negative_text", "blank_pose", "blank_features"
 
@@ -46,7 +46,7 @@ NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES = "negative_text", "blank_pose", "blan
 @dataclass(frozen=True)
 class ClipSettings:
     """frames: of each clip, 4n + 1; size: (width, height) in pixels, multiples of 16, None is the first video's aspect
-    at AREA; prompt: where a video has no text file; negative: the unwished, for all."""
+    at AREA; prompt: where a video has no text file; negative: the negative prompt of all clips."""
 
     frames: int = FRAMES
     size: tuple[int, int] | None = None

@@ -1,0 +1,44 @@
+"""The published negative prompt of Wan 2.1 image-to-video: whole, and the same wherever it is used."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steadydancer_pack.training.real_clips import NEGATIVE
+
+PACK = Path(__file__).resolve().parents[2]
+CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of text-to-video lacks
+SHARED = "\u8272\u8c03\u8273\u4e3d"
+GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
+WITH_14B = (
+    "fast_4_steps", "low_vram", "official_quality", "one_dance_many_photos", "own_pose_video", "pose_editor",
+    "several_people",
+)  # fmt: skip
+
+
+def texts(value):
+    """Return all strings in a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for child in children for text in texts(child)]
+
+
+def test_it_is_the_one_of_image_to_video():
+    assert NEGATIVE.startswith(CAMERA_SHAKE + SHARED)
+    assert (len(NEGATIVE), NEGATIVE.count("\uff0c")) == (142, 28)
+
+
+@pytest.mark.parametrize("name", WITH_14B)
+def test_every_template_for_the_14b_model_encodes_it(name):
+    workflow = json.loads((PACK / "workflows" / f"{name}.json").read_text("utf-8"))
+    encoded = [node["widgets_values"] for node in workflow["nodes"] if node.get("title") == "Negative prompt"]
+    assert encoded == [[NEGATIVE]]
+
+
+def test_no_other_graph_encodes_a_prompt_and_none_holds_half_of_it():
+    for file in GRAPHS:
+        found = texts(json.loads(file.read_text("utf-8")))
+        assert {text for text in found if SHARED in text} == ({NEGATIVE} if file.stem in WITH_14B else set()), file
+        assert ("CLIPTextEncode" in found) == (file.stem in WITH_14B), file
