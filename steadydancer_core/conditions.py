@@ -26,6 +26,7 @@ from .pixels import (
     SIZE_STEP,
     aspect_difference,
     blank_video,
+    clip_pixels,
     crop,
     default_size,
     fit_image,
@@ -211,11 +212,15 @@ def check_vae(vae) -> None:
 
 
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:
-    """Return CLIP vision of photo and first pose frame [1, H, W, 3] at full size, or ready outputs, or zeros."""
+    """Return CLIP vision of photo and first pose frame [1, H, W, 3] at full size, or ready outputs, or zeros.
+
+    The model gets the pixels of upstream: the pose frame at the photo's size, both without antialiasing at 224x224.
+    """
     if clip_vision is not None:
         if any(output is not None for output in outputs):
             notes.append("the CLIP vision model is used, the ready CLIP vision outputs are not")
-        pair = ClipPair(*(clip_vision.encode_image(image.clamp(0, 1), crop=False) for image in (photo, first_pose)))
+        images = clip_pixels(photo.clamp(0, 1)), clip_pixels(first_pose.clamp(0, 1), size_of(photo))
+        pair = ClipPair(*(clip_vision.encode_image(image, crop=False) for image in images))
     elif all(output is not None for output in outputs):
         pair = ClipPair(*(first_features(output, notes) for output in outputs))
     elif any(output is not None for output in outputs):

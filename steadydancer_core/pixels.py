@@ -15,6 +15,7 @@ from torch import Tensor
 SIZE_STEP = 16
 DEFAULT_AREA = 1024 * 576
 MAX_ASPECT_DIFFERENCE = 0.08
+CLIP_SIDE = 224  # pixels
 
 
 def default_size(image_width: int, image_height: int, area: int = DEFAULT_AREA) -> tuple[int, int]:
@@ -77,6 +78,18 @@ def fit_image(image: Tensor, width: int, height: int, kept: tuple[float, float] 
         return image
     pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")
     return pixels.movedim(1, -1)
+
+
+def clip_pixels(image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """Return `image` [B, H, W, 3] in 0..1 at CLIP vision's size, [B, 224, 224, 3], bicubic without antialiasing.
+
+    With `size` (width, height) it is brought to that size first, with antialiasing, as upstream's PIL does with the
+    pose frame. ComfyUI's preprocessing resizes nothing afterwards; it clamps to 0..1 and rounds to 8 bits.
+    """
+    if size and size != size_of(image):
+        pixels = F.interpolate(image.movedim(-1, 1).float(), size=size[::-1], mode="bicubic", antialias=True)
+        image = pixels.movedim(1, -1).clamp(0, 1)
+    return fit_image(image, CLIP_SIDE, CLIP_SIDE, (1.0, 1.0))
 
 
 def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from comfy.latent_formats import Wan21
 from torch import Tensor
 
+from ..steadydancer_core.pixels import clip_pixels
+
 SUFFIX = ".safetensors"
 Encode = Callable[[Tensor], Tensor]
 
@@ -68,7 +70,7 @@ def load_vision(path: Path) -> Encode:
 
     @torch.no_grad()
     def see(picture: Tensor) -> Tensor:
-        return vision.encode_image(picture, crop=False).penultimate_hidden_states.float().cpu()
+        return vision.encode_image(clip_pixels(picture), crop=False).penultimate_hidden_states.float().cpu()
 
     return see
 

@@ -3,13 +3,18 @@
 from types import SimpleNamespace
 
 import comfy.clip_vision
+import numpy as np
 import pytest
 import torch
 from comfy.ldm.wan.vae import WanVAE
+from PIL import Image
 
+from steadydancer_pack.dwpose.draw import draw_clip, draw_large
+from steadydancer_pack.dwpose.poses import PoseClip
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.steadydancer_core import conditions
-from steadydancer_pack.steadydancer_core.pixels import default_size, fit_image, valid_length
+from steadydancer_pack.steadydancer_core.pixels import clip_pixels, default_size, fit_image, valid_length
+from steadydancer_pack.tests.unit.test_pose_golden import CASES, track
 
 TEXT = [[torch.zeros(1, 512, 64), {}]]
 NEGATIVE = [[torch.ones(1, 512, 64), {}]]
@@ -39,6 +44,24 @@ class FakeClipVision:
         output = comfy.clip_vision.Output()
         output.penultimate_hidden_states = torch.full(self.shape, float(image.mean()))
         return output
+
+
+def comfy_clip_vision(hidden_size):
+    """ComfyUI's own CLIP vision model, two layers deep, with weights made up."""
+    config = {
+        "hidden_size": hidden_size, "num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64,
+        "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16, "hidden_act": "gelu",
+        "model_type": "clip_vision_model",
+    }  # fmt: skip
+    model = comfy.clip_vision.ClipVisionModel(config)
+    for parameter in model.model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+@pytest.fixture(scope="module")
+def clip_h():
+    return comfy_clip_vision(1280)
 
 
 @pytest.fixture
@@ -88,18 +111,57 @@ def test_the_vae_sees_the_photo_then_grey_and_each_clip_once(material):
     assert result.latent["samples"].shape == (1, 16, 3, 12, 8) and not result.latent["samples"].any()
 
 
-def test_clip_sees_photo_and_first_pose_uncropped(material):
-    clip = FakeClipVision()
-    reconcile(material, clip_vision=clip)
-    (photo, crop), (pose, _) = clip.seen
-    assert crop is False
-    assert torch.equal(photo, material["photo"]) and torch.equal(pose, material["pose"][:1])
-
-
-def test_clip_sees_the_full_size(material):
+def test_clip_vision_gets_photo_and_first_pose_whole(material):
     clip = FakeClipVision()
     reconcile(material, clip_vision=clip, width=32, height=48)
-    assert [image.shape[1:3] for image, _ in clip.seen] == [(96, 64), (96, 64)]
+    (photo, crop), (pose, _) = clip.seen
+    assert crop is False
+    assert torch.equal(photo, clip_pixels(material["photo"])) and torch.equal(pose, clip_pixels(material["pose"][:1]))
+
+
+def official_clip_pixels(image, size=None):
+    """Return uint8 [H, W, 3] as the official code gives it to CLIP, in 0..1; `size` is that of the photo."""
+    picture = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) if size else Image.fromarray(image)
+    pixels = torch.from_numpy(np.asarray(picture) / np.float32(127.5) - 1).movedim(-1, 0)[None]
+    return torch.nn.functional.interpolate(pixels, size=(224, 224), mode="bicubic") / 2 + 0.5
+
+
+def relative_error(found, wanted):
+    return float((found - wanted).norm() / wanted.norm())
+
+
+CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+CLIP_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("photo_width", [512, 624, 1060])
+def test_the_pixels_that_enter_clip_are_the_official_ones(dancer, clip_h, photo_width):
+    """Official skeletons are drawn at twice the video's size, 1248x1856 here; Draw Poses halves them."""
+    photo_size = photo_width, photo_width * 928 // 624
+    photo = np.array(Image.fromarray(dancer).resize(photo_size, Image.Resampling.BICUBIC))
+    dance = track(CASES["full"]["aligned_poses"])
+    clip = PoseClip(624, 928, len(dance.points), (dance,))
+    official_pose, _ = next(draw_large(clip, 1248, 1856))
+    pose = torch.from_numpy(next(draw_clip(clip, 624, 928))).expand(5, -1, -1, -1) / 255
+    seen = []
+    hook = clip_h.model.register_forward_pre_hook(lambda *call: seen.append(call[2]["pixel_values"]), with_kwargs=True)
+    material = {"photo": torch.from_numpy(photo)[None] / 255, "pose": pose}
+    reconcile(material, width=624, height=928, length=5, clip_vision=clip_h)
+    hook.remove()
+    wanted = official_clip_pixels(photo), official_clip_pixels(official_pose, photo_size)
+    assert relative_error(seen[0], (wanted[0] - CLIP_MEAN) / CLIP_STD) <= 0.02
+    assert relative_error(seen[1] * CLIP_STD + CLIP_MEAN, wanted[1]) <= 0.2  # black is 0: the skeleton alone counts
+
+
+def test_stock_nodes_can_give_the_same_clip_vision_output(material, clip_h):
+    """As the help page says: Upscale Image, bicubic to 224x224, before CLIP Vision Encode with crop none."""
+    import nodes
+
+    _, cond = values(reconcile(material, clip_vision=clip_h).positive)
+    (scaled,) = nodes.ImageScale().upscale(material["photo"], "bicubic", 224, 224, "disabled")
+    (output,) = nodes.CLIPVisionEncode().encode(clip_h, scaled, "none")
+    features = cond["clip_vision_output"].penultimate_hidden_states
+    assert torch.equal(output.penultimate_hidden_states, features)
 
 
 def test_without_clip_the_features_are_zero_and_it_is_said(material):
@@ -177,21 +239,8 @@ def test_another_aspect_is_cropped_about_the_centre():
     assert fit_image(image, 40, 40).min() == 1
 
 
-def comfy_clip_vision(hidden_size):
-    """ComfyUI's own CLIP vision model, two layers deep, with weights made up."""
-    config = {
-        "hidden_size": hidden_size, "num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64,
-        "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16, "hidden_act": "gelu",
-        "model_type": "clip_vision_model",
-    }  # fmt: skip
-    model = comfy.clip_vision.ClipVisionModel(config)
-    for parameter in model.model.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
-    return model
-
-
-def test_comfyuis_clip_h_gives_the_features(material):
-    _, cond = values(reconcile(material, clip_vision=comfy_clip_vision(1280)).positive)
+def test_comfyuis_clip_h_gives_the_features(material, clip_h):
+    _, cond = values(reconcile(material, clip_vision=clip_h).positive)
     photo, pose = (cond[key].penultimate_hidden_states for key in ("clip_vision_output", "pose_clip_vision_output"))
     assert photo.shape == pose.shape == (1, 257, 1280)
     assert photo.any() and not torch.equal(photo, pose)

@@ -5,8 +5,10 @@ import shutil
 import zlib
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
+import comfy.clip_vision
 import comfy.lora
 import comfy.model_management
 import comfy.sd
@@ -19,12 +21,13 @@ from steadydancer_pack.dwpose.detector import Region
 from steadydancer_pack.miniature.vae import vae_file
 from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
 from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.pixels import clip_pixels
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.column_table import columns
-from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text
+from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text, load_vision
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
@@ -207,6 +210,18 @@ def test_bad_settings_are_refused(tmp_path):
         prompt_of(tmp_path / "b.mp4", "other")
     with pytest.raises(ValueError, match="other formats can run code"):
         load_text(tmp_path / "text.pt")
+
+
+def test_clip_vision_gets_the_pixels_of_inference(tmp_path, monkeypatch):
+    class Vision:
+        def encode_image(self, image, crop):
+            assert crop is False
+            return SimpleNamespace(penultimate_hidden_states=image)
+
+    (tmp_path / "a.safetensors").touch()
+    monkeypatch.setattr(comfy.clip_vision, "load", lambda path: Vision())
+    picture = torch.rand(1, 40, 30, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(load_vision(tmp_path / "a.safetensors")(picture), clip_pixels(picture))
 
 
 @pytest.fixture(scope="module")
