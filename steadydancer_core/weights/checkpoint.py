@@ -16,9 +16,9 @@ from ..model import SteadyDancerWanModel
 from .safetensors_header import read_header
 from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
-from .weight_source import INDEX_SUFFIX, SHARD
+from .weight_source import INDEX_SUFFIX, SHARD, first_of
 
-LISTED = 3  # missing tensors named in a message
+MAX_BLOCKS = 1000
 # A name that only this kind of file has -> the kind; the first that fits is told to the user.
 KINDS = (
     ("lora_down.weight", "a LoRA"),
@@ -76,19 +76,20 @@ def check_names(title: str, names: set[str]) -> None:
     if missing:
         raise ValueError(
             f"{title} is SteadyDancer, but {len(missing)} of {len(pose_tensor_names())} pose tensors are missing: "
-            f"{_first_of(missing)}. The file was cut or converted wrongly; download it again."
+            f"{first_of(missing)}. The file was cut or converted wrongly; download it again."
         )
-    lacking = sorted(all_tensor_names(block_numbers(names)) - names)
+    blocks = block_numbers(names)
+    if len(blocks) > MAX_BLOCKS:
+        raise ValueError(
+            f"{title} is SteadyDancer with {len(blocks)} blocks; SteadyDancer-14B has 40. The file was converted "
+            "wrongly; download it again."
+        )
+    lacking = sorted(all_tensor_names(blocks) - names)
     if lacking:
         raise ValueError(
             f"{title} is SteadyDancer, but {len(lacking)} tensors of its transformer are missing, such as "
-            f"{_first_of(lacking)}. The file was cut or converted wrongly; download it again."
+            f"{first_of(lacking)}. The file was cut or converted wrongly; download it again."
         )
-
-
-def _first_of(names: list[str]) -> str:
-    """Return a few names: a page that shows all of them hides the advice behind."""
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def kind_of(names: set[str]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from .scaled_layers import OLDER_MARKER, QUANTISATION
+from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTISATION
 from .weight_source import TensorInfo, WeightSource
 
 FP8 = {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
@@ -79,9 +79,12 @@ def _companions_by_layer(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _listed_layers(source: WeightSource) -> dict[str, dict]:
     try:
-        return dict(json.loads(source.metadata.get(QUANTISATION, "{}")).get("layers", {}).items())
-    except (ValueError, AttributeError) as error:
+        layers = dict(json.loads(source.metadata.get(QUANTISATION, "{}")).get("layers", {}).items())
+        if not all(isinstance(entry, dict) for entry in layers.values()):
+            raise ValueError("a layer's entry is no table")
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{source.title} is damaged: its metadata {QUANTISATION} cannot be read. {AGAIN}") from error
+    return layers
 
 
 def _quantisation(
@@ -97,9 +100,11 @@ def _quantisation(
 
 
 def _entry(source: WeightSource, place: str) -> dict:
+    if source.tensors[place].nbytes > MAX_NOTE:
+        raise ValueError(f"{source.title} is damaged: {place} is longer than {MAX_NOTE} bytes. {AGAIN}")
     try:
         entry = json.loads(source.read(place).numpy().tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{source.title} is damaged: {place} is not readable JSON. {AGAIN}") from error
     if not isinstance(entry, dict):
         raise ValueError(f"{source.title} is damaged: {place} is not a table. {AGAIN}")

@@ -6,13 +6,16 @@ Source: the format's description, https://github.com/huggingface/safetensors#for
 
 import json
 import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-LENGTH_BYTES, MAX_HEADER, MAX_DIGITS = 8, 100_000_000, 20
+LENGTH_BYTES, MAX_HEADER, MAX_DIGITS = 8, 16_000_000, 20
+# What a file may claim before anything is computed of it; the headers of real models stay far below.
+MAX_TENSORS, MAX_VALUES, MAX_NAME, MAX_DIMENSIONS = 50_000, 1_000_000, 1000, 8
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
@@ -44,22 +47,25 @@ def read_header(path: str | Path) -> Header:
     path = Path(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if not 2 <= length <= min(MAX_HEADER, path.stat().st_size - LENGTH_BYTES):
+        if not 2 <= length <= path.stat().st_size - LENGTH_BYTES:
             raise damaged(path, "its header is cut off or is not that of a safetensors file")
+        if length > MAX_HEADER:
+            raise damaged(path, f"its header is {length} bytes long, more than the {MAX_HEADER} that any model needs")
         text = file.read(length)
     table = parse_json(path, text)
     metadata = table.pop("__metadata__", {})
-    if not isinstance(metadata, Mapping):
-        raise damaged(path, "its metadata is not a table")
+    if not isinstance(metadata, Mapping) or not all(isinstance(value, str) for value in metadata.values()):
+        raise damaged(path, "its metadata is not a table of texts")
+    check_names_fit(path, table)
     start = LENGTH_BYTES + length
     entries = {name: _entry(path, name, row, start) for name, row in table.items()}
-    entries = dict(sorted(entries.items(), key=lambda item: item[1].start))
+    entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].nbytes)))
     _check_gaps(path, entries, start)
-    return Header(entries, {key: str(value) for key, value in metadata.items()})
+    return Header(entries, dict(metadata))
 
 
 def parse_json(path: Path, text: bytes) -> dict:
-    """Return the JSON object in `text`; ValueError if it is none, says anything twice or counts beyond all files."""
+    """Return the JSON object in `text`; ValueError if it is none, says anything twice or is larger than any model's."""
 
     def once(pairs: list[tuple[str, object]]) -> dict:
         table = dict(pairs)
@@ -72,6 +78,8 @@ def parse_json(path: Path, text: bytes) -> dict:
             raise damaged(path, f"a number in it has {len(digits)} digits")
         return int(digits)
 
+    if len(text) > MAX_HEADER or text.count(b",") > MAX_VALUES:
+        raise damaged(path, f"it lists more than {MAX_VALUES} values or is longer than {MAX_HEADER} bytes")
     try:
         table = json.loads(text.decode("utf-8"), object_pairs_hook=once, parse_int=whole)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -79,6 +87,17 @@ def parse_json(path: Path, text: bytes) -> dict:
     if not isinstance(table, dict):
         raise damaged(path, "its JSON is not a table")
     return table
+
+
+def check_names_fit(path: Path, names: Collection[str]) -> None:
+    """Raise ValueError for more tensors than any model has, and for names that are none."""
+    if len(names) > MAX_TENSORS:
+        raise damaged(path, f"it speaks of {len(names)} tensors; no model has more than {MAX_TENSORS}")
+    longest = max(map(len, names), default=0)
+    if longest > MAX_NAME:
+        raise damaged(path, f"a name in it is {longest} characters long")
+    if not all(map(str.isprintable, names)):
+        raise damaged(path, "a name in it has characters that cannot be shown")
 
 
 def damaged(path: Path, reason: str) -> ValueError:
@@ -89,11 +108,13 @@ def damaged(path: Path, reason: str) -> ValueError:
 def _entry(path: Path, name: str, row: object, start: int) -> Entry:
     try:
         kind, shape, (begin, end) = row["dtype"], tuple(row["shape"]), row["data_offsets"]
-        sound = isinstance(kind, str) and all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
+        sound = isinstance(kind, str) and all(type(n) is int and n >= 0 for n in (*shape, begin, end))
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"the entry of {name} cannot be read: {row}") from error
+        raise damaged(path, f"the entry of {name} cannot be read: {reprlib.repr(row)}") from error
+    if len(shape) > MAX_DIMENSIONS:
+        raise damaged(path, f"{name} has {len(shape)} dimensions")
     if not sound or end - begin != math.prod(shape) * _dtype(path, name, kind).itemsize:
-        raise damaged(path, f"the entry of {name} contradicts itself: {row}")
+        raise damaged(path, f"the entry of {name} contradicts itself: {reprlib.repr(row)}")
     return Entry(_dtype(path, name, kind), shape, start + begin, end - begin)
 
 
@@ -101,8 +122,8 @@ def _dtype(path: Path, name: str, kind: str) -> torch.dtype:
     if kind in DTYPES:
         return DTYPES[kind]
     raise ValueError(
-        f"{path.name} stores {name} as {kind}, a kind of numbers that this pack does not know. Choose an fp16, bf16 or "
-        "fp8 version of the file, or update the pack."
+        f"{path.name} stores {name} as {kind[:MAX_DIGITS]}, a kind of numbers that this pack does not know. Choose an "
+        "fp16, bf16 or fp8 version of the file, or update the pack."
     )
 
 

@@ -18,6 +18,7 @@ FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 POSE_STAGE = ("condition_embedding_", "patch_embedding")
 OLDER_MARKER = "scaled_fp8"
 QUANTISATION = "_quantization_metadata"  # the newer way without tensors: a table in the file's metadata
+MAX_NOTE = 4096  # bytes of a tensor <layer>.comfy_quant, which holds a short text
 SCALES = ("weight_scale", "scale_weight")
 EXTRAS = (*SCALES, "comfy_quant", "input_scale", "scale_input", "weight_scale_2")
 

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from ..sizes import size_text
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
-from .scaled_layers import OLDER_MARKER, QUANTISATION
+from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTISATION
 from .weight_names import is_diffusers, official_names, prefix_of
 from .weight_source import WeightSource, open_weights
 
 GGUF_SUFFIX = ".gguf"
 FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
 MIXED = 0.05  # of the bytes; a second precision with a smaller share is that of norms and biases
-LAYER_NOTE = ".comfy_quant"
+LAYER_NOTE, MAX_FORMAT = ".comfy_quant", 40  # characters of its name
 FP8_INSIDE = {"mxfp8", "nvfp4"}  # a scale for each few numbers, of the size of fp8
 WORDS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
@@ -150,11 +150,14 @@ def layer_formats(contents: Contents) -> list[str]:
 
     Where tensors say it, ComfyUI does not look into the metadata; both must make sense all the same.
     """
+    notes = _layer_notes(contents)
+    if any(contents.tensors[name].nbytes > MAX_NOTE for name in notes):
+        raise _unreadable(contents)
     try:
         table = json.loads(_metadata(contents).get(QUANTISATION, '{"layers": {}}'))
-        rows = [json.loads(bytes(contents.source.read(name).tolist())) for name in _layer_notes(contents)]
-        formats = [str(row["format"]) for row in (*rows, *table["layers"].values())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        rows = [json.loads(bytes(contents.source.read(name).tolist())) for name in notes]
+        formats = [str(row["format"])[:MAX_FORMAT] for row in (*rows, *table["layers"].values())]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(contents) from error
     if not formats and _per_layer(contents):
         raise _unreadable(contents)

@@ -5,6 +5,7 @@ other is that of diffusers' WanTransformer3DModel (blocks.0.attn1.to_q.weight), 
 keep their names. Either may stand behind a prefix that says which part of a larger file it is.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ..detection import RENAMED
@@ -12,7 +13,7 @@ from ..detection import RENAMED
 COMFY_PREFIX = "model.diffusion_model."
 # What tells where the transformer's names begin; the second also stands in picture encoders, so a block must be there.
 MARKS = ("condition_embedding_spatial.conv.weight", "patch_embedding.weight")
-FIRST_BLOCK = "blocks.0."
+FIRST_BLOCK = re.compile(r"blocks\.0\.")
 DIFFUSERS_MARK = "condition_embedder."
 OUTSIDE = {
     "condition_embedder.time_embedder.linear_1": "time_embedding.0",
@@ -37,6 +38,7 @@ IN_BLOCK = {
     "ffn.net.2": "ffn.2",
     "scale_shift_table": "modulation",
 }
+LONGEST = max(name.count(".") + 1 for table in (OUTSIDE, IN_BLOCK) for name in table)  # of their names, in parts
 
 
 def prefix_of(names: Iterable[str]) -> str:
@@ -46,17 +48,13 @@ def prefix_of(names: Iterable[str]) -> str:
     counts, else that with the shorter prefix.
     """
     names = list(names)
+    before_a_block = {name[: found.start()] for name in names for found in FIRST_BLOCK.finditer(name)}
     for mark in MARKS:
         before = {name.partition(mark)[0] for name in names if mark in name}
-        found = [prefix for prefix in before if _holds_blocks(prefix, names)]
+        found = [prefix for prefix in before & before_a_block if not prefix or prefix.endswith(".")]
         if found:
             return min(found, key=lambda prefix: (prefix != COMFY_PREFIX, len(prefix), prefix))
     return ""
-
-
-def _holds_blocks(prefix: str, names: Iterable[str]) -> bool:
-    whole = not prefix or prefix.endswith(".")
-    return whole and any(name.startswith(prefix + FIRST_BLOCK) for name in names)
 
 
 def is_diffusers(names: Iterable[str]) -> bool:
@@ -83,7 +81,7 @@ def _from_diffusers(name: str) -> str:
 def _renamed(name: str, table: Mapping[str, str]) -> str:
     """Rename the layer and keep what follows, be it weight, bias, a scale or nothing."""
     parts = name.split(".")
-    for length in range(len(parts), 0, -1):
+    for length in range(min(len(parts), LONGEST), 0, -1):
         ours = table.get(".".join(parts[:length]))
         if ours:
             return ".".join([ours, *parts[length:]])

@@ -1,7 +1,7 @@
 """Weights by name, wherever they lie: what a loader and a converter need to know about a file or a folder of shards."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .safetensors_header import Entry, Header, damaged, parse_json, read_header
+from .safetensors_header import MAX_HEADER, Entry, Header, check_names_fit, damaged, parse_json, read_header
 
 SUFFIXES = (".safetensors", ".sft")
+MAX_SHARDS, MAX_FILE_NAME = 1000, 200
+LISTED = 3  # names in a message
 INDEX_SUFFIX = ".safetensors.index.json"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.(?:safetensors|sft)$", re.IGNORECASE)  # what shards are usually called
 
@@ -92,16 +94,29 @@ def open_weights(path: str | Path) -> SafetensorsSource:
 def shards_of(index: str | Path) -> dict[str, str]:
     """Return the name of the shard beside `index` that holds each tensor; ValueError if the index is not one."""
     index = Path(index)
-    table = parse_json(index, index.read_bytes()).get("weight_map")
+    with index.open("rb") as file:
+        table = parse_json(index, file.read(MAX_HEADER + 1)).get("weight_map")
     if not isinstance(table, dict) or not table or not all(isinstance(shard, str) for shard in table.values()):
         raise damaged(index, "it has no weight_map that names the file of every tensor")
-    for shard in set(table.values()):
+    check_names_fit(index, table)
+    shards = set(table.values())
+    check_names_fit(index, shards)
+    if len(shards) > MAX_SHARDS:
+        raise damaged(index, f"it speaks of {len(shards)} files; no model has more than {MAX_SHARDS}")
+    for shard in shards:
+        if len(shard) > MAX_FILE_NAME:
+            raise damaged(index, f"the name of a file in it is {len(shard)} characters long")
         if Path(shard).name != shard or "\\" in shard or not shard.lower().endswith(SUFFIXES):
             raise ValueError(
                 f"{index.name} names {shard!r} as a part of the model. The parts must be .safetensors files in the "
                 "index's own folder; download the folder again."
             )
     return table
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return a few names: a page that shows all of them hides the advice behind."""
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _index_in(folder: Path) -> Path:
@@ -130,11 +145,11 @@ def _check_present(index: Path, names: list[str]) -> None:
     if len(missing) == len(names):
         raise ValueError(
             f"{index.name} is only the table of contents of a model; none of its {len(names)} files is beside it. "
-            f"Download {', '.join(names)} into the same folder."
+            f"Download {first_of(names)} into the same folder."
         )
     if missing:
         raise ValueError(
-            f"{len(missing)} of the {len(names)} files of {index.name} are missing: {', '.join(missing)}. "
+            f"{len(missing)} of the {len(names)} files of {index.name} are missing: {first_of(missing)}. "
             "Download them into the same folder."
         )
 

@@ -86,6 +86,10 @@ FILES = {
         lambda w: {k: v for k, v in w.items() if not k.startswith("blocks.1.ffn.0.")},
         "is SteadyDancer, but 2 tensors of its transformer are missing, such as blocks.1.ffn.0.bias, blocks.1.ffn",
     ),
+    "1,001 blocks": (
+        lambda w: w | {f"blocks.{i}.x": torch.zeros(1) for i in range(2, 1001)},
+        "is SteadyDancer with 1001 blocks; SteadyDancer-14B has 40",
+    ),
     "no image embedding": (
         lambda w: {k: v for k, v in w.items() if "img_emb" not in k},
         "8 tensors of its transformer are missing, such as img_emb.proj.0.bias",
@@ -147,7 +151,9 @@ def test_a_folder_is_a_model(weights, tmp_path):
     assert (contents.title, contents.files, len(contents.tensors)) == ("dancer", 3, 129)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "x", '{"layers": {}}', '{"layers": 3}', '{"layers": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "x", "[" * 100_000, '{"layers": {}}', '{"layers": 3}', '{"layers": {"a": 1}}']
+)
 def test_unreadable_quantisation_is_named(weights, tmp_path, text):
     path = tmp_path / "file.safetensors"
     save_file(weights, path, {"_quantization_metadata": text})
@@ -155,7 +161,12 @@ def test_unreadable_quantisation_is_named(weights, tmp_path, text):
         checkpoint.check_file(path)
 
 
-@pytest.mark.parametrize("note", [torch.ones(3), -torch.ones(3, dtype=torch.int8), torch.tensor(list(b"[1]")).byte()])
+LONG, DEEP = torch.zeros(4097).byte(), torch.tensor(list(b"[" * 4096)).byte()
+
+
+@pytest.mark.parametrize(
+    "note", [LONG, DEEP, torch.ones(3), -torch.ones(3, dtype=torch.int8), torch.tensor(list(b"[1]")).byte()]
+)
 def test_an_unreadable_note_on_a_layer_is_named(weights, tmp_path, note):
     path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
     with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):

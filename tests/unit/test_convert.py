@@ -408,6 +408,14 @@ BAD_SOURCES = {
         {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.zeros(5).byte()},
         "blocks.1.ffn.0.comfy_quant is not readable JSON",
     ),
+    "deep JSON": (
+        {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.tensor(list(b"[" * 4096)).byte()},
+        "blocks.1.ffn.0.comfy_quant is not readable JSON",
+    ),
+    "a long note": (
+        {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.zeros(4097).byte()},
+        "blocks.1.ffn.0.comfy_quant is longer than 4096 bytes",
+    ),
     "no table": ({**per_layer(), "blocks.1.ffn.0.comfy_quant": as_json([])}, "comfy_quant is not a table"),
 }
 
@@ -419,6 +427,13 @@ def test_bad_sources_are_told_before_anything_is_written(case, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(path, tmp_path / "out.safetensors", "fp16")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ['{"layers": {"blocks.1.ffn.0": 1}}', "[" * 100_000])
+def test_unreadable_metadata_are_told(tmp_path, text):
+    save_file(weights(torch.float16), tmp_path / "a.safetensors", {"_quantization_metadata": text})
+    with pytest.raises(ValueError, match="is damaged: its metadata _quantization_metadata cannot be read"):
+        run(tmp_path / "a.safetensors", tmp_path / "out.safetensors", "fp16")
 
 
 def test_a_tensor_under_two_names_is_refused(tmp_path):

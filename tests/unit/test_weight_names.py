@@ -1,5 +1,7 @@
 """Names of tensors: those of diffusers, those behind a prefix, those of our modules become the official ones."""
 
+import time
+
 import pytest
 
 from steadydancer_pack.miniature.weights import MINIATURE, steadydancer_shapes
@@ -91,6 +93,16 @@ def test_of_two_transformers_comfyui_s_is_taken_whatever_the_order():
 ])  # fmt: skip
 def test_what_has_no_transformer_has_no_prefix(names):
     assert prefix_of(names) == ""
+
+
+@pytest.mark.parametrize("names", [
+    ["blocks.0.x", *(f"p{i}.patch_embedding.weight" for i in range(20_000))],
+    ["condition_embedder." + "a." * 490 + str(i) for i in range(1000)],
+], ids=["prefixes", "dots"])  # fmt: skip
+def test_odd_names_take_no_time(names):
+    start = time.process_time()
+    assert official_names(names) == {name: name for name in names}
+    assert time.process_time() - start < 1
 
 
 def test_another_parts_words_do_not_make_the_names_diffusers():

@@ -1,6 +1,7 @@
 """Files and folders of weights: what is read of them, and what is said of those that are not whole."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -80,6 +81,11 @@ def write_index(text):
     return lambda folder: (folder / INDEX).write_text(text)
 
 
+def gigabyte(folder):
+    with (folder / INDEX).open("r+b") as file:
+        file.truncate(1 << 30)
+
+
 def pointing_to(shard):
     return write_index(json.dumps({"weight_map": {"head": shard}}))
 
@@ -105,6 +111,20 @@ FAULTS = {
     "absolute": (pointing_to("/etc/other.safetensors"), "in the index's own folder"),
     "outside, Windows": (pointing_to("..\\other.safetensors"), "in the index's own folder"),
     "pickle": (pointing_to("pytorch_model.bin"), "must be .safetensors"),
+    "a long file name": (pointing_to("a" * 201 + ".safetensors"), "name of a file in it is 213 characters long"),
+    "1,001 files": (
+        write_index(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(1001)}})),
+        "it speaks of 1001 files; no model has more than 1000",
+    ),
+    "too many names": (
+        write_index(json.dumps({"weight_map": dict.fromkeys(map(str, range(50_001)), "a.safetensors")})),
+        "it speaks of 50001 tensors",
+    ),
+    "an index of a gigabyte": (gigabyte, "it lists more than 1000000 values or is longer than 16000000 bytes"),
+    "nine files gone": (
+        write_index(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(9)}})),
+        "none of its 9 files is beside it. Download 0.safetensors, 1.safetensors, 2.safetensors and 6 more into",
+    ),
     "not where said": (second_part(head=None), "not belong together: head is not in model-00002-of-00002.safetensors"),
     "in two shards": (
         lambda f: second_part(**{"blocks.0.norm.bias": torch.ones(3)})(f),
@@ -162,15 +182,42 @@ BYTES = {
     "a gap": (header(entry(offsets=(4, 8)), bytes(8)), "does not follow"),
     "too long": (header(entry(), bytes(5)), "has .* bytes, its header speaks of"),
     "too short": (header(entry(), bytes(3)), "has .* bytes, its header speaks of"),
+    "overlapping": (
+        header(json.dumps({name: json.loads(entry())["a"] for name in "ab"}).encode(), bytes(4)),
+        "b does not follow the tensor before it",
+    ),
+    "a truth for a number": (header(entry(shape=(True,)), bytes(4)), "contradicts itself"),
+    "100,000 dimensions": (header(entry(shape=[2**63] * 100_000), bytes(4)), "a has 100000 dimensions"),
+    "a header of 16 MB": (header(b"{" + b" " * 16_000_000), "its header is 16000001 bytes long"),
+    "a million values": (header(b'{"a": [' + b"1," * 1_000_001), "it lists more than 1000000 values"),
+    "too many tensors": (
+        header(b"{" + b",".join(b'"%d":0' % i for i in range(50_001)) + b"}"),
+        "it speaks of 50001 tensors; no model has more than 50000",
+    ),
+    "a long name": (header(json.dumps({"a" * 1001: {}}).encode()), "a name in it is 1001 characters long"),
+    "half a character": (header(b'{"\\ud800": {}}'), "a name in it has characters that cannot be shown"),
+    "metadata no texts": (header(b'{"__metadata__": {"a": [1]}}'), "its metadata is not a table of texts"),
 }
 
 
 @pytest.mark.parametrize("case", BYTES)
-def test_damaged_bytes_are_named(tmp_path, case):
+def test_damaged_bytes_are_named_at_once(tmp_path, case):
     data, message = BYTES[case]
     (tmp_path / "a.safetensors").write_bytes(data)
-    with pytest.raises(ValueError, match=f"a.safetensors is damaged or not complete: .*{message}"):
+    start = time.process_time()
+    with pytest.raises(ValueError, match=f"a.safetensors is damaged or not complete: .*{message}") as caught:
         open_weights(tmp_path / "a.safetensors")
+    assert time.process_time() - start < 1 and len(str(caught.value)) < 300
+
+
+def test_a_tensor_without_values_lies_anywhere(tmp_path):
+    table = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    for name, place in (("first", 0), ("last", 4)):
+        table[name] = {"dtype": "F32", "shape": [2, 0], "data_offsets": [place, place]}
+    (tmp_path / "a.safetensors").write_bytes(header(json.dumps(table).encode(), bytes(4)))
+    source = open_weights(tmp_path / "a.safetensors")
+    shapes = {name: list(source.map(name).shape) for name in source.tensors}
+    assert shapes == {"first": [2, 0], "a": [1], "last": [2, 0]}
 
 
 def test_an_unknown_kind_of_numbers_is_no_damage(tmp_path):
