@@ -6,14 +6,17 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 """
 
 import math
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .safetensors_header import damaged
+from .safetensors_header import MAX_DIMENSIONS, MAX_TENSORS, check_names_fit, damaged
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
-MAX_NAME, MAX_COUNT, MAX_DIMENSIONS = 1 << 20, 1 << 24, 8
+# What a file may claim before anything is read for it. Language models, whose files hold their whole vocabulary, have
+# the most texts: 0.8 million.
+MAX_STRING, MAX_STRINGS, MAX_LIST, MAX_HEADER, MAX_SHOWN = 1 << 20, 1 << 20, 1024, 1 << 26, 20
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 KEPT = ("general.", "comfy.gguf.orig_shape.")  # the rest is the business of language models
@@ -72,79 +75,131 @@ def recipe_of(header: GgufHeader) -> str:
 
 
 def _read(path: Path, file: BinaryIO) -> GgufHeader:
-    magic, version, tensors, facts = _unpack(file, "4sIQQ")
+    reader = _Reader(path, file)
+    magic, version, tensors, facts = reader.unpack("4sIQQ")
     if magic != MAGIC:
         raise damaged(path, "it does not begin as a GGUF file does")
     if version not in VERSIONS:
         raise ValueError(f"{path.name} is GGUF version {version}; versions 2 and 3 are known. Download a newer file.")
-    if max(tensors, facts) > MAX_COUNT:
-        raise damaged(path, f"it speaks of {tensors} tensors")
-    kept = dict(_fact(path, file) for _ in range(facts))
-    rows = [_tensor(path, file, kept) for _ in range(tensors)]
+    for count, what in ((tensors, "tensors"), (facts, "facts")):
+        if count > MAX_TENSORS:
+            raise damaged(path, f"it speaks of {count} {what}; no model has more than {MAX_TENSORS}")
+    kept = _by_name(path, [fact for fact in (reader.fact() for _ in range(facts)) if fact is not None])
+    rows = [reader.tensor(kept) for _ in range(tensors)]
+    found = _by_name(path, [(name, tensor) for name, tensor, _ in rows])
+    check_names_fit(path, found)
     alignment = kept.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1:
-        raise damaged(path, f"its data is aligned to {alignment}")
-    start = -(-file.tell() // alignment) * alignment
-    end = max((start + offset + tensor.nbytes for _, tensor, offset in rows), default=0)
-    if path.stat().st_size < end:
-        raise damaged(path, f"it has {path.stat().st_size} bytes, its header speaks of {end}")
-    return GgufHeader({name: tensor for name, tensor, _ in rows}, {k: v for k, v in kept.items() if k})
+    if type(alignment) is not int or alignment < 1:
+        raise damaged(path, f"its data is aligned to {str(alignment)[:MAX_SHOWN]}")
+    end_of_header = file.tell()
+    end = _end_of_data(path, rows)
+    needed = -(-end_of_header // alignment) * alignment + end if rows else end_of_header
+    size = path.stat().st_size
+    if size < needed:
+        raise damaged(path, f"it has {size} bytes, its header speaks of {needed}")
+    return GgufHeader(found, kept)
 
 
-def _fact(path: Path, file: BinaryIO) -> tuple[str, object]:
-    key = _string(path, file)
-    kept = key.startswith(KEPT)
-    value = _value(path, file, _unpack(file, "I")[0], kept)
-    return (key, value) if kept else ("", None)
+def _by_name(path: Path, pairs: list[tuple[str, object]]) -> dict:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise damaged(path, "a name stands in it twice")
+    return table
 
 
-def _value(path: Path, file: BinaryIO, kind: int, kept: bool) -> object:
-    if kind == STRING:
-        return _string(path, file)
-    if kind in SCALARS:
-        return _unpack(file, SCALARS[kind])[0]
-    if kind != ARRAY:
-        raise damaged(path, f"its header has a value of the unknown type {kind}")
-    kind, count = _unpack(file, "IQ")
-    if kind == STRING:
-        strings = (_string(path, file) for _ in range(count))
-        return list(strings) if kept else sum(1 for _ in strings)
-    if kind not in SCALARS:
-        raise damaged(path, f"its header has a list of the unknown type {kind}")
-    if kept and count <= MAX_COUNT:
-        return list(_unpack(file, f"{count}{SCALARS[kind]}"))
-    skipped = count * struct.calcsize(SCALARS[kind])
-    if skipped > path.stat().st_size:
-        raise damaged(path, f"its header has a list of {count} values")
-    file.seek(skipped, 1)
-    return None
+def _end_of_data(path: Path, rows: list[tuple[str, GgufTensor, int]]) -> int:
+    """Return the bytes from the start of the data to its end; ValueError if two tensors share some."""
+    end = 0
+    for name, tensor, offset in sorted(rows, key=lambda row: (row[2], row[1].nbytes)):
+        if offset < end:
+            raise damaged(path, f"{name} lies over the tensor before it")
+        end = offset + tensor.nbytes
+    return end
 
 
-def _tensor(path: Path, file: BinaryIO, facts: dict[str, object]) -> tuple[str, GgufTensor, int]:
-    name = _string(path, file)
-    dimensions = _unpack(file, "I")[0]
-    if dimensions > MAX_DIMENSIONS:
-        raise damaged(path, f"{name} has {dimensions} dimensions")
-    stored = tuple(reversed(_unpack(file, f"{dimensions}Q")))
-    kind, offset = _unpack(file, "IQ")
-    if kind not in TYPES:
-        raise ValueError(f"{path.name} holds {name} in the unknown GGUF type {kind}. Choose another quantisation.")
-    label, weights, nbytes = TYPES[kind]
-    shape = facts.get(f"{SHAPE_KEY}{name}")
-    shape = tuple(shape) if isinstance(shape, list) else stored
-    return name, GgufTensor(label, shape, stored, math.prod(stored) // weights * nbytes), offset
+class _Reader:
+    """Reads a header from the start of its file to the end. What is not kept is passed over, not held in memory."""
+
+    def __init__(self, path: Path, file: BinaryIO):
+        self.path, self.file, self.size, self.strings_left = path, file, path.stat().st_size, MAX_STRINGS
+
+    def unpack(self, form: str) -> tuple:
+        form = "<" + form
+        return struct.unpack(form, self.file.read(struct.calcsize(form)))
+
+    def fact(self) -> tuple[str, object] | None:
+        """Return the next key and its value; None if it is not kept."""
+        key = self.string()
+        kept = key.startswith(KEPT)
+        value = self.value(self.unpack("I")[0], kept)
+        return (key, value) if kept else None
+
+    def value(self, kind: int, kept: bool) -> object:
+        if kind == ARRAY:
+            return self.array(kept)
+        if kind == STRING:
+            return self.string() if kept else self.pass_string()
+        if kind not in SCALARS:
+            raise damaged(self.path, f"its header has a value of the unknown type {kind}")
+        return self.unpack(SCALARS[kind])[0]
+
+    def array(self, kept: bool) -> list | None:
+        kind, count = self.unpack("IQ")
+        if kind != STRING and kind not in SCALARS:
+            raise damaged(self.path, f"its header has a list of the unknown type {kind}")
+        if count > (MAX_LIST if kept else self.size):
+            raise damaged(self.path, f"its header has a list of {count} values")
+        if kind == STRING:
+            values = [self.string() if kept else self.pass_string() for _ in range(count)]
+            return values if kept else None
+        if kept:
+            return list(self.unpack(f"{count}{SCALARS[kind]}"))
+        self.file.seek(count * struct.calcsize(SCALARS[kind]), os.SEEK_CUR)
+        return None
+
+    def tensor(self, facts: dict[str, object]) -> tuple[str, GgufTensor, int]:
+        """Return name, tensor and the offset of its data."""
+        name = self.string()
+        dimensions = self.unpack("I")[0]
+        if dimensions > MAX_DIMENSIONS:
+            raise damaged(self.path, f"{name} has {dimensions} dimensions")
+        stored = tuple(reversed(self.unpack(f"{dimensions}Q")))
+        kind, offset = self.unpack("IQ")
+        if kind not in TYPES:
+            raise ValueError(
+                f"{self.path.name} holds {name} in the unknown GGUF type {kind}. Choose another quantisation."
+            )
+        label, weights, nbytes = TYPES[kind]
+        count = math.prod(stored)
+        shape = facts.get(f"{SHAPE_KEY}{name}", list(stored))
+        if count % weights or not _is_shape(shape, count):
+            raise damaged(self.path, f"the shape of {name} contradicts itself")
+        return name, GgufTensor(label, tuple(shape), stored, count // weights * nbytes), offset
+
+    def string(self) -> str:
+        length = self.length()
+        if length > MAX_STRING or self.file.tell() > MAX_HEADER:
+            raise damaged(self.path, f"a name in its header is {length} bytes long")
+        text = self.file.read(length)
+        if len(text) < length:
+            raise struct.error("unexpected end")
+        return text.decode("utf-8")
+
+    def pass_string(self) -> None:
+        length = self.length()
+        if length > self.size:
+            raise damaged(self.path, f"its header has a text of {length} bytes")
+        self.file.seek(length, os.SEEK_CUR)
+
+    def length(self) -> int:
+        """Return the length in bytes of the string that follows."""
+        self.strings_left -= 1
+        if self.strings_left < 0:
+            raise damaged(self.path, f"its header has more than {MAX_STRINGS} texts")
+        return self.unpack("Q")[0]
 
 
-def _string(path: Path, file: BinaryIO) -> str:
-    length = _unpack(file, "Q")[0]
-    if length > MAX_NAME:
-        raise damaged(path, f"a name in its header is {length} bytes long")
-    text = file.read(length)
-    if len(text) < length:
-        raise struct.error("unexpected end")
-    return text.decode("utf-8")
-
-
-def _unpack(file: BinaryIO, form: str) -> tuple:
-    form = "<" + form
-    return struct.unpack(form, file.read(struct.calcsize(form)))
+def _is_shape(value: object, count: int) -> bool:
+    """Return whether `value` is the shape of `count` numbers."""
+    sound = isinstance(value, list) and len(value) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in value)
+    return sound and math.prod(value) == count

@@ -1,6 +1,7 @@
 """GGUF files: their headers, and what is said where ComfyUI-GGUF would fail. test_weight_formats loads them."""
 
 import struct
+import time
 
 import folder_paths
 import pytest
@@ -60,6 +61,18 @@ def tensor(kind=0, dimensions=1):
     return struct.pack("<4sIQQQ1sI", b"GGUF", 3, 1, 0, 1, b"a", dimensions) + struct.pack("<QIQ", 1, kind, 0)
 
 
+def tensors(*rows, shape=None):
+    """Return a GGUF file of one F32 for each (name, offset), with a `shape` (type of numbers, numbers) noted for a."""
+    text = b""
+    if shape:
+        packed = struct.pack(f"<{len(shape[1])}i", *shape[1])
+        text = values((b"comfy.gguf.orig_shape.a", 9, struct.pack("<IQ", shape[0], len(shape[1])) + packed))[24:]
+    text = struct.pack("<4sIQQ", b"GGUF", 3, len(rows), int(bool(shape))) + text
+    for name, offset in rows:
+        text += struct.pack("<Q", len(name)) + name + struct.pack("<IQIQ", 1, 1, 0, offset)
+    return text + bytes(100)
+
+
 BYTES = {
     "empty": (b"", "header is cut off"),
     "a page": (b"<html>404 not found, and some more text</html>", "does not begin as a GGUF"),
@@ -76,15 +89,43 @@ BYTES = {
     "odd type": (tensor(kind=99), "unknown GGUF type 99"),
     "dimensions": (tensor(dimensions=1 << 30), "has 1073741824 dimensions"),
     "no data": (tensor(), "has 57 bytes, its header speaks of 68"),
+    "too many facts": (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 20), "speaks of 1048576 facts"),
+    "a list of all that is kept": (values((b"general.x", 9, struct.pack("<IQ", 0, 1025))), "list of 1025 values"),
+    "endless texts": (values((b"x", 9, struct.pack("<IQ", 8, 1 << 60))), "list of 1152921504606846976 values"),
+    "too many texts": (
+        values((b"x", 9, struct.pack("<IQ", 8, 1 << 20) + bytes(8 << 20))), "more than 1048576 texts"
+    ),
+    "endless text": (values((b"x", 8, struct.pack("<Q", (1 << 64) - 1))), "a text of 18446744073709551615 bytes"),
+    "cut text": (values((b"x", 8, struct.pack("<Q", 30) + b"hi")), "has 47 bytes, its header speaks of 75"),
+    "a list of lists": (values((b"x", 9, struct.pack("<IQ", 9, 1 << 40) * 1000)), "list of the unknown type 9"),
+    "a fact twice": (values(*[(b"general.x", 0, b"1")] * 2), "a name stands in it twice"),
+    "a tensor twice": (tensors((b"a", 0), (b"a", 4)), "a name stands in it twice"),
+    "overlapping": (tensors((b"a", 0), (b"b", 2)), "b lies over the tensor before it"),
+    "far away": (tensors((b"a", 0), (b"b", (1 << 64) - 1)), "header speaks of 1844674407370955"),
+    "part of a block": (tensor(kind=8) + bytes(99), "the shape of a contradicts itself"),
+    "another shape": (tensors((b"a", 0), shape=(5, (3, 2))), "the shape of a contradicts itself"),
+    "a negative shape": (tensors((b"a", 0), shape=(5, (-1, -1))), "the shape of a contradicts itself"),
+    "a shape of fractions": (tensors((b"a", 0), shape=(6, (0, 0))), "the shape of a contradicts itself"),
+    "a long name": (tensors((b"a" * 1001, 0)), "a name in it is 1001 characters long"),
 }
 
 
 @pytest.mark.parametrize("case", BYTES)
-def test_damaged_bytes_are_named(tmp_path, case):
+def test_damaged_bytes_are_named_at_once(tmp_path, case):
     data, message = BYTES[case]
     (tmp_path / "a.gguf").write_bytes(data)
-    with pytest.raises(ValueError, match=f"a.gguf .*{message}"):
+    start = time.process_time()
+    with pytest.raises(ValueError, match=f"a.gguf .*{message}") as caught:
         read_gguf_header(tmp_path / "a.gguf")
+    assert time.process_time() - start < 2 and len(str(caught.value)) < 300
+
+
+def test_a_vocabulary_is_passed_over(tmp_path):
+    """Gemma's, the largest in use: 262,144 words and 514,906 merges."""
+    word = struct.pack("<Q", 2) + b"hi"
+    rows = [(b"tokenizer.ggml.x", 9, struct.pack("<IQ", 8, count) + word * count) for count in (262_144, 514_906)]
+    (tmp_path / "a.gguf").write_bytes(values(*rows))
+    assert read_gguf_header(tmp_path / "a.gguf").facts == {}
 
 
 def test_every_cut_is_noticed(tmp_path):
