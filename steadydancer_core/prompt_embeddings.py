@@ -9,7 +9,9 @@ rows (Wan pads every prompt to 512), and one tensor `<key>.<i>` per tensor of th
 import hashlib
 import json
 import os
+import reprlib
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from .weights.checkpoint import kind_of, read_names
+from .weights.checkpoint import kind_of
+from .weights.safetensors_header import Entry, Header, read_header
+from .weights.weight_source import first_of
 
 FORMAT = "steadydancer_prompt_embeddings"
 VERSION = "1"
 SUFFIX = ".safetensors"
 PLAIN = (bool, int, float, str, type(None))
 MAX_DIMENSIONS = 3  # what a text encoder gives; images and latents have 4 or 5
+MAX_PADDING = 1 << 28  # bytes of zero rows in one file; Wan pads each prompt to 8 MB
+MAX_REASON = 300  # characters
 
 Conditioning = list[list]
 
@@ -42,6 +48,10 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "") -> None
         kept, entry = _pack(cond, extra)
         tensors |= {f"{key}.{i}": tensor for key, tensor in kept.items()}
         entries.append(entry)
+    try:
+        _check_padding((tensors[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
+    except ValueError as error:
+        raise ValueError(f"This is no prompt: {error}. Save the prompt straight from CLIP Text Encode.") from error
     metadata = {"format": FORMAT, "version": VERSION, "entries": json.dumps(entries), "prompt": prompt}
     metadata["checksum"] = _checksum(tensors, metadata)
     _write(Path(path), to_bytes(tensors, metadata))
@@ -50,19 +60,32 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "") -> None
 def load(path: str | Path) -> Conditioning:
     """Return the conditioning that `save` wrote, on the CPU; ValueError if `path` is no whole prompt-embedding file."""
     path = Path(path)
-    names, metadata = _check(path)
+    header = _check(path)
     try:
-        entries = json.loads(metadata["entries"])
+        entries = json.loads(header.metadata["entries"])
         wanted = {f"{key}.{i}" for i, entry in enumerate(entries) for key in ("cond", *entry["tensors"])}
-        if not entries or wanted != names:
-            raise KeyError(f"tensors: {sorted(wanted ^ names)}")
+        if not entries or wanted != header.entries.keys():
+            raise KeyError(f"tensors: {first_of(sorted(wanted ^ header.entries.keys()))}")
+        _check_padding((header.entries[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
         with safe_open(path, framework="pt") as file:
             _check_whole({name: file.get_tensor(name) for name in names}, metadata)
             return [_unpack(file, i, **entry) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"The description inside {path.name} does not fit its tensors ({error}). Save the prompt again."
+            f"The description inside {path.name} does not fit its tensors ({str(error)[:MAX_REASON]}). Save the prompt "
+            "again."
         ) from error
+
+
+def _check_padding(prompts: Iterable[tuple[Tensor | Entry, int]]) -> None:
+    """Raise ValueError unless each (rows [B, used, C], full row count) is a prompt, and all are small enough."""
+    padding = 0
+    for stored, rows in prompts:
+        if len(stored.shape) != 3 or type(rows) is not int or rows < stored.shape[1]:
+            raise ValueError(f"{reprlib.repr(rows)} rows of {list(stored.shape)}")
+        padding += stored.shape[0] * (rows - stored.shape[1]) * stored.shape[2] * stored.dtype.itemsize
+        if padding > MAX_PADDING:
+            raise ValueError(f"{rows} rows of {list(stored.shape)} are more than any prompt has")
 
 
 def _pack(cond: Tensor, extra: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -105,14 +128,16 @@ def _used_rows(cond: Tensor) -> int:
 
 
 def _unpack(file, i: int, rows: int, tensors: list[str], values: dict[str, Any]) -> list:
+    if not all(type(value) in PLAIN for value in values.values()):
+        raise ValueError("a value in it is not plain")
     used = file.get_tensor(f"cond.{i}")
     cond = used.new_zeros(used.shape[0], rows, used.shape[2])
     cond[:, : used.shape[1]] = used
     return [cond, {**values, **{key: file.get_tensor(f"{key}.{i}") for key in tensors}}]
 
 
-def _check(path: Path) -> tuple[set[str], dict[str, str]]:
-    """Return the tensor names and metadata of `path`; ValueError unless it says that it is ours."""
+def _check(path: Path) -> Header:
+    """Return the header of `path`; ValueError unless it says that it is ours."""
     if path.suffix.lower() != SUFFIX:
         raise ValueError(
             f"{path.name} is a {path.suffix or 'nameless'} file; only {SUFFIX} is loaded, because other formats can "
@@ -120,20 +145,20 @@ def _check(path: Path) -> tuple[set[str], dict[str, str]]:
         )
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Choose another one, or save the prompt again.")
-    names = read_names(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    header = read_header(path)
+    metadata = header.metadata
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path.name} is {kind_of(names)}, not prompt embeddings. "
+            f"{path.name} is {kind_of(set(header.entries))}, not prompt embeddings. "
             "Choose a file that Save Prompt Embeddings has written."
         )
-    if metadata.get("version") != VERSION:
+    version = metadata.get("version")
+    if version != VERSION:
         raise ValueError(
-            f"{path.name} is a prompt-embedding file of version {metadata.get('version')}; this pack reads version "
+            f"{path.name} is a prompt-embedding file of version {reprlib.repr(version)}; this pack reads version "
             f"{VERSION}. Update the pack, or save the prompt again."
         )
-    return names, metadata
+    return header
 
 
 def _check_whole(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -13,7 +13,6 @@ import torch
 from comfy.ldm.wan.model import WanModel
 
 from ..model import SteadyDancerWanModel
-from .safetensors_header import read_header
 from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD, first_of
@@ -58,11 +57,6 @@ def check_file(path: str | Path) -> Contents:
         _check_gguf(contents)
     check_names(contents.title, names)
     return contents
-
-
-def read_names(path: str | Path) -> set[str]:
-    """Return the names of all tensors of a safetensors file; ValueError if the file is damaged."""
-    return set(read_header(path).entries)
 
 
 def check_names(title: str, names: set[str]) -> None:

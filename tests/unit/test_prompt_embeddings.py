@@ -205,13 +205,22 @@ def test_a_missing_file_is_named(tmp_path):
 
 ENTRY = {"rows": 512, "tensors": [], "values": {}}
 WRONG_METADATA = {
-    "newer": ({"version": "2"}, "version 2; this pack reads version 1"),
+    "newer": ({"version": "2"}, "version '2'; this pack reads version 1"),
     "no entries": ({"entries": "[]"}, "does not fit"),
     "no JSON": ({"entries": "{"}, "does not fit"),
     "no list": ({"entries": "[1]"}, "does not fit"),
     "an entry too many": ({"entries": json.dumps([ENTRY, ENTRY])}, "does not fit"),
     "a tensor too many": ({"entries": json.dumps([{**ENTRY, "tensors": ["x"]}])}, "does not fit"),
     "too few rows": ({"entries": json.dumps([{**ENTRY, "rows": 3}])}, "does not fit"),
+    "a hundred million rows": (
+        {"entries": json.dumps([{**ENTRY, "rows": 10**8}])}, "100000000 rows .* more than any prompt has"
+    ),
+    "many prompts of many rows": ({"entries": json.dumps([{**ENTRY, "rows": 10**6}] * 2)}, "does not fit"),
+    "rows no number": ({"entries": json.dumps([{**ENTRY, "rows": "9"}])}, "does not fit"),
+    "rows true": ({"entries": json.dumps([{**ENTRY, "rows": True}])}, "does not fit"),
+    "a value no value": ({"entries": json.dumps([{**ENTRY, "values": {"a": [1]}}])}, "a value in it is not plain"),
+    "deep": ({"entries": "[" * 100_000}, "does not fit"),
+    "long": ({"entries": json.dumps([{**ENTRY, "tensors": ["x" * 10_000]}])}, r"does not fit its tensors \(.{,300}\)"),
     "no values": ({"entries": json.dumps([{"rows": 7, "tensors": []}])}, "does not fit"),
 }
 
@@ -223,6 +232,21 @@ def test_wrong_metadata_are_refused(tmp_path, case):
     save_file({"cond.0": torch.ones(1, 7, 64)}, tmp_path / "a.safetensors", metadata)
     with pytest.raises(ValueError, match=message):
         prompt_embeddings.load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(7, 64), (1, 7, 64, 1), (1, 0, 1 << 28)])
+def test_tensors_that_are_no_prompt_are_refused(tmp_path, shape):
+    metadata = {"format": prompt_embeddings.FORMAT, "version": "1", "entries": json.dumps([ENTRY])}
+    save_file({"cond.0": torch.ones(shape)}, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(ValueError, match="does not fit its tensors"):
+        prompt_embeddings.load(tmp_path / "a.safetensors")
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(prompt_embeddings, "MAX_PADDING", 505 * 64 * 4 - 1)
+    with pytest.raises(ValueError, match="512 rows of .* more than any prompt has. Save the prompt straight from"):
+        prompt_embeddings.save([[embeddings(7), {}]], tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def options():
