@@ -29,7 +29,7 @@ def _misfits(model: ModelPatcher) -> Iterator[tuple[str, str, str]]:
         weight = comfy.utils.get_attr(model.model, name)
         for _, patch, _, offset, _ in patches:
             shape = _shape(patch)
-            if shape and offset is None and shape.numel() != weight.shape.numel():
+            if shape is not None and offset is None and shape.numel() != weight.shape.numel():
                 yield name, _words(shape), _words(weight.shape)
 
 
@@ -38,8 +38,8 @@ def _shape(patch: object) -> torch.Size | None:
     if not isinstance(patch, LoRAAdapter):
         return None
     up, down, _, middle, _, reshape = patch.weights
-    return None if middle is not None or reshape is not None else torch.Size([up.shape[0], *down.shape[1:]])
+    return None if middle is not None or reshape is not None else torch.Size([*up.shape[:1], *down.shape[1:]])
 
 
 def _words(shape: torch.Size) -> str:
-    return "x".join(map(str, shape))
+    return "x".join(map(str, shape)) or "a single number"

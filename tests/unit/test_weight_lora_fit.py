@@ -39,6 +39,12 @@ def test_a_lora_for_a_smaller_model(golden_patcher):
         check_loras(model)
 
 
+def test_a_lora_of_single_numbers(golden_patcher):
+    weights = {name: torch.tensor(1.0) for name in lora(LAYERS[0], width=256)}
+    with pytest.raises(ValueError, match="the LoRA brings a single number and the model needs 256x256"):
+        check_loras(with_lora(golden_patcher, weights))
+
+
 def test_a_sampler_refuses_it(golden_patcher, conds):
     model = with_lora(golden_patcher, lora(*LAYERS, width=128))
     with pytest.raises(ValueError, match="LoRA on the model was made for another one"):
