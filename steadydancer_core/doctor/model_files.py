@@ -84,7 +84,7 @@ def _steadydancer(folder: str, name: str, path: str | Path) -> ModelFile:
     except ValueError as error:
         return ModelFile(folder, name, MODEL, "SteadyDancer", error)
     shapes = {ours: contents.tensors[theirs].shape for theirs, ours in contents.official.items()}
-    whole = (len(block_numbers(shapes)), shapes["head.modulation"][-1]) == FULL_SIZE
+    whole = (len(block_numbers(shapes)), *shapes["head.modulation"][-1:]) == FULL_SIZE
     return ModelFile(folder, name, MODEL if whole else MINIATURE, describe(contents), contents=contents)
 
 

@@ -149,6 +149,12 @@ def test_the_shipped_miniature_is_no_file_for_real_videos():
     assert len(roles) == 3 and set(roles.values()) == {""}
 
 
+def test_a_width_that_is_a_single_number_is_not_the_full_one(tmp_path, weights):
+    save_file(weights | {"head.modulation": torch.tensor(1.0)}, tmp_path / "a.safetensors")
+    found = model_files.look_at("diffusion_models", "a.safetensors", tmp_path / "a.safetensors")
+    assert (found.role, found.fault) == (model_files.MINIATURE, None)
+
+
 def test_steadydancer_is_told_with_its_precision(tmp_path, weights, full_size):
     save_file(older_marker(weights), tmp_path / "a.safetensors")
     gguf = write_gguf(tmp_path / "b.gguf", weights, "Q8_0")
