@@ -68,7 +68,7 @@ def load(path: str | Path) -> Conditioning:
             raise KeyError(f"tensors: {first_of(sorted(wanted ^ header.entries.keys()))}")
         _check_padding((header.entries[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
         with safe_open(path, framework="pt") as file:
-            _check_whole({name: file.get_tensor(name) for name in names}, metadata)
+            _check_whole({name: file.get_tensor(name) for name in header.entries}, header.metadata)
             return [_unpack(file, i, **entry) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
