@@ -1,4 +1,4 @@
-"""The arrows between the rooms: nodes -> steadydancer_core, dwpose, miniature; none back. ASCII; no long file."""
+"""Imports between packages: nodes -> steadydancer_core, dwpose, miniature -> media; none back. ASCII; no long file."""
 
 import ast
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 PACK = Path(__file__).resolve().parents[2]
-ROOMS = {"nodes", "steadydancer_core", "dwpose", "miniature", "training", "tools", "tests"}
+ROOMS = {"nodes", "steadydancer_core", "dwpose", "miniature", "media", "training", "tools", "tests"}
 MAY_IMPORT = {
-    "nodes": {"steadydancer_core", "dwpose", "miniature"},
-    "steadydancer_core": set(),
-    "dwpose": set(),
+    "nodes": {"steadydancer_core", "dwpose", "miniature", "media"},
+    "steadydancer_core": {"media"},
+    "dwpose": {"media"},
     "miniature": set(),
-    "training": {"steadydancer_core", "dwpose", "miniature"},
+    "media": set(),
+    "training": {"steadydancer_core", "dwpose", "miniature", "media"},
 }
 COMFYUI = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "execution", "server"}
 FORBIDDEN_MODULES = {
@@ -20,6 +21,7 @@ FORBIDDEN_MODULES = {
     "steadydancer_core": COMFYUI - {"comfy"},
     "dwpose": COMFYUI | {"torch", "torchvision", "torchaudio"},
     "miniature": COMFYUI,
+    "media": COMFYUI | {"torch", "torchvision", "torchaudio"},
     "training": COMFYUI - {"comfy"},
 }
 # A command of its own, started in the project's folder, where the rooms lie on the path.
@@ -92,6 +94,8 @@ def plant(root, file, text):
         ("nodes/a.py", "from ..tools.comfy_server import ComfyServer"),
         ("nodes/a.py", "import steadydancer_core.model"),
         ("miniature/a.py", "from ..nodes import model"),
+        ("media/a.py", "import torch"),
+        ("media/a.py", "from ..dwpose import poses"),
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path, file, line):
@@ -104,7 +108,7 @@ def test_a_planted_violation_is_caught(tmp_path, file, line):
         ("nodes/a.py", "from ..steadydancer_core.a import A\nfrom . import b\nfrom ..dwpose import c\nimport torch"),
         ("nodes/a.py", "from ..miniature import write_all\nfrom comfy_api.latest import io\nimport nodes"),
         ("steadydancer_core/a.py", "from . import nodes\nfrom .dwpose import x\nimport comfy.ldm.wan.model"),
-        ("dwpose/a.py", "import numpy, cv2\nfrom .skeleton import LIMBS"),
+        ("dwpose/a.py", "import numpy, cv2\nfrom .skeleton import LIMBS\nfrom ..media import atomic_write"),
     ],
 )
 def test_the_drawn_arrows_are_allowed(tmp_path, file, line):

@@ -1,0 +1,133 @@
+"""Files that are whole or not there: written under a hidden name in the same folder, then named in one step.
+
+`atomic_write` replaces what has the name, `atomic_write_new` never does: it takes the first name that is free when the
+file is whole, so that two processes that chose the same number keep both files. A process that is killed leaves at most
+a hidden `.<hex>.part`, which no gallery and no loader lists.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+UNFINISHED = ".part"
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The names of ComfyUI's counter in `folder`, `<prefix>_00001_<ending>`, from `number` on without end."""
+
+    folder: Path
+    prefix: str
+    ending: str
+    number: int = 1
+
+    def __iter__(self) -> Iterator[Path]:
+        return (Path(self.folder, f"{self.prefix}_{i:05}_{self.ending}") for i in count(self.number))
+
+
+@contextmanager
+def atomic_write(path: Path, overwrite: bool = True) -> Iterator[Path]:
+    """Yield the path to write to; at the end of the block the file there gets the name `path`, whose folder must exist.
+
+    What the block raises passes through, and nothing is left. FileExistsError at the end if `path` is there and
+    `overwrite` is off, OSError if the file cannot be named.
+    """
+    part = _hidden_beside(path)
+    try:
+        yield part
+        if overwrite:
+            os.replace(part, path)
+        else:
+            publish(part, [path])
+    finally:
+        _remove(part)
+
+
+class NewFile:
+    """part: where to write. path: the name that the file or folder got, known from the end of the block on."""
+
+    path: Path
+
+    def __init__(self, part: Path):
+        self.part = part
+
+
+@contextmanager
+def atomic_write_new(names: Iterable[Path]) -> Iterator[NewFile]:
+    """Yield where to write a file, or to make a folder; at the end of the block it gets the first free of `names`.
+
+    names: a list of paths in one folder, which must exist, or Numbered. What the block raises passes through, and
+    nothing is left. FileExistsError at the end if no name is free, OSError if the file cannot be named.
+    """
+    new = NewFile(_hidden_beside(next(iter(names))))
+    try:
+        yield new
+        new.path = publish(new.part, names)
+    finally:
+        _remove(new.part)
+
+
+def publish(part: Path, names: Iterable[Path]) -> Path:
+    """Give the whole file or folder `part` the first of `names` that is free, all on its disk, and return that name.
+
+    Nothing that is there is ever replaced, whoever else takes names meanwhile. FileExistsError if none is free.
+    """
+    take = _rename_new if part.is_dir() or os.name == "nt" else _link
+    for name in names:
+        try:
+            take(part, name)
+        except FileExistsError:
+            continue
+        return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
+
+
+def _hidden_beside(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
+
+
+def _link(part: Path, name: Path) -> None:
+    """Name a file where the system would let a rename replace another."""
+    try:
+        os.link(part, name)
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT, SMB and some container mounts have no hard links, each with an error of its own
+        _reserve(part, name)
+        return
+    _remove(part)
+
+
+def _reserve(part: Path, name: Path) -> None:
+    """Name a file by way of an empty one, which only one process can create; the empty one is seen for a moment."""
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    try:
+        os.replace(part, name)
+    except BaseException:
+        _remove(name)
+        raise
+
+
+def _rename_new(part: Path, name: Path) -> None:
+    """Rename where the system refuses to replace: everything on Windows, and folders that are not empty."""
+    try:
+        os.rename(part, name)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name)) from error
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove what is left of a file or folder; that it cannot be removed must not hide why it is left."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,143 @@
+"""Files that are whole or not there, also when two runs choose the same name or one is killed."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from steadydancer_pack.media.atomic_write import UNFINISHED, Numbered, atomic_write, atomic_write_new
+from steadydancer_pack.tests.together import meeting, together
+
+PACK = Path(__file__).resolve().parents[2]
+COUNT = 8
+
+
+@pytest.fixture(params=["hard links", "no hard links"])
+def links(request, monkeypatch):
+    """Run the test where files can have two names, and where they cannot."""
+
+    def refuse(source, target):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "File exists", target)
+        raise PermissionError(errno.EPERM, "Operation not permitted", source)
+
+    if request.param == "no hard links":
+        monkeypatch.setattr(os, "link", refuse)
+
+
+def write_file(part, text):
+    part.write_text(text)
+
+
+def write_folder(part, text):
+    part.mkdir()
+    (part / "text").write_text(text)
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_two_that_begin_together_keep_all_their_files(tmp_path, links, write):
+    write = meeting(write)
+
+    def run(name):
+        paths = {}
+        for i in range(COUNT):
+            with atomic_write_new(Numbered(tmp_path, "clip", ".bin")) as new:
+                write(new.part, f"{name} {i}")
+            paths[new.path] = f"{name} {i}"
+        return paths
+
+    first, second = together(lambda: run("a"), lambda: run("b"))
+    assert first.keys().isdisjoint(second)
+    assert sorted(tmp_path.iterdir()) == sorted({**first, **second})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"clip_{i:05}_.bin" for i in range(1, 2 * COUNT + 1)]
+    for path, text in {**first, **second}.items():
+        assert (path / "text" if path.is_dir() else path).read_text() == text
+
+
+def test_two_processes_that_begin_together_keep_all_their_files(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from media.atomic_write import Numbered, atomic_write_new\n"
+        "sys.stdin.readline()\n"
+        "for i in range(100):\n"
+        "    with atomic_write_new(Numbered(Path(sys.argv[1]), 'clip', '.bin')) as new:\n"
+        "        new.part.write_text(f'{sys.argv[2]} {i}')\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen([*command, name], cwd=PACK, stdin=subprocess.PIPE, text=True) for name in "ab"]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait(60) for process in processes] == [0, 0]
+    for process in processes:
+        process.stdin.close()
+    texts = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(texts) == 200 and set(texts) == {f"{name} {i}" for name in "ab" for i in range(100)}
+
+
+@pytest.mark.parametrize("moment", ["written", "linked"])
+def test_a_kill_leaves_nothing_or_a_whole_file_under_the_name(tmp_path, moment):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from media.atomic_write import Numbered, atomic_write_new\n"
+        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "link = os.link\n"
+        "os.link = kill if sys.argv[2] == 'written' else lambda *names: kill(link(*names))\n"
+        "with atomic_write_new(Numbered(Path(sys.argv[1]), 'clip', '.bin')) as new: new.part.write_text('whole')\n"
+    )
+    if os.name == "nt":
+        pytest.skip("Windows renames in one step.")
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path), moment], cwd=PACK).returncode == -9
+    named = [path.read_text() for path in tmp_path.iterdir() if path.suffix != UNFINISHED]
+    assert named == ([] if moment == "written" else ["whole"])
+    assert [path.name[0] for path in tmp_path.glob(f"*{UNFINISHED}")] == ["."]
+
+
+def test_a_new_file_never_replaces_one(tmp_path, links):
+    taken, free = tmp_path / "a", tmp_path / "b"
+    taken.write_text("old")
+    with atomic_write_new([taken, free]) as new:
+        new.part.write_text("new")
+    assert (new.path, taken.read_text(), free.read_text()) == (free, "old", "new")
+    with pytest.raises(FileExistsError), atomic_write(taken, overwrite=False) as part:
+        part.write_text("newer")
+    assert (taken.read_text(), sorted(tmp_path.iterdir())) == ("old", [taken, free])
+
+
+def test_atomic_write_replaces(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with atomic_write(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("new", [path])
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_an_error_leaves_nothing(tmp_path, write):
+    with pytest.raises(KeyboardInterrupt), atomic_write_new([tmp_path / "a"]) as new:
+        write(new.part, "half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_cleaned_up_does_not_hide_the_error(tmp_path, monkeypatch):
+    def busy(*_, **__):
+        raise PermissionError(errno.EACCES, "in use")
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    with pytest.raises(ValueError, match="the first error"), atomic_write(tmp_path / "a") as part:
+        part.write_text("half")
+        raise ValueError("the first error")
+
+
+def test_a_name_that_was_reserved_in_vain_is_given_back(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"), atomic_write_new([tmp_path / "a"]) as new:
+        new.part.write_text("whole")
+    assert list(tmp_path.iterdir()) == []
