@@ -5,12 +5,12 @@ single frame, what OpenPose saves (no canvas), and "openpose_json", the text tha
 """
 
 import json
-import os
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..media.atomic_write import atomic_write, atomic_write_new
 from .keypoints import from_keypoints, to_keypoints
 from .poses import PoseClip
 
@@ -24,26 +24,22 @@ def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
 
     `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
     """
-    frames = to_keypoints(clip)
-    if not frames:
-        raise ValueError("There is no frame of poses to save. Connect poses of at least one frame.")
-    if fps:
-        frames[0] = {FPS: float(fps), **frames[0]}
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    path, frames = Path(path), _frames_of(clip, fps)
+    with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(temporary, frames)
-            _check_size(temporary, path.name, "Save fewer frames, or fewer people with Pick Person.")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"The poses could not be saved as {path}: {error.strerror or error}. "
-            "Free some space, make the folder writable, or choose another name."
-        ) from error
+        with atomic_write(path) as part:
+            _write(part, path.name, frames)
+
+
+def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None) -> Path:
+    """Write `clip` to the first of `names` that is free when the file is whole, and return that name; as `save`.
+
+    names: a list of paths in one folder, which must exist, or Numbered.
+    """
+    first, frames = next(iter(names)), _frames_of(clip, fps)
+    with _explained(first), atomic_write_new(names) as new:
+        _write(new.part, first.name, frames)
+    return new.path
 
 
 def load(
@@ -62,13 +58,37 @@ def load(
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _write(path: Path, frames: list[dict]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
+    """Return the frames to save; ValueError if there are none."""
+    frames = to_keypoints(clip)
+    if not frames:
+        raise ValueError("There is no frame of poses to save. Connect poses of at least one frame.")
+    if fps:
+        frames[0] = {FPS: float(fps), **frames[0]}
+    return frames
+
+
+def _write(part: Path, name: str, frames: list[dict]) -> None:
+    """Write `frames` to `part`, a file that will be called `name`."""
+    with part.open("w", encoding="utf-8", newline="\n") as file:
         for i, frame in enumerate(frames):
             people = [{key: _compact(value) for key, value in person.items()} for person in frame["people"]]
             line = json.dumps({**frame, "people": people}, separators=COMPACT, allow_nan=False)
             file.write(("[\n" if i == 0 else ",\n") + line)
         file.write("\n]\n")
+    _check_size(part, name, "Save fewer frames, or fewer people with Pick Person.")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing into a ValueError in words."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"The poses could not be saved as {path}: {error.strerror or error}. "
+            "Free some space, make the folder writable, or choose another name."
+        ) from error
 
 
 def _compact(value):

@@ -16,20 +16,21 @@ from ..dwpose.poses import PoseClip
 from ..dwpose.runtime import open_session
 from ..dwpose.search import search
 from ..dwpose.skeleton import LIMBS
+from ..media.atomic_write import atomic_write_new
 from ..steadydancer_core.long_video.windows import window_borders
 from ..steadydancer_core.measures.evaluate import Case, Evaluation, describe, measure
 from ..steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
 from ..steadydancer_core.measures.networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
 from ..steadydancer_core.measures.perceptual import Lpips
 from ..steadydancer_core.measures.plots import draw_curves
-from ..steadydancer_core.measures.report import png_bytes, write_report
+from ..steadydancer_core.measures.report import png_bytes, write_new_report
 from ..steadydancer_core.measures.sheet import contact_sheet
 from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video.video_stream import ImageStream
 from . import model_folders
 from .file_names import check_prefix
 from .node_text import show_text
-from .output_file import output_file
+from .output_file import output_names, saved_result
 from .pose_input import read_poses
 from .types import PoseDetector, PoseKeypoint
 
@@ -256,19 +257,17 @@ def _output(cls, case: Case, prefix: str) -> io.NodeOutput:
 
 
 def _save(evaluation: Evaluation, pictures: dict[str, np.ndarray], prefix: str, case: Case) -> Path:
-    folder = output_file(prefix, "html", *size_of(case.frames))[0].with_suffix("")
-    name = Path(prefix.strip()).name
-    write_report([{"name": name, **evaluation.values}], folder, TITLE, pictures, evaluation.notes)
-    return folder
+    names, name = output_names(prefix, "", *size_of(case.frames)), Path(prefix.strip()).name
+    return write_new_report([{"name": name, **evaluation.values}], names, TITLE, pictures, evaluation.notes)
 
 
 def _shown(pictures: dict[str, np.ndarray]) -> ui.SavedImages:
     """Return the pictures as files that the node shows."""
     results = []
     for picture in pictures.values():
-        path, result = output_file("evaluation", "png", *picture.shape[1::-1], io.FolderType.temp)
-        path.write_bytes(png_bytes(picture))
-        results.append(result)
+        with atomic_write_new(output_names("evaluation", ".png", *picture.shape[1::-1], io.FolderType.temp)) as new:
+            new.part.write_bytes(png_bytes(picture))
+        results.append(saved_result(new.path, io.FolderType.temp))
     return ui.SavedImages(results)
 
 

@@ -10,10 +10,11 @@ from ..dwpose import pose_json
 from ..dwpose.dialects import DIALECTS, STRICT, write
 from ..dwpose.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
+from ..media.atomic_write import Numbered
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .file_names import check_prefix
 from .node_text import show_text
-from .output_file import output_file
+from .output_file import output_names
 from .pose_input import read_poses
 from .types import PoseKeypoint
 
@@ -61,8 +62,7 @@ class SavePoses(io.ComfyNode):
     @classmethod
     def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:
         clip = read_poses(poses)
-        path = _target(filename_prefix, clip)
-        pose_json.save(clip, path, fps)
+        path = pose_json.save_new(clip, _names(filename_prefix, clip), fps)
         return io.NodeOutput(poses, str(path), ui=show_text(cls, f"{path}\n{_summary(clip, fps)}"))
 
 
@@ -174,10 +174,10 @@ def _find(file: str) -> Path:
     return path
 
 
-def _target(prefix: str, clip: PoseClip) -> Path:
-    """Return the next free path for `prefix`, with its folder; ValueError if it cannot be made."""
+def _names(prefix: str, clip: PoseClip) -> Numbered:
+    """Return the names for `prefix`; ValueError if its folder cannot be made."""
     try:
-        return output_file(prefix, SUFFIX[1:], clip.width, clip.height)[0]
+        return output_names(prefix, SUFFIX, clip.width, clip.height)
     except OSError as error:
         raise ValueError(f"No file can be written for '{prefix}': {error.strerror or error}.") from error
 

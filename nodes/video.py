@@ -10,12 +10,13 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
+from ..media.atomic_write import Numbered
 from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video.side_by_side import SideBySide
 from ..steadydancer_core.video.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..steadydancer_core.video.video_writer import Settings, write_failure, write_video
 from .file_names import check_prefix
-from .output_file import output_file
+from .output_file import output_names, saved_result
 
 OFF, BESIDE = "off", "side by side"
 CRF_DEFAULTS = ", ".join(f"{name} {row.crf.default}" for name, row in FORMATS.items() if row.crf)
@@ -68,9 +69,10 @@ class VideoCombine(io.ComfyNode):
         shown = _with_pose(images, pose_frames, show_pose)
         metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
         settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
-        path, result = _target(filename_prefix, save_output, size_of(shown), format_named(format).container)
-        write_video(path, shown, fps, settings, audio, _on_frame())
-        return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(result))
+        kind = io.FolderType.output if save_output else io.FolderType.temp
+        names = _names(filename_prefix, kind, size_of(shown), format_named(format).container)
+        path = write_video(names, shown, fps, settings, audio, _on_frame())
+        return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(saved_result(path, kind)))
 
 
 def _format_inputs() -> list[io.Input]:
@@ -170,11 +172,10 @@ def _metadata(hidden) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in tags.items() if value is not None}
 
 
-def _target(prefix: str, save_output: bool, size: tuple[int, int], extension: str) -> tuple[Path, ui.SavedResult]:
-    """Return the next free path for `prefix`, and the same as the frontend's link to it."""
-    kind = io.FolderType.output if save_output else io.FolderType.temp
+def _names(prefix: str, kind: io.FolderType, size: tuple[int, int], container: str) -> Numbered:
+    """Return the names for `prefix`; VideoWriteError if its folder cannot be made."""
     try:
-        return output_file(prefix, extension, *size, kind)
+        return output_names(prefix, f".{container}", *size, kind)
     except OSError as error:
         raise write_failure(Path(folder_paths.get_directory_by_type(kind.value), prefix), error) from error
 

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options; argparse ends the program on wrong ones."""
-    from steadydancer_core.weights.convert_plan import PRECISIONS  # beside this folder; needs no ComfyUI
+    from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS  # needs no ComfyUI
 
     parser = argparse.ArgumentParser(prog="python -m tools.convert", description=__doc__)
     parser.add_argument("source", type=Path, help=".safetensors file, index of several, or folder with an index")
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> None:
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
     use_comfyui()
-    from steadydancer_core.sizes import size_text
-    from steadydancer_core.weights import convert  # needs ComfyUI
+    from steadydancer_pack.steadydancer_core.sizes import size_text
+    from steadydancer_pack.steadydancer_core.weights import convert  # needs ComfyUI
 
     source = convert.open_source(options.source)
     lines = Lines(size_text)

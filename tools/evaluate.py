@@ -12,22 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dwpose.blazepose import BlazePose
-from dwpose.pose_json import load
-from dwpose.poses import PoseClip
-from dwpose.runtime import open_session
-from dwpose.search import search
-from dwpose.skeleton import LIMBS
-from dwpose.wholebody import DWPose
-from steadydancer_core.measures.evaluate import Case, Evaluation, describe, measure
-from steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
-from steadydancer_core.measures.networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
-from steadydancer_core.measures.perceptual import Lpips
-from steadydancer_core.measures.plots import draw_curves
-from steadydancer_core.measures.report import write_report
-from steadydancer_core.measures.sheet import contact_sheet
-from steadydancer_core.pixels import size_of
-from steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.dwpose.blazepose import BlazePose
+from steadydancer_pack.dwpose.pose_json import load
+from steadydancer_pack.dwpose.poses import PoseClip
+from steadydancer_pack.dwpose.runtime import open_session
+from steadydancer_pack.dwpose.search import search
+from steadydancer_pack.dwpose.skeleton import LIMBS
+from steadydancer_pack.dwpose.wholebody import DWPose
+from steadydancer_pack.steadydancer_core.measures.evaluate import Case, Evaluation, describe, measure
+from steadydancer_pack.steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
+from steadydancer_pack.steadydancer_core.measures.networks import (
+    ClipFeatures,
+    PictureFeatures,
+    check_clips,
+    check_pictures,
+)
+from steadydancer_pack.steadydancer_core.measures.perceptual import Lpips
+from steadydancer_pack.steadydancer_core.measures.plots import draw_curves
+from steadydancer_pack.steadydancer_core.measures.report import write_report
+from steadydancer_pack.steadydancer_core.measures.sheet import contact_sheet
+from steadydancer_pack.steadydancer_core.pixels import size_of
+from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
 
 from .in_process import use_comfyui
 from .media import read_frames, read_photo
@@ -132,7 +137,7 @@ def _borders(frames: int, options: argparse.Namespace) -> tuple[list[int], int]:
     if not options.window:
         return [], 0
     use_comfyui()
-    from steadydancer_core.long_video.windows import window_borders  # needs ComfyUI
+    from steadydancer_pack.steadydancer_core.long_video.windows import window_borders  # needs ComfyUI
 
     return window_borders(frames, options.window, options.overlap)
 

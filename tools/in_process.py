@@ -26,4 +26,4 @@ def use_pack() -> None:
     """Make the pack importable as `steadydancer_pack`, with every room in it, as ComfyUI imports it under some name."""
     pack = ModuleType("steadydancer_pack")
     pack.__path__ = [str(PACK)]
-    sys.modules[pack.__name__] = pack
+    sys.modules.setdefault(pack.__name__, pack)

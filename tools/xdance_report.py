@@ -11,6 +11,8 @@ import numpy as np
 from av.error import FFmpegError
 from PIL import Image
 
+from steadydancer_pack.media.atomic_write import atomic_write
+
 from .media import BACKGROUND, frame_rate, pick, read_frames, read_photo, row_of
 from .xdance_queue import DONE, Results
 from .xdance_sets import Pair
@@ -42,7 +44,7 @@ def figures(pair: Pair, video: Path) -> dict[str, float]:
     """Return the figures of a pair's video against its photo and, where it is known, the true answer."""
     import torch
 
-    from steadydancer_core.measures.evaluate import evaluate  # beside this folder; the rest needs none of its modules
+    from steadydancer_pack.steadydancer_core.measures.evaluate import evaluate  # the rest needs no torch
 
     photo = torch.from_numpy(np.asarray(read_photo(pair.photo)) / np.float32(255))[None]
     truth = frames_of(pair.truth) if pair.truth else None
@@ -70,7 +72,8 @@ def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
     tile = round(TILE_HEIGHT * width / height), TILE_HEIGHT
     blank = Image.new("RGB", tile, BACKGROUND)
     strips = [row_of([first or blank, *_at(source, times)], tile, caption) for caption, source, first in rows]
-    Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(target)
+    with atomic_write(target) as part:
+        Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(part, "PNG")
 
 
 def _at(source: Path, times: Sequence) -> list[Image.Image]:
@@ -82,7 +85,7 @@ def _at(source: Path, times: Sequence) -> list[Image.Image]:
 
 def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
     """Measure what is not measured yet, write report.html and report.md into the folder of the run, return both."""
-    from steadydancer_core.measures.report import write_report  # see `figures`
+    from steadydancer_pack.steadydancer_core.measures.report import write_report  # see `figures`
 
     pairs = sorted(pairs, key=lambda pair: (group(pair), pair.name))
     found = {pair.name: measure(pair, results) for pair in pairs}

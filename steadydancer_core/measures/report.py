@@ -4,14 +4,17 @@ import base64
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ...media.atomic_write import atomic_write, atomic_write_new
 from .table import Cell, Line, Row, Table, make_table
 
+PAGE_FILE, TEXT_FILE = "report.html", "report.md"
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
@@ -54,17 +57,45 @@ def write_report(
     [H, W, 3] RGB. notes: sentences below the table. The same input gives the same bytes. ValueError without a row, for
     pictures whose files would have one name, or if nothing can be written.
     """
+    files = report_files(rows, title, pictures, notes)
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            with atomic_write(folder / name) as part:
+                part.write_bytes(data)
+    return folder / PAGE_FILE, folder / TEXT_FILE
+
+
+def write_new_report(
+    rows: Sequence[Row],
+    names: Iterable[Path],
+    title: str,
+    pictures: Mapping[str, np.ndarray] | None = None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write what `write_report` does into a folder that gets the first free of `names`, and return that."""
+    files = report_files(rows, title, pictures, notes)
+    with _explained(next(iter(names))), atomic_write_new(names) as new:
+        new.part.mkdir()
+        for name, data in files.items():
+            (new.part / name).write_bytes(data)
+    return new.path
+
+
+def report_files(
+    rows: Sequence[Row], title: str, pictures: Mapping[str, np.ndarray] | None = None, notes: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """Return the files of a report by name; see `write_report`."""
     table, pictures = make_table(rows), dict(pictures or {})
     files = {name: f"{_file_name(name)}.png" for name in pictures}
     if len(set(files.values())) < len(files):
         raise ValueError(f"Two pictures of the report would have one file name: {', '.join(files.values())}.")
     encoded = {name: png_bytes(picture) for name, picture in pictures.items()}
-    texts = {
-        folder / "report.html": as_html(table, title, encoded, notes),
-        folder / "report.md": as_markdown(table, title, files, notes),
+    return {
+        PAGE_FILE: as_html(table, title, encoded, notes).encode(),
+        TEXT_FILE: as_markdown(table, title, files, notes).encode(),
+        **{files[name]: data for name, data in encoded.items()},
     }
-    _write({**{path: text.encode() for path, text in texts.items()}, **_beside(folder, files, encoded)}, folder)
-    return tuple(texts)
 
 
 def as_html(table: Table, title: str, pictures: Mapping[str, bytes], notes: Sequence[str] = ()) -> str:
@@ -101,15 +132,11 @@ def png_bytes(picture: np.ndarray) -> bytes:
     return target.getvalue()
 
 
-def _beside(folder: Path, files: Mapping[str, str], encoded: Mapping[str, bytes]) -> dict[Path, bytes]:
-    return {folder / files[name]: data for name, data in encoded.items()}
-
-
-def _write(files: Mapping[Path, bytes], folder: Path) -> None:
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn an OSError of writing into a ValueError in words."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, data in files.items():
-            path.write_bytes(data)
+        yield
     except OSError as error:
         raise ValueError(
             f"The report cannot be written into {folder}: {error.strerror or error}. Free some space, make the folder "

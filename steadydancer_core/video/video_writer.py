@@ -1,7 +1,7 @@
 """Frames and sound to a file: MP4, WebM, GIF or animated WebP, through PyAV.
 
 Frames go to the encoder one at a time, in the order of a list of indices: ping-pong and loops cost no copy of the clip.
-The file is written under a temporary name and renamed when whole, so whatever happens there is never half a file.
+The file is written under a hidden name and named when whole: there is never half a file, and none is replaced.
 
 One dimension key: F frames, H height, W width (pixels), C channels, T audio samples.
 """
@@ -9,8 +9,7 @@ One dimension key: F frames, H height, W width (pixels), C channels, T audio sam
 import contextlib
 import logging
 import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from av.filter.context import FilterContext
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
+from ...media.atomic_write import atomic_write_new
 from ..pixels import to_rgb
 from .side_by_side import SideBySide
 from .video_formats import (
@@ -73,30 +73,28 @@ DEFAULTS = Settings()
 
 
 def write_video(
-    path: str | os.PathLike,
+    names: Iterable[Path],
     images: Tensor | SideBySide,
     fps: float,
     settings: Settings = DEFAULTS,
     audio: Mapping | None = None,
     on_frame: OnFrame | None = None,
-) -> None:
-    """Write IMAGE [F, H, W, 1, 3 or 4] in 0..1 and AUDIO to `path`, whose folder must exist. Alpha is dropped.
+) -> Path:
+    """Write IMAGE [F, H, W, 1, 3 or 4] in 0..1 and AUDIO to a new file; return the name it got. Alpha is dropped.
 
+    names: a list of paths in one folder, which must exist, or Numbered; the first that is free when all is written.
     audio: {"waveform": [B, C, T] in -1..1, "sample_rate": Hz}; item 0 of the batch, cut or padded to the video.
     on_frame: called as (steps done, all steps) after each frame; what it raises passes through, and no file is left.
     Raises ValueError for input that cannot be written, before any file is touched, and VideoWriteError when the disk or
     the encoder fails.
     """
-    path = Path(path)
     job = _plan(images, fps, settings, audio, on_frame or (lambda done, total: None))
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        WRITERS.get(job.form.container, _write_streams)(part, job)
-        os.replace(part, path)
+        with atomic_write_new(names) as new:
+            WRITERS.get(job.form.container, _write_streams)(new.part, job)
     except (OSError, av.FFmpegError) as error:
-        raise write_failure(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise write_failure(next(iter(names)), error) from error
+    return new.path
 
 
 def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:

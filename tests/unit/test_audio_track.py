@@ -39,7 +39,7 @@ def wave_file(path, channels):
 
 def written(folder, audio):
     """Return the number of channels that the writer makes of the sound."""
-    write_video(folder / "result.mp4", torch.rand(8, 64, 64, 3), 16, audio=audio)
+    write_video([folder / "result.mp4"], torch.rand(8, 64, 64, 3), 16, audio=audio)
     with av.open(str(folder / "result.mp4")) as container:
         return container.streams.audio[0].channels
 
@@ -73,7 +73,7 @@ def test_sound_in_space_is_heard_by_its_first_channel(tmp_path):
 def test_a_refused_sound_can_be_left_out(tmp_path):
     audio = {"waveform": torch.zeros(1, 3, 100), "sample_rate": RATE}
     with pytest.raises(ValueError, match=r"1 \(mono\), 2 \(stereo\), 6 or 8 channels. .*, or disconnect audio\."):
-        write_video(tmp_path / "result.mp4", torch.rand(8, 64, 64, 3), 16, audio=audio)
+        write_video([tmp_path / "result.mp4"], torch.rand(8, 64, 64, 3), 16, audio=audio)
 
 
 @pytest.mark.parametrize("claimed", [4e6, 1e9])  # seconds

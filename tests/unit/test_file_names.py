@@ -23,7 +23,7 @@ def test_wrong_names(name):
     assert not file_names.is_file_name(name.strip())
     assert "does not name a file inside ComfyUI's output folder" in file_names.prefix_fault(name)
     with pytest.raises(ValueError, match="no dot or blank at the end of a part, none of < > : \" [|] [?] [*]"):
-        output_file.output_file(name, "mp4", 8, 8)
+        output_file.output_names(name, ".mp4", 8, 8)
 
 
 @pytest.mark.parametrize("name", [*RIGHT, *file_names.PLACEHOLDERS, "".join(file_names.PLACEHOLDERS)])
@@ -41,13 +41,14 @@ def test_a_placeholder_that_nothing_fills_in_is_told_with_those_that_are(prefix)
 
 
 def test_comfyui_fills_in_the_placeholders():
-    path, _ = output_file.output_file("".join(file_names.PLACEHOLDERS), "mp4", 80, 64)
+    path = next(iter(output_file.output_names("".join(file_names.PLACEHOLDERS), ".mp4", 80, 64)))
     assert "%" not in path.name and path.name.endswith("8064_00001_.mp4")
 
 
 def test_blanks_around_a_prefix_do_not_count():
-    path, link = output_file.output_file(" blanks/clip ", "mp4", 8, 8)
-    assert (path.parent.name, path.name) == ("blanks", "clip_00001_.mp4") and link["subfolder"] == "blanks"
+    path = next(iter(output_file.output_names(" blanks/clip ", ".mp4", 8, 8)))
+    assert (path.parent.name, path.name) == ("blanks", "clip_00001_.mp4")
+    assert output_file.saved_result(path)["subfolder"] == "blanks"
 
 
 @pytest.mark.parametrize("node", PREFIXED)

@@ -18,6 +18,8 @@ from steadydancer_pack.dwpose.pose_json import save
 from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.nodes import measures as node_module
 from steadydancer_pack.nodes.measures import NODES, Evaluate, register_folders
+from steadydancer_pack.steadydancer_core.measures import report as report_module
+from steadydancer_pack.tests.together import meeting, together
 
 PACK = Path(__file__).resolve().parents[2]
 FRAMES, SIDE = 5, 64
@@ -142,6 +144,22 @@ def test_two_reports_are_equal_to_the_last_byte(images, folders):
     assert [sorted(file.name for file in path.iterdir()) for path in paths] == [names] * 2
     assert all((paths[0] / name).read_bytes() == (paths[1] / name).read_bytes() for name in names)
     assert runs[0].result[3] == runs[1].result[3]
+
+
+def test_two_runs_that_begin_together_keep_both_reports_and_their_pictures(images, folders, monkeypatch):
+    for module in (node_module, report_module):  # both runs have chosen their number when they make a picture
+        monkeypatch.setattr(module, "png_bytes", meeting(report_module.png_bytes))
+    clips = images, images * 0.5
+    outputs = together(*(lambda clip=clip: Evaluate.execute(clip, clip[:1], filename_prefix="a") for clip in clips))
+    paths = [Path(output.result[4]) for output in outputs]
+    assert sorted(paths) == [folders / "output" / f"a_0000{i}_" for i in (1, 2)]
+    assert sorted((folders / "output").iterdir()) == sorted(paths)
+    shown = [[folders / "temp" / entry["filename"] for entry in output.ui["images"]] for output in outputs]
+    assert len({file for files in shown for file in files}) == 4
+    for path, (sheet, curves) in zip(paths, shown, strict=True):
+        assert sheet.read_bytes() == (path / "contact_sheet.png").read_bytes()
+        assert curves.read_bytes() == (path / "over_the_frames.png").read_bytes()
+    assert shown[0][0].read_bytes() != shown[1][0].read_bytes()
 
 
 def test_a_report_outside_the_output_folder_is_refused(images):

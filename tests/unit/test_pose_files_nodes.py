@@ -7,10 +7,12 @@ import folder_paths
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose import pose_json
 from steadydancer_pack.dwpose.dialects import DIALECTS, write
 from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.nodes.pose_files import NODES, ConvertPoses, LoadPoses, SavePoses
+from steadydancer_pack.tests.together import meeting, together
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,16 @@ def test_outputs():
     assert [node.GET_NODE_INFO_V1()["output"] for node in (SavePoses, LoadPoses, ConvertPoses)] == [
         ["POSE_KEYPOINT", "STRING"], ["POSE_KEYPOINT", "FLOAT", "INT"], ["POSE_KEYPOINT"]
     ]  # fmt: skip
+
+
+def test_two_runs_that_begin_together_keep_both_files(folders, clip, monkeypatch):
+    monkeypatch.setattr(pose_json, "to_keypoints", meeting(to_keypoints))  # both have chosen their number
+    clips = clip, PoseClip(32, 24, clip.frames, clip.tracks)
+    outputs = together(*(lambda c=c: SavePoses.execute(to_keypoints(c), "dance/a") for c in clips))
+    paths = [output.result[1] for output in outputs]
+    assert sorted(paths) == [str(folders / "output" / "dance" / f"a_0000{i}_.json") for i in (1, 2)]
+    for output, path, saved in zip(outputs, paths, clips, strict=True):
+        assert pose_json.load(path)[0].width == saved.width and path in str(output.ui.as_dict())
 
 
 def test_saved_and_loaded_again(folders, clip):

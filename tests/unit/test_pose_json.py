@@ -1,6 +1,7 @@
 """Pose files: exact and whole when written; every structure read that others write; anything else refused in words."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(clip, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pose_json.os, "replace", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(ValueError, match=r"could not be saved as .*a\.json: No space left on device"):
             pose_json.save(clip, path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"] and path.read_text() == "old"

@@ -19,6 +19,7 @@ from steadydancer_pack.steadydancer_core.pixels import fit_image
 from steadydancer_pack.steadydancer_core.video.side_by_side import SideBySide
 from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
 from steadydancer_pack.steadydancer_core.video.video_writer import VideoWriteError
+from steadydancer_pack.tests.together import meeting, together
 
 WORKFLOW, PROMPT = {"nodes": [{"id": 1}], "version": 0.4}, {"1": {"class_type": "SteadyDancerVideoCombine"}}
 
@@ -85,6 +86,22 @@ def test_files_are_numbered_in_the_chosen_folder(folders, save_output, kind):
         assert video.get_frame_count() == 4 and video.get_dimensions() == (80, 64) and video.get_frame_rate() == 16
         result = {"filename": f"clip_{number:05}_.mp4", "subfolder": "dance", "type": kind}
         assert output.ui.as_dict() == {"images": [result], "animated": (True,)}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_runs_that_begin_together_keep_both_videos(folders, monkeypatch, name):
+    monkeypatch.setattr(node_module, "write_video", meeting(node_module.write_video))  # both have chosen their number
+    dark, bright = (torch.full((3, 64, 80, 3), level) for level in (0.2, 0.8))
+    outputs = together(*(lambda images=images: combine(images=images, format=name) for images in (dark, bright)))
+    paths = [Path(output.result[1]) for output in outputs]
+    container = FORMATS[name].container
+    assert sorted(path.name for path in paths) == [f"clip_0000{i}_.{container}" for i in (1, 2)]
+    assert sorted((folders / "output" / "dance").iterdir()) == sorted(paths)
+    for output, path, level in zip(outputs, paths, (0.2, 0.8), strict=True):
+        assert output.ui.as_dict()["images"] == [{"filename": path.name, "subfolder": "dance", "type": "output"}]
+        with Image.open(path) if container in ("gif", "webp") else av.open(str(path)) as file:
+            first = file.convert("RGB") if container in ("gif", "webp") else next(file.decode(video=0)).to_image()
+        assert first.getpixel((40, 32))[0] == pytest.approx(255 * level, abs=4)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import struct
 from fractions import Fraction
 
@@ -37,7 +38,8 @@ def make_sound(seconds, rate=44100, channels=2):
 
 def write(folder, name, images, fps=16.0, audio=None, on_frame=None, **settings):
     path = folder / f"clip.{FORMATS[name].container}"
-    write_video(path, images, fps, Settings(name, **settings), audio, on_frame)
+    path.unlink(missing_ok=True)
+    write_video([path], images, fps, Settings(name, **settings), audio, on_frame)
     assert [p.name for p in folder.iterdir()] == [path.name]
     return path
 
@@ -329,7 +331,7 @@ def test_interrupt_leaves_no_file_and_the_next_call_works(tmp_path, name):
             raise Interrupt
 
     with pytest.raises(Interrupt):
-        write_video(tmp_path / "clip.bin", make_clip(), 16, Settings(name), make_sound(1.0), stop)
+        write_video([tmp_path / "clip.bin"], make_clip(), 16, Settings(name), make_sound(1.0), stop)
     assert list(tmp_path.iterdir()) == []
     assert len(read(write(tmp_path, name, make_clip()))[0]) == 6
 
@@ -343,7 +345,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, name):
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     try:
         with pytest.raises(VideoWriteError, match=r"Could not write 'clip.bin' in .*keeps the finished frames"):
-            write_video(path, torch.rand(6, 64, 64, 3), 16, Settings(name))
+            write_video([path], torch.rand(6, 64, 64, 3), 16, Settings(name))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
@@ -351,22 +353,23 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, name):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(VideoWriteError, match="No such file or directory"):
-        write_video(tmp_path / "gone" / "clip.mp4", make_clip(2), 16)
+        write_video([tmp_path / "gone" / "clip.mp4"], make_clip(2), 16)
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
-    def deny(source, target):
-        raise PermissionError(13, "Permission denied", source)
+    def deny(*_):
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("os.replace", deny)  # not chmod: tests may run as root, whom it does not stop
+    for call in ("link", "open", "rename"):  # not chmod: tests may run as root, whom it does not stop
+        monkeypatch.setattr(os, call, deny)
     with pytest.raises(VideoWriteError, match="Permission denied.*allow writing to that folder"):
-        write_video(tmp_path / "clip.mp4", make_clip(2), 16)
+        write_video([tmp_path / "clip.mp4"], make_clip(2), 16)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_size_that_the_encoder_refuses_is_a_clear_error(tmp_path):
     with pytest.raises(VideoWriteError, match="Could not write 'a.webm'"):
-        write_video(tmp_path / "a.webm", torch.zeros(1, 20000, 4, 3), 16, Settings("WebM AV1"))
+        write_video([tmp_path / "a.webm"], torch.zeros(1, 20000, 4, 3), 16, Settings("WebM AV1"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -405,7 +408,7 @@ IMAGE = (1, HEIGHT, WIDTH, 3)
 ])  # fmt: skip
 def test_bad_input_is_refused_before_a_file_is_touched(tmp_path, shape, fps, settings, message):
     with pytest.raises(ValueError, match=message):
-        write_video(tmp_path / "clip.mp4", torch.zeros(shape), fps, Settings(**settings))
+        write_video([tmp_path / "clip.mp4"], torch.zeros(shape), fps, Settings(**settings))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -419,7 +422,7 @@ def test_a_pyav_without_the_encoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(video_formats, "has_encoder", lambda name: name == "libaom-av1")
     assert video_formats.choose_encoder("WebM AV1").name == "libaom-av1"
     with pytest.raises(ValueError, match="needs the encoder libx265, which the installed PyAV"):
-        write_video(tmp_path / "clip.mp4", make_clip(1), 16, Settings("MP4 H.265"))
+        write_video([tmp_path / "clip.mp4"], make_clip(1), 16, Settings("MP4 H.265"))
 
 
 @pytest.mark.parametrize("fps, rate", [
