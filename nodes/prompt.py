@@ -61,9 +61,7 @@ class SavePromptEmbeddings(io.ComfyNode):
     @classmethod
     def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
         path = _target(name)
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path} exists already. Choose another name, or switch overwrite on.")
-        prompt_embeddings.save(conditioning, path, prompt)
+        prompt_embeddings.save(conditioning, path, prompt, overwrite)
         return io.NodeOutput(ui=show_text(cls, str(path)))
 
 

@@ -8,9 +8,7 @@ rows (Wan pads every prompt to 512), and one tensor `<key>.<i>` per tensor of th
 
 import hashlib
 import json
-import os
 import reprlib
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ..media.atomic_write import atomic_write
 from .weights.checkpoint import kind_of
 from .weights.safetensors_header import Entry, Header, read_header
 from .weights.weight_source import first_of
@@ -35,11 +34,11 @@ MAX_REASON = 300  # characters
 Conditioning = list[list]
 
 
-def save(conditioning: Conditioning, path: str | Path, prompt: str = "") -> None:
-    """Write `conditioning`, a list of [tensor [B, N, C], dict], to `path`; its folder is made, a file replaced.
+def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwrite: bool = True) -> None:
+    """Write `conditioning`, a list of [tensor [B, N, C], dict], to `path`, whose folder is made.
 
-    ValueError when it holds more than a prompt (latents, control, hooks, ...) or cannot be written; nothing is left
-    behind then.
+    ValueError when it holds more than a prompt (latents, control, hooks, ...), when `path` is there and `overwrite` is
+    off, or when it cannot be written; nothing is left behind then.
     """
     tensors, entries = {}, []
     if not conditioning:
@@ -54,7 +53,7 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "") -> None
         raise ValueError(f"This is no prompt: {error}. Save the prompt straight from CLIP Text Encode.") from error
     metadata = {"format": FORMAT, "version": VERSION, "entries": json.dumps(entries), "prompt": prompt}
     metadata["checksum"] = _checksum(tensors, metadata)
-    _write(Path(path), to_bytes(tensors, metadata))
+    _write(Path(path), to_bytes(tensors, metadata), overwrite)
 
 
 def load(path: str | Path) -> Conditioning:
@@ -174,17 +173,15 @@ def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, overwrite: bool) -> None:
     """Write `data` so that `path` is whole at every moment."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path, overwrite) as part:
+            part.write_bytes(data)
     except OSError as error:
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path} exists already. Choose another name, or switch overwrite on.") from error
         raise ValueError(
             f"The prompt could not be saved as {path}: {error.strerror or error}. "
             "Free some space, make the folder writable, or choose another name."

@@ -51,7 +51,7 @@ def convert(
     target = Path(target)
     _check_target(source, target, overwrite)
     pieces, metadata = converted(source, precision)
-    return write_safetensors(target, pieces, metadata, _work(source, precision), progress)
+    return write_safetensors(target, pieces, metadata, _work(source, precision), progress, overwrite=overwrite)
 
 
 def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[str, str]]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...media.atomic_write import publish
 from ..sizes import size_text
 from .safetensors_header import DTYPES, LENGTH_BYTES
 
@@ -82,12 +83,14 @@ def write_safetensors(
     work: str,
     progress: Progress = lambda done, total: None,
     settle_bytes: int = SETTLE_BYTES,
+    overwrite: bool = True,
 ) -> Written:
-    """Write the pieces to `target`, replacing what is there, and return what was written.
+    """Write the pieces to `target` and return what was written.
 
     work: says what the bytes are made of; a part file of the same work is continued. progress: called with bytes done
     and bytes in all; what it raises stops the work, and the next call goes on. Raises ValueError when the disk is full
-    or cannot be written, before writing if that can be known; UnfitWeights from a piece leaves nothing behind.
+    or cannot be written, before writing if that can be known, or when `overwrite` is off and something has got the name
+    of `target` meanwhile; UnfitWeights from a piece leaves nothing behind.
     """
     header = header_bytes(pieces, metadata)
     ends = list(accumulate([len(header), *(sum(piece.sizes) for piece in pieces)]))
@@ -102,7 +105,7 @@ def write_safetensors(
     except UnfitWeights:
         part.discard()
         raise
-    part.finish()
+    part.finish(overwrite)
     return Written(target, ends[-1], part.sha256, kept)
 
 
@@ -167,18 +170,27 @@ class PartFile:
             with self._explained():
                 self._record_settled()
 
-    def finish(self) -> None:
+    def finish(self, overwrite: bool = True) -> None:
         """Give the whole file its name."""
         if self._size() != self.total:
             raise self._another_writer(self.total)
         try:
-            self.path.replace(self.target)
+            if overwrite:
+                self.path.replace(self.target)
+            else:
+                publish(self.path, [self.target])
+        except FileExistsError as error:
+            raise ValueError(
+                f"{self.target} was written by something else meanwhile, and overwriting is off. Choose another name, "
+                f"or allow overwriting and run again: what is written is kept in {self.path.name}."
+            ) from error
         except OSError as error:
             raise ValueError(
                 f"{self.target} is written, but could not get its name: {error.strerror or error}. If the file that "
                 "is to be replaced is in use, unload the model or restart ComfyUI, and run again: nothing is lost."
             ) from error
-        self.sidecar.unlink(missing_ok=True)
+        with suppress(OSError):  # the file is whole and has its name
+            self.sidecar.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the part file and what is known of it."""

@@ -302,6 +302,16 @@ def test_a_part_file_that_is_gone_is_not_filled_with_zeros(target):
     assert target.read_bytes() == b"0123456789"
 
 
+def test_a_file_that_got_the_name_meanwhile_is_not_replaced(target, whole):
+    def somebody_else(done, total):
+        target.write_bytes(b"other")
+
+    with pytest.raises(ValueError, match="written by something else meanwhile, and overwriting is off"):
+        write(target, progress=somebody_else, overwrite=False)
+    assert target.read_bytes() == b"other"
+    assert write(target).kept == len(whole) and target.read_bytes() == whole
+
+
 def test_a_file_in_use_keeps_the_finished_part(target, whole, monkeypatch):
     target.mkdir()
     with pytest.raises(ValueError, match="could not get its name"):

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.nodes import prompt as nodes
 from steadydancer_pack.steadydancer_core import prompt_embeddings
+from steadydancer_pack.tests.together import meeting, together
 
 SAVE, LOAD = nodes.SavePromptEmbeddings, nodes.LoadPromptEmbeddings
 
@@ -281,6 +282,24 @@ def test_the_folder_of_the_user_comes_first(folder, tmp_path):
     assert folder_paths.folder_names_and_paths["prompt_embeddings"] == ([own, str(folder)], {".safetensors"})
     SAVE.execute([[embeddings(), {}]], "a")
     assert os.listdir(own) == ["a.safetensors"] and not folder.exists()
+
+
+def test_of_two_that_save_one_name_together_one_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(prompt_embeddings, "to_bytes", meeting(prompt_embeddings.to_bytes))
+
+    def save(value):
+        try:
+            SAVE.execute([[embeddings(value), {}]], "a")
+        except ValueError as error:
+            return str(error)
+        return value
+
+    found = together(lambda: save(1), lambda: save(2))
+    (refusal,) = (answer for answer in found if isinstance(answer, str))
+    (kept,) = (answer for answer in found if answer != refusal)
+    assert "exists already. Choose another name, or switch overwrite on" in refusal
+    assert_equal(LOAD.execute("a.safetensors").result[0], [[embeddings(kept), {}]])
+    assert os.listdir(folder) == ["a.safetensors"]
 
 
 def test_a_file_is_replaced_only_when_asked(folder):
