@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from steadydancer_pack.media.atomic_write import atomic_write_new
+
 from .media import contact_sheet, read_photo
 
 MEGABYTE = 1e6
@@ -66,10 +68,12 @@ def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path)
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("steadydancer_%Y%m%d_%H%M%S")
-    kept, sheet = folder / f"{stem}{video.suffix}", folder / f"{stem}.png"
-    shutil.copyfile(video, kept)
-    contact_sheet(read_photo(photo), shown, kept, sheet)
-    return kept, sheet
+    stems = (stem, *(f"{stem}_{number}" for number in range(2, 100)))  # other demos may end in the same second
+    with atomic_write_new([folder / f"{name}{video.suffix}" for name in stems]) as new:
+        shutil.copyfile(video, new.part)
+    sheet = new.path.with_suffix(".png")
+    contact_sheet(read_photo(photo), shown, new.path, sheet)
+    return new.path, sheet
 
 
 def write_figures(

@@ -4,15 +4,14 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
 import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-# The module beside this folder, also where the pack has a name of its own, as in ComfyUI.
-media_file = import_module(f"{__name__.removesuffix('tools.media')}steadydancer_core.video.media_file")
+from steadydancer_pack.media.atomic_write import atomic_write
+from steadydancer_pack.steadydancer_core.video import media_file
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 PHOTO_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others, such as EPS, start programs
@@ -103,7 +102,8 @@ def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, targ
         row_of((photo, *pictures), size, f"frame {time} of {frames}: {caption}")
         for time, *pictures in zip(times, *rows, pick(result, times), strict=True)
     ]
-    grid(cells).save(target)
+    with atomic_write(target) as part:
+        grid(cells).save(part, "PNG")
     return frames
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 import requests
 from av.error import FFmpegError
 
+from steadydancer_pack.media.atomic_write import atomic_write
+
 from .demo import saved_video
 from .media import read_frames, read_photo
 from .xdance_poses import with_pose_file
@@ -197,9 +199,8 @@ class Runner:
 def write_json(file: Path, content: dict) -> None:
     """Write the file whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    part.replace(file)
+    with atomic_write(file) as part:
+        part.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def file_sha256(file: Path) -> str:

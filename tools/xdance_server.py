@@ -13,6 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from steadydancer_pack.media.atomic_write import atomic_write
+
 from .comfy_server import ComfyServer, PromptFailed, PromptRejected, rejection_text
 
 RETRIES = 4  # after waits of 0, 2, 4 and 8 s: a server that is only slow is not given up
@@ -98,17 +100,17 @@ class RunningServer(ComfyServer):
         ServerGone also where the server dies half-way.
         """
         where = {"filename": name, "subfolder": subfolder, "type": kind}
-        part = target.with_name(f".{target.name}.part")
-        with self.http.get(f"http://{self.address}/view", params=where, timeout=TIMEOUT, stream=True) as answer:
+        with (
+            self.http.get(f"http://{self.address}/view", params=where, timeout=TIMEOUT, stream=True) as answer,
+            atomic_write(target) as part,
+        ):
             answer.raise_for_status()
             try:
                 with part.open("wb") as file:
                     for block in answer.iter_content(BLOCK):
                         file.write(block)
             except requests.RequestException as error:
-                part.unlink(missing_ok=True)
                 raise ServerGone(f"The ComfyUI at {self.address} went away while {name} was fetched.") from error
-        part.replace(target)
 
 
 class _Session(requests.Session):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.tools import demo, media, prompt_edit
+from steadydancer_pack.tools import demo, demo_report, media, prompt_edit
 
 
 @pytest.fixture
@@ -75,6 +75,20 @@ def test_a_contact_sheet_shows_photo_what_is_given_and_result_side_by_side(tmp_p
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet_row(sheet, 0, 4) == [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255)]
     assert sheet.height == media.GAP + 3 * (200 + media.CAPTION_HEIGHT + media.GAP)
+
+
+def test_two_demos_that_end_in_the_same_second_keep_their_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_report.time, "strftime", lambda form: "steadydancer_now")
+    Image.new("RGB", (200, 200), "red").save(tmp_path / "photo.png")
+    kept = []
+    for name, color in (("first", "blue"), ("second", "lime")):
+        media.pack_video(folder_of(tmp_path / name, [color] * 5), tmp_path / f"{name}.mp4", 5)
+        kept.append(demo_report.keep_results(tmp_path / f"{name}.mp4", tmp_path / "photo.png", {}, tmp_path / "output"))
+    names = [[f"{stem}.mp4", f"{stem}.png"] for stem in ("steadydancer_now", "steadydancer_now_2")]
+    assert [[file.name for file in files] for files in kept] == names
+    for (video, sheet), name, color in zip(kept, ("first", "second"), ((0, 0, 255), (0, 255, 0)), strict=True):
+        assert video.read_bytes() == (tmp_path / f"{name}.mp4").read_bytes()
+        assert sheet_row(Image.open(sheet), 0, 2) == [(255, 0, 0), color]
 
 
 def test_a_contact_sheet_goes_by_time_not_by_frame_number(tmp_path):

@@ -5,12 +5,14 @@ import re
 import shutil
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from steadydancer_pack.tests.together import meeting, together
 from steadydancer_pack.tools import xdance, xdance_queue, xdance_report, xdance_sets
 from steadydancer_pack.tools.comfy_server import PromptRejected
 from steadydancer_pack.tools.media import pack_video
@@ -515,3 +517,11 @@ def test_the_rows_and_notes_of_the_report(results, pairs):
     assert xdance_report.row(pairs[1], {"status": "not run"}, grouped=False) == {"name": "aw", "status": "not run"}
     found = {"av": result, "aw": {"status": "failed", "error": "why"}, "bv": {"status": "done", "figures_error": "no"}}
     assert xdance_report.notes(found) == ["2 done, 1 failed", "aw: why", "bv: no"]
+
+
+def test_two_runs_that_write_one_file_together_leave_one_of_both_whole(tmp_path, monkeypatch):
+    write_text, meet = Path.write_text, meeting(lambda: None)
+    monkeypatch.setattr(Path, "write_text", lambda *where, **how: [write_text(*where, **how), meet()])
+    together(*(lambda name=name: xdance_queue.write_json(tmp_path / "a.json", {"of": name}) for name in "ab"))
+    assert json.loads((tmp_path / "a.json").read_text("utf-8"))["of"] in ("a", "b")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
