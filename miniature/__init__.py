@@ -4,7 +4,7 @@ SHIPPED holds the files; its README.md is their model card. Needs nothing but Py
 file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
 """
 
-import os
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -84,7 +84,7 @@ def paths_in(folders: Mapping[str, Path]) -> list[Path]:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import time
-import uuid
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -20,7 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-SUFFIX, UNFINISHED = ".safetensors", ".part"
+from ...media.atomic_write import UNFINISHED, atomic_write
+
+SUFFIX = ".safetensors"
 UNFINISHED_SECONDS = 3600
 KEY = re.compile(r"[0-9a-f]{64}")
 # What safetensors and the checks below raise for a file that was cut, overwritten, or made by another version.
@@ -63,19 +64,16 @@ class ChunkStore:
         if not self.is_on:
             return False
         path = self._path(key)
-        part = path.with_name(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._drop_unfinished()
             if not self._make_room(frames.numel() * torch.half.itemsize, {*keep, key}):
                 return False
-            _write(part, frames)
-            os.replace(part, path)
+            with atomic_write(path) as part:
+                _write(part, frames)
         except (OSError, SafetensorError) as error:
             logging.warning("A finished chunk could not be kept in %s (%s). The run goes on.", self.folder, error)
             return False
-        finally:
-            _remove(part)
         return True
 
     def _path(self, key: str) -> Path:
