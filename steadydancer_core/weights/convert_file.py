@@ -181,8 +181,8 @@ class PartFile:
                 publish(self.path, [self.target])
         except FileExistsError as error:
             raise ValueError(
-                f"{self.target} was written by something else meanwhile, and overwriting is off. Choose another name, "
-                f"or allow overwriting and run again: what is written is kept in {self.path.name}."
+                f"{self.target} appeared while this file was written, and overwriting is off. Choose another name, or "
+                f"allow overwriting and run again: what is written is kept in {self.path.name}."
             ) from error
         except OSError as error:
             raise ValueError(

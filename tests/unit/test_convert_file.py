@@ -306,7 +306,7 @@ def test_a_file_that_got_the_name_meanwhile_is_not_replaced(target, whole):
     def somebody_else(done, total):
         target.write_bytes(b"other")
 
-    with pytest.raises(ValueError, match="written by something else meanwhile, and overwriting is off"):
+    with pytest.raises(ValueError, match="appeared while this file was written, and overwriting is off"):
         write(target, progress=somebody_else, overwrite=False)
     assert target.read_bytes() == b"other"
     assert write(target).kept == len(whole) and target.read_bytes() == whole

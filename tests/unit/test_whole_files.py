@@ -1,0 +1,56 @@
+"""The kill campaign notices a half file of each kind that it looks at."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.dwpose.cache import PoseCache, SeenVideo, cache_key
+from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
+from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
+from steadydancer_pack.steadydancer_core.video.video_writer import Settings, write_video
+from steadydancer_pack.tests.campaigns.whole_files import LIMIT, fault
+
+FRAMES = 4
+
+
+def write_poses(folder):
+    pose_json.save(clip(), folder / "poses.json")
+
+
+def write_cached_poses(folder):
+    PoseCache(folder, LIMIT).store(cache_key(of="a video"), SeenVideo(clip()))
+
+
+def write_chunk(folder):
+    ChunkStore(folder, LIMIT).save("0" * 64, torch.rand(FRAMES, 8, 8, 3))
+
+
+def write_model(folder):
+    save_file({"a": torch.rand(64)}, folder / "model.safetensors")
+
+
+def writer(name):
+    path = f"video.{FORMATS[name].container}"
+    return lambda folder: write_video([folder / path], torch.rand(FRAMES, 64, 64, 3), 16, Settings(name))
+
+
+def clip():
+    points = np.random.default_rng(0).uniform(0, 1, (FRAMES, KEYPOINTS, 2))
+    return PoseClip(64, 48, FRAMES, (Track(0, points, np.ones((FRAMES, KEYPOINTS))),))
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "write", [write_poses, write_cached_poses, write_chunk, write_model, *map(writer, FORMATS)],
+    ids=["poses", "cached poses", "chunk", "model", *FORMATS],
+)  # fmt: skip
+def test_a_half_file_is_noticed(tmp_path, write, cut):
+    write(tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert fault(path, FRAMES) == ""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * cut)])
+    assert fault(path, FRAMES)
