@@ -184,7 +184,7 @@ def run(networks, folder):
     made, audio = prepare(vae)
     latent, report = sampling.run(model, *made["conditions"], 1, RUN)
     frames = vae.decode(latent["samples"])[0]
-    video_writer.write_video(folder / "dance.mp4", frames, made["fps"], video_writer.Settings(crf=0), audio)
+    video_writer.write_video([folder / "dance.mp4"], frames, made["fps"], video_writer.Settings(crf=0), audio)
     read = np.stack(list(VideoStream(str(folder / "dance.mp4"), fps=0)))
     return made | {"latent": latent["samples"], "frames": frames, "report": report.text, "read": read}
 
