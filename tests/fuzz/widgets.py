@@ -1,0 +1,136 @@
+"""Extreme values in the widgets of every node of ours, through a running ComfyUI.
+
+By hand: `python tests/fuzz/widgets.py --count 500 --seed 1`, with ComfyUI's Python and COMFYUI_PATH set.
+"""
+
+import argparse
+import copy
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
+
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.fuzz.campaign import Fault
+from steadydancer_pack.tests.prompts import small_prompt
+from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.tools.comfy_server import (
+    ComfyServer,
+    ComfyServerError,
+    PromptFailed,
+    PromptInterrupted,
+    PromptRejected,
+)
+
+OURS = "SteadyDancer"
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+SAMPLES = (
+    "dance_from_video.json", "long_video_in_chunks.json", "keep_a_dance.json", "long_video.json", "low_memory.json",
+)  # fmt: skip
+SMALL = {"steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
+LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
+SHORTEST_SENTENCE = 20
+STRANGE = (
+    None, True, -1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1, "", "0", "nan", "auto", "../../x", "/",
+    "aux", "\u955c\u5934", "\ud800", "a" * 300, "%date:yyyy%", [], [1], {}, {"a": 1},
+)  # fmt: skip
+
+
+def mutated(prompt: dict, object_info: dict, random: Random) -> tuple[dict, str]:
+    """Return the prompt with one or two of our widgets at strange values, and what was changed."""
+    prompt, changed = copy.deepcopy(prompt), []
+    places = [
+        (key, name)
+        for key, node in prompt.items()
+        if node["class_type"].startswith(OURS)
+        for name, value in node["inputs"].items()
+        if not isinstance(value, list)
+    ]
+    for key, name in random.sample(places, random.choice((1, 1, 2))):
+        edges = _edges(prompt[key], name, object_info)
+        value = random.choice(edges if edges and random.random() < 0.7 else STRANGE)
+        prompt[key]["inputs"][name] = value
+        changed.append(f"{prompt[key]['class_type']}.{name} = {value!r:.60}")
+    return prompt, ", ".join(changed)
+
+
+def _edges(node: dict, name: str, object_info: dict) -> list:
+    """Return the least and largest values that a widget says it takes, and its choices."""
+    inputs = object_info[node["class_type"]]["input"]
+    declared = {**inputs.get("required", {}), **inputs.get("optional", {})}.get(name, [None])
+    options = declared[1] if len(declared) > 1 else {}
+    choices = options.get("options") or (declared[0] if isinstance(declared[0], list) else [])
+    names = [choice for choice in choices if isinstance(choice, (str, int, float))]
+    edges = [options[end] for end in ("min", "max") if end in options]
+    return [*names, *edges, *(edge + step for edge in edges for step in (-1, 1))]
+
+
+def attempt(server: ComfyServer, prompt: dict, what: str, seed: int) -> Fault | str:
+    """Return what came of a prompt: "rejected", "refused", "finished", "cancelled" or the fault."""
+    timer = threading.Timer(LONGEST, server.interrupt)
+    try:
+        prompt_id = server.queue(prompt)
+        timer.start()
+        server.wait(prompt_id, silence=LONGEST + STOPPING)
+        return "finished"
+    except PromptRejected:
+        return "rejected"
+    except PromptInterrupted:
+        return "cancelled"
+    except PromptFailed as failure:
+        if failure.exception_type == "ValueError" and len(str(failure)) >= SHORTEST_SENTENCE:
+            return "refused"
+        return Fault("widgets", seed, "crash", f"{what}\n{failure.exception_type}: {failure}")
+    except ComfyServerError as error:
+        return Fault("widgets", seed, "hang", f"{what}\n{error}")
+    finally:
+        timer.cancel()
+
+
+def run(server: ComfyServer, prompts: list[dict], count: int, seed: int = 0) -> tuple[Counter, list[Fault]]:
+    """Try `count` mutated prompts; return how each ended, and the faults. Ends at a server that no longer answers."""
+    counts, faults, object_info = Counter(), [], server.object_info()
+    for number in range(seed, seed + count):
+        random = Random(f"widgets {number}")
+        result = attempt(server, *mutated(random.choice(prompts), object_info, random), number)
+        if isinstance(result, Fault):
+            faults.append(result)
+        counts[result.kind if isinstance(result, Fault) else result] += 1
+        if isinstance(result, Fault) and result.kind == "hang":
+            break
+    return counts, faults
+
+
+def main() -> int:
+    """Run; 1 if there is a fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="prompts")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first prompt")
+    options = parser.parse_args()
+    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(__file__).resolve().parents[2]) as server:
+        write_all(server.base / "models", server.base / "input")
+        counts, faults = run(server, base_prompts(server), options.count, options.seed)
+    sys.stdout.write("".join(f"{kind:10} {count}\n" for kind, count in sorted(counts.items())))
+    sys.stdout.write("".join(f"\n--seed {fault.seed} --count 1: {fault.kind}\n{fault.said}\n" for fault in faults))
+    return int(bool(faults))
+
+
+def base_prompts(server: ComfyServer) -> list[dict]:
+    """Return small prompts that together hold most of our nodes."""
+    object_info = server.object_info()
+    prompts = [to_api_prompt(json.loads((WORKFLOWS / name).read_text("utf-8")), object_info) for name in SAMPLES]
+    for prompt in prompts:
+        for node in prompt.values():
+            node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}
+    return [small_prompt(object_info), *prompts]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
