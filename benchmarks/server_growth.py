@@ -1,0 +1,138 @@
+"""What a prompt leaves behind in a server: memory, open files, threads and temporary files, against stock nodes.
+
+Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.server_growth [--count 100]
+
+One ComfyUI for each row of the table, with a listener on its websocket as an open page is. Prompts of mixed kinds, each
+with another seed: ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control
+makes frames of the same number and size with stock nodes and saves them the same way. Growth is the slope of a line
+through the values after the warm-up, with twice its standard error; the pack passes where its growth of memory does not
+exceed the control's by more than both errors.
+"""
+
+import argparse
+import copy
+import itertools
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+
+from tools.api_prompt import to_api_prompt
+from tools.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
+
+PACK = Path(__file__).resolve().parent.parent
+WARM_UP, MOST_SECONDS_TO_CANCEL = 20, 1.0
+WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")
+SMALL = {"steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
+SEEDS = ("seed", "noise_seed")
+FRAMES, SIDE = 9, 48
+CACHES = ((), ("--cache-none",))
+KINDS = ("MB", "open files", "threads", "temporary files")
+
+
+class Prompt(NamedTuple):
+    """graph: for ComfyUI's API; cancel: whether it is cancelled on the way."""
+
+    graph: dict
+    cancel: bool = False
+
+
+def ours(server: ComfyServer) -> Iterator[Prompt]:
+    """Yield prompts of mixed kinds without end."""
+    from miniature import write_all
+
+    write_all(server.base / "models", server.base / "input")
+    info = server.object_info()
+    graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
+    for graph in graphs:
+        for node in graph.values():
+            node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}
+    failing = copy.deepcopy(graphs[0])
+    for node in failing.values():
+        if "length" in node["inputs"]:
+            node["inputs"]["length"] = 4 * FRAMES * FRAMES + 1  # more frames than there are skeletons
+    for seed in itertools.count():
+        graph, cancel = [(graph, False) for graph in [*graphs, failing]][seed % 4] if seed % 5 else (graphs[1], True)
+        yield Prompt(with_seed(graph, seed), cancel)
+
+
+def with_seed(graph: dict, seed: int) -> dict:
+    graph = copy.deepcopy(graph)
+    for node in graph.values():
+        node["inputs"] |= {name: seed for name in SEEDS if name in node["inputs"]}
+    return graph
+
+
+def control(server: ComfyServer) -> Iterator[Prompt]:
+    """Yield prompts of stock nodes: frames of another color each time, scaled, as a video and as pictures."""
+    for seed in itertools.count():
+        yield Prompt(
+            {
+                "1": _node("EmptyImage", width=SIDE, height=SIDE, batch_size=FRAMES, color=seed * 7919 % 2**24),
+                "2": _node("ImageScaleBy", image=["1", 0], upscale_method="bicubic", scale_by=2.0),
+                "3": _node("CreateVideo", images=["2", 0], fps=16.0),
+                "4": _node("SaveVideo", video=["3", 0], filename_prefix="video/control", format="auto", codec="auto"),
+                "5": _node("PreviewImage", images=["2", 0]),
+            }
+        )
+
+
+def _node(kind: str, **inputs) -> dict:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+
+def state(server: ComfyServer) -> list[float]:
+    """Return what KINDS names, of the server as it is now."""
+    process = psutil.Process(server.process.pid)
+    temporary = sum(1 for path in (server.base / "temp").rglob("*") if path.is_file())
+    return [process.memory_info().rss / 1e6, process.num_fds(), process.num_threads(), temporary]
+
+
+def run(server: ComfyServer, prompt: Prompt) -> None:
+    timer = threading.Timer(MOST_SECONDS_TO_CANCEL if prompt.cancel else 600, server.interrupt)
+    prompt_id = server.queue(prompt.graph)
+    timer.start()
+    try:
+        server.wait(prompt_id)
+    except (PromptFailed, PromptInterrupted):
+        pass
+    finally:
+        timer.cancel()
+
+
+def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.ndarray:
+    """Return the growth of each kind for each prompt, and twice its standard error [2, kinds]."""
+    rows = []
+    with ComfyServer(comfyui, PACK, options=options) as server:
+        for prompt in itertools.islice(prompts(server), WARM_UP + count):
+            run(server, prompt)
+            rows.append(state(server))
+    values, numbers = np.array(rows[WARM_UP:]), np.arange(count)
+    fit, covariance = np.polyfit(numbers, values, 1, cov="unscaled")
+    spread = (values - np.outer(numbers, fit[0]) - fit[1]).std(axis=0, ddof=2)
+    return np.stack([fit[0], 2 * spread * np.sqrt(covariance[0, 0])])
+
+
+def main() -> int:
+    """Print a table; 1 where the pack grows faster than the control."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100, help="prompts after the warm-up")
+    count, comfyui, failed = parser.parse_args().count, Path(os.environ["COMFYUI_PATH"]), False
+    for options in CACHES:
+        grown = [measure(comfyui, options, prompts, count) for prompts in (ours, control)]
+        for name, (growth, error) in zip(("the pack", "control"), grown, strict=True):
+            parts = (f"{kind} {g:+.3f} +- {e:.3f}" for kind, g, e in zip(KINDS, growth, error, strict=True))
+            sys.stdout.write(f"{' '.join(options) or 'default cache'}, {name}, for each prompt: {', '.join(parts)}\n")
+        (pack, pack_error), (stock, stock_error) = grown
+        failed |= bool(pack[0] - stock[0] > pack_error[0] + stock_error[0])
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
