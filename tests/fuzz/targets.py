@@ -7,7 +7,6 @@ artist; any other exception is a crash, and a failed assertion a silently wrong 
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from itertools import islice
@@ -158,8 +157,9 @@ def prompt(folder: Path, random: Random) -> None:
     if random.random() < 0.6:
         length = int.from_bytes(data[:LENGTH], "little")
         header = json.loads(data[LENGTH : LENGTH + length])
-        entries = mutate_json(json.loads(header["__metadata__"]["entries"]), random)
-        header["__metadata__"]["entries"] = json.dumps(entries)
+        metadata = header["__metadata__"]
+        metadata["entries"] = json.dumps(mutate_json(json.loads(metadata["entries"]), random))
+        del metadata["checksum"]  # as files of earlier versions: what is behind it is looked at too
         text = to_json(header)
         data = len(text).to_bytes(LENGTH, "little") + text + data[LENGTH + length :]
     else:
@@ -204,7 +204,7 @@ def cached_poses(folder: Path, random: Random) -> None:
     if found is None:
         return
     assert found.note == kept.note and found.pictures.keys() == kept.pictures.keys()
-    assert replace(found.clip, tracks=()) == replace(kept.clip, tracks=())
+    assert all(getattr(found.clip, name) == getattr(kept.clip, name) for name in ("width", "height", "frames"))
     assert all(np.array_equal(found.pictures[frame], kept.pictures[frame]) for frame in kept.pictures)
     for one, other in zip(found.clip.tracks, kept.clip.tracks, strict=True):
         assert one.identity == other.identity
