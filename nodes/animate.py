@@ -68,7 +68,6 @@ class AnimateFromVideo(io.ComfyNode):
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
             inputs=[*_sources(), *_wishes(), *_drawing()],
-            hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
 
@@ -83,7 +82,7 @@ class AnimateFromVideo(io.ComfyNode):
         audio = read_audio(video, poses.notes.append)
         report, brief = _with_notes(poses, report_text), _with_notes(poses, remarks_text)
         outputs = (frames, negative, picture, poses.fps, audio, poses.lead_in)
-        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(cls, report, brief))
+        return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(report, shown=brief))
 
 
 def _with_notes(poses: Poses, of: Callable[[Alignment], str]) -> str:

@@ -80,7 +80,6 @@ class ChunkSampler(io.ComfyNode):
                 *_sources(), *sampling.run_inputs(), *conditioning.size_inputs()[:2],
                 *_chunk_inputs(), *_store_inputs(), *sampling.shortcut_inputs(),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
@@ -108,7 +107,7 @@ class ChunkSampler(io.ComfyNode):
         )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
-        return io.NodeOutput(video.frames, video.report, ui=show_text(cls, video.report))
+        return io.NodeOutput(video.frames, video.report, ui=show_text(video.report))
 
 
 def chunk_folder() -> Path:

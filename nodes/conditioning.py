@@ -20,7 +20,6 @@ class ReconcileConditions(io.ComfyNode):
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
             inputs=[*prompt_inputs(), *picture_inputs(), *clip_inputs(), *size_inputs()],
-            hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
 
@@ -34,7 +33,7 @@ class ReconcileConditions(io.ComfyNode):
                 positive, negative, vae, photo, pose_frames, pose_negative_frames,
                 clip_vision, (clip_vision_photo, clip_vision_pose), width, height, length,
             )  # fmt: skip
-        return io.NodeOutput(*result[:4], ui=show_text(cls, describe(result)))
+        return io.NodeOutput(*result[:4], ui=show_text(describe(result)))
 
 
 def prompt_inputs() -> list[io.Input]:

@@ -57,7 +57,6 @@ class ConvertModel(io.ComfyNode):
             search_aliases=["quantize", "fp8", "merge shards", "save diffusion model"],
             is_output_node=True,
             inputs=_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.String.Output(display_name="file_name", tooltip="Name of the new file."),
                 io.String.Output(display_name="report", tooltip="Sizes, tensors by precision, and the sha256."),
@@ -74,7 +73,7 @@ class ConvertModel(io.ComfyNode):
         target = output_path(file_name)
         written = convert.convert(source, target, precision, overwrite, _progress())
         text = convert.report(source, written)
-        return io.NodeOutput(target.name, text, ui=show_text(cls, text))
+        return io.NodeOutput(target.name, text, ui=show_text(text))
 
 
 def output_path(file_name: str) -> Path:

@@ -78,7 +78,6 @@ class Doctor(io.ComfyNode):
                     "out. Takes some seconds.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.String.Output("report", tooltip="The findings, the worst first, and the facts for a bug report."),
             ],
@@ -91,7 +90,7 @@ class Doctor(io.ComfyNode):
     @classmethod
     def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
         text = examine(run_miniature).text
-        return io.NodeOutput(text, ui=show_text(cls, text))
+        return io.NodeOutput(text, ui=show_text(text))
 
 
 def examine(run_miniature: bool) -> Examination:

@@ -23,7 +23,6 @@ class ExactFirstFrame(io.ComfyNode):
             ),
             search_aliases=["psnr", "paste first frame", "cross-fade"],
             inputs=_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames, from the photo on."),
                 io.Float.Output(
@@ -42,7 +41,7 @@ class ExactFirstFrame(io.ComfyNode):
             f"PSNR of frame 0 against the photo: {decibels:.2f} dB",
             _what_was_done(len(images), enabled, crossfade),
         ]
-        return io.NodeOutput(result, decibels, ui=show_text(cls, "\n".join(text)))
+        return io.NodeOutput(result, decibels, ui=show_text("\n".join(text)))
 
 
 def _inputs() -> list[io.Input]:

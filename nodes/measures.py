@@ -63,7 +63,6 @@ class Evaluate(io.ComfyNode):
             search_aliases=["metrics", "psnr", "ssim", "lpips", "fvd", "pck", "benchmark", "quality", "compare videos"],
             is_output_node=True,
             inputs=[*_clip_inputs(), *_pose_inputs(), *_window_inputs(), *_file_inputs(), _prefix_input()],
-            hidden=[io.Hidden.unique_id],
             outputs=_outputs(),
         )
 
@@ -252,7 +251,7 @@ def _output(cls, case: Case, prefix: str) -> io.NodeOutput:
     folder = str(_save(evaluation, pictures, prefix, case)) if prefix.strip() else ""
     text = "\n".join([describe(evaluation), *[f"Report: {folder}"] * bool(folder)])
     sheet, plots = (torch.from_numpy(picture.copy())[None].float() / 255 for picture in pictures.values())
-    shown = {**_shown(pictures).as_dict(), **show_text(cls, text).as_dict()}
+    shown = {**_shown(pictures).as_dict(), **show_text(text).as_dict()}
     return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=shown)
 
 

@@ -55,7 +55,6 @@ class FitReport(io.ComfyNode):
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions: size and length of the video."),
                 io.Vae.Input("vae", optional=True, tooltip="Counts VAE Decode too, when connected."),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output(id="model_out", display_name="model", tooltip="The model as it came."),
                 io.String.Output(display_name="report", tooltip="The report as text."),
@@ -69,7 +68,7 @@ class FitReport(io.ComfyNode):
     @classmethod
     def execute(cls, model, latent: dict, vae=None) -> io.NodeOutput:
         report, blocks = fit_report(model, latent["samples"].shape, vae=vae)
-        return io.NodeOutput(model, report, blocks, ui=show_text(cls, report))
+        return io.NodeOutput(model, report, blocks, ui=show_text(report))
 
 
 NODES = [BlocksToSwap, FitReport]

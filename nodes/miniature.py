@@ -87,7 +87,6 @@ class MakeMiniatureFiles(io.ComfyNode):
             ),
             search_aliases=["demo", "example", "test model"],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Boolean.Input(
                     "overwrite", default=False, tooltip="Replace other files of the same names. Off: they are an error."
@@ -99,7 +98,7 @@ class MakeMiniatureFiles(io.ComfyNode):
     def execute(cls, overwrite: bool) -> io.NodeOutput:
         paths = miniature.write_files(_folders(), overwrite)
         files = "\n".join(f"{path} ({path.stat().st_size / 1024:.0f} KB)" for path in paths)
-        return io.NodeOutput(ui=show_text(cls, f"In place:\n{files}\nPress R to see them in the loaders."))
+        return io.NodeOutput(ui=show_text(f"In place:\n{files}\nPress R to see them in the loaders."))
 
     @classmethod
     def fingerprint_inputs(cls, overwrite: bool) -> str | float:

@@ -40,7 +40,6 @@ class LoadModel(io.ComfyNode):
             ),
             search_aliases=["steadydancer", "load diffusion model", "wan", "gguf", "fp8", "shards", "block swap"],
             inputs=_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL."),
                 io.String.Output("report", tooltip="What the file is: precision, tensors, size, names."),
@@ -55,7 +54,7 @@ class LoadModel(io.ComfyNode):
         model = load(model_name, path, weight_precision)
         if blocks_to_swap:
             model = swap_blocks(model, blocks_to_swap)
-        return io.NodeOutput(model, report, ui=show_text(cls, report))
+        return io.NodeOutput(model, report, ui=show_text(report))
 
 
 def _inputs() -> list[io.Input]:

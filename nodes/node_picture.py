@@ -34,8 +34,5 @@ def show_picture_of_run(picture: np.ndarray) -> None:
 
 
 def show_picture_and_text(node: type[io.ComfyNode], picture: np.ndarray, text: str, shown: str) -> dict:
-    """Return the UI output that shows the picture and `shown`, the part of `text` that the picture does not tell.
-
-    The schema of `node` must ask for io.Hidden.unique_id.
-    """
-    return {**show_picture(node, picture), **show_text(node, text, shown).as_dict()}
+    """Return the UI output that shows the picture and `shown`, the part of `text` that the picture does not show."""
+    return {**show_picture(node, picture), **show_text(text, shown=shown).as_dict()}

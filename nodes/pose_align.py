@@ -68,7 +68,6 @@ class AlignPoses(io.ComfyNode):
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
             inputs=[*_align_inputs(), *_correction_inputs()],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),

@@ -46,7 +46,6 @@ class LoadPoseDetector(io.ComfyNode):
             ),
             search_aliases=["dwpose", "openpose", "yolox", "blazepose", "onnxruntime", "pose estimator"],
             inputs=[*_network_inputs(), *_setting_inputs()],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseDetector.Output("pose_detector", tooltip="The detector, for Extract Poses."),
                 io.String.Output("report", tooltip="What was loaded, which provider runs it, and why."),
@@ -73,7 +72,7 @@ class LoadPoseDetector(io.ComfyNode):
         else:
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
         report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
-        return io.NodeOutput(loaded, report, ui=show_text(cls, report))
+        return io.NodeOutput(loaded, report, ui=show_text(report))
 
 
 def gpu_name() -> str | None:

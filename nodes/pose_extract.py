@@ -47,7 +47,6 @@ class ExtractPoses(io.ComfyNode):
             ),
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
             inputs=[*_sources(), *_extract_options(), *_cache_options()],
-            hidden=[io.Hidden.unique_id],
             outputs=_extract_outputs(),
         )
 
@@ -77,7 +76,7 @@ class ExtractPoses(io.ComfyNode):
         report = "\n".join([_report(stream, detector, seen, clip, when_nobody), *sound_notes])
         pictures = torch.from_numpy(preview.draw(clip)).float() / 255
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
-        return io.NodeOutput(*outputs, ui=show_text(cls, report))
+        return io.NodeOutput(*outputs, ui=show_text(report))
 
 
 class PickPerson(io.ComfyNode):
@@ -92,7 +91,6 @@ class PickPerson(io.ComfyNode):
             description="Keeps one person of the poses, the same one in all frames.",
             search_aliases=["select person", "choose dancer", "filter people", "multi person"],
             inputs=_pick_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output(
                     id="picked", display_name="poses", tooltip="The poses of the person who was picked."
@@ -106,7 +104,7 @@ class PickPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         seen = pick(read_poses(poses), rule, index, x, y, frame)
         clip = apply_nobody_rule(seen, when_absent)
-        return io.NodeOutput(to_keypoints(clip), ui=show_text(cls, "\n".join(_people(seen))))
+        return io.NodeOutput(to_keypoints(clip), ui=show_text("\n".join(_people(seen))))
 
 
 def _sources() -> list[io.Input]:

@@ -48,7 +48,6 @@ class SavePoses(io.ComfyNode):
                     tooltip="Frames per second of the poses, kept in the file. Connect the fps of Extract Poses.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, as they came in."),
                 io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
@@ -63,7 +62,7 @@ class SavePoses(io.ComfyNode):
     def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:
         clip = read_poses(poses)
         path = pose_json.save_new(clip, _names(filename_prefix, clip), fps)
-        return io.NodeOutput(poses, str(path), ui=show_text(cls, f"{path}\n{_summary(clip, fps)}"))
+        return io.NodeOutput(poses, str(path), ui=show_text(f"{path}\n{_summary(clip, fps)}"))
 
 
 class LoadPoses(io.ComfyNode):
@@ -78,7 +77,6 @@ class LoadPoses(io.ComfyNode):
             description="Brings back poses from a JSON file: of Save Poses, of other packs, of a pose editor.",
             search_aliases=["load keypoints", "import pose", "openpose json", "dwpose json"],
             inputs=_load_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses", tooltip="The poses, for Align Poses or any node that takes keypoints."),
                 io.Float.Output("fps_out", display_name="fps", tooltip="Frames per second of the poses."),
@@ -99,7 +97,7 @@ class LoadPoses(io.ComfyNode):
         canvas = (width, height) if width and height else None
         clip, own_fps = pose_json.load(_find(file), canvas, throw_exception_if_processing_interrupted)
         rate = own_fps or fps
-        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=show_text(cls, _summary(clip, rate)))
+        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=show_text(_summary(clip, rate)))
 
 
 class ConvertPoses(io.ComfyNode):

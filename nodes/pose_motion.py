@@ -32,7 +32,6 @@ class RefinePoses(io.ComfyNode):
             ),
             search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
             inputs=_refine_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),
                 io.String.Output("report", tooltip="What was filled, exchanged and smoothed, for each person."),
@@ -44,7 +43,7 @@ class RefinePoses(io.ComfyNode):
         clip = read_poses(poses)
         refined, reports = refine_with_report(clip, gap_frames, smoothing, repair_swaps)
         text = report_text(reports)
-        return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=show_text(cls, text))
+        return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=show_text(text))
 
 
 def _refine_inputs() -> list[io.Input]:
@@ -90,7 +89,6 @@ class LeadIn(io.ComfyNode):
                     "this dance. 0: none. Multiples of 4 suit the model.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in and the dance."),
                 io.Int.Output("lead_in", tooltip="How many frames were put before the dance, for Trim Lead-in."),
@@ -103,7 +101,7 @@ class LeadIn(io.ComfyNode):
         led = lead_in(clip, read_poses(photo_poses), frames)
         count = led.frames - clip.frames
         text = f"Lead-in: {count} frames, then {clip.frames} of the dance."
-        return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=show_text(cls, text))
+        return io.NodeOutput(to_keypoints(led) if count else poses, count, ui=show_text(text))
 
 
 class TrimLeadIn(io.ComfyNode):
@@ -164,7 +162,6 @@ class BestStart(io.ComfyNode):
             ),
             search_aliases=["start frame", "nearest pose", "start gap", "match pose"],
             inputs=_start_inputs(),
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance from that frame on."),
                 io.Int.Output("start_frame", tooltip="The frame it starts from; 0 is the first."),
@@ -181,7 +178,7 @@ class BestStart(io.ComfyNode):
         start, distances = best_start(clip, read_poses(photo_poses), search_frames)
         text = start_text(start, distances, clip.frames, fps)
         result = to_keypoints(clip.at(slice(start, None))) if start else poses
-        return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=show_text(cls, text))
+        return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=show_text(text))
 
 
 def _start_inputs() -> list[io.Input]:

@@ -50,7 +50,6 @@ class SavePromptEmbeddings(io.ComfyNode):
                     tooltip="Replace a file of the same name. Off: an existing file is an error and stays as it is.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[],
         )  # fmt: skip
 
@@ -62,7 +61,7 @@ class SavePromptEmbeddings(io.ComfyNode):
     def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
         path = _target(name)
         prompt_embeddings.save(conditioning, path, prompt, overwrite)
-        return io.NodeOutput(ui=show_text(cls, str(path)))
+        return io.NodeOutput(ui=show_text(str(path)))
 
 
 class LoadPromptEmbeddings(io.ComfyNode):

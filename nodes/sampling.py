@@ -151,7 +151,6 @@ class SteadyDancerSampler(io.ComfyNode):
                 *run_inputs(), *shortcut_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
-            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -165,7 +164,7 @@ class SteadyDancerSampler(io.ComfyNode):
         )  # fmt: skip
         result, report = sampling.run(model, positive, negative, pose_negative, latent, seed, settings)
         show_picture_of_run(draw_timeline(timeline([report.log])))
-        return io.NodeOutput(result, ui=show_text(cls, report.text))
+        return io.NodeOutput(result, ui=show_text(report.text))
 
 
 class SteadyDancerGuider(io.ComfyNode):

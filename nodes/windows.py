@@ -67,7 +67,6 @@ class SeamReport(io.ComfyNode):
             description="Tells for each border between two windows how much it shows in the finished frames.",
             search_aliases=["context windows", "jump", "flicker"],
             inputs=[io.Image.Input("images", tooltip="The decoded frames of the video."), *_window_inputs()],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames as they came."),
                 io.String.Output(id="report", display_name="report", tooltip="One line for each border."),
@@ -78,7 +77,7 @@ class SeamReport(io.ComfyNode):
     def execute(cls, images: Tensor, window: int, overlap: int) -> io.NodeOutput:
         borders, reach = window_borders(len(images), window, overlap)
         report = describe(seam_scores(to_rgb(images), borders, reach))
-        return io.NodeOutput(images, report, ui=show_text(cls, report))
+        return io.NodeOutput(images, report, ui=show_text(report))
 
 
 NODES = [LongVideoWindows, SeamReport]

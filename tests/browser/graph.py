@@ -35,6 +35,13 @@ DRAWN = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
     const rows = element?.querySelectorAll('[data-testid=node-widget]') ?? [];
     return [node.id, [...rows].map(row => [name(row), shown(row)])];
 }))"""
+# What the report boxes of a node say, in either renderer; those that are seen.
+REPORTS = """id => {
+    const drawn = document.querySelector(`[data-node-id="${id}"]`);
+    const {widgets = []} = window.app.graph.getNodeById(id);
+    const boxes = drawn ? [...drawn.querySelectorAll('textarea')] : widgets.map(widget => widget.element);
+    return boxes.filter(box => box?.readOnly && box.checkVisibility()).map(box => box.value);
+}"""
 CENTRE = """id => {
     const {graph, canvas} = window.app;
     const node = graph.getNodeById(id);

@@ -9,13 +9,16 @@ from playwright.sync_api import Page, expect
 
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
+    REPORTS,
     RUN_TIME,
     TICK,
     WORKFLOWS,
     draw_with,
     files_of,
     in_time,
+    node_of,
     press_run,
+    show,
 )
 from steadydancer_pack.tests.browser.mistakes import (
     Act,
@@ -279,10 +282,13 @@ def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
     start(page, (*odd, choose(RECONCILE, length=81)))
     assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
-    node = page.get_by_text("48x48, 33 frames")
-    expect(node).to_contain_text("size 50x48 brought to 48x48, multiples of 16")
-    expect(node).to_contain_text("length 81 brought to 33 (4n+1, 33 pose frames given)")
-    expect(node).to_contain_text("Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors")
+    node = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerReconcileConditions")["id"]
+    show(page, node)
+    page.wait_for_function(f"id => ({REPORTS})(id).length", arg=node)
+    (report,) = page.evaluate(REPORTS, node)
+    assert "48x48, 33 frames" in report and "size 50x48 brought to 48x48, multiples of 16" in report
+    assert "length 81 brought to 33 (4n+1, 33 pose frames given)" in report
+    assert "Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors" in report
 
 
 def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(page):

@@ -1,11 +1,26 @@
-"""What an artist gets on the page: saved values in the widgets of their names, and the pack's subgraph blueprints."""
+"""What an artist gets on the page: saved values in the widgets of their names, the pack's blueprints, reports.
+
+The report of a node is read and copied, is renewed and comes back, and is in no workflow and in no prompt.
+"""
 
 import json
 import re
 
 import pytest
 
-from steadydancer_pack.tests.browser.graph import LOAD, PACK, WORKFLOWS, in_time, ours, types
+from steadydancer_pack.tests.browser.graph import (
+    LOAD,
+    PACK,
+    REPORTS,
+    VUE,
+    WORKFLOWS,
+    draw_with,
+    in_time,
+    node_of,
+    ours,
+    show,
+    types,
+)
 
 BLUEPRINTS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((PACK / "subgraphs").glob("*.json"))}
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
@@ -22,6 +37,48 @@ INSIDE = """title => {
         widgets: (added.widgets ?? []).map(widget => widget.name),
     };
 }"""
+SAMPLER = node_of(WORKFLOWS["quick_start"], "SteadyDancerSampler")["id"]
+LONG = "\n".join(f"Line {i} of a long report" for i in range(200))
+EXECUTED = """([id, output]) => window.app.api.dispatchCustomEvent(
+    'executed', {node: String(id), display_node: String(id), output, prompt_id: 'made up'})"""
+# What is queued and what is saved of the nodes, but where they are, how large, and which lies on top.
+SAVED = """async () => {
+    const nodes = window.app.rootGraph.serialize().nodes;
+    const {output} = await window.app.graphToPrompt();
+    const saved = nodes.map(({id, widgets_values, properties, inputs}) => [id, [widgets_values, properties, inputs]]);
+    return [output, Object.fromEntries(saved)];
+}"""
+SELECTED = """() => {
+    const box = document.activeElement;
+    return box.value.slice(box.selectionStart, box.selectionEnd);
+}"""
+SCROLLS = """() => {
+    const box = [...document.querySelectorAll('textarea')].find(box => box.readOnly && box.checkVisibility());
+    box.scrollTop = 1000;
+    return box.scrollTop === 1000;
+}"""
+MOVE = "id => window.app.graph.getNodeById(id).pos[0] += 40"
+NOTE_CHANGE = """() => {
+    const tracker = window.app.extensionManager.workflow.activeWorkflow.changeTracker;
+    (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
+}"""
+COMMAND = "name => window.app.extensionManager.command.execute(name)"
+COPY = """id => {
+    const {canvas, graph} = window.app;
+    canvas.selectItems([graph.getNodeById(id)]);
+    canvas.copyToClipboard();
+    canvas.pasteFromClipboard();
+}"""
+BOXES = """type => {
+    const graphs = [window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()];
+    const nodes = graphs.flatMap(graph => graph.nodes).filter(node => node.type === type);
+    const boxes = node => node.widgets.filter(widget => widget.name === 'steadydancer_report');
+    return nodes.map(node => boxes(node).map(box => box.value));
+}"""
+JOBS = re.compile(r"/api/jobs(?:\?workflow_id=.*|/(newer|older))$")
+KEPT_OUTPUTS = "outputs => { window.app.nodeOutputs = outputs; }"
+WITHOUT_WIDGETS = "() => { Object.defineProperty(window.app, 'widgets', {value: undefined, configurable: true}); }"
+WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 
 def values_of(page, name):
@@ -78,3 +135,93 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
     assert in_time(page, lambda: page.evaluate(INSIDE, name), wanted) == wanted
     assert page.get_by_test_id("error-overlay").count() == 0
     assert ours(page.errors) == []
+
+
+@pytest.fixture
+def sampler(shared_page):
+    """A page with the quick start, its sampler in the middle; call it with the sampler's UI output."""
+    page = shared_page
+    page.errors.clear()
+    page.evaluate(LOAD, WORKFLOWS["quick_start"])
+    page.executed = lambda **output: page.evaluate(EXECUTED, [SAMPLER, output])
+    yield page
+    assert ours(page.errors) == []
+
+
+def shown(page, *reports: str) -> bool:
+    show(page, SAMPLER)
+    return in_time(page, lambda: page.evaluate(REPORTS, SAMPLER), list(reports)) == list(reports)
+
+
+@pytest.mark.parametrize("renderer", VUE)
+def test_the_newest_report_is_shown_once_and_copied_as_text(sampler, renderer):
+    draw_with(sampler, renderer)
+    saved = sampler.evaluate(SAVED)
+    sampler.executed(text=["5 forward passes"])
+    assert shown(sampler, "5 forward passes")
+    sampler.executed(text=["7 forward passes\nin all"])
+    assert shown(sampler, "7 forward passes\nin all")
+    sampler.locator("textarea[readonly]:visible").click()
+    sampler.keyboard.press("Control+A")
+    sampler.keyboard.type("x")
+    assert sampler.evaluate(SELECTED) == "7 forward passes\nin all"
+    assert sampler.evaluate(SAVED) == saved
+    sampler.executed(text=["the whole"], shown=["a part"])
+    assert shown(sampler, "a part")
+    sampler.executed(text=["the whole"], shown=[""])
+    assert shown(sampler)
+
+
+@pytest.mark.parametrize("renderer", VUE)
+def test_a_long_report_scrolls(sampler, renderer):
+    draw_with(sampler, renderer)
+    sampler.executed(text=[LONG])
+    assert shown(sampler, LONG) and sampler.evaluate(SCROLLS)
+
+
+def test_a_report_stays_with_its_node(sampler):
+    """Through undo and redo; a copy of the node has none."""
+    draw_with(sampler, "classic")
+    sampler.evaluate(NOTE_CHANGE)
+    sampler.executed(text=["5 forward passes"])
+    sampler.evaluate(MOVE, SAMPLER)
+    sampler.evaluate(NOTE_CHANGE)
+    for command in ("Comfy.Undo", "Comfy.Redo"):
+        sampler.evaluate(COMMAND, command)
+        assert shown(sampler, "5 forward passes"), command
+    sampler.evaluate(COPY, SAMPLER)
+    assert sorted(sampler.evaluate(BOXES, "SteadyDancerSampler")) == [[], ["5 forward passes"]]
+
+
+@pytest.mark.parametrize(("anchor_frame", "reports"), [(0, [["older"]]), (7, [[]])])
+def test_the_history_brings_back_the_report_of_a_node_with_the_same_values(shared_page, anchor_frame, reports):
+    """Of a node in a subgraph, which runs under an id such as 9:6, and from the newest job that ran it."""
+    page, align = shared_page, "SteadyDancerAlignPoses"
+    blueprint = BLUEPRINTS["Pose from Video"]
+    page.errors.clear()
+    ran = {"9:6": {"class_type": align, "inputs": {"anchor_frame": anchor_frame}}}
+    jobs = {
+        "newer": {"outputs": {}, "workflow": {"prompt": ran}},
+        "older": {"outputs": {"9:6": {"text": ["older"]}}, "workflow": {"prompt": ran}},
+    }
+    answers = {"": {"jobs": [{"id": id} for id in jobs]}} | jobs
+    page.route(JOBS, lambda route: route.fulfill(json=answers[JOBS.search(route.request.url)[1] or ""]))
+    with page.expect_response("**/api/jobs/older"):
+        page.evaluate(LOAD, blueprint)
+    page.unroute(JOBS)
+    assert in_time(page, lambda: page.evaluate(BOXES, align), reports) == reports
+    page.evaluate(EXECUTED, ["9:6", {"text": ["new"]}])
+    assert page.evaluate(BOXES, align) == [["new"]]
+    subgraph = blueprint["nodes"][0]["type"]
+    page.evaluate(KEPT_OUTPUTS, {f"{subgraph}:6": {"text": ["kept by the page"]}})
+    assert page.evaluate(BOXES, align) == [["kept by the page"]]
+    assert ours(page.errors) == []
+
+
+def test_a_page_that_has_moved_its_widgets_shows_no_error(sampler):
+    sampler.evaluate(WITHOUT_WIDGETS)
+    sampler.executed(text=["5 forward passes"])
+    assert shown(sampler) and sampler.errors == []
+    sampler.evaluate(WITH_WIDGETS)
+    sampler.executed(text=["5 forward passes"])
+    assert shown(sampler, "5 forward passes")

@@ -1,4 +1,4 @@
-"""What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, lines, the video and its graph."""
+"""What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, reports, the video, its graph."""
 
 from functools import partial
 
@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from steadydancer_pack.tests.browser.graph import (
+    REPORTS,
     RUN_TIME,
     TYPES,
     VALUES,
@@ -21,6 +22,7 @@ from steadydancer_pack.tests.browser.graph import (
     show,
     types,
 )
+from steadydancer_pack.tools.comfy_server import ComfyServer
 
 RUNS = [(name, renderer) for name in ("quick_start", "dance_from_video") for renderer in VUE]
 SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"
@@ -35,9 +37,7 @@ PICTURES_ON_CANVAS = """id => {
 }"""
 PICTURES_IN_DOM = """id => [...document.querySelectorAll(`[data-node-id="${id}"] img`)]
     .map(picture => [picture.naturalWidth, picture.getBoundingClientRect().width])"""
-LINES = """id => window.app.graph.getNodeById(id).widgets
-    .find(widget => widget.name === '$$node-text-preview').value.split(/\\s*\\n/)"""
-SEEN_ONCE = "lines => lines.every(line => document.body.innerText.split(line).length === 2)"
+SEEN_ELSEWHERE = "line => document.body.innerText.includes(line)"
 PLAYERS = """() => [...document.querySelectorAll('video')].filter(player => player.src.includes('type=output'))"""
 PLAYABLE = f"() => ({PLAYERS})().some(player => player.readyState >= 2 && player.videoWidth > 0)"
 PLAY = f"() => Promise.all(({PLAYERS})().map(player => player.play()))"
@@ -53,18 +53,28 @@ CHOOSE_SEED = """([id, seed]) => {
 
 @pytest.mark.parametrize(("name", "renderer"), RUNS)
 def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, name, renderer):
-    workflow = WORKFLOWS[name]
+    run(page, name, renderer)
+    check_run(page, server, name, renderer)
+    check_graph_of(page, newest_video(server), WORKFLOWS[name])
+    check_reports(page, server)  # from the history
+    assert ours(page.errors) == []
+
+
+def run(page: Page, name: str, renderer: str) -> None:
+    """Open a workflow of the pack, run the whole of it, and wait for its video."""
     open_template(page, name)
     draw_with(page, renderer)
     page.evaluate(FORGET)
-    page.evaluate(CHOOSE_SEED, [node_of(workflow, SAMPLER)["id"], 1000])
+    page.evaluate(CHOOSE_SEED, [node_of(WORKFLOWS[name], SAMPLER)["id"], 1000])
     press_run(page)
     page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
-    check_pictures(page, workflow, renderer)
-    check_lines(page, node_of(workflow, SAMPLER)["id"])
-    play(page, node_of(workflow, VIDEO)["id"])
-    check_graph_of(page, newest_video(server), workflow)
-    assert ours(page.errors) == []
+
+
+def check_run(page: Page, server: ComfyServer, name: str, renderer: str) -> None:
+    """The pictures, the reports and the player of the run are in the nodes that made them, each once."""
+    check_pictures(page, WORKFLOWS[name], renderer)
+    check_reports(page, server)
+    play(page, node_of(WORKFLOWS[name], VIDEO)["id"])
 
 
 def check_pictures(page: Page, workflow: dict, renderer: str) -> None:
@@ -82,12 +92,17 @@ def large_pictures(page: Page, pictures: str, node: int) -> list[bool]:
     return [width > 100 and on_page > 100 for width, on_page in page.evaluate(pictures, node)]
 
 
-def check_lines(page: Page, sampler: int) -> None:
-    """The sampler tells in lines of text what it did, each of them once."""
-    show(page, sampler)
-    lines = page.evaluate(LINES, sampler)
-    assert any("forward passes" in line for line in lines)
-    page.wait_for_function(SEEN_ONCE, arg=lines)
+def check_reports(page: Page, server: ComfyServer) -> None:
+    """Each node that reports shows its report once, and nothing of it anywhere else."""
+    *_, last = server.get("/history").values()
+    outputs = last["outputs"].items()
+    reports = {int(id): output.get("shown", output["text"])[0].strip() for id, output in outputs if "text" in output}
+    assert any("forward passes" in report for report in reports.values())
+    for id, report in reports.items():
+        show(page, id)
+        wanted = [report] if report else []
+        assert in_time(page, lambda id=id: page.evaluate(REPORTS, id), wanted) == wanted
+        assert not report or not page.evaluate(SEEN_ELSEWHERE, report.splitlines()[0])
 
 
 def play(page: Page, video: int) -> None:

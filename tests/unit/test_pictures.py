@@ -223,7 +223,7 @@ def test_a_full_temp_folder_costs_the_picture_and_not_the_poses(monkeypatch, cap
     node = SimpleNamespace(hidden=None)
     with caplog.at_level(logging.WARNING):
         shown = show_picture_and_text(node, np.zeros((8, 8, 3), np.uint8), "part 0.94", "part: held")
-    assert shown == {"text": ("part 0.94",)} and "No space left on device" in caplog.text
+    assert shown == {"text": ("part 0.94",), "shown": ("part: held",)} and "No space left on device" in caplog.text
 
 
 @pytest.mark.parametrize("node", [AlignPoses, DrawPoses, SteadyDancerSampler, ChunkSampler])

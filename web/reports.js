@@ -1,0 +1,154 @@
+/**
+ * Shows the report of a node's last run in the node, as text to read and to copy.
+ *
+ * ComfyUI's page shows the text of a UI output in a few nodes of its own only, and may clear progress texts when a job
+ * ends. So every node of the pack that reports gets a read-only text box. The box belongs to the page alone: it is in
+ * no saved workflow and in no prompt. Where a workflow is opened again its reports come back from the outputs that the
+ * page keeps, else from ComfyUI's history.
+ */
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
+const NAME = "steadydancer_report";
+const LABELS = { en: "report", zh: "报告", ja: "レポート", ko: "보고서" };
+const CHARACTER = [6.2, 14]; // px, width and height
+const BORDER = [40, 22]; // px, of the box in its node
+const MAX_LINES = 8; // a longer report scrolls
+const JOBS = 5; // a job holds no report of a node that an earlier one had run
+const SEED = /seed/; // a new one stands in the widget as soon as the run began
+let loads = 0;
+
+app.registerExtension({
+    name: "SteadyDancer.Reports",
+    beforeRegisterNodeDef(nodeType, nodeData) {
+        if (!nodeData.name.startsWith(PACK)) {
+            return;
+        }
+        const onExecuted = nodeType.prototype.onExecuted;
+        nodeType.prototype.onExecuted = function (output, ...rest) {
+            onExecuted?.call(this, output, ...rest);
+            show(this, output);
+        };
+    },
+    onNodeOutputsUpdated(outputs) {
+        restore(outputs);
+    },
+    afterConfigureGraph() {
+        restore(app.nodeOutputs);
+        restoreFromHistory(++loads).catch(error => console.warn("SteadyDancer: no reports from the history.", error));
+    },
+});
+
+/** Show the report in a node's UI output, or nothing where there is none. */
+function show(node, output) {
+    try {
+        const box = boxOf(node);
+        const text = reportIn(output);
+        if (text) {
+            (box ?? addBox(node)).value = text;
+            const [width, height] = node.computeSize();
+            node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+        } else if (box) {
+            node.removeWidget(box);
+        }
+        node.setDirtyCanvas(true, true);
+    } catch (error) {
+        console.warn(`SteadyDancer: the page cannot show the report of ${node.title}.`, error);
+    }
+}
+
+function boxOf(node) {
+    return node.widgets?.find(widget => widget.name === NAME);
+}
+
+/** `shown` is what the node's picture does not show of its `text`. */
+function reportIn(output) {
+    return [output?.shown ?? output?.text ?? []].flat().join("\n").trim();
+}
+
+function addBox(node) {
+    const { widget } = app.widgets.STRING(node, NAME, ["STRING", { multiline: true }], app);
+    widget.serialize = false; // not in the workflow
+    widget.options.serialize = false; // not in the prompt
+    widget.options.read_only = true; // in Nodes 2.0
+    widget.options.hideInPanel = true;
+    widget.options.getMinHeight = () => heightOf(widget.value, node.size[0]);
+    widget.element.readOnly = true; // in the classic renderer
+    const language = app.extensionManager.setting.get("Comfy.Locale") ?? "en";
+    widget.label = LABELS[language.slice(0, 2)] ?? LABELS.en;
+    return widget;
+}
+
+function heightOf(text, nodeWidth) {
+    const fitting = Math.max((nodeWidth - BORDER[0]) / CHARACTER[0], 1);
+    const lines = text.split("\n").reduce((count, line) => count + Math.max(Math.ceil(line.length / fitting), 1), 0);
+    return BORDER[1] + CHARACTER[1] * Math.min(lines, MAX_LINES);
+}
+
+/** Show the reports in `outputs`, UI outputs by node id. */
+function restore(outputs, belongs = () => true) {
+    for (const [id, output] of Object.entries(outputs ?? {})) {
+        const node = nodeOf(id);
+        if (isOurs(node) && belongs(id, node)) {
+            show(node, output);
+        }
+    }
+}
+
+function isOurs(node) {
+    return Boolean(node?.type?.startsWith(PACK));
+}
+
+/** Return the node of an execution id such as "12:3", or of "<id of the subgraph>:3", as the page keeps outputs. */
+function nodeOf(id) {
+    const path = id.split(":");
+    const subgraph = app.rootGraph?.subgraphs?.get(path[0]);
+    return path.slice(subgraph ? 1 : 0).reduce(
+        (owner, step) => owner?.subgraph?.getNodeById(step),
+        { subgraph: subgraph ?? app.rootGraph },
+    );
+}
+
+/** Show in nodes without a report what they reported in the last finished jobs of the open workflow. */
+async function restoreFromHistory(load) {
+    const graphs = [app.rootGraph, ...app.rootGraph.subgraphs.values()];
+    if (!graphs.some(graph => graph.nodes.some(isOurs))) {
+        return;
+    }
+    const query = new URLSearchParams({ workflow_id: app.rootGraph.id, status: "completed", limit: JOBS });
+    const { jobs } = await read(`/jobs?${query}`);
+    for (const { id } of jobs ?? []) {
+        const job = await read(`/jobs/${id}`);
+        if (load !== loads) {
+            return; // another workflow was opened meanwhile
+        }
+        const isUnchanged = comparison(job.workflow?.prompt ?? {});
+        restore(job.outputs, (id, node) => !boxOf(node) && isUnchanged(id));
+    }
+}
+
+async function read(route) {
+    const answer = await api.fetchApi(route);
+    return answer.ok ? await answer.json() : {};
+}
+
+/** Return a function that says whether a node, and each that leads to it, has the values that it had in `prompt`. */
+function comparison(prompt) {
+    const known = {};
+    const agrees = (node, [name, value]) => {
+        if (Array.isArray(value)) {
+            return isUnchanged(String(value[0]));
+        }
+        const widget = node.widgets?.find(widget => widget.name === name);
+        return !widget || SEED.test(name) || typeof value === "object" || widget.value === value;
+    };
+    const isUnchanged = id => {
+        const node = nodeOf(id);
+        const ran = prompt[id];
+        known[id] ??= Boolean(ran) && node?.type === ran.class_type
+            && Object.entries(ran.inputs).every(input => agrees(node, input));
+        return known[id];
+    };
+    return isUnchanged;
+}
