@@ -2,11 +2,11 @@
 
 Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.server_growth [--count 100]
 
-One ComfyUI for each row of the table, with a listener on its websocket as an open page is. Prompts of mixed kinds, each
-with another seed: ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control
-makes frames of the same number and size with stock nodes and saves them the same way. Growth is the slope of a line
-through the values after the warm-up, with twice its standard error; the pack passes where its growth of memory does not
-exceed the control's by more than both errors.
+One ComfyUI for each row of the table, with its page open in a Chromium. Prompts of mixed kinds, each with another seed:
+ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control makes frames of the
+same number and size with stock nodes and saves them the same way. Growth is the slope of a line through the values
+after the warm-up, with twice its standard error; the pack passes where its growth of memory does not exceed the
+control's by more than both errors.
 """
 
 import argparse
@@ -22,8 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
+from playwright.sync_api import sync_playwright
 
 from tools.api_prompt import to_api_prompt
+from tools.comfy_page import launch, open_graph
 from tools.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
 
 PACK = Path(__file__).resolve().parent.parent
@@ -109,7 +111,8 @@ def run(server: ComfyServer, prompt: Prompt) -> None:
 def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.ndarray:
     """Return the growth of each kind for each prompt, and twice its standard error [2, kinds]."""
     rows = []
-    with ComfyServer(comfyui, PACK, options=options) as server:
+    with ComfyServer(comfyui, PACK, options=options) as server, sync_playwright() as playwright:
+        open_graph(launch(playwright).new_page(), server.address)
         for prompt in itertools.islice(prompts(server), WARM_UP + count):
             run(server, prompt)
             rows.append(state(server))

@@ -72,13 +72,13 @@ def _edges(node: dict, name: str, object_info: dict) -> list:
     return [*names, *edges, *(edge + step for edge in edges for step in (-1, 1))]
 
 
-def attempt(server: ComfyServer, prompt: dict, what: str, seed: int) -> Fault | str:
+def attempt(server: ComfyServer, prompt: dict, what: str, seed: int, longest: float) -> Fault | str:
     """Return what came of a prompt: "rejected", "refused", "finished", "cancelled" or the fault."""
-    timer = threading.Timer(LONGEST, server.interrupt)
+    timer = threading.Timer(longest, server.interrupt)
     try:
         prompt_id = server.queue(prompt)
         timer.start()
-        server.wait(prompt_id, silence=LONGEST + STOPPING)
+        server.wait(prompt_id, silence=longest + STOPPING)
         return "finished"
     except PromptRejected:
         return "rejected"
@@ -94,12 +94,17 @@ def attempt(server: ComfyServer, prompt: dict, what: str, seed: int) -> Fault | 
         timer.cancel()
 
 
-def run(server: ComfyServer, prompts: list[dict], count: int, seed: int = 0) -> tuple[Counter, list[Fault]]:
-    """Try `count` mutated prompts; return how each ended, and the faults. Ends at a server that no longer answers."""
+def run(
+    server: ComfyServer, prompts: list[dict], count: int, seed: int = 0, longest: float = LONGEST
+) -> tuple[Counter, list[Fault]]:
+    """Try `count` mutated prompts; return how each ended, and the faults. Ends at a server that no longer answers.
+
+    longest: seconds after which a run is cancelled.
+    """
     counts, faults, object_info = Counter(), [], server.object_info()
     for number in range(seed, seed + count):
         random = Random(f"widgets {number}")
-        result = attempt(server, *mutated(random.choice(prompts), object_info, random), number)
+        result = attempt(server, *mutated(random.choice(prompts), object_info, random), number, longest)
         if isinstance(result, Fault):
             faults.append(result)
         counts[result.kind if isinstance(result, Fault) else result] += 1
