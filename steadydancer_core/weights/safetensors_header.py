@@ -86,7 +86,18 @@ def parse_json(path: Path, text: bytes) -> dict:
         raise damaged(path, "it is not readable JSON where it should be") from error
     if not isinstance(table, dict):
         raise damaged(path, "its JSON is not a table")
+    if b"\\u" in text and not _is_unicode(table):
+        raise damaged(path, "a text in it has half a character")
     return table
+
+
+def _is_unicode(value: object) -> bool:
+    """Return whether every text in a JSON value can be written, which an escaped half of a surrogate pair cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_names_fit(path: Path, names: Collection[str]) -> None:

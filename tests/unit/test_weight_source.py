@@ -196,6 +196,7 @@ BYTES = {
     ),
     "a long name": (header(json.dumps({"a" * 1001: {}}).encode()), "a name in it is 1001 characters long"),
     "half a character": (header(b'{"\\ud800": {}}'), "a name in it has characters that cannot be shown"),
+    "half a character": (header(b'{"__metadata__": {"a": "\\ud800"}}'), "a text in it has half a character"),
     "metadata no texts": (header(b'{"__metadata__": {"a": [1]}}'), "its metadata is not a table of texts"),
 }
 
