@@ -195,7 +195,8 @@ BYTES = {
         "it speaks of 50001 tensors; no model has more than 50000",
     ),
     "a long name": (header(json.dumps({"a" * 1001: {}}).encode()), "a name in it is 1001 characters long"),
-    "half a character": (header(b'{"\\ud800": {}}'), "a name in it has characters that cannot be shown"),
+    "half a character in a name": (header(b'{"\\ud800": {}}'), "a text in it has half a character"),
+    "a name of control characters": (header(b'{"\\u0007": {}}'), "a name in it has characters that cannot be shown"),
     "half a character": (header(b'{"__metadata__": {"a": "\\ud800"}}'), "a text in it has half a character"),
     "metadata no texts": (header(b'{"__metadata__": {"a": [1]}}'), "its metadata is not a table of texts"),
 }
