@@ -22,7 +22,8 @@ def import_onnxruntime() -> ModuleType:
     """Return the module; ValueError that says what to install if it is missing, torn or cannot be loaded.
 
     From 1.29 on it sends usage data, and writes a device id below the user's cache folder, unless the environment
-    forbids it before the first import; its own `disable_telemetry_events()` does not stop that.
+    forbids it before the first import; its own `disable_telemetry_events()` does not stop that. On Windows the variable
+    has no effect: events go to the system's tracing (ONNX Runtime's Privacy.md).
     """
     if "onnxruntime" not in sys.modules:
         os.environ.setdefault(TELEMETRY_SWITCH, "1")

@@ -15,5 +15,5 @@ class TextWithPicture(ui.PreviewText):
 
 
 def show_text(text: str, *, shown: str | None = None) -> ui.PreviewText:
-    """Return the UI output that shows `text` in the node, or `shown`, where a picture shows the rest of it."""
+    """Return the UI output that shows `text` in the node, or `shown` if a picture shows the rest."""
     return ui.PreviewText(text) if shown is None else TextWithPicture(text, shown)

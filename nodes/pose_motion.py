@@ -27,8 +27,7 @@ class RefinePoses(io.ComfyNode):
             category="SteadyDancer/pose",
             description=(
                 "Makes a dance whole and smooth before it is aligned: puts exchanged left and right limbs back, "
-                "replaces errors of single frames, fills short gaps, and takes out jitter without cutting fast moves "
-                "short."
+                "replaces single-frame errors, fills short gaps, and takes out jitter without cutting fast moves short."
             ),
             search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
             inputs=_refine_inputs(),
@@ -57,13 +56,13 @@ def _refine_inputs() -> list[io.Input]:
         io.Int.Input(
             "gap_frames", default=5, min=0, max=1000,
             tooltip="Fill what was not seen for up to so many frames, from what was seen before and after. 0: fill "
-            "nothing. A pose held where nobody was seen is a gap too. Longer gaps stay as they are. Errors of single "
-            "frames are replaced first.",
+            "nothing. A pose held where nobody was seen is a gap too. Longer gaps stay as they are. "
+            "Single-frame errors are replaced first.",
         ),
         io.Float.Input(
             "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
             tooltip="How much jitter is taken out. 0: none. Fast moves keep their peaks, and nothing lags behind. "
-            "Errors of single frames are replaced first.",
+            "Single-frame errors are replaced first.",
         ),
     ]  # fmt: skip
 
