@@ -73,7 +73,7 @@ def newest_frontend(session: nox.Session) -> Path | None:
     except CommandFailed:
         if in_ci:
             session.error(f"pip cannot download {FRONTEND}")
-        session.warn(f"pip cannot download {FRONTEND}; the tests take the newest that was downloaded before, if any")
+        session.warn(f"pip cannot download {FRONTEND}; the tests use the newest that was downloaded before, if any")
     found = sorted(wheels.glob("*.whl"), key=version_of)
     for old in found[:-1]:
         shutil.rmtree(old.with_suffix(""), ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Who is who in poses that come from elsewhere: by their ids if these are whole and unlike, else linked by motion.
+"""Who is who in poses that come from elsewhere: by their ids if they are valid and distinct, else linked by motion.
 
-Bounds that no dance meets keep a small file from taking all memory and hours: people in a frame (`check_crowd`), people
-over the clip (`make_tracks`), and people who appear from nowhere while linking (`track.link_rows`).
+Bounds that no dance reaches keep a small file from taking all memory and hours: people in a frame (`check_crowd`), over
+the clip (`make_tracks`), and those who appear from nowhere while linking (`track.link_rows`).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LARGEST_ID = 2**53
 
 
 def check_crowd(counts: list[int]) -> None:
-    """Raise ValueError if a frame, of which `counts` tell the people, holds more than MAX_PEOPLE."""
+    """Raise ValueError if a frame holds more than MAX_PEOPLE; counts: the people in each frame."""
     largest = max(counts)
     if largest > MAX_PEOPLE:
         raise ValueError(
@@ -64,8 +64,8 @@ def _check_places(frames: int, people: int, seen: int) -> None:
     if people * frames > max(MAX_PLACES, FULLNESS * seen):
         raise ValueError(
             f"The poses hold {people} people over {frames} frames, each seen in {seen / people:.0f} of them on "
-            "average: that many cannot be kept for so long. Make the poses again with fewer people, as with a lower "
-            "max_people in Extract Poses, or in parts of fewer frames."
+            "average, which is too much to keep. Make the poses again with fewer people (a lower max_people in "
+            "Extract Poses) or in shorter clips."
         )
 
 

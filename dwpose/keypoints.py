@@ -12,7 +12,8 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 - Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
   or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
   it when it finds less, no keypoint of it can be told.
-- What our own writer noted in a frame (`dialects.NOTE`) is believed. Else `units` tells pixels from 0..1, clip by clip.
+- A note by our own writer in a frame (`dialects.NOTE`) is trusted. Without it `units` decides between pixels and 0..1,
+  once per clip.
 - SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
 - An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
 """
@@ -138,7 +139,7 @@ def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
 
 
 def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [N, 134, 2] in parts of the canvas and scores [N, 134] of N people on canvases [N, 2].
+    """Return points [N, 134, 2] as fractions of the canvas and scores [N, 134] of N people on canvases [N, 2].
 
     dialects: what our writer noted in each person's frame, if anything.
     """
@@ -175,7 +176,7 @@ def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.nd
 
 
 def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndarray, np.ndarray]:
-    """Return points in parts of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
+    """Return points as fractions of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
     scores = np.maximum(confidence if dialect.confidences else _lifted(confidence), 0)
     points = pixels / (1 if dialect.normalised else canvases[:, None])
     points = np.where(scores[..., None] > 0, points, 0)
@@ -185,7 +186,7 @@ def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndar
 
 
 def _read_foreign(pixels, confidence, canvases, unit_known: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return points in parts of the canvas and scores of people whom somebody else wrote.
+    """Return points as fractions of the canvas and scores of people whom somebody else wrote.
 
     unit_known: others in the clip are in the strict form, so it is pixels.
     """

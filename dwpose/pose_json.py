@@ -47,7 +47,7 @@ def load(
 ) -> tuple[PoseClip, float | None]:
     """Return the poses in a file, and the frames per second if it tells them.
 
-    canvas: width and height for frames that do not tell theirs. check: see `from_keypoints`.
+    canvas: width and height for frames that do not state theirs. check: see `from_keypoints`.
     ValueError if the file holds no poses.
     """
     path = Path(path)

@@ -1,6 +1,6 @@
 """Sights of people, the stretches in which a person is seen without a long gap, and what linking two of them costs.
 
-Dimensions: N sights, M stretches. Points may be in pixels or in parts of the frame, throughout.
+Dimensions: N sights, M stretches. Points may be in pixels or in fractions of the frame, throughout.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from .poses import BODY, FEET, KEYPOINTS, VISIBLE_SCORE
 
 IN_BODY = np.isin(np.arange(KEYPOINTS), np.arange(KEYPOINTS)[BODY])
 COAST_FRAMES = 8  # motion is not extrapolated further
-REACH, REACH_PER_FRAME, REACH_FRAMES = 0.1, 0.05, 16  # error expected of a prediction, in parts of the person's size
+REACH, REACH_PER_FRAME, REACH_FRAMES = 0.1, 0.05, 16  # error expected of a prediction, in sizes of the person
 UNLIKE = 0.5  # difference of looks that costs as much as being far away
 UNKNOWN_LOOK, MAX_LOOK = 0.5, 1.5
 SIZE_WEIGHT = 0.5  # the cost of twice or half the size

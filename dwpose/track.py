@@ -147,7 +147,7 @@ def _check_stretches(count: int, frame: int) -> None:
     if count > MAX_STRETCHES:
         raise ValueError(
             f"Nobody can be followed through these poses: up to frame {frame}, people have appeared from nowhere "
-            f"{count} times. Poses without ids must show the same people from frame to frame. Take the poses of one "
+            f"{count} times. Poses without ids must show the same people from frame to frame. Use the poses of one "
             "video instead of single pictures, fewer frames, or the poses of Extract Poses, which have ids."
         )
 

@@ -1,1 +1,1 @@
-"""Files and media that every package may use; imports no other package of the pack, no torch and no ComfyUI."""
+"""Writing of files, for every package; imports no other package of the pack, neither torch nor ComfyUI."""

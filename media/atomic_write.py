@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a hidden name in the same folder, then named in one step.
+"""Files that are complete or not there at all: written under a hidden name in the same folder, then named in one step.
 
 `atomic_write` replaces what has the name, `atomic_write_new` never does: it takes the first name that is free when the
 file is whole, so that two processes that chose the same number keep both files. A process that is killed leaves at most

@@ -50,7 +50,7 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwri
     try:
         _check_padding((tensors[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
     except ValueError as error:
-        raise ValueError(f"This is no prompt: {error}. Save the prompt straight from CLIP Text Encode.") from error
+        raise ValueError(f"This is not a prompt: {error}. Save the prompt straight from CLIP Text Encode.") from error
     metadata = {"format": FORMAT, "version": VERSION, "entries": json.dumps(entries), "prompt": prompt}
     metadata["checksum"] = _checksum(tensors, metadata)
     _write(Path(path), to_bytes(tensors, metadata), overwrite)

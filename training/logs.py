@@ -88,7 +88,7 @@ class Ledger:
         self.table: list[dict[str, float]] = []
 
     def add(self, row: Mapping[str, Tensor], norms: Mapping[str, Tensor]) -> None:
-        """Note the figures of the next step, and the norm of each parameter's gradient.
+        """Note the metrics of the next step, and the norm of each parameter's gradient.
 
         Scalars on the device; every process has the same names.
         """
@@ -97,7 +97,7 @@ class Ledger:
     def check(self) -> None:
         """Average what came in over the processes.
 
-        RuntimeError: a figure is not finite; named with the step, its figures and the gradients that are not finite.
+        RuntimeError if a metric is not finite; it names the step, its metrics and the gradients that are not finite.
         """
         flat = torch.stack([value.float() for row, _ in self.pending for value in row.values()])
         values = iter(self.accelerator.reduce(flat, "mean").tolist())

@@ -123,7 +123,7 @@ class _Run:
             clock.start()
 
     def _update(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Do one step; return its figures and the norms of its gradients by parameter, which stay on the device."""
+        """Do one step; return its metrics and the norms of its gradients by parameter, which stay on the device."""
         figures: dict[str, Tensor] = {}
         samples = 0
         seed = step_seed(self.plan.seed, self.done, self.accelerator.process_index)

@@ -85,7 +85,7 @@ def check_caches(model: ModelPatcher, frames: int) -> None:
     if easycache and handler is not None and frames > getattr(handler, "context_length", frames):
         raise ValueError(
             "EasyCache and context windows are both on, but EasyCache reuses what it computed for one window in the "
-            "next. Take 'LazyCache' in its place, or sample without windows."
+            "next. Use 'LazyCache' instead, or sample without windows."
         )
 
 

@@ -168,8 +168,9 @@ class Gaps:
         """Return what was left out of the "pictures" or the "sound", "" if nothing was."""
         if self.first is None:
             return ""
-        gaps = f"the times of its {what} jump ahead by {self.left_out:.0f} s in all, first at {self.first:.2f} s"
-        return f"{name} is damaged: {gaps}. Those gaps are left out. If it looks wrong, export the video again."
+        jumps = f"the times of its {what} jump ahead by {self.left_out:.0f} s in all, first at {self.first:.2f} s"
+        advice = "The gaps are left out. If the result looks or sounds wrong, export the video again."
+        return f"{name} is damaged: {jumps}. {advice}"
 
 
 class Clock:

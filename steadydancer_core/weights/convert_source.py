@@ -81,7 +81,7 @@ def _listed_layers(source: WeightSource) -> dict[str, dict]:
     try:
         layers = dict(json.loads(source.metadata.get(QUANTISATION, "{}")).get("layers", {}).items())
         if not all(isinstance(entry, dict) for entry in layers.values()):
-            raise ValueError("a layer's entry is no table")
+            raise ValueError("a layer's entry is not a table")
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{source.title} is damaged: its metadata {QUANTISATION} cannot be read. {AGAIN}") from error
     return layers

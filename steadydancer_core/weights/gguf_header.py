@@ -15,7 +15,7 @@ from .safetensors_header import MAX_DIMENSIONS, MAX_TENSORS, check_names_fit, da
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 # What a file may claim before anything is read for it. Language models, whose files hold their whole vocabulary, have
-# the most texts: 0.8 million.
+# the most strings: 0.8 million.
 MAX_STRING, MAX_STRINGS, MAX_LIST, MAX_HEADER, MAX_SHOWN = 1 << 20, 1 << 20, 1024, 1 << 26, 20
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -81,9 +81,9 @@ def _read(path: Path, file: BinaryIO) -> GgufHeader:
         raise damaged(path, "it does not begin as a GGUF file does")
     if version not in VERSIONS:
         raise ValueError(f"{path.name} is GGUF version {version}; versions 2 and 3 are known. Download a newer file.")
-    for count, what in ((tensors, "tensors"), (facts, "facts")):
+    for count, what in ((tensors, "tensors"), (facts, "metadata keys")):
         if count > MAX_TENSORS:
-            raise damaged(path, f"it speaks of {count} {what}; no model has more than {MAX_TENSORS}")
+            raise damaged(path, f"it lists {count} {what}; no model has more than {MAX_TENSORS}")
     kept = _by_name(path, [fact for fact in (reader.fact() for _ in range(facts)) if fact is not None])
     rows = [reader.tensor(kept) for _ in range(tensors)]
     found = _by_name(path, [(name, tensor) for name, tensor, _ in rows])
@@ -103,7 +103,7 @@ def _read(path: Path, file: BinaryIO) -> GgufHeader:
 def _by_name(path: Path, pairs: list[tuple[str, object]]) -> dict:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise damaged(path, "a name stands in it twice")
+        raise damaged(path, "a name appears in it twice")
     return table
 
 
@@ -112,7 +112,7 @@ def _end_of_data(path: Path, rows: list[tuple[str, GgufTensor, int]]) -> int:
     end = 0
     for name, tensor, offset in sorted(rows, key=lambda row: (row[2], row[1].nbytes)):
         if offset < end:
-            raise damaged(path, f"{name} lies over the tensor before it")
+            raise damaged(path, f"{name} overlaps the tensor before it")
         end = offset + tensor.nbytes
     return end
 
@@ -188,14 +188,14 @@ class _Reader:
     def pass_string(self) -> None:
         length = self.length()
         if length > self.size:
-            raise damaged(self.path, f"its header has a text of {length} bytes")
+            raise damaged(self.path, f"its header has a string of {length} bytes")
         self.file.seek(length, os.SEEK_CUR)
 
     def length(self) -> int:
         """Return the length in bytes of the string that follows."""
         self.strings_left -= 1
         if self.strings_left < 0:
-            raise damaged(self.path, f"its header has more than {MAX_STRINGS} texts")
+            raise damaged(self.path, f"its header has more than {MAX_STRINGS} strings")
         return self.unpack("Q")[0]
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 LENGTH_BYTES, MAX_HEADER, MAX_DIGITS = 8, 16_000_000, 20
-# What a file may claim before anything is computed of it; the headers of real models stay far below.
+# What a file may claim before anything is computed from it; headers of real models stay far below.
 MAX_TENSORS, MAX_VALUES, MAX_NAME, MAX_DIMENSIONS = 50_000, 1_000_000, 1000, 8
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -55,7 +55,7 @@ def read_header(path: str | Path) -> Header:
     table = parse_json(path, text)
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, Mapping) or not all(isinstance(value, str) for value in metadata.values()):
-        raise damaged(path, "its metadata is not a table of texts")
+        raise damaged(path, "its metadata is not a table of strings")
     check_names_fit(path, table)
     start = LENGTH_BYTES + length
     entries = {name: _entry(path, name, row, start) for name, row in table.items()}
@@ -65,12 +65,12 @@ def read_header(path: str | Path) -> Header:
 
 
 def parse_json(path: Path, text: bytes) -> dict:
-    """Return the JSON object in `text`; ValueError if it is none, says anything twice or is larger than any model's."""
+    """Return the JSON object in `text`; ValueError if it is none, holds a key twice or is larger than any model's."""
 
     def once(pairs: list[tuple[str, object]]) -> dict:
         table = dict(pairs)
         if len(table) < len(pairs):
-            raise damaged(path, "a name stands in it twice")
+            raise damaged(path, "a name appears in it twice")
         return table
 
     def whole(digits: str) -> int:
@@ -87,7 +87,7 @@ def parse_json(path: Path, text: bytes) -> dict:
     if not isinstance(table, dict):
         raise damaged(path, "its JSON is not a table")
     if b"\\u" in text and not _is_unicode(table):
-        raise damaged(path, "a text in it has half a character")
+        raise damaged(path, "a string in it has half a character")
     return table
 
 
@@ -103,7 +103,7 @@ def _is_unicode(value: object) -> bool:
 def check_names_fit(path: Path, names: Collection[str]) -> None:
     """Raise ValueError for more tensors than any model has, and for names that are none."""
     if len(names) > MAX_TENSORS:
-        raise damaged(path, f"it speaks of {len(names)} tensors; no model has more than {MAX_TENSORS}")
+        raise damaged(path, f"it lists {len(names)} tensors; no model has more than {MAX_TENSORS}")
     longest = max(map(len, names), default=0)
     if longest > MAX_NAME:
         raise damaged(path, f"a name in it is {longest} characters long")

@@ -102,7 +102,7 @@ def shards_of(index: str | Path) -> dict[str, str]:
     shards = set(table.values())
     check_names_fit(index, shards)
     if len(shards) > MAX_SHARDS:
-        raise damaged(index, f"it speaks of {len(shards)} files; no model has more than {MAX_SHARDS}")
+        raise damaged(index, f"it lists {len(shards)} files; no model has more than {MAX_SHARDS}")
     for shard in shards:
         if len(shard) > MAX_FILE_NAME:
             raise damaged(index, f"the name of a file in it is {len(shard)} characters long")

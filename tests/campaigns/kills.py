@@ -50,7 +50,7 @@ BIGGER = {"dim": 768, "ffn_dim": 1536, "layers": 4, "text_dim": 64}  # 0.2 GB: a
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the campaign and tell the numbers; the exit status is that of the module's docstring."""
+    """Run the campaign and print the counts; the exit status is that of the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.kills", description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=30, help="how many kills: %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="of the moments: %(default)s")

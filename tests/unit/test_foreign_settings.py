@@ -1,4 +1,4 @@
-"""Settings of the whole process that other packs change: nothing hangs, nothing comes out otherwise."""
+"""Settings of the whole process that other packs change: nothing hangs, and results stay the same."""
 
 import ast
 import gc

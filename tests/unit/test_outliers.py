@@ -1,4 +1,4 @@
-"""Errors of single frames are put back on the joint's path; fast moves that were sampled often enough pass."""
+"""Single-frame errors are put back on the joint's path; fast moves that were sampled often enough pass."""
 
 import numpy as np
 import pytest

@@ -106,7 +106,7 @@ FAULTS = {
     "no table": (write_index("[]"), "its JSON is not a table"),
     "no map": (write_index("{}"), "no weight_map"),
     "odd map": (write_index('{"weight_map": {"head": 3}}'), "no weight_map"),
-    "a name twice": (write_index('{"weight_map": {"head": "a", "head": "b"}}'), "stands in it twice"),
+    "a name twice": (write_index('{"weight_map": {"head": "a", "head": "b"}}'), "appears in it twice"),
     "outside": (pointing_to("../other.safetensors"), "must be .safetensors files in the index's own folder"),
     "absolute": (pointing_to("/etc/other.safetensors"), "in the index's own folder"),
     "outside, Windows": (pointing_to("..\\other.safetensors"), "in the index's own folder"),
@@ -114,11 +114,11 @@ FAULTS = {
     "a long file name": (pointing_to("a" * 201 + ".safetensors"), "name of a file in it is 213 characters long"),
     "1,001 files": (
         write_index(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(1001)}})),
-        "it speaks of 1001 files; no model has more than 1000",
+        "it lists 1001 files; no model has more than 1000",
     ),
     "too many names": (
         write_index(json.dumps({"weight_map": dict.fromkeys(map(str, range(50_001)), "a.safetensors")})),
-        "it speaks of 50001 tensors",
+        "it lists 50001 tensors",
     ),
     "an index of a gigabyte": (gigabyte, "it lists more than 1000000 values or is longer than 16000000 bytes"),
     "nine files gone": (
@@ -186,19 +186,19 @@ BYTES = {
         header(json.dumps({name: json.loads(entry())["a"] for name in "ab"}).encode(), bytes(4)),
         "b does not follow the tensor before it",
     ),
-    "a truth for a number": (header(entry(shape=(True,)), bytes(4)), "contradicts itself"),
+    "a boolean for a number": (header(entry(shape=(True,)), bytes(4)), "contradicts itself"),
     "100,000 dimensions": (header(entry(shape=[2**63] * 100_000), bytes(4)), "a has 100000 dimensions"),
     "a header of 16 MB": (header(b"{" + b" " * 16_000_000), "its header is 16000001 bytes long"),
     "a million values": (header(b'{"a": [' + b"1," * 1_000_001), "it lists more than 1000000 values"),
     "too many tensors": (
         header(b"{" + b",".join(b'"%d":0' % i for i in range(50_001)) + b"}"),
-        "it speaks of 50001 tensors; no model has more than 50000",
+        "it lists 50001 tensors; no model has more than 50000",
     ),
     "a long name": (header(json.dumps({"a" * 1001: {}}).encode()), "a name in it is 1001 characters long"),
-    "half a character in a name": (header(b'{"\\ud800": {}}'), "a text in it has half a character"),
+    "half a character in a name": (header(b'{"\\ud800": {}}'), "a string in it has half a character"),
     "a name of control characters": (header(b'{"\\u0007": {}}'), "a name in it has characters that cannot be shown"),
-    "half a character": (header(b'{"__metadata__": {"a": "\\ud800"}}'), "a text in it has half a character"),
-    "metadata no texts": (header(b'{"__metadata__": {"a": [1]}}'), "its metadata is not a table of texts"),
+    "half a character": (header(b'{"__metadata__": {"a": "\\ud800"}}'), "a string in it has half a character"),
+    "metadata no texts": (header(b'{"__metadata__": {"a": [1]}}'), "its metadata is not a table of strings"),
 }
 
 
