@@ -47,7 +47,12 @@ def import_onnxruntime() -> ModuleType:
 
 
 def sends_telemetry() -> bool:
-    """Return whether the imported ONNX Runtime sends usage data: another pack imported it before the switch was set."""
+    """Return whether the imported ONNX Runtime sends usage data: another pack imported it before the switch was set.
+
+    Never on Windows, where the system decides whether its events are sent.
+    """
+    if sys.platform == "win32":
+        return False
     ort = sys.modules.get("onnxruntime")
     version = re.findall(r"\d+", getattr(ort, "__version__", "0.0"))[:2]
     return tuple(map(int, version)) >= FIRST_WITH_TELEMETRY and os.environ.get(TELEMETRY_SWITCH) is None

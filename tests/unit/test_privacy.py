@@ -87,6 +87,12 @@ def test_another_pack_that_was_first_is_reported(fresh, monkeypatch, version, se
         assert "Set ORT_DISABLE_TELEMETRY=1" in finding.fix
 
 
+def test_windows_is_not_reported_where_the_switch_has_no_effect(fresh, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", _made_up("1.32.0"))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not sends_telemetry()
+
+
 def _made_up(version):
     module = ModuleType("onnxruntime")
     module.__version__, module.InferenceSession = version, object
