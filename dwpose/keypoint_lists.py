@@ -107,9 +107,9 @@ def _one_list(value, field: str) -> np.ndarray:
         value = [row or (0, 0, 0) for row in value]
     array = _convert(value)
     if array is None:
-        raise ValueError(f"{field} holds something else than x, y, c of keypoints. Save the poses again.")
+        raise ValueError(f"{field} holds something other than x, y, c of keypoints. Save the poses again.")
     if array.ndim not in (1, 2) or array.size % 3 or (array.ndim == 2 and array.shape[1] != 3):
-        raise ValueError(f"{field} has shape {array.shape}, needed is x, y, c for each keypoint. Save the poses again.")
+        raise ValueError(f"{field} has shape {array.shape}; x, y, c of each keypoint are needed. Save the poses again.")
     return array.reshape(-1, 3)
 
 
@@ -123,7 +123,7 @@ def _in_order(lists: np.ndarray, field: str) -> np.ndarray:
         return np.full((len(lists), size, 3), np.nan)
     if count not in layouts:
         counts = " or ".join(map(str, layouts))
-        raise ValueError(f"{field} holds {count} keypoints, needed are {counts}. Give poses of a people detector.")
+        raise ValueError(f"{field} holds {count} keypoints; {counts} are needed. Use poses of a detector of people.")
     part = np.concatenate([lists, np.zeros((len(lists), 1, 3))], axis=1)[:, layouts[count]]
     if field == BODY_FIELD and count == 17:
         part[:, NECK] = _necks(part[:, [LEFT_SHOULDER, RIGHT_SHOULDER]])

@@ -447,7 +447,7 @@ NO_POSES = {
     "nobody": ([{"people": [], "canvas_width": 64, "canvas_height": 64}], "Nobody is seen in any frame"),
     "too few keypoints": (
         [{"people": [{"pose_keypoints_2d": [1.0] * 27}], "canvas_width": 64, "canvas_height": 64}],
-        "pose_keypoints_2d holds 9 keypoints, needed are 18",
+        "pose_keypoints_2d holds 9 keypoints; 18",
     ),
     "no frame": ([], "hold no frame"),
     "a workflow": ({"nodes": [], "links": []}, "These are no poses: found frame 0 with the keys nodes, links"),
