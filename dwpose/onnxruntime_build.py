@@ -23,9 +23,10 @@ def import_onnxruntime() -> ModuleType:
 
     From 1.29 on it sends usage data, and writes a device id below the user's cache folder, unless the environment
     forbids it before the first import; its own `disable_telemetry_events()` does not stop that. On Windows the variable
-    has no effect: events go to the system's tracing (ONNX Runtime's Privacy.md).
+    has no effect, and that function keeps events from the system's tracing (ONNX Runtime's Privacy.md).
     """
-    if "onnxruntime" not in sys.modules:
+    is_first = "onnxruntime" not in sys.modules
+    if is_first:
         os.environ.setdefault(TELEMETRY_SWITCH, "1")
     try:
         import onnxruntime
@@ -43,6 +44,8 @@ def import_onnxruntime() -> ModuleType:
             f"Uninstall every build with pip ({builds}), install one of them again and restart ComfyUI. All other "
             "nodes work without it."
         )
+    if is_first and sys.platform == "win32" and os.environ[TELEMETRY_SWITCH] == "1":
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

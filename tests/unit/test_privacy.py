@@ -93,9 +93,20 @@ def test_windows_is_not_reported_where_the_switch_has_no_effect(fresh, monkeypat
     assert not sends_telemetry()
 
 
+@pytest.mark.parametrize(("value", "asked"), [(None, 1), ("0", 0)])
+def test_on_windows_the_events_are_switched_off(fresh, monkeypatch, value, asked):
+    monkeypatch.setattr(sys, "platform", "win32")
+    if value:
+        monkeypatch.setenv(TELEMETRY_SWITCH, value)
+    monkeypatch.setattr("builtins.__import__", _imports_made_up(monkeypatch, "1.32.0"))
+    calls = import_onnxruntime().calls
+    assert len(calls) == asked and not sends_telemetry()
+
+
 def _made_up(version):
     module = ModuleType("onnxruntime")
-    module.__version__, module.InferenceSession = version, object
+    module.__version__, module.InferenceSession, module.calls = version, object, []
+    module.disable_telemetry_events = lambda: module.calls.append(1)
     return module
 
 
