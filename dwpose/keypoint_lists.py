@@ -31,6 +31,12 @@ LAYOUTS = {
 }
 
 
+def has_lists(person: dict) -> bool:
+    """Return whether a person holds any list of keypoints that is not empty."""
+    values = (person.get(field) for field in LAYOUTS)
+    return not all(value is None or isinstance(value, (list, tuple)) and not value for value in values)
+
+
 def read_triples(people: list[dict]) -> np.ndarray:
     """Return x, y, c of the keypoints of N people as they are written [N, 134, 3], zeros for a missing list.
 

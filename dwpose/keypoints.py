@@ -25,7 +25,7 @@ import numpy as np
 
 from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
 from .identities import check_crowd, make_tracks
-from .keypoint_lists import SEEN_CONFIDENCE, read_numbers, read_triples
+from .keypoint_lists import SEEN_CONFIDENCE, has_lists, read_numbers, read_triples
 from .poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from .units import in_fractions
 
@@ -49,11 +49,10 @@ def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     frames = _frames(data)
     canvases = _canvases(frames)
     check_crowd([len(frame["people"] or ()) for frame in frames])
-    where, people = _everybody(frames)
     notes = [_note(frame) for frame in frames]
+    where, people, ids = _everybody(frames, [noted for _, noted in notes])
     points, scores = _read(people, canvases[where], [notes[i][0] for i in where])
     seen = (scores >= VISIBLE_SCORE).any(axis=1)
-    ids = [one for frame, (_, noted) in zip(frames, notes, strict=True) for one in _ids(frame["people"] or (), noted)]
     ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
     tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
     width, height = (int(side) for side in canvases[0])
@@ -132,10 +131,18 @@ def _canvas(frame: dict) -> tuple[int, int] | None:
     return size if min(size) > 0 and max(size) <= LARGEST_CANVAS else None
 
 
-def _everybody(frames: list[dict]) -> tuple[np.ndarray, list[dict]]:
-    """Return the frame of each of the N people in the clip, and the people."""
-    pairs = [(i, person) for i, frame in enumerate(frames) for person in frame["people"] or ()]
-    return np.array([i for i, _ in pairs], int), [person for _, person in pairs]
+def _everybody(frames: list[dict], noted: list[list]) -> tuple[np.ndarray, list[dict], list]:
+    """Return the frames of the N people in the clip who have any keypoints, these people, and their ids.
+
+    noted: the ids noted in each frame.
+    """
+    found = [
+        (i, person, one)
+        for i, (frame, ids) in enumerate(zip(frames, noted, strict=True))
+        for person, one in zip(frame["people"] or (), _ids(frame["people"] or (), ids), strict=True)
+        if has_lists(person)
+    ]
+    return np.array([i for i, _, _ in found], int), [person for _, person, _ in found], [one for _, _, one in found]
 
 
 def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Poses of other packs: bounds on what they hold, linked once, and linking that Cancel ends."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,3 +131,18 @@ def test_noted_ids_that_do_not_fit_count_for_nothing(ids):
     data = [frame(person(50 + i, 50), person(300 + i, 50)) for i in range(6)]
     data[3][NOTE] = {"dialect": DWPOSE, "ids": ids}
     assert [track.identity for track in from_keypoints(data).tracks] == [0, 1]
+
+
+def test_people_without_keypoints_take_no_memory():
+    poses = [frame(*[{}, {"pose_keypoints_2d": []}, {"face_keypoints_2d": None}] * 80, person(100, 100))] * 40
+    tracemalloc.start()
+    clip = from_keypoints(poses)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(clip.tracks) == 1
+    assert peak < 2e7
+
+
+def test_people_without_keypoints_leave_the_noted_ids_in_place():
+    poses = [{**frame({}, person(100, 100)), NOTE: {"dialect": DWPOSE, "ids": [3, 8]}}]
+    assert [one.identity for one in from_keypoints(poses).tracks] == [8]
