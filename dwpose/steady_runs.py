@@ -66,13 +66,16 @@ def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _steps(points: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return bool [F], whether all have joints seen twice running, and the median step of those joints [F, N, 2]."""
+    """Return bool [F], whether all have joints seen twice running, and the median step of those joints [F, N, 2].
+
+    It is 0 where there is no such joint.
+    """
     shared = joints[1:] & joints[:-1]
     count = shared.sum(2)
     ordered = np.sort(np.where(shared[..., None], points[1:] - points[:-1], np.inf), axis=2)
     lower, upper = (np.maximum(middle, 0)[..., None, None] for middle in ((count - 1) // 2, count // 2))
     middles = [np.take_along_axis(ordered, middle, 2)[:, :, 0] for middle in (lower, upper)]
-    return count.all(1), (middles[0] + middles[1]) / 2
+    return count.all(1), np.where(count[..., None], (middles[0] + middles[1]) / 2, 0)
 
 
 def _running(stretches: list[Stretch], steps: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

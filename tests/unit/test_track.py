@@ -222,3 +222,13 @@ def test_whole_runs_are_linked_as_frame_after_frame(paths, noise, monkeypatch):
         rows = owners == track.identity
         assert np.array_equal(track.points[where[rows]], np.concatenate(points)[rows])
         assert track.present.sum() == rows.sum()
+
+
+def test_one_whose_other_joints_are_seen_all_of_a_sudden_makes_no_invalid_number():
+    """Other packs may turn such numbers into errors."""
+    points, scores = frames_of([0.1] * 40)
+    for i, confidence in enumerate(scores):
+        confidence[:, slice(9) if i >= 30 else slice(9, None)] = 0
+    with np.errstate(all="raise"):
+        owners = link_rows(40, np.arange(40), np.concatenate(points), np.concatenate(scores))
+    assert (owners == 0).all()
