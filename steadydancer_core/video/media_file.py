@@ -41,11 +41,13 @@ SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file
 @contextmanager
 def open_media(source: Source) -> Iterator[InputContainer]:
     """Open a media file, or its bytes, for reading; ValueError if it is none. Bytes may be opened several times."""
-    size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else _file_size(source)
+    if isinstance(source, io.BytesIO):
+        data = source.getvalue()  # shared with `source`, as getbuffer() would not be
+        size, file = len(data), io.BytesIO(data)
+    else:
+        size, file = _file_size(source), f"file:{source}"  # a path such as http:... is looked for on disk too
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
-    # The copy shares the bytes; a path with a protocol of its own, such as http:, would not be looked for on disk.
-    file = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else f"file:{source}"
     try:
         container = av.open(file, options=OPEN_OPTIONS, metadata_errors="replace")
     except ArgumentError as error:

@@ -138,7 +138,7 @@ class VideoStream:
         """Return a hash of the file's bytes, the window, and whether its own rate is kept, which chooses otherwise."""
         digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance)).encode())
         if isinstance(self.source, io.BytesIO):
-            digest.update(self.source.getbuffer())
+            digest.update(self.source.getvalue())
             return digest.hexdigest()
         with open(self.source, "rb") as file:
             while chunk := file.read(HASH_CHUNK):

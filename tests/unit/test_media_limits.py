@@ -3,6 +3,7 @@
 import io
 import socket
 import struct
+import tracemalloc
 import zlib
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from comfy_api.latest import InputImpl
 from PIL import Image
 
 from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
+from steadydancer_pack.steadydancer_core.video.media_file import open_media
 from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream, fingerprint, open_video
 from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, grey, make_video, numbers
 from steadydancer_pack.tools import media
@@ -125,6 +127,17 @@ def test_a_small_file_claims_no_large_picture(data):
 def test_pictures_of_8k_are_read():
     stream = VideoStream(io.BytesIO(gif_claiming(8192, 4320)))
     assert (stream.width, stream.height) == (8192, 4320)
+
+
+def test_bytes_opened_several_times_are_held_once():
+    source = io.BytesIO(gif_claiming(64, 48) + bytes(20_000_000))
+    tracemalloc.start()
+    try:
+        with open_media(source), open_media(source):
+            VideoStream(source).fingerprint()
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_large_video_is_told_its_size(tmp_path):
