@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import time
-import uuid
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,10 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..media.atomic_write import UNFINISHED, atomic_write
 from .poses import KEYPOINTS, PoseClip, Track
 
 VERSION = 2
-SUFFIX, UNFINISHED = ".npz", ".part"
+SUFFIX = ".npz"
 UNFINISHED_SECONDS = 3600
 KEY = re.compile(r"[0-9a-f]{16,128}")
 CHECKSUM_BYTES = 32
@@ -76,33 +76,26 @@ class PoseCache:
         """Keep what was seen under `key`, the pictures only if there is room, then drop what is over the limit."""
         if self.limit_bytes <= 0:
             return
-        path = self._path(key)
-        part = path.with_name(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")
+        content = _packed(seen)
+        if len(content) > self.limit_bytes:
+            content = _packed(seen._replace(pictures=None))
+        size = len(content)
+        if size > self.limit_bytes:  # it would push out all others
+            logging.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(part, seen)
-            if part.stat().st_size > self.limit_bytes:
-                _write(part, seen._replace(pictures=None))
-            self._keep(part, path)
+            with atomic_write(self._path(key)) as part:
+                part.write_bytes(content)
+            self._drop_oldest()
+            self._drop_unfinished()
         except OSError as error:
             logging.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
-        finally:
-            _remove(part)
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
             raise ValueError(f"'{key}' is no key of the pose cache. Make keys with cache_key().")
         return self.folder / (key + SUFFIX)
-
-    def _keep(self, part: Path, path: Path) -> None:
-        """Give a written file its name and make room for it; a video above the limit would push out all others."""
-        size = part.stat().st_size
-        if size > self.limit_bytes:
-            logging.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
-            return
-        os.replace(part, path)
-        self._drop_oldest()
-        self._drop_unfinished()
 
     def _drop_unfinished(self) -> None:
         """Remove what a run left that was ended while it wrote."""
@@ -121,7 +114,8 @@ class PoseCache:
             excess -= size
 
 
-def _write(path: Path, seen: SeenVideo) -> None:
+def _packed(seen: SeenVideo) -> bytes:
+    """Return the content of the file that keeps `seen`."""
     (clip, note, pictures), people = seen, len(seen.clip.tracks)
     tracks, frames = clip.tracks, clip.frames
     shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]} if pictures else {}
@@ -136,9 +130,7 @@ def _write(path: Path, seen: SeenVideo) -> None:
         note=note,
         **shown,
     )
-    with path.open("wb") as file:
-        file.write(content.getbuffer())
-        file.write(_checksum(content.getbuffer()))
+    return content.getvalue() + _checksum(content.getbuffer())
 
 
 def _read(path: Path) -> SeenVideo:
