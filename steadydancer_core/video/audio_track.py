@@ -21,6 +21,7 @@ from .video_stream import in_memory, open_file
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
 UNKNOWN_LENGTH = 60.0
+HIGHEST_RATE = 768_000  # Hz; a header that claims more is damaged
 LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; a damaged header may claim years
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
@@ -50,6 +51,10 @@ def read_file_audio(
             wind(container, track, begin - RUN_UP)
         tape = None
         for frame in _pieces(container, track, media_name(source)):
+            if frame.sample_rate > HIGHEST_RATE:
+                claim = f"its sound claims {frame.sample_rate} samples per second"
+                warn(f"Warning: {media_name(source)} is damaged: {claim}. The sound is left out.")
+                return None
             tape = tape or _Tape(frame, begin, stop, container, lambda: pictures_end(source))
             if not tape.put(frame):
                 break

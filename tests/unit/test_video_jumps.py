@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from fractions import Fraction
 
 import av
@@ -115,6 +116,20 @@ def test_sound_whose_times_jump_goes_on(tmp_path, as_bytes, at, seconds):
     assert heard(read_audio(InputImpl.VideoFromFile(source), notes.append)) == list(range(1, PICTURES + 1))
     (note,) = notes
     assert f"is damaged: the times of its sound jump ahead by {seconds} s in all, first at {at / FPS:.2f} s" in note
+
+
+def test_sound_of_an_impossible_rate_is_left_out(tmp_path):
+    """A float64 in the header of Matroska; a claim of 2 GHz took 22 GB for a clip of two seconds."""
+    path = tmp_path / "dance.mkv"
+    make_file(path)
+    claimed, rate = struct.pack(">d", 2e9), struct.pack(">d", SAMPLE_RATE)
+    assert path.read_bytes().count(rate) == 1
+    path.write_bytes(path.read_bytes().replace(rate, claimed))
+    notes = []
+    assert read_audio(InputImpl.VideoFromFile(str(path)), notes.append) is None
+    assert notes == [
+        "Warning: 'dance.mkv' is damaged: its sound claims 2000000000 samples per second. The sound is left out."
+    ]
 
 
 def test_a_jump_of_the_sound_is_no_end_of_the_pictures(tmp_path):
