@@ -4,12 +4,14 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from steadydancer_pack.media.atomic_write import UNFINISHED, Numbered, atomic_write, atomic_write_new
 from steadydancer_pack.tests.together import meeting, together
+from steadydancer_pack.training.whole_file import write_whole
 
 PACK = Path(__file__).resolve().parents[2]
 COUNT = 8
@@ -141,3 +143,9 @@ def test_a_name_that_was_reserved_in_vain_is_given_back(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"), atomic_write_new([tmp_path / "a"]) as new:
         new.part.write_text("whole")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_write_the_same_results_both_succeed(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", meeting(os.replace))
+    together(*(partial(write_whole, tmp_path / "figures.json", data) for data in (b"one", b"other")))
+    assert [path.read_bytes() in (b"one", b"other") for path in tmp_path.iterdir()] == [True]
