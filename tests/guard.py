@@ -29,7 +29,7 @@ class Guard:
     def __init__(self, *folders: Path):
         self.refused: list[str] = []
         self.watching = True
-        self.allowed = tuple(os.path.realpath(folder) for folder in (tempfile.gettempdir(), "/dev", *folders))
+        self.allowed = tuple(os.path.realpath(folder) + os.sep for folder in (tempfile.gettempdir(), "/dev", *folders))
         sys.addaudithook(self._watch)
 
     def _watch(self, event: str, arguments: tuple) -> None:

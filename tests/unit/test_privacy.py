@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -150,7 +151,9 @@ def test_the_guard_refuses_a_look_up_a_connection_and_a_file(refusals, tmp_path)
         sock.connect(("192.0.2.1", 9))
     with pytest.raises(RuntimeError, match="writes"):
         Path("~/steadydancer-guard").expanduser().write_text("x", "utf-8")
-    assert len(refusals) == 3
+    with pytest.raises(RuntimeError, match="writes"):
+        Path(f"{tempfile.gettempdir()}-elsewhere").write_text("x", "utf-8")
+    assert len(refusals) == 4
     refusals.clear()
     (tmp_path / "inside").write_text("x", "utf-8")
     assert refusals == []
