@@ -34,7 +34,8 @@ NO_FORMAT = (
     "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
     "streams are not followed"
 )
-LONGEST_GAP = 10.0  # seconds for which a file may always show one picture, or be silent
+SHORT_GAP = 2.0  # seconds for which a file may show one picture, or be silent, as often as it likes
+FREE_GAPS = 120.0  # seconds of longer gaps that any file may have, such as titles and slides
 SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file whose times jump, or of slides
 
 
@@ -146,19 +147,21 @@ def rate_of(stream: av.VideoStream) -> float | None:
 class Gaps:
     """The gaps in the times of a file, in seconds: which to keep, and how much was left out.
 
-    A gap of up to 10 s is kept, a longer one only where as much was decoded before: what a small file claims costs
-    neither time nor memory.
+    Gaps of more than 2 s are kept for two minutes in all, and for as long again as was decoded: what a small file
+    claims costs neither time nor memory.
     """
 
     def __init__(self):
-        self.decoded = self.left_out = 0.0
+        self.decoded = self.kept = self.left_out = 0.0
         self.first = None
 
     def keeps(self, gap: float) -> bool:
         """Return whether to keep a gap. What a long one takes is not there for the next."""
-        kept = gap <= max(LONGEST_GAP, self.decoded)
-        if kept and gap > LONGEST_GAP:
-            self.decoded -= gap
+        if gap <= SHORT_GAP:
+            return True
+        kept = self.kept + gap <= FREE_GAPS + self.decoded
+        if kept:
+            self.kept += gap
         return kept
 
     def leave_out(self, seconds: float, time: float) -> None:
@@ -179,7 +182,7 @@ class Clock:
     """Tells when each picture of a stream is shown, where the file says nothing or contradicts itself as well."""
 
     def __init__(self, container: InputContainer, stream: av.VideoStream, step: float):
-        self.tick, self.step = float(stream.time_base), min(step, LONGEST_GAP)
+        self.tick, self.step = float(stream.time_base), step
         self.shift = -clock_start(container)
         self.last = None
         self.gaps = Gaps()
@@ -187,7 +190,7 @@ class Clock:
 
     def time(self, frame: av.VideoFrame | av.Packet) -> float:
         """Return the time of the next picture, never before the last one's. `step` is how long it stays by itself."""
-        expected = 0.0 if self.last is None else self.last + min(self.step, LONGEST_GAP)
+        expected = 0.0 if self.last is None else self.last + min(self.step, SHORT_GAP)
         stamp = frame.dts if self.decoding_order else frame.pts
         time = expected if stamp is None else stamp * self.tick + self.shift
         # Clips put together without a common clock run back; a damaged clock runs far ahead.
@@ -197,9 +200,9 @@ class Clock:
                     self.gaps.leave_out(time - expected, expected)
                 self.shift += expected - time
                 time = expected
-            self.gaps.decoded += min(time - self.last, LONGEST_GAP)
+            self.gaps.decoded += min(time - self.last, SHORT_GAP)
         duration = (frame.duration or 0) * self.tick
-        if 0 < duration <= max(LONGEST_GAP, self.gaps.decoded):
+        if 0 < duration <= FREE_GAPS:
             self.step = duration
         self.last = time
         return time

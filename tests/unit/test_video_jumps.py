@@ -14,7 +14,7 @@ from comfy_api.latest import InputImpl
 from steadydancer_pack.dwpose.detector import Region
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.pose_extract import ExtractPoses
-from steadydancer_pack.steadydancer_core.video import audio_track
+from steadydancer_pack.steadydancer_core.video import audio_track, media_file
 from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
 from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
 from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, grey, numbers, to_frame
@@ -66,7 +66,7 @@ def heard(audio):
 
 
 @pytest.mark.parametrize("at, seconds, fps", [
-    (16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 20, FPS),
+    (16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 200, FPS),
 ])  # fmt: skip
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, seconds, fps):
@@ -81,17 +81,33 @@ def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, secon
 
 
 def test_jumps_do_not_add_up(tmp_path):
-    """Each is as long as all that the file has claimed before."""
-    jumps = [(number, 12 * 2**number) for number in range(1, PICTURES)]
-    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=jumps[:14]))
+    jumps = [(number, 140 * 2**number) for number in range(1, 12)]
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=jumps))
     assert len(list(stream)) == PICTURES
 
 
-def test_a_long_still_counts_where_as_much_was_seen_before(tmp_path):
+@pytest.mark.parametrize("jumps", [
+    [(1, 12)], [(16, 9.5)], [(16, 110)], [(number, 15) for number in range(1, 8)], [(PICTURES - 1, 60)],
+])  # fmt: skip
+@pytest.mark.parametrize("container", ["matroska", "mov"])
+def test_stills_are_no_damage(tmp_path, container, jumps):
+    """A title before the dance, a still within it, slides."""
+    stream = VideoStream(make_file(tmp_path / "dance", container, jumps))
+    assert len(list(stream)) == PICTURES + 16 * sum(seconds for _, seconds in jumps) and not stream.break_note
+
+
+def test_a_long_still_counts_where_as_much_was_seen_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(media_file, "FREE_GAPS", 0.0)
     stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=[(16 * 12, 11.5)], pictures=16 * 13))
     assert len(list(stream)) == 16 * 13 + 11.5 * 16 and not stream.break_note
     stream = VideoStream(make_file(tmp_path / "short.mkv", picture_jumps=[(16, 9.5)]))
-    assert len(list(stream)) == PICTURES + 9.5 * 16 and not stream.break_note
+    assert len(list(stream)) == PICTURES and stream.break_note
+
+
+def test_a_picture_a_second_and_a_half_is_no_damage(tmp_path):
+    slow = [(number, 1.5) for number in range(1, PICTURES)]
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=slow))
+    assert len(list(stream)) == PICTURES + 24 * (PICTURES - 1) and not stream.break_note
 
 
 @pytest.fixture
@@ -108,7 +124,7 @@ def little_memory(monkeypatch):
 
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("as_bytes", [False, True])
-@pytest.mark.parametrize("at, seconds", [(16, TEN_HOURS), (1, TEN_HOURS), (PICTURES - 1, TEN_HOURS), (16, 11)])
+@pytest.mark.parametrize("at, seconds", [(16, TEN_HOURS), (1, TEN_HOURS), (PICTURES - 1, TEN_HOURS), (16, 130)])
 def test_sound_whose_times_jump_goes_on(tmp_path, as_bytes, at, seconds):
     path = make_file(tmp_path / "dance", sound_jumps=[(at, seconds)])
     notes = []
@@ -144,8 +160,9 @@ def test_pictures_and_sound_that_jump_together_stay_together(tmp_path):
     assert heard(audio) == list(range(1, PICTURES + 1)) == [1 + n for n in numbers(VideoStream(path))]
 
 
-def test_silence_lasts_while_pictures_are_shown(tmp_path):
+def test_silence_lasts_while_pictures_are_shown(tmp_path, monkeypatch):
     """The sound is away for 12 s of a video of 14 s, after one second."""
+    monkeypatch.setattr(media_file, "FREE_GAPS", 0.0)
     path = make_file(tmp_path / "dance.mkv", sound_jumps=[(16, 12)], pictures=16 * 14)
     notes = []
     pieces = heard(read_file_audio(path, 0, 14, notes.append))
