@@ -82,7 +82,7 @@ def newest_frontend(session: nox.Session) -> Path | None:
 
 
 def version_of(wheel: Path) -> list[int]:
-    return [int(number) for number in wheel.name.split("-")[1].split(".")]
+    return [int(number) for number in re.findall(r"\d+", wheel.name.split("-")[1])]
 
 
 def unpacked(wheel: Path) -> Path:

@@ -28,7 +28,7 @@ VERSION = "1"
 SUFFIX = ".safetensors"
 PLAIN = (bool, int, float, str, type(None))
 MAX_DIMENSIONS = 3  # what a text encoder gives; images and latents have 4 or 5
-MAX_PADDING = 1 << 28  # bytes of zero rows in one file; Wan pads each prompt to 8 MB
+MAX_PADDING = 1 << 29  # bytes of zero rows in one file; Wan pads each prompt to 8 MB
 MAX_REASON = 300  # characters
 
 Conditioning = list[list]

@@ -13,7 +13,7 @@ from .safetensors_header import MAX_HEADER, Entry, Header, check_names_fit, dama
 
 SUFFIXES = (".safetensors", ".sft")
 MAX_SHARDS, MAX_FILE_NAME = 1000, 200
-LISTED = 3  # names in a message
+LISTED, LISTED_SHARDS = 3, 20  # names in a message
 INDEX_SUFFIX = ".safetensors.index.json"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.(?:safetensors|sft)$", re.IGNORECASE)  # what shards are usually called
 
@@ -114,9 +114,9 @@ def shards_of(index: str | Path) -> dict[str, str]:
     return table
 
 
-def first_of(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str], count: int = LISTED) -> str:
     """Return a few names: a page that shows all of them hides the advice behind."""
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def _index_in(folder: Path) -> Path:
@@ -145,12 +145,13 @@ def _check_present(index: Path, names: list[str]) -> None:
     if len(missing) == len(names):
         raise ValueError(
             f"{index.name} is only the table of contents of a model; none of its {len(names)} files is beside it. "
-            f"Download {first_of(names)} into the same folder."
+            f"Download {first_of(names, LISTED_SHARDS)} into the same folder."
         )
     if missing:
+        listed = first_of(missing, LISTED_SHARDS)
         raise ValueError(
-            f"{len(missing)} of the {len(names)} files of {index.name} are missing: {first_of(missing)}. "
-            "Download them into the same folder."
+            f"{len(missing)} of the {len(names)} files of {index.name} are missing: {listed}. Download them into the "
+            "same folder."
         )
 
 

@@ -121,9 +121,9 @@ FAULTS = {
         "it lists 50001 tensors",
     ),
     "an index of a gigabyte": (gigabyte, "it lists more than 1000000 values or is longer than 16000000 bytes"),
-    "nine files gone": (
-        write_index(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(9)}})),
-        "none of its 9 files is beside it. Download 0.safetensors, 1.safetensors, 2.safetensors and 6 more into",
+    "30 files gone": (
+        write_index(json.dumps({"weight_map": {str(i): f"{i:02}.safetensors" for i in range(30)}})),
+        "none of its 30 files is beside it. Download 00.safetensors, .*, 19.safetensors and 10 more into",
     ),
     "not where said": (second_part(head=None), "not belong together: head is not in model-00002-of-00002.safetensors"),
     "in two shards": (
