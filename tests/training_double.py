@@ -100,7 +100,9 @@ if __name__ == "__main__":
     package.__path__ = [str(PACK)]
     sys.modules["steadydancer_pack"] = package
     from steadydancer_pack.training.loop import Plan, train
+    from steadydancer_pack.training.processes import leave
 
     folder, plans, *death = sys.argv[1:]
     for plan in json.loads(plans):
         train(DEATHS[death[0]](int(death[1])) if death else Sums(), Plan(**plan), Path(folder))
+    leave(0)

@@ -10,6 +10,7 @@ use_comfyui(cpu="--cpu" in sys.argv or not torch.accelerator.is_available())
 use_pack()
 
 from steadydancer_pack.training.command import main  # noqa: E402  the lines above make it importable
+from steadydancer_pack.training.processes import leave  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
