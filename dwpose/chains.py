@@ -1,6 +1,6 @@
-"""The second pass of linking, which knows the whole clip: stretches become people, whoever leaves and comes back.
+"""The second pass of linking, which knows the whole clip: tracklets become people, whoever leaves and comes back.
 
-Dimensions: M stretches, C people.
+Dimensions: M tracklets, C people.
 """
 
 from bisect import bisect_left
@@ -8,107 +8,119 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .stretches import COAST_FRAMES, UNKNOWN_LOOK, Sight, Sights, Stretch, assign, joints_seen, link_costs
+from .tracklets import (
+    COAST_FRAMES,
+    UNKNOWN_APPEARANCE,
+    Detection,
+    Detections,
+    Tracklet,
+    assign,
+    joints_seen,
+    link_costs,
+)
 
-NEW_PERSON = 1.75  # a link of stretches must cost less than to call somebody new
-GHOST_SCORE = 0.6  # a short stretch with less of the best stretch's score: nobody was there
-BLOCK = 64  # stretches whose links are computed at once
-NEAR_ENOUGH = 0.5  # motion cost below which a brief stretch's look, of two people at once, means little
+MAX_MERGE_COST = 1.75  # a link of tracklets must cost less than to call somebody new
+FALSE_POSITIVE_SCORE = 0.6  # a short tracklet with less of the best tracklet's score: nobody was there
+BLOCK = 64  # tracklets whose links are computed at once
+NEAR_ENOUGH = 0.5  # motion cost below which a brief tracklet's appearance, of two people at once, means little
 
 
-def without_ghosts(stretches: list[Stretch], lasting: int) -> list[Stretch]:
-    """Return the stretches less the very short ones of low score, in which a network saw what is not there."""
-    levels = [stretch.level for stretch in stretches]
-    enough = GHOST_SCORE * max(levels, default=0)
-    return [s for s, level in zip(stretches, levels, strict=True) if len(s.sights) >= lasting or level >= enough]
+def drop_false_positives(tracklets: list[Tracklet], lasting: int) -> list[Tracklet]:
+    """Return the tracklets less the very short ones of low score, in which a network saw what is not there."""
+    levels = [tracklet.level for tracklet in tracklets]
+    enough = FALSE_POSITIVE_SCORE * max(levels, default=0)
+    return [s for s, level in zip(tracklets, levels, strict=True) if len(s.detections) >= lasting or level >= enough]
 
 
-def people(stretches: list[Stretch], lasting: int, check: Callable[[], None]) -> list[list[Stretch]]:
-    """Return the stretches of each person, in order of time. The brief ones come last, so that none breaks a chain.
+def merge_tracklets(tracklets: list[Tracklet], lasting: int, check: Callable[[], None]) -> list[list[Tracklet]]:
+    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a chain.
 
-    lasting: sights from which a stretch is not brief. check: called now and then; what it raises ends the search.
+    lasting: detections from which a tracklet is not brief. check: called now and then; what it raises ends the search.
     """
-    brief = [stretch for stretch in stretches if len(stretch.sights) < lasting]
-    if len(brief) == len(stretches):
-        return _chained(stretches, check)
-    chains = [_Chain(chain) for chain in _chained([s for s in stretches if len(s.sights) >= lasting], check)]
-    for stretch in brief:
+    brief = [tracklet for tracklet in tracklets if len(tracklet.detections) < lasting]
+    if len(brief) == len(tracklets):
+        return _chained(tracklets, check)
+    chains = [_Chain(chain) for chain in _chained([s for s in tracklets if len(s.detections) >= lasting], check)]
+    for tracklet in brief:
         check()
-        _insert(stretch, chains)
-    return [chain.stretches for chain in chains]
+        _insert(tracklet, chains)
+    return [chain.tracklets for chain in chains]
 
 
-def _chained(stretches: list[Stretch], check: Callable[[], None]) -> list[list[Stretch]]:
-    """Return chains of stretches, in each of which every one is followed by at most one that starts later."""
-    if not stretches:
+def _chained(tracklets: list[Tracklet], check: Callable[[], None]) -> list[list[Tracklet]]:
+    """Return chains of tracklets, in each of which every one is followed by at most one that starts later."""
+    if not tracklets:
         return []
-    costs = np.full((len(stretches), len(stretches)), np.inf)
-    firsts, sights = np.array([stretch.first.frame for stretch in stretches]), _firsts(stretches)
-    for start in range(0, len(stretches), BLOCK):
+    costs = np.full((len(tracklets), len(tracklets)), np.inf)
+    firsts, detections = np.array([tracklet.first.frame for tracklet in tracklets]), _firsts(tracklets)
+    for start in range(0, len(tracklets), BLOCK):
         check()
-        block = stretches[start : start + BLOCK]
-        later = np.flatnonzero(firsts > min(stretch.last.frame for stretch in block))
+        block = tracklets[start : start + BLOCK]
+        later = np.flatnonzero(firsts > min(tracklet.last.frame for tracklet in block))
         if len(later):
-            costs[start : start + BLOCK, later] = _chain_costs(block, sights.at(later), firsts[later]).T
-    after = dict(assign(costs, NEW_PERSON))
-    heads = set(range(len(stretches))) - set(after.values())
-    return [[stretches[i] for i in _walk(head, after)] for head in sorted(heads)]
+            costs[start : start + BLOCK, later] = _chain_costs(block, detections.at(later), firsts[later]).T
+    after = dict(assign(costs, MAX_MERGE_COST))
+    heads = set(range(len(tracklets))) - set(after.values())
+    return [[tracklets[i] for i in _walk(head, after)] for head in sorted(heads)]
 
 
-def _firsts(stretches: list[Stretch]) -> Sights:
-    """Return how each of M stretches begins, with the size and the look of the whole."""
-    looks = None if stretches[0].look is None else np.stack([stretch.look for stretch in stretches])
-    points = np.stack([stretch.first.points for stretch in stretches])
-    scores = np.stack([stretch.first.scores for stretch in stretches])
-    return Sights(points, scores, joints_seen(scores), np.array([stretch.size for stretch in stretches]), looks)
+def _firsts(tracklets: list[Tracklet]) -> Detections:
+    """Return how each of M tracklets begins, with the size and the appearance of the whole."""
+    appearances = None if tracklets[0].appearance is None else np.stack([tracklet.appearance for tracklet in tracklets])
+    points = np.stack([tracklet.first.points for tracklet in tracklets])
+    scores = np.stack([tracklet.first.scores for tracklet in tracklets])
+    sizes = np.array([tracklet.size for tracklet in tracklets])
+    return Detections(points, scores, joints_seen(scores), sizes, appearances)
 
 
-def _chain_costs(stretches: list[Stretch], sights: Sights, firsts: np.ndarray, mixed: bool = False) -> np.ndarray:
-    """Return [N, M]: the cost of going on with N others, which begin as `sights` in frames `firsts` [N], after M.
+def _chain_costs(
+    tracklets: list[Tracklet], detections: Detections, firsts: np.ndarray, mixed: bool = False
+) -> np.ndarray:
+    """Return [N, M]: the cost of going on with N others, which begin as `detections` in frames `firsts` [N], after M.
 
-    mixed: near by, their looks mean little.
+    mixed: near by, their appearances mean little.
     """
-    gaps = firsts[:, None] - np.array([stretch.last.frame for stretch in stretches])
-    motion, looks, sizes = link_costs(stretches, np.maximum(gaps, 1), sights)
+    gaps = firsts[:, None] - np.array([tracklet.last.frame for tracklet in tracklets])
+    motion, appearances, sizes = link_costs(tracklets, np.maximum(gaps, 1), detections)
     if mixed:
-        looks = np.where(motion < NEAR_ENOUGH, np.minimum(looks, UNKNOWN_LOOK), looks)
-    costs = motion + looks + sizes
-    return np.where((gaps > 0) & (costs < NEW_PERSON), costs, np.inf)
+        appearances = np.where(motion < NEAR_ENOUGH, np.minimum(appearances, UNKNOWN_APPEARANCE), appearances)
+    costs = motion + appearances + sizes
+    return np.where((gaps > 0) & (costs < MAX_MERGE_COST), costs, np.inf)
 
 
 class _Chain:
-    """The stretches of one person, and the sights in them by frame."""
+    """The tracklets of one person, and the detections in them by frame."""
 
-    def __init__(self, stretches: list[Stretch]):
-        self.stretches: list[Stretch] = []
-        self.sights: list[Sight] = []
+    def __init__(self, tracklets: list[Tracklet]):
+        self.tracklets: list[Tracklet] = []
+        self.detections: list[Detection] = []
         self.frames: list[int] = []
-        self.ends: dict[int, Stretch] = {}
-        for stretch in stretches:
-            self.append(stretch)
+        self.ends: dict[int, Tracklet] = {}
+        for tracklet in tracklets:
+            self.append(tracklet)
 
-    def append(self, stretch: Stretch) -> None:
-        self.stretches.append(stretch)
-        self.sights = sorted([*self.sights, *stretch.sights], key=lambda sight: sight.frame)
-        self.frames = [sight.frame for sight in self.sights]
+    def append(self, tracklet: Tracklet) -> None:
+        self.tracklets.append(tracklet)
+        self.detections = sorted([*self.detections, *tracklet.detections], key=lambda detection: detection.frame)
+        self.frames = [detection.frame for detection in self.detections]
         self.ends.clear()
 
-    def end_before(self, brief: Stretch) -> Stretch | None:
-        """Return the last few sights before a stretch; None if there are none, or some in the frames of the stretch."""
+    def end_before(self, brief: Tracklet) -> Tracklet | None:
+        """Return the last few detections before a tracklet; None if there are none, or some in its own frames."""
         place = bisect_left(self.frames, brief.first.frame)
         if not place or self.frames[-1] >= brief.first.frame and self._meets(brief):
             return None
         if place not in self.ends:
-            self.ends[place] = Stretch(self.sights[max(place - COAST_FRAMES, 0) : place])
+            self.ends[place] = Tracklet(self.detections[max(place - COAST_FRAMES, 0) : place])
         return self.ends[place]
 
-    def _meets(self, brief: Stretch) -> bool:
-        places = ((sight.frame, bisect_left(self.frames, sight.frame)) for sight in brief.sights)
+    def _meets(self, brief: Tracklet) -> bool:
+        places = ((detection.frame, bisect_left(self.frames, detection.frame)) for detection in brief.detections)
         return any(place < len(self.frames) and self.frames[place] == frame for frame, place in places)
 
 
-def _insert(brief: Stretch, chains: list[_Chain]) -> None:
-    """Put a brief stretch into the gap of the person whom it suits best.
+def _insert(brief: Tracklet, chains: list[_Chain]) -> None:
+    """Put a brief tracklet into the gap of the person whom it suits best.
 
     Between two people a network may see a third for a moment, so what suits nobody goes. Without pictures it stays: to
     be a person of its own is then all that can be said of it.
@@ -120,7 +132,7 @@ def _insert(brief: Stretch, chains: list[_Chain]) -> None:
         costs = _chain_costs([end for _, end in ends], _firsts([brief]), firsts, mixed=True)[0]
     if costs.min() < np.inf:
         ends[int(np.argmin(costs))][0].append(brief)
-    elif brief.look is None:
+    elif brief.appearance is None:
         chains.append(_Chain([brief]))
 
 

@@ -15,7 +15,7 @@ from . import appearance
 from .boxes import around, overlaps
 from .detector import Detector, Region
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
-from .track import Sights, Tracker, joints_seen, person_box, person_size
+from .track import Detections, Tracker, joints_seen, person_box, person_size
 
 METHOD = 1  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")
@@ -163,7 +163,7 @@ class _Loop:
             return []
         looks = np.stack([appearance.look(frame, p.points, p.scores) for p in people])
         points, scores = np.stack([p.points for p in people]), np.stack([p.scores for p in people])
-        self.tracker.update(index, Sights.of(points, scores, looks))
+        self.tracker.update(index, Detections.of(points, scores, looks))
         for person in people:
             region = self.detector.follow(person.points, person.scores)
             self.lost_sight |= region is None

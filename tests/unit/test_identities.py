@@ -62,7 +62,7 @@ def test_more_people_than_a_dance_has_are_refused_in_words(data, message):
 
 
 def test_people_who_are_new_in_every_frame_are_refused_in_words(monkeypatch):
-    monkeypatch.setattr(track, "MAX_STRETCHES", 40)
+    monkeypatch.setattr(track, "MAX_TRACKLETS", 40)
     with pytest.raises(ValueError, match=r"up to frame \d+, people .* from nowhere 4\d times.*Extract Poses"):
         from_keypoints(jumping(20, people=8))
 

@@ -5,7 +5,7 @@ import pytest
 
 from steadydancer_pack.dwpose import appearance
 from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
-from steadydancer_pack.dwpose.track import Sights, Tracker, link_people, link_rows, person_box, person_size
+from steadydancer_pack.dwpose.track import Detections, Tracker, link_people, link_rows, person_box, person_size
 
 SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
 
@@ -102,7 +102,7 @@ def test_looks_decide_where_motion_cannot():
         tracker = Tracker()
         for frame, (a, b) in {0: (0.1, 0.7), 1: (0.1, 0.7), 60: (0.7, 0.1), 61: (0.7, 0.1)}.items():
             points = np.stack([SHAPE + (a, 0.3), SHAPE + (b, 0.3)])
-            tracker.update(frame, Sights.of(points, np.ones((2, 134)), looks if dressed else None))
+            tracker.update(frame, Detections.of(points, np.ones((2, 134)), looks if dressed else None))
         first = tracker.tracks(62)[0]
         assert places(first)[[0, 61]] == pytest.approx(expected)
 
@@ -114,7 +114,7 @@ def track_dressed(frames):
         if people:
             points = np.stack([SHAPE + (place, 0.3) for place, _ in people])
             looks = np.stack([np.eye(3)[[colour, colour]] for _, colour in people])
-            tracker.update(frame, Sights.of(points, np.ones(points.shape[:2]), looks))
+            tracker.update(frame, Detections.of(points, np.ones(points.shape[:2]), looks))
     return tracker.tracks(len(frames))
 
 
