@@ -54,9 +54,12 @@ def body_size(lengths: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def typical_size(track: Track, aspect: float) -> float:
-    """Return the body size in frame heights by the median of all frames; aspect: width / height of the frame."""
+    """Return the body size in frame heights by the median of all frames; aspect: width / height of the frame.
+
+    USUAL_SIZE where it cannot be measured, as of joints that are all in one place.
+    """
     sizes = body_size(part_lengths(metric(track.points, aspect), track.visible))
-    return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes))
+    return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes)) or USUAL_SIZE
 
 
 def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:

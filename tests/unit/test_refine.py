@@ -246,3 +246,11 @@ def test_nobody():
 def test_settings_out_of_range(gap, smoothing):
     with pytest.raises(ValueError, match="give"):
         refine(clip_of(standing()), gap, smoothing, False)
+
+
+@np.errstate(all="raise")
+def test_joints_in_one_place_are_no_division_by_zero():
+    """As others make NumPy raise for the whole process."""
+    points = np.linspace(0.2, 0.6, 30)[:, None, None] * np.ones((1, KEYPOINTS, 2))
+    refined = refine(clip_of(Track(0, points, np.ones((30, KEYPOINTS)))), 5, 0.5, True)
+    assert np.allclose(refined.tracks[0].points, points)
