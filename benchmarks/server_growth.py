@@ -25,7 +25,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from tools.api_prompt import to_api_prompt
-from tools.comfy_page import launch, open_graph
+from tools.comfy_page import launch, open_graph, write_settings
 from tools.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
 
 PACK = Path(__file__).resolve().parent.parent
@@ -110,8 +110,9 @@ def run(server: ComfyServer, prompt: Prompt) -> None:
 
 def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.ndarray:
     """Return the growth of each kind for each prompt, and twice its standard error [2, kinds]."""
-    rows = []
-    with ComfyServer(comfyui, PACK, options=options) as server, sync_playwright() as playwright:
+    rows, server = [], ComfyServer(comfyui, PACK, options=options)
+    write_settings(server.base, {})
+    with server, sync_playwright() as playwright:
         open_graph(launch(playwright).new_page(), server.address)
         for prompt in itertools.islice(prompts(server), WARM_UP + count):
             run(server, prompt)
