@@ -269,7 +269,12 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     To be asked of one frame only: side_data and its frame hold each other until Python's garbage collector runs.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV knows no name for newer kinds of side data, such as a photo's EXIF
+        turned = math.radians(-frame.rotation)
+        x, y = round(math.cos(turned)), round(math.sin(turned))
+        return x, y, -y, x
     if data is None:
         return 1, 0, 0, 1
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()

@@ -13,7 +13,7 @@ import torch
 from av.stream import Disposition
 from av.video.reformatter import ColorRange
 from comfy_api.latest import InputImpl, Types
-from PIL import Image
+from PIL import Image, ImageOps
 
 from steadydancer_pack.steadydancer_core.video import media_file, video_stream
 from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
@@ -649,3 +649,18 @@ def test_the_sound_equals_comfyui_s(tmp_path):
     path = make_video(tmp_path / "v.mkv", 20, 10, sound=(np.random.default_rng(0).random(16000) * 0.9,))
     video = file_video(path)
     assert torch.equal(read_audio(video)["waveform"], video.get_components().audio["waveform"])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photo_from_a_telephone_is_upright(tmp_path, orientation):
+    """Its EXIF is side data for which PyAV has no name."""
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    photo[: HEIGHT // 2, : WIDTH // 2] = 200
+    image = Image.fromarray(photo)
+    exif = image.getexif()
+    exif[274], exif[271] = orientation, "maker"
+    image.save(tmp_path / "photo.png", exif=exif)
+    (found,) = VideoStream(str(tmp_path / "photo.png"))
+    with Image.open(tmp_path / "photo.png") as saved:
+        wanted = np.asarray(ImageOps.exif_transpose(saved).convert("RGB"))
+    assert np.abs(found.astype(int) - wanted).max() < 8
