@@ -1,14 +1,18 @@
-"""Convert a SteadyDancer model to one safetensors file of a wanted precision: `python -m tools.convert --help`.
+"""Convert a SteadyDancer model to one safetensors file of a wanted precision: `python tools/convert.py --help`.
 
 SOURCE is a .safetensors file, the index of several, or the folder that holds them. A conversion that was stopped goes
-on where it stopped when the same command is given again. Run it in the pack's folder with ComfyUI's Python. ComfyUI is
-the one that COMFYUI_PATH names, else the one the pack lies in.
+on where it stopped when the same command is given again. Run it with ComfyUI's Python, from any folder. ComfyUI is the
+one that COMFYUI_PATH names, else the one the pack lies in, else that of Comfy Desktop.
 """
 
 import argparse
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    runpy.run_path(str(Path(__file__).with_name("in_process.py")))["run_by_path"](__file__)
 
 from .in_process import use_comfyui
 from .program import exit_status
@@ -26,7 +30,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options; argparse ends the program on wrong ones."""
     from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS  # needs no ComfyUI
 
-    parser = argparse.ArgumentParser(prog="python -m tools.convert", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help=".safetensors file, index of several, or folder with an index")
     parser.add_argument("dest", type=Path, help="the new file, name.safetensors")
     parser.add_argument("--precision", choices=list(PRECISIONS), default="keep", help="of the weights: %(default)s")

@@ -1,20 +1,23 @@
-"""Check this installation: `python -m tools.doctor [--miniature]`.
+"""Check this installation: `python tools/doctor.py [--miniature]`.
 
 Tells what is wrong and how to put it right, a line each, the worst first, and what to paste into a bug report; names of
-people and folders are left out. Run it in the pack's folder with ComfyUI's Python, and with the options that ComfyUI is
-started with. ComfyUI is the one that COMFYUI_PATH names, else the one the pack lies in. The exit status is 1 where
-there is a problem.
+people and folders are left out. Run it with ComfyUI's Python, from any folder, and with the options that ComfyUI is
+started with. ComfyUI is the one that COMFYUI_PATH names, else the one the pack lies in, else that of Comfy Desktop. The
+exit status is 1 where there is a problem.
 """
 
 import argparse
 import asyncio
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
+if __name__ == "__main__" and not __package__:
+    runpy.run_path(str(Path(__file__).with_name("in_process.py")))["run_by_path"](__file__)
 
-from .in_process import use_comfyui, use_pack
+from .comfyui_places import base_folder, desktop_model_paths
+from .in_process import PACK, has_gpu, use_comfyui, use_pack
 from .program import exit_status
 
 PROBLEM = "problem"
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options; argparse ends the program on wrong ones."""
-    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--miniature", action="store_true", help="also sample a few steps with the bundled miniature")
     add("--cpu", action="store_true", help="as ComfyUI does with --cpu")
@@ -41,24 +44,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> list:
     """Tell what is found, and return the findings that are problems."""
-    use_comfyui(cpu=options.cpu or not torch.accelerator.is_available())
-    use_folders(options)
+    use_folders(options, use_comfyui(cpu=options.cpu or not has_gpu()))
     examination = load_pack().examine(options.miniature)
     sys.stdout.write(f"{examination.text}\n")
     return [finding for finding in examination.findings if finding.level == PROBLEM]
 
 
-def use_folders(options: argparse.Namespace) -> None:
+def use_folders(options: argparse.Namespace, comfyui: Path) -> None:
     """Look for models where ComfyUI does, also by the files of extra paths that it reads."""
     from comfy.cli_args import args
 
-    if options.base_directory:
-        args.base_directory = str(options.base_directory.resolve())
-    import folder_paths  # reads the line above once
-    from utils.extra_config import load_extra_path_config
+    base = options.base_directory or base_folder(PACK, comfyui)
+    if base:
+        args.base_directory = str(base.resolve())
+    from utils.extra_config import load_extra_path_config  # imports folder_paths, which reads the line above once
 
-    own = Path(folder_paths.__file__).parent / EXTRA_PATHS
-    for file in [*[own] * own.is_file(), *options.extra_model_paths_config]:
+    own = filter(Path.is_file, [comfyui / EXTRA_PATHS])
+    for file in (*own, *desktop_model_paths(comfyui), *options.extra_model_paths_config):
         load_extra_path_config(str(file))
 
 

@@ -1,12 +1,16 @@
-"""Measure a finished video: `python -m tools.evaluate VIDEO --photo PHOTO --help`.
+"""Measure a finished video: `python tools/evaluate.py VIDEO --photo PHOTO --help`.
 
-VIDEO and --truth are video files or folders of pictures; poses are the JSON files of Save Poses. Run it in the pack's
-folder with ComfyUI's Python. Nothing is downloaded: what needs a network is measured if its file is given.
+VIDEO and --truth are video files or folders of pictures; poses are the JSON files of Save Poses. Run it with
+ComfyUI's Python, from any folder. Nothing is downloaded: what needs a network is measured if its file is given.
 """
 
 import argparse
+import runpy
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    runpy.run_path(str(Path(__file__).with_name("in_process.py")))["run_by_path"](__file__)
 
 import numpy as np
 import torch
@@ -49,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options; argparse ends the program on wrong ones."""
-    parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("video", type=Path, help="the finished video, or a folder of its frames")
     add("--photo", type=Path, help="the photo that it was made from")

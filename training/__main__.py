@@ -2,11 +2,9 @@
 
 import sys
 
-import torch
+from tools.in_process import has_gpu, use_comfyui, use_pack
 
-from tools.in_process import use_comfyui, use_pack
-
-use_comfyui(cpu="--cpu" in sys.argv or not torch.accelerator.is_available())
+use_comfyui(cpu="--cpu" in sys.argv or not has_gpu())
 use_pack()
 
 from steadydancer_pack.training.command import main  # noqa: E402  the lines above make it importable

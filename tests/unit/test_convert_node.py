@@ -106,11 +106,12 @@ def test_gguf_is_refused(folder):
         run("small.gguf")
 
 
-def command(*arguments, **environment):
+def command(*arguments, start=("-I", PACK / "tools" / "convert.py"), **environment):
+    """Run the command in another folder, by its path and in an isolated Python, or as `start` says in the pack's."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
-        [sys.executable, "-m", "tools.convert", *map(str, arguments)],
-        cwd=PACK, env=env, capture_output=True, text=True, timeout=300,
+        list(map(str, (sys.executable, *start, *arguments))),
+        cwd=PACK if "-m" in start else PACK.parent, env=env, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
@@ -138,7 +139,7 @@ def test_the_command_writes_the_same_file(folder, tmp_path):
     ],
 )
 def test_the_command_fails_in_words(folder, arguments, environment, text):
-    code, out, error = command(*(a if a.startswith("-") else folder / a for a in arguments), **environment)
+    code, out, error = command(*(folder / a for a in arguments), start=("-m", "tools.convert"), **environment)
     assert code == 1 and out == "" and error.startswith("Error: ") and text in error
     assert error.count("\n") == 1
 

@@ -182,9 +182,11 @@ def test_files_are_offered_by_their_kind_and_missing_ones_named(images, folders)
         Evaluate.execute(images, clip_network="gone.onnx")
 
 
-def run_command(*arguments):
-    command = [sys.executable, "-m", "tools.evaluate", *map(str, arguments)]
-    done = subprocess.run(command, cwd=PACK, capture_output=True, text=True, timeout=300)
+def run_command(*arguments, start=("-I", PACK / "tools" / "evaluate.py")):
+    """Run the command in another folder, by its path and in an isolated Python, or as `start` says in the pack's."""
+    command = list(map(str, (sys.executable, *start, *arguments)))
+    cwd = PACK if "-m" in start else PACK.parent
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -205,5 +207,5 @@ def test_the_command(images, tmp_path):
 
 
 def test_the_command_says_what_is_wrong(tmp_path):
-    code, _, error = run_command(tmp_path / "nothing.mp4")
+    code, _, error = run_command(tmp_path / "nothing.mp4", start=("-m", "tools.evaluate"))
     assert code == 1 and error.startswith("Error: 'nothing.mp4' cannot be read")
