@@ -24,7 +24,7 @@ from ..dwpose.onnxruntime_build import (
 from ..dwpose.opencv import import_cv2
 from ..dwpose.runtime import AUTO, open_session
 from ..miniature import shipped
-from ..steadydancer_core.doctor import machine, memory, models, packages, pose, report, trial
+from ..steadydancer_core.doctor import machine, memory, models, packages, pose, redact, report, trial
 from ..steadydancer_core.doctor.findings import Finding
 from ..steadydancer_core.doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
 from ..steadydancer_core.weights.loading import holds_fp8
@@ -218,7 +218,7 @@ def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
     }
 
 
-def _roots() -> list[report.Root]:
+def _roots() -> list[redact.Root]:
     """Return the folders whose names are nobody's business, and what stands for them."""
     known = folder_paths.folder_names_and_paths
     return [

@@ -405,25 +405,6 @@ def test_what_a_trial_tells(result, level, what):
 # --- the text
 
 
-def test_no_folder_and_no_user_is_named(tmp_path):
-    text = "\n".join(
-        [
-            "/home/mary poppins/ComfyUI/models/vae/a.safetensors, /home/mary poppins/x",
-            r"C:\Users\mary\ComfyUI\models\b.safetensors and \\server\mary\c.onnx",
-            "No such file: '/srv/mary/data/d.onnx'; (/opt/mary/lib/e.so)",
-            "models/vae/wan/f.safetensors, https://host/a/b, and/or 3/4, fp16",
-        ]
-    )
-    roots = [("home", "/home/mary poppins"), ("models", "/home/mary poppins/ComfyUI/models"), ("root", "/")]
-    found = report.without_paths(text, roots)
-    assert found.splitlines() == [
-        "<models>/vae/a.safetensors, <home>/x",
-        "<path>/b.safetensors and <path>/c.onnx",
-        "No such file: '<path>/d.onnx'; (<path>/e.so)",
-        "models/vae/wan/f.safetensors, https://host/a/b, and/or 3/4, fp16",
-    ]
-
-
 def test_the_text_has_findings_then_facts():
     found = [Finding("ok", "fine"), Finding("warning", "in /home/mary/a/b.txt", "go")]
     text = report.write(found, {"Python": "3.12"}, [])

@@ -1,0 +1,80 @@
+"""Text for a public bug report: absolute paths lose their folders, which name people, disks and machines."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+Root = tuple[str, Path | str]  # what stands for a folder in the text, and the folder
+FILE_TYPES = (
+    "safetensors|gguf|onnx|pth?|bin|ckpt|json|ya?ml|toml|txt|md|csv|log|db|py[cdi]?|so|dll|dylib|exe|whl|zip|part|tmp|"
+    "mp4|mov|webm|mkv|avi|gif|png|jpe?g|webp|bmp|tiff?|wav|mp3|flac|np[yz]"
+)
+# How an absolute path begins: an address of a local file, Windows' long spelling, a drive, a share, a user's home, and
+# a first folder. Other addresses, relative paths and fractions do not begin so.
+START = re.compile(
+    r"(?<!\w)(?:file:/+(?:[a-z]:/+)?|[a-z][a-z0-9+.-]*:/{3,})(?=[^\s/<])"
+    r"|(?<![\w\\])\\{2,4}[?.]\\{1,2}(?:UNC\\{1,2}|[a-z]:\\{1,2})?(?=[^\s\\<])"
+    r"|(?<!\w)[a-z]:[/\\]+(?=[^\s/\\<])"
+    r"|(?<![\w.~>:/\\])\\{2,4}(?=[\w.$-])"
+    r"|(?<![\w/\\])~(?=[a-z_][\w.-]*[/\\])"
+    r"|(?<![\w.~>/\\])/(?=[^\s/\\:*?\"<>|'`]+/)",
+    re.I,
+)
+HOMES = r"(?:Users|homes?|Documents and Settings)"
+DISKS = r"(?:Volumes|mnt|media|media[/\\]+[^/\\]+)"
+# A folder whose folders may bear names of people or disks, blanks included; and such a name inside a path.
+IN_NAMES = re.compile(rf"(?:^|[/\\])(?:{HOMES}|{DISKS}|[a-z]:)[/\\]+$|^\\{{2,4}}[^/\\]+\\+$", re.I)
+NAME = re.compile(rf"[^\n\"<>|:']*?(?<![^/\\]){HOMES}[/\\]+[^/\\\n\"<>|:]+(?=[/\\])", re.I)
+# What no path goes across where no quotes mark its end: a file's ending, a new clause, another path.
+STOP = re.compile(
+    rf"[:*?\"<>|`]|\)(?=[\s.,;]|$)|(?<!\w)'|'(?!\w)|[,;](?=\s)|\.(?=\s+[A-Z])|(?<=\s)(?=(?:[A-Z]:)?[/\\])"
+    rf"|(?<=\.)(?i:{FILE_TYPES})(?=[\s)\]])"
+)
+CLOSING = {"'": re.compile(r"(?<!\w)'|'(?!\w)"), '"': re.compile('"'), "`": re.compile("`")}
+FILE_NAME = re.compile(rf"\S.*?\.(?:{FILE_TYPES})(?![\w-])", re.I)
+WORD = re.compile(r"[^\s)\]]*")
+
+
+def without_paths(text: str, roots: Iterable[Root]) -> str:
+    """Return `text` with each root under its short name, and of any other absolute path only the file's name."""
+    spelled = {spelling: name for name, root in roots for spelling in _spellings(root)}
+    for root in sorted(spelled, key=len, reverse=True):
+        text = re.sub(rf"{re.escape(root)}(?![\w-])", lambda _, name=spelled[root]: f"<{name}>", text, flags=re.I)
+    return "\n".join(map(_without_unknown, text.split("\n")))
+
+
+def _spellings(root: Path | str) -> set[str]:
+    """Return how a folder may be written: as given, whole, and with either slash. Roots of drives name nobody."""
+    paths = [path for path in (Path(root), Path(root).resolve()) if path.is_absolute() and path.parent != path]
+    return {spelling for path in paths for spelling in (str(path), path.as_posix(), str(path).replace("\\", "\\\\"))}
+
+
+def _without_unknown(line: str) -> str:
+    done, position = [], 0
+    while start := START.search(line, position):
+        end, shown = _path(line, start)
+        done += [line[position : start.start()], shown]
+        position = end
+    return "".join((*done, line[position:]))
+
+
+def _path(line: str, start: re.Match) -> tuple[int, str]:
+    """Return where the path ends, and what is shown of it. In quotes it ends with them, else it may end too late."""
+    quote = line[start.start() - 1 : start.start()]
+    closed = CLOSING[quote].search(line, start.end()) if quote in CLOSING else None
+    end = closed.start() if closed else _end(line, start)
+    tail = 1 + max(line.rfind("/", start.start(), end), line.rfind("\\", start.start(), end), start.end() - 1)
+    if file := FILE_NAME.match(line, tail, end):
+        return file.end(), f"<path>/{file[0]}"
+    if not closed and not IN_NAMES.search(line[start.start() : tail]):
+        end = WORD.match(line, tail, end).end()
+    return end, "<path>"
+
+
+def _end(line: str, start: re.Match) -> int:
+    """Return the end of the clause that a path without quotes begins, or that of its file's name."""
+    name = NAME.match(line, start.start() if line[start.start()] in "/\\" else start.end())
+    stop = STOP.search(line, max(start.end(), name.end() if name else 0))
+    if stop is None:
+        return len(line)
+    return stop.end() if stop[0].isalnum() else stop.start()
