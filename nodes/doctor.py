@@ -24,7 +24,7 @@ from ..dwpose.onnxruntime_build import (
 from ..dwpose.opencv import import_cv2
 from ..dwpose.runtime import AUTO, open_session
 from ..miniature import shipped
-from ..steadydancer_core.doctor import machine, memory, models, packages, pose, redact, report, trial
+from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
 from ..steadydancer_core.doctor.findings import Finding
 from ..steadydancer_core.doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
 from ..steadydancer_core.weights.loading import holds_fp8
@@ -116,7 +116,7 @@ def _versions() -> Iterator[Finding]:
     pack = _pack()
     yield packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui)
     yield packages.check_version("Python", ".".join(map(str, sys.version_info[:3])), pack.python)
-    yield packages.check_opencv(_opencv(), _loaded_opencv())
+    yield opencv.check_opencv(_opencv())
     yield packages.check_torchmetrics(_version(packages.EVALUATE_NEEDS))
 
 
@@ -124,16 +124,14 @@ def _pack() -> packages.Pack:
     return packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
 
 
-def _opencv() -> dict[str, str]:
-    return {name: version for name in packages.OPENCV if (version := _version(name))}
-
-
-def _loaded_opencv() -> str | None:
-    """Return the version of the OpenCV that Python finds; None where it finds none that works."""
+def _opencv() -> opencv.OpenCV:
+    installed = {name: version for name in opencv.PACKAGES if (version := _version(name))}
     try:
-        return import_cv2().__version__
-    except ValueError:
-        return None
+        cv2 = import_cv2()
+    except ValueError as error:
+        return opencv.OpenCV(installed, None, cause=str(error.__cause__ or ""))
+    contrib = hasattr(getattr(cv2, "ximgproc", None), "thinning")  # its folder stays where the module was overwritten
+    return opencv.OpenCV(installed, cv2.__version__, contrib)
 
 
 def _version(package: str) -> str | None:
@@ -213,7 +211,7 @@ def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
     providers = f"; has {', '.join(runtime.available)}; runs {runtime.provider}" if runtime.provider else ""
     return {
         "ONNX Runtime": f"{builds}{providers}",
-        "OpenCV": ", ".join(f"{name} {version}" for name, version in _opencv().items()) or _loaded_opencv() or "-",
+        "OpenCV": opencv.in_words(_opencv()),
         **{what: _version(package) or "-" for what, package in TOLD.items()},
     }
 

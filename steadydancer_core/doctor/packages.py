@@ -1,17 +1,11 @@
-"""Versions and Python packages: old ones, missing ones, and those that overwrite each other."""
+"""Versions and Python packages: old ones and missing ones."""
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from .findings import OK, PROBLEM, WARNING, Finding
 
-OPENCV = (
-    "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
-)  # fmt: skip
-CONTRIB = "contrib"  # these have all that the others have, and other packs may need it
 EVALUATE_NEEDS = "torchmetrics"
-PIP = "with ComfyUI's own Python"
 
 
 class Pack(NamedTuple):
@@ -36,37 +30,17 @@ def check_version(what: str, found: str, floor: str) -> Finding:
     return Finding(PROBLEM, f"{what} is {found}, and this pack needs {floor} or newer.", f"Update {what} and restart.")
 
 
-def check_opencv(installed: Mapping[str, str], imported: str | None) -> Finding:
-    """Return whether exactly one OpenCV is there.
-
-    installed: version by name of package, of those in OPENCV; imported: the version that Python finds, None if none
-    or none that works.
-    """
-    if not installed and imported:
-        return Finding(OK, f"OpenCV {imported}, which pip has not installed.")
-    if not installed:
-        return Finding(PROBLEM, "OpenCV is not installed; poses cannot be drawn.", _install("opencv-python"))
-    named = " and ".join(f"{name} {version}" for name, version in sorted(installed.items()))
-    keep = max(installed, key=lambda name: (CONTRIB in name, "headless" not in name))
-    commands = f"pip uninstall {' '.join(sorted(installed))}, then pip install {keep}"
-    if not imported:
-        what = f"OpenCV cannot be imported, though pip has installed {named}; poses cannot be found or drawn."
-        return Finding(PROBLEM, what, f"{PIP[0].upper()}{PIP[1:]}: {commands}. Then restart ComfyUI.")
-    if len(installed) == 1:
-        return Finding(OK, f"One OpenCV: {named}.")
-    what = f"{len(installed)} packages of OpenCV write into the same folder: {named}. The last one installed wins."
-    return Finding(WARNING, what, f"Nothing, while all works. Else, {PIP}: {commands}.")
-
-
 def check_torchmetrics(version: str | None) -> Finding:
     """Return whether Evaluate can measure."""
     if version:
         return Finding(OK, f"torchmetrics {version}, for Evaluate.")
-    return Finding(WARNING, "torchmetrics is not installed; Evaluate cannot measure.", _install(EVALUATE_NEEDS))
+    fix = in_own_python(f"install {EVALUATE_NEEDS}")
+    return Finding(WARNING, "torchmetrics is not installed; Evaluate cannot measure.", fix)
 
 
-def _install(name: str) -> str:
-    return f"{PIP[0].upper()}{PIP[1:]}: pip install {name}. Then restart ComfyUI."
+def in_own_python(pip: str) -> str:
+    """Return the sentence that asks for a command of pip."""
+    return f"With ComfyUI's own Python: python -m pip {pip}. Then restart ComfyUI."
 
 
 def _numbers(version: str) -> tuple[int, ...]:

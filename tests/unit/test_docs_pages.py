@@ -19,8 +19,11 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 DEFINITION = re.compile(r"^\[([^\]]+)\]: (\.\./\S+).*$", re.M)
 USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
 STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
+REINSTALLED = ("opencv-contrib-python", "opencv-python-headless", "onnxruntime-directml")
 FILES_AND_FLAGS = {
     "names like this", "pip install -r requirements.txt", "--fp32-vae", "strength_model",
+    "python", r".\python_embeded\python.exe -s",
+    *(f"python -m pip install --force-reinstall --no-deps {package}" for package in REINSTALLED),
     "clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "fix_5d_tensor",
     "models/diffusion_models", "models/dwpose", "models/prompt_embeddings", "models/vae",
     ".ckpt", ".gguf", ".pth", ".safetensors.index.json",

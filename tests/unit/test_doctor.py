@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import comfy.model_management
 import folder_paths
@@ -18,9 +19,19 @@ from steadydancer_pack.nodes import doctor as node_module
 from steadydancer_pack.nodes import model, pose_detector
 from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
 from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.doctor import memory, model_files, models, packages, pose, report, trial
+from steadydancer_pack.steadydancer_core.doctor import (
+    memory,
+    model_files,
+    models,
+    opencv,
+    packages,
+    pose,
+    report,
+    trial,
+)
 from steadydancer_pack.steadydancer_core.doctor.findings import Finding, of_error, verdict, worst_first
 from steadydancer_pack.steadydancer_core.doctor.machine import this_machine
+from steadydancer_pack.steadydancer_core.doctor.opencv import OpenCV
 from steadydancer_pack.steadydancer_core.memory.fit import BRANCHES
 from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
 from steadydancer_pack.steadydancer_core.sizes import GB
@@ -81,18 +92,74 @@ def test_comfyui_must_be_new_enough(found, level):
     assert finding.level == level and bool(finding.fix) == (level == "problem") and found in finding.what
 
 
-def test_one_opencv_is_right():
-    assert packages.check_opencv({"opencv-python": "4.12.0"}, "4.12.0").level == "ok"
-    assert packages.check_opencv({}, "4.12.0").level == "ok"
-    none = packages.check_opencv({}, None)
-    assert none.level == "problem" and "pip install opencv-python" in none.fix
+AGAIN = "With ComfyUI's own Python: python -m pip install --force-reinstall --no-deps {}. Then restart ComfyUI."
+BOTH = {"opencv-python": "5.0.0.93", "opencv-contrib-python": "5.1.0.95"}
 
 
-def test_several_opencv_are_named_and_the_fullest_is_kept():
-    installed = {"opencv-python": "4.12.0", "opencv-python-headless": "4.10.0", "opencv-contrib-python": "4.9.0"}
-    finding = packages.check_opencv(installed, "4.12.0")
-    assert finding.level == "warning" and "opencv-python-headless 4.10.0" in finding.what
-    assert finding.fix.endswith("pip install opencv-contrib-python.") and "uninstall opencv-contrib" in finding.fix
+@pytest.mark.parametrize(
+    ("found", "level", "what", "fix"),
+    [
+        (OpenCV({"opencv-python": "4.12.0"}, "4.12.0"), "ok", "One OpenCV: opencv-python 4.12.0.", ""),
+        (OpenCV({"opencv-contrib-python": "4.12.0"}, "4.12.0", True), "ok", "One OpenCV: opencv-contrib-python", ""),
+        (OpenCV({}, "4.12.0"), "ok", "which pip has not installed", ""),
+        (OpenCV({}, None), "problem", "not installed", "python -m pip install opencv-python. Then restart ComfyUI."),
+        # Beside opencv-contrib-python our requirements install opencv-python over its files.
+        (OpenCV(BOTH, "5.0.0"), "warning", "such as cv2.ximgproc", AGAIN.format("opencv-contrib-python==5.1.0.95")),
+        (OpenCV(BOTH, "5.1.0", True), "note", "it is whole", AGAIN.format("opencv-contrib-python==5.1.0.95")),
+        (
+            OpenCV({"opencv-python-headless": "5.0.0.93", "opencv-python": "5.0.0.93"}, "5.0.0"),
+            "note", "opencv-python 5.0.0.93 and opencv-python-headless", AGAIN.format("opencv-python==5.0.0.93"),
+        ),
+        # One of two was uninstalled, and took files of the other.
+        (OpenCV(BOTH, None), "problem", "cannot be imported", AGAIN.format("opencv-contrib-python==5.1.0.95")),
+        (
+            OpenCV({"opencv-contrib-python": "5.1.0.95"}, None), "problem", "cannot be imported",
+            AGAIN.format("opencv-contrib-python==5.1.0.95"),
+        ),
+        (
+            OpenCV({"opencv-python-headless": "5.0.0.93"}, None), "problem", "cannot be imported",
+            AGAIN.format("opencv-python-headless==5.0.0.93"),
+        ),
+        # A server without a display: the headless package worked before another was installed over it.
+        (
+            OpenCV(
+                {"opencv-python-headless": "4.11.0.86", "opencv-python": "4.12.0.88"}, None,
+                cause="libGL.so.1: cannot open shared object file",
+            ),
+            "problem", "(libGL.so.1: cannot open", AGAIN.format("opencv-python-headless==4.11.0.86"),
+        ),
+        (
+            OpenCV({"opencv-python": "4.12.0.88"}, None, cause="libgthread-2.0.so.0: cannot open"),
+            "problem", "libgthread", AGAIN.format("opencv-python-headless"),
+        ),
+    ],
+)  # fmt: skip
+def test_the_opencv_that_is_loaded_and_the_one_command_that_repairs_it(found, level, what, fix):
+    finding = opencv.check_opencv(found)
+    assert finding.level == level and what in finding.what and finding.fix.endswith(fix)
+    assert bool(finding.fix) == bool(fix)
+
+
+def test_the_opencv_of_a_bug_report():
+    named = "opencv-python 5.0.0.93, opencv-contrib-python 5.1.0.95"
+    assert opencv.in_words(OpenCV(BOTH, "5.0.0")) == f"{named}; loads 5.0.0"
+    assert opencv.in_words(OpenCV({}, "4.12.0")) == "4.12.0" and opencv.in_words(OpenCV({}, None)) == "-"
+
+
+def test_this_opencv_is_told_with_its_contrib_functions(monkeypatch):
+    monkeypatch.setattr(opencv, "PACKAGES", ("opencv-nothing",))
+    cv2 = ModuleType("cv2")
+    cv2.__version__, cv2.ximgproc = "5.0.0", ModuleType("cv2.ximgproc")
+    monkeypatch.setattr(node_module, "import_cv2", lambda: cv2)
+    assert node_module._opencv() == OpenCV({}, "5.0.0", False)
+    cv2.ximgproc.thinning = None
+    assert node_module._opencv() == OpenCV({}, "5.0.0", True)
+
+    def fails():
+        raise ValueError("advice") from ImportError("libGL.so.1: cannot open")
+
+    monkeypatch.setattr(node_module, "import_cv2", fails)
+    assert node_module._opencv() == OpenCV({}, None, False, "libGL.so.1: cannot open")
 
 
 def test_evaluate_needs_torchmetrics():
