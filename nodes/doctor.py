@@ -130,8 +130,9 @@ def _opencv() -> opencv.OpenCV:
         cv2 = import_cv2()
     except ValueError as error:
         return opencv.OpenCV(installed, None, cause=str(error.__cause__ or ""))
-    contrib = hasattr(getattr(cv2, "ximgproc", None), "thinning")  # its folder stays where the module was overwritten
-    return opencv.OpenCV(installed, cv2.__version__, contrib)
+    about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
+    contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
+    return opencv.OpenCV(installed, cv2.__version__, contrib, headless)
 
 
 def _version(package: str) -> str | None:

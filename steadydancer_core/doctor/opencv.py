@@ -16,12 +16,13 @@ NO_DISPLAY = ("libGL.so", "libgthread", "libglib", "libSM.so", "libICE.so", "lib
 @dataclass(frozen=True)
 class OpenCV:
     """installed: version by package, of PACKAGES; imported: the version that Python loads, None if none or a torn one;
-    contrib: whether that one has the functions of the contrib packages; cause: why none is loaded.
+    contrib and headless: whether that one is of a contrib package, and of a headless one; cause: why none is loaded.
     """
 
     installed: Mapping[str, str]
     imported: str | None
     contrib: bool = False
+    headless: bool = False
     cause: str = ""
 
 
@@ -56,9 +57,9 @@ def check_opencv(found: OpenCV) -> Finding:
 def _to_keep(found: OpenCV) -> str:
     """Return the fullest package, with its version; one that needs no display where the others' libraries are absent.
 
-    A contrib package has all that the others have, and those with windows have all that the headless ones have.
+    A contrib package has all that the others have. One with windows has all that a headless one has, but needs more.
     """
-    name = max(found.installed, key=lambda name: (CONTRIB in name, HEADLESS not in name))
+    name = max(found.installed, key=lambda name: (CONTRIB in name, (HEADLESS in name) == found.headless))
     if any(library in found.cause for library in NO_DISPLAY):
         name = name.removesuffix(HEADLESS) + HEADLESS
     version = found.installed.get(name)

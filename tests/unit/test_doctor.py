@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import comfy.model_management
 import folder_paths
@@ -110,6 +110,10 @@ BOTH = {"opencv-python": "5.0.0.93", "opencv-contrib-python": "5.1.0.95"}
             OpenCV({"opencv-python-headless": "5.0.0.93", "opencv-python": "5.0.0.93"}, "5.0.0"),
             "note", "opencv-python 5.0.0.93 and opencv-python-headless", AGAIN.format("opencv-python==5.0.0.93"),
         ),
+        (
+            OpenCV({"opencv-python": "5.0.0.93", "opencv-python-headless": "5.0.0.93"}, "5.0.0", headless=True),
+            "note", "it is whole", AGAIN.format("opencv-python-headless==5.0.0.93"),
+        ),
         # One of two was uninstalled, and took files of the other.
         (OpenCV(BOTH, None), "problem", "cannot be imported", AGAIN.format("opencv-contrib-python==5.1.0.95")),
         (
@@ -146,20 +150,19 @@ def test_the_opencv_of_a_bug_report():
     assert opencv.in_words(OpenCV({}, "4.12.0")) == "4.12.0" and opencv.in_words(OpenCV({}, None)) == "-"
 
 
-def test_this_opencv_is_told_with_its_contrib_functions(monkeypatch):
+def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
     monkeypatch.setattr(opencv, "PACKAGES", ("opencv-nothing",))
-    cv2 = ModuleType("cv2")
-    cv2.__version__, cv2.ximgproc = "5.0.0", ModuleType("cv2.ximgproc")
+    cv2 = SimpleNamespace(__version__="5.0.0")
     monkeypatch.setattr(node_module, "import_cv2", lambda: cv2)
-    assert node_module._opencv() == OpenCV({}, "5.0.0", False)
-    cv2.ximgproc.thinning = None
-    assert node_module._opencv() == OpenCV({}, "5.0.0", True)
+    assert node_module._opencv() == OpenCV({}, "5.0.0")
+    cv2.version = SimpleNamespace(contrib=True, headless=True)
+    assert node_module._opencv() == OpenCV({}, "5.0.0", contrib=True, headless=True)
 
     def fails():
         raise ValueError("advice") from ImportError("libGL.so.1: cannot open")
 
     monkeypatch.setattr(node_module, "import_cv2", fails)
-    assert node_module._opencv() == OpenCV({}, None, False, "libGL.so.1: cannot open")
+    assert node_module._opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open")
 
 
 def test_evaluate_needs_torchmetrics():
