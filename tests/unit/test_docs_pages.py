@@ -1,17 +1,22 @@
-"""The pages on troubleshooting and on limits: links, names, quoted errors, and the Chinese beside the English."""
+"""The pages under docs: links, names, quoted errors, tables, and the Chinese beside the English."""
 
 import json
 import re
 from collections import Counter
 from pathlib import Path
 
+import comfy.model_management
 import pytest
+import torch
+
+from steadydancer_pack.steadydancer_core.weights.loading import holds_fp8
 
 PACK = Path(__file__).resolve().parents[2]
 DOCS = PACK / "docs"
-NAMES = ("troubleshooting.md", "limits.md")
-PAGES = [DOCS / name for name in NAMES] + [DOCS / "zh" / name for name in NAMES]
-PAIRS = [(DOCS / name, DOCS / "zh" / name) for name in NAMES]
+NAMES = ("troubleshooting.md", "limits.md", "compatibility.md")
+ENGLISH, CHINESE = [DOCS / name for name in NAMES], [DOCS / "zh" / name for name in NAMES]
+PAGES = ENGLISH + CHINESE
+PAIRS = list(zip(ENGLISH, CHINESE, strict=True))
 READMES = [PACK / "README.md", DOCS / "zh" / "README.md"]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
@@ -19,10 +24,12 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 DEFINITION = re.compile(r"^\[([^\]]+)\]: (\.\./\S+).*$", re.M)
 USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
 STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
+BUILDS = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-gpu<1.27", "onnxruntime-openvino")
 REINSTALLED = ("opencv-contrib-python", "opencv-python-headless", "onnxruntime-directml")
 FILES_AND_FLAGS = {
     "names like this", "pip install -r requirements.txt", "--fp32-vae", "strength_model",
     "python", r".\python_embeded\python.exe -s",
+    "--directml", "cu126", *BUILDS,
     *(f"python -m pip install --force-reinstall --no-deps {package}" for package in REINSTALLED),
     "clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "fix_5d_tensor",
     "models/diffusion_models", "models/dwpose", "models/prompt_embeddings", "models/vae",
@@ -106,7 +113,7 @@ def test_every_code_word_belongs_to_a_node_that_its_section_links(page, schemas)
         assert set(spans(CODE, piece)) <= known, piece.splitlines()[0]
 
 
-@pytest.mark.parametrize("page", PAGES[:2], ids=str_path)
+@pytest.mark.parametrize("page", ENGLISH, ids=str_path)
 def test_an_input_of_a_node_is_one_of_that_node(page, schemas):
     """`x` of [Node], and `x` and `y` of [Node], as the page words it."""
     by_name = {schema.display_name: schema for schema in schemas.values()}
@@ -116,7 +123,7 @@ def test_an_input_of_a_node_is_one_of_that_node(page, schemas):
         assert set(spans(CODE, code)) <= words(by_name[node]), (code, node)
 
 
-@pytest.mark.parametrize("page", PAGES[:2], ids=str_path)
+@pytest.mark.parametrize("page", ENGLISH, ids=str_path)
 def test_every_node_of_comfyui_is_known(page, schemas):
     """In italics stand nodes of ComfyUI, its own words, and words for a prompt: none is a node of ours."""
     italics = set(spans(re.compile(r"(?<![*\w])\*([^*\"\s][^*]*)\*(?!\*)"), text(page)))
@@ -141,7 +148,7 @@ def test_the_chinese_page_says_the_same_section_by_section(english, chinese):
         assert linked(chinese, theirs) == linked(english, ours), ours.splitlines()[0]
 
 
-@pytest.mark.parametrize("page", [*PAGES[2:], READMES[1]], ids=str_path)
+@pytest.mark.parametrize("page", [*CHINESE, READMES[1]], ids=str_path)
 def test_chinese_emphasis_is_closed(page):
     """A star between a punctuation mark and a letter neither opens nor closes emphasis: it would be shown."""
     for line in text(page).splitlines():
@@ -151,7 +158,7 @@ def test_chinese_emphasis_is_closed(page):
                 assert inner.isalnum() or not outer.isalnum(), line
 
 
-@pytest.mark.parametrize("page", PAGES[2:], ids=str_path)
+@pytest.mark.parametrize("page", CHINESE, ids=str_path)
 def test_the_chinese_pages_name_nodes_and_inputs_as_the_canvas_does(page, schemas):
     shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
     for name, target in DEFINITION.findall(text(page)):
@@ -160,6 +167,17 @@ def test_the_chinese_pages_name_nodes_and_inputs_as_the_canvas_does(page, schema
         used = [labels(schemas[node], shown.get(node, {})) for node in linked(page, piece)]
         for word, label in re.findall(r"`(\w+)`\uff08([^\uff09]+)\uff09", piece):
             assert not any(word in names for names in used) or any(label in names.get(word, ()) for names in used), word
+
+
+@pytest.mark.parametrize("page", [DOCS / "compatibility.md", DOCS / "zh" / "compatibility.md"], ids=str_path)
+def test_the_cards_that_hold_fp8_are_those_of_comfyui(page, monkeypatch):
+    rows = [line.strip("| ").split(" | ") for line in text(page).splitlines() if re.match(r"\|.*`onnx", line)]
+    assert len(rows) == 10
+    for _, pytorch, _, fp8, _ in rows:
+        device = {"MPS": "mps", "CPU": "cpu", "XPU": "xpu", "DirectML": "privateuseone"}.get(pytorch, "cuda")
+        with monkeypatch.context() as patch:
+            patch.setattr(comfy.model_management, "directml_enabled", pytorch == "DirectML")
+            assert holds_fp8(torch.device(device)) == (not fp8.startswith(("no", "\u4e0d"))), pytorch
 
 
 def labels(schema, shown: dict) -> dict[str, set[str]]:

@@ -160,7 +160,7 @@ def test_both_have_the_same_headings(pages):
 
 def test_both_have_the_same_commands(pages):
     blocks, other = (CODE_BLOCK.findall(page.partition("[^windows]: ")[0]) for page in pages)
-    assert blocks == other and len(blocks) == 10
+    assert blocks == other and len(blocks) == 11
 
 
 def test_both_have_the_same_tables(pages):
