@@ -121,7 +121,7 @@ def test_the_folder_that_an_option_names_comes_first(tmp_path, monkeypatch):
     assert args.base_directory == str(tmp_path)
 
 
-def test_another_python_is_told_from_comfyuis(tmp_path, monkeypatch):
+def test_a_python_without_the_modules_of_comfyui_is_named(tmp_path, monkeypatch):
     file = make(tmp_path / "tools", "needs.py") / "needs.py"
     file.write_text("import a_package_that_is_not_installed\n", "utf-8")
     monkeypatch.setattr(in_process, "PACK", tmp_path)
