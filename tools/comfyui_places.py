@@ -6,10 +6,11 @@ from glob import glob
 from pathlib import Path
 
 PACKS = "custom_nodes"
-# Comfy Desktop's ComfyUI where the pack lies in a folder that the user chose; the first two before version 1.
+# Comfy Desktop's ComfyUI where the pack lies in a folder that the user chose; the last two since its version 1.
 DESKTOP = (
     "$LOCALAPPDATA/Programs/@comfyorgcomfyui-electron/resources/ComfyUI",
     "$LOCALAPPDATA/Programs/ComfyUI/resources/ComfyUI",
+    "$PROGRAMFILES/ComfyUI/resources/ComfyUI",
     "/Applications/ComfyUI.app/Contents/Resources/ComfyUI",
     "~/Applications/ComfyUI.app/Contents/Resources/ComfyUI",
     "$LOCALAPPDATA/Comfy-Desktop/ComfyUI-Installs/*/ComfyUI",
@@ -54,7 +55,7 @@ def desktop_model_paths(comfyui: Path) -> list[Path]:
 
 
 def _above(pack: Path) -> list[Path]:
-    """Return the folders whose custom_nodes the pack lies in, as it was reached and where its links lead."""
+    """Return the folders whose custom_nodes the pack lies in, as given and with links resolved."""
     packs = dict.fromkeys((pack, pack.resolve()))
     return [folder.parent.parent for folder in packs if folder.parent.name == PACKS]
 
