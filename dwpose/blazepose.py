@@ -6,6 +6,7 @@ second look at parts of the frame, and nobody is found whom the landmark network
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,16 @@ import numpy as np
 from . import blazepose_joints as joints
 from . import blazepose_regions as regions
 from .detector import Region
+from .onnxruntime_advice import Gpu
+from .opencv_network import open_bundled
 from .poses import KEYPOINTS
-from .runtime import AUTO, open_session, prepare
+from .runtime import AUTO, OPENCV, prepare
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parent / "weights"
 DETECTION, LANDMARKS = WEIGHTS / "blazepose_detection.onnx", WEIGHTS / "blazepose_landmarks.onnx"
+OUTPUTS = {DETECTION: ("boxes", "scores"), LANDMARKS: ("landmarks", "person", "heatmaps")}
 REVISION = "1"  # goes up when the same weights give other keypoints
 
 # To be found, a person must be likelier than to be followed. Chosen on pictures of
@@ -35,21 +41,24 @@ SMALL = 1.25  # sides of a part of the frame; a larger person is not wholly in i
 class BlazePose:
     """Body joints and feet of the people in a frame. See dwpose/detector.py for the methods.
 
-    provider, gpu: as in runtime.open_session. `notes` say which provider runs and why. ValueError: see there.
+    provider, gpu: as in opencv_network.open_bundled. `notes` say which provider runs and why. ValueError: see there.
     """
 
-    def __init__(self, provider: str = AUTO, gpu: str | None = None):
-        self._detection = open_session(DETECTION, provider, gpu)
-        self._landmarks = open_session(LANDMARKS, provider, gpu)
+    def __init__(self, provider: str = AUTO, gpu: Gpu | None = None):
+        self._detection, self._landmarks = (open_bundled(*network, provider, gpu) for network in OUTPUTS.items())
         self.fingerprint = fingerprint()
+        if self._landmarks.provider == OPENCV:
+            log.warning("%s", " ".join(self.notes))
 
     @property
     def name(self) -> str:
-        return f"BlazePose ({self._landmarks.provider})"
+        return f"BlazePose ({self._landmarks.place})"
 
     @property
     def notes(self) -> list[str]:
-        return [*self._detection.notes, *self._landmarks.notes]
+        """Return what each network runs on, then why."""
+        (first, *one), (second, *other) = self._detection.notes, self._landmarks.notes
+        return list(dict.fromkeys([first, second, *one, *other]))
 
     def prepare(self, make_room: Callable[[], None]) -> None:
         prepare((self._detection, self._landmarks), make_room)

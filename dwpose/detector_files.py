@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from .onnxruntime_advice import Gpu
 from .runtime import AUTO, Session, open_session
 from .simcc import KEYPOINTS as WHOLE_BODY
 from .yolox import ROW, STRIDES
@@ -58,7 +59,7 @@ DWPOSE = NetworkFile(
 )  # fmt: skip
 
 
-def open_network(path: Path | str, kind: NetworkFile, provider: str = AUTO, gpu: str | None = None) -> Session:
+def open_network(path: Path | str, kind: NetworkFile, provider: str = AUTO, gpu: Gpu | None = None) -> Session:
     """Return the network in the file; ValueError says what the file is if it is not of that kind."""
     path = Path(path)
     found = _not_onnx(path)

@@ -1,21 +1,27 @@
-"""OpenCV where it is used: without it the pack loads all the same, and Doctor tells that it is missing."""
+"""OpenCV where it is used: without it the pack loads all the same, and Doctor reports that it is missing."""
 
 from types import ModuleType
 
+from .pip_advice import IMPORT_ERRORS, distributions, import_failure, torn
+
+PACKAGES = (  # the one to keep first: contrib has all that the others have
+    "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless",
+)  # fmt: skip
+
 
 def import_cv2() -> ModuleType:
-    """Return the module cv2; ValueError that says what to install if it is missing, torn or cannot be loaded."""
+    """Return the module cv2; ValueError that says what to do if it is missing, does not load or is torn."""
+    needed = "Finding and drawing poses needs OpenCV; the other nodes work without it."
     try:
         import cv2
-    except ImportError as error:
-        raise ValueError(
-            f"Finding and drawing poses needs OpenCV, which cannot be imported here ({error}). Install opencv-python "
-            "with pip into ComfyUI's Python and restart ComfyUI. All other nodes work without it."
-        ) from error
+    except IMPORT_ERRORS as error:
+        raise ValueError(f"{needed} {import_failure('OpenCV', 'cv2', error, _package())}") from error
     if not hasattr(cv2, "fillConvexPoly"):
-        raise ValueError(
-            "OpenCV is installed only in part: of two packages of it one was uninstalled, and took files of the other. "
-            "Uninstall every package with pip whose name begins with opencv, install one of them again and restart "
-            "ComfyUI. All other nodes work without it."
-        )
+        raise ValueError(f"{needed} {torn('OpenCV', 'cv2', _package())}")
     return cv2
+
+
+def _package() -> str:
+    """Return the package to keep of those installed, or to install where there is none."""
+    installed = distributions("cv2")
+    return next((name for name in PACKAGES if name in installed), "opencv-python")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .onnxruntime_build import gpu_package, import_onnxruntime, installed_builds
+from .onnxruntime_advice import Gpu, advice, build_for, family
+from .onnxruntime_build import NoOnnxRuntime, cuda_major, import_onnxruntime, installed_builds, version
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,19 @@ PROVIDERS = {
     "CoreML": "CoreMLExecutionProvider",
     "OpenVINO": "OpenVINOExecutionProvider",
     "CPU": "CPUExecutionProvider",
-    "TensorRT": "TensorrtExecutionProvider",  # only when asked for: it compiles a network for minutes
+    "TensorRT": "TensorrtExecutionProvider",
 }
-AUTO_ORDER = tuple(name for name in PROVIDERS if name != "TensorRT")
+COMPILED = ("MIGraphX", "TensorRT")  # for minutes and for each batch size: only when asked for, with batches of 1
+OPENCV = "OpenCV"  # what runs the bundled networks where there is no ONNX Runtime
+ON_CPU = ("CPU", OPENCV)
+AUTO_ORDER = tuple(name for name in PROVIDERS if name not in COMPILED)
 CHOICES = (AUTO, *PROVIDERS)
 OPTIONS = {
     # The default tries every algorithm again for each new number of people in a batch.
     "CUDA": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
 }
+DEVICES = {"OpenVINO": ("GPU", "CPU")}  # by default OpenVINO takes the CPU; its own CPU runs only when asked for
+MIGRAPHX_CACHE_SINCE = (1, 23)  # older ones refuse the option
 SHARED_LIBRARIES = {"CUDA": "onnxruntime_providers_cuda", "TensorRT": "onnxruntime_providers_tensorrt"}
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
 PACKAGES = {
@@ -67,12 +73,13 @@ class Port(NamedTuple):
 class Session:
     """A network on one provider. `notes` say what runs and why; `inputs` and `outputs` give the shape by name.
 
-    reopen: opens it anew, where a better provider was passed over for lack of memory; else None.
+    device: the one that was asked of the provider, "" where it has only one. reopen: opens the network anew, where a
+    better provider was passed over for lack of memory; else None.
     """
 
-    def __init__(self, session, provider: str, errors: tuple[type[Exception], ...]):
+    def __init__(self, session, provider: str, device: str, errors: tuple[type[Exception], ...]):
         self._session, self._errors = session, errors
-        self.provider = provider
+        self.provider, self.device = provider, device
         self.notes: list[str] = []
         self.reopen: Callable[[], Session] | None = None
         self.ports = {port.name: _port(port) for port in session.get_inputs()}
@@ -82,38 +89,53 @@ class Session:
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs in the order of `outputs`, float32 from float16 networks too; ValueError if it fails."""
         typed = {name: _typed(values, self.ports.get(name)) for name, values in feeds.items()}
+        any_batch = all(shape[:1] == (None,) for shape in self.inputs.values())
         try:
-            outputs = self._session.run(None, typed)
+            if self.provider in COMPILED and any_batch:
+                outputs = one_by_one(partial(self._session.run, None), typed)
+            else:
+                outputs = self._session.run(None, typed)
         except self._errors as error:
             raise ValueError(_failed(self.provider, _first_line(error))) from error
         return [np.asarray(output, np.float32) if output.dtype.kind == "f" else output for output in outputs]
+
+    @property
+    def place(self) -> str:
+        """Return the provider and its device: "CUDA", "OpenVINO (GPU)"."""
+        return f"{self.provider} ({self.device})" if self.device else self.provider
 
     def try_again(self) -> None:
         """Move to the provider that was passed over if it has room now; what is open stays where that fails."""
         with contextlib.suppress(ValueError):
             new = self.reopen() if self.reopen else self
-            self._session, self.provider, self.notes, self.reopen = new._session, new.provider, new.notes, new.reopen
+            self._session, self.notes, self.reopen = new._session, new.notes, new.reopen
+            self.provider, self.device = new.provider, new.device
 
 
 def open_session(
-    path: Path | str, provider: str = AUTO, gpu: str | None = None, check: Callable[["Session"], None] | None = None
+    path: Path | str, provider: str = AUTO, gpu: Gpu | None = None, check: Callable[["Session"], None] | None = None
 ) -> Session:
     """Return the network in an ONNX file, on the asked provider or, for "auto", on the best one that works.
 
-    gpu: name of the GPU that ComfyUI uses, None if there is none; with it the notes tell why the CPU runs instead.
+    gpu: the GPU that ComfyUI uses, None if there is none; with it the notes say why the CPU runs instead.
     check: called before the network first runs; raises ValueError if it is not the network that is needed.
-    ValueError: no ONNX Runtime, an unknown or unusable provider, a missing or broken file.
+    ValueError: an unknown or unusable provider, a missing or broken file; NoOnnxRuntime if nothing runs at all.
     """
-    ort, path = import_onnxruntime(), Path(path)
     if provider not in CHOICES:
         raise ValueError(f"Unknown provider '{provider}'. Choose one of {', '.join(CHOICES)}.")
+    ort, path = import_onnxruntime(gpu), Path(path)
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Choose another one, or put it back.")
     asked, again = provider != AUTO, partial(open_session, path, provider, gpu, check)
-    session, failures = _first_working(ort, path, (provider,) if asked else AUTO_ORDER, check)
+    names = (provider,) if asked else AUTO_ORDER
+    places = [(name, device) for name in names for device in DEVICES.get(name, ("",))[: None if asked else 1]]
+    session, failures = _first_working(ort, path, places, gpu, check)
     if session is None:
-        raise ValueError(_no_provider(ort, path, provider, failures))
-    session.notes.append(f"{path.name} runs on {session.provider}{', as asked' * asked}.")
+        failed = NoOnnxRuntime if provider in (AUTO, "CPU") else ValueError
+        raise failed(_no_provider(ort, path, provider, failures, gpu))
+    session.notes.append(f"{path.name} runs on {session.place}{', as asked' * asked}.")
+    if session.provider == "OpenVINO" and session.device == "CPU":
+        session.notes.append("OpenVINO found no GPU, so it computes on the CPU.")
     session.notes += [] if asked else _why_cpu(ort, session.provider, failures, gpu)
     session.reopen = again if any(map(_is_memory, failures.values())) else None
     log.info("%s", " ".join(session.notes))
@@ -121,41 +143,52 @@ def open_session(
 
 
 def may_use_gpu(provider: str) -> bool:
-    """Return whether `open_session` would try anything but the CPU; ValueError if there is no ONNX Runtime."""
-    available = import_onnxruntime().get_available_providers()
+    """Return whether `open_session` would try anything but the CPU; without ONNX Runtime it would not."""
+    try:
+        available = import_onnxruntime().get_available_providers()
+    except NoOnnxRuntime:
+        return False
     names = AUTO_ORDER if provider == AUTO else (provider,)
     return any(PROVIDERS.get(name) in available for name in names if name != "CPU")
 
 
 def prepare(sessions: Sequence[Session], make_room: Callable[[], None]) -> None:
     """Call `make_room` if a GPU computes any of the networks or was too full to, and try that one again."""
-    if any(session.provider != "CPU" or session.reopen for session in sessions):
+    if any(session.provider not in ON_CPU or session.reopen for session in sessions):
         make_room()
     for session in sessions:
         session.try_again()
 
 
-def _first_working(ort, path: Path, names, check) -> tuple[Session | None, dict[str, str]]:
-    """Return a session on the first provider that works, and why those before it do not."""
+def one_by_one(run: Callable[[dict], Sequence[np.ndarray]], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Return the outputs of a network for a batch that it is given sample by sample."""
+    size = len(next(iter(feeds.values())))
+    parts = [run({name: values[i : i + 1] for name, values in feeds.items()}) for i in range(size)]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _first_working(ort, path: Path, places, gpu: Gpu | None, check) -> tuple[Session | None, dict[str, str]]:
+    """Return a session on the first provider and device that works, and why the providers before it do not."""
     failures = {}
     available = ort.get_available_providers()
-    for name in (name for name in names if PROVIDERS[name] in available):
-        session, failures[name] = _try(ort, path, name, check)
+    for name, device in (place for place in places if PROVIDERS[place[0]] in available):
+        session, failures[name] = _try(ort, path, name, device, gpu, check)
         if session is not None:
             del failures[name]
             return session, failures
     return None, failures
 
 
-def _try(ort, path: Path, name: str, check) -> tuple[Session | None, str]:
+def _try(ort, path: Path, name: str, device: str, gpu: Gpu | None, check) -> tuple[Session | None, str]:
     """Return a session that has run on the provider, or None and the reason why there is none."""
     said = _preload(ort) if name in SHARED_LIBRARIES else ""
-    session, reason = _attempt(ort, path, lambda: _create(ort, path, name))
+    session, reason = _attempt(ort, path, lambda: _create(ort, path, name, _options(ort, name, device, gpu)))
     if session is None:
         return None, reason
     if session.get_providers()[:1] != [PROVIDERS[name]]:
-        return None, _library_error(ort, name) or said or "ONNX Runtime did not use it and gave no reason"
-    result = Session(session, name, _errors(ort))
+        missing = f"it found no {device}" if device else "ONNX Runtime did not use it and gave no reason"
+        return None, _library_error(ort, name) or said or missing
+    result = Session(session, name, device, _errors(ort))
     if check:
         check(result)
     if name != "CPU":
@@ -175,12 +208,27 @@ def _attempt(ort, path: Path, action):
         ) from error
 
 
-def _create(ort, path: Path, name: str):
+def _options(ort, name: str, device: str, gpu: Gpu | None) -> dict[str, str]:
+    """Return the provider's options: its device, and where it keeps what it compiled if that folder can be made."""
+    options = dict(OPTIONS.get(name, {}))
+    if device:
+        options["device_type"] = device
+    if name == "MIGraphX" and gpu and gpu.cache and version(ort) >= MIGRAPHX_CACHE_SINCE:
+        try:
+            gpu.cache.mkdir(parents=True, exist_ok=True)
+            options["migraphx_model_cache_dir"] = str(gpu.cache)
+        except OSError as error:
+            log.warning("MIGraphX compiles anew each time: the folder %s cannot be made (%s).", gpu.cache, error)
+    return options
+
+
+def _create(ort, path: Path, name: str, provider_options: dict[str, str]):
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its complaints are told in the notes
     options.enable_mem_pattern = name != "DirectML"  # DirectML allows no memory patterns
-    names = (name, "CUDA") if name == "TensorRT" else (name,)  # CUDA for what TensorRT cannot do
-    wanted = [(PROVIDERS[name], OPTIONS.get(name, {})) for name in names]
+    wanted = [(PROVIDERS[name], provider_options)]
+    if name == "TensorRT":  # CUDA for what TensorRT cannot do
+        wanted.append((PROVIDERS["CUDA"], OPTIONS["CUDA"]))
     return ort.InferenceSession(str(path), sess_options=options, providers=wanted, enable_fallback=0)
 
 
@@ -221,40 +269,36 @@ def _is_memory(reason: str) -> bool:
     return any(words in reason.lower() for words in MEMORY_IS_FULL)
 
 
-def _no_provider(ort, path: Path, provider: str, failures: dict[str, str]) -> str:
+def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
     if provider == AUTO:
         return f"{path.name} runs on no provider. " + " ".join(f"{name}: {why}." for name, why in failures.items())
     if not failures:
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
         found = f"it does not work here: {failures[provider]}"
-    fix = FREE_MEMORY if _is_memory(failures.get(provider, "")) else _fix(PACKAGES[provider])
+    fix = FREE_MEMORY if _is_memory(failures.get(provider, "")) else _fix(ort, PACKAGES[provider], gpu, failures)
     return f"Provider {provider} was asked for, but {found}. {fix} Or choose 'auto'."
 
 
-def _why_cpu(ort, name: str, failures: dict[str, str], gpu: str | None) -> list[str]:
+def _why_cpu(ort, name: str, failures: dict[str, str], gpu: Gpu | None) -> list[str]:
     """Return the cause and the fix if the CPU runs although there is a GPU; nothing else is worth a note."""
     if name != "CPU" or not gpu:
         return []
     cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
+    slow = [name for name in COMPILED if PROVIDERS[name] in ort.get_available_providers()]
+    if slow and not failures:
+        cause = f"{slow[0]} compiles for minutes, so it runs only where it is chosen as the provider."
     cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."
     full = any(map(_is_memory, failures.values()))
-    fix = f"{FREE_MEMORY} Every new search for poses tries the GPU again." if full else _fix(gpu_package(gpu))
-    return [f"The GPU ({gpu}) is not used for pose detection. {cause}", fix]
+    again = f"{FREE_MEMORY} Every new search for poses tries the GPU again."
+    fix = again if full else _fix(ort, build_for(gpu), gpu, failures)
+    return [f"The GPU ({gpu.name}) is not used for pose detection. {cause}", fix]
 
 
-def _fix(package: str) -> str:
-    """Return what to do so that the build of ONNX Runtime in `package` works."""
-    builds = installed_builds()
-    if len(builds) > 1:
-        return (
-            f"Both {' and '.join(builds)} are installed; they overwrite each other. Uninstall all of them with pip, "
-            f"install {package} again and restart ComfyUI."
-        )
-    if builds != [package]:
-        return " ".join([f"Uninstall {builds[0]}, install" if builds else "Install", f"{package}, restart ComfyUI."])
-    libraries = " with its libraries (pip install -U onnxruntime-gpu[cuda,cudnn])"
-    return f"Update {package}{libraries * (package == 'onnxruntime-gpu')} and the GPU's driver, then restart ComfyUI."
+def _fix(ort, build: str | None, gpu: Gpu | None, failures: dict[str, str]) -> str:
+    """Return what to do so that a build of ONNX Runtime computes on the GPU."""
+    keep = family(gpu).suited if failures else ()  # a build that lacks the provider is of no use
+    return advice(build, gpu, installed_builds(), cuda_major(ort), keep)
 
 
 def _errors(ort) -> tuple[type[Exception], ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .detector import Region
 from .detector_files import DWPOSE, YOLOX, checksum, open_network
+from .onnxruntime_advice import Gpu
 from .poses import BODY, KEYPOINTS, VISIBLE_SCORE
 from .runtime import AUTO, prepare
 from .simcc import KEYPOINTS as COCO_KEYPOINTS
@@ -70,12 +71,12 @@ assert len(ORDER) == KEYPOINTS and (MIRROR[MIRROR] == np.arange(COCO_KEYPOINTS))
 class DWPose:
     """The Detector of detector.py with YOLOX and DW-Pose files.
 
-    provider: one of runtime.CHOICES. gpu: name of the GPU, for the notes. flip_test: look at a mirrored crop too.
+    provider: one of runtime.CHOICES. gpu: ComfyUI's, for the notes. flip_test: look at a mirrored crop too.
     colour_order: a key of COLOUR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
     """
 
     def __init__(
-        self, yolox: Path | str, dwpose: Path | str, provider: str = AUTO, gpu: str | None = None,
+        self, yolox: Path | str, dwpose: Path | str, provider: str = AUTO, gpu: Gpu | None = None,
         flip_test: bool = False, colour_order: str = "trained",
     ):  # fmt: skip
         if colour_order not in COLOUR_ORDERS:
@@ -90,7 +91,7 @@ class DWPose:
     @property
     def name(self) -> str:
         """Return the detector and its providers."""
-        return f"DW-Pose ({' and '.join(dict.fromkeys(session.provider for session in self._sessions))})"
+        return f"DW-Pose ({' and '.join(dict.fromkeys(session.place for session in self._sessions))})"
 
     @property
     def notes(self) -> list[str]:

@@ -24,7 +24,7 @@ from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .pose_align import draw_images, overlay_image
-from .pose_detector import gpu_name, make_room_for
+from .pose_detector import make_room_for, this_gpu
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
 from .types import PoseDetector, PoseKeypoint
 
@@ -116,7 +116,7 @@ def _search(where: str, stream, detector: Detector, max_frames: int, cache: Pose
 
 def _bundled() -> Detector:
     make_room_for(AUTO_PROVIDER)
-    return BlazePose(gpu=gpu_name())
+    return BlazePose(gpu=this_gpu())
 
 
 def _sources() -> list[io.Input]:

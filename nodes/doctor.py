@@ -12,17 +12,13 @@ import comfyui_version
 import folder_paths
 from comfy_api.latest import io
 
-from ..dwpose.blazepose import LANDMARKS
+from ..dwpose.blazepose import LANDMARKS, OUTPUTS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
-from ..dwpose.onnxruntime_build import (
-    TELEMETRY_SWITCH,
-    gpu_package,
-    import_onnxruntime,
-    installed_builds,
-    sends_telemetry,
-)
+from ..dwpose.onnxruntime_advice import build_for, package_for
+from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
 from ..dwpose.opencv import import_cv2
-from ..dwpose.runtime import AUTO, open_session
+from ..dwpose.opencv_network import open_bundled
+from ..dwpose.runtime import AUTO, OPENCV
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
 from ..steadydancer_core.doctor.findings import Finding
@@ -172,15 +168,18 @@ def _reads_gguf() -> bool:
 
 def _runtime() -> pose.Runtime:
     """Return ONNX Runtime after a bundled network has run on what it finds."""
-    gpu, builds = pose_detector.gpu_name(), tuple(installed_builds())
-    best = gpu_package(gpu) if gpu else "onnxruntime"
+    gpu, builds = pose_detector.this_gpu(), tuple(installed_builds())
+    name, best = gpu.name if gpu else None, package_for(gpu)
     try:
-        available = tuple(import_onnxruntime().get_available_providers())
-        session = open_session(LANDMARKS, AUTO, gpu)
+        session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
     except ValueError as error:
-        return pose.Runtime(builds, best, gpu=gpu, error=error)
+        return pose.Runtime(builds, best, gpu=name, error=error)
+    if session.provider == OPENCV:
+        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(session.notes[1]))
+    available = tuple(import_onnxruntime().get_available_providers())
     cause, fix = (session.notes[1:] + ["", ""])[:2]
-    return pose.Runtime(builds, best, available, gpu, session.provider, cause, fix)
+    has_build = gpu is None or build_for(gpu) is not None
+    return pose.Runtime(builds, best, available, name, session.place, cause, fix, has_build=has_build)
 
 
 def _detector_files() -> list[pose.DetectorFile]:

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..dwpose.blazepose import BlazePose
 from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
+from ..dwpose.onnxruntime_advice import Gpu
 from ..dwpose.runtime import AUTO, CHOICES, may_use_gpu
 from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
 from . import model_folders
@@ -64,15 +65,22 @@ class LoadPoseDetector(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         if detector == BUNDLED:
             make_room_for(provider)
-            loaded, hint = BlazePose(provider, gpu_name()), _hint()
+            loaded, hint = BlazePose(provider, this_gpu()), _hint()
         elif detector == FROM_FILES:
             files = _files(yolox_file, dwpose_file)
             make_room_for(provider)
-            loaded, hint = DWPose(*files, provider, gpu_name(), flip_test, colour_order), []
+            loaded, hint = DWPose(*files, provider, this_gpu(), flip_test, colour_order), []
         else:
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
         report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
         return io.NodeOutput(loaded, report, ui=show_text(report))
+
+
+def this_gpu() -> Gpu | None:
+    """Return the GPU that ComfyUI computes on; None if it is the CPU."""
+    name, cuda = gpu_name(), torch.version.cuda
+    cache = Path(folder_paths.get_user_directory(), "steadydancer", "onnx_cache")
+    return Gpu(name, int(cuda.partition(".")[0]) if cuda else None, cache) if name else None
 
 
 def gpu_name() -> str | None:
@@ -125,7 +133,8 @@ def _setting_inputs() -> list:
         io.Combo.Input(
             "provider", options=list(CHOICES), default=AUTO,
             tooltip="What ONNX Runtime computes on. 'auto' takes the first that works, GPU before CPU. Any other is "
-            "used or is an error, never silently replaced. TensorRT compiles for minutes after each start of ComfyUI.",
+            "used or is an error, never silently replaced. MIGraphX and TensorRT compile for minutes, so only when "
+            "chosen: TensorRT after each start of ComfyUI, MIGraphX once.",
         ),
         io.Boolean.Input(
             "flip_test", default=False,

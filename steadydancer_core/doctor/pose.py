@@ -13,7 +13,8 @@ class Runtime:
     """ONNX Runtime as it was tried. gpu: name of the card that ComfyUI computes on, None for the CPU.
 
     builds: installed packages; best: the package for this machine; available: providers by name; provider: the one
-    that ran a network; cause and fix: why it was not the card; error: why nothing ran at all.
+    that ran a network; cause and fix: why it was not the card; error: why ONNX Runtime did not run; has_build: whether
+    a build uses the card.
     """
 
     builds: tuple[str, ...]
@@ -24,6 +25,7 @@ class Runtime:
     cause: str = ""
     fix: str = ""
     error: Exception | None = None
+    has_build: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,13 @@ class DetectorFile:
 def check_runtime(runtime: Runtime) -> list[Finding]:
     """Return what the networks that find poses run on, and why it is not the graphics card where there is one."""
     if runtime.error is not None:
-        return [of_error(PROBLEM, runtime.error)]
+        return [of_error(WARNING if runtime.provider else PROBLEM, runtime.error)]
     builds = " and ".join(runtime.builds) or "an unknown build"
     ran = Finding(OK, f"Poses are found on {runtime.provider}, by {builds}.")
     if runtime.provider == CPU and runtime.gpu:
         what = runtime.cause or f"The GPU ({runtime.gpu}) is not used for pose detection."
-        ran = Finding(WARNING, what, runtime.fix or _one_build(runtime))
+        level = WARNING if runtime.has_build else NOTE
+        ran = Finding(level, what, runtime.fix or _one_build(runtime))
     if len(runtime.builds) > 1 and ran.level == OK:
         what = f"{builds} are both installed; they overwrite each other. Poses are found on {runtime.provider} still."
         return [Finding(WARNING, what, _one_build(runtime))]

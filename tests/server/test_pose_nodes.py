@@ -521,15 +521,17 @@ def test_two_builds_of_onnx_runtime_are_told_where_the_gpu_stays_unused(monkeypa
     assert "Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other." in report
 
 
-def test_without_onnx_runtime_everything_but_detection_works(object_info, poses, tmp_path):
+def test_without_onnx_runtime_the_quick_start_finds_its_poses_with_opencv(object_info, poses, tmp_path):
     (tmp_path / "poses.json").write_text(json.dumps(poses), "utf-8")
     script = [sys.executable, str(Path(__file__).with_name("without_onnxruntime.py")), str(tmp_path / "poses.json")]
     result = subprocess.run(script, capture_output=True, text=True, env=os.environ, timeout=300)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["drawn"] == [[8, 128, 96, 3, True]] * 2 and not found["loaded"]
+    assert found["drawn"] == [[8, 128, 96, 3, True]] * 2 + [[9, 96, 96, 3, True]] and not found["loaded"]
     assert found["nodes"] == sum(name.startswith("SteadyDancer") for name in object_info)
-    assert all(text.startswith("Pose detection needs ONNX Runtime") for text in found["told"])
+    for text in found["told"]:
+        assert text.startswith("BlazePose (OpenCV)\n") and text.count("ONNX Runtime is not installed.") == 1
+        assert f"{sys.executable} -m pip install onnxruntime\n" in text
 
 
 def test_an_interrupt_stops_the_search_and_the_next_one_runs(server, ours, chain):

@@ -1,4 +1,4 @@
-"""The pack in a process where there is no ONNX Runtime: it loads, and after detection the road of poses is open.
+"""The pack in a process where there is no ONNX Runtime: it loads, and the quick start finds its poses with OpenCV.
 
 python without_onnxruntime.py POSES.json
 """
@@ -11,8 +11,11 @@ from pathlib import Path
 import torch
 
 
+FRAMES = 9
+
+
 class Without:
-    """A finder of modules to which onnxruntime was never installed."""
+    """A finder of modules and packages to which onnxruntime was never installed."""
 
     def __init__(self, finder):
         self.finder = finder
@@ -22,6 +25,10 @@ class Without:
 
     def find_spec(self, name, *args):
         return None if name.partition(".")[0] == "onnxruntime" else self.finder.find_spec(name, *args)
+
+    def find_distributions(self, *args):
+        find = getattr(self.finder, "find_distributions", lambda *_: ())
+        return (found for found in find(*args) if not found.metadata["Name"].startswith("onnxruntime"))
 
 
 async def pack() -> dict:
@@ -43,14 +50,6 @@ def run(node, **inputs) -> tuple:
     return node.execute(**values | inputs).result
 
 
-def refusal(node, **inputs) -> str:
-    try:
-        run(node, **inputs)
-    except ValueError as error:
-        return str(error)
-    return "none"
-
-
 def main(file: Path) -> None:
     nodes = asyncio.run(pack())
     import folder_paths  # ComfyUI's, after the pack has told it where to live
@@ -62,8 +61,11 @@ def main(file: Path) -> None:
     aligned, *_ = run(nodes["AlignPoses"], photo=photo, photo_poses=poses, poses=refined)
     negative, *_ = run(nodes["AugmentPoses"], poses=aligned)
     frames = run(nodes["DrawPoses"], poses=aligned, negative_poses=negative, width=96, height=128)
-    told = [refusal(nodes["LoadPoseDetector"]), refusal(nodes["AnimateFromVideo"], photo=photo, video=None)]
-    drawn = [[*clip.shape, bool(clip.any())] for clip in frames]
+    _, report = run(nodes["LoadPoseDetector"])
+    photo, video, *_ = run(nodes["MiniatureSample"])
+    found = run(nodes["AnimateFromVideo"], photo=photo, video=video, max_frames=FRAMES, width=96, height=96)
+    drawn = [[*clip.shape, bool(clip.any())] for clip in (*frames, found[0])]
+    told = [report, found[7]]
     json.dump({"nodes": len(nodes), "drawn": drawn, "told": told, "loaded": "onnxruntime" in sys.modules}, sys.stdout)
 
 

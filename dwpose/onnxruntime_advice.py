@@ -1,0 +1,115 @@
+"""Which build of ONNX Runtime uses which GPU, and the command that brings it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .pip_advice import in_terminal, install, uninstall
+
+CPU_IS_ENOUGH = "That is all right: poses are found on the CPU as well, only slower."
+NVIDIA_BUILD = "onnxruntime-gpu"
+
+
+class Gpu(NamedTuple):
+    """The GPU that ComfyUI computes on.
+
+    cuda: the major version of CUDA that torch was built for, None if for another kind. cache: where providers that
+    compile a network for this GPU keep the result, None for nowhere.
+    """
+
+    name: str
+    cuda: int | None = None
+    cache: Path | None = None
+
+
+class Family(NamedTuple):
+    """GPUs by words in their names, in lower case, and the builds that `auto` uses on them: None where there is none.
+
+    suited: builds that use them too; another one is not recommended where one of these is installed.
+    """
+
+    words: tuple[str, ...]
+    on_windows: str | None
+    elsewhere: str | None
+    suited: tuple[str, ...]
+
+
+ON_WINDOWS = ("onnxruntime-directml", "onnxruntime-windowsml", "ort-nightly-directml")
+FAMILIES = (
+    Family(
+        ("nvidia", "geforce", "quadro", "rtx", "tesla"), NVIDIA_BUILD, NVIDIA_BUILD,
+        (NVIDIA_BUILD, "ort-nightly-gpu", "onnxruntime-training", *ON_WINDOWS),
+    ),
+    # MIGraphX compiles a network for minutes, so `auto` leaves it out.
+    Family(
+        ("amd", "radeon", "instinct"), "onnxruntime-directml", None,
+        ("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-training-rocm", *ON_WINDOWS),
+    ),
+    Family(("directml",), "onnxruntime-directml", None, ON_WINDOWS),
+    Family(("intel",), "onnxruntime-directml", "onnxruntime-openvino", ("onnxruntime-openvino", *ON_WINDOWS)),
+    Family(("apple", "mps"), "onnxruntime", "onnxruntime", ("onnxruntime-silicon", "onnxruntime-coreml")),
+)  # fmt: skip
+OTHER = Family((), None, None, ())  # gfx1151, an NPU
+CUDA_TABLE = {  # CUDA of torch and of ONNX Runtime -> what to install; libraries only of the same major version
+    (12, 11): "onnxruntime-gpu>=1.19,<1.27",
+    (12, 12): "onnxruntime-gpu[cuda,cudnn]<1.27",
+    (12, 13): "onnxruntime-gpu<1.27",
+    (13, 11): "onnxruntime-gpu>=1.27",
+    (13, 12): "onnxruntime-gpu>=1.27",
+    (13, 13): "onnxruntime-gpu[cuda,cudnn]>=1.27",
+}
+FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu>=1.27"}  # where none is installed
+
+
+def family(gpu: Gpu | None) -> Family:
+    """Return the family of a GPU; OTHER for one that is not known."""
+    name = gpu.name.lower() if gpu else ""
+    return next((known for known in FAMILIES if any(word in name for word in known.words)), OTHER)
+
+
+def build_for(gpu: Gpu | None) -> str | None:
+    """Return the build of ONNX Runtime that `auto` uses on the GPU; None where that is the CPU."""
+    known = family(gpu)
+    return known.on_windows if sys.platform == "win32" else known.elsewhere
+
+
+def package_for(gpu: Gpu | None) -> str:
+    """Return what to install where there is no ONNX Runtime: the build for the GPU, or the one for the CPU."""
+    build = build_for(gpu)
+    if build == NVIDIA_BUILD:
+        return FOR_CUDA.get(gpu.cuda, "onnxruntime")
+    return build or "onnxruntime"
+
+
+def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: int, keep: Sequence[str] = ()) -> str:
+    """Return what to do so that `build` computes on the GPU; None: there is no such build.
+
+    installed: builds of ONNX Runtime by name; cuda: the major version of CUDA that the installed one was made for;
+    keep: other builds that are updated rather than replaced.
+    """
+    if build is None:
+        return CPU_IS_ENOUGH
+    torch_cuda = gpu.cuda if gpu else None
+    if build == NVIDIA_BUILD and torch_cuda not in FOR_CUDA:
+        return f"{CPU_IS_ENOUGH} No build of ONNX Runtime goes with torch for CUDA {torch_cuda}."
+    fresh = FOR_CUDA[torch_cuda] if build == NVIDIA_BUILD else build
+    if len(installed) > 1:
+        again = in_terminal(uninstall(*installed), install(fresh))
+        return f"Both {' and '.join(installed)} are installed; they overwrite each other. {again}"
+    if not installed:
+        return in_terminal(install(fresh))
+    (present,) = installed
+    if present == NVIDIA_BUILD == build:
+        return _nvidia_advice(torch_cuda, cuda)
+    if present == build or present in keep:
+        return f"Update the GPU's driver. If that does not help: {in_terminal(install(present, options='-U'))}"
+    return in_terminal(uninstall(present), install(fresh))
+
+
+def _nvidia_advice(torch_cuda: int | None, cuda: int) -> str:
+    """Return what makes an installed onnxruntime-gpu work beside torch."""
+    command = in_terminal(install(CUDA_TABLE.get((torch_cuda, cuda), FOR_CUDA[torch_cuda])))
+    if torch_cuda in (None, cuda):
+        return f"Update the GPU's driver. If that does not help: {command}"
+    return f"This ONNX Runtime is made for CUDA {cuda}, and torch here for CUDA {torch_cuda}. {command}"

@@ -1,0 +1,103 @@
+"""Why a compiled package does not import, and the pip commands to paste for it: absent, does not load, or torn."""
+
+import importlib.metadata
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+
+IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has modules without what others ask of them
+TORN = ("partially initialized module", "missing configuration file", "recursion is detected", "has no attribute")
+NUMPY_ABI = ("multiarray", "numpy.core", "_array_api", "numpy 1.x", "numpy version", "module 'numpy'")
+DISPLAY_LIBRARIES = ("libgl.so", "libgthread", "libglib", "libsm.so", "libice.so", "libxext", "libxrender", "libx11")
+WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
+
+
+def in_terminal(*commands: str) -> str:
+    """Return the sentence that asks for these commands, one after the other; each has a line of its own."""
+    return "\n".join(["Run in a terminal:", "\nthen:\n".join(commands), "and restart ComfyUI."])
+
+
+def install(*specifiers: str, options: str = "") -> str:
+    """Return the command that installs into this very Python."""
+    return _pip("install", *options.split(), *map(_quoted, specifiers))
+
+
+def uninstall(*packages: str) -> str:
+    """Return the command that uninstalls from this very Python; pip asks before it does."""
+    return _pip("uninstall", *packages)
+
+
+def distributions(module: str) -> list[str]:
+    """Return the installed packages that brought files of a top-level module, by name."""
+    return sorted(set(importlib.metadata.packages_distributions().get(module, ())))
+
+
+def import_failure(what: str, module: str, error: Exception, best: str) -> str:
+    """Return why `module` of the package `what` does not import, and what to do.
+
+    best: the package to install where none is.
+    """
+    installed, reason = distributions(module), _first_line(error)
+    if not installed and isinstance(error, ModuleNotFoundError) and error.name == module:
+        return f"{what} is not installed. {in_terminal(install(best))}"
+    if _is_torn(module, error):
+        return torn(what, module, best)
+    return f"{what} is installed, but does not load ({reason}). {_load_advice(error, installed or [best])}"
+
+
+def torn(what: str, module: str, best: str) -> str:
+    """Return that files of the package are missing, and how to bring them back."""
+    installed = distributions(module)
+    keep = best if best in installed or not installed else installed[0]
+    commands = [uninstall(*installed)] if installed else []
+    commands.append(install(keep, options="" if installed else "--force-reinstall --no-deps"))
+    return (
+        f"{what} is installed only in part: another package that shares its folder was uninstalled, or an "
+        f"installation was broken off. {in_terminal(*commands)}"
+    )
+
+
+def _is_torn(module: str, error: Exception) -> bool:
+    """Return whether a part of the module itself is missing; built for another NumPy is not torn."""
+    text = str(error).lower()
+    if any(words in text for words in NUMPY_ABI):
+        return False
+    own = (getattr(error, "name", None) or "").partition(".")[0] == module
+    if isinstance(error, ModuleNotFoundError):
+        return own
+    return "cannot import name" in text and own or any(words in text for words in TORN)
+
+
+def _load_advice(error: Exception, installed: Sequence[str]) -> str:
+    """Return what lets an installed package load."""
+    text, package = str(error).lower(), installed[0]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return in_terminal(install(error.name.partition(".")[0]))
+    if any(words in text for words in NUMPY_ABI):
+        return f"It was built for another NumPy. {in_terminal(install(package, options='-U'))}"
+    if "dll load failed" in text:
+        media = "on Windows N its Media Feature Pack too, " if package.startswith("opencv") else ""
+        return f"Install the newest Microsoft Visual C++ runtime ({WINDOWS_RUNTIME}), {media}and restart ComfyUI."
+    if package.startswith("opencv") and any(library in text for library in DISPLAY_LIBRARIES):
+        headless = package.removesuffix("-headless") + "-headless"
+        commands = in_terminal(uninstall(*installed), install(headless))
+        return f"This system has no display libraries, and the headless OpenCV needs none. {commands}"
+    return in_terminal(install(package, options="--force-reinstall --no-deps"))
+
+
+def _pip(*arguments: str) -> str:
+    """Return a pip command of this Python, or of its uv where pip is not installed."""
+    python = sys.executable or "python"
+    python = f'"{python}"' if sys.platform == "win32" else shlex.quote(python)
+    has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
+    return " ".join([python, "-m", "pip" if has_pip else "uv pip", *arguments])
+
+
+def _quoted(specifier: str) -> str:
+    """Return the specifier in the quotes that every shell needs around <, > and brackets."""
+    return specifier if specifier.replace("-", "").isalnum() else f'"{specifier}"'
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
