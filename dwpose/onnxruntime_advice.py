@@ -109,7 +109,9 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
 
 def _nvidia_advice(torch_cuda: int | None, cuda: int) -> str:
     """Return what makes an installed onnxruntime-gpu work beside torch."""
+    if torch_cuda is None:
+        return "Update the GPU's driver and restart ComfyUI."
     command = in_terminal(install(CUDA_TABLE.get((torch_cuda, cuda), FOR_CUDA[torch_cuda])))
-    if torch_cuda in (None, cuda):
+    if torch_cuda == cuda:
         return f"Update the GPU's driver. If that does not help: {command}"
     return f"This ONNX Runtime is made for CUDA {cuda}, and torch here for CUDA {torch_cuda}. {command}"

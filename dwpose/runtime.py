@@ -285,7 +285,8 @@ def _why_cpu(ort, name: str, failures: dict[str, str], gpu: Gpu | None) -> list[
     if name != "CPU" or not gpu:
         return []
     cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
-    slow = [name for name in COMPILED if PROVIDERS[name] in ort.get_available_providers()]
+    available = ort.get_available_providers()
+    slow = [name for name, full in PROVIDERS.items() if name in COMPILED and full in available]
     if slow and not failures:
         cause = f"{slow[0]} compiles for minutes, so it runs only where it is chosen as the provider."
     cause = cause or f"The installed ONNX Runtime has only {_names(ort)}."

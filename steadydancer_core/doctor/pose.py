@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding, of_error
 
 CPU = "CPU"
+OPENCV = "OpenCV"  # runs the bundled networks in place of ONNX Runtime
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DetectorFile:
 def check_runtime(runtime: Runtime) -> list[Finding]:
     """Return what the networks that find poses run on, and why it is not the graphics card where there is one."""
     if runtime.error is not None:
-        return [of_error(WARNING if runtime.provider else PROBLEM, runtime.error)]
+        return [of_error(WARNING if runtime.provider == OPENCV else PROBLEM, runtime.error)]
     builds = " and ".join(runtime.builds) or "an unknown build"
     ran = Finding(OK, f"Poses are found on {runtime.provider}, by {builds}.")
     if runtime.provider == CPU and runtime.gpu:

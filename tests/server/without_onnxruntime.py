@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-
 FRAMES = 9
 
 

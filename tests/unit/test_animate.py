@@ -129,7 +129,7 @@ def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeyp
             told.update(settings)
 
     monkeypatch.setattr(animate, "BlazePose", Bundled)
-    monkeypatch.setattr(animate, "gpu_name", lambda: "a GPU")
+    monkeypatch.setattr(animate, "this_gpu", lambda: "a GPU")
     monkeypatch.setattr(animate, "make_room_for", lambda provider: room.append((provider, dict(told))))
     AnimateFromVideo.execute(
         picture(0, PHOTO_CAMERA)[None],

@@ -385,6 +385,14 @@ RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProv
             "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu.",
         ),
         ({"error": ValueError("It is torn. Install one.")}, "problem", "It is torn.", "Install one."),
+        (
+            {"error": ValueError("It is torn. Install one."), "provider": "OpenCV"},
+            "warning", "It is torn.", "Install one.",
+        ),
+        (
+            {"provider": "CPU", "cause": "Only CPU.", "fix": "All right.", "has_build": False},
+            "note", "Only CPU.", "All right.",
+        ),
     ],
 )  # fmt: skip
 def test_the_provider_that_runs(changes, level, what, fix):

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import comfy.model_management
@@ -91,7 +92,9 @@ def test_a_chosen_file_and_all_settings_go_to_the_detector(home, loads, monkeypa
     monkeypatch.setattr(node, "gpu_name", lambda: "GPU")
     output = LoadPoseDetector.execute(FROM_FILES, "a.onnx", "auto", "CUDA", True, "official")
     ours = home / "models" / "dwpose"
-    assert loads == [(ours / "a.onnx", ours / DW_LL, "CUDA", "GPU", True, "official")]
+    ((*files, provider, gpu, flip_test, order),) = loads
+    assert (*files, provider, flip_test, order) == (ours / "a.onnx", ours / DW_LL, "CUDA", True, "official")
+    assert gpu.name == "GPU" and gpu.cache == Path(folder_paths.get_user_directory(), "steadydancer", "onnx_cache")
     detector, report = output.result
     assert detector.name == "Fake (CPU)" and report == "Fake (CPU)\nIt runs on CPU.\nDo this."
 

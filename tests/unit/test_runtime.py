@@ -1,6 +1,5 @@
 """Which provider runs a network, and what is said about it, with made-up ONNX Runtimes."""
 
-import builtins
 import ctypes
 import importlib.metadata
 import re
@@ -13,9 +12,12 @@ import pytest
 from onnx import helper
 
 from steadydancer_pack.dwpose import runtime
-from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, gpu_package, may_use_gpu, open_session, prepare
+from steadydancer_pack.dwpose.onnxruntime_advice import CPU_IS_ENOUGH, Gpu
+from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, may_use_gpu, open_session, prepare
 
-GPU = "NVIDIA GeForce RTX 4090"
+CARD = "NVIDIA GeForce RTX 4090"
+GPU = Gpu(CARD, 12)
+PIP = f"{sys.executable} -m pip"
 
 
 class Fail(Exception):
@@ -29,11 +31,12 @@ class InvalidProtobuf(Exception):
 class FakeRuntime(ModuleType):
     """An onnxruntime with these providers. unused: listed, but not taken. broken: {provider: failure of its first run}.
 
-    refused: {provider: failure when a session is made}.
+    refused: {provider: failure when a session is made}. no_gpu: OpenVINO finds none. `options`: of each provider.
     """
 
-    def __init__(self, *available, unused=(), broken=None, refused=None):
+    def __init__(self, *available, unused=(), broken=None, refused=None, no_gpu=False, version="1.26.0"):
         super().__init__("onnxruntime")
+        self.__version__, self.no_gpu, self.options = version, no_gpu, []
         self.__file__ = "/nowhere/onnxruntime/__init__.py"
         self.available, self.unused = (*available, "CPU"), unused
         self.broken, self.refused = broken or {}, refused or {}
@@ -52,6 +55,9 @@ class FakeRuntime(ModuleType):
 
     def InferenceSession(self, path, sess_options, providers, enable_fallback):  # noqa: N802
         assert enable_fallback == 0
+        self.options += [(full, options) for full, options in providers]
+        if self.no_gpu and providers[0][1].get("device_type") == "GPU":
+            return FakeSession(self, sess_options, [PROVIDERS["CPU"]])
         return FakeSession(self, sess_options, [full for full, _ in providers])
 
 
@@ -106,12 +112,7 @@ def builds(monkeypatch):
     """Return a function that sets which builds of ONNX Runtime are installed."""
 
     def put(*names):
-        def version(name):
-            if name not in names:
-                raise importlib.metadata.PackageNotFoundError(name)
-            return "1.0"
-
-        monkeypatch.setattr(importlib.metadata, "version", version)
+        monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"onnxruntime": list(names)})
 
     return put
 
@@ -123,6 +124,7 @@ def builds(monkeypatch):
         (["DirectML"], "DirectML"),
         (["OpenVINO", "CoreML"], "CoreML"),
         (["MIGraphX", "ROCm"], "ROCm"),
+        (["MIGraphX"], "CPU"),
         (["TensorRT"], "CPU"),
         ([], "CPU"),
     ],
@@ -173,8 +175,9 @@ def test_a_cpu_build_beside_a_gpu_is_explained(use, builds, network):
     builds("onnxruntime")
     assert open_session(network, gpu=GPU).notes == [
         "net.onnx runs on CPU.",
-        f"The GPU ({GPU}) is not used for pose detection. The installed ONNX Runtime has only CPU.",
-        "Uninstall onnxruntime, install onnxruntime-gpu, restart ComfyUI.",
+        f"The GPU ({CARD}) is not used for pose detection. The installed ONNX Runtime has only CPU.",
+        f'Run in a terminal:\n{PIP} uninstall onnxruntime\nthen:\n{PIP} install "onnxruntime-gpu<1.27"\n'
+        "and restart ComfyUI.",
     ]
     assert open_session(network, gpu=None).notes == ["net.onnx runs on CPU."]
 
@@ -184,7 +187,7 @@ def test_two_builds_are_named(use, builds, network):
     builds("onnxruntime", "onnxruntime-gpu")
     (*_, fix) = open_session(network, gpu=GPU).notes
     assert fix.startswith("Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other.")
-    assert "install onnxruntime-gpu again" in fix
+    assert f'{PIP} uninstall onnxruntime onnxruntime-gpu\nthen:\n{PIP} install "onnxruntime-gpu<1.27"' in fix
 
 
 def test_a_library_that_cannot_be_loaded_is_quoted(use, network, monkeypatch):
@@ -195,7 +198,8 @@ def test_a_library_that_cannot_be_loaded_is_quoted(use, network, monkeypatch):
     use("CUDA", unused=["CUDA"])
     _, cause, fix = open_session(network, gpu=GPU).notes
     assert "CUDA does not work: a CUDA or cuDNN library could not be loaded (libcublasLt.so.13: cannot" in cause
-    assert "more" not in cause and fix.startswith("Update onnxruntime-gpu with its libraries (pip install -U")
+    assert "more" not in cause and fix.startswith("Update the GPU's driver. If that does not help: Run in")
+    assert f'{PIP} install "onnxruntime-gpu[cuda,cudnn]<1.27"' in fix
 
 
 def test_where_the_libraries_load_what_onnx_runtime_said_is_quoted(use, network, monkeypatch):
@@ -233,7 +237,7 @@ def test_a_full_card_is_told_as_one_and_not_as_a_broken_driver(use, network, err
     runs, cause, fix = session.notes
     assert (session.provider, runs) == ("CPU", "net.onnx runs on CPU.")
     assert fix == f"{UNLOAD} Every new search for poses tries the GPU again."
-    assert cause.startswith(f"The GPU ({GPU}) is not used for pose detection. CUDA does not work: ")
+    assert cause.startswith(f"The GPU ({CARD}) is not used for pose detection. CUDA does not work: ")
     with pytest.raises(ValueError) as asked:
         open_session(network, "CUDA", GPU)
     assert UNLOAD in str(asked.value) and "install" not in str(asked.value)
@@ -252,7 +256,8 @@ def test_a_provider_that_makes_no_session_is_passed_over(use, network):
 @pytest.mark.parametrize("how", ["refused", "broken"])
 def test_an_asked_provider_that_fails_is_an_error(use, network, how):
     use("CUDA", **{how: {"CUDA": Fail("no kernel image")}})
-    with pytest.raises(ValueError, match="CUDA was asked for, but it does not work here: no kernel image.*'auto'"):
+    reason = "CUDA was asked for, but it does not work here: no kernel image.* driver .* 'auto'"
+    with pytest.raises(ValueError, match=reason):
         open_session(network, "CUDA")
 
 
@@ -305,7 +310,7 @@ def test_a_file_that_went_away_leaves_the_network_that_is_open(use, network):
 
 def test_an_asked_provider_that_is_not_there_is_an_error(use, network):
     use("OpenVINO")
-    with pytest.raises(ValueError, match="has only OpenVINO, CPU. Uninstall .* install onnxruntime-directml, restart"):
+    with pytest.raises(ValueError, match="(?s)has only OpenVINO, CPU. Run .* install onnxruntime-directml\n"):
         open_session(network, "DirectML")
 
 
@@ -396,42 +401,65 @@ def test_memory_that_fills_up_while_running_is_told(use, network):
         session.run({"x": np.zeros(1)})
 
 
-def test_without_onnx_runtime_the_error_says_what_to_install(network, monkeypatch):
-    real = builtins.__import__
-
-    def fail(name, *args, **kwargs):
-        if name == "onnxruntime":
-            raise ImportError("DLL load failed while importing")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
-    with pytest.raises(ValueError, match=r"DLL load failed.*onnxruntime-gpu \(NVIDIA\).* All other nodes work without"):
-        open_session(network)
+def test_openvino_is_asked_for_its_gpu(use, network):
+    """By default it computes on the CPU."""
+    ort = use("OpenVINO")
+    assert open_session(network).notes == ["net.onnx runs on OpenVINO (GPU)."]
+    assert ort.options == [("OpenVINOExecutionProvider", {"device_type": "GPU"})]
 
 
-def test_what_a_build_leaves_of_another_when_it_goes_is_no_onnx_runtime(network, builds, monkeypatch):
-    builds("onnxruntime-gpu")
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
-    with pytest.raises(ValueError, match=r"installed only in part.*with pip \(onnxruntime-gpu\), install one of them"):
-        open_session(network)
+def test_without_a_gpu_for_openvino_what_runs_is_named(use, builds, network):
+    use("OpenVINO", no_gpu=True)
+    builds("onnxruntime-openvino")
+    runs, cause, fix = open_session(network, gpu=Gpu("Intel(R) Arc(TM) A770 Graphics")).notes
+    assert runs == "net.onnx runs on CPU." and "OpenVINO does not work: it found no GPU." in cause
+    assert f"{PIP} install -U onnxruntime-openvino\n" in fix
+    session = open_session(network, "OpenVINO")
+    assert session.place == "OpenVINO (CPU)"
+    assert session.notes[1:] == ["OpenVINO found no GPU, so it computes on the CPU."]
 
 
-@pytest.mark.parametrize(
-    ("gpu", "platform", "package"),
-    [
-        (GPU, "win32", "onnxruntime-gpu"),
-        ("AMD Radeon RX 7900 XTX", "win32", "onnxruntime-directml"),
-        ("AMD Radeon RX 7900 XTX", "linux", "onnxruntime-migraphx"),
-        ("Intel(R) Arc(TM) A770 Graphics", "linux", "onnxruntime-openvino"),
-        ("Apple GPU", "darwin", "onnxruntime"),
-        ("Something New", "linux", "onnxruntime-gpu"),
-    ],
-)
-def test_the_build_that_fits_a_gpu(monkeypatch, gpu, platform, package):
-    monkeypatch.setattr(sys, "platform", platform)
-    assert gpu_package(gpu) == package
+@pytest.mark.parametrize("name", ["MIGraphX", "TensorRT"])
+def test_what_compiles_for_each_batch_size_runs_when_asked_and_sample_by_sample(use, network, name):
+    ort = use(name)
+    session = open_session(network, name)
+    ((_, _, made),) = ort.made
+    made.runs.clear()
+    (output,) = session.run({"x": np.zeros((4, 3, 1, 5))})
+    assert output.shape == (4, 7) and [feeds["x"].shape for feeds in made.runs] == [(1, 3, 1, 5)] * 4
 
 
-def test_the_installed_builds_are_found(builds):
-    builds("onnxruntime-directml", "onnxruntime", "numpy")
-    assert runtime.installed_builds() == ["onnxruntime", "onnxruntime-directml"]
+@pytest.mark.parametrize(("version", "kept"), [("1.22.1", False), ("1.23.0", True), ("1.27.1", True)])
+def test_migraphx_keeps_what_it_compiled(use, network, tmp_path, version, kept):
+    ort, folder = use("MIGraphX", version=version), tmp_path / "user" / "onnx_cache"
+    open_session(network, "MIGraphX", Gpu("AMD Radeon", cache=folder))
+    assert ort.options == [("MIGraphXExecutionProvider", {"migraphx_model_cache_dir": str(folder)} if kept else {})]
+    assert folder.is_dir() == kept
+
+
+def test_migraphx_runs_where_its_results_cannot_be_kept(use, network, tmp_path, caplog):
+    ort = use("MIGraphX")
+    session = open_session(network, "MIGraphX", Gpu("AMD Radeon", cache=network / "below_a_file"))
+    assert session.provider == "MIGraphX" and ort.options[0][1] == {}
+    assert "MIGraphX compiles anew each time" in caplog.text
+
+
+@pytest.mark.parametrize("gpu", ["gfx1151", "Ascend910B", "npu", "Something New"])
+def test_of_a_gpu_without_a_build_the_cpu_is_said_to_be_all_right(use, builds, network, gpu):
+    use()
+    builds("onnxruntime")
+    _, cause, fix = open_session(network, gpu=Gpu(gpu)).notes
+    assert gpu in cause and fix == CPU_IS_ENOUGH
+
+
+def test_why_migraphx_is_not_taken_is_told(use, builds, network):
+    use("MIGraphX")
+    builds("onnxruntime-migraphx")
+    _, cause, fix = open_session(network, gpu=Gpu("AMD Radeon RX 7900 XTX")).notes
+    assert "MIGraphX compiles for minutes, so it runs only where it is chosen as the provider." in cause
+    assert fix == CPU_IS_ENOUGH
+
+
+def test_the_installed_builds_are_found_whatever_their_names(builds):
+    builds("ort-nightly-gpu", "onnxruntime", "onnxruntime")
+    assert runtime.installed_builds() == ["onnxruntime", "ort-nightly-gpu"]

@@ -8,6 +8,7 @@ import pytest
 from steadydancer_pack.dwpose import detector_files, poses, runtime, wholebody
 from steadydancer_pack.dwpose.blazepose import BlazePose
 from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX, checksum, describe, download_note, open_network
+from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
 from steadydancer_pack.dwpose.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
 
 COCO_BODY = [
@@ -97,7 +98,7 @@ class FakeNetworks:
         inputs = {"in": (1, 3, 640, 640) if yolox else (None, 3, 384, 288)}
         run = self.yolox if yolox else self.dwpose
         notes = [f"{path} runs on Fake.", "Same note."]
-        return SimpleNamespace(inputs=inputs, run=run, provider="Fake", notes=notes)
+        return SimpleNamespace(inputs=inputs, run=run, place="Fake", notes=notes)
 
     def yolox(self, feeds):
         self.seen["yolox"] = feeds["in"]
@@ -310,13 +311,13 @@ def test_a_detector_that_found_the_gpu_full_moves_there_before_a_later_video(dou
     monkeypatch.setattr(runtime, "AUTO_ORDER", ("CUDA", "CPU"))
     create, full = runtime._create, [True]
 
-    def crowded(ort, path, name):
+    def crowded(ort, path, name, options):
         if name == "CUDA" and full[0]:
             raise RuntimeError("CUDA failure 2: out of memory")
-        return create(ort, path, name)
+        return create(ort, path, name, options)
 
     monkeypatch.setattr(runtime, "_create", crowded)
-    detector = DWPose(*doubles, gpu="RTX 3060")
+    detector = DWPose(*doubles, gpu=Gpu("RTX 3060"))
     assert detector.name == "DW-Pose (CPU)" and "The GPU's memory is full" in detector.notes[2]
     before = body(detector, dancer)
     detector.prepare(lambda: full.__setitem__(0, False))

@@ -1,0 +1,121 @@
+"""Which build of ONNX Runtime goes with which GPU and torch, and the commands that are printed."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from steadydancer_pack.dwpose import pip_advice
+from steadydancer_pack.dwpose.onnxruntime_advice import CPU_IS_ENOUGH, Gpu, advice, build_for, family, package_for
+from steadydancer_pack.dwpose.onnxruntime_build import cuda_major
+
+CARD = "NVIDIA GeForce GTX 1080"
+PIP = f"{sys.executable} -m pip"
+
+
+@pytest.mark.parametrize(
+    ("torch_cuda", "ort_cuda", "package"),
+    [
+        (12, None, '"onnxruntime-gpu<1.27"'),
+        (12, 11, '"onnxruntime-gpu>=1.19,<1.27"'),
+        (12, 12, '"onnxruntime-gpu[cuda,cudnn]<1.27"'),
+        (12, 13, '"onnxruntime-gpu<1.27"'),
+        (13, None, '"onnxruntime-gpu>=1.27"'),
+        (13, 11, '"onnxruntime-gpu>=1.27"'),
+        (13, 12, '"onnxruntime-gpu>=1.27"'),
+        (13, 13, '"onnxruntime-gpu[cuda,cudnn]>=1.27"'),
+        (13, 14, '"onnxruntime-gpu>=1.27"'),
+        (None, None, "onnxruntime-gpu"),
+    ],
+)
+def test_the_build_goes_with_the_cuda_of_torch(torch_cuda, ort_cuda, package):
+    """[cuda,cudnn] only of the same major version: of another it would bring a second cuDNN beside torch's."""
+    installed = ["onnxruntime-gpu"] if ort_cuda else []
+    text = advice("onnxruntime-gpu", Gpu(CARD, torch_cuda), installed, ort_cuda or 0)
+    assert f"{PIP} install {package}\nand restart ComfyUI." in text
+    assert ("made for CUDA" in text) == (None not in (torch_cuda, ort_cuda) and torch_cuda != ort_cuda)
+
+
+def test_where_torch_has_no_cuda_an_installed_build_stays():
+    assert advice("onnxruntime-gpu", None, ["onnxruntime-gpu"], 13) == "Update the GPU's driver and restart ComfyUI."
+
+
+@pytest.mark.parametrize("cuda", [11, 14])
+def test_no_build_is_recommended_beside_a_torch_that_none_goes_with(cuda):
+    text = advice("onnxruntime-gpu", Gpu(CARD, cuda), ["onnxruntime-gpu"], 13)
+    assert text.startswith(CPU_IS_ENOUGH) and f"torch for CUDA {cuda}" in text and "pip" not in text
+
+
+@pytest.mark.parametrize(
+    ("version", "told", "cuda"),
+    [("1.32.0", None, 13), ("1.27.0", None, 13), ("1.26.0", None, 12), ("1.19.2", None, 12), ("1.18.1", None, 11),
+     ("1.32.0", "12.8", 12), ("1.24.4", "13.0", 13), ("1.26.0", "", 12)],
+)  # fmt: skip
+def test_the_cuda_of_onnx_runtime(version, told, cuda):
+    module = SimpleNamespace(__version__=version)
+    if told is not None:
+        module.cuda_version = told
+    assert cuda_major(module) == cuda
+
+
+@pytest.mark.parametrize(
+    ("gpu", "platform", "build"),
+    [
+        (CARD, "win32", "onnxruntime-gpu"),
+        (CARD, "linux", "onnxruntime-gpu"),
+        ("AMD Radeon RX 7900 XTX", "win32", "onnxruntime-directml"),
+        ("AMD Radeon RX 7900 XTX", "linux", None),
+        ("DirectML GPU", "win32", "onnxruntime-directml"),
+        ("Intel(R) Arc(TM) A770 Graphics", "win32", "onnxruntime-directml"),
+        ("Intel(R) Arc(TM) A770 Graphics", "linux", "onnxruntime-openvino"),
+        ("Apple GPU", "darwin", "onnxruntime"),
+        ("gfx1151", "linux", None),
+        ("npu", "linux", None),
+    ],
+)
+def test_the_build_that_auto_uses_on_a_gpu(monkeypatch, gpu, platform, build):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert build_for(Gpu(gpu)) == build
+    assert package_for(Gpu(gpu)) == (build or "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "build", "installed"),
+    [
+        ("AMD Radeon", "onnxruntime-directml", "onnxruntime-rocm"),
+        ("AMD Radeon", "onnxruntime-directml", "onnxruntime-windowsml"),
+        ("Intel Arc", "onnxruntime-directml", "onnxruntime-openvino"),
+        ("Apple GPU", "onnxruntime", "onnxruntime-silicon"),
+        (CARD, "onnxruntime-gpu", "onnxruntime-directml"),
+        (CARD, "onnxruntime-gpu", "ort-nightly-gpu"),
+    ],
+)
+def test_another_build_for_the_gpu_is_updated_and_gets_no_second_beside_it(gpu, build, installed):
+    text = advice(build, Gpu(gpu), [installed], 13, family(Gpu(gpu)).suited)
+    assert f"{PIP} install -U {installed}\n" in text and "uninstall" not in text
+
+
+@pytest.mark.parametrize("installed", ["onnxruntime", "onnxruntime-qnn", "onnxruntime-cann", "onnxruntime-openvino"])
+def test_a_build_for_another_gpu_goes_before_the_right_one_comes(installed):
+    text = advice("onnxruntime-gpu", Gpu(CARD, 13), [installed], 13, family(Gpu(CARD)).suited)
+    assert f'{PIP} uninstall {installed}\nthen:\n{PIP} install "onnxruntime-gpu>=1.27"' in text
+
+
+@pytest.mark.parametrize(
+    ("platform", "python", "command"),
+    [
+        ("win32", r"C:\Comfy UI\python_embeded\python.exe", r'"C:\Comfy UI\python_embeded\python.exe" -m pip'),
+        ("win32", r"C:\python.exe", r'"C:\python.exe" -m pip'),
+        ("linux", "/home/an artist/bin/python", "'/home/an artist/bin/python' -m pip"),
+    ],
+)
+def test_a_command_names_this_python_in_quotes(monkeypatch, platform, python, command):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sys, "executable", python)
+    assert pip_advice.install("onnxruntime-gpu<1.27") == f'{command} install "onnxruntime-gpu<1.27"'
+    assert pip_advice.uninstall("onnxruntime", "numpy") == f"{command} uninstall onnxruntime numpy"
+
+
+def test_where_there_is_uv_and_no_pip_the_command_is_of_uv(monkeypatch):
+    monkeypatch.setattr(pip_advice.importlib.util, "find_spec", lambda name: name == "uv" or None)
+    assert pip_advice.install("numpy") == f"{sys.executable} -m uv pip install numpy"

@@ -1,0 +1,148 @@
+"""A compiled package that does not import: absent, does not load, or torn, each with its own answer."""
+
+import importlib.metadata
+import sys
+from types import ModuleType
+
+import pytest
+
+from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
+from steadydancer_pack.dwpose.onnxruntime_build import NoOnnxRuntime, import_onnxruntime
+from steadydancer_pack.dwpose.opencv import import_cv2
+from steadydancer_pack.dwpose.runtime import may_use_gpu
+
+PIP = f"{sys.executable} -m pip"
+PACKAGES = {"onnxruntime": "onnxruntime-gpu", "cv2": "opencv-python"}
+DLL = "DLL load failed while importing {}: The specified module could not be found."
+SUBMODULES = {"onnxruntime": "onnxruntime.capi", "cv2": "cv2.cv2"}
+
+
+class Failing:
+    """A finder whose modules raise the error."""
+
+    def __init__(self, module, error):
+        self.module, self.error = module, error
+
+    def find_spec(self, name, *_):
+        if name == self.module:
+            raise self.error
+
+
+@pytest.fixture
+def message(monkeypatch):
+    """Return a function that imports a module whose import fails, and returns what is said of it."""
+
+    def of(module, error, *installed):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Failing(module, error), *sys.meta_path])
+        return said(module, *installed)
+
+    def said(module, *installed):
+        monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {module: list(installed)})
+        with pytest.raises(ValueError) as caught:
+            {"onnxruntime": import_onnxruntime, "cv2": import_cv2}[module]()
+        return str(caught.value)
+
+    of.said = said
+    return of
+
+
+MODULES = pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
+
+
+@MODULES
+def test_what_is_absent_is_to_be_installed(message, module):
+    text = message(module, ModuleNotFoundError(f"No module named '{module}'", name=module))
+    package = {"onnxruntime": "onnxruntime", "cv2": "opencv-python"}[module]
+    assert f"is not installed. Run in a terminal:\n{PIP} install {package}\nand restart ComfyUI." in text
+
+
+@MODULES
+def test_what_does_not_load_on_windows_needs_the_visual_c_runtime_and_no_second_installation(message, module):
+    text = message(module, ImportError(DLL.format(module), name=module), PACKAGES[module])
+    assert f"is installed, but does not load ({DLL.format(module)[:-1]})" in text
+    assert "newest Microsoft Visual C++ runtime (https://aka.ms/vs/17/release/vc_redist.x64.exe)" in text
+    assert "pip" not in text and ("Media Feature Pack" in text) == (module == "cv2")
+
+
+@pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libSM.so.6", "libXext.so.6"])
+def test_opencv_without_a_display_library_is_to_be_the_headless_one(message, library):
+    error = ImportError(f"{library}: cannot open shared object file: No such file or directory")
+    text = message("cv2", error, "opencv-contrib-python")
+    assert f"does not load ({library}: cannot open" in text and "has no display libraries" in text
+    swap = f"{PIP} uninstall opencv-contrib-python\nthen:\n{PIP} install opencv-contrib-python-headless\n"
+    assert swap in text
+
+
+@MODULES
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("numpy.core.multiarray failed to import"),
+        AttributeError("_ARRAY_API not found"),
+        AttributeError("module 'numpy' has no attribute 'bool'"),
+    ],
+    ids=str,
+)
+def test_what_was_built_for_another_numpy_is_to_be_updated(message, module, error):
+    text = message(module, error, PACKAGES[module])
+    assert f"It was built for another NumPy. Run in a terminal:\n{PIP} install -U {PACKAGES[module]}\n" in text
+
+
+@MODULES
+def test_a_package_that_another_one_needs_is_named(message, module):
+    text = message(module, ModuleNotFoundError("No module named 'flatbuffers'", name="flatbuffers"), PACKAGES[module])
+    assert "does not load (No module named 'flatbuffers')" in text and f"{PIP} install flatbuffers\n" in text
+
+
+@MODULES
+def test_what_does_not_load_for_another_reason_is_to_be_installed_anew(message, module):
+    text = message(module, OSError("undefined symbol: x\nmore"), PACKAGES[module])
+    assert "does not load (undefined symbol: x)" in text and "more" not in text
+    assert f"{PIP} install --force-reinstall --no-deps {PACKAGES[module]}\n" in text
+
+
+TORN = {
+    "onnxruntime": [
+        ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"),  # though pip has installed it
+        ModuleNotFoundError("No module named 'onnxruntime.capi'", name="onnxruntime.capi"),
+        ImportError("cannot import name 'get_all_providers' from 'onnxruntime.capi._pybind_state'",
+                    name="onnxruntime.capi._pybind_state"),
+    ],
+    "cv2": [
+        ModuleNotFoundError("No module named 'cv2.cv2'", name="cv2.cv2"),
+        ImportError("OpenCV loader: missing configuration file: ['config.py']. Check OpenCV installation."),
+        ImportError('ERROR: recursion is detected during loading of "cv2" binary extensions.'),
+        AttributeError("partially initialized module 'cv2' has no attribute 'gapi_wip_gst_GStreamerPipeline'"),
+        AttributeError("module 'cv2.dnn' has no attribute 'DictValue'"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "error"), [(name, e) for name, errors in TORN.items() for e in errors], ids=str)
+def test_what_is_torn_is_to_be_taken_out_and_put_back(message, module, error):
+    text, package = message(module, error, PACKAGES[module]), PACKAGES[module]
+    assert "is installed only in part" in text
+    assert f"{PIP} uninstall {package}\nthen:\n{PIP} install {package}\nand restart ComfyUI." in text
+
+
+@MODULES
+def test_a_folder_that_is_left_over_is_torn(message, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    text = message.said(module)
+    assert "is installed only in part" in text and "uninstall" not in text.partition("Run in a terminal")[2]
+    assert f"{PIP} install --force-reinstall --no-deps o" in text
+
+
+def test_of_two_torn_opencvs_contrib_is_kept(message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", ModuleType("cv2"))
+    text = message.said("cv2", "opencv-python", "opencv-contrib-python")
+    assert f"{PIP} uninstall opencv-contrib-python opencv-python\nthen:\n{PIP} install opencv-contrib-python\n" in text
+
+
+def test_the_build_that_is_to_be_installed_is_the_one_for_the_gpu(message):
+    message("onnxruntime", ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"))
+    with pytest.raises(NoOnnxRuntime) as caught:
+        import_onnxruntime(Gpu("NVIDIA GeForce GTX 1080", 12))
+    assert f'{PIP} install "onnxruntime-gpu<1.27"\n' in str(caught.value)
+    assert not may_use_gpu("auto")
