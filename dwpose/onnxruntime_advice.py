@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .pip_advice import in_terminal, install, uninstall
+from .pip_advice import AGAIN, in_terminal, install, uninstall
 
 CPU_IS_ENOUGH = "That is all right: poses are found on the CPU as well, only slower."
 NVIDIA_BUILD = "onnxruntime-gpu"
@@ -95,7 +95,7 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
         return f"{CPU_IS_ENOUGH} No build of ONNX Runtime goes with torch for CUDA {torch_cuda}."
     fresh = FOR_CUDA[torch_cuda] if build == NVIDIA_BUILD else build
     if len(installed) > 1:
-        again = in_terminal(uninstall(*installed), install(fresh))
+        again = in_terminal(install(fresh, options=AGAIN))
         return f"Both {' and '.join(installed)} are installed; they overwrite each other. {again}"
     if not installed:
         return in_terminal(install(fresh))

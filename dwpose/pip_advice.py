@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has mod
 TORN = ("partially initialized module", "missing configuration file", "recursion is detected", "has no attribute")
 NUMPY_ABI = ("multiarray", "numpy.core", "_array_api", "numpy 1.x", "numpy version", "module 'numpy'")
 DISPLAY_LIBRARIES = ("libgl.so", "libgthread", "libglib", "libsm.so", "libice.so", "libxext", "libxrender", "libx11")
+AGAIN = "--force-reinstall --no-deps"  # writes the files of one package again and leaves all others
 WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 
@@ -39,23 +41,26 @@ def import_failure(what: str, module: str, error: Exception, best: str) -> str:
     best: the package to install where none is.
     """
     installed, reason = distributions(module), _first_line(error)
+    present = _present(installed, best)
     if not installed and isinstance(error, ModuleNotFoundError) and error.name == module:
         return f"{what} is not installed. {in_terminal(install(best))}"
     if _is_torn(module, error):
         return torn(what, module, best)
-    return f"{what} is installed, but does not load ({reason}). {_load_advice(error, installed or [best])}"
+    return f"{what} is installed, but does not load ({reason}). {_load_advice(error, present)}"
 
 
 def torn(what: str, module: str, best: str) -> str:
     """Return that files of the package are missing, and how to bring them back."""
-    installed = distributions(module)
-    keep = best if best in installed or not installed else installed[0]
-    commands = [uninstall(*installed)] if installed else []
-    commands.append(install(keep, options="" if installed else "--force-reinstall --no-deps"))
     return (
         f"{what} is installed only in part: another package that shares its folder was uninstalled, or an "
-        f"installation was broken off. {in_terminal(*commands)}"
+        f"installation was broken off. {in_terminal(install(_present(distributions(module), best), options=AGAIN))}"
     )
+
+
+def _present(installed: Sequence[str], best: str) -> str:
+    """Return the package to keep of those installed: the best, if it is one of them or there is none."""
+    name = re.split(r"[<>=\[]", best)[0]
+    return best if name in installed or not installed else installed[0]
 
 
 def _is_torn(module: str, error: Exception) -> bool:
@@ -69,9 +74,9 @@ def _is_torn(module: str, error: Exception) -> bool:
     return "cannot import name" in text and own or any(words in text for words in TORN)
 
 
-def _load_advice(error: Exception, installed: Sequence[str]) -> str:
+def _load_advice(error: Exception, package: str) -> str:
     """Return what lets an installed package load."""
-    text, package = str(error).lower(), installed[0]
+    text = str(error).lower()
     if isinstance(error, ModuleNotFoundError) and error.name:
         return in_terminal(install(error.name.partition(".")[0]))
     if any(words in text for words in NUMPY_ABI):
@@ -81,9 +86,9 @@ def _load_advice(error: Exception, installed: Sequence[str]) -> str:
         return f"Install the newest Microsoft Visual C++ runtime ({WINDOWS_RUNTIME}), {media}and restart ComfyUI."
     if package.startswith("opencv") and any(library in text for library in DISPLAY_LIBRARIES):
         headless = package.removesuffix("-headless") + "-headless"
-        commands = in_terminal(uninstall(*installed), install(headless))
-        return f"This system has no display libraries, and the headless OpenCV needs none. {commands}"
-    return in_terminal(install(package, options="--force-reinstall --no-deps"))
+        command = in_terminal(install(headless, options=AGAIN))
+        return f"This system has no display libraries, and the headless OpenCV needs none. {command}"
+    return in_terminal(install(package, options=AGAIN))
 
 
 def _pip(*arguments: str) -> str:

@@ -208,7 +208,8 @@ def _about_pack() -> dict[str, str]:
 def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
     """Return the versions of the packages that matter, by what they are; "-" for what is not installed."""
     builds = ", ".join(f"{name} {_version(name)}" for name in runtime.builds) or "-"
-    providers = f"; has {', '.join(runtime.available)}; runs {runtime.provider}" if runtime.provider else ""
+    has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
+    providers = f"{has}; runs {runtime.provider}" if runtime.provider else ""
     return {
         "ONNX Runtime": f"{builds}{providers}",
         "OpenCV": opencv.in_words(_opencv()),

@@ -34,6 +34,8 @@ FILES_AND_FLAGS = {
     "clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "fix_5d_tensor",
     "models/diffusion_models", "models/dwpose", "models/prompt_embeddings", "models/vae",
     ".ckpt", ".gguf", ".pth", ".safetensors.index.json",
+    '"onnxruntime-gpu<1.27"', "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino",
+    "pip_blacklist.list", "pip_overrides.json", "requirements.txt", "user/__manager", "user/default/ComfyUI-Manager",
 }  # fmt: skip
 
 
@@ -136,6 +138,14 @@ def test_every_quoted_error_stands_in_the_code(page, texts):
     for quoted in spans(QUOTED_ERROR, text(page)):
         for piece in filter(None, re.split(r"\s*\.\.\.\s*", quoted)):
             assert any(piece in string for string in texts), piece
+
+
+@pytest.mark.parametrize("page", [PAGES[0], PAGES[2]], ids=str_path)
+def test_the_override_for_comfyui_manager_is_the_line_of_our_requirements(page):
+    """It compares whole lines, and its blacklist knows no line with a condition."""
+    block = re.search(r"^    \{.*?^    \}$", text(page), re.M | re.S)[0]
+    lines = [line for line in text(PACK / "requirements.txt").splitlines() if line.startswith("onnxruntime-gpu")]
+    assert lines[0] in json.loads(block)
 
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=NAMES)

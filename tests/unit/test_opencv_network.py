@@ -12,6 +12,8 @@ from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
 from steadydancer_pack.dwpose.onnxruntime_build import NoOnnxRuntime
 from steadydancer_pack.dwpose.opencv_network import OpenCVNetwork, open_bundled
 from steadydancer_pack.dwpose.runtime import PROVIDERS, open_session, prepare
+from steadydancer_pack.nodes import doctor
+from steadydancer_pack.steadydancer_core.doctor import pose
 
 PARITY = 0.006  # on outputs of up to 350
 SIDES = {DETECTION: (224, -1), LANDMARKS: (256, 0)}  # pixels, and the least value of a picture
@@ -48,9 +50,15 @@ def test_what_runs_instead_of_onnx_runtime_is_said_once(no_onnxruntime, caplog, 
     *runs, why = detector.notes
     assert runs == [f"{path.name} runs on OpenCV, on the CPU." for path in (DETECTION, LANDMARKS)]
     assert why.startswith("OpenCV finds the poses on the CPU instead; DW-Pose needs ONNX Runtime. ONNX Runtime is")
-    assert '-m pip install "onnxruntime-gpu' in why or "--force-reinstall" in why or "uninstall onnxruntime" in why
+    assert "-m pip install " in why and why.endswith("and restart ComfyUI.")
     assert len(caplog.records) == 1 and why in caplog.text
     detector.prepare(lambda: pytest.fail("Room was made for the CPU."))
+
+
+def test_doctor_warns_of_it_with_the_command(no_onnxruntime):
+    (finding,) = pose.check_runtime(doctor._runtime())
+    assert finding.level == "warning" and finding.what.startswith("OpenCV finds the poses on the CPU instead;")
+    assert finding.fix.startswith("Run in a terminal: ") and finding.fix.endswith(" and restart ComfyUI.")
 
 
 def test_a_gpu_that_was_asked_for_is_not_replaced(no_onnxruntime):
@@ -76,7 +84,8 @@ def test_an_onnx_runtime_that_runs_nothing_is_replaced(monkeypatch):
 
 def test_a_network_that_opencv_cannot_run_either_is_an_error(no_onnxruntime, tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"onnx")
-    with pytest.raises(ValueError, match=rf"(?s)ONNX Runtime is.* OpenCV {cv2.__version__} cannot run other.onnx either:"):
+    told = rf"(?s)ONNX Runtime is.* OpenCV {cv2.__version__} cannot run other.onnx either:"
+    with pytest.raises(ValueError, match=told):
         open_bundled(tmp_path / "other.onnx", ("y",))
 
 

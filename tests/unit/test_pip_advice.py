@@ -70,8 +70,7 @@ def test_opencv_without_a_display_library_is_to_be_the_headless_one(message, lib
     error = ImportError(f"{library}: cannot open shared object file: No such file or directory")
     text = message("cv2", error, "opencv-contrib-python")
     assert f"does not load ({library}: cannot open" in text and "has no display libraries" in text
-    swap = f"{PIP} uninstall opencv-contrib-python\nthen:\n{PIP} install opencv-contrib-python-headless\n"
-    assert swap in text
+    assert f"{PIP} install --force-reinstall --no-deps opencv-contrib-python-headless\n" in text
 
 
 @MODULES
@@ -120,24 +119,32 @@ TORN = {
 
 
 @pytest.mark.parametrize(("module", "error"), [(name, e) for name, errors in TORN.items() for e in errors], ids=str)
-def test_what_is_torn_is_to_be_taken_out_and_put_back(message, module, error):
+def test_what_is_torn_is_to_be_written_again(message, module, error):
     text, package = message(module, error, PACKAGES[module]), PACKAGES[module]
     assert "is installed only in part" in text
-    assert f"{PIP} uninstall {package}\nthen:\n{PIP} install {package}\nand restart ComfyUI." in text
+    assert f"{PIP} install --force-reinstall --no-deps {package}\nand restart ComfyUI." in text
 
 
 @MODULES
 def test_a_folder_that_is_left_over_is_torn(message, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
     text = message.said(module)
-    assert "is installed only in part" in text and "uninstall" not in text.partition("Run in a terminal")[2]
+    assert "is installed only in part" in text
     assert f"{PIP} install --force-reinstall --no-deps o" in text
 
 
 def test_of_two_torn_opencvs_contrib_is_kept(message, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", ModuleType("cv2"))
     text = message.said("cv2", "opencv-python", "opencv-contrib-python")
-    assert f"{PIP} uninstall opencv-contrib-python opencv-python\nthen:\n{PIP} install opencv-contrib-python\n" in text
+    assert f"{PIP} install --force-reinstall --no-deps opencv-contrib-python\n" in text
+
+
+def test_a_torn_build_is_written_again_in_the_version_for_torch(message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
+    with pytest.raises(NoOnnxRuntime) as caught:
+        import_onnxruntime(Gpu("NVIDIA GeForce GTX 1080", 12))
+    assert '--force-reinstall --no-deps "onnxruntime-gpu<1.27"\n' in str(caught.value)
 
 
 def test_the_build_that_is_to_be_installed_is_the_one_for_the_gpu(message):
