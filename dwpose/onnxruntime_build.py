@@ -11,6 +11,7 @@ from .pip_advice import IMPORT_ERRORS, distributions, import_failure, torn
 MODULE, NAME = "onnxruntime", "ONNX Runtime"
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 FIRST_WITH_TELEMETRY = (1, 29)
+CUDA_BUILDS = (((1, 27), 13), ((1, 19), 12), ((0, 0), 11))  # first version of onnxruntime-gpu on PyPI -> its CUDA
 
 
 class NoOnnxRuntime(ValueError):
@@ -61,9 +62,6 @@ def cuda_major(ort: ModuleType) -> int:
     if told:
         return int(told[0])
     return next(cuda for first, cuda in CUDA_BUILDS if version(ort) >= first)
-
-
-CUDA_BUILDS = (((1, 27), 13), ((1, 19), 12), ((0, 0), 11))  # first version of onnxruntime-gpu on PyPI -> its CUDA
 
 
 def installed_builds() -> list[str]:

@@ -22,7 +22,7 @@ def in_terminal(*commands: str) -> str:
 
 def install(*specifiers: str, options: str = "") -> str:
     """Return the command that installs into this very Python."""
-    return _pip("install", *options.split(), *map(_quoted, specifiers))
+    return _pip("install", *options.split(), *map(quoted, specifiers))
 
 
 def uninstall(*packages: str) -> str:
@@ -30,9 +30,15 @@ def uninstall(*packages: str) -> str:
     return _pip("uninstall", *packages)
 
 
+def quoted(specifier: str) -> str:
+    """Return the specifier in the quotes that every shell needs around <, > and brackets."""
+    return specifier if specifier.replace("-", "").isalnum() else f'"{specifier}"'
+
+
 def distributions(module: str) -> list[str]:
     """Return the installed packages that brought files of a top-level module, by name."""
-    return sorted(set(importlib.metadata.packages_distributions().get(module, ())))
+    names = importlib.metadata.packages_distributions().get(module, ())
+    return sorted({name.lower().replace("_", "-") for name in names if name})  # a broken installation has no name
 
 
 def import_failure(what: str, module: str, error: Exception, best: str) -> str:
@@ -66,7 +72,7 @@ def _present(installed: Sequence[str], best: str) -> str:
 def _is_torn(module: str, error: Exception) -> bool:
     """Return whether a part of the module itself is missing; built for another NumPy is not torn."""
     text = str(error).lower()
-    if any(words in text for words in NUMPY_ABI):
+    if _is_of_numpy(error):
         return False
     own = (getattr(error, "name", None) or "").partition(".")[0] == module
     if isinstance(error, ModuleNotFoundError):
@@ -74,12 +80,18 @@ def _is_torn(module: str, error: Exception) -> bool:
     return "cannot import name" in text and own or any(words in text for words in TORN)
 
 
+def _is_of_numpy(error: Exception) -> bool:
+    """Return whether the package was built for another NumPy, of which an extension says nothing or one of these."""
+    text = str(error).lower()
+    return not text or any(words in text for words in NUMPY_ABI)
+
+
 def _load_advice(error: Exception, package: str) -> str:
     """Return what lets an installed package load."""
     text = str(error).lower()
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return in_terminal(install(error.name.partition(".")[0]))
-    if any(words in text for words in NUMPY_ABI):
+    if isinstance(error, ModuleNotFoundError):
+        return in_terminal(install(package))  # brings what it depends on
+    if _is_of_numpy(error):
         return f"It was built for another NumPy. {in_terminal(install(package, options='-U'))}"
     if "dll load failed" in text:
         media = "on Windows N its Media Feature Pack too, " if package.startswith("opencv") else ""
@@ -97,11 +109,6 @@ def _pip(*arguments: str) -> str:
     python = f'"{python}"' if sys.platform == "win32" else shlex.quote(python)
     has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
     return " ".join([python, "-m", "pip" if has_pip else "uv pip", *arguments])
-
-
-def _quoted(specifier: str) -> str:
-    """Return the specifier in the quotes that every shell needs around <, > and brackets."""
-    return specifier if specifier.replace("-", "").isalnum() else f'"{specifier}"'
 
 
 def _first_line(error: Exception) -> str:

@@ -102,7 +102,7 @@ class Session:
     @property
     def place(self) -> str:
         """Return the provider and its device: "CUDA", "OpenVINO (GPU)"."""
-        return f"{self.provider} ({self.device})" if self.device else self.provider
+        return _place(self.provider, self.device)
 
     def try_again(self) -> None:
         """Move to the provider that was passed over if it has room now; what is open stays where that fails."""
@@ -134,9 +134,7 @@ def open_session(
         failed = NoOnnxRuntime if provider in (AUTO, "CPU") else ValueError
         raise failed(_no_provider(ort, path, provider, failures, gpu))
     session.notes.append(f"{path.name} runs on {session.place}{', as asked' * asked}.")
-    if session.provider == "OpenVINO" and session.device == "CPU":
-        session.notes.append("OpenVINO found no GPU, so it computes on the CPU.")
-    session.notes += [] if asked else _why_cpu(ort, session.provider, failures, gpu)
+    session.notes += _why(failures) if asked else _why_cpu(ort, session.provider, failures, gpu)
     session.reopen = again if any(map(_is_memory, failures.values())) else None
     log.info("%s", " ".join(session.notes))
     return session
@@ -168,14 +166,14 @@ def one_by_one(run: Callable[[dict], Sequence[np.ndarray]], feeds: dict[str, np.
 
 
 def _first_working(ort, path: Path, places, gpu: Gpu | None, check) -> tuple[Session | None, dict[str, str]]:
-    """Return a session on the first provider and device that works, and why the providers before it do not."""
+    """Return a session on the first provider and device that works, and why those before it do not."""
     failures = {}
     available = ort.get_available_providers()
     for name, device in (place for place in places if PROVIDERS[place[0]] in available):
-        session, failures[name] = _try(ort, path, name, device, gpu, check)
+        session, reason = _try(ort, path, name, device, gpu, check)
         if session is not None:
-            del failures[name]
             return session, failures
+        failures[_place(name, device)] = reason
     return None, failures
 
 
@@ -275,16 +273,20 @@ def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: 
     if not failures:
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
-        found = f"it does not work here: {failures[provider]}"
-    fix = FREE_MEMORY if _is_memory(failures.get(provider, "")) else _fix(ort, PACKAGES[provider], gpu, failures)
+        found = f"it does not work here: {'; '.join(failures.values())}"
+    fix = FREE_MEMORY if any(map(_is_memory, failures.values())) else _fix(ort, PACKAGES[provider], gpu, failures)
     return f"Provider {provider} was asked for, but {found}. {fix} Or choose 'auto'."
+
+
+def _why(failures: dict[str, str]) -> list[str]:
+    return [f"{place} does not work: {reason}." for place, reason in failures.items()]
 
 
 def _why_cpu(ort, name: str, failures: dict[str, str], gpu: Gpu | None) -> list[str]:
     """Return the cause and the fix if the CPU runs although there is a GPU; nothing else is worth a note."""
     if name != "CPU" or not gpu:
         return []
-    cause = " ".join(f"{failed} does not work: {reason}." for failed, reason in failures.items())
+    cause = " ".join(_why(failures))
     available = ort.get_available_providers()
     slow = [name for name, full in PROVIDERS.items() if name in COMPILED and full in available]
     if slow and not failures:
@@ -307,6 +309,10 @@ def _errors(ort) -> tuple[type[Exception], ...]:
     own = vars(ort.capi.onnxruntime_pybind11_state).values()
     raised = (e for e in own if isinstance(e, type) and issubclass(e, Exception))
     return (RuntimeError, ValueError, MemoryError, *raised)
+
+
+def _place(provider: str, device: str) -> str:
+    return f"{provider} ({device})" if device else provider
 
 
 def _names(ort) -> str:

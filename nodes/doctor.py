@@ -18,6 +18,7 @@ from ..dwpose.onnxruntime_advice import build_for, package_for
 from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
 from ..dwpose.opencv import import_cv2
 from ..dwpose.opencv_network import open_bundled
+from ..dwpose.pip_advice import quoted
 from ..dwpose.runtime import AUTO, OPENCV
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
@@ -169,7 +170,7 @@ def _reads_gguf() -> bool:
 def _runtime() -> pose.Runtime:
     """Return ONNX Runtime after a bundled network has run on what it finds."""
     gpu, builds = pose_detector.this_gpu(), tuple(installed_builds())
-    name, best = gpu.name if gpu else None, package_for(gpu)
+    name, best = gpu.name if gpu else None, quoted(package_for(gpu))
     try:
         session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
     except ValueError as error:

@@ -185,6 +185,13 @@ def test_comfyui_still_takes_what_it_is_asked(manager):
     assert parameters[:2] == ["memory_required", "device"]
 
 
+@pytest.mark.parametrize(("version", "cuda"), [("12.8", 12), ("13.0", 13), (None, None)])
+def test_the_cuda_of_torch_goes_with_the_gpu(monkeypatch, version, cuda):
+    monkeypatch.setattr(node, "gpu_name", lambda: "GeForce")
+    monkeypatch.setattr(torch.version, "cuda", version)
+    assert node.this_gpu()[:2] == ("GeForce", cuda)
+
+
 @pytest.mark.parametrize(
     ("device", "name"),
     [("cpu", None), ("mps", "Apple GPU"), ("cuda", "GeForce"), ("privateuseone", "DirectML GPU"), ("npu", "npu")],

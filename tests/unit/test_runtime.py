@@ -412,11 +412,17 @@ def test_without_a_gpu_for_openvino_what_runs_is_named(use, builds, network):
     use("OpenVINO", no_gpu=True)
     builds("onnxruntime-openvino")
     runs, cause, fix = open_session(network, gpu=Gpu("Intel(R) Arc(TM) A770 Graphics")).notes
-    assert runs == "net.onnx runs on CPU." and "OpenVINO does not work: it found no GPU." in cause
+    assert runs == "net.onnx runs on CPU." and "OpenVINO (GPU) does not work: it found no GPU." in cause
     assert f"{PIP} install -U onnxruntime-openvino\n" in fix
     session = open_session(network, "OpenVINO")
     assert session.place == "OpenVINO (CPU)"
-    assert session.notes[1:] == ["OpenVINO found no GPU, so it computes on the CPU."]
+    assert session.notes[1:] == ["OpenVINO (GPU) does not work: it found no GPU."]
+
+
+def test_openvino_that_works_nowhere_says_why(use, network):
+    use("OpenVINO", refused={"OpenVINO": RuntimeError("no plugin.")})
+    with pytest.raises(ValueError, match="OpenVINO was asked for, but it does not work here: no plugin; no plugin. "):
+        open_session(network, "OpenVINO")
 
 
 @pytest.mark.parametrize("name", ["MIGraphX", "TensorRT"])
