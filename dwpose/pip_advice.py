@@ -52,7 +52,8 @@ def import_failure(what: str, module: str, error: Exception, best: str) -> str:
         return f"{what} is not installed. {in_terminal(install(best))}"
     if _is_torn(module, error):
         return torn(what, module, best)
-    return f"{what} is installed, but does not load ({reason}). {_load_advice(error, present)}"
+    advice = without_reinstalling(module, error, present) or _write_again(error, present)
+    return f"{what} is installed, but does not load ({reason}). {advice}"
 
 
 def torn(what: str, module: str, best: str) -> str:
@@ -86,16 +87,23 @@ def _is_of_numpy(error: Exception) -> bool:
     return not text or any(words in text for words in NUMPY_ABI)
 
 
-def _load_advice(error: Exception, package: str) -> str:
-    """Return what lets an installed package load."""
-    text = str(error).lower()
+def without_reinstalling(module: str, error: Exception, package: str) -> str:
+    """Return what lets a package load whose own files are whole; "" if they are to be written again."""
+    if _is_torn(module, error):
+        return ""
     if isinstance(error, ModuleNotFoundError):
         return in_terminal(install(package))  # brings what it depends on
     if _is_of_numpy(error):
         return f"It was built for another NumPy. {in_terminal(install(package, options='-U'))}"
-    if "dll load failed" in text:
+    if "dll load failed" in str(error).lower():
         media = "on Windows N its Media Feature Pack too, " if package.startswith("opencv") else ""
         return f"Install the newest Microsoft Visual C++ runtime ({WINDOWS_RUNTIME}), {media}and restart ComfyUI."
+    return ""
+
+
+def _write_again(error: Exception, package: str) -> str:
+    """Return the command that writes the package's files again, or those of one that needs no display."""
+    text = str(error).lower()
     if package.startswith("opencv") and any(library in text for library in DISPLAY_LIBRARIES):
         headless = package.removesuffix("-headless") + "-headless"
         command = in_terminal(install(headless, options=AGAIN))

@@ -18,7 +18,7 @@ from ..dwpose.onnxruntime_advice import build_for, package_for
 from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
 from ..dwpose.opencv import import_cv2
 from ..dwpose.opencv_network import open_bundled
-from ..dwpose.pip_advice import quoted
+from ..dwpose.pip_advice import quoted, without_reinstalling
 from ..dwpose.runtime import AUTO, OPENCV
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
@@ -126,7 +126,9 @@ def _opencv() -> opencv.OpenCV:
     try:
         cv2 = import_cv2()
     except ValueError as error:
-        return opencv.OpenCV(installed, None, cause=str(error.__cause__ or ""))
+        cause, package = error.__cause__, next(iter(installed), "opencv-python")
+        advice = without_reinstalling("cv2", cause, package) if isinstance(cause, Exception) else ""
+        return opencv.OpenCV(installed, None, cause=str(cause or ""), advice=advice)
     about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
     contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
     return opencv.OpenCV(installed, cv2.__version__, contrib, headless)

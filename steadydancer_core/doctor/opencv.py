@@ -16,7 +16,8 @@ NO_DISPLAY = ("libGL.so", "libgthread", "libglib", "libSM.so", "libICE.so", "lib
 @dataclass(frozen=True)
 class OpenCV:
     """installed: version by package, of PACKAGES; imported: the version that Python loads, None if none or a torn one;
-    contrib and headless: whether that one is of a contrib package, and of a headless one; cause: why none is loaded.
+    contrib and headless: whether that one is of a contrib package, and of a headless one; cause: why none is loaded;
+    advice: what to do about that where the package itself is whole.
     """
 
     installed: Mapping[str, str]
@@ -24,6 +25,7 @@ class OpenCV:
     contrib: bool = False
     headless: bool = False
     cause: str = ""
+    advice: str = ""
 
 
 def in_words(found: OpenCV) -> str:
@@ -44,7 +46,7 @@ def check_opencv(found: OpenCV) -> Finding:
     if not found.imported:
         cause = f" ({found.cause})" if found.cause else ""
         what = f"OpenCV cannot be imported, though pip has installed {named}{cause}; poses cannot be found or drawn."
-        return Finding(PROBLEM, what, again)
+        return Finding(PROBLEM, what, found.advice or again)
     if any(CONTRIB in name for name in found.installed) and not found.contrib:
         what = f"{named}: the contrib functions, such as cv2.ximgproc, were overwritten; other packs may need them."
         return Finding(WARNING, what, again)

@@ -165,6 +165,23 @@ def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
     assert node_module._opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open")
 
 
+@pytest.mark.parametrize(
+    ("cause", "fix"),
+    [
+        ("DLL load failed while importing cv2: The specified module could not be found.", "Visual C++ runtime"),
+        ("numpy.core.multiarray failed to import", "pip install -U opencv-python and restart ComfyUI."),
+    ],
+)
+def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkeypatch, cause, fix):
+    def fails():
+        raise ValueError("advice") from ImportError(cause)
+
+    monkeypatch.setattr(node_module, "import_cv2", fails)
+    monkeypatch.setattr(node_module, "_version", lambda name: "4.9.0" if name == "opencv-python" else None)
+    line = opencv.check_opencv(node_module._opencv()).line()
+    assert cause in line and fix in line and "--force-reinstall" not in line
+
+
 def test_evaluate_needs_torchmetrics():
     assert packages.check_torchmetrics("1.9.0").level == "ok"
     assert "pip install torchmetrics" in packages.check_torchmetrics(None).fix
