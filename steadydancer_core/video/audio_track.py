@@ -14,7 +14,7 @@ import torch
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from .media_file import Gaps, Source, clock_start, decode, media_name, open_media, pictures_end, wind
+from .media_file import Gaps, Source, clock_start, decode, measure_extent, media_name, open_media, wind
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
 
@@ -55,7 +55,7 @@ def read_file_audio(
                 claim = f"its sound claims {frame.sample_rate} samples per second"
                 warn(f"Warning: {media_name(source)} is damaged: {claim}. The sound is left out.")
                 return None
-            tape = tape or _Tape(frame, begin, stop, container, lambda: pictures_end(source))
+            tape = tape or _Tape(frame, begin, stop, container, lambda: measure_extent(source).pictures)
             if not tape.put(frame):
                 break
         if tape is None:

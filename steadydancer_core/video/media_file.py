@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -36,6 +37,7 @@ NO_FORMAT = (
 )
 SHORT_GAP = 2.0  # seconds for which a file may show one picture, or be silent, as often as it likes
 FREE_GAPS = 120.0  # seconds of longer gaps that any file may have, such as titles and slides
+BREAK_TOLERANCE = 0.5  # seconds of the announced length that may be missing before it is worth a warning
 SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file whose times jump, or of slides
 
 
@@ -95,7 +97,7 @@ def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, tim
 def decode(container: InputContainer, stream, name: str) -> Iterator[av.VideoFrame | av.AudioFrame]:
     """Yield every frame of `stream` that can be decoded; the first one that cannot is logged."""
     warned = False
-    for packet in _packets(container, stream, name):
+    for packet in _packets(container, name, stream):
         try:
             yield from stream.codec_context.decode(packet)
         except EndOfStreamError:
@@ -106,11 +108,11 @@ def decode(container: InputContainer, stream, name: str) -> Iterator[av.VideoFra
             warned = True
 
 
-def _packets(container: InputContainer, stream, name: str) -> Iterator[av.Packet | None]:
-    """Yield the packets up to a break in the file, then None, which empties the decoder."""
+def _packets(container: InputContainer, name: str, *streams) -> Iterator[av.Packet | None]:
+    """Yield the packets of `streams` (none: of all) up to a break in the file, then None, which empties the decoder."""
     packet = None
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             yield packet
     except av.FFmpegError as error:
         _log_damage(name, packet, error)
@@ -208,13 +210,36 @@ class Clock:
         return time
 
 
-def pictures_end(source: Source) -> float:
-    """Return the time in seconds at which the pictures of a file end, by its packets: none is decoded."""
+class Extent(NamedTuple):
+    """How far the packets of a file reach, in seconds.
+
+    pictures: where the pictures end. announced: the length that the file gives for all of its tracks, 0.0 for none.
+    whole: whether any track lasts that long.
+    """
+
+    pictures: float
+    announced: float
+    whole: bool
+
+
+def measure_extent(source: Source) -> Extent:
+    """Return how far the packets of a file reach; none is decoded."""
     with open_media(source) as container:
         stream = video_of(container, source)
         clock = Clock(container, stream, 1 / (rate_of(stream) or SLOWEST_RATE))
         clock.decoding_order = True
-        for packet in _packets(container, stream, media_name(source)):
-            if packet and packet.size:
+        latest = 0.0
+        for packet in _packets(container, media_name(source)):
+            if packet is None or not packet.size:
+                continue
+            if packet.pts is not None:
+                latest = max(latest, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index == stream.index:
+                if clock.last is None and None not in (packet.pts, packet.dts):
+                    clock.shift += (packet.pts - packet.dts) * clock.tick  # pictures are decoded before they are shown
                 clock.time(packet)
-        return (clock.last or 0.0) + clock.step
+        announced = (container.duration or 0) / av.time_base
+        # Some writers announce the time of the last picture on a clock that starts late, others the time since then.
+        reached = latest - clock_start(container)
+        whole = reached >= announced - BREAK_TOLERANCE or abs(latest - announced) <= BREAK_TOLERANCE
+        return Extent((clock.last or 0.0) + clock.step, announced, whole)

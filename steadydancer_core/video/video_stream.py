@@ -18,17 +18,19 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import ColorRange, VideoReformatter
 from torch import Tensor
 
 from ..pixels import to_rgb
+from .frame_converter import FrameConverter, pixel_aspect
 from .media_file import (
+    BREAK_TOLERANCE,
     LARGEST_SIZE,
     MAX_PIXELS,
     Clock,
     Source,
     clock_start,
     decode,
+    measure_extent,
     media_name,
     open_media,
     rate_of,
@@ -39,16 +41,10 @@ from .media_file import (
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
-BREAK_TOLERANCE = 0.5  # seconds of the announced length that may be missing before it is worth a warning
 DECODER_THREADS = 4
-LARGEST_PIXEL_ASPECT = 8
-# libswscale's bilinear, full chroma interpolation and accurate rounding; PyAV 16 has no names for the last two. Pixels
-# equal ComfyUI's own IMAGE within rounding, where the plain conversion is up to 27 of 255 off at edges of colour.
-EXACT = 0x2 | 0x2000 | 0x40000
-# libswscale's matrix by the colour space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
-BT601 = 5
-MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
-MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of one stream; the container's is that of the longest
+# Where FFmpeg gives a track the duration of the whole file, or a guess by the number of bytes.
+WITHOUT_TRACK_DURATIONS = ("matroska,webm", "flv", "nut", "asf", "wtv", "mpeg", "mpegvideo")
+MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of one stream; the container's is that of the longest one
 HASH_CHUNK = 1 << 20
 STILL_NOTE = "The video is a single picture: one frame, no motion."
 
@@ -114,14 +110,17 @@ class VideoStream:
         with open_media(source) as container:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
-            self._length, self._pixel_aspect = _length(container, stream), _pixel_aspect(stream)
+            self._length, self._pixel_aspect = _length(container, stream), pixel_aspect(stream)
             size = stream.width, stream.height
             tick = float(stream.time_base)
         self.fps = _at_least_0("fps", fps) or self.source_fps
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
         rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
         self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
-        self._reformatter, self._seeks, self.break_note = VideoReformatter(), self.start > 0, ""
+        self._seeks, self.break_note = self.start > 0, ""
+        self._extent = None if self._length else measure_extent(source)
+        if self._extent:
+            self._length = self._extent.pictures
         first = self._first_picture()
         if first is None:
             raise ValueError(_nothing_shown(source, self.start, self._length, *size))
@@ -131,12 +130,15 @@ class VideoStream:
         with open_media(self.source) as container:
             pictures, last = self._at_rate(self._shown(self._decoded(container))), None
             for last in itertools.islice(pictures, 1) if self.note else pictures:
-                yield self._rgb(last.frame)
+                yield self._converter.rgb(last.frame)
         self._note_break(last.end if last else self.begin)
 
     def fingerprint(self) -> str:
         """Return a hash of the file's bytes, the window, and whether its own rate is kept, which chooses otherwise."""
-        digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance)).encode())
+        read_as = (self.start, self.stop, self._tolerance)
+        if self._extent:
+            read_as += ("measured",)  # not as earlier versions read it, which are in the pose cache
+        digest = hashlib.blake2b(repr(read_as).encode())
         if isinstance(self.source, io.BytesIO):
             digest.update(self.source.getvalue())
             return digest.hexdigest()
@@ -161,13 +163,12 @@ class VideoStream:
         return first
 
     def _describe(self, first: Picture) -> None:
-        self._size = max(1, round(first.frame.width * self._pixel_aspect)), first.frame.height
-        if math.prod(self._size) > MAX_PIXELS:
-            raise ValueError(_too_large(self.source, *self._size))
-        self._matrix = _display_matrix(first.frame)
-        self.height, self.width = self._rgb(first.frame).shape[:2]
+        self._converter = FrameConverter(first.frame, self._pixel_aspect)
+        if math.prod(self._converter.size) > MAX_PIXELS:
+            raise ValueError(_too_large(self.source, *self._converter.size))
+        self.height, self.width = self._converter.rgb(first.frame).shape[:2]
         self.begin = max(self.start, first.time)
-        length = min(self.stop, self._length or first.end) - self.begin
+        length = min(self.stop, self._length) - self.begin
         self.frames = 1 if self.note else max(1, math.floor(length * self.fps + 0.5))
 
     def _decoded(self, container: InputContainer) -> Iterator[Picture]:
@@ -215,19 +216,11 @@ class VideoStream:
         if waiting and count == 1:
             yield waiting
 
-    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
-        rgb = self._reformatter.reformat(
-            frame, *self._size, "rgb24", interpolation=EXACT,
-            src_colorspace=frame.colorspace, dst_colorspace=BT601,
-            src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
-        )  # fmt: skip
-        return _upright(rgb.to_ndarray(), self._matrix)
-
     def _note_break(self, end: float) -> None:
         self.break_note = self._gaps.note(media_name(self.source), "pictures")
-        expected = min(self._length or 0, self.stop)
-        if not self.note and not self.break_note and expected - end > BREAK_TOLERANCE:
+        expected = min(self._extent.announced if self._extent else self._length, self.stop)
+        whole = self._extent is not None and self._extent.whole
+        if not (self.note or self.break_note or whole) and expected - end > BREAK_TOLERANCE:
             ends = f"its pictures end at {end:.2f} s of {expected:.2f} s"
             self.break_note = f"{media_name(self.source)} breaks off: {ends}. What could be read is used."
         if self.break_note:
@@ -264,45 +257,16 @@ def fingerprint(video) -> str:
     return open_video(video).fingerprint()
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """Return a, b, c, d of: shown x = a x + c y, shown y = b x + d y.
-
-    To be asked of one frame only: side_data and its frame hold each other until Python's garbage collector runs.
-    """
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV knows no name for newer kinds of side data, such as a photo's EXIF
-        turned = math.radians(-frame.rotation)
-        x, y = round(math.cos(turned)), round(math.sin(turned))
-        return x, y, -y, x
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-    return a, b, c, d
-
-
-def _upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """Return pixels [H, W, 3] turned and mirrored as the display matrix says, to the nearest right angle."""
-    a, b, c, d = matrix
-    if abs(b) > abs(a):
-        pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
 def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
-    """Return the time at which the pictures end, as the file announces it."""
-    if stream.duration:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_start(container)
+    """Return the time at which the pictures end as the file announces it of them, None if it does not."""
+    start = float((stream.start_time or 0) * stream.time_base)
+    if stream.duration and container.format.name not in WITHOUT_TRACK_DURATIONS:
+        return start + float(stream.duration * stream.time_base) - clock_start(container)
     if tag := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
         hours, minutes, seconds = map(float, tag.groups())
-        return 3600 * hours + 60 * minutes + seconds - clock_start(container)
-    return container.duration / av.time_base if container.duration else None
-
-
-def _pixel_aspect(stream: av.VideoStream) -> float:
-    """Return the width of a pixel by its height; what no camera makes counts as square."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    return aspect if 1 / LARGEST_PIXEL_ASPECT <= aspect <= LARGEST_PIXEL_ASPECT else 1.0
+        since = start if "_STATISTICS_TAGS" in stream.metadata else 0.0  # mkvmerge counts from the first picture
+        return since + 3600 * hours + 60 * minutes + seconds - clock_start(container)
+    return None
 
 
 def _nothing_shown(source: Source, start: float, length: float | None, width: int, height: int) -> str:

@@ -42,7 +42,7 @@ def numbers(frames):
 
 
 def make_video(path, count=0, rate=30, pictures=None, times=None, time_base=None, codec="libx264", pix_fmt="yuv420p",
-               container=None, options=None, sound=None, prepare=None):  # fmt: skip
+               container=None, options=None, sound=None, prepare=None, sound_codec="pcm_s16le"):  # fmt: skip
     """Write pictures (grey ones that tell their number) at a rate or at times in ticks; `path` may be a BytesIO."""
     pictures = [grey(n) for n in range(count)] if pictures is None else pictures
     target = path if isinstance(path, io.BytesIO) else str(path)
@@ -54,7 +54,7 @@ def make_video(path, count=0, rate=30, pictures=None, times=None, time_base=None
             stream.codec_context.time_base = time_base
         if prepare:
             prepare(stream)
-        track = output.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono") if sound is not None else None
+        track = output.add_stream(sound_codec, rate=SAMPLE_RATE, layout="mono") if sound is not None else None
         for index, picture in enumerate(pictures):
             output.mux(stream.encode(to_frame(picture, pix_fmt, times[index] if times else index, time_base)))
         output.mux(stream.encode(None))
@@ -480,9 +480,9 @@ def test_few_frames_live_at_a_time(monkeypatch, tmp_path, count, fps):
 
     path = make_video(tmp_path / "v.mp4", pictures=[grey(n % 60) for n in range(count)])
     stream = VideoStream(str(path), fps=fps)
-    to_rgb = stream._rgb
+    to_rgb = stream._converter.rgb
     monkeypatch.setattr(video_stream, "decode", watched)
-    monkeypatch.setattr(stream, "_rgb", lambda proxy: to_rgb(proxy.frame))
+    monkeypatch.setattr(stream._converter, "rgb", lambda proxy: to_rgb(proxy.frame))
     assert max(len(Proxy.alive) for _ in stream) <= 4
 
 

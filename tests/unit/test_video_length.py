@@ -1,0 +1,118 @@
+"""How long the pictures of a file last: no alarm for whole files, one for torn files, and a progress bar that fits."""
+
+import io
+import re
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, make_video
+
+FPS, PICTURES = 16, 32
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+CONTAINERS = {  # name: (format, options, codec of the sound)
+    "Matroska": ("matroska", {}, "pcm_s16le"),
+    "FLV": ("flv", {}, "aac"),
+    "FLV without a length": ("flv", {"flvflags": "no_duration_filesize"}, "aac"),
+    "fragmented MP4": ("mp4", FRAGMENTS, "aac"),
+    "WMV": ("asf", {}, "pcm_s16le"),
+    "WTV": ("wtv", {}, "pcm_s16le"),
+    "NUT": ("nut", {}, "pcm_s16le"),
+}
+OTHER_TRACKS = {"longer sound": (9, 0), "a late start": (2, 5), "a late start, silent": (0, 5)}  # seconds
+
+
+def make_file(path, kind, sound_seconds, late, pictures=PICTURES):
+    """Write noise for two seconds, with sound of another length, both late by some seconds of the clock."""
+    container, options, codec = CONTAINERS[kind]
+    noise = np.random.default_rng(0).integers(0, 99, (pictures, HEIGHT, WIDTH, 3), np.uint8)
+    times = [FPS * late + n for n in range(pictures)]
+    sound = (np.zeros(sound_seconds * SAMPLE_RATE), late * SAMPLE_RATE) if sound_seconds else None
+    make_video(
+        path, pictures=list(noise), rate=FPS, times=times, time_base=Fraction(1, FPS), container=container,
+        options=options, sound=sound, sound_codec=codec,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"XURATION"))  # Matroska's of each track, a mere tag
+    return path
+
+
+@pytest.mark.parametrize(("sound_seconds", "late"), OTHER_TRACKS.values(), ids=OTHER_TRACKS)
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_a_whole_file_does_not_break_off(tmp_path, kind, sound_seconds, late):
+    stream = VideoStream(str(make_file(tmp_path / "v", kind, sound_seconds, late)))
+    shown = len(list(stream))
+    assert (stream.frames, stream.break_note) == (shown, "")
+    assert shown == pytest.approx(PICTURES, abs=2)  # AAC begins earlier by its delay
+
+
+def test_a_subtitle_lasts_longer_than_the_pictures(tmp_path):
+    """A track of text that ends at 20 s."""
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=FPS)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        with av.open(io.BytesIO(b"1\n00:00:00,000 --> 00:00:20,000\ndance\n"), format="srt") as subtitles:
+            text = output.add_stream_from_template(subtitles.streams.subtitles[0])
+        for n in range(PICTURES):
+            frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+            frame.pts = n
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        line = av.Packet(b"dance")
+        line.stream, line.pts, line.dts, line.duration, line.time_base = text, 0, 0, 20000, Fraction(1, 1000)
+        output.mux(line)
+    for data in (path.read_bytes(), path.read_bytes().replace(b"DURATION", b"XURATION")):
+        path.write_bytes(data)
+        stream = VideoStream(str(path))
+        assert (stream.frames, len(list(stream)), stream.break_note) == (PICTURES, PICTURES, "")
+
+
+@pytest.mark.parametrize(("sound_seconds", "late"), OTHER_TRACKS.values(), ids=OTHER_TRACKS)
+@pytest.mark.parametrize("kind", ["Matroska", "FLV"])
+def test_a_torn_file_breaks_off(tmp_path, kind, sound_seconds, late):
+    path = make_file(tmp_path / "v", kind, sound_seconds, late)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 4 // 10])
+    stream = VideoStream(str(path))
+    assert len(list(stream)) < PICTURES - 8
+    assert re.match(r"'v' breaks off: its pictures end at [01]\.\d\d s of \d", stream.break_note)
+
+
+def test_a_duration_counted_from_the_first_picture(tmp_path):
+    """As mkvmerge writes it, where others write the time of the end."""
+
+    def prepare(stream):
+        stream.metadata["_STATISTICS_TAGS"] = "DURATION"
+
+    times = [3000 + 1000 * n // FPS for n in range(PICTURES)]
+    sound = (np.zeros(9 * SAMPLE_RATE), 0)
+    path = make_video(
+        tmp_path / "v.mkv", PICTURES, FPS, times=times, time_base=Fraction(1, 1000), sound=sound, prepare=prepare
+    )
+    data, changed = re.subn(rb"00:00:05\.\d{9}", b"00:00:02.000000000", path.read_bytes())
+    assert changed == 1
+    path.write_bytes(data)
+    stream = VideoStream(str(path))
+    assert (stream.frames, len(list(stream)), stream.break_note) == (PICTURES, PICTURES, "")
+
+
+def test_pictures_that_begin_long_after_the_sound(tmp_path):
+    """FFmpeg looks at five seconds of a file; to what begins later it gives the length of the file."""
+    times = [6000 + 1000 * n // FPS for n in range(PICTURES)]
+    sound = (np.zeros(12 * SAMPLE_RATE), 0)
+    path = make_video(tmp_path / "v.mkv", PICTURES, FPS, times=times, time_base=Fraction(1, 1000), sound=sound)
+    stream = VideoStream(str(path))
+    assert (stream.frames, len(list(stream)), stream.break_note) == (PICTURES, PICTURES, "")
+
+
+@pytest.mark.parametrize(("container", "codec", "pix_fmt", "options"), [
+    ("h264", "libx264", "yuv420p", {}), ("apng", "apng", "rgb24", {}), ("webm", "libvpx", "yuv420p", {"live": "1"}),
+    ("mpeg1video", "mpeg1video", "yuv420p", {}), ("mpeg", "mpeg2video", "yuv420p", {}),
+])  # fmt: skip
+def test_progress_fits_files_that_do_not_say_how_long_they_are(tmp_path, container, codec, pix_fmt, options):
+    path = make_video(tmp_path / "v", 50, 25, codec=codec, pix_fmt=pix_fmt, container=container, options=options)
+    stream = VideoStream(str(path))
+    assert len(list(stream)) == pytest.approx(PICTURES, abs=1) and abs(stream.frames - PICTURES) <= 1
+    assert not stream.break_note
