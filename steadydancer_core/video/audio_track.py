@@ -14,7 +14,7 @@ import torch
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from .media_file import Gaps, Source, clock_start, decode, measure_extent, media_name, open_media, wind
+from .media_file import Gaps, Source, clock_start, decode, default_first, measure_extent, media_name, open_media, wind
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
 
@@ -44,7 +44,7 @@ def read_file_audio(
 ) -> dict | None:
     """Return the AUDIO of a file between two times in seconds of its clock; None if there is no sound."""
     with open_media(source) as container:
-        track = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        track = next((s for s in default_first(container.streams.audio) if s.codec_context is not None), None)
         if track is None:
             return None
         if begin > RUN_UP:

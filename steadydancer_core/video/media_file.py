@@ -6,7 +6,7 @@ All times are in seconds from where the file's clock starts.
 import io
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -130,7 +130,7 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
     if not streams:
         found = "only sound" if container.streams.audio else "neither pictures nor sound"
         raise ValueError(f"{media_name(source)} holds {found}. Load a file that shows the dance, such as an MP4.")
-    for stream in streams:
+    for stream in default_first(streams):
         if stream.codec_context is not None:
             stream.codec_context.options = DECODER_OPTIONS
             return stream
@@ -138,6 +138,11 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
         f"The installed PyAV {av.__version__} has no decoder for the pictures of {media_name(source)}. "
         "Convert the file to MP4 with H.264, or update PyAV: pip install -U av."
     )
+
+
+def default_first(streams: Iterable) -> list:
+    """Return the tracks with those first that the file marks as its default."""
+    return sorted(streams, key=lambda stream: not stream.disposition & Disposition.default)
 
 
 def rate_of(stream: av.VideoStream) -> float | None:

@@ -453,6 +453,33 @@ def test_a_scratch_costs_no_time(tmp_path, caplog):
     assert "'v.mp4' is damaged at 0.67 s" in caplog.text
 
 
+# Several tracks
+
+
+@pytest.mark.parametrize("marked", [None, 0, 1, 2])
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_of_several_tracks_the_default_one_is_read(tmp_path, container, marked):
+    """Three angles and three languages: track n shows picture 10 n + 10 and sounds at (n + 1) / 10 s."""
+    path = tmp_path / "v"
+    with av.open(str(path), "w", format=container) as output:
+        videos = [output.add_stream("libx264", rate=10, options=LOSSLESS["libx264"]) for _ in range(3)]
+        tracks = [output.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono") for _ in range(3)]
+        for streams in (videos, tracks):
+            for number, stream in enumerate(streams):
+                stream.disposition = Disposition.default if number == marked else Disposition(0)
+        for stream in videos:
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number, stream in enumerate(videos):
+            for pts in range(5):
+                output.mux(stream.encode(to_frame(grey(10 * number + 10), "yuv420p", pts, None)))
+            output.mux(stream.encode(None))
+        for number, track in enumerate(tracks):
+            add_sound(output, track, clicks(0.5, (number + 1) / 10))
+    chosen = marked or 0
+    assert numbers(VideoStream(str(path), fps=0)) == [10 * chosen + 10] * 5
+    assert heard(read_audio(file_video(path))) == [SAMPLE_RATE * (chosen + 1) // 10]
+
+
 # Memory and files
 
 
