@@ -38,6 +38,7 @@ from .media_file import (
     video_of,
     wind,
 )
+from .video_webp import animation_rate
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
@@ -275,8 +276,19 @@ def _nothing_shown(source: Source, start: float, length: float | None, width: in
         return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
     if width * height > MAX_PIXELS:
         return _too_large(source, width, height)
+    if rate := _rate_of_animated_webp(source):
+        return (
+            f"{media_name(source)} is an animated WebP, which cannot be read as a video. Load it with Load Image and "
+            f"connect the images to Extract Poses with source_fps {rate:.4g}. For a video input put Create Video with "
+            f"fps {rate:.4g} between."
+        )
     limit = "" if width else f" of up to {LARGEST_SIZE}"  # FFmpeg gives no size for what is above the limit
     return unreadable(source, f"no picture{limit} could be decoded from {start:.2f} s on")
+
+
+def _rate_of_animated_webp(source: Source) -> float | None:
+    with io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb") as file:
+        return animation_rate(file)
 
 
 def _too_large(source: Source, width: int, height: int) -> str:

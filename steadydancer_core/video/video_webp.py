@@ -59,6 +59,26 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset += 8 + size + size % 2
 
 
+def animation_rate(file: BinaryIO) -> float | None:
+    """Return the average pictures per second of an animated WebP, None for any other file.
+
+    Only the heads of its chunks are read, up to a break in the file.
+    """
+    head = file.read(21)
+    if head[:4] != b"RIFF" or head[8:16] != b"WEBPVP8X" or not head[20] & ANIMATION_FLAG:
+        return None
+    pictures = milliseconds = 0
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        body = file.read(min(size, 16))
+        if name == b"ANMF" and len(body) == 16:
+            pictures += 1
+            milliseconds += int.from_bytes(body[12:15], "little")
+        file.seek(size + size % 2 - len(body), 1)
+    return 1000 * pictures / milliseconds if milliseconds else None
+
+
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack("<4sI", name, len(data)) + data + bytes(len(data) % 2)
 

@@ -25,6 +25,7 @@ from steadydancer_pack.steadydancer_core.video.video_stream import (
     open_video,
     resample_indices,
 )
+from steadydancer_pack.steadydancer_core.video.video_webp import animation_rate
 
 WIDTH, HEIGHT = 64, 48
 LEVEL_STEP = 4  # grey levels between a picture and the next: far more than lossless YUV loses
@@ -451,6 +452,22 @@ def test_a_scratch_costs_no_time(tmp_path, caplog):
     assert len(found) == 60
     assert found == [*range(20), 19, *range(21, 60)]
     assert "'v.mp4' is damaged at 0.67 s" in caplog.text
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_an_animated_webp_goes_through_load_image(tmp_path, as_bytes):
+    path = tmp_path / "dance.webp"
+    pictures = [Image.fromarray(grey(n)) for n in range(8)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[60, 65] * 4, lossless=True)
+    video = file_video(io.BytesIO(path.read_bytes()) if as_bytes else path)
+    name = "The video" if as_bytes else "'dance.webp'"
+    with pytest.raises(ValueError, match=f"^{name} is an animated WebP.* Load Image .* source_fps 16.* fps 16 between"):
+        open_video(video)
+
+
+@pytest.mark.parametrize("chunks", [b"", b"VP8X\x0a\0\0\0\2", b"VP8X\xff\xff\xff\xff\2", b"VP8 \x0a\0\0\0\2"])
+def test_an_animated_webp_without_pictures_has_no_rate(chunks):
+    assert animation_rate(io.BytesIO(b"RIFF\0\0\0\0WEBP" + chunks)) is None
 
 
 # Several tracks
