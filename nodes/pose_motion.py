@@ -9,6 +9,7 @@ from ..dwpose.best_start import best_start
 from ..dwpose.keypoints import to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
 from ..dwpose.refine import refine_with_report, report_text
+from ..steadydancer_core.video.audio_input import to_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
 from .pose_input import read_poses
@@ -218,6 +219,7 @@ def delay_audio(audio: dict | None, seconds: float) -> dict | None:
     """Return AUDIO after so much silence; None stays None."""
     if audio is None:
         return None
+    audio = to_audio(audio)
     silence = round(seconds * audio["sample_rate"])
     return {**audio, "waveform": pad(audio["waveform"], (silence, 0))}
 
@@ -226,6 +228,7 @@ def cut_audio(audio: dict | None, seconds: float) -> dict | None:
     """Return AUDIO from so many seconds on; None if there is no sound that late."""
     if audio is None:
         return None
+    audio = to_audio(audio)
     waveform = audio["waveform"][..., round(seconds * audio["sample_rate"]) :]
     return {**audio, "waveform": waveform} if waveform.shape[-1] else None
 

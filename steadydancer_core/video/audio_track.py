@@ -14,6 +14,7 @@ import torch
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
+from .audio_input import HIGHEST_RATE, to_audio
 from .media_file import Gaps, Source, clock_start, decode, default_first, measure_extent, media_name, open_media, wind
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
@@ -21,7 +22,6 @@ from .video_stream import in_memory, open_file
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
 UNKNOWN_LENGTH = 60.0
-HIGHEST_RATE = 768_000  # Hz; a header that claims more is damaged
 LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; a damaged header may claim years
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
@@ -34,7 +34,7 @@ def read_audio(video, warn: Callable[[str], None] = logging.warning) -> dict | N
     """
     components = in_memory(video)
     if components is not None:
-        return _first_of_batch(components.audio)
+        return _first_of_batch(components.audio, warn)
     stream = open_file(video)
     return read_file_audio(stream.source, stream.begin, stream.stop, warn)
 
@@ -65,10 +65,16 @@ def read_file_audio(
         return tape.audio()
 
 
-def _first_of_batch(audio: dict | None) -> dict | None:
-    if not audio or not audio["waveform"].numel():
+def _first_of_batch(audio: dict | None, warn: Callable[[str], None]) -> dict | None:
+    if not audio:
         return None
-    return {"waveform": audio["waveform"][:1].cpu().float(), "sample_rate": int(audio["sample_rate"])}
+    try:
+        audio = to_audio(audio)
+    except ValueError as error:
+        warn(f"Warning: the sound of the video is left out. {error}")
+        return None
+    waveform = audio["waveform"][:1].cpu().float()
+    return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
 
 
 def _pieces(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ...media.atomic_write import atomic_write_new
 from ..pixels import to_rgb
+from .audio_input import to_audio
 from .side_by_side import SideBySide
 from .video_formats import (
     AUTO,
@@ -83,7 +84,7 @@ def write_video(
     """Write IMAGE [F, H, W, 1, 3 or 4] in 0..1 and AUDIO to a new file; return the name it got. Alpha is dropped.
 
     names: a list of paths in one folder, which must exist, or Numbered; the first that is free when all is written.
-    audio: {"waveform": [B, C, T] in -1..1, "sample_rate": Hz}; item 0 of the batch, cut or padded to the video.
+    audio: as to_audio takes it; item 0 of the batch, cut or padded to the video.
     on_frame: called as (steps done, all steps) after each frame; what it raises passes through, and no file is left.
     Raises ValueError for input that cannot be written, before any file is touched, and VideoWriteError when the disk or
     the encoder fails.
@@ -142,19 +143,13 @@ def _plan(
 def _sound(audio: Mapping, form: VideoFormat) -> Sound | None:
     if form.sound is None:
         return None
-    waveform, sample_rate = audio["waveform"], audio["sample_rate"]
-    if waveform.ndim != 3 or not len(waveform) or waveform.shape[1] not in CHANNEL_LAYOUTS or sample_rate <= 0:
-        raise ValueError(
-            f"Found audio of shape {tuple(waveform.shape)} at {sample_rate} Hz; it must be [batch, channels, samples] "
-            "with 1 (mono), 2 (stereo), 6 or 8 channels. Connect the output of Load Audio or of a video loader, or "
-            "disconnect audio."
-        )
+    audio = to_audio(audio)
     if not has_encoder(form.sound.encoder):
         raise ValueError(
             f"The installed PyAV {av.__version__} lacks the audio encoder {form.sound.encoder}. "
             "Disconnect audio, choose another format, or update PyAV: pip install -U av."
         )
-    return Sound(waveform[0], int(sample_rate))
+    return Sound(audio["waveform"][0], audio["sample_rate"])
 
 
 def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
