@@ -256,6 +256,8 @@ def _read(
         else:
             for index, frame in enumerate(frames):
                 on_frame(index, frame)
+    if preview:
+        preview.kept = {index: stream.displayed(picture) for index, picture in preview.kept.items()}
     return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
 
 

@@ -126,7 +126,7 @@ def _log_damage(name: str, packet: av.Packet | None, error: av.FFmpegError) -> N
 
 def video_of(container: InputContainer, source: Source) -> av.VideoStream:
     """Return the moving pictures of a file; the cover of a song is none."""
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         found = "only sound" if container.streams.audio else "neither pictures nor sound"
         raise ValueError(f"{media_name(source)} holds {found}. Load a file that shows the dance, such as an MP4.")
@@ -138,6 +138,11 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
         f"The installed PyAV {av.__version__} has no decoder for the pictures of {media_name(source)}. "
         "Convert the file to MP4 with H.264, or update PyAV: pip install -U av."
     )
+
+
+def is_cover(stream: av.VideoStream) -> bool:
+    """Return whether a track is the picture that comes with a song."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def default_first(streams: Iterable) -> list:

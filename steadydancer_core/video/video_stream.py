@@ -30,6 +30,7 @@ from .media_file import (
     Source,
     clock_start,
     decode,
+    is_cover,
     measure_extent,
     media_name,
     open_media,
@@ -38,6 +39,7 @@ from .media_file import (
     video_of,
     wind,
 )
+from .tone_map import HLG, PQ, tone_mapped
 from .video_webp import animation_rate
 
 MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
@@ -79,6 +81,10 @@ class ImageStream:
             pixels = self.images[index].detach().cpu().float().numpy()
             yield np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
 
+    def displayed(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels of a frame as a screen shows them: these are meant for one."""
+        return pixels
+
     def fingerprint(self) -> str:
         """Return a hash of the images and their rate."""
         digest = hashlib.blake2b(repr((tuple(self.images.shape), self.source_fps)).encode())
@@ -112,6 +118,8 @@ class VideoStream:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
             self._length, self._pixel_aspect = _length(container, stream), pixel_aspect(stream)
+            self._transfer = stream.codec_context.color_trc
+            later_track = stream is not next(s for s in container.streams.video if not is_cover(s))
             size = stream.width, stream.height
             tick = float(stream.time_base)
         self.fps = _at_least_0("fps", fps) or self.source_fps
@@ -122,6 +130,9 @@ class VideoStream:
         self._extent = None if self._length else measure_extent(source)
         if self._extent:
             self._length = self._extent.pictures
+        # Names what earlier versions read otherwise, whose poses and notes are in the cache.
+        found = {"measured": self._extent, "HDR": self._transfer in (PQ, HLG), "later track": later_track}
+        self._unlike_before = [name for name, value in found.items() if value]
         first = self._first_picture()
         if first is None:
             raise ValueError(_nothing_shown(source, self.start, self._length, *size))
@@ -134,12 +145,13 @@ class VideoStream:
                 yield self._converter.rgb(last.frame)
         self._note_break(last.end if last else self.begin)
 
+    def displayed(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels of a frame as a screen of standard range shows them: HDR is tone-mapped."""
+        return tone_mapped(pixels, self._transfer)
+
     def fingerprint(self) -> str:
         """Return a hash of the file's bytes, the window, and whether its own rate is kept, which chooses otherwise."""
-        read_as = (self.start, self.stop, self._tolerance)
-        if self._extent:
-            read_as += ("measured",)  # not as earlier versions read it, which are in the pose cache
-        digest = hashlib.blake2b(repr(read_as).encode())
+        digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance, *self._unlike_before)).encode())
         if isinstance(self.source, io.BytesIO):
             digest.update(self.source.getvalue())
             return digest.hexdigest()
