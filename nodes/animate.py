@@ -19,7 +19,7 @@ from ..dwpose.pick import ALL, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.refine import refine
 from ..dwpose.runtime import AUTO as AUTO_PROVIDER
-from ..steadydancer_core.pixels import default_size, size_of, to_rgb
+from ..steadydancer_core.pixels import default_size, size_of
 from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
@@ -91,7 +91,6 @@ def _with_notes(poses: Poses, of: Callable[[Alignment], str]) -> str:
 
 def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wishes) -> Poses:
     """Return the poses of the video, aligned to the first of `photo` [B, H, W, C]."""
-    photo = to_rgb(photo)
     cache = PoseCache(cache_folder(), CACHE_BYTES)
     stands = _search("Photo", open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, 1, cache).clip
     stream = open_stream(None, video, MODEL_FPS, MODEL_FPS)

@@ -1,4 +1,7 @@
-"""Decoded pictures as pixels: RGB as a player shows it, turned by the display matrix, its pixels made square."""
+"""Decoded pictures as pixels: RGB as a player shows it, turned by the display matrix, its pixels made square.
+
+What is transparent is black: people whom a matte has taken out are not to be found.
+"""
 
 import math
 
@@ -14,30 +17,52 @@ EXACT = 0x2 | 0x2000 | 0x40000
 BT601 = 5
 MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
 
+# Codecs whose alpha is meant. Others have frames of 32 bits whose fourth byte nobody fills: it is 0 everywhere.
+WITH_TRUE_ALPHA = ("qtrle", "png", "apng", "gif", "webp")
+
 
 class FrameConverter:
     """Converts the pictures of one stream to uint8 [H, W, 3], RGB.
 
     first: the stream's first picture; its size and display matrix count for all. pixel_aspect: width of a pixel by its
-    height. size: (width, height) in pixels of a picture before it is turned.
+    height. codec: FFmpeg's name of it. size: (width, height) in pixels of a picture before it is turned. transparent:
+    whether the pictures have an alpha channel that is in use.
     """
 
-    def __init__(self, first: av.VideoFrame, pixel_aspect: float):
+    def __init__(self, first: av.VideoFrame, pixel_aspect: float, codec: str):
         self.size = max(1, round(first.width * pixel_aspect)), first.height
         self._matrix = _display_matrix(first)
         self._reformatter = VideoReformatter()
+        unsure = (first.format.is_rgb or first.format.has_palette) and codec not in WITH_TRUE_ALPHA
+        self.transparent = has_alpha(first) and not (unsure and not self._alpha(first).any())
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """Return the pixels of a picture."""
-        frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
-        return _upright(self._converted(frame, "rgb24"), self._matrix)
+        pixels = self._converted(frame, "rgb24")
+        if self.transparent and has_alpha(frame):
+            pixels = over_black(pixels, self._alpha(frame))
+        return _upright(pixels, self._matrix)
+
+    def _alpha(self, frame: av.VideoFrame) -> np.ndarray:
+        return self._converted(frame, "rgba")[..., 3]
 
     def _converted(self, frame: av.VideoFrame, pixel_format: str) -> np.ndarray:
+        frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
         return self._reformatter.reformat(
             frame, *self.size, pixel_format, interpolation=EXACT,
             src_colorspace=frame.colorspace, dst_colorspace=BT601,
             src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
         ).to_ndarray()  # fmt: skip
+
+
+def has_alpha(frame: av.VideoFrame) -> bool:
+    """Return whether the pixels of a picture, or the colors of its palette, have an alpha."""
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+
+
+def over_black(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return uint8 [H, W, 3] laid over black by alpha, uint8 [H, W]; where that is 255 the pixels stay the same."""
+    return ((pixels.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
 def pixel_aspect(stream: av.VideoStream) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.error import ArgumentError
 from av.error import EOFError as EndOfStreamError
@@ -35,6 +36,7 @@ NO_FORMAT = (
     "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
     "streams are not followed"
 )
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of them leave the transparency out
 SHORT_GAP = 2.0  # seconds for which a file may show one picture, or be silent, as often as it likes
 FREE_GAPS = 120.0  # seconds of longer gaps that any file may have, such as titles and slides
 BREAK_TOLERANCE = 0.5  # seconds of the announced length that may be missing before it is worth a warning
@@ -94,12 +96,16 @@ def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, tim
         logging.info("Cannot wind to %.2f s (%s); reading on from the beginning.", time, error.strerror)
 
 
-def decode(container: InputContainer, stream, name: str) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Yield every frame of `stream` that can be decoded; the first one that cannot is logged."""
+def decode(container: InputContainer, stream, name: str, decoder=None) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """Yield every frame of `stream` that can be decoded; the first one that cannot is logged.
+
+    decoder: the codec context to use instead of the stream's own.
+    """
+    decoder = decoder or stream.codec_context
     warned = False
     for packet in _packets(container, name, stream):
         try:
-            yield from stream.codec_context.decode(packet)
+            yield from decoder.decode(packet)
         except EndOfStreamError:
             return
         except av.FFmpegError as error:
@@ -138,6 +144,21 @@ def video_of(container: InputContainer, source: Source) -> av.VideoStream:
         f"The installed PyAV {av.__version__} has no decoder for the pictures of {media_name(source)}. "
         "Convert the file to MP4 with H.264, or update PyAV: pip install -U av."
     )
+
+
+def decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
+    """Return the decoder of a stream: one that decodes the transparency too where the file declares some."""
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name is None or tags.get("alpha_mode") != "1":
+        return stream.codec_context
+    try:
+        decoder = av.CodecContext.create(name, "r")
+    except UnknownCodecError:
+        logging.warning("The installed PyAV has no decoder %s: the transparency of a video is not seen.", name)
+        return stream.codec_context
+    decoder.options = DECODER_OPTIONS
+    return decoder
 
 
 def is_cover(stream: av.VideoStream) -> bool:

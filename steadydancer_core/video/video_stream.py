@@ -30,6 +30,7 @@ from .media_file import (
     Source,
     clock_start,
     decode,
+    decoder_of,
     is_cover,
     measure_extent,
     media_name,
@@ -65,10 +66,14 @@ def resample_indices(frames: int, source_fps: float, fps: float) -> list[int]:
 
 
 class ImageStream:
-    """An IMAGE batch [B, H, W, C] as a stream like VideoStream: only the frame handed out is copied."""
+    """An IMAGE batch [B, H, W, C] as a stream like VideoStream: only the frame handed out is copied.
+
+    What is transparent in RGBA images is black.
+    """
 
     def __init__(self, images: Tensor, source_fps: float = MODEL_FPS, fps: float = MODEL_FPS):
         self.images, self.source_fps = to_rgb(images), float(source_fps)
+        self.alpha = images[..., 3] if images.shape[-1] == 4 else None
         if 0 in self.images.shape:
             raise ValueError(f"There are no frames to read: the images have the shape {tuple(images.shape)}.")
         self._indices = resample_indices(len(images), self.source_fps, fps)
@@ -78,8 +83,10 @@ class ImageStream:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for index in self._indices:
-            pixels = self.images[index].detach().cpu().float().numpy()
-            yield np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
+            pixels = self.images[index].detach().cpu().float()
+            if self.alpha is not None:
+                pixels = pixels * self.alpha[index].detach().cpu().float().clamp(0, 1)[..., None]
+            yield np.rint(np.clip(np.nan_to_num(pixels.numpy()), 0, 1) * 255).astype(np.uint8)
 
     def displayed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels of a frame as a screen shows them: these are meant for one."""
@@ -88,7 +95,7 @@ class ImageStream:
     def fingerprint(self) -> str:
         """Return a hash of the images and their rate."""
         digest = hashlib.blake2b(repr((tuple(self.images.shape), self.source_fps)).encode())
-        for image in self.images:
+        for image in itertools.chain(self.images, () if self.alpha is None else self.alpha):
             digest.update(image.detach().cpu().float().contiguous().numpy())
         return digest.hexdigest()
 
@@ -118,7 +125,7 @@ class VideoStream:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
             self._length, self._pixel_aspect = _length(container, stream), pixel_aspect(stream)
-            self._transfer = stream.codec_context.color_trc
+            self._codec, self._transfer = stream.codec_context.name, stream.codec_context.color_trc
             later_track = stream is not next(s for s in container.streams.video if not is_cover(s))
             size = stream.width, stream.height
             tick = float(stream.time_base)
@@ -176,7 +183,9 @@ class VideoStream:
         return first
 
     def _describe(self, first: Picture) -> None:
-        self._converter = FrameConverter(first.frame, self._pixel_aspect)
+        self._converter = FrameConverter(first.frame, self._pixel_aspect, self._codec)
+        if self._converter.transparent:
+            self._unlike_before.append("transparency")
         if math.prod(self._converter.size) > MAX_PIXELS:
             raise ValueError(_too_large(self.source, *self._converter.size))
         self.height, self.width = self._converter.rgb(first.frame).shape[:2]
@@ -188,12 +197,13 @@ class VideoStream:
         """Yield every picture from the start of the window, or from somewhat before it."""
         stream = video_of(container, self.source)
         # Frame threads go on between calls; closing them while FFmpeg logs to Python (av.logging.set_level) never ends.
-        stream.thread_type, stream.codec_context.thread_count = "SLICE", DECODER_THREADS
+        decoder = decoder_of(stream)
+        decoder.thread_type, decoder.thread_count = "SLICE", DECODER_THREADS
         clock = Clock(container, stream, 1 / self.source_fps)
         self._gaps = clock.gaps
         if self._seeks:
             wind(container, stream, self.start)
-        for frame in decode(container, stream, media_name(self.source)):
+        for frame in decode(container, stream, media_name(self.source), decoder):
             time = clock.time(frame)
             yield Picture(time, time + clock.step, frame)
 

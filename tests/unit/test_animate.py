@@ -64,6 +64,23 @@ def run(brightness=range(FRAMES), detector=None, **changes):
     return AnimateFromVideo.execute(photo, video, **wishes | drawing | changes, detector=detector or Knowing()).result
 
 
+def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
+    class Watching(Knowing):
+        def find(self, frame):
+            looked_at.append(frame)
+            return super().find(frame)
+
+    looked_at = []
+    frames = torch.stack([picture(number, VIDEO_CAMERA) for number in range(5)])
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16)))
+    photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
+    photo[:, 0, 0, :3] = 0  # the number of the frame
+    photo[:, 64:, :, 3] = 0
+    animate.poses_of(photo, video, Watching(), animate.Wishes("largest", "robust", 0.0, 0, 0))
+    (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
+    assert (seen[1:64] == 100).all() and not seen[64:].any()
+
+
 def test_poses_pictures_rate_and_sound_belong_together():
     frames, negative, overlay, fps, audio, lead_in, poses, _ = run()
     assert frames.shape == negative.shape == (FRAMES, 256, 144, 3) and not torch.equal(frames, negative)

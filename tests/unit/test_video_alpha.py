@@ -1,0 +1,149 @@
+"""What a matte has taken out is black: nobody is found there. Opaque pixels stay the same, bit for bit."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from comfy_api.latest import InputImpl, Types
+from PIL import Image
+
+from steadydancer_pack.steadydancer_core.video import frame_converter, media_file
+from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream, VideoStream, open_video
+from steadydancer_pack.tests.unit import test_pose_extract_node as node
+from steadydancer_pack.tests.unit.test_pose_extract_node import user_folder  # noqa: F401  fixture
+
+SIDE, FRAMES, LEVEL = 64, 3, 200
+HALF = SIDE // 2
+KINDS = {  # name: (codec, pixel format, container)
+    "ProRes 4444": ("prores_ks", "yuva444p10le", "mov"),
+    "QuickTime Animation": ("qtrle", "argb", "mov"),
+    "PNG in MOV": ("png", "rgba", "mov"),
+    "animated PNG": ("apng", "rgba", "apng"),
+    "FFV1": ("ffv1", "yuva420p", "matroska"),
+    "FFV1 in RGB": ("ffv1", "bgra", "matroska"),
+    "VP8": ("libvpx", "yuva420p", "webm"),
+    "VP9": ("libvpx-vp9", "yuva420p", "webm"),
+}
+
+
+def matte(alpha):
+    """Return RGBA [H, W, 4] in grey: the left half opaque, the right half of that alpha."""
+    picture = np.full((SIDE, SIDE, 4), LEVEL, np.uint8)
+    picture[..., 3] = 255
+    picture[:, HALF:, 3] = alpha
+    return picture
+
+
+def make_file(codec, pix_fmt, container, alpha, frames=FRAMES):
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        options = {"crf": "4", "b": "0", "auto-alt-ref": "0"} if codec.startswith("libvpx") else {}
+        stream = output.add_stream(codec, rate=16, options=options)
+        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, pix_fmt
+        if options:
+            stream.metadata["alpha_mode"] = "1"
+        for pts in range(frames):
+            frame = av.VideoFrame.from_ndarray(matte(alpha), "rgba").reformat(format=pix_fmt)
+            frame.pts = pts
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file
+
+
+def sides(frame):
+    """Return the mean levels of the left and the right half, without the edge between them."""
+    return [float(frame[:, half].mean()) for half in (slice(0, HALF - 8), slice(HALF + 8, SIDE))]
+
+
+@pytest.mark.parametrize(("alpha", "shown"), [(0, 0), (128, LEVEL * 128 / 255), (255, LEVEL)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_transparent_is_black(kind, alpha, shown):
+    stream = VideoStream(make_file(*KINDS[kind], alpha))
+    frames = list(stream)
+    assert (len(frames), stream.frames) == (FRAMES, FRAMES)
+    for frame in frames:
+        assert sides(frame) == pytest.approx([LEVEL, shown], abs=3)
+    assert stream._unlike_before[-1] == "transparency"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_opaque_alpha_changes_no_bit(monkeypatch, kind):
+    file = make_file(*KINDS[kind], 255)
+    found = list(VideoStream(file))
+    monkeypatch.setattr(frame_converter, "has_alpha", lambda frame: False)
+    assert np.array_equal(found, list(VideoStream(file)))
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.webp", "palette.png", "palette.gif"])
+def test_a_picture_with_a_matte(tmp_path, name):
+    image = Image.fromarray(matte(0))
+    if name.startswith("palette"):
+        image = Image.fromarray(np.repeat(np.repeat(np.array([[7, 9]], np.uint8), SIDE, 0), HALF, 1), "P")
+        image.putpalette([LEVEL] * 768)
+        image.save(tmp_path / name, transparency=9)
+    else:
+        image.save(tmp_path / name, lossless=True, exact=True)
+    (frame,) = VideoStream(str(tmp_path / name))
+    assert sides(frame) == pytest.approx([LEVEL, 0], abs=1)
+
+
+def test_a_fourth_byte_that_nobody_fills_hides_nothing():
+    """As screen recorders write AVI of 32 bits."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as output:
+        stream = output.add_stream("rawvideo", rate=16)
+        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "bgra"
+        frame = av.VideoFrame.from_ndarray(np.full((SIDE, SIDE, 4), (LEVEL, LEVEL, LEVEL, 0), np.uint8), "bgra")
+        frame.pts = 0
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as container:
+        assert {frame.format.name for frame in container.decode(video=0)} == {"bgra"}
+    (frame,) = VideoStream(file)
+    assert sides(frame) == [LEVEL, LEVEL]
+
+
+def test_without_the_decoder_for_transparency_the_colors_are_read(monkeypatch, caplog):
+    monkeypatch.setattr(media_file, "ALPHA_DECODERS", {"vp9": "no such decoder"})
+    (frame, *_) = VideoStream(make_file(*KINDS["VP9"], 0))
+    assert sides(frame) == pytest.approx([LEVEL, LEVEL], abs=3)
+    assert "no decoder no such decoder: the transparency of a video is not seen" in caplog.text
+
+
+def test_an_opaque_file_is_what_it_was_to_the_cache():
+    assert VideoStream(make_file("libx264", "yuv420p", "mp4", 255))._unlike_before == []
+
+
+def test_images_with_alpha():
+    images = torch.from_numpy(np.stack([matte(0), matte(128), matte(255)])).float() / 255
+    frames, opaque = list(ImageStream(images)), list(ImageStream(images[..., :3]))
+    assert [sides(frame) for frame in frames] == [[LEVEL, 0], [LEVEL, 100], [LEVEL, LEVEL]]
+    assert np.array_equal(frames[2], opaque[2])
+    prints = {ImageStream(kind).fingerprint() for kind in (images, images[..., :3], images.flip(0))}
+    assert len(prints) == 3
+
+
+def test_a_video_of_images_with_alpha():
+    images = torch.from_numpy(matte(0)).float()[None] / 255
+    parts = Types.VideoComponents(images=images, frame_rate=Fraction(16))
+    (frame,) = open_video(InputImpl.VideoFromComponents(parts))
+    assert sides(frame) == [LEVEL, 0]
+
+
+def test_nobody_is_found_behind_a_matte():
+    """Two people, the right one taken out."""
+    images = node.images(*[(1, 4)] * 6)
+    alpha = torch.ones(*images.shape[:3], 1)
+    assert people(node.run(images=images).result[0]) == [2] * 6
+    assert people(node.run(images=torch.cat([images, alpha], -1)).result[0]) == [2] * 6
+    alpha[:, :, 70:] = 0
+    hidden = torch.cat([images, alpha], -1)
+    assert people(node.run(images=hidden).result[0]) == [1] * 6
+
+
+def people(keypoints):
+    return [len(frame["people"]) for frame in keypoints]
