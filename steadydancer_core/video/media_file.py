@@ -3,6 +3,7 @@
 All times are in seconds from where the file's clock starts.
 """
 
+import errno
 import io
 import logging
 import math
@@ -14,7 +15,6 @@ from typing import NamedTuple
 import av
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
-from av.error import ArgumentError
 from av.error import EOFError as EndOfStreamError
 from av.stream import Disposition
 
@@ -32,6 +32,10 @@ MAX_PIXELS = 8192 * 4320  # of a picture. A file of 66 bytes may claim 16000x160
 LARGEST_SIZE = "8192x4320 (8K)"
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPEN_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **DECODER_OPTIONS}
+# PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
+# bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
+AV_VERSION = tuple(int(number) for number in av.__version__.split(".")[:2])
+OPTIONS_NAME = "options" if AV_VERSION >= (17, 1) else "container_options"
 NO_FORMAT = (
     "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
     "streams are not followed"
@@ -54,11 +58,10 @@ def open_media(source: Source) -> Iterator[InputContainer]:
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
     try:
-        container = av.open(file, options=OPEN_OPTIONS, metadata_errors="replace")
-    except ArgumentError as error:
-        raise ValueError(unreadable(source, NO_FORMAT)) from error
+        container = av.open(file, metadata_errors="replace", **{OPTIONS_NAME: OPEN_OPTIONS})
     except (av.FFmpegError, OSError) as error:
-        raise ValueError(unreadable(source, error.strerror)) from error
+        reason = NO_FORMAT if error.errno == errno.EINVAL else error.strerror
+        raise ValueError(unreadable(source, reason)) from error
     with container:
         yield container
 
@@ -263,7 +266,7 @@ def measure_extent(source: Source) -> Extent:
         for packet in _packets(container, media_name(source)):
             if packet is None or not packet.size:
                 continue
-            if packet.pts is not None:
+            if packet.pts is not None and packet.time_base:
                 latest = max(latest, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
                 if clock.last is None and None not in (packet.pts, packet.dts):

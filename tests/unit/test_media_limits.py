@@ -120,7 +120,7 @@ def png_claiming(width, height):
 
 @pytest.mark.parametrize("data", [gif_claiming(16000, 16000), png_claiming(16000, 16000)])
 def test_a_small_file_claims_no_large_picture(data):
-    with pytest.raises(ValueError, match=r"no picture of up to 8192x4320 \(8K\) could be decoded"):
+    with pytest.raises(ValueError, match=r"(no picture of up|Up) to 8192x4320 \(8K\) c"):
         VideoStream(io.BytesIO(data))
 
 
