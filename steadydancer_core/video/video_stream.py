@@ -138,7 +138,8 @@ class VideoStream:
         if self._extent:
             self._length = self._extent.pictures
         # Names what earlier versions read otherwise, whose poses and notes are in the cache.
-        found = {"measured": self._extent, "HDR": self._transfer in (PQ, HLG), "later track": later_track}
+        measured = self._extent is not None and self._extent.announced
+        found = {"measured": measured, "HDR": self._transfer in (PQ, HLG), "later track": later_track}
         self._unlike_before = [name for name, value in found.items() if value]
         first = self._first_picture()
         if first is None:
