@@ -262,15 +262,17 @@ def measure_extent(source: Source) -> Extent:
         stream = video_of(container, source)
         clock = Clock(container, stream, 1 / (rate_of(stream) or SLOWEST_RATE))
         clock.decoding_order = True
+        ticks = [float(track.time_base or 0) for track in container.streams]
         latest = 0.0
         for packet in _packets(container, media_name(source)):
             if packet is None or not packet.size:
                 continue
-            if packet.pts is not None and packet.time_base:
-                latest = max(latest, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream.index == stream.index:
-                if clock.last is None and None not in (packet.pts, packet.dts):
-                    clock.shift += (packet.pts - packet.dts) * clock.tick  # pictures are decoded before they are shown
+            index, pts = packet.stream_index, packet.pts
+            if pts is not None:
+                latest = max(latest, (pts + (packet.duration or 0)) * ticks[index])
+            if index == stream.index:
+                if clock.last is None and pts is not None and packet.dts is not None:
+                    clock.shift += (pts - packet.dts) * clock.tick  # pictures are decoded before they are shown
                 clock.time(packet)
         announced = (container.duration or 0) / av.time_base
         # Some writers announce the time of the last picture on a clock that starts late, others the time since then.
