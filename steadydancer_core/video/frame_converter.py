@@ -11,12 +11,11 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 LARGEST_PIXEL_ASPECT = 8
 # libswscale's bilinear, full chroma interpolation and accurate rounding; PyAV 16 has no names for the last two. Pixels
-# equal ComfyUI's own IMAGE within rounding, where the plain conversion is up to 27 of 255 off at edges of colour.
+# equal ComfyUI's own IMAGE within rounding, where the plain conversion is up to 27 of 255 off at edges of color.
 EXACT = 0x2 | 0x2000 | 0x40000
-# libswscale's matrix by the colour space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
+# libswscale's matrix by the color space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
 BT601 = 5
 MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
-
 # Codecs whose alpha is meant. Others have frames of 32 bits whose fourth byte nobody fills: it is 0 everywhere.
 WITH_TRUE_ALPHA = ("qtrle", "png", "apng", "gif", "webp")
 
@@ -40,7 +39,8 @@ class FrameConverter:
         """Return the pixels of a picture."""
         pixels = self._converted(frame, "rgb24")
         if self.transparent and has_alpha(frame):
-            pixels = over_black(pixels, self._alpha(frame))
+            alpha = self._alpha(frame)
+            pixels = pixels if alpha.min() == 255 else over_black(pixels, alpha)
         return _upright(pixels, self._matrix)
 
     def _alpha(self, frame: av.VideoFrame) -> np.ndarray:

@@ -7,6 +7,7 @@ import errno
 import io
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPEN_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **DECODER_OPTIONS}
 # PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
 # bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
-AV_VERSION = tuple(int(number) for number in av.__version__.split(".")[:2])
+AV_VERSION = tuple(int(number) for number in re.findall(r"\d+", av.__version__)[:2])
 OPTIONS_NAME = "options" if AV_VERSION >= (17, 1) else "container_options"
 NO_FORMAT = (
     "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
