@@ -23,13 +23,13 @@ WITH_TRUE_ALPHA = ("qtrle", "png", "apng", "gif", "webp")
 class FrameConverter:
     """Converts the pictures of one stream to uint8 [H, W, 3], RGB.
 
-    first: the stream's first picture; its size and display matrix count for all. pixel_aspect: width of a pixel by its
-    height. codec: FFmpeg's name of it. size: (width, height) in pixels of a picture before it is turned. transparent:
-    whether the pictures have an alpha channel that is in use.
+    first: the stream's first picture, whose display matrix counts for all. size: (width, height) in pixels to bring a
+    picture to before it is turned. codec: FFmpeg's name of it. transparent: whether the pictures have an alpha channel
+    that is in use.
     """
 
-    def __init__(self, first: av.VideoFrame, pixel_aspect: float, codec: str):
-        self.size = max(1, round(first.width * pixel_aspect)), first.height
+    def __init__(self, first: av.VideoFrame, size: tuple[int, int], codec: str):
+        self.size = size
         self._matrix = _display_matrix(first)
         self._reformatter = VideoReformatter()
         unsure = (first.format.is_rgb or first.format.has_palette) and codec not in WITH_TRUE_ALPHA
@@ -53,6 +53,11 @@ class FrameConverter:
             src_colorspace=frame.colorspace, dst_colorspace=BT601,
             src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
         ).to_ndarray()  # fmt: skip
+
+
+def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:
+    """Return (width, height) of a picture in square pixels. pixel_aspect: width of a pixel of it by its height."""
+    return max(1, round(frame.width * pixel_aspect)), frame.height
 
 
 def has_alpha(frame: av.VideoFrame) -> bool:

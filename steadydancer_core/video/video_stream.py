@@ -21,7 +21,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from ..pixels import to_rgb
-from .frame_converter import FrameConverter, pixel_aspect
+from .frame_converter import FrameConverter, pixel_aspect, square_size
 from .media_file import (
     BREAK_TOLERANCE,
     LARGEST_SIZE,
@@ -184,11 +184,12 @@ class VideoStream:
         return first
 
     def _describe(self, first: Picture) -> None:
-        self._converter = FrameConverter(first.frame, self._pixel_aspect, self._codec)
+        size = square_size(first.frame, self._pixel_aspect)
+        if math.prod(size) > MAX_PIXELS:
+            raise ValueError(_too_large(self.source, *size))
+        self._converter = FrameConverter(first.frame, size, self._codec)
         if self._converter.transparent:
             self._unlike_before.append("transparency")
-        if math.prod(self._converter.size) > MAX_PIXELS:
-            raise ValueError(_too_large(self.source, *self._converter.size))
         self.height, self.width = self._converter.rgb(first.frame).shape[:2]
         self.begin = max(self.start, first.time)
         length = min(self.stop, self._length) - self.begin
