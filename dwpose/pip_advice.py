@@ -11,13 +11,15 @@ IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has mod
 TORN = ("partially initialized module", "missing configuration file", "recursion is detected", "has no attribute")
 NUMPY_ABI = ("multiarray", "numpy.core", "_array_api", "numpy 1.x", "numpy version", "module 'numpy'")
 DISPLAY_LIBRARIES = ("libgl.so", "libgthread", "libglib", "libsm.so", "libice.so", "libxext", "libxrender", "libx11")
+WINDOWS_WORD = re.compile(r"[\w:\\/.-]+")  # needs no quotes, neither in cmd nor in PowerShell
 AGAIN = "--force-reinstall --no-deps"  # writes the files of one package again and leaves all others
 WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 
 def in_terminal(*commands: str) -> str:
     """Return the sentence that asks for these commands, one after the other; each has a line of its own."""
-    return "\n".join(["Run in a terminal:", "\nthen:\n".join(commands), "and restart ComfyUI."])
+    in_powershell = " (in PowerShell with & before the line)" if commands[0].startswith('"') else ""
+    return "\n".join([f"Run in a terminal{in_powershell}:", "\nthen:\n".join(commands), "and restart ComfyUI."])
 
 
 def install(*specifiers: str, options: str = "") -> str:
@@ -114,7 +116,10 @@ def _write_again(error: Exception, package: str) -> str:
 def _pip(*arguments: str) -> str:
     """Return a pip command of this Python, or of its uv where pip is not installed."""
     python = sys.executable or "python"
-    python = f'"{python}"' if sys.platform == "win32" else shlex.quote(python)
+    if sys.platform != "win32":
+        python = shlex.quote(python)
+    elif not WINDOWS_WORD.fullmatch(python):
+        python = f'"{python}"'
     has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
     return " ".join([python, "-m", "pip" if has_pip else "uv pip", *arguments])
 

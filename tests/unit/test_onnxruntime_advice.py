@@ -105,15 +105,18 @@ def test_a_build_for_another_gpu_goes_before_the_right_one_comes(installed):
     ("platform", "python", "command"),
     [
         ("win32", r"C:\Comfy UI\python_embeded\python.exe", r'"C:\Comfy UI\python_embeded\python.exe" -m pip'),
-        ("win32", r"C:\python.exe", r'"C:\python.exe" -m pip'),
+        ("win32", r"C:\python.exe", r"C:\python.exe -m pip"),
+        ("win32", r"C:\Tools (new)\python.exe", r'"C:\Tools (new)\python.exe" -m pip'),
         ("linux", "/home/an artist/bin/python", "'/home/an artist/bin/python' -m pip"),
     ],
 )
-def test_a_command_names_this_python_in_quotes(monkeypatch, platform, python, command):
+def test_a_command_names_this_python_in_quotes_where_it_needs_them(monkeypatch, platform, python, command):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(sys, "executable", python)
     assert pip_advice.install("onnxruntime-gpu<1.27") == f'{command} install "onnxruntime-gpu<1.27"'
     assert pip_advice.uninstall("onnxruntime", "numpy") == f"{command} uninstall onnxruntime numpy"
+    needs_call_operator = command.startswith('"')
+    assert ("& before" in pip_advice.in_terminal(f"{command} list")) == needs_call_operator
 
 
 def test_where_there_is_uv_and_no_pip_the_command_is_of_uv(monkeypatch):
