@@ -12,7 +12,7 @@ from ..steadydancer_core.weights import convert
 from ..steadydancer_core.weights.convert_plan import PRECISIONS
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from . import model
-from .file_names import RULES, is_file_name
+from .file_names import RULES, file_fault, is_file_name, path_fault, quoted
 from .model_folders import folder_for_new
 from .node_text import show_text
 
@@ -81,19 +81,24 @@ def output_path(file_name: str) -> Path:
     fault = _fault(file_name)
     if fault:
         raise ValueError(fault)
-    name = file_name.strip()
-    return folder_for_new(FOLDER) / (name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX)
+    return folder_for_new(FOLDER) / _with_suffix(file_name.strip())
 
 
 def _fault(file_name: str) -> str:
-    """Return why `file_name` is not the plain name of a file, as a message; "" if it is."""
+    """Return why no file can be called `file_name`, as a message; "" if one can."""
     name = file_name.strip()
-    if is_file_name(name) and not name.startswith(".") and "/" not in name and "\\" not in name:
-        return ""
-    return (
-        f"file_name '{file_name}' is not a plain file name. Give a name such as steadydancer_fp8_scaled.safetensors: "
-        f"no folder, no dot in front, {RULES}."
-    )
+    if not is_file_name(name) or name.startswith(".") or "/" in name or "\\" in name:
+        return (
+            f"file_name {quoted(file_name)} is not a plain file name. Give a name such as "
+            f"steadydancer_fp8_scaled.safetensors: no folder, no dot in front, {RULES}."
+        )
+    unfinished = _with_suffix(name) + convert.LONGEST_ENDING
+    path = folder_for_new(FOLDER) / unfinished
+    return file_fault("file_name", name, unfinished[len(name) :]) or path_fault("file_name", path)
+
+
+def _with_suffix(name: str) -> str:
+    return name if name.lower().endswith(convert.SUFFIX) else name + convert.SUFFIX
 
 
 def _progress() -> Callable[[int, int], None]:

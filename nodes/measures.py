@@ -28,9 +28,8 @@ from ..steadydancer_core.measures.sheet import contact_sheet
 from ..steadydancer_core.pixels import size_of, to_rgb
 from ..steadydancer_core.video.video_stream import ImageStream
 from . import model_folders
-from .file_names import check_prefix
 from .node_text import show_text
-from .output_file import output_names, saved_result
+from .output_file import check_prefix, output_names, saved_result
 from .pose_input import read_poses
 from .types import PoseDetector, PoseKeypoint
 

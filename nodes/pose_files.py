@@ -12,9 +12,8 @@ from ..dwpose.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.atomic_write import Numbered
 from ..steadydancer_core.video.video_stream import MODEL_FPS
-from .file_names import check_prefix
 from .node_text import show_text
-from .output_file import output_names
+from .output_file import check_prefix, output_names
 from .pose_input import read_poses
 from .types import PoseKeypoint
 
@@ -56,7 +55,7 @@ class SavePoses(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        return check_prefix(filename_prefix)
+        return check_prefix(filename_prefix, SUFFIX)
 
     @classmethod
     def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..steadydancer_core import prompt_embeddings
 from . import model_folders
-from .file_names import RULES, is_file_name
+from .file_names import RULES, file_fault, is_file_name, path_fault, place_fault, quoted
 from .node_text import show_text
 
 FOLDER = "prompt_embeddings"
@@ -54,8 +54,8 @@ class SavePromptEmbeddings(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, name: str | None = None) -> bool | str:
-        return name is None or _fault(name) or True
+    def validate_inputs(cls, name: str | None = None, prompt: str | None = None) -> bool | str:
+        return (name is not None and _fault(name)) or prompt_embeddings.note_fault(prompt or "") or True
 
     @classmethod
     def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
@@ -109,13 +109,17 @@ def _find(file: str) -> Path:
 
 
 def _fault(name: str) -> str:
-    """Return why `name` names no file of a prompt, as a message; "" if it does."""
-    if is_file_name(name.strip()) and PureWindowsPath(name.strip()).name.lower() != SUFFIX:
-        return ""
-    return (
-        f"name '{name}' does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, such "
-        f"as dance/positive; {RULES}."
-    )
+    """Return why no prompt can be saved as `name`, as a message; "" if it can."""
+    path = PureWindowsPath(name.strip())  # knows both / and \
+    if not is_file_name(name.strip()) or path.name.lower() == SUFFIX:
+        return (
+            f"name {quoted(name)} does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, "
+            f"such as dance/positive; {RULES}."
+        )
+    fault = file_fault("name", path.as_posix(), _ending(path))
+    if fault or FOLDER not in folder_paths.folder_names_and_paths:  # nothing to look at before it is registered
+        return fault
+    return path_fault("name", _in_folder(path)) or place_fault("name", _in_folder(path))
 
 
 def _target(name: str) -> Path:
@@ -123,9 +127,16 @@ def _target(name: str) -> Path:
     fault = _fault(name)
     if fault:
         raise ValueError(fault)
-    path = PureWindowsPath(name.strip())
-    file = path.name if path.name.lower().endswith(SUFFIX) else path.name + SUFFIX
-    return Path(folder_paths.get_folder_paths(FOLDER)[0], *path.parent.parts, file)
+    return _in_folder(PureWindowsPath(name.strip()))
+
+
+def _in_folder(name: PureWindowsPath) -> Path:
+    return Path(folder_paths.get_folder_paths(FOLDER)[0], *name.parent.parts, name.name + _ending(name))
+
+
+def _ending(name: PureWindowsPath) -> str:
+    """Return what is added to `name` to make it that of a file."""
+    return "" if name.name.lower().endswith(SUFFIX) else SUFFIX
 
 
 NODES = [SavePromptEmbeddings, LoadPromptEmbeddings]

@@ -8,6 +8,7 @@ rows (Wan pads every prompt to 512), and one tensor `<key>.<i>` per tensor of th
 
 import hashlib
 import json
+import os
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,10 +38,12 @@ Conditioning = list[list]
 def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwrite: bool = True) -> None:
     """Write `conditioning`, a list of [tensor [B, N, C], dict], to `path`, whose folder is made.
 
-    ValueError when it holds more than a prompt (latents, control, hooks, ...), when `path` is there and `overwrite` is
-    off, or when it cannot be written; nothing is left behind then.
+    ValueError when it holds more than a prompt (latents, control, hooks, ...), when no file can keep the note `prompt`,
+    when `path` is there and `overwrite` is off, or when it cannot be written; nothing is left behind then.
     """
-    tensors, entries = {}, []
+    tensors, entries, fault = {}, [], note_fault(prompt)
+    if fault:
+        raise ValueError(fault)
     if not conditioning:
         raise ValueError("The conditioning is empty. Save the prompt straight from CLIP Text Encode.")
     for i, (cond, extra) in enumerate(conditioning):
@@ -54,6 +57,17 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwri
     metadata = {"format": FORMAT, "version": VERSION, "entries": json.dumps(entries), "prompt": prompt}
     metadata["checksum"] = _checksum(tensors, metadata)
     _write(Path(path), to_bytes(tensors, metadata), overwrite)
+
+
+def note_fault(prompt: str) -> str:
+    """Return why `prompt` cannot be the note in a file, as a message; "" if it can."""
+    halves = [char for char in prompt if "\ud800" <= char <= "\udfff"]
+    if not halves:
+        return ""
+    return (
+        f"prompt holds U+{ord(halves[0]):04X}, one half of a character that was cut in two, such as an emoji, and no "
+        "file can keep that. Delete the box or question mark that is shown for it, or paste the text again."
+    )
 
 
 def load(path: str | Path) -> Conditioning:
@@ -180,7 +194,7 @@ def _write(path: Path, data: bytes, overwrite: bool) -> None:
         with atomic_write(path, overwrite) as part:
             part.write_bytes(data)
     except OSError as error:
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise ValueError(f"{path} exists already. Choose another name, or switch overwrite on.") from error
         raise ValueError(
             f"The prompt could not be saved as {path}: {error.strerror or error}. "

@@ -4,13 +4,14 @@ The weights stream through: one tensor of the source is in memory at a time. The
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..sizes import size_text
 from . import checkpoint
-from .convert_file import DTYPE_NAMES, Piece, Progress, Written, write_safetensors
+from .convert_file import DTYPE_NAMES, NEW_RECORD, Piece, Progress, Written, write_safetensors
 from .convert_plan import plan
 from .safetensors_header import read_header
 from .scaled_layers import QUANTISATION
@@ -19,6 +20,8 @@ from .weight_names import official_names
 from .weight_source import WeightSource, open_weights
 
 SUFFIX = ".safetensors"
+LONGEST_ENDING = NEW_RECORD  # beside the file while it is written
+MAX_NAME_BYTES = 255
 VERSION = 1  # of the recipe: a part file of another one is not continued
 STALE_METADATA = (QUANTISATION, "modelspec.hash_sha256")
 
@@ -95,6 +98,9 @@ def _kinds(tensors: Mapping) -> str:
 def _check_target(source: WeightSource, target: Path, overwrite: bool) -> None:
     if target.suffix.lower() != SUFFIX:
         raise ValueError(f"The converted file must be called something{SUFFIX}; '{target.name}' is not.")
+    excess = len(os.fsencode(target.name + LONGEST_ENDING)) - MAX_NAME_BYTES
+    if excess > 0:
+        raise ValueError(f"The file name {target.name} is too long by {excess} bytes. Choose a shorter one.")
     if not target.parent.is_dir():
         raise ValueError(f"The folder {target.parent} for {target.name} is not there. Make it, or choose another.")
     if not target.exists():

@@ -23,6 +23,7 @@ from ...media.atomic_write import publish
 from ..sizes import size_text
 from .safetensors_header import DTYPES, LENGTH_BYTES
 
+PART, RECORD, NEW_RECORD = ".part", ".part.json", ".part.json.new"  # added to the name of the file
 ALIGNMENT = 8
 SETTLE_BYTES = 256 << 20  # at most so much is written again after a crash
 READ_BYTES = 4 << 20
@@ -118,8 +119,8 @@ class PartFile:
 
     def __init__(self, target: Path, work: str, total: int, progress: Progress):
         self.target, self.work, self.total, self.progress = target, work, total, progress
-        self.path = target.with_name(f"{target.name}.part")
-        self.sidecar = target.with_name(f"{target.name}.part.json")
+        self.path = target.with_name(target.name + PART)
+        self.sidecar = target.with_name(target.name + RECORD)
         self.settled, self.recorded, self._hash = 0, 0, hashlib.sha256()
 
     @property
@@ -240,7 +241,7 @@ class PartFile:
         self._file.truncate(self.settled)
         os.fsync(self._file.fileno())
         record = {"work": self.work, "bytes": self.settled, "sha256": self.sha256}
-        fresh = self.sidecar.with_name(f"{self.sidecar.name}.new")
+        fresh = self.target.with_name(self.target.name + NEW_RECORD)
         fresh.write_text(json.dumps(record), "utf-8")
         fresh.replace(self.sidecar)
         self.recorded = self.settled

@@ -1,18 +1,31 @@
 """One rule for the names that users give to files: in every node, on every system, and before anything is sampled."""
 
 import asyncio
+import os
+import re
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import execution
+import folder_paths
 import pytest
+import torch
 
 from steadydancer_pack.nodes import convert, file_names, measures, output_file, pose_files, prompt, video
+from steadydancer_pack.steadydancer_core import prompt_embeddings
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 WRONG = (
     "../a", "a/../../b", "/a", "C:\\a", "C:a", "..\\a", "a/", "a\\", ".", "a/..", "", "  ", "a\0b", "a\nb", "a:b",
-    "dance: take 2", "a?", "a*b", "a<b", "a|b", '"a"', "foo/bar.", "foo. /x", "foo /x", "foo./x",
+    "a\ud83d/x", "\udcff", "dance: take 2", "a?", "a*b", "a<b", "a|b", '"a"', "foo/bar.", "foo. /x", "foo /x", "foo./x",
 )  # fmt: skip
-RIGHT = ("clip", "dance/clip", "dance\\clip", " clip ", "a b-1.5", "./clip", "50%", "50% and 60%", "\u821e/\xfcn\xef")
+RESERVED = ("aux", "con", "NUL.txt", "COM1", "con/clip", "dance/Prn/clip", "lpt9.a.b", "com\xb2", "nul .txt", "conout$")
+RIGHT = (
+    "console", "aux_1", "com", "com0", "com10", "auxiliary/lpt", "my.con",
+    "clip", "dance/clip", "dance\\clip", " clip ", "a b-1.5", "./clip", "50%", "50% and 60%", "\u821e/\xfcn\xef",
+    "\U0001f483",
+)  # fmt: skip
 UNFILLED = ("%date:yyyy-MM-dd%/x", "x %date:yyyy/MM/dd hh:mm%", "%seed%", "%SteadyDancer Sampler.seed%", "%date%")
 PREFIXED = (video.VideoCombine, pose_files.SavePoses, measures.Evaluate)
 NAMED = {prompt.SavePromptEmbeddings: "name", convert.ConvertModel: "file_name"}
@@ -24,6 +37,112 @@ def test_wrong_names(name):
     assert "does not name a file inside ComfyUI's output folder" in file_names.prefix_fault(name)
     with pytest.raises(ValueError, match="no dot or blank at the end of a part, none of < > : \" [|] [?] [*]"):
         output_file.output_names(name, ".mp4", 8, 8)
+
+
+@pytest.fixture
+def output(tmp_path, monkeypatch):
+    """ComfyUI's output folder, empty."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    monkeypatch.setattr(folder_paths, "output_directory", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("node", [*PREFIXED, *NAMED])
+@pytest.mark.parametrize("name", RESERVED)
+def test_names_of_devices_are_refused_by_every_node(node, name):
+    plain = node is not convert.ConvertModel or "/" not in name
+    wanted = "Windows keeps the name '.*' for a device" if plain else "is not a plain file name"
+    assert re.search(wanted, node.validate_inputs(name))
+
+
+@pytest.mark.parametrize("node", [*PREFIXED, *NAMED])
+def test_half_a_character_is_refused_by_every_node(node):
+    assert "no invisible character" in node.validate_inputs("a\ud83d")
+    assert "'a\\ud83d'" in node.validate_inputs("a\ud83d")
+
+
+@pytest.mark.parametrize("node, added", [
+    (video.VideoCombine, "_00001_.webm"), (pose_files.SavePoses, "_00001_.json"), (measures.Evaluate, "_00001_"),
+    (prompt.SavePromptEmbeddings, ".safetensors"), (convert.ConvertModel, ".safetensors.part.json.new"),
+])  # fmt: skip
+def test_names_that_no_disk_takes_are_refused_before_the_run(node, added):
+    """A file name has 255 bytes; a Chinese character has 3."""
+    assert f"with the '{added}' that is added, and this one has {len(added) - 3} more" in node.validate_inputs(
+        "\u821e" * 84
+    )
+    assert "has 1 more" in node.validate_inputs("x" * (256 - len(added)))
+    assert node.validate_inputs("x" * (255 - len(added))) is True
+
+
+def test_the_longest_name_is_written(output):
+    path = next(iter(output_file.output_names("x" * 244, ".mp4", 8, 8)))
+    path.touch()
+    assert len(path.name) == 255
+    with pytest.raises(ValueError, match="has 1 more. Shorten it by 1 letters"):
+        output_file.output_names("x" * 245, ".mp4", 8, 8)
+    with pytest.raises(ValueError, match="has 1 more"):  # known only when the size is
+        output_file.output_names("x" * 240 + "%width%", ".mp4", 10000, 8)
+
+
+def test_a_long_name_is_shown_in_part():
+    assert len(file_names.prefix_fault("\u821e" * 100_000)) < 400
+
+
+def test_a_folder_has_a_length_of_its_own(output):
+    wanted = "/".join(["d" * 200] * 3)
+    assert video.VideoCombine.validate_inputs(f"{wanted}/clip") is True
+    assert "characters too long for this system" in video.VideoCombine.validate_inputs("/".join(["d" * 200] * 22))
+    output_file.output_names(f"{wanted}/clip", ".mp4", 8, 8)
+
+
+@pytest.mark.parametrize("enabled, limit", [(None, 259), (0, 259), (1, 32766)])
+def test_windows_has_paths_of_two_lengths(monkeypatch, enabled, limit):
+    def value(key, name):
+        if enabled is None:
+            raise FileNotFoundError(name)
+        return enabled, 4
+
+    registry = SimpleNamespace(HKEY_LOCAL_MACHINE=0, OpenKey=lambda *_: nullcontext(), QueryValueEx=value)
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        found = file_names._longest_path()
+    assert found == limit
+
+
+def test_a_link_out_of_the_output_folder_is_refused_before_the_run(output, tmp_path):
+    """ComfyUI raises a bare Exception for it, when all is sampled."""
+    (tmp_path / "disk").mkdir()
+    (output / "here").mkdir()
+    (output / "out").symlink_to(tmp_path / "disk")
+    (output / "in").symlink_to(output / "here")
+    for node in PREFIXED:
+        assert node.validate_inputs("in/clip") is True
+        for prefix in ("out/clip", "out/deeper/clip"):
+            fault = node.validate_inputs(prefix)
+            assert "is a link that leads out of ComfyUI's output folder, to " in fault
+            assert f"{tmp_path / 'disk'}" in fault and "start ComfyUI with --output-directory" in fault
+    with pytest.raises(ValueError, match="is a link that leads out"):
+        output_file.output_names("out/clip", ".mp4", 8, 8)
+    assert video.VideoCombine.validate_inputs("out/clip", save_output=False) is True  # goes to temp/
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+def test_a_file_where_a_folder_is_needed_is_refused_before_the_run(output):
+    (output / "dance").write_text("a file")
+    for node in PREFIXED:
+        assert f"{output / 'dance'} is no folder" in node.validate_inputs("dance/clip")
+        assert node.validate_inputs("dance") is True
+
+
+def test_a_prompt_with_half_a_character_is_refused_before_the_run(tmp_path):
+    fault = prompt.SavePromptEmbeddings.validate_inputs("clip", "dance \ud83d")
+    assert fault.startswith("prompt holds U+D83D, one half of a character")
+    assert prompt.SavePromptEmbeddings.validate_inputs("clip", "dance \U0001f483") is True
+    with pytest.raises(ValueError, match="prompt holds U[+]D83D"):
+        prompt_embeddings.save([[torch.ones(1, 2, 4), {}]], tmp_path / "a.safetensors", "\ud83d")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [*RIGHT, *file_names.PLACEHOLDERS, "".join(file_names.PLACEHOLDERS)])
