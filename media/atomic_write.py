@@ -2,20 +2,26 @@
 
 `atomic_write` replaces what has the name, `atomic_write_new` never does: it takes the first name that is free when the
 file is whole, so that two processes that chose the same number keep both files. A process that is killed leaves at most
-a hidden `.<hex>.part`, which no gallery and no loader lists.
+a hidden `.<hex>.part`, which no gallery and no loader lists; the next write into the folder removes it when it is an
+hour old.
 """
 
 import errno
 import os
+import re
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 UNFINISHED = ".part"
+LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.(part|tmp)")  # the first versions of the pack wrote .tmp
+LEFT_BEHIND_SECONDS = 3600
+RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,12 @@ def atomic_write(path: Path, overwrite: bool = True) -> Iterator[Path]:
     What the block raises passes through, and nothing is left. FileExistsError at the end if `path` is there and
     `overwrite` is off, OSError if the file cannot be named.
     """
+    sweep(path.parent)
     part = _hidden_beside(path)
     try:
         yield part
         if overwrite:
-            os.replace(part, path)
+            retry(os.replace, part, path)
         else:
             publish(part, [path])
     finally:
@@ -65,7 +72,9 @@ def atomic_write_new(names: Iterable[Path]) -> Iterator[NewFile]:
     names: a list of paths in one folder, which must exist, or Numbered. What the block raises passes through, and
     nothing is left. FileExistsError at the end if no name is free, OSError if the file cannot be named.
     """
-    new = NewFile(_hidden_beside(next(iter(names))))
+    first = next(iter(names))
+    sweep(first.parent)
+    new = NewFile(_hidden_beside(first))
     try:
         yield new
         new.path = publish(new.part, names)
@@ -88,6 +97,36 @@ def publish(part: Path, names: Iterable[Path]) -> Path:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
 
 
+def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> None:
+    """Call `rename(source, target)`, for about a second again and again while another program uses one of the files.
+
+    Virus scanners, OneDrive and the search index open new files for a moment, and Windows then refuses to rename them
+    (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised.
+    """
+    for seconds in RETRY_SECONDS:
+        try:
+            rename(source, target)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    rename(source, target)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the files and folders that killed writers left in `folder`; no failure of that stops the next writer."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if LEFT_BEHIND.fullmatch(entry.name) and _is_old(entry):
+                _remove(Path(entry.path))
+
+
+def _is_old(entry: os.DirEntry) -> bool:
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND_SECONDS
+    except FileNotFoundError:  # another writer has swept it
+        return False
+
+
 def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
 
@@ -108,7 +147,7 @@ def _reserve(part: Path, name: Path) -> None:
     """Name a file by way of an empty one, which only one process can create; the empty one is seen for a moment."""
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
-        os.replace(part, name)
+        retry(os.replace, part, name)
     except BaseException:
         _remove(name)
         raise
@@ -117,7 +156,7 @@ def _reserve(part: Path, name: Path) -> None:
 def _rename_new(part: Path, name: Path) -> None:
     """Rename where the system refuses to replace: everything on Windows, and folders that are not empty."""
     try:
-        os.rename(part, name)
+        retry(os.rename, part, name)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name)) from error
@@ -126,7 +165,7 @@ def _rename_new(part: Path, name: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove what is left of a file or folder; that it cannot be removed must not hide why it is left."""
-    if path.is_dir():
+    if os.path.isdir(path):  # which never raises
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

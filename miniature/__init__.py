@@ -4,6 +4,7 @@ SHIPPED holds the files; its README.md is their model card. Needs nothing but Py
 file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
 """
 
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHIPPED = Path(__file__).parent / "files"
+RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
 
 
 class MiniatureFile(NamedTuple):
@@ -88,7 +90,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
-        part.replace(path)
+        _replace(part, path)
     except OSError as error:
         raise ValueError(
             f"{path} could not be written: {error.strerror or error}. Free some space or make the folder writable."
@@ -96,3 +98,14 @@ def _write_atomically(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Rename as `media.atomic_write.retry` does, without importing that package: see there."""
+    for seconds in RETRY_SECONDS:
+        try:
+            part.replace(path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    part.replace(path)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..media.atomic_write import retry
 from .room import no_room
 
 STATE = "state.json"
@@ -57,7 +58,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(new, ignore_errors=True)
         kept = f" The last checkpoint is kept: {older[-1].name}." if older else ""
         raise ValueError(f"{no_room(new, _size(checkpoint), error)}{kept}") from error
-    new.rename(place / f"step-{checkpoint.step:07d}")
+    retry(Path.rename, new, place / f"step-{checkpoint.step:07d}")
     _flush(place)
     for path in older:
         _delete(path)
@@ -139,7 +140,7 @@ def _delete(path: Path) -> None:
     doomed = path.with_name(DELETING)
     if doomed.exists():
         shutil.rmtree(doomed)
-    path.rename(doomed)
+    retry(Path.rename, path, doomed)
     shutil.rmtree(doomed)
 
 

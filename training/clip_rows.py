@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..media.atomic_write import retry
 from .room import new_array
 
 JOURNAL = "clips.json"
@@ -59,7 +60,7 @@ class ClipRows:
         self._files.clear()
         for path in sorted(self.folder.glob("*.part")):
             _shorten(path, len(self.clips))
-            path.replace(path.with_suffix(".npy"))
+            retry(Path.replace, path, path.with_suffix(".npy"))
         self.done = True
         self._record()
 
@@ -92,7 +93,7 @@ class ClipRows:
             json.dump(state, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(self.folder / JOURNAL)
+        retry(Path.replace, fresh, self.folder / JOURNAL)
 
 
 def _shorten(path: Path, rows: int) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..media.atomic_write import atomic_write
 from ..steadydancer_core.weights.convert_file import Piece, UnfitWeights, write_safetensors
 from .wan_file import WanFile, official
 
@@ -30,9 +31,8 @@ def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alph
     sides = side_paths(trained)
     metadata = {"format": "pt", "title": title, "base": start.title}
     if sides:
-        part = path.with_name(f"{LORA}.part")
-        save_file(lora_tensors(sides, alpha), part, metadata)
-        part.replace(path.with_name(LORA))
+        with atomic_write(path.with_name(LORA)) as part:
+            save_file(lora_tensors(sides, alpha), part, metadata)
     own = {official(name.removeprefix(NETWORK)): t for name, t in trained.items() if name.startswith(NETWORK)}
     names = dict.fromkeys([*start.shapes, *own])
     pieces = [_piece(name, start, own.get(name), sides.get(name.removesuffix(".weight")), alpha) for name in names]

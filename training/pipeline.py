@@ -19,6 +19,7 @@ from comfy.latent_formats import Wan21
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..media.atomic_write import atomic_write
 from . import vae_whole
 from .batches import Batches, conditions
 from .flow import Batch
@@ -114,9 +115,8 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     start = start_of(work.weights(before) if before else None, task.batches.store, teacher)
     result = task.result(train(task, plan, path.parent, start))
     if processes().is_main_process:
-        part = path.with_suffix(".part")
-        save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
-        part.replace(path)
+        with atomic_write(path) as part:
+            save_file({name: tensor.contiguous() for name, tensor in result.items()}, part)
     processes().wait_for_everyone()
     return path
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...media.atomic_write import publish
+from ...media.atomic_write import publish, retry, sweep
 from ..sizes import size_text
 from .safetensors_header import DTYPES, LENGTH_BYTES
 
@@ -93,6 +93,7 @@ def write_safetensors(
     or cannot be written, before writing if that can be known, or when `overwrite` is off and something has got the name
     of `target` meanwhile; UnfitWeights from a piece leaves nothing behind.
     """
+    sweep(target.parent)
     header = header_bytes(pieces, metadata)
     ends = list(accumulate([len(header), *(sum(piece.sizes) for piece in pieces)]))
     part = PartFile(target, hashlib.sha256(work.encode() + header).hexdigest(), ends[-1], progress)
@@ -177,7 +178,7 @@ class PartFile:
             raise self._another_writer(self.total)
         try:
             if overwrite:
-                self.path.replace(self.target)
+                retry(Path.replace, self.path, self.target)
             else:
                 publish(self.path, [self.target])
         except FileExistsError as error:
@@ -243,7 +244,7 @@ class PartFile:
         record = {"work": self.work, "bytes": self.settled, "sha256": self.sha256}
         fresh = self.target.with_name(self.target.name + NEW_RECORD)
         fresh.write_text(json.dumps(record), "utf-8")
-        fresh.replace(self.sidecar)
+        retry(Path.replace, fresh, self.sidecar)
         self.recorded = self.settled
 
     @contextmanager

@@ -4,11 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from steadydancer_pack.media import atomic_write as module
 from steadydancer_pack.media.atomic_write import UNFINISHED, Numbered, atomic_write, atomic_write_new
 from steadydancer_pack.tests.together import meeting, together
 from steadydancer_pack.training.whole_file import write_whole
@@ -129,6 +131,7 @@ def test_what_cannot_be_cleaned_up_does_not_hide_the_error(tmp_path, monkeypatch
         raise PermissionError(errno.EACCES, "in use")
 
     monkeypatch.setattr(Path, "unlink", busy)
+    monkeypatch.setattr(Path, "is_dir", busy)  # in a folder that cannot be searched
     with pytest.raises(ValueError, match="the first error"), atomic_write(tmp_path / "a") as part:
         part.write_text("half")
         raise ValueError("the first error")
@@ -149,3 +152,93 @@ def test_two_that_write_the_same_results_both_succeed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", meeting(os.replace))
     together(*(partial(write_whole, tmp_path / "figures.json", data) for data in (b"one", b"other")))
     assert [path.read_bytes() in (b"one", b"other") for path in tmp_path.iterdir()] == [True]
+
+
+def in_use(rename, times):
+    """Return `rename` as Windows runs it while another program has the file open, `times` calls long."""
+    calls = []
+
+    def refuse(source, target):
+        calls.append(source)
+        if len(calls) <= times:
+            raise PermissionError(errno.EACCES, "The process cannot access the file", source)
+        rename(source, target)
+
+    return refuse
+
+
+def replace_a_file(folder):
+    (folder / "a").write_text("old")
+    with atomic_write(folder / "a") as part:
+        part.write_text("new")
+
+
+def add_a_file(folder):
+    with atomic_write_new([folder / "a"]) as new:
+        new.part.write_text("new")
+
+
+def add_a_folder(folder):
+    with atomic_write_new([folder / "a"]) as new:
+        new.part.mkdir()
+
+
+@pytest.mark.parametrize("write", [replace_a_file, add_a_file, add_a_folder])
+def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, links, monkeypatch, write):
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, in_use(getattr(os, name), 4))
+    write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").is_dir() or (tmp_path / "a").read_text() == "new"
+
+
+@pytest.mark.parametrize("write", [replace_a_file, add_a_folder])
+def test_a_file_that_stays_in_use_is_given_up_after_a_second(tmp_path, monkeypatch, write):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, in_use(getattr(os, name), 100))
+    with pytest.raises(PermissionError, match="cannot access the file"):
+        write(tmp_path)
+    assert sum(waits) == pytest.approx(1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"] * (write is replace_a_file)
+
+
+OLD, YOUNG = module.LEFT_BEHIND_SECONDS + 60, module.LEFT_BEHIND_SECONDS - 60
+OWN = ".0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize("write", [replace_a_file, add_a_file])
+@pytest.mark.parametrize("name, age, goes", [
+    (f"{OWN}.part", OLD, True), (f"{OWN}.tmp", OLD, True), (f"{OWN}.part", YOUNG, False), (f"{OWN}.mp4", OLD, False),
+    ("model.safetensors.part", OLD, False), (".notes.part", OLD, False), ("0123456789.tmp", OLD, False),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_write_removes_what_killed_writers_left(tmp_path, write, name, age, goes, kind):
+    left = tmp_path / name
+    if kind == "folder":
+        left.mkdir()
+        (left / "report.md").write_text("half")
+    else:
+        left.write_text("half")
+    os.utime(left, (time.time() - age,) * 2)
+    write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a"] + [name] * (not goes))
+
+
+def test_a_link_of_that_name_is_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    link = tmp_path / f"{OWN}.part"
+    link.symlink_to(tmp_path / "mine")
+    os.utime(link, (0, 0), follow_symlinks=False)
+    add_a_file(tmp_path)
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_what_cannot_be_swept_stops_no_writer(tmp_path, monkeypatch):
+    def busy(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", busy)
+    add_a_file(tmp_path)
+    assert (tmp_path / "a").read_text() == "new"

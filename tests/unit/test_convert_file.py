@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -319,6 +321,30 @@ def test_a_file_in_use_keeps_the_finished_part(target, whole, monkeypatch):
     target.rmdir()
     assert write(target).kept == len(whole)
     assert target.read_bytes() == whole
+
+
+def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(target, whole, monkeypatch):
+    """Windows refuses to rename it meanwhile."""
+    replace, calls = Path.replace, []
+
+    def refuse(source, name):
+        calls.append(name)
+        if calls.count(name) == 1:  # the record, then the file
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return replace(source, name)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert write(target).path == target and target.read_bytes() == whole
+    assert calls[:2] == [target.with_name(f"{target.name}.part.json")] * 2 and calls[-2:] == [target] * 2
+
+
+def test_what_killed_writers_left_beside_a_new_file_goes_and_unfinished_conversions_stay(target):
+    left, unfinished = target.with_name(f".{'0' * 32}.part"), target.with_name("other.safetensors.part")
+    for path in (left, unfinished):
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    write(target)
+    assert sorted(path.name for path in target.parent.iterdir()) == sorted([target.name, unfinished.name])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The embedded default: ComfyUI takes every file, the sample is what it says, and no file of the user is harmed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -238,6 +239,21 @@ def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="could not be written"):
         miniature.write_files({"input": tmp_path / "input"})
     assert os.listdir(tmp_path) == ["input"]
+
+
+def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, monkeypatch):
+    """Windows refuses to rename it meanwhile."""
+    replace, calls = Path.replace, []
+
+    def refuse(part, path):
+        calls.append(path)
+        if len(calls) <= 3:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return replace(part, path)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert all(path.is_file() for path in miniature.write_all(tmp_path / "models", tmp_path / "input"))
+    assert len(calls) == 3 + len(miniature.FILES)
 
 
 def test_a_file_that_the_pack_lacks_is_named_and_nothing_is_written(tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Every format is written and opened again: frames, size, timing, sound, colours, metadata, and what failure leaves."""
 
+import errno
 import io
 import json
 import logging
 import os
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -437,3 +439,17 @@ def test_defaults_of_crf_and_pixel_format():
     assert [choose_crf(name, -1) for name in FORMATS] == [19, 22, 28, 28, None, 20]
     assert choose_crf("GIF", 30) is None
     assert {choose_pixel_format(name, "auto") for name in VIDEOS} == {"yuv420p"}
+
+
+def test_a_disk_that_can_only_be_read_is_told_though_nothing_can_be_removed_there(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def not_permitted(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(av, "open", read_only)
+    for owner, name in ((Path, "unlink"), (Path, "is_dir"), (os, "scandir")):
+        monkeypatch.setattr(owner, name, not_permitted)
+    with pytest.raises(VideoWriteError, match="Could not write 'clip.mp4' in .*: Read-only file system.*Run again"):
+        write_video([tmp_path / "clip.mp4"], make_clip(2), 16)
