@@ -80,9 +80,10 @@ def load(path: str | Path) -> Conditioning:
         if not entries or wanted != header.entries.keys():
             raise KeyError(f"tensors: {first_of(sorted(wanted ^ header.entries.keys()))}")
         _check_padding((header.entries[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
-        with safe_open(path, framework="pt") as file:
-            _check_whole({name: file.get_tensor(name) for name in header.entries}, header.metadata)
-            return [_unpack(file, i, **entry) for i, entry in enumerate(entries)]
+        with safe_open(path, framework="pt") as file:  # copied, because Windows replaces no file that is mapped
+            tensors = {name: file.get_tensor(name).clone() for name in header.entries}
+        _check_whole(tensors, header.metadata)
+        return [_unpack(tensors, i, **entry) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"The description inside {path.name} does not fit its tensors ({str(error)[:MAX_REASON]}). Save the prompt "
@@ -140,13 +141,13 @@ def _used_rows(cond: Tensor) -> int:
     return int(used.max()) + 1 if used.numel() else 0
 
 
-def _unpack(file, i: int, rows: int, tensors: list[str], values: dict[str, Any]) -> list:
+def _unpack(stored: dict[str, Tensor], i: int, rows: int, tensors: list[str], values: dict[str, Any]) -> list:
     if not all(type(value) in PLAIN for value in values.values()):
         raise ValueError("a value in it is not plain")
-    used = file.get_tensor(f"cond.{i}")
+    used = stored[f"cond.{i}"]
     cond = used.new_zeros(used.shape[0], rows, used.shape[2])
     cond[:, : used.shape[1]] = used
-    return [cond, {**values, **{key: file.get_tensor(f"{key}.{i}") for key in tensors}}]
+    return [cond, {**values, **{key: stored[f"{key}.{i}"] for key in tensors}}]
 
 
 def _check(path: Path) -> Header:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import folder_paths
 import pytest
@@ -333,3 +334,38 @@ def test_only_files_in_the_folder_are_loaded(folder, tmp_path, file):
     prompt_embeddings.save([[embeddings(), {}]], tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="There is no"):
         LOAD.execute(file)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Only Linux lists what a process has mapped.")
+def test_a_loaded_prompt_is_no_view_of_its_file(tmp_path):
+    """Windows replaces no file that is mapped."""
+    path = tmp_path / "a.safetensors"
+    prompt_embeddings.save([[embeddings(), {"pooled_output": torch.ones(1, 64)}]], path)
+    found = prompt_embeddings.load(path)
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(found[0][1]["pooled_output"], torch.ones(1, 64))
+
+
+def test_each_tensor_is_read_once(tmp_path, monkeypatch):
+    read = []
+
+    class Counting:
+        def __init__(self, path, framework):
+            self.opened = safe_open(path, framework=framework)
+
+        def __enter__(self):
+            self.file = self.opened.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.opened.__exit__(*error)
+
+        def get_tensor(self, name):
+            read.append(name)
+            return self.file.get_tensor(name)
+
+    prompt_embeddings.save([[embeddings(), {"pooled_output": torch.ones(1, 64)}]], tmp_path / "a.safetensors")
+    monkeypatch.setattr(prompt_embeddings, "safe_open", Counting)
+    prompt_embeddings.load(tmp_path / "a.safetensors")
+    assert sorted(read) == ["cond.0", "pooled_output.0"]
