@@ -66,7 +66,7 @@ def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) ->
     video = {part: _true_length(lengths[part], usual[part] * size, anchor) for part in usual}
     shown = part_lengths(metric(photo.points[:1], photo_aspect), photo.visible[:1])
     shown = {part: float(length[0]) for part, length in shown.items()}
-    scale, reason = _body_scale({part: shown[part] / video[part] for part in video})
+    scale, reason = _body_scale({part: _ratio(shown[part], video[part]) for part in video})
     rows = [_part_ratio(part, shown[part], video[part], scale) for part in SCALE_FROM]
     return [PartRatio("body", size * scale, size, scale, reason), *rows]
 
@@ -85,10 +85,15 @@ def _true_length(lengths: np.ndarray, usual: float, anchor: int) -> float:
     return float(np.fmax(usual, _around(lengths[anchor : anchor + ANCHOR_FRAMES], 0)))
 
 
+def _ratio(photo: float, video: float) -> float:
+    """Return how much longer a part is in the photo; NaN if the video has no length for it."""
+    return photo / video if video else math.nan
+
+
 def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
     """Return the body's scale and where it is from: the first known part that no other proves to be foreshortened."""
     known = {part: ratios[part] for part in SCALE_FROM if math.isfinite(ratios[part])}
-    if not known:
+    if not any(known.values()):
         raise ValueError(
             "Photo and driving video show no common part of the body: no limb is seen in both. Take a photo in which "
             "at least head and shoulders are seen, or another anchor frame."
@@ -102,7 +107,7 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
 
 def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRatio:
     low, high = LIMITS.get(part, LIMB_LIMITS)
-    proportion = photo / video / scale
+    proportion = _ratio(photo, video) / scale
     if math.isnan(proportion):
         return PartRatio(part, photo, video, scale, f"not seen in both: {AS_THE_BODY}")
     if proportion < low:

@@ -1,5 +1,6 @@
 """What an artist corrects by hand after alignment: size and place of the whole body, the head, the arms, the legs."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,11 @@ class Correction:
         low, high = SCALE_RANGE
         if not low <= self.scale <= high:
             raise ValueError(f"A correction scales by {self.scale}; choose {low} to {high}; 1 changes nothing.")
+        if not (math.isfinite(self.x) and math.isfinite(self.y)):
+            raise ValueError(
+                f"A correction moves a part by ({self.x}, {self.y}), which is no place. Look at what is connected to "
+                "the x and y of Align Poses; 0 changes nothing."
+            )
 
 
 UNCHANGED = Correction()

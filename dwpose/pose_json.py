@@ -5,6 +5,7 @@ single frame, what OpenPose saves (no canvas), and "openpose_json", the text tha
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,8 @@ def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
     frames = to_keypoints(clip)
     if not frames:
         raise ValueError("There is no frame of poses to save. Connect poses of at least one frame.")
+    if fps and not math.isfinite(fps):
+        raise ValueError(f"fps is {fps}; poses need a number above 0. Connect the fps of Extract Poses, or give 16.")
     if fps:
         frames[0] = {FPS: float(fps), **frames[0]}
     return frames

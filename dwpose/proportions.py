@@ -70,7 +70,8 @@ def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:
     size = body_size(lengths)
     upright = lengths["torso"] >= size
     frames = upright if upright.sum() >= ENOUGH_FRAMES else np.isfinite(size)
-    return {part: _best(length / size, frames) for part, length in lengths.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):  # a body of size 0 has no proportions: NaN
+        return {part: _best(length / size, frames) for part, length in lengths.items()}
 
 
 def _best(values: np.ndarray, preferred: np.ndarray) -> float:

@@ -259,3 +259,18 @@ def test_errors_say_what_to_do(photo, video, request_, message):
 def test_a_correction_out_of_range_is_refused():
     with pytest.raises(ValueError, match="scales by 0"):
         Correction(0)
+
+
+def in_one_place(clip):
+    """Return the clip with all joints in the place of the nose."""
+    (track,) = clip.tracks
+    points = np.repeat(track.points[:, [NOSE]], track.points.shape[1], axis=1)
+    return clip.with_tracks([replace(track, points=points)])
+
+
+@pytest.mark.parametrize("photo, video", [
+    (PHOTO, in_one_place(VIDEO)), (in_one_place(PHOTO), VIDEO)
+])  # fmt: skip
+def test_a_body_in_one_place_is_told_in_words(photo, video):
+    with pytest.raises(ValueError, match="show no common part of the body"):
+        align(photo, video, Request(SIZE))

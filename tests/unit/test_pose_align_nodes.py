@@ -82,6 +82,14 @@ def test_corrections_reach_their_part():
     assert np.array_equal(corrected[:, NECK], plain[:, NECK])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["body_x", "head_y", "arms_x", "legs_y"])
+def test_a_correction_that_is_no_number_is_told_in_words(name, value):
+    """It comes through a link: ComfyUI's own check of a widget's range lets NaN pass."""
+    with pytest.raises(ValueError, match=rf"A correction moves a part by .*{value}.*, which is no place. Look at what"):
+        align(**{name: value})
+
+
 def test_the_inputs_are_not_changed():
     before = to_keypoints(clip(ADULT, dance(6)))
     align(head_scale=1.2)

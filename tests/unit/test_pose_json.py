@@ -161,3 +161,10 @@ def test_what_could_not_be_loaded_again_is_not_saved(clip, tmp_path, monkeypatch
     with pytest.raises(ValueError, match=r"a\.json has 0 MiB; .* Save fewer frames"):
         pose_json.save(clip, tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fps", [float("nan"), float("inf")])
+def test_fps_that_are_no_number_are_refused(clip, tmp_path, fps):
+    with pytest.raises(ValueError, match=f"fps is {fps}; poses need a number above 0"):
+        pose_json.save(clip, tmp_path / "poses.json", fps)
+    assert list(tmp_path.iterdir()) == []
