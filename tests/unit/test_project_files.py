@@ -117,3 +117,13 @@ def test_what_is_published_leaves_devices_and_layers_to_comfyui():
 def test_the_web_folder_is_registered_once():
     assert "WEB_DIRECTORY" in text("__init__.py")
     assert not re.search(r"^web\s*=", text("pyproject.toml"), re.M)
+
+
+def test_a_checkout_on_windows_has_the_same_bytes():
+    rules = [line.split(maxsplit=1) for line in text(".gitattributes").splitlines() if not line.startswith("#")]
+    assert rules[0] == ["*", "text=auto eol=lf"]
+    binary = {pattern.removeprefix("*") for pattern, rule in rules[1:] if rule == "binary"}
+    rooms = ["dwpose", "locales", "miniature/files", "subgraphs", "tests", "tools", "web", "workflows"]
+    files = [file for room in rooms for file in (PACK / room).rglob("*.*") if file.is_file() and file.suffix != ".pyc"]
+    assert {file.suffix for file in files if b"\0" in file.read_bytes()} == binary
+    assert [file for file in files if file.suffix not in binary and b"\r" in file.read_bytes()] == []
