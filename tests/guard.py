@@ -16,6 +16,12 @@ HOST_OF = {  # audit event -> the host in its arguments
     "socket.getaddrinfo": lambda host, *_: host,
     "socket.gethostbyname": lambda host: host,
 }
+CHANGED_BY = {  # audit event -> the names in its arguments that it makes or moves; os.replace is os.rename too
+    "os.mkdir": lambda path, *_: [] if os.path.isdir(path) else [path],  # makedirs asks for those that are there
+    "os.rename": lambda source, target, *_: [source, target],
+    "os.link": lambda source, target, *_: [target],
+    "os.symlink": lambda source, target, *_: [target],
+}
 CACHES = {"__pycache__", ".pytest_cache"}  # of Python and pytest, beside the code
 WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -38,15 +44,21 @@ class Guard:
         what = None
         if event in HOST_OF and not is_local(HOST_OF[event](*arguments)):
             what = f"{event} {HOST_OF[event](*arguments)}"
-        elif event == "open" and self._is_outside(*arguments):
+        elif event == "open" and self._is_written_outside(*arguments):
             what = f"writes {arguments[0]}"
+        elif event in CHANGED_BY:
+            outside = filter(self._is_outside, CHANGED_BY[event](*arguments))
+            what = next((f"{event} {os.fsdecode(path)}" for path in outside), None)
         if what:
             self.refused.append(what)
             raise RuntimeError(f"A test may not do this: {what}")
 
-    def _is_outside(self, path: str | bytes | int, mode: str | None, flags: int) -> bool:
+    def _is_written_outside(self, path: str | bytes | int, mode: str | None, flags: int) -> bool:
         if isinstance(path, int) or not (set(mode or "") & set("wax+") or flags & WRITES):
             return False
+        return self._is_outside(path)
+
+    def _is_outside(self, path: str | bytes) -> bool:
         place = os.path.realpath(os.fsdecode(path))
         return not place.startswith(self.allowed) and not CACHES & set(Path(place).parts)
 

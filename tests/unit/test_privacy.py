@@ -153,7 +153,16 @@ def test_the_guard_refuses_a_look_up_a_connection_and_a_file(refusals, tmp_path)
         Path("~/steadydancer-guard").expanduser().write_text("x", "utf-8")
     with pytest.raises(RuntimeError, match="writes"):
         Path(f"{tempfile.gettempdir()}-elsewhere").write_text("x", "utf-8")
-    assert len(refusals) == 4
+    outside, mine = Path(f"{tempfile.gettempdir()}-elsewhere"), tmp_path / "mine"
+    mine.write_text("x", "utf-8")
+    changes = (
+        outside.mkdir, lambda: mine.rename(outside), lambda: outside.hardlink_to(mine),
+        lambda: outside.symlink_to(mine), lambda: (PACK / "LICENSE").replace(mine),
+    )  # fmt: skip
+    for change in changes:
+        with pytest.raises(RuntimeError, match="os[.](mkdir|rename|link|symlink) "):
+            change()
+    assert len(refusals) == 9 and not outside.exists() and (PACK / "LICENSE").exists()
     refusals.clear()
     (tmp_path / "inside").write_text("x", "utf-8")
     assert refusals == []
