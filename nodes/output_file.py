@@ -12,15 +12,15 @@ from .file_names import NUMBER, fill_in, path_fault, place_fault, prefix_fault, 
 FIELD = "filename_prefix"
 
 
-def check_prefix(prefix: str | None, ending: str = "", folder: io.FolderType = io.FolderType.output) -> bool | str:
-    """Return the answer of validate_inputs: True, or why no file with this prefix and ending can be written.
+def check_prefix(prefix: str | None, ending: str = "") -> bool | str:
+    """Return the answer of validate_inputs: True, or why no file with this prefix and ending can lie in output/.
 
     None is a connected prefix, not known yet; output_names checks it when it is.
     """
     if prefix is None:
         return True
-    path = _first_path(prefix, ending, folder)
-    return _fault(prefix, ending, folder) or place_fault(FIELD, path) or True
+    folder = io.FolderType.output
+    return _fault(prefix, ending, folder) or place_fault(FIELD, _first_path(prefix, ending, folder)) or True
 
 
 def output_names(

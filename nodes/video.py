@@ -46,8 +46,9 @@ class VideoCombine(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None, save_output: bool | None = True) -> bool | str:
-        return check_prefix(filename_prefix, LONGEST_ENDING, _folder(save_output))  # before anything is sampled
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        # Not save_output too: ComfyUI would repeat the message for it.
+        return check_prefix(filename_prefix, LONGEST_ENDING)
 
     @classmethod
     def execute(
@@ -69,7 +70,7 @@ class VideoCombine(io.ComfyNode):
         shown = _with_pose(images, pose_frames, show_pose)
         metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
         settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
-        kind = _folder(save_output)
+        kind = io.FolderType.output if save_output else io.FolderType.temp
         names = _names(filename_prefix, kind, size_of(shown), format_named(format).container)
         path = write_video(names, shown, fps, settings, audio, _on_frame())
         return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(saved_result(path, kind)))
@@ -170,11 +171,6 @@ def _metadata(hidden) -> dict[str, str]:
     """Return the graph as JSON by tag name, as ComfyUI's frontend looks for it: "workflow" and "prompt"."""
     tags = {**(hidden.extra_pnginfo or {}), "prompt": hidden.prompt} if hidden else {}
     return {name: json.dumps(value) for name, value in tags.items() if value is not None}
-
-
-def _folder(save_output: bool | None) -> io.FolderType:
-    """Return where the file goes; None is a connected switch, not known yet."""
-    return io.FolderType.temp if save_output is False else io.FolderType.output
 
 
 def _names(prefix: str, kind: io.FolderType, size: tuple[int, int], container: str) -> Numbered:

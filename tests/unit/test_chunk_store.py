@@ -148,6 +148,11 @@ def test_a_folder_that_cannot_be_made_does_not_stop_the_run(tmp_path, caplog):
     assert caplog.records[0].levelno == logging.WARNING
 
 
+def test_a_folder_that_cannot_be_looked_into_does_not_stop_the_run(tmp_path):
+    store = ChunkStore(tmp_path / ("x" * 300), 1 << 20)
+    assert store.load(KEYS[0], SHAPE) is None and not store.save(KEYS[0], FRAMES)
+
+
 def test_what_a_killed_run_left_goes_after_an_hour(store):
     store.save(KEYS[0], FRAMES)
     old, young = (store.folder / f".{name}.part" for name in ("old", "young"))

@@ -228,6 +228,12 @@ def test_a_folder_that_cannot_be_made_costs_the_cache_and_not_the_run(tmp_path, 
     assert poses.load(KEY) is None
 
 
+def test_a_folder_that_cannot_be_looked_into_costs_the_cache_and_not_the_run(tmp_path):
+    poses = PoseCache(tmp_path / ("x" * 300), ROOMY)
+    poses.store(KEY, make_seen())
+    assert poses.load(KEY) is None
+
+
 def test_what_a_crash_left_unfinished_goes_after_an_hour(tmp_path):
     for name, mtime in (("old.part", 1e9), ("new.part", None)):
         (tmp_path / name).write_text("half")
