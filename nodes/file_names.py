@@ -51,7 +51,7 @@ def file_fault(field: str, name: str, ending: str = "") -> str:
                 f"{field} {quoted(name)}: Windows keeps the name {quoted(part)} for a device and takes no file or "
                 f"folder that is called so. Choose another name, such as my_{part}."
             )
-    excess = max(len(os.fsencode(part)) for part in Path(name + ending).parts) - MAX_BYTES
+    excess = max(len(part.encode()) for part in Path(name + ending).parts) - MAX_BYTES
     if excess <= 0:
         return ""
     added = f", with the {quoted(ending)} that is added," if ending else ""
@@ -97,8 +97,8 @@ def place_fault(field: str, path: Path) -> str:
 
 def path_fault(field: str, path: Path) -> str:
     """Return that `path` is longer than this system takes."""
-    longest, limit = path.parent / max(path.name, "x" * PART_NAME, key=len), _longest_path()
-    excess = len(str(longest) if os.name == "nt" else os.fsencode(longest)) - limit
+    longest, limit = path.parent / max(path.name, "x" * PART_NAME, key=_length), _longest_path()
+    excess = _length(str(longest)) - limit
     if excess <= 0:
         return ""
     advice = " or switch long paths on in Windows" if limit == MAX_WINDOWS_PATH else ""
@@ -115,8 +115,13 @@ def quoted(name: str) -> str:
     return f"'{''.join(shown)}'"
 
 
+def _length(name: str) -> int:
+    """Return the length of a path in bytes, on Windows in characters."""
+    return len(name if os.name == "nt" else name.encode(errors="surrogateescape"))
+
+
 def _longest_path() -> int:
-    """Return the length of the longest path: in bytes, on Windows in characters."""
+    """Return the `_length` of the longest path."""
     if os.name != "nt":
         return os.pathconf("/", "PC_PATH_MAX") - 1  # less the zero at its end
     import winreg

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
         array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
         take_room(path)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # on Windows the map holds it; the first error counts
+            path.unlink(missing_ok=True)
         raise no_room(path, 2 * int(np.prod(shape)), error) from error
     return array
 

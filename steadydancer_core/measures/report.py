@@ -15,7 +15,7 @@ from ...media.atomic_write import atomic_write, atomic_write_new
 from .table import Cell, Line, Row, Table, make_table
 
 PAGE_FILE, TEXT_FILE = "report.html", "report.md"
-BYTES_OF_NAMES = "backslashreplace"  # names of files on Linux need not be UTF-8
+UNENCODABLE = "backslashreplace"  # names of files on Linux need not be UTF-8
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
@@ -93,8 +93,8 @@ def report_files(
         raise ValueError(f"Two pictures of the report would have one file name: {', '.join(files.values())}.")
     encoded = {name: png_bytes(picture) for name, picture in pictures.items()}
     return {
-        PAGE_FILE: as_html(table, title, encoded, notes).encode(errors=BYTES_OF_NAMES),
-        TEXT_FILE: as_markdown(table, title, files, notes).encode(errors=BYTES_OF_NAMES),
+        PAGE_FILE: as_html(table, title, encoded, notes).encode(errors=UNENCODABLE),
+        TEXT_FILE: as_markdown(table, title, files, notes).encode(errors=UNENCODABLE),
         **{files[name]: data for name, data in encoded.items()},
     }
 

@@ -164,3 +164,9 @@ def test_a_sheet_shows_photo_frames_truth_and_keypoints():
     left, top = 2 * 8 + 200, 8 + 2 * 130 + 22
     assert tuple(full[top + 25, left + 50]) == FOUND and tuple(full[top + 75, left + 150]) == TARGET
     assert (full[8 + 22 + 10, 20] == 255).all()  # the photo is white
+
+
+def test_a_file_name_that_is_no_utf8_is_written_with_its_code(tmp_path):
+    """Linux takes any bytes as a name; Python has them as halves of characters."""
+    page, text = write_report([{"name": "a\udcff", "pck": 0.5}], tmp_path, "Title")
+    assert "a\\udcff" in page.read_text("utf-8") and "a\\udcff" in text.read_text("utf-8")

@@ -1,6 +1,7 @@
 """A disk that is too full: it is told before rows are written, and a half-written checkpoint goes."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,18 @@ def test_rows_without_room_are_told_before_the_first_is_written(tmp_path, full):
     with pytest.raises(ValueError, match=r"x.part cannot be written .*needs 200 KB, .* are free"):
         rows.add("a", {"x": np.zeros((1, 100), np.float16)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_removed_hides_no_full_disk(tmp_path, full, monkeypatch):
+    """On Windows the map still holds the file."""
+
+    def in_use(*_, **__):
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(Path, "unlink", in_use)
+    full()
+    with pytest.raises(ValueError, match="needs 200 KB"):
+        new_array(tmp_path / "a.npy", (1000, 100))
 
 
 def test_a_store_without_room_is_told(tmp_path, full):
