@@ -382,6 +382,7 @@ def test_a_file_that_is_there_is_replaced_only_if_asked(paths, tmp_path):
         ("model.gguf", "must be called something.safetensors; 'model.gguf' is not"),
         ("no/model.safetensors", "no for model.safetensors is not there"),
         ("folder.safetensors", "is there already"),
+        (f"{'x' * 230}.safetensors", "is too long by 1 bytes"),  # with .part.json.new
     ],
 )
 def test_targets_that_cannot_be(tmp_path, name, message):
