@@ -25,16 +25,16 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .guidance_checks import PATCHED, check_areas, check_model, check_pose_negative
 from .long_video.windows import check_caches
 from .memory.fit import check_before_sampling, explain_out_of_memory
-from .model_base import NO_AREAS, SteadyDancer
 from .moment import Moment
 from .run_log import BRANCHES, RunLog, counted
 from .separate_condition import separate
-from .weights.lora_fit import check_loras
 
-PATCHED = "steadydancer_pose_guidance"
 KEPT = "steadydancer_kept_differences"
+RAW_POSITIVE = "steadydancer_raw_positive"
+PRE_CFG = "sampler_pre_cfg_function"
 POST_CFG = "sampler_post_cfg_function"
 BATCH = "sampler_calc_cond_batch_function"
 UNUSED = "SteadyDancer: pose guidance is 0, so the connected pose_negative is not used."
@@ -257,17 +257,25 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
             "that of 'Reconcile Conditions' as it is, or use the SteadyDancer Sampler."
         )
     pose = pose_negative[0][1]["pose_video_latent"]
-    patched.model_options[PATCHED] = True
+    options = patched.model_options
+    options[PATCHED] = True
+    # In front of the nodes that change the predictions, APG among them, whether they come before or after this one.
+    options[PRE_CFG] = [_keep_raw_positive, *options.get(PRE_CFG, ())]
     patched.set_model_sampler_post_cfg_function(partial(_post_cfg, pose=pose, guidance=guidance))
     return patched
 
 
+def _keep_raw_positive(args: dict) -> list[Tensor]:
+    args["model_options"][RAW_POSITIVE] = args["conds_out"][0]
+    return args["conds_out"]
+
+
 def _post_cfg(args: dict, pose: Tensor, guidance: PoseGuidance) -> Tensor:
     model, options = args["model"], args["model_options"]
+    positive = options.pop(RAW_POSITIVE, args["cond_denoised"])  # a GUIDER may leave pre-CFG functions out
     moment = Moment.at(args["sigma"], model.model_sampling, _run(options))
     if not guidance.acts_at(moment):
         return args["denoised"]
-    positive = args["cond_denoised"]
     if guidance.keeps_at(moment) and "pose_negative" in options.get(KEPT, ()):
         pose_negative = positive - kept_difference(options, "pose_negative", moment.level)
     else:
@@ -299,51 +307,3 @@ def _with_pose(cond: dict, pose: comfy.conds.CONDRegular) -> dict:
 def _run(model_options: dict) -> Tensor | None:
     """Return the sigmas of the run that is under way."""
     return model_options.get("transformer_options", {}).get("sample_sigmas")
-
-
-def check_pose_negative(conditioning) -> None:
-    """Raise ValueError unless `conditioning` has a pose at all times: pose guidance pushes away from it."""
-    if not conditioning or not all("pose_video_latent" in values for _, values in conditioning):
-        found = "There is no pose in the conditioning connected to" if conditioning else "Nothing is connected to"
-        raise ValueError(
-            f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' and "
-            "connect its pose_negative output, or set pose guidance to 0; a preset has it on."
-        )
-    reached = _covered_until(conditioning)
-    if reached < 1:
-        raise ValueError(
-            "The pose_negative, or the positive it was made from, has a timestep range that leaves a part of the run "
-            f"without it, from {reached:.0%} on. Let the ranges of its parts follow each other from 0 to 1, or take "
-            "them off; pose_start and pose_end of the guidance say when the pose acts."
-        )
-
-
-def _covered_until(conditioning) -> float:
-    """Return the part of the run, from its start, in which there always is a condition: 1 for all of it."""
-    reached = 0.0
-    for start, end in sorted((v.get("start_percent", 0.0), v.get("end_percent", 1.0)) for _, v in conditioning):
-        if start > reached:
-            break
-        reached = max(reached, end)
-    return reached
-
-
-def check_areas(conditioning) -> None:
-    """Raise ValueError if a condition has an area; ComfyUI makes one of a mask's bounds too."""
-    if any("area" in values or values.get("set_area_to_bounds") for _, values in conditioning):
-        raise ValueError(NO_AREAS)
-
-
-def check_model(model: ModelPatcher) -> None:
-    """Raise ValueError unless `model` is SteadyDancer, without pose guidance of its own, with LoRAs that fit it."""
-    if model.model_options.get(PATCHED):
-        raise ValueError(
-            "This model already carries pose guidance from a 'Pose Guidance' node; a second one would double it. "
-            "Connect the model from before that node."
-        )
-    if not isinstance(model.model, SteadyDancer):
-        raise ValueError(
-            f"The connected model is {type(model.model).__name__}, not SteadyDancer: it would ignore the pose. "
-            "Choose a SteadyDancer-14B file in 'Load SteadyDancer Model', which also tells what is wrong with a file."
-        )
-    check_loras(model)

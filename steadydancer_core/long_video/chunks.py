@@ -25,7 +25,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .. import conditions, sampling
-from ..guidance import check_model
+from ..guidance_checks import check_model
 from ..memory.fit import explain_out_of_memory
 from ..pixels import crop, fit_image, kept_part, size_of
 from ..presets import Settings

@@ -1,0 +1,89 @@
+"""Guidance nodes of ComfyUI beside the pose: KSampler with Pose Guidance gives what the SteadyDancer Guider gives."""
+
+import pytest
+import torch
+from comfy_extras.nodes_apg import APG
+from comfy_extras.nodes_cfg import CFGNorm, CFGZeroStar
+from comfy_extras.nodes_fresca import FreSca
+from comfy_extras.nodes_mahiro import Mahiro
+from comfy_extras.nodes_model_advanced import RescaleCFG
+from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+from comfy_extras.nodes_tcfg import TCFG
+
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
+from steadydancer_pack.tests.unit.test_sampling import error, ksampler
+
+STEPS = 5
+POSE = PoseGuidance(4.0, 0.1, 0.9, every=2)  # computed on steps 1 and 3, kept on steps 2 and 4
+
+
+def apg(model):
+    return APG.execute(model, 0.5, 2.0, -0.5)[0]
+
+
+def latent_operation(model):
+    """As LatentApplyOperationCFG does: the list of predictions itself is changed."""
+
+    def halve(args):
+        found = args["conds_out"]
+        found[0] = (found[0] + found[1]) / 2
+        return found
+
+    halved = model.clone()
+    halved.set_model_sampler_pre_cfg_function(halve)
+    return halved
+
+
+# What they change: the predictions before they are combined, how they are combined, the guided prediction.
+PRE_CFG = {
+    "APG": apg,
+    "TCFG": lambda model: TCFG.execute(model)[0],
+    "FreSca": lambda model: FreSca.execute(model, 0.5, 1.5, 1)[0],
+    "LatentApplyOperationCFG": latent_operation,
+}
+CFG = {
+    "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
+    "CFGNorm, pre_cfg": lambda model: CFGNorm.execute(model, 1.0, pre_cfg=True)[0],
+}
+POST_CFG = {
+    "CFGZeroStar": lambda model: CFGZeroStar.execute(model)[0],
+    "CFGNorm": lambda model: CFGNorm.execute(model, 1.0)[0],
+    "Mahiro": lambda model: Mahiro.execute(model)[0],
+    "SkipLayerGuidanceDiT": lambda model: SkipLayerGuidanceDiT.execute(model, 3.0, 0.0, 1.0, "1", "", 0.5)[0],
+}
+
+
+@pytest.fixture
+def model(golden_patcher, monkeypatch):
+    """The golden model with a network that is quick to compute and answers to prompt, pose and skipped blocks."""
+
+    def forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs):
+        pose = kwargs["pose_latents"] * (1 + context.mean(dim=(1, 2)).view(-1, 1, 1, 1, 1) * 100)
+        skipped = len(transformer_options.get("patches_replace", {}))
+        return torch.tanh(x[:, :16] + pose) + 0.1 * skipped * pose
+
+    monkeypatch.setattr(golden_patcher.model.diffusion_model, "_forward", forward)
+    return golden_patcher
+
+
+def guided(model, conds, inputs):
+    guider = make_guider(model, *conds, 5.0, POSE)
+    return sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "euler", "simple", STEPS)["samples"]
+
+
+def stock(model, conds, inputs):
+    return ksampler(model, conds, inputs, STEPS, "euler", "simple")
+
+
+@pytest.mark.parametrize("node", [*PRE_CFG.values(), *CFG.values()], ids=[*PRE_CFG, *CFG])
+def test_the_pose_term_is_that_of_the_guider_in_both_orders(model, conds, inputs, node):
+    want = guided(node(model), conds, inputs)
+    assert error(stock(patch_model(node(model), conds[2], POSE), conds, inputs), want) <= 1e-5
+    assert error(stock(node(patch_model(model, conds[2], POSE)), conds, inputs), want) <= 1e-5
+
+
+@pytest.mark.parametrize("node", POST_CFG.values(), ids=POST_CFG)
+def test_post_cfg_nodes_behind_pose_guidance_give_what_the_guider_gives(model, conds, inputs, node):
+    want = guided(node(model), conds, inputs)
+    assert error(stock(node(patch_model(model, conds[2], POSE)), conds, inputs), want) <= 1e-5
