@@ -10,6 +10,7 @@ ComfyUI's samplers, these solvers start from unscaled noise and show the model w
 
 import math
 from collections.abc import Callable
+from itertools import groupby, pairwise
 
 import comfy.samplers
 import torch
@@ -24,6 +25,7 @@ TRAIN_TIMESTEPS = 1000
 FIRST_NOISE = {"unipc": 1 - 1 / TRAIN_TIMESTEPS, "dpm++": 1.0, "euler": 1 - 1 / TRAIN_TIMESTEPS}
 OFFICIAL_SOLVERS = tuple(f"official {name}" for name in FIRST_NOISE)
 OFFICIAL_SCHEDULE = "official"
+MOST_LISTED = 10  # sigmas in an error
 
 
 def official_sigmas(solver: str, steps: int, shift: float) -> Tensor:
@@ -61,9 +63,26 @@ class OfficialSolver(KSAMPLER):
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, *args, **kwargs):
         options = extra_args["model_options"].setdefault("transformer_options", {})
         options[WHOLE_TIMESTEPS] = True
-        if latent_image is None or torch.count_nonzero(latent_image) == 0:
+        options["sample_sigmas"] = sigmas = distinct_sigmas(sigmas)
+        if sigmas[0] > 0 and (latent_image is None or torch.count_nonzero(latent_image) == 0):
             noise = noise / sigmas[0]  # ComfyUI scales it by the first sigma, upstream does not
         return super().sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, *args, **kwargs)
+
+
+def distinct_sigmas(sigmas: Tensor) -> Tensor:
+    """Return `sigmas` [steps + 1] without repeats, because a step of length 0 is no step.
+
+    Raises ValueError unless they fall and end at 0 or above; only the first may be 1 or more.
+    """
+    levels = [level for level, _ in groupby(sigmas.tolist())]
+    falling = math.isfinite(levels[0]) and all(before > after for before, after in pairwise(levels))
+    if not falling or levels[-1] < 0 or max(levels[1:] or levels) >= 1:
+        listed = ", ".join(f"{level:.4g}" for level in levels[:MOST_LISTED]) + ", ..." * (len(levels) > MOST_LISTED)
+        raise ValueError(
+            f"The official solvers need sigmas that fall from 1 towards 0; these are {listed}. Take them from "
+            "'SteadyDancer Schedule', or choose a sampler of ComfyUI's, such as euler."
+        )
+    return sigmas.new_tensor(levels)
 
 
 def sample_euler(model, x, sigmas, extra_args=None, callback=None, disable=None) -> Tensor:

@@ -99,6 +99,19 @@ def golden_patcher_float16():
     return load_golden_model(torch.float16)
 
 
+@pytest.fixture
+def quick_model(golden_patcher, monkeypatch):
+    """The golden model with a network that is quick to compute and answers to prompt, pose and skipped blocks."""
+
+    def forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs):
+        pose = kwargs["pose_latents"] * (1 + context.mean(dim=(1, 2)).view(-1, 1, 1, 1, 1) * 100)
+        skipped = len(transformer_options.get("patches_replace", {}))
+        return torch.tanh(x[:, :16] + pose) + 0.1 * skipped * pose
+
+    monkeypatch.setattr(golden_patcher.model.diffusion_model, "_forward", forward)
+    return golden_patcher
+
+
 def clip_output(features):
     output = comfy.clip_vision.Output()
     output.penultimate_hidden_states = features

@@ -54,19 +54,6 @@ POST_CFG = {
 }
 
 
-@pytest.fixture
-def model(golden_patcher, monkeypatch):
-    """The golden model with a network that is quick to compute and answers to prompt, pose and skipped blocks."""
-
-    def forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs):
-        pose = kwargs["pose_latents"] * (1 + context.mean(dim=(1, 2)).view(-1, 1, 1, 1, 1) * 100)
-        skipped = len(transformer_options.get("patches_replace", {}))
-        return torch.tanh(x[:, :16] + pose) + 0.1 * skipped * pose
-
-    monkeypatch.setattr(golden_patcher.model.diffusion_model, "_forward", forward)
-    return golden_patcher
-
-
 def guided(model, conds, inputs):
     guider = make_guider(model, *conds, 5.0, POSE)
     return sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "euler", "simple", STEPS)["samples"]
@@ -77,13 +64,13 @@ def stock(model, conds, inputs):
 
 
 @pytest.mark.parametrize("node", [*PRE_CFG.values(), *CFG.values()], ids=[*PRE_CFG, *CFG])
-def test_the_pose_term_is_that_of_the_guider_in_both_orders(model, conds, inputs, node):
-    want = guided(node(model), conds, inputs)
-    assert error(stock(patch_model(node(model), conds[2], POSE), conds, inputs), want) <= 1e-5
-    assert error(stock(node(patch_model(model, conds[2], POSE)), conds, inputs), want) <= 1e-5
+def test_the_pose_term_is_that_of_the_guider_in_both_orders(quick_model, conds, inputs, node):
+    want = guided(node(quick_model), conds, inputs)
+    assert error(stock(patch_model(node(quick_model), conds[2], POSE), conds, inputs), want) <= 1e-5
+    assert error(stock(node(patch_model(quick_model, conds[2], POSE)), conds, inputs), want) <= 1e-5
 
 
 @pytest.mark.parametrize("node", POST_CFG.values(), ids=POST_CFG)
-def test_post_cfg_nodes_behind_pose_guidance_give_what_the_guider_gives(model, conds, inputs, node):
-    want = guided(node(model), conds, inputs)
-    assert error(stock(node(patch_model(model, conds[2], POSE)), conds, inputs), want) <= 1e-5
+def test_post_cfg_nodes_behind_pose_guidance_give_what_the_guider_gives(quick_model, conds, inputs, node):
+    want = guided(node(quick_model), conds, inputs)
+    assert error(stock(node(patch_model(quick_model, conds[2], POSE)), conds, inputs), want) <= 1e-5
