@@ -16,6 +16,7 @@ from .moment import Moment
 from .presets import Settings
 from .run_log import RunLog, name_steps
 from .schedule import make_sigmas, make_solver
+from .weights.lora_fit import lora_warnings
 
 NO_LORA = (
     "No LoRA acts on this model, and {name} is made for a step-distilled one. Load one for Wan 2.1 I2V 14B; a LoRA for "
@@ -91,7 +92,8 @@ def run(
     logging.info("SteadyDancer: %s", "; ".join(lines))
     for warning in warnings:
         logging.warning("SteadyDancer: %s", warning)
-    return result, RunReport("\n".join([*lines, *warnings]), guider.log)
+    report = [*lines, *warnings, *lora_warnings(model)]  # the guider has logged those of LoRAs
+    return result, RunReport("\n".join(report), guider.log)
 
 
 def _has_lora(model: ModelPatcher) -> bool:

@@ -77,7 +77,9 @@ def distinct_sigmas(sigmas: Tensor) -> Tensor:
     levels = [level for level, _ in groupby(sigmas.tolist())]
     falling = math.isfinite(levels[0]) and all(before > after for before, after in pairwise(levels))
     if not falling or levels[-1] < 0 or max(levels[1:] or levels) >= 1:
-        listed = ", ".join(f"{level:.4g}" for level in levels[:MOST_LISTED]) + ", ..." * (len(levels) > MOST_LISTED)
+        listed = ", ".join(f"{level:.4g}" for level in levels[:MOST_LISTED])
+        if len(levels) > MOST_LISTED:
+            listed += ", ..."
         raise ValueError(
             f"The official solvers need sigmas that fall from 1 towards 0; these are {listed}. Take them from "
             "'SteadyDancer Schedule', or choose a sampler of ComfyUI's, such as euler."

@@ -1,36 +1,80 @@
 """Does a LoRA fit the model? ComfyUI only writes a line to the console for each layer that it leaves out.
 
 A LoRA for a smaller Wan has the same layer names, so it is accepted when it is connected and fails, layer by layer and
-without an error, while it is applied.
+without an error, while it is applied. One with a few layers of another shape works without them.
 """
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
 
+from .weight_source import first_of
 
-def check_loras(model: ModelPatcher) -> None:
-    """Raise ValueError if a LoRA on `model` was made for layers of another shape. Other kinds of patch are passed."""
-    wrong = list(_misfits(model))
-    if wrong:
-        name, found, needed = wrong[0]
-        raise ValueError(
-            f"A LoRA on the model was made for another one: {len(wrong)} of its layers have another shape, such as "
-            f"{name}, for which the LoRA brings {found} and the model needs {needed}. Take it out, or use a LoRA for "
-            "Wan 2.1 14B."
+MOST_MISFITS = 0.8  # of a LoRA's layers; above it, it was made for another model
+MOST_NAMES = 20
+
+
+@dataclass
+class LoRAFit:
+    """A LoRA's layers on the model: how many there are, and (name, found, needed) of those of another shape."""
+
+    layers: int = 0
+    misfits: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Return a sentence that names the layers of another shape, at most MOST_NAMES of them."""
+        names = first_of([name for name, _, _ in self.misfits], MOST_NAMES)
+        return (
+            f"A LoRA on the model acts without {len(self.misfits)} of its {self.layers} layers, which have another "
+            f"shape than the model's: {names}. If it does too little, use a LoRA for Wan 2.1 I2V 14B."
         )
 
 
-def _misfits(model: ModelPatcher) -> Iterator[tuple[str, str, str]]:
+def check_loras(model: ModelPatcher) -> None:
+    """Raise ValueError if a LoRA on `model` was made for another one; warn of single layers that do not fit.
+
+    Other kinds of patch are passed.
+    """
+    for fit in _fits(model):
+        if len(fit.misfits) / fit.layers > MOST_MISFITS:
+            name, found, needed = fit.misfits[0]
+            raise ValueError(
+                f"A LoRA on the model was made for another one: {len(fit.misfits)} of its layers have another shape, "
+                f"such as {name}, for which the LoRA brings {found} and the model needs {needed}. Take it out, or use "
+                "a LoRA for Wan 2.1 14B."
+            )
+    for warning in lora_warnings(model):
+        logging.warning("SteadyDancer: %s", warning)
+
+
+def lora_warnings(model: ModelPatcher) -> list[str]:
+    """Return a sentence for each LoRA on `model` with layers of another shape, which ComfyUI leaves out."""
+    return [fit.describe() for fit in _fits(model) if fit.misfits]
+
+
+def _fits(model: ModelPatcher) -> list[LoRAFit]:
+    fits: dict[int, LoRAFit] = {}
+    for lora, name, found, needed in _layers(model):
+        fit = fits.setdefault(lora, LoRAFit())
+        fit.layers += 1
+        if found.numel() != needed.numel():
+            fit.misfits.append((name, _words(found), _words(needed)))
+    return list(fits.values())
+
+
+def _layers(model: ModelPatcher) -> Iterator[tuple[int, str, torch.Size, torch.Size]]:
+    """Yield (LoRA, name, shape in the LoRA, shape in the model); adapters of one file share one set of keys."""
     for name, patches in model.patches.items():
         weight = comfy.utils.get_attr(model.model, name)
         for _, patch, _, offset, _ in patches:
             shape = _shape(patch)
-            if shape is not None and offset is None and shape.numel() != weight.shape.numel():
-                yield name, _words(shape), _words(weight.shape)
+            if shape is not None and offset is None:
+                yield id(patch.loaded_keys), name, shape, weight.shape
 
 
 def _shape(patch: object) -> torch.Size | None:

@@ -4,9 +4,10 @@ import comfy.sd
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.sampling import make_guider
-from steadydancer_pack.steadydancer_core.weights.lora_fit import check_loras
+from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
+from steadydancer_pack.steadydancer_core.presets import Settings
+from steadydancer_pack.steadydancer_core.sampling import make_guider, run
+from steadydancer_pack.steadydancer_core.weights.lora_fit import LoRAFit, check_loras
 
 
 def lora(*layers, width):
@@ -37,6 +38,54 @@ def test_a_lora_for_a_smaller_model(golden_patcher):
     message = "2 of its layers have another shape, such as .*self_attn.q.weight, .* brings 128x128 .* needs 256x256"
     with pytest.raises(ValueError, match=message):
         check_loras(model)
+
+
+def mixed(fitting, misfits):
+    """A LoRA of two kinds of layers, the second of another width than the model's."""
+    return lora(*fitting, width=256) | lora(*misfits, width=128)
+
+
+ATTENTION = [
+    f"blocks.{block}.{kind}_attn.{layer}" for block in (0, 1) for kind in ("self", "cross") for layer in "qkvo"
+]
+
+
+def test_a_lora_with_one_misfit_runs_as_in_comfyui(golden_patcher, conds, inputs, caplog):
+    """ComfyUI leaves the layer out; both samplers and the model patch say so and go on."""
+    model = with_lora(golden_patcher, mixed(ATTENTION[:3], ATTENTION[3:4]))
+    without = with_lora(golden_patcher, lora(*ATTENTION[:3], width=256))
+    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    settings = Settings("Own values", 1, TextGuidance(1.0), PoseGuidance(0.0), "euler", "simple", 5.0)
+    found, report = run(model, *conds, latent, 0, settings)
+    want, _ = run(without, *conds, latent, 0, settings)
+    plain, _ = run(golden_patcher, *conds, latent, 0, settings)
+    assert torch.equal(found["samples"], want["samples"]) and not torch.equal(want["samples"], plain["samples"])
+    warning = f"1 of its 4 layers, which have another shape than the model's: diffusion_model.{ATTENTION[3]}.weight."
+    assert warning in report.text and caplog.text.count(warning) == 1
+    patch_model(model, conds[2], PoseGuidance())
+    assert caplog.text.count(warning) == 2
+
+
+def test_more_than_80_percent_of_misfits_are_refused(golden_patcher, caplog):
+    check_loras(with_lora(golden_patcher, mixed(ATTENTION[:3], ATTENTION[3:15])))
+    assert "without 12 of its 15 layers" in caplog.text
+    with pytest.raises(ValueError, match="13 of its layers have another shape"):
+        check_loras(with_lora(golden_patcher, mixed(ATTENTION[:3], ATTENTION[3:16])))
+
+
+def test_each_lora_is_measured_alone(golden_patcher, caplog):
+    """A good LoRA does not hide a wrong one, and two with a misfit each are named one by one."""
+    good = with_lora(golden_patcher, lora(*ATTENTION, width=256))
+    with pytest.raises(ValueError, match="1 of its layers have another shape"):
+        check_loras(with_lora(good, lora(ATTENTION[0], width=128)))
+    check_loras(with_lora(with_lora(good, mixed(ATTENTION[:1], ATTENTION[1:2])), mixed(ATTENTION[:2], ATTENTION[4:5])))
+    assert "without 1 of its 2 layers" in caplog.text and "without 1 of its 3 layers" in caplog.text
+
+
+def test_at_most_twenty_misfits_are_named():
+    misfits = [(f"blocks.{block}.ffn.0.weight", "128x512", "256x512") for block in range(24)]
+    found = LoRAFit(30, misfits).describe()
+    assert "without 24 of its 30 layers" in found and found.count("ffn.0") == 20 and "and 4 more" in found
 
 
 def test_a_lora_of_single_numbers(golden_patcher):
