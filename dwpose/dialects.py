@@ -113,7 +113,8 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
     places = (points if dialect.normalised else pixels).astype(object)
-    sure, triples = np.full(scores.shape, 0.0, object), np.full((*listed.shape, 3), 0.0, object)
+    zero = np.array(0.0, object)  # of a bare 0.0 NumPy 1 makes a float for each place
+    sure, triples = np.full(scores.shape, zero), np.full((*listed.shape, 3), zero)
     sure[scores > 0] = scores[scores > 0]
     triples[~listed, :2] = dialect.missing
     triples[listed, :2] = places[listed]

@@ -91,7 +91,7 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
     """Return the seed of a step's generator."""
-    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0]) >> 1
 
 
 class _Run:
