@@ -121,4 +121,4 @@ def _small(frames: Tensor) -> Tensor:
     sides = frames.shape[1:3]
     scale = min(1.0, FIT_SIDE / min(sides))
     size = [max(1, round(side * scale)) for side in sides]
-    return F.interpolate(frames.movedim(-1, 1).float(), size=size, mode="area").movedim(1, -1).double().cpu()
+    return F.interpolate(frames.movedim(-1, 1).float(), size=size, mode="area").movedim(1, -1).cpu().double()

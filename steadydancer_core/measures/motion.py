@@ -42,7 +42,7 @@ def measure_motion(frames: Tensor) -> Motion:
 
 def still_half(frames: Tensor) -> Tensor:
     """Return bool [H, W]: the half of the pixels that change least over the clip, more where many change alike."""
-    total = torch.zeros(frames.shape[1:3], dtype=torch.float64, device=frames.device)
+    total = torch.zeros(frames.shape[1:3], dtype=torch.float64, device="cpu")
     for _, piece in pieces(frames, overlap=1):
         total += _steps(piece).sum(dim=0)
     return total <= total.median()
