@@ -26,7 +26,6 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from .guidance_checks import PATCHED, check_areas, check_model, check_pose_negative
-from .long_video.windows import check_caches
 from .memory.fit import check_before_sampling, explain_out_of_memory
 from .moment import Moment
 from .run_log import BRANCHES, RunLog, counted
@@ -135,7 +134,6 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
     def sample(self, noise, *args, **kwargs):
         """Run as the stock guider does, with a fresh log; tell before it whether the run fits into memory."""
         self.log = RunLog()
-        check_caches(self.model_patcher, noise.shape[2])
         branches = 1 + (self.cfg != 1) + (self.guidance.scale > 0)
         check_before_sampling(self.model_patcher, noise.shape, branches)
         with explain_out_of_memory():

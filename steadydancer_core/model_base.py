@@ -14,7 +14,7 @@ import comfy.conds
 import comfy.model_base
 import torch
 
-from .long_video.windows import pose_of_window
+from .long_video.windows import check_caches, pose_of_window
 from .memory.estimate import usage_factor
 from .model import SteadyDancerWanModel
 
@@ -45,11 +45,16 @@ class SteadyDancer(comfy.model_base.WAN21):
         self.memory_usage_factor_conds = ("ref_x", "ref_c")
 
     def extra_conds(self, **kwargs):
-        """Return the model arguments of one condition; ValueError if it does not come from Reconcile Conditions."""
+        """Return the model arguments of one condition, at the start of every run.
+
+        Raises ValueError if it does not come from Reconcile Conditions, and for a cache that confuses context windows.
+        """
         _check_keys(kwargs)
         if kwargs.get("area") is not None:
             raise ValueError(NO_AREAS)
         _check_size(kwargs)
+        if self.current_patcher is not None:
+            check_caches(self.current_patcher, kwargs["noise"].shape[2])
         out = super().extra_conds(**kwargs)
         photo, pose, first_pose = (
             self.process_latent_in(latent)

@@ -7,7 +7,7 @@ from comfy_extras.nodes_cfg import CFGNorm, CFGZeroStar
 from comfy_extras.nodes_fresca import FreSca
 from comfy_extras.nodes_mahiro import Mahiro
 from comfy_extras.nodes_model_advanced import RescaleCFG
-from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
 from comfy_extras.nodes_tcfg import TCFG
 
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, patch_model
@@ -44,6 +44,7 @@ PRE_CFG = {
 }
 CFG = {
     "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
+    "SkipLayerGuidanceDiTSimple": lambda model: SkipLayerGuidanceDiTSimple.execute(model, "1", "", 0.0, 1.0)[0],
     "CFGNorm, pre_cfg": lambda model: CFGNorm.execute(model, 1.0, pre_cfg=True)[0],
 }
 POST_CFG = {

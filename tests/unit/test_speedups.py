@@ -88,10 +88,22 @@ def test_a_context_window_keeps_them_apart_too(golden_patcher, network, make_con
 
 def test_easycache_with_context_windows_is_refused_before_the_run(golden_patcher, network, make_conds, inputs):
     """ComfyUI's EasyCache knows a condition, not its window: it would reuse one window's result in the next."""
-    model, long = windowed(cached(golden_patcher, EasyCacheNode), 21, 8), type(inputs)(frames=9)
-    with pytest.raises(ValueError, match="EasyCache and context windows are both on.*LazyCache"):
-        guided(model, make_conds(long), long.size)
+    long, pose = type(inputs)(frames=9), PoseGuidance(1.0, 0.1, 0.4)
+    model, conds = windowed(cached(golden_patcher, EasyCacheNode), 21, 8), make_conds(long)
+    for_ksampler = (
+        model,
+        patch_model(model, conds[2], pose),
+        cached(windowed(patch_model(golden_patcher, conds[2], pose), 21, 8), EasyCacheNode),
+    )
+    message = "EasyCache and context windows are both on.*LazyCache"
+    with pytest.raises(ValueError, match=message):
+        guided(model, conds, long.size)
+    for stock in for_ksampler:
+        with pytest.raises(ValueError, match=message):
+            ksampler(stock, conds, long, 2, "euler", "simple")
     assert network.calls == []
+    lazy = windowed(cached(patch_model(golden_patcher, conds[2], pose), LazyCacheNode), 21, 8)
+    assert ksampler(lazy, conds, long, 2, "euler", "simple").isfinite().all() and network.passes()
     guided(model, make_conds(inputs), inputs.size)  # 3 latent frames lie in one window
     assert network.calls
 
