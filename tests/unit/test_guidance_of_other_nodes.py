@@ -44,7 +44,7 @@ PRE_CFG = {
 }
 CFG = {
     "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
-    "SkipLayerGuidanceDiTSimple": lambda model: SkipLayerGuidanceDiTSimple.execute(model, "1", "", 0.0, 1.0)[0],
+    "SkipLayerGuidanceDiTSimple": lambda model: SkipLayerGuidanceDiTSimple.execute(model, 0.0, 1.0, "1")[0],
     "CFGNorm, pre_cfg": lambda model: CFGNorm.execute(model, 1.0, pre_cfg=True)[0],
 }
 POST_CFG = {
