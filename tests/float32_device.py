@@ -58,8 +58,6 @@ def _run(func, args: tuple, kwargs: dict):
     copies = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
     if there and not copies and any(tensor.ndim and not isinstance(tensor, DeviceTensor) for tensor in tensors):
         raise RuntimeError(f"{func} got tensors on two devices, {NAME} and cpu.")
-    if there and any(tensor.dtype == torch.float64 and tensor.ndim for tensor in tensors):
-        raise TypeError(REFUSED)
     device = kwargs.get("device")
     stays = bool(there) if device is None else torch.device(device).type in (NAME, INSIDE)
     if func is torch.ops.aten.copy_.default:
