@@ -2,11 +2,12 @@
 
 Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.server_growth [--count 100]
 
-One ComfyUI for each row of the table, with its page open in a Chromium. Prompts of mixed kinds, each with another seed:
-ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control makes frames of the
-same number and size with stock nodes and saves them the same way. Growth is the slope of a line through the values
-after the warm-up, with twice its standard error; the pack passes where its growth of memory does not exceed the
-control's by more than both errors.
+One ComfyUI for each row of the table, with its page open in a Chromium. Prompts of mixed kinds, each with another
+seed: ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control brings frames
+of the same number and size through the same VAE with stock nodes and saves them the same way, because each loading of a
+file leaves some kB in the process. ComfyUI's history, which keeps the graph of every prompt, is cleared after each.
+Growth is the slope of a line through the values after the warm-up, with twice its standard error; the pack passes where
+its growth of memory does not exceed the control's by more than both errors.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
+from miniature import write_all
 from tools.api_prompt import to_api_prompt
 from tools.comfy_page import launch, open_graph, write_settings
 from tools.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
@@ -47,9 +49,6 @@ class Prompt(NamedTuple):
 
 def ours(server: ComfyServer) -> Iterator[Prompt]:
     """Yield prompts of mixed kinds without end."""
-    from miniature import write_all
-
-    write_all(server.base / "models", server.base / "input")
     info = server.object_info()
     graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
     for graph in graphs:
@@ -72,12 +71,14 @@ def with_seed(graph: dict, seed: int) -> dict:
 
 
 def control(server: ComfyServer) -> Iterator[Prompt]:
-    """Yield prompts of stock nodes: frames of another color each time, scaled, as a video and as pictures."""
+    """Yield prompts of stock nodes: frames of another color each time, as latents and back, as a video and pictures."""
     for seed in itertools.count():
         yield Prompt(
             {
                 "1": _node("EmptyImage", width=SIDE, height=SIDE, batch_size=FRAMES, color=seed * 7919 % 2**24),
-                "2": _node("ImageScaleBy", image=["1", 0], upscale_method="bicubic", scale_by=2.0),
+                "6": _node("VAELoader", vae_name="steadydancer_miniature_vae.safetensors"),
+                "7": _node("VAEEncode", pixels=["1", 0], vae=["6", 0]),
+                "2": _node("VAEDecode", samples=["7", 0], vae=["6", 0]),
                 "3": _node("CreateVideo", images=["2", 0], fps=16.0),
                 "4": _node("SaveVideo", video=["3", 0], filename_prefix="video/control", format="auto", codec="auto"),
                 "5": _node("PreviewImage", images=["2", 0]),
@@ -114,8 +115,10 @@ def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.
     write_settings(server.base, {})
     with server, sync_playwright() as playwright:
         open_graph(launch(playwright).new_page(), server.address)
+        write_all(server.base / "models", server.base / "input")
         for prompt in itertools.islice(prompts(server), WARM_UP + count):
             run(server, prompt)
+            server.http.post(f"http://{server.address}/history", json={"clear": True}, timeout=60).raise_for_status()
             rows.append(state(server))
     values, numbers = np.array(rows[WARM_UP:]), np.arange(count)
     fit, covariance = np.polyfit(numbers, values, 1, cov="unscaled")
