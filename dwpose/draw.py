@@ -19,7 +19,7 @@ from .skeleton import HAND_COLOURS, HAND_EDGES, HAND_JOINT_COLOUR, JOINT_COLOURS
 
 OVERSAMPLING = 2
 STICK_HALF_WIDTH, JOINT_RADIUS, HAND_LINE_WIDTH = 4, 4, 2  # pixels of the large drawing
-HAND_MARGIN = 0.01  # pixels: a hand's point on or beyond the left or upper edge is not drawn
+HAND_MARGIN = 1  # pixels: a hand's point in the first column or row, or beyond it, is not drawn
 FAR = 1 << 14  # pixels: beyond any canvas, and still inside what OpenCV's fixed-point coordinates hold
 
 PALETTES = {"steadydancer": slice(None, None, -1), "openpose": slice(None)}
@@ -109,8 +109,9 @@ def draw_person(canvas: np.ndarray, track: Track, frame: int, style: Style = OFF
     _draw_body(canvas, pixels[BODY].tolist(), visible[BODY].tolist(), style)
     if style.hands:
         for hand in (LEFT_HAND, RIGHT_HAND):
-            inside = (pixels[hand] > HAND_MARGIN).all(axis=1)
-            _draw_hand(canvas, pixels[hand].astype(int).tolist(), (visible[hand] & inside).tolist(), style)
+            whole = pixels[hand].astype(int)  # before the margin is tested, as upstream does
+            inside = (whole >= HAND_MARGIN).all(axis=1)
+            _draw_hand(canvas, whole.tolist(), (visible[hand] & inside).tolist(), style)
 
 
 def _draw_body(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:

@@ -71,6 +71,16 @@ def test_hands_can_be_left_out():
     assert drawing(hand).any() and not drawing(hand, Style(hands=False)).any()
 
 
+@pytest.mark.parametrize(("x", "y"), [(0.5, 100), (100, 0.5), (0.99, 0.99), (-0.5, 100), (0, 0)])
+def test_a_hand_point_in_the_first_column_or_row_is_not_drawn(x, y):
+    points, scores = np.zeros((1, 134, 2)), np.zeros((1, 134))
+    points[0, LEFT_HAND.start] = x / 288, y / 512
+    scores[0, LEFT_HAND.start] = 1
+    assert not drawing(Track(1, points, scores)).any()
+    points[0, LEFT_HAND.start] = max(x, 1) / 288, max(y, 1) / 512
+    assert drawing(Track(1, points, scores)).any()
+
+
 def test_joints_far_outside_do_no_harm():
     points = PERSON.tracks[0].points.copy()
     points[0, 4] = 1e9, -1e9
