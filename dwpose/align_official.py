@@ -5,7 +5,8 @@ scales; every limb is scaled about the joint it hangs on, and the whole is moved
 the photo's neck. Coordinates are metric: y in frame heights, x times width / height.
 
 Kept for parity: joints of low score count like any other; one missing side makes both sides 1; a limb of length 0 in
-the video gives an infinite scale; only the body's size is scaled, not the path it moves along.
+the video gives an infinite scale, which loses the limb's end in every frame; only the body's size is scaled, not the
+path it moves along; joints are rounded to float32 where limbs are scaled about them.
 Upstream's detector guesses every joint. Poses of others put those they did not find at 0, 0: such a joint has no
 length, which makes its ratio 1, and lies on the joint that it hangs on.
 """
@@ -14,7 +15,7 @@ import numpy as np
 
 from .poses import BODY, FACE, NECK, Track
 from .proportions import stand_in
-from .skeleton import LIMB_PATHS, Aspects, metric, scale_limbs
+from .skeleton import CHAIN, LIMB_PATHS, Aspects, metric
 
 MISSING = -1.0  # upstream's mark for an unseen point of hands and face
 PATHS = LIMB_PATHS | {"face_right": [(16, 14, 0)], "face_left": [(17, 15, 0)]}
@@ -60,11 +61,27 @@ def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 
     """
     photo_aspect, video_aspect = aspects
     points = stand_in(metric(_with_marks(driver), video_aspect), ~_nowhere(driver))
-    aligned = scale_limbs(points, ratios_at(photo, driver, aspects, anchor))
+    aligned = scale_limbs_officially(points, ratios_at(photo, driver, aspects, anchor))
     aligned[:, FACE] = points[:, FACE]
     aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
     neck = stand_in(metric(photo.points[:1], photo_aspect), ~_nowhere(photo)[:1])[0, NECK]
     return Track(driver.identity, (aligned + neck - points[anchor, NECK]) / (photo_aspect, 1), driver.scores)
+
+
+def scale_limbs_officially(points: np.ndarray, ratios: dict[str, float]) -> np.ndarray:
+    """Return metric points [F, 134, 2] with every limb scaled by its part's ratio; NaN where a ratio is infinite.
+
+    Source: cv2.getRotationMatrix2D at the angle 0, whose center is float32: q = s p + (1 - s) float32(center).
+    """
+    scaled = points.copy()
+    for children, parent, part in CHAIN:
+        ratio = ratios[part] if np.isfinite(ratios[part]) else np.nan
+        joint = scaled[:, [parent]]
+        with np.errstate(over="ignore"):
+            center = joint.astype(np.float32).astype(np.float64)
+        limb = points[:, children] - points[:, [parent]]
+        scaled[:, children] = ratio * (limb + joint) + (1 - ratio) * center
+    return scaled
 
 
 def _marked(driver: Track) -> np.ndarray:
