@@ -5,6 +5,7 @@ Modes: `robust` (align_robust) for any photo and video, `official` (align_offici
 
 import math
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -13,23 +14,38 @@ from .align_official import align_official, ratios_at
 from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
 from .corrections import Corrections, correct
 from .draw import OVERSAMPLING, draw_person, shrink
+from .meeting import ANCHORS, AT_HEAD, AT_NECK, FIRST, MEETINGS, anchor_remarks, meet_at_head, whole_body_frame
 from .pairing import Pair, check_people, pair_people
 from .poses import PoseClip, Track
 from .skeleton import Aspects
 
 MODES = ("robust", "official")
 AS_PUBLISHED = "as published"
-AlignedPerson = tuple[Track, int, list[PartRatio]]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to do: size is the model's frame (width, height); anchor the driving frame that meets the photo."""
+    """What to do: size is the model's frame (width, height); anchor the driving frame that meets the photo.
+
+    anchor_rule: one of ANCHORS; "first" takes that very frame, "whole body" the best one from there on. meet_at: one of
+    MEETINGS, what of the body lies on the photo's in that frame.
+    """
 
     size: tuple[int, int]
     mode: str = "robust"
     anchor: int = 0
     corrections: Corrections = field(default_factory=Corrections)
+    anchor_rule: str = FIRST
+    meet_at: str = AT_NECK
+
+
+class AlignedPerson(NamedTuple):
+    """One person's aligned track, the frame that meets the photo, the ratios, and remarks."""
+
+    track: Track
+    anchor: int
+    table: list[PartRatio]
+    notes: list[str]
 
 
 class Alignment(NamedTuple):
@@ -51,14 +67,17 @@ def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     pairs, notes = pair_people(photo, clip, request.anchor)
     aspects = request.size[0] / request.size[1], clip.width / clip.height
     people, left_out = _align_people(pairs, aspects, request)
-    notes += left_out + [remark for person in people for remark in _remarks(*person, request.anchor)]
-    tracks, anchors, tables = zip(*people, strict=True)
+    tracks, anchors, tables, remarks = zip(*people, strict=True)
+    notes += [*left_out, *chain.from_iterable(remarks)]
     return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
 
 
 def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
-    if request.mode not in MODES:
-        raise ValueError(f"Unknown alignment '{request.mode}'. Choose one of {', '.join(MODES)}.")
+    choices = (("alignment", request.mode, MODES), ("anchor", request.anchor_rule, ANCHORS),
+               ("place to meet", request.meet_at, MEETINGS))  # fmt: skip
+    for what, value, known in choices:
+        if value not in known:
+            raise ValueError(f"Unknown {what} '{value}'. Choose one of {', '.join(known)}.")
     check_people(photo, clip)
     if not 0 <= request.anchor < clip.frames:
         raise ValueError(
@@ -82,18 +101,30 @@ def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tupl
 
 
 def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
-    """Return the aligned track, its anchor frame, its table of ratios.
+    """Return one person aligned.
 
-    ValueError: no common part of the body, or official mode and a person who is absent in the anchor frame.
+    ValueError: no common part of the body, nobody from the anchor frame on, or official mode and a person who is absent
+    in the anchor frame.
     """
+    anchor = request.anchor
+    if request.mode != "official" or request.anchor_rule != FIRST:
+        anchor = anchor_frame(driver, anchor)
+    if request.anchor_rule != FIRST:
+        anchor = whole_body_frame(driver, aspects[1], request.anchor)
     if request.mode == "official":
-        anchor, table = request.anchor, _official_table(photo, driver, aspects, request.anchor)
+        table = _official_table(photo, driver, aspects, anchor)
         aligned = align_official(driver, photo, aspects, anchor)
     else:
-        anchor = anchor_frame(driver, request.anchor)
         table = robust_ratios(photo, driver, aspects, anchor)
         aligned = align_robust(driver, photo, table, aspects, anchor)
-    return correct(aligned, request.corrections, aspects[0], anchor), anchor, table
+    notes = _anchor_notes(driver, aspects[1], anchor, request) + _infinite(driver, table)
+    if request.meet_at == AT_HEAD:
+        heads = meet_at_head(aligned, photo, anchor)
+        if heads is None:
+            notes.append(f"Person {driver.number}: no joint of the head is seen in both photo and frame {anchor}, so "
+                         f"they meet as with '{AT_NECK}'.")  # fmt: skip
+        aligned = heads or aligned
+    return AlignedPerson(correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes)
 
 
 def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> list[PartRatio]:
@@ -106,12 +137,20 @@ def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) 
     return [PartRatio(part, math.nan, math.nan, ratio, AS_PUBLISHED) for part, ratio in ratios.items()]
 
 
-def _remarks(track: Track, anchor: int, table: list[PartRatio], wanted: int) -> list[str]:
-    """Return what the user should know of one person's alignment."""
+def _anchor_notes(driver: Track, aspect: float, anchor: int, request: Request) -> list[str]:
+    """Return what the user should know of the frame that meets the photo."""
+    if request.anchor_rule != FIRST:
+        return [f"Person {driver.number}: frame {anchor} meets the photo, a whole body near the median of the clip."]
+    notes = anchor_remarks(driver, aspect, anchor)
+    if anchor != request.anchor:
+        moved = f"shows no neck in frame {request.anchor}: frame {anchor} meets the photo instead."
+        notes.insert(0, f"Person {driver.number} {moved}")
+    return notes
+
+
+def _infinite(driver: Track, table: list[PartRatio]) -> list[str]:
     wrong = ", ".join(row.part.replace("_", " ") for row in table if not math.isfinite(row.ratio))
-    moved = f"Person {track.number} shows no neck in frame {wanted}: frame {anchor} meets the photo instead."
-    infinite = f"Person {track.number}: official alignment scales {wrong} to infinity. Use robust."
-    return [moved] * (anchor != wanted) + [infinite] * bool(wrong)
+    return [f"Person {driver.number}: official alignment scales {wrong} to infinity. Use robust."] if wrong else []
 
 
 COLUMNS = ("part", "photo", "video", "ratio")

@@ -15,6 +15,7 @@ from ..dwpose.draw import OFFICIAL
 from ..dwpose.extract import ExtractSettings, apply_nobody_rule
 from ..dwpose.keypoints import to_keypoints
 from ..dwpose.lead_in import AUTO, lead_in
+from ..dwpose.meeting import AT_NECK, FIRST
 from ..dwpose.pick import ALL, pick
 from ..dwpose.poses import PoseClip
 from ..dwpose.refine import refine
@@ -23,7 +24,7 @@ from ..steadydancer_core.pixels import default_size, size_of
 from ..steadydancer_core.video.audio_track import read_audio
 from ..steadydancer_core.video.video_stream import MODEL_FPS
 from .node_text import show_text
-from .pose_align import draw_images, overlay_image
+from .pose_align import draw_images, meeting_inputs, overlay_image
 from .pose_detector import make_room_for, this_gpu
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
 from .types import PoseDetector, PoseKeypoint
@@ -43,6 +44,8 @@ class Wishes(NamedTuple):
     smoothing: float
     lead_in: int
     max_frames: int
+    anchor: str = FIRST
+    meet_at: str = AT_NECK
 
 
 class Poses(NamedTuple):
@@ -67,15 +70,16 @@ class AnimateFromVideo(io.ComfyNode):
                 "photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
-            inputs=[*_sources(), *_wishes(), *_drawing()],
+            inputs=[*_sources(), *_wishes(), *_drawing(), *meeting_inputs()],
             outputs=_outputs(),
         )
 
     @classmethod
     def execute(
-        cls, photo, video, person, mode, smoothing, lead_in, max_frames, width, height, seed, detector=None
+        cls, photo, video, person, mode, smoothing, lead_in, max_frames, width, height, seed, detector=None,
+        anchor=FIRST, meet_at=AT_NECK,
     ) -> io.NodeOutput:  # fmt: skip
-        wishes = Wishes(person, mode, smoothing, lead_in, max_frames)
+        wishes = Wishes(person, mode, smoothing, lead_in, max_frames, anchor, meet_at)
         poses = poses_of(photo, video, detector or _bundled(), wishes)
         frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
         picture = overlay_image(photo, poses.alignment)
@@ -97,7 +101,9 @@ def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wish
     seen = _search("Driving video", stream, detector, wishes.max_frames, cache)
     chosen = pick(seen.clip, wishes.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, wishes.smoothing, True)
-    alignment = align(stands, dance, Request(default_size(*size_of(photo)), wishes.mode))
+    size = default_size(*size_of(photo))
+    request = Request(size, wishes.mode, anchor_rule=wishes.anchor, meet_at=wishes.meet_at)
+    alignment = align(stands, dance, request)
     clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
     notes = [detector.name, *detector.notes, *[stream.note] * bool(stream.note)]
     people = f"People: {len(seen.clip.tracks)}, {wishes.person} chosen."

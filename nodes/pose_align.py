@@ -23,6 +23,7 @@ from ..dwpose.augment import augment
 from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.draw import PALETTES, Style, draw_clip
 from ..dwpose.keypoints import to_keypoints
+from ..dwpose.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
 from ..dwpose.poses import PoseClip
 from ..steadydancer_core.conditions import choose_size
 from ..steadydancer_core.pictures.layout import beside, shrink
@@ -67,7 +68,7 @@ class AlignPoses(io.ComfyNode):
                 "heads droop and limbs grow."
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
-            inputs=[*_align_inputs(), *_correction_inputs()],
+            inputs=[*_align_inputs(), *_correction_inputs(), *meeting_inputs()],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
@@ -76,10 +77,12 @@ class AlignPoses(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, photo, photo_poses, poses, mode, anchor_frame, **corrections) -> io.NodeOutput:
+    def execute(
+        cls, photo, photo_poses, poses, mode, anchor_frame, anchor=FIRST, meet_at=AT_NECK, **corrections
+    ) -> io.NodeOutput:
         size, stands = size_of(to_rgb(photo)), read_poses(photo_poses)
         _check_shapes(size, (stands.width, stands.height))
-        request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections))
+        request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections), anchor, meet_at)
         alignment = align(stands, read_poses(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
@@ -132,6 +135,22 @@ def _correction_inputs() -> list[io.Input]:
                 )
             )  # fmt: skip
     return inputs
+
+
+def meeting_inputs() -> list[io.Input]:
+    """Return when and where the dance meets the photo; optional, so that prompts from before still run."""
+    return [
+        io.Combo.Input(
+            "anchor", options=list(ANCHORS), default=FIRST, optional=True, advanced=True,
+            tooltip="The driving frame that meets the photo. first: the first one that shows the person. whole body: "
+            "one with a whole body, near the median place and size of the dance; for people who walk in.",
+        ),
+        io.Combo.Input(
+            "meet_at", options=list(MEETINGS), default=AT_NECK, optional=True, advanced=True,
+            tooltip="What comes to lie on the photo's in that frame. head: for photos that look aside or lean, where "
+            "the head would miss with the necks together.",
+        ),
+    ]  # fmt: skip
 
 
 def _corrections(values: dict[str, float]) -> Corrections:

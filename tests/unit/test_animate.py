@@ -99,6 +99,15 @@ def test_a_lead_in_is_put_before_all_of_the_dance():
     )
 
 
+def test_the_anchor_and_where_to_meet_reach_the_alignment():
+    plain, chosen = run(), run(anchor="whole body", meet_at="head")
+    number = int(chosen[7].split("Person 1: frame ")[1].split(" meets the photo")[0])
+    heads, photo = (from_keypoints(chosen[6]).tracks[0].points[number], CLIPS[72].tracks[0].points[0])
+    head = [0, 14, 15, 16, 17]
+    assert heads[head].mean(axis=0) == pytest.approx(photo[head].mean(axis=0), abs=1e-6)
+    assert from_keypoints(plain[6]).tracks[0].points[0, NECK] != pytest.approx(heads[NECK], abs=1e-4)
+
+
 def test_a_short_gap_is_filled_and_told():
     poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:]
     neck, wrist = (from_keypoints(poses).tracks[0].points[:, joint] for joint in (NECK, 4))

@@ -90,6 +90,23 @@ def test_a_correction_that_is_no_number_is_told_in_words(name, value):
         align(**{name: value})
 
 
+def test_the_anchor_and_where_to_meet_reach_the_alignment():
+    plain, chosen = align(), align(anchor="whole body", meet_at="head")
+    assert "meets the photo, a whole body near the median of the clip." in chosen.result[2]
+    moved = points(chosen.result[0]) - points(plain.result[0])
+    assert np.abs(moved[:, [NOSE, NECK]]).max() > 1e-3
+
+
+def test_a_prompt_from_before_runs_as_before():
+    values = {"mode": "robust", "anchor_frame": 0} | {
+        f"{part}_{key}": value
+        for part in ("body", "head", "arms", "legs")
+        for key, value in (("scale", 1.0), ("x", 0.0), ("y", 0.0))
+    }
+    old = AlignPoses.execute(PHOTO, PHOTO_POSES, POSES, **values).result
+    assert np.array_equal(points(old[0]), points(align().result[0])) and old[2] == align().result[2]
+
+
 def test_the_inputs_are_not_changed():
     before = to_keypoints(clip(ADULT, dance(6)))
     align(head_scale=1.2)
