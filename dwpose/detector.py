@@ -3,6 +3,7 @@
 A frame is uint8 [H, W, 3], RGB. Coordinates are pixels of the frame, x to the right and y down.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,23 @@ class Region(NamedTuple):
     height: float
     angle: float = 0.0
     score: float = 1.0
+
+
+GRID = 16  # steps of the place within the longer side of a region
+SIZES = 8  # steps of the size from one to twice as large
+ANGLE = math.pi / 32  # step of the angle, radians
+
+
+def on_grid(region: Region) -> Region:
+    """Return the region with its size, angle and place rounded to a grid; the grid of the place depends on the size.
+
+    Where one pose gives the crop for the next, differences in the last bits of the networks' outputs would otherwise
+    grow from frame to frame, and another processor or ONNX Runtime would give another dance.
+    """
+    width, height = (2 ** (round(SIZES * math.log2(side)) / SIZES) if side > 0 else side for side in region[2:4])
+    step = max(width, height) / GRID or 1.0
+    x, y = (round(place / step) * step for place in region[:2])
+    return Region(x, y, width, height, round(region.angle / ANGLE) * ANGLE, region.score)
 
 
 class Detector(Protocol):

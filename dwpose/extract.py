@@ -13,11 +13,11 @@ import numpy as np
 
 from . import appearance
 from .boxes import around, overlaps
-from .detector import Detector, Region
+from .detector import Detector, Region, on_grid
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
 from .track import Detections, Tracker, joints_seen, person_box, person_size
 
-METHOD = 1  # to be counted up when the same frames give other poses, because poses are cached
+METHOD = 2  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")
 MIN_JOINTS = 3  # visible body joints, below which nobody was there
 CONFIRMS = 0.3  # overlap from which a detection says that a followed person is still there
@@ -168,7 +168,8 @@ class _Loop:
             region = self.detector.follow(person.points, person.scores)
             self.lost_sight |= region is None
             old = person.guess.strength or person.strength
-            self.followed += [_Guess(region, (old + person.strength) / 2, person.guess.missed)] * (region is not None)
+            if region is not None:
+                self.followed.append(_Guess(on_grid(region), (old + person.strength) / 2, person.guess.missed))
         return list(zip(points, scores, strict=True))
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +14,8 @@ from steadydancer_pack.dwpose.blazepose import BlazePose, confirmed, distinct
 from steadydancer_pack.dwpose.blazepose_joints import Landmarks, crop, frame_axes, keypoints, next_region, refined
 from steadydancer_pack.dwpose.blazepose_regions import ANCHORS, crop_side, regions, tiles, whole_frame, window_image
 from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.extract import extract
+from steadydancer_pack.dwpose.opencv_network import OpenCVNetwork
 from steadydancer_pack.dwpose.poses import BODY, FACE, LEFT_HAND, NECK, NOSE, RIGHT_HAND, VISIBLE_SCORE
 from steadydancer_pack.dwpose.runtime import open_session
 from steadydancer_pack.tools import blazepose_onnx
@@ -293,6 +296,58 @@ def test_a_man_is_found_read_and_followed(detector):
 def test_a_dancer_is_found(detector):
     (region,) = detector.find(picture("assets_01", "video_wan_dancer-1.webp", 18))
     np.testing.assert_allclose((region.x, region.y), (191, 208), atol=15)
+
+
+class Noisy:
+    """A session whose inputs carry noise, as those of another processor or ONNX Runtime do."""
+
+    def __init__(self, session, size):
+        self._session, self._size, self._generator = session, size, np.random.default_rng(1)
+
+    def run(self, feeds):
+        noise = {name: self._size * self._generator.standard_normal(x.shape) for name, x in feeds.items()}
+        return self._session.run({name: x + noise[name] for name, x in feeds.items()})
+
+
+class Pushed(BlazePose):
+    """Looks for the dancer beside the right place in the frame after the tenth."""
+
+    frames = 0
+
+    def follow(self, points, scores):
+        self.frames += 1
+        region = super().follow(points, scores)
+        push = 0.03 * region.height * (self.frames == 10)
+        return region._replace(x=region.x + push, y=region.y - push, height=region.height + push)
+
+
+def swaying(frames=20):
+    """Return a clip of the man in the coat before a camera that sways, leans and comes nearer."""
+    still, middle = picture(*MAN_IN_COAT), (175, 200)
+    for t in np.linspace(0, 2 * np.pi, frames):
+        matrix = cv2.getRotationMatrix2D(middle, 12 * math.sin(t), 0.8 + 0.1 * math.cos(2 * t))
+        matrix[:, 2] += 25 * math.sin(2 * t), 15 * math.cos(t)
+        yield cv2.warpAffine(still, matrix, (350, 350))
+
+
+def mans_joints(detector):
+    """Return the man's body [F, 18, 2] in pixels, and which joints are seen."""
+    (track,) = extract(swaying(), detector).tracks
+    return track.points[:, BODY] * (350, 350), track.visible[:, BODY]
+
+
+def test_the_dance_does_not_depend_on_the_last_bits():
+    """Neither noise of 1e-6 nor OpenCV's arithmetic moves a joint by half a pixel; a wrong crop is soon forgotten."""
+    points, seen = mans_joints(BlazePose("CPU"))
+    noisy = BlazePose("CPU")
+    noisy._detection, noisy._landmarks = Noisy(noisy._detection, 1e-6), Noisy(noisy._landmarks, 1e-6)
+    other = BlazePose("CPU")
+    other._detection, other._landmarks = (OpenCVNetwork(*network, "") for network in blazepose.OUTPUTS.items())
+    for detector in (noisy, other):
+        moved = np.linalg.norm(mans_joints(detector)[0] - points, axis=2)[seen]
+        assert 0 < moved.max() < 0.5
+    pushed = np.linalg.norm(mans_joints(Pushed("CPU"))[0] - points, axis=2).max(axis=1)
+    assert not pushed[:10].any() and pushed[10] > 0.1 and not pushed[12:].any()
 
 
 def test_three_people_are_read_in_one_run(detector):
