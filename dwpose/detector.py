@@ -4,10 +4,12 @@ A frame is uint8 [H, W, 3], RGB. Coordinates are pixels of the frame, x to the r
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from .boxes import around
 
 
 class Region(NamedTuple):
@@ -36,6 +38,12 @@ def on_grid(region: Region) -> Region:
     step = max(width, height) / GRID or 1.0
     x, y = (round(place / step) * step for place in region[:2])
     return Region(x, y, width, height, round(region.angle / ANGLE) * ANGLE, region.score)
+
+
+def boxes(regions: Iterable[Region]) -> np.ndarray:
+    """Return [N, 4]: left, top, right, bottom, as if nobody leaned."""
+    rows = np.array([(r.x, r.y, r.width, r.height) for r in regions], float).reshape(-1, 4)
+    return around(rows[:, :2], rows[:, 2:])
 
 
 class Detector(Protocol):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import appearance
-from .boxes import around, overlaps
-from .detector import Detector, Region, on_grid
+from .boxes import overlaps
+from .detector import Detector, Region, boxes, on_grid
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
 from .track import Detections, Tracker, joints_seen, person_box, person_size
 
@@ -139,7 +139,7 @@ class _Loop:
         """Return the guesses that may still hold after a detection, and a new one for each person found elsewhere."""
         self.found_at = index
         found = self.detector.find(frame)
-        shared = overlaps(_boxes(guess.region for guess in guesses), _boxes(found))
+        shared = overlaps(boxes(guess.region for guess in guesses), boxes(found))
         seen = (shared >= CONFIRMS).any(1)
         kept = [g._replace(missed=0 if s else g.missed + 1) for g, s in zip(guesses, seen, strict=True)]
         known = (shared >= SAME_REGION).any(0)
@@ -173,12 +173,6 @@ class _Loop:
         return list(zip(points, scores, strict=True))
 
 
-def _boxes(regions: Iterable[Region]) -> np.ndarray:
-    """Return [N, 4]: left, top, right, bottom, as if nobody leaned."""
-    rows = np.array([(r.x, r.y, r.width, r.height) for r in regions], float).reshape(-1, 4)
-    return around(rows[:, :2], rows[:, 2:])
-
-
 def _each_once(points: np.ndarray, scores: np.ndarray) -> list[int]:
     """Return the rows of points [N, 134, 2] that show somebody, the best of each person, best first."""
     same = _same_person(points, scores)
@@ -198,8 +192,8 @@ def _same_person(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1) / error
     near = np.where(shared, np.exp(-(distance**2) / 2), 0).sum(-1)
     alike = near > SAME_PERSON * np.maximum(shared.sum(-1), 1)
-    boxes = person_box(points, scores)
-    return np.where(shared.sum(-1) >= MIN_JOINTS, alike, overlaps(boxes, boxes) > SAME_BOX)
+    outlines = person_box(points, scores)
+    return np.where(shared.sum(-1) >= MIN_JOINTS, alike, overlaps(outlines, outlines) > SAME_BOX)
 
 
 def _in_parts(track: Track, width: int, height: int) -> Track:

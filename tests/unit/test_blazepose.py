@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.dwpose import blazepose
-from steadydancer_pack.dwpose.blazepose import BlazePose, confirmed, distinct
+from steadydancer_pack.dwpose.blazepose import SURE_AGAIN, BlazePose, confirmed, distinct, misplaced
 from steadydancer_pack.dwpose.blazepose_joints import Landmarks, crop, frame_axes, keypoints, next_region, refined
 from steadydancer_pack.dwpose.blazepose_regions import ANCHORS, crop_side, regions, tiles, whole_frame, window_image
 from steadydancer_pack.dwpose.detector import Region
@@ -252,6 +252,16 @@ def test_only_people_whom_both_networks_see_in_one_place_are_confirmed():
     assert found == [Region(100, 200, 60, 120)]
 
 
+def test_who_is_surely_there_but_elsewhere_is_looked_at_again_there():
+    sights = [seen_at((115, 200), 120, 0.98), seen_at((115, 200), 120, 0.96), seen_at((104, 200), 120, 0.98)]
+    points, person = zip(*sights, strict=True)
+    found = Landmarks(np.array(points), np.ones((3, 39)), np.array(person))
+    (again,) = misplaced([UPRIGHT] * 3, found)
+    assert again == Region(115, 200, 60, 120)
+    assert confirmed([again], Landmarks(found.points[:1], found.scores[:1], np.array([0.98])), SURE_AGAIN) == []
+    assert confirmed([again], Landmarks(found.points[:1], found.scores[:1], np.array([0.992])), SURE_AGAIN) == [again]
+
+
 def test_one_person_found_twice_counts_once():
     people = [Region(x, 0, 50, 100, score=score) for x, score in ((0, 0.7), (12, 0.9), (80, 0.8))]
     assert distinct(people) == [people[1], people[2]]
@@ -365,6 +375,44 @@ def test_a_small_person_is_found_on_a_part_of_the_frame(detector):
     frame[100:300, 900:1100] = Image.fromarray(picture(*MAN_IN_COAT)).resize((200, 200))
     (region,) = detector.find(frame)
     np.testing.assert_allclose((region.x, region.y), (1003, 238), atol=15)
+
+
+@pytest.mark.parametrize(("size", "person"), [((720, 1280), 75), ((2160, 3840), 230)])
+def test_a_distant_person_is_found_by_the_finest_look(detector, size, person):
+    frame = np.full((*size, 3), (40, 70, 110), np.uint8)
+    side = person * 350 // 330  # the man in the coat is 330 pixels tall, as far as he is seen
+    x, y = 2 * size[1] // 3, size[0] // 3
+    frame[y : y + side, x : x + side] = Image.fromarray(picture(*MAN_IN_COAT)).resize((side, side))
+    (region,) = detector.find(frame)
+    np.testing.assert_allclose((region.x, region.y), (x + 0.51 * side, y + 0.69 * side), atol=0.08 * side)
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "frame", "hips"),
+    [
+        ("api", "api_runway_gen3a_turbo_image_to_video-1.webp", 50, (233, 238)),
+        ("image", "image_ovis_text_to_image-1.webp", 0, (175, 295)),
+    ],
+)
+def test_who_was_looked_at_beside_the_right_place_is_found(detector, package, name, frame, hips):
+    (region,) = detector.find(picture(package, name, frame))
+    np.testing.assert_allclose((region.x, region.y), hips, atol=15)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("api", "templates-product_scene_relight-1.webp"), ("image", "image_anima_preview-1.webp")],
+)
+def test_things_on_which_a_look_is_sure_are_nobody_at_the_second_look(detector, package, name):
+    assert detector.find(picture(package, name)) == []
+
+
+def test_who_is_found_already_is_not_found_again_by_a_second_look(detector):
+    frame = picture(*MAN_IN_COAT)
+    (man,) = detector.find(frame)
+    beside = man._replace(x=man.x + 0.05 * man.height)
+    assert len(detector._look_again(frame, [beside], [])) == 1
+    assert detector._look_again(frame, [beside], [man._replace(height=1.2 * man.height)]) == []
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
