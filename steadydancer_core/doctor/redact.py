@@ -9,15 +9,17 @@ FILE_TYPES = (
     "safetensors|gguf|onnx|pth?|bin|ckpt|json|ya?ml|toml|txt|md|csv|log|db|py[cdi]?|so|dll|dylib|exe|whl|zip|part|tmp|"
     "mp4|mov|webm|mkv|avi|gif|png|jpe?g|webp|bmp|tiff?|wav|mp3|flac|np[yz]"
 )
-# How an absolute path begins: an address of a local file, Windows' long spelling, a drive, a share, a user's home, and
-# a first folder. Other addresses, relative paths and fractions do not begin so.
+# How an absolute path begins: an address of a local or shared file, Windows' long spelling, a drive, a share, a user's
+# home, and a first folder. Other addresses, relative paths and fractions do not begin so. A path may follow a letter of
+# Chinese without a blank.
+WORD_BEFORE = "A-Za-z0-9_"
 START = re.compile(
-    r"(?<!\w)(?:file:/+(?:[a-z]:/+)?|[a-z][a-z0-9+.-]*:/{3,})(?=[^\s/<])"
-    r"|(?<![\w\\])\\{2,4}[?.]\\{1,2}(?:UNC\\{1,2}|[a-z]:\\{1,2})?(?=[^\s\\<])"
-    r"|(?<!\w)[a-z]:[/\\]+(?=[^\s/\\<])"
-    r"|(?<![\w.~>:/\\])\\{2,4}(?=[\w.$-])"
-    r"|(?<![\w/\\])~(?=[a-z_][\w.-]*[/\\])"
-    r"|(?<![\w.~>/\\])/(?=[^\s/\\:*?\"<>|'`]+/)",
+    rf"(?<![{WORD_BEFORE}])(?:file:/+(?:[a-z]:/+)?|(?:smb|afp|nfs|s?ftp|davs?)://|[a-z][a-z0-9+.-]*:/{{3,}})(?=[^\s/<])"
+    rf"|(?<![{WORD_BEFORE}\\])\\{{2,4}}[?.]\\{{1,2}}(?:UNC\\{{1,2}}|[a-z]:\\{{1,2}})?(?=[^\s\\<])"
+    rf"|(?<![{WORD_BEFORE}])[a-z]:[/\\]+(?=[^\s/\\<])"
+    rf"|(?<![{WORD_BEFORE}.~>:/\\])(?:\\{{2,4}}(?=[\w.$-])|//(?=[\w.$-]+/))"
+    rf"|(?<![{WORD_BEFORE}/\\])~(?=[a-z_][\w.-]*[/\\])"
+    rf"|(?<![{WORD_BEFORE}.~>/\\])(?:\\(?=Users\\|Documents and Settings\\)|/(?=[^\s/\\:*?\"<>|'`]+/))",
     re.I,
 )
 HOMES = r"(?:Users|homes?|Documents and Settings)"
@@ -27,9 +29,11 @@ IN_NAMES = re.compile(rf"(?:^|[/\\])(?:{HOMES}|{DISKS}|[a-z]:)[/\\]+$|^\\{{2,4}}
 NAME = re.compile(rf"[^\n\"<>|:']*?(?<![^/\\]){HOMES}[/\\]+[^/\\\n\"<>|:]+(?=[/\\])", re.I)
 # What no path goes across where no quotes mark its end: a file's ending, a new clause, another path.
 STOP = re.compile(
-    rf"[:*?\"<>|`]|\)(?=[\s.,;]|$)|(?<!\w)'|'(?!\w)|[,;](?=\s)|\.(?=\s+[A-Z])|(?<=\s)(?=(?:[A-Z]:)?[/\\])"
+    rf"[*?\"<>|`]|:(?![\w])|\)(?=[\s.,;]|$)|(?<!\w)'|'(?!\w)|[,;](?=\s)|\.(?=\s+[A-Z])|(?<=\s)(?=(?:[A-Z]:)?[/\\])"
     rf"|(?<=\.)(?i:{FILE_TYPES})(?=[\s)\]])"
 )
+# One or two words up to the next separator: part of a folder's name, such as "Dr. Mary Poppins" or "Poppins, Mary".
+GOES_ON = re.compile(r"[.,:;]\s+[^\s/\\:*?\"<>|]+(?:\s[^\s/\\:*?\"<>|]+)?[/\\](?=[^\s/\\])")
 CLOSING = {"'": re.compile(r"(?<!\w)'|'(?!\w)"), '"': re.compile('"'), "`": re.compile("`")}
 FILE_NAME = re.compile(rf"\S.*?\.(?:{FILE_TYPES})(?![\w-])", re.I)
 WORD = re.compile(r"[^\s)\]]*")
@@ -75,6 +79,8 @@ def _end(line: str, start: re.Match) -> int:
     """Return the end of the clause that a path without quotes begins, or that of its file's name."""
     name = NAME.match(line, start.start() if line[start.start()] in "/\\" else start.end())
     stop = STOP.search(line, max(start.end(), name.end() if name else 0))
+    while stop and (more := GOES_ON.match(line, stop.start())):
+        stop = STOP.search(line, more.end())
     if stop is None:
         return len(line)
     return stop.end() if stop[0].isalnum() else stop.start()

@@ -46,11 +46,23 @@ PATHS = [
     "file:///C:/Users/Mary%20Poppins/a.safetensors",
     "file://server/mary/a.safetensors",
     "sqlite:////home/mary/a.safetensors",
+    "/run/user/1000/gvfs/smb-share:server=nas,user=mary/models/a.safetensors",
+    r"D:\Poppins, Mary\a.safetensors",
+    r"D:\Dr. Mary Poppins\a.safetensors",
+    "/media/mary/Dr. Poppins/a.safetensors",
+    "/home/mary/Dr. Poppins/my files/a.safetensors",
+    "/Volumes/Mary: Backup/a.safetensors",
+    "//nas/mary/a.safetensors",
+    "smb://nas/mary/a.safetensors",
+    "sftp://mary@host/home/mary/a.safetensors",
+    r"\Users\Mary\a.safetensors",
 ]
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("around", ["{}", "Lost '{}'.", 'open "{}" (2)', "In {}: no", "Wrote {}", "of={}", "b'{}'"])
+@pytest.mark.parametrize(
+    "around", ["{}", "Lost '{}'.", 'open "{}" (2)', "In {}: no", "Wrote {}", "of={}", "b'{}'", "\u6587\u4ef6{}"]
+)
 def test_of_a_path_only_the_name_of_the_file_is_left(path, around):
     found = without_paths(around.format(path), [])
     assert found == around.format("<path>/a.safetensors" if path.endswith("safetensors") else "<path>")
