@@ -16,9 +16,9 @@ from ..dwpose.poses import PoseClip
 from ..dwpose.runtime import open_session
 from ..dwpose.search import search
 from ..dwpose.skeleton import LIMBS
-from ..media.atomic_write import atomic_write_new
+from ..media.atomic_write import Numbered, atomic_write_new
 from ..steadydancer_core.long_video.windows import window_borders
-from ..steadydancer_core.measures.evaluate import Case, Evaluation, describe, measure
+from ..steadydancer_core.measures.evaluate import Case, describe, measure
 from ..steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
 from ..steadydancer_core.measures.networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
 from ..steadydancer_core.measures.perceptual import Lpips
@@ -94,13 +94,14 @@ class Evaluate(io.ComfyNode):
         filename_prefix: str = "",
     ) -> io.NodeOutput:
         images = to_rgb(images)
+        names = _names(filename_prefix, size_of(images))  # wrong ones are told before anything is measured
         borders, reach = window_borders(len(images), window, overlap) if window else ([], 0)
         found, goal = _keypoints(images, poses, target, detector)
         case = Case(
             images, photo, None if truth is None else to_rgb(truth), poses=found, target=goal, borders=borders,
             reach=reach, threshold=threshold, **_networks(lpips_file, clip_network, identity_network),
         )  # fmt: skip
-        return _output(cls, case, filename_prefix)
+        return _output(cls, case, filename_prefix, names)
 
 
 def _clip_inputs() -> list[io.Input]:
@@ -244,19 +245,30 @@ def _listed(suffix: str) -> list[str]:
     return [name for name in names if name.lower().endswith(suffix)]
 
 
-def _output(cls, case: Case, prefix: str) -> io.NodeOutput:
+def _names(prefix: str, size: tuple[int, int]) -> Numbered | None:
+    """Return the names for the report's folder, None where none is wanted. size: (width, height) of the frames."""
+    if not prefix.strip():
+        return None
+    try:
+        return output_names(prefix, "", *size)
+    except OSError as error:
+        raise ValueError(
+            f"No report can be saved as {prefix.strip()}: {error.strerror or error}. Choose another filename_prefix, "
+            "or make the folder writable."
+        ) from error
+
+
+def _output(cls, case: Case, prefix: str, names: Numbered | None) -> io.NodeOutput:
     evaluation = measure(case)
     pictures = {"Contact sheet": contact_sheet(case, LIMBS.tolist()), "Over the frames": draw_curves(evaluation.curves)}
-    folder = str(_save(evaluation, pictures, prefix, case)) if prefix.strip() else ""
-    text = "\n".join([describe(evaluation), *[f"Report: {folder}"] * bool(folder)])
+    text, folder = describe(evaluation), ""
+    if names:
+        row = {"name": Path(prefix.strip()).name, **evaluation.values}
+        folder = str(write_new_report([row], names, TITLE, pictures, evaluation.notes))
+        text += f"\nReport: {folder}"
     sheet, plots = (torch.from_numpy(picture.copy())[None].float() / 255 for picture in pictures.values())
     shown = {**_shown(pictures).as_dict(), **show_text(text).as_dict()}
     return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=shown)
-
-
-def _save(evaluation: Evaluation, pictures: dict[str, np.ndarray], prefix: str, case: Case) -> Path:
-    names, name = output_names(prefix, "", *size_of(case.frames)), Path(prefix.strip()).name
-    return write_new_report([{"name": name, **evaluation.values}], names, TITLE, pictures, evaluation.notes)
 
 
 def _shown(pictures: dict[str, np.ndarray]) -> ui.SavedImages:

@@ -162,9 +162,17 @@ def test_two_runs_that_begin_together_keep_both_reports_and_their_pictures(image
     assert shown[0][0].read_bytes() != shown[1][0].read_bytes()
 
 
-def test_a_report_outside_the_output_folder_is_refused(images):
-    with pytest.raises(ValueError, match="does not name a file inside"):
-        Evaluate.execute(images, filename_prefix="../a")
+@pytest.mark.parametrize(
+    ("prefix", "message"), [("../a", "does not name a file inside"), ("file/a", "No report can be saved as file/a: ")]
+)
+def test_a_report_that_cannot_be_saved_is_refused_before_anything_is_measured(
+    images, folders, monkeypatch, prefix, message
+):
+    (folders / "output").mkdir(exist_ok=True)
+    (folders / "output" / "file").write_text("")
+    monkeypatch.setattr(node_module, "measure", lambda case: pytest.fail("measured"))
+    with pytest.raises(ValueError, match=message):
+        Evaluate.execute(images, filename_prefix=prefix)
 
 
 def test_files_are_offered_by_their_kind_and_missing_ones_named(images, folders):
