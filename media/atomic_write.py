@@ -21,6 +21,7 @@ from pathlib import Path
 UNFINISHED = ".part"
 LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.(part|tmp)")  # the first versions of the pack wrote .tmp
 LEFT_BEHIND_SECONDS = 3600
+ON_WINDOWS = os.name == "nt"
 RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
 
 
@@ -101,9 +102,9 @@ def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> N
     """Call `rename(source, target)`, for about a second again and again while another program uses one of the files.
 
     Virus scanners, OneDrive and the search index open new files for a moment, and Windows then refuses to rename them
-    (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised.
+    (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised; elsewhere a refusal is final.
     """
-    for seconds in RETRY_SECONDS:
+    for seconds in RETRY_SECONDS if ON_WINDOWS else ():
         try:
             rename(source, target)
             return

@@ -4,6 +4,7 @@ SHIPPED holds the files; its README.md is their model card. Needs nothing but Py
 file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHIPPED = Path(__file__).parent / "files"
+ON_WINDOWS = os.name == "nt"
 RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
 
 
@@ -102,7 +104,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 def _replace(part: Path, path: Path) -> None:
     """Rename as `media.atomic_write.retry` does, without importing that package: see there."""
-    for seconds in RETRY_SECONDS:
+    for seconds in RETRY_SECONDS if ON_WINDOWS else ():
         try:
             part.replace(path)
             return

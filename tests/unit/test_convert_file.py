@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from steadydancer_pack.media import atomic_write
 from steadydancer_pack.steadydancer_core.sizes import size_text
 from steadydancer_pack.steadydancer_core.weights import convert_file
 from steadydancer_pack.steadydancer_core.weights.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
@@ -333,6 +334,7 @@ def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(target, wh
             raise PermissionError(errno.EACCES, "The process cannot access the file")
         return replace(source, name)
 
+    monkeypatch.setattr(atomic_write, "ON_WINDOWS", True)
     monkeypatch.setattr(Path, "replace", refuse)
     assert write(target).path == target and target.read_bytes() == whole
     assert calls[:2] == [target.with_name(f"{target.name}.part.json")] * 2 and calls[-2:] == [target] * 2

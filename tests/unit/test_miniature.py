@@ -251,6 +251,7 @@ def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, 
             raise PermissionError(errno.EACCES, "The process cannot access the file")
         return replace(part, path)
 
+    monkeypatch.setattr(miniature, "ON_WINDOWS", True)
     monkeypatch.setattr(Path, "replace", refuse)
     assert all(path.is_file() for path in miniature.write_all(tmp_path / "models", tmp_path / "input"))
     assert len(calls) == 3 + len(miniature.FILES)
