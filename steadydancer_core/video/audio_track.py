@@ -5,7 +5,7 @@ AUDIO is {"waveform": float32 [1, C channels, T samples], "sample_rate": int in 
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import av
@@ -65,8 +65,8 @@ def read_file_audio(
         return tape.audio()
 
 
-def _first_of_batch(audio: dict | None, warn: Callable[[str], None]) -> dict | None:
-    if not audio:
+def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
+    if audio is None or (isinstance(audio, Mapping) and not audio):
         return None
     try:
         audio = to_audio(audio)

@@ -87,3 +87,10 @@ def test_a_video_with_odd_sound_is_read_without_it():
     assert torch.allclose(read_audio(video_with(odd))["waveform"], WAVE, atol=1e-4)
     assert read_audio(video_with({"waveform": WAVE[..., :0], "sample_rate": RATE}), notes.append) is None
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize(("audio", "notes"), [(None, 0), ({}, 0), (WAVE, 1), (WAVE.numpy(), 1), ([], 1), ("", 1)])
+def test_only_none_and_an_empty_mapping_are_silence(audio, notes):
+    found = []
+    assert read_audio(video_with(audio), found.append) is None
+    assert len(found) == notes
