@@ -16,24 +16,24 @@ EXACT = 0x2 | 0x2000 | 0x40000
 # libswscale's matrix by the color space's number in ITU-T H.273; all else is read as BT.601, as untagged files are.
 BT601 = 5
 MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}  # BT.709, FCC, SMPTE 240M, and both kinds of BT.2020
-# Codecs whose alpha is meant. Others have frames of 32 bits whose fourth byte nobody fills: it is 0 everywhere.
-WITH_TRUE_ALPHA = ("qtrle", "png", "apng", "gif", "webp")
+# For 32 bits these decoders declare an alpha channel, though most writers leave it 0: Targa and screen recorders.
+UNFILLED_ALPHA = ("targa", "wcmv", "mscc", "srgc", "fmvc", "rscc")
+BI_RGB = "\0\0\0\0"  # tag of raw pixels in AVI; of 32 bits it does not say whether the last 8 are an alpha channel
 
 
 class FrameConverter:
     """Converts the pictures of one stream to uint8 [H, W, 3], RGB.
 
     first: the stream's first picture, whose display matrix counts for all. size: (width, height) in pixels to bring a
-    picture to before it is turned. codec: FFmpeg's name of it. transparent: whether the pictures have an alpha channel
-    that is in use.
+    picture to before it is turned. unfilled: whether an alpha of 0 all over the first picture counts as no alpha.
+    transparent: whether the pictures have an alpha channel that is in use.
     """
 
-    def __init__(self, first: av.VideoFrame, size: tuple[int, int], codec: str):
+    def __init__(self, first: av.VideoFrame, size: tuple[int, int], unfilled: bool):
         self.size = size
         self._matrix = _display_matrix(first)
         self._reformatter = VideoReformatter()
-        unsure = (first.format.is_rgb or first.format.has_palette) and codec not in WITH_TRUE_ALPHA
-        self.transparent = has_alpha(first) and not (unsure and not self._alpha(first).any())
+        self.transparent = has_alpha(first) and not (unfilled and not self._alpha(first).any())
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """Return the pixels of a picture."""
@@ -63,6 +63,11 @@ def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:
 def has_alpha(frame: av.VideoFrame) -> bool:
     """Return whether the pixels of a picture, or the colors of its palette, have an alpha."""
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+
+
+def may_be_unfilled(codec: av.VideoCodecContext) -> bool:
+    """Return whether FFmpeg declares an alpha channel for a stream that its writer may not have filled."""
+    return codec.name in UNFILLED_ALPHA or (codec.name == "rawvideo" and codec.codec_tag == BI_RGB)
 
 
 def over_black(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

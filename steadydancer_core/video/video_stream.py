@@ -21,7 +21,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from ..pixels import to_rgb
-from .frame_converter import FrameConverter, pixel_aspect, square_size
+from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
 from .media_file import (
     BREAK_TOLERANCE,
     LARGEST_SIZE,
@@ -125,7 +125,7 @@ class VideoStream:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
             self._length, self._pixel_aspect = _length(container, stream), pixel_aspect(stream)
-            self._codec, self._transfer = stream.codec_context.name, stream.codec_context.color_trc
+            self._unfilled, self._transfer = may_be_unfilled(stream.codec_context), stream.codec_context.color_trc
             later_track = stream is not next(s for s in container.streams.video if not is_cover(s))
             size = stream.width, stream.height
             tick = float(stream.time_base)
@@ -187,7 +187,7 @@ class VideoStream:
         size = square_size(first.frame, self._pixel_aspect)
         if math.prod(size) > MAX_PIXELS:
             raise ValueError(_too_large(self.source, *size))
-        self._converter = FrameConverter(first.frame, size, self._codec)
+        self._converter = FrameConverter(first.frame, size, self._unfilled)
         if self._converter.transparent:
             self._unlike_before.append("transparency")
         self.height, self.width = self._converter.rgb(first.frame).shape[:2]

@@ -24,6 +24,16 @@ KINDS = {  # name: (codec, pixel format, container)
     "animated PNG": ("apng", "rgba", "apng"),
     "FFV1": ("ffv1", "yuva420p", "matroska"),
     "FFV1 in RGB": ("ffv1", "bgra", "matroska"),
+    "FFV1 in RGB of 16 bits": ("ffv1", "gbrap16le", "matroska"),
+    "Ut Video": ("utvideo", "gbrap", "avi"),
+    "MagicYUV": ("magicyuv", "gbrap", "avi"),
+    "HuffYUV": ("huffyuv", "bgra", "avi"),
+    "FFmpeg's HuffYUV": ("ffvhuff", "bgra", "avi"),
+    "JPEG 2000": ("jpeg2000", "rgba", "mov"),
+    "TIFF": ("tiff", "rgba", "mov"),
+    "raw RGBA": ("rawvideo", "rgba", "mov"),
+    "raw ARGB": ("rawvideo", "argb", "mov"),
+    "raw RGBA in AVI": ("rawvideo", "rgba", "avi"),
     "VP8": ("libvpx", "yuva420p", "webm"),
     "VP9": ("libvpx-vp9", "yuva420p", "webm"),
 }
@@ -37,7 +47,8 @@ def matte(alpha):
     return picture
 
 
-def make_file(codec, pix_fmt, container, alpha, frames=FRAMES):
+def make_file(codec, pix_fmt, container, *pictures):
+    """Write pictures [H, W, 4] in RGBA."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         options = {"crf": "4", "b": "0", "auto-alt-ref": "0"} if codec.startswith("libvpx") else {}
@@ -45,11 +56,12 @@ def make_file(codec, pix_fmt, container, alpha, frames=FRAMES):
         stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, pix_fmt
         if options:
             stream.metadata["alpha_mode"] = "1"
-        for pts in range(frames):
-            frame = av.VideoFrame.from_ndarray(matte(alpha), "rgba").reformat(format=pix_fmt)
+        for pts, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgba").reformat(format=pix_fmt)
             frame.pts = pts
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    file.seek(0)
     return file
 
 
@@ -61,7 +73,7 @@ def sides(frame):
 @pytest.mark.parametrize(("alpha", "shown"), [(0, 0), (128, LEVEL * 128 / 255), (255, LEVEL)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_transparent_is_black(kind, alpha, shown):
-    stream = VideoStream(make_file(*KINDS[kind], alpha))
+    stream = VideoStream(make_file(*KINDS[kind], *[matte(alpha)] * FRAMES))
     frames = list(stream)
     assert (len(frames), stream.frames) == (FRAMES, FRAMES)
     for frame in frames:
@@ -70,8 +82,15 @@ def test_what_is_transparent_is_black(kind, alpha, shown):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_first_picture_that_is_transparent_decides_nothing(kind):
+    faded = [np.full((SIDE, SIDE, 4), (LEVEL, LEVEL, LEVEL, alpha), np.uint8) for alpha in (0, 128, 128)]
+    levels = [float(frame.mean()) for frame in VideoStream(make_file(*KINDS[kind], *faded))]
+    assert levels == pytest.approx([0, LEVEL * 128 / 255, LEVEL * 128 / 255], abs=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_opaque_alpha_changes_no_bit(monkeypatch, kind):
-    file = make_file(*KINDS[kind], 255)
+    file = make_file(*KINDS[kind], *[matte(255)] * FRAMES)
     found = list(VideoStream(file))
     monkeypatch.setattr(frame_converter, "has_alpha", lambda frame: False)
     assert np.array_equal(found, list(VideoStream(file)))
@@ -90,32 +109,25 @@ def test_a_picture_with_a_matte(tmp_path, name):
     assert sides(frame) == pytest.approx([LEVEL, 0], abs=1)
 
 
-def test_a_fourth_byte_that_nobody_fills_hides_nothing():
+@pytest.mark.parametrize(("codec", "container"), [("rawvideo", "avi"), ("targa", "mov"), ("targa", "avi")])
+def test_a_fourth_byte_that_nobody_fills_hides_nothing(codec, container):
     """As screen recorders write AVI of 32 bits."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="avi") as output:
-        stream = output.add_stream("rawvideo", rate=16)
-        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "bgra"
-        frame = av.VideoFrame.from_ndarray(np.full((SIDE, SIDE, 4), (LEVEL, LEVEL, LEVEL, 0), np.uint8), "bgra")
-        frame.pts = 0
-        output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file) as container:
-        assert {frame.format.name for frame in container.decode(video=0)} == {"bgra"}
+    file = make_file(codec, "bgra", container, np.full((SIDE, SIDE, 4), (LEVEL, LEVEL, LEVEL, 0), np.uint8))
+    with av.open(file) as opened:
+        assert {frame.format.name for frame in opened.decode(video=0)} == {"bgra"}
     (frame,) = VideoStream(file)
     assert sides(frame) == [LEVEL, LEVEL]
 
 
 def test_without_the_decoder_for_transparency_the_colors_are_read(monkeypatch, caplog):
     monkeypatch.setattr(media_file, "ALPHA_DECODERS", {"vp9": "no such decoder"})
-    (frame, *_) = VideoStream(make_file(*KINDS["VP9"], 0))
+    (frame, *_) = VideoStream(make_file(*KINDS["VP9"], matte(0)))
     assert sides(frame) == pytest.approx([LEVEL, LEVEL], abs=3)
     assert "no decoder no such decoder: the transparency of a video is not seen" in caplog.text
 
 
 def test_an_opaque_file_is_what_it_was_to_the_cache():
-    assert VideoStream(make_file("libx264", "yuv420p", "mp4", 255))._unlike_before == []
+    assert VideoStream(make_file("libx264", "yuv420p", "mp4", matte(255)))._unlike_before == []
 
 
 def test_images_with_alpha():
