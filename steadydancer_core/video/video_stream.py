@@ -295,17 +295,17 @@ def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
 
 
 def _nothing_shown(source: Source, start: float, length: float | None, width: int, height: int) -> str:
-    if start and (length is None or length <= start):
-        lasts = f"lasts {length:.2f} s" if length else "ends earlier"
-        return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
-    if width * height > MAX_PIXELS:
-        return _too_large(source, width, height)
     if rate := _rate_of_animated_webp(source):
         return (
             f"{media_name(source)} is an animated WebP, which cannot be read as a video. Load it with Load Image and "
             f"connect the images to Extract Poses with source_fps {rate:.4g}. For a video input put Create Video with "
             f"fps {rate:.4g} between."
         )
+    if start and (length is None or length <= start):
+        lasts = f"lasts {length:.2f} s" if length else "ends earlier"
+        return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
+    if width * height > MAX_PIXELS:
+        return _too_large(source, width, height)
     limit = "" if width else f" of up to {LARGEST_SIZE}"  # FFmpeg gives no size for what is above the limit
     return unreadable(source, f"no picture{limit} could be decoded from {start:.2f} s on")
 

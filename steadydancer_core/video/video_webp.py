@@ -16,6 +16,8 @@ OVERWRITE = 0x02  # a picture replaces what was shown before instead of being bl
 # ComfyUI's frontend reads every text entry as "name:JSON"; its core writes them under these camera tags.
 EXIF_TAGS = {"workflow": 0x010F, "prompt": 0x0110}  # Make, Model; ascending, as TIFF asks
 TIFF_TEXT = 2
+# Browsers show a picture of up to 10 ms, among them the 0 that Pillow writes by default, for 100 ms.
+SHORTEST, INSTEAD = 10, 100
 
 
 class WebpAnimation:
@@ -60,7 +62,7 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def animation_rate(file: BinaryIO) -> float | None:
-    """Return the average pictures per second of an animated WebP, None for any other file.
+    """Return the average pictures per second of an animated WebP in a browser, None for any other file.
 
     Only the heads of its chunks are read, up to a break in the file.
     """
@@ -74,7 +76,8 @@ def animation_rate(file: BinaryIO) -> float | None:
         body = file.read(min(size, 16))
         if name == b"ANMF" and len(body) == 16:
             pictures += 1
-            milliseconds += int.from_bytes(body[12:15], "little")
+            shown = int.from_bytes(body[12:15], "little")
+            milliseconds += shown if shown > SHORTEST else INSTEAD
         file.seek(size + size % 2 - len(body), 1)
     return 1000 * pictures / milliseconds if milliseconds else None
 

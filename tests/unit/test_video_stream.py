@@ -465,6 +465,25 @@ def test_an_animated_webp_goes_through_load_image(tmp_path, as_bytes):
         open_video(video)
 
 
+def test_a_trimmed_animated_webp_goes_through_load_image_too(tmp_path):
+    path = animated_webp(tmp_path / "dance.webp", 50)
+    with pytest.raises(ValueError, match=r"^'dance.webp' is an animated WebP.* source_fps 20\. "):
+        open_video(file_video(path, start_time=0.6))
+
+
+@pytest.mark.parametrize(("milliseconds", "rate"), [(0, 10), (1, 10), (10, 10), (11, 1000 / 11), (20, 50)])
+def test_the_rate_of_an_animated_webp_is_that_of_browsers(tmp_path, milliseconds, rate):
+    path = animated_webp(tmp_path / "dance.webp", milliseconds)
+    with pytest.raises(ValueError, match=f"is an animated WebP.* source_fps {rate:.4g}. "):
+        open_video(file_video(path))
+
+
+def animated_webp(path, milliseconds):
+    pictures = [Image.fromarray(grey(n)) for n in range(8)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=milliseconds, lossless=True)
+    return path
+
+
 @pytest.mark.parametrize("chunks", [b"", b"VP8X\x0a\0\0\0\2", b"VP8X\xff\xff\xff\xff\2", b"VP8 \x0a\0\0\0\2"])
 def test_an_animated_webp_without_pictures_has_no_rate(chunks):
     assert animation_rate(io.BytesIO(b"RIFF\0\0\0\0WEBP" + chunks)) is None
