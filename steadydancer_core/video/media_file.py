@@ -41,6 +41,7 @@ NO_FORMAT = (
     "it is in none of the formats that are read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, GIF and others); playlists and "
     "streams are not followed"
 )
+JPEG_START = b"\xff\xd8\xff"
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of them leave the transparency out
 SHORT_GAP = 2.0  # seconds for which a file may show one picture, or be silent, as often as it likes
 FREE_GAPS = 120.0  # seconds of longer gaps that any file may have, such as titles and slides
@@ -59,12 +60,28 @@ def open_media(source: Source) -> Iterator[InputContainer]:
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
     try:
-        container = av.open(file, metadata_errors="replace", **{OPTIONS_NAME: OPEN_OPTIONS})
+        container = _opened(file)
     except (av.FFmpegError, OSError) as error:
         reason = NO_FORMAT if error.errno == errno.EINVAL else error.strerror
         raise ValueError(unreadable(source, reason)) from error
     with container:
         yield container
+
+
+def _opened(file: str | io.BytesIO) -> InputContainer:
+    options = {"metadata_errors": "replace", OPTIONS_NAME: OPEN_OPTIONS}
+    try:
+        return av.open(file, **options)
+    except av.FFmpegError as error:
+        # By the name of a JPEG above a few kilobytes FFmpeg takes its reader of image sequences, which is refused.
+        if error.errno != errno.EINVAL or not isinstance(file, str) or not _is_jpeg(file.removeprefix("file:")):
+            raise
+    return av.open(file, format="jpeg_pipe", **options)
+
+
+def _is_jpeg(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(JPEG_START)) == JPEG_START
 
 
 def _file_size(path: str) -> int:

@@ -124,6 +124,16 @@ def test_a_small_file_claims_no_large_picture(data):
         VideoStream(io.BytesIO(data))
 
 
+def test_a_jpeg_of_any_length_is_read_alone(tmp_path):
+    """By the name of a JPEG above a few kilobytes FFmpeg would read a sequence of pictures."""
+    noise = np.random.default_rng(0).integers(0, 99, (300, 400, 3), np.uint8)
+    for name, level in (("photo%03d.jpg", 60), ("photo001.jpg", 0), ("photo002.jpg", 0), ("photo*.jpg", 60)):
+        Image.fromarray(noise + np.uint8(level)).save(tmp_path / name, quality=95)
+        (frame,) = VideoStream(str(tmp_path / name))
+        assert frame.shape == (300, 400, 3)
+        assert frame.mean() == pytest.approx(49 + level, abs=2)
+
+
 def test_pictures_of_8k_are_read():
     stream = VideoStream(io.BytesIO(gif_claiming(8192, 4320)))
     assert (stream.width, stream.height) == (8192, 4320)
