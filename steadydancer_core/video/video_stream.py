@@ -13,7 +13,7 @@ import logging
 import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -40,6 +40,7 @@ from .media_file import (
     video_of,
     wind,
 )
+from .picture_size import size_by_header
 from .tone_map import HLG, PQ, tone_mapped
 from .video_webp import animation_rate
 
@@ -301,18 +302,29 @@ def _nothing_shown(source: Source, start: float, length: float | None, width: in
             f"connect the images to Extract Poses with source_fps {rate:.4g}. For a video input put Create Video with "
             f"fps {rate:.4g} between."
         )
+    if not width:  # FFmpeg gives no size for pictures above the limit
+        width, height = _size_by_header(source) or (0, 0)
+    if width * height > MAX_PIXELS:
+        return _too_large(source, width, height)
     if start and (length is None or length <= start):
         lasts = f"lasts {length:.2f} s" if length else "ends earlier"
         return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
-    if width * height > MAX_PIXELS:
-        return _too_large(source, width, height)
-    limit = "" if width else f" of up to {LARGEST_SIZE}"  # FFmpeg gives no size for what is above the limit
+    limit = "" if width else f" of up to {LARGEST_SIZE}"
     return unreadable(source, f"no picture{limit} could be decoded from {start:.2f} s on")
 
 
 def _rate_of_animated_webp(source: Source) -> float | None:
-    with io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb") as file:
+    with _raw(source) as file:
         return animation_rate(file)
+
+
+def _size_by_header(source: Source) -> tuple[int, int] | None:
+    with _raw(source) as file:
+        return size_by_header(file)
+
+
+def _raw(source: Source) -> BinaryIO:
+    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb")
 
 
 def _too_large(source: Source, width: int, height: int) -> str:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
+HEAD = 30  # bytes that hold the size of any WebP
 ANIMATION_FLAG, EXIF_FLAG = 0x02, 0x08
 OVERWRITE = 0x02  # a picture replaces what was shown before instead of being blended with it
 # ComfyUI's frontend reads every text entry as "name:JSON"; its core writes them under these camera tags.
@@ -59,6 +60,25 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         name, size = struct.unpack_from("<4sI", data, offset)
         yield name, data[offset + 8 : offset + 8 + size]
         offset += 8 + size + size % 2
+
+
+def canvas_size(head: bytes) -> tuple[int, int] | None:
+    """Return (width, height) in pixels by the first `HEAD` bytes of a WebP, None for any other file.
+
+    Source: RFC 9649 for the three kinds of a first chunk.
+    """
+    if len(head) < HEAD or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return None
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
 
 
 def animation_rate(file: BinaryIO) -> float | None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
 from steadydancer_pack.steadydancer_core.video.media_file import open_media
+from steadydancer_pack.steadydancer_core.video.picture_size import size_by_header
 from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream, fingerprint, open_video
 from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, grey, make_video, numbers
 from steadydancer_pack.tools import media
@@ -120,8 +121,49 @@ def png_claiming(width, height):
 
 @pytest.mark.parametrize("data", [gif_claiming(16000, 16000), png_claiming(16000, 16000)])
 def test_a_small_file_claims_no_large_picture(data):
-    with pytest.raises(ValueError, match=r"(no picture of up|Up) to 8192x4320 \(8K\) c"):
+    with pytest.raises(ValueError, match=r"pictures of 16000x16000 pixels. Up to 8192x4320 \(8K\) can be read"):
         VideoStream(io.BytesIO(data))
+
+
+PICTURES = ("jpg", "png", "gif", "bmp", "tiff", "webp", "vp8.webp")
+
+
+def large_picture(path, side=(9000, 4000)):
+    mode = "L" if path.suffix in (".jpg", ".webp") else "1"
+    Image.new(mode, side, 1).save(path, lossless="vp8" not in path.name, method=0, quality=1)
+    return path
+
+
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("suffix", PICTURES)
+def test_a_large_picture_is_told_its_size(tmp_path, monkeypatch, suffix):
+    path = large_picture(tmp_path / f"p.{suffix}")
+    sources = str(path), io.BytesIO(path.read_bytes())
+    # Pillow warns of what is above its bound, and refuses what is above twice that.
+    for source, start, bound in zip(sources, (0, 3), (30_000_000, 10_000_000), strict=True):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", bound)
+        with pytest.raises(ValueError, match=r"has pictures of 9000x4000 pixels. Up to 8192x4320 \(8K\) can be"):
+            VideoStream(source, start)
+
+
+def test_the_canvas_of_a_webp_with_metadata_is_measured():
+    head = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + (16382).to_bytes(3, "little") + (99).to_bytes(3, "little")
+    assert size_by_header(io.BytesIO(head)) == (16383, 100)
+    assert size_by_header(io.BytesIO(head[:-1])) is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", PICTURES)
+def test_a_damaged_picture_has_no_size_or_the_size_it_claims(tmp_path, suffix):
+    data = large_picture(tmp_path / f"p.{suffix}", (64, 48)).read_bytes()
+    assert size_by_header(io.BytesIO(data)) == (64, 48)
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        torn = bytearray(data[: random.integers(len(data))] if random.random() < 0.3 else data)
+        for at in random.integers(0, min(len(torn), 60) or 1, 3 * bool(torn)):
+            torn[at] = random.integers(256)
+        size = size_by_header(io.BytesIO(bytes(torn)))
+        assert size is None or min(size) >= 0
 
 
 def test_a_jpeg_of_any_length_is_read_alone(tmp_path):

@@ -1,0 +1,38 @@
+"""The size of a picture by its header, where the picture is too large to be decoded."""
+
+import struct
+from typing import BinaryIO
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Image import DecompressionBombError, DecompressionBombWarning
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from .video_webp import HEAD, canvas_size
+
+READERS = {  # by how the file begins
+    b"\xff\xd8\xff": JpegImageFile, b"\x89PNG": PngImageFile, b"GIF8": GifImageFile, b"BM": BmpImageFile,
+    b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile,
+}  # fmt: skip
+
+
+def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
+    """Return (width, height) in pixels as a picture claims them, None for any other or a damaged file.
+
+    Nothing is decoded. Image.open, and Pillow's reader of WebP, refuse by a bound of their own what is measured here.
+    """
+    head = file.read(HEAD)
+    if size := canvas_size(head):
+        return size
+    reader = next((reader for start, reader in READERS.items() if head.startswith(start)), None)
+    if reader is None:
+        return None
+    file.seek(0)
+    try:
+        with reader(file) as picture:
+            return picture.size
+    except (SyntaxError, OSError, ValueError, RuntimeError, MemoryError, struct.error,
+            DecompressionBombError, DecompressionBombWarning):  # fmt: skip
+        return None
