@@ -279,21 +279,30 @@ def measure_extent(source: Source) -> Extent:
     with open_media(source) as container:
         stream = video_of(container, source)
         clock = Clock(container, stream, 1 / (rate_of(stream) or SLOWEST_RATE))
-        clock.decoding_order = True
+        reordered, clock.decoding_order = not clock.decoding_order, True
         ticks = [float(track.time_base or 0) for track in container.streams]
-        latest = 0.0
+        latest = end = 0.0
+        leading = []  # pts of packets before the first dts, which FFmpeg estimates where the file (Matroska) has none
         for packet in _packets(container, media_name(source)):
             if packet is None or not packet.size:
                 continue
             index, pts = packet.stream_index, packet.pts
             if pts is not None:
                 latest = max(latest, (pts + (packet.duration or 0)) * ticks[index])
-            if index == stream.index:
-                if clock.last is None and pts is not None and packet.dts is not None:
-                    clock.shift += (pts - packet.dts) * clock.tick  # pictures are decoded before they are shown
-                clock.time(packet)
+            if index != stream.index:
+                continue
+            if clock.last is None and packet.dts is None and pts is not None:
+                leading.append(pts)
+                continue
+            time, ahead = clock.time(packet), 0.0
+            if reordered and pts is not None and packet.dts is not None:  # pictures are decoded before they are shown
+                ahead = min(max(0.0, (max([pts, *leading]) - packet.dts) * clock.tick), FREE_GAPS)
+                leading = []
+            end = max(end, time + ahead + clock.step)
+        if leading:
+            end = max(end, min(max(leading) * clock.tick + clock.shift, FREE_GAPS) + clock.step)
         announced = (container.duration or 0) / av.time_base
         # Some writers announce the time of the last picture on a clock that starts late, others the time since then.
         reached = latest - clock_start(container)
         whole = reached >= announced - BREAK_TOLERANCE or abs(latest - announced) <= BREAK_TOLERANCE
-        return Extent((clock.last or 0.0) + clock.step, announced, whole)
+        return Extent(end, announced, whole)

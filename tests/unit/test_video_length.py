@@ -8,8 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from steadydancer_pack.steadydancer_core.video.media_file import measure_extent
 from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
-from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, make_video
+from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, add_sound, make_video
 
 FPS, PICTURES = 16, 32
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -116,3 +117,33 @@ def test_progress_fits_files_that_do_not_say_how_long_they_are(tmp_path, contain
     stream = VideoStream(str(path))
     assert len(list(stream)) == pytest.approx(PICTURES, abs=1) and abs(stream.frames - PICTURES) <= 1
     assert not stream.break_note
+
+
+@pytest.mark.parametrize(("begin", "sound_begin", "pictures"), [
+    (2, 0, 1), (2, 0, 2), (2, 0, 5), (2, 0, 30), (2, 2, 30), (0, 2, 30),
+])  # fmt: skip
+def test_progress_fits_a_recording_with_reordered_pictures(tmp_path, begin, sound_begin, pictures):
+    """As a browser writes Matroska; its pictures have no time of decoding."""
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w", options={"live": "1"}) as output:
+        video = output.add_stream("libx264", rate=FPS)  # with B-frames, as is its default
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        track = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for n in range(pictures):
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), 4 * n, np.uint8), "rgb24")
+            frame.pts, frame.time_base = FPS * begin + n, Fraction(1, FPS)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        add_sound(output, track, np.zeros(2 * SAMPLE_RATE), sound_begin * SAMPLE_RATE)
+    stream = VideoStream(str(path))
+    assert stream.frames == len(list(stream)) == pictures
+    end = max(begin - sound_begin, 0) + pictures / FPS
+    assert measure_extent(str(path)).pictures == pytest.approx(end, abs=0.15)
+
+
+@pytest.mark.parametrize("pictures", [47, 48, 49, 50])
+def test_progress_fits_raw_mpeg_1(tmp_path, pictures):
+    path = make_video(tmp_path / "v", pictures, 25, codec="mpeg1video", container="mpeg1video")
+    for fps in (16, 0):
+        stream = VideoStream(str(path), fps=fps)
+        assert stream.frames == len(list(stream))
