@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .pip_advice import AGAIN, in_terminal, install, uninstall
+from .pip_advice import AGAIN, in_terminal, install
 
 CPU_IS_ENOUGH = "That is all right: poses are found on the CPU as well, only slower."
 NVIDIA_BUILD = "onnxruntime-gpu"
@@ -82,6 +82,16 @@ def package_for(gpu: Gpu | None) -> str:
     return build or "onnxruntime"
 
 
+def to_keep(gpu: Gpu | None, installed: Sequence[str]) -> str:
+    """Return which of the installed builds to write again where their files may be mixed, or what to install."""
+    best = package_for(gpu)
+    wanted = build_for(gpu) or best
+    suited = [name for name in (wanted, *family(gpu).suited) if name in installed]
+    if wanted in suited or not installed:
+        return best
+    return (suited or [best if build_for(gpu) else installed[0]])[0]
+
+
 def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: int, keep: Sequence[str] = ()) -> str:
     """Return what to do so that `build` computes on the GPU; None: there is no such build.
 
@@ -104,7 +114,8 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
         return _nvidia_advice(torch_cuda, cuda)
     if present == build or present in keep:
         return f"Update the GPU's driver. If that does not help: {in_terminal(install(present, options='-U'))}"
-    return in_terminal(uninstall(present), install(fresh))
+    again = in_terminal(install(fresh, options=AGAIN))
+    return f"Keep {present}, which packs require: the build that is installed last counts. {again}"
 
 
 def _nvidia_advice(torch_cuda: int | None, cuda: int) -> str:

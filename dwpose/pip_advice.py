@@ -27,11 +27,6 @@ def install(*specifiers: str, options: str = "") -> str:
     return _pip("install", *options.split(), *map(quoted, specifiers))
 
 
-def uninstall(*packages: str) -> str:
-    """Return the command that uninstalls from this very Python; pip asks before it does."""
-    return _pip("uninstall", *packages)
-
-
 def quoted(specifier: str) -> str:
     """Return the specifier in the quotes that every shell needs around <, > and brackets."""
     return specifier if specifier.replace("-", "").isalnum() else f'"{specifier}"'

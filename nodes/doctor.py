@@ -14,7 +14,7 @@ from comfy_api.latest import io
 
 from ..dwpose.blazepose import LANDMARKS, OUTPUTS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
-from ..dwpose.onnxruntime_advice import build_for, package_for
+from ..dwpose.onnxruntime_advice import build_for, to_keep
 from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
 from ..dwpose.opencv import import_cv2
 from ..dwpose.opencv_network import open_bundled
@@ -172,7 +172,7 @@ def _reads_gguf() -> bool:
 def _runtime() -> pose.Runtime:
     """Return ONNX Runtime after a bundled network has run on what it finds."""
     gpu, builds = pose_detector.this_gpu(), tuple(installed_builds())
-    name, best = gpu.name if gpu else None, quoted(package_for(gpu))
+    name, best = gpu.name if gpu else None, quoted(to_keep(gpu, builds))
     try:
         session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
     except ValueError as error:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding, of_error
+from .packages import in_own_python
 
 CPU = "CPU"
 OPENCV = "OpenCV"  # runs the bundled networks in place of ONNX Runtime
@@ -13,7 +14,7 @@ OPENCV = "OpenCV"  # runs the bundled networks in place of ONNX Runtime
 class Runtime:
     """ONNX Runtime as it was tried. gpu: name of the card that ComfyUI computes on, None for the CPU.
 
-    builds: installed packages; best: the package for this machine; available: providers by name; provider: the one
+    builds: installed packages; best: the package to install again; available: providers by name; provider: the one
     that ran a network; cause and fix: why it was not the card; error: why ONNX Runtime did not run; has_build: whether
     a build uses the card.
     """
@@ -44,15 +45,16 @@ def check_runtime(runtime: Runtime) -> list[Finding]:
     if runtime.error is not None:
         return [of_error(WARNING if runtime.provider == OPENCV else PROBLEM, runtime.error)]
     builds = " and ".join(runtime.builds) or "an unknown build"
-    ran = Finding(OK, f"Poses are found on {runtime.provider}, by {builds}.")
+    again = in_own_python(f"install --force-reinstall --no-deps {runtime.best}")
     if runtime.provider == CPU and runtime.gpu:
         what = runtime.cause or f"The GPU ({runtime.gpu}) is not used for pose detection."
         level = WARNING if runtime.has_build else NOTE
-        ran = Finding(level, what, runtime.fix or _one_build(runtime))
-    if len(runtime.builds) > 1 and ran.level == OK:
-        what = f"{builds} are both installed; they overwrite each other. Poses are found on {runtime.provider} still."
-        return [Finding(WARNING, what, _one_build(runtime))]
-    return [ran]
+        return [Finding(level, what, runtime.fix or again)]
+    if len(runtime.builds) > 1:
+        what = f"{len(runtime.builds)} builds of ONNX Runtime share one folder: {builds}."
+        fix = f"Keep all of them. Uninstalling one breaks the rest, and this repairs it. {again}"
+        return [Finding(NOTE, f"{what} Poses are found on {runtime.provider}.", fix)]
+    return [Finding(OK, f"Poses are found on {runtime.provider}, by {builds}.")]
 
 
 def check_telemetry(sends: bool, switch: str) -> list[Finding]:
@@ -78,10 +80,3 @@ def check_detector_files(files: Iterable[DetectorFile], folder: str, download: s
 def _wrong_size(file: DetectorFile, download: str) -> Finding:
     what = f"{file.where or file.file} has {file.found:,} bytes; the published file has {file.published:,}."
     return Finding(WARNING, f"{what} It is another network, or was cut.", f"Download it again from {download}.")
-
-
-def _one_build(runtime: Runtime) -> str:
-    return (
-        f"With ComfyUI's own Python: pip uninstall {' '.join(runtime.builds)}, then pip install {runtime.best}. Then "
-        "restart ComfyUI."
-    )

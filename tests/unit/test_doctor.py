@@ -396,10 +396,16 @@ RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProv
             {"provider": "CPU", "builds": ("onnxruntime",), "cause": "Only CPU.", "fix": "Install onnxruntime-gpu."},
             "warning", "Only CPU.", "Install onnxruntime-gpu.",
         ),
-        ({"provider": "CPU"}, "warning", CARD, "pip install onnxruntime-gpu"),
+        ({"provider": "CPU"}, "warning", CARD, AGAIN.format("onnxruntime-gpu")),
         (
-            {"builds": ("onnxruntime", "onnxruntime-gpu")}, "warning", "overwrite each other",
-            "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu.",
+            {
+                "builds": ("onnxruntime-directml", "onnxruntime-gpu"), "best": "onnxruntime-directml",
+                "gpu": "AMD Radeon", "provider": "DirectML",
+            },
+            "note", "2 builds of ONNX Runtime share one folder: onnxruntime-directml and onnxruntime-gpu.",
+            f"Keep all of them. Uninstalling one breaks the rest, and this repairs it. {AGAIN}".format(
+                "onnxruntime-directml"
+            ),
         ),
         ({"error": ValueError("It is torn. Install one.")}, "problem", "It is torn.", "Install one."),
         (

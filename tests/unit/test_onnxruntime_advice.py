@@ -6,7 +6,15 @@ from types import SimpleNamespace
 import pytest
 
 from steadydancer_pack.dwpose import pip_advice
-from steadydancer_pack.dwpose.onnxruntime_advice import CPU_IS_ENOUGH, Gpu, advice, build_for, family, package_for
+from steadydancer_pack.dwpose.onnxruntime_advice import (
+    CPU_IS_ENOUGH,
+    Gpu,
+    advice,
+    build_for,
+    family,
+    package_for,
+    to_keep,
+)
 from steadydancer_pack.dwpose.onnxruntime_build import cuda_major
 
 CARD = "NVIDIA GeForce GTX 1080"
@@ -96,9 +104,40 @@ def test_another_build_for_the_gpu_is_updated_and_gets_no_second_beside_it(gpu, 
 
 
 @pytest.mark.parametrize("installed", ["onnxruntime", "onnxruntime-qnn", "onnxruntime-cann", "onnxruntime-openvino"])
-def test_a_build_for_another_gpu_goes_before_the_right_one_comes(installed):
+def test_a_build_for_another_gpu_stays_and_the_right_one_is_written_over_it(installed):
     text = advice("onnxruntime-gpu", Gpu(CARD, 13), [installed], 13, family(Gpu(CARD)).suited)
-    assert f'{PIP} uninstall {installed}\nthen:\n{PIP} install "onnxruntime-gpu>=1.27"' in text
+    assert f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu>=1.27"\n' in text
+    assert f"Keep {installed}," in text and "uninstall" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpu", "build"), [("AMD Radeon", "onnxruntime-directml"), ("Intel Arc", "onnxruntime-openvino")]
+)
+def test_the_build_that_the_requirements_bring_stays(gpu, build):
+    """ComfyUI-Manager would bring it back, over the files of the right one."""
+    text = advice(build, Gpu(gpu), ["onnxruntime-gpu"], 13)
+    assert text.endswith(f"{PIP} install --force-reinstall --no-deps {build}\nand restart ComfyUI.")
+    assert "Keep onnxruntime-gpu," in text and "uninstall" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpu", "platform", "installed", "package"),
+    [
+        (Gpu("AMD Radeon"), "win32", ["onnxruntime-directml", "onnxruntime-gpu"], "onnxruntime-directml"),
+        (Gpu("AMD Radeon"), "win32", ["onnxruntime-gpu", "onnxruntime-windowsml"], "onnxruntime-windowsml"),
+        (Gpu("AMD Radeon"), "win32", ["onnxruntime", "onnxruntime-gpu"], "onnxruntime-directml"),
+        (Gpu("AMD Radeon"), "linux", ["onnxruntime-gpu", "onnxruntime-rocm"], "onnxruntime-rocm"),
+        (Gpu("gfx1151"), "linux", ["onnxruntime-gpu", "onnxruntime-qnn"], "onnxruntime-gpu"),
+        (Gpu(CARD, 12), "linux", ["onnxruntime", "onnxruntime-gpu"], "onnxruntime-gpu<1.27"),
+        (None, "linux", ["onnxruntime-gpu", "onnxruntime-openvino"], "onnxruntime-gpu"),
+        (None, "linux", [], "onnxruntime"),
+    ],
+)
+def test_of_several_builds_the_one_for_the_gpu_is_kept_and_no_further_one_comes(
+    monkeypatch, gpu, platform, installed, package
+):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert to_keep(gpu, installed) == package
 
 
 @pytest.mark.parametrize(
@@ -114,7 +153,6 @@ def test_a_command_names_this_python_in_quotes_where_it_needs_them(monkeypatch, 
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(sys, "executable", python)
     assert pip_advice.install("onnxruntime-gpu<1.27") == f'{command} install "onnxruntime-gpu<1.27"'
-    assert pip_advice.uninstall("onnxruntime", "numpy") == f"{command} uninstall onnxruntime numpy"
     needs_call_operator = command.startswith('"')
     assert ("& before" in pip_advice.in_terminal(f"{command} list")) == needs_call_operator
 

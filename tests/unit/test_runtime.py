@@ -176,8 +176,8 @@ def test_a_cpu_build_beside_a_gpu_is_explained(use, builds, network):
     assert open_session(network, gpu=GPU).notes == [
         "net.onnx runs on CPU.",
         f"The GPU ({CARD}) is not used for pose detection. The installed ONNX Runtime has only CPU.",
-        f'Run in a terminal:\n{PIP} uninstall onnxruntime\nthen:\n{PIP} install "onnxruntime-gpu<1.27"\n'
-        "and restart ComfyUI.",
+        "Keep onnxruntime, which packs require: the build that is installed last counts. Run in a terminal:\n"
+        f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu<1.27"\nand restart ComfyUI.',
     ]
     assert open_session(network, gpu=None).notes == ["net.onnx runs on CPU."]
 
@@ -310,7 +310,7 @@ def test_a_file_that_went_away_leaves_the_network_that_is_open(use, network):
 
 def test_an_asked_provider_that_is_not_there_is_an_error(use, network):
     use("OpenVINO")
-    with pytest.raises(ValueError, match="(?s)has only OpenVINO, CPU. Run .* install onnxruntime-directml\n"):
+    with pytest.raises(ValueError, match="(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"):
         open_session(network, "DirectML")
 
 
