@@ -8,9 +8,16 @@ import sys
 from collections.abc import Sequence
 
 IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has modules without what others ask of them
-TORN = ("partially initialized module", "missing configuration file", "recursion is detected", "has no attribute")
+TORN = (
+    "partially initialized module", "missing configuration file", "recursion is detected", "has no attribute",
+    "file too short", "invalid elf header",
+)  # fmt: skip
 NUMPY_ABI = ("multiarray", "numpy.core", "_array_api", "numpy 1.x", "numpy version", "module 'numpy'")
-DISPLAY_LIBRARIES = ("libgl.so", "libgthread", "libglib", "libsm.so", "libice.so", "libxext", "libxrender", "libx11")
+DISPLAY_LIBRARIES = (
+    "libgl.so", "libgles", "libegl", "libgthread", "libglib", "libsm.so", "libice.so", "libxcb", "libxext",
+    "libxrender", "libx11",
+)  # fmt: skip
+NO_DLL = ("dll load failed", "[winerror 126]", "[winerror 127]", "[winerror 1114]")  # absent, too old, does not start
 WINDOWS_WORD = re.compile(r"[\w:\\/.-]+")  # needs no quotes, neither in cmd nor in PowerShell
 AGAIN = "--force-reinstall --no-deps"  # writes the files of one package again and leaves all others
 WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
@@ -49,7 +56,7 @@ def import_failure(what: str, module: str, error: Exception, best: str) -> str:
         return f"{what} is not installed. {in_terminal(install(best))}"
     if _is_torn(module, error):
         return torn(what, module, best)
-    advice = without_reinstalling(module, error, present) or _write_again(error, present)
+    advice = without_reinstalling(module, error, present) or _headless(present)
     return f"{what} is installed, but does not load ({reason}). {advice}"
 
 
@@ -85,27 +92,32 @@ def _is_of_numpy(error: Exception) -> bool:
 
 
 def without_reinstalling(module: str, error: Exception, package: str) -> str:
-    """Return what lets a package load whose own files are whole; "" if they are to be written again."""
-    if _is_torn(module, error):
+    """Return what lets a package load whose own files are whole; "" if they or the headless ones are to be written."""
+    if _is_torn(module, error) or lacks_display(package, error):
         return ""
     if isinstance(error, ModuleNotFoundError):
         return in_terminal(install(package))  # brings what it depends on
     if _is_of_numpy(error):
         return f"It was built for another NumPy. {in_terminal(install(package, options='-U'))}"
-    if "dll load failed" in str(error).lower():
+    if any(words in str(error).lower() for words in NO_DLL):
         media = "on Windows N its Media Feature Pack too, " if package.startswith("opencv") else ""
         return f"Install the newest Microsoft Visual C++ runtime ({WINDOWS_RUNTIME}), {media}and restart ComfyUI."
-    return ""
+    command = in_terminal(install(package, options="-U"))
+    return f"Installing the same version again does not help; a newer one may load. {command}"
 
 
-def _write_again(error: Exception, package: str) -> str:
-    """Return the command that writes the package's files again, or those of one that needs no display."""
-    text = str(error).lower()
-    if package.startswith("opencv") and any(library in text for library in DISPLAY_LIBRARIES):
-        headless = package.removesuffix("-headless") + "-headless"
-        command = in_terminal(install(headless, options=AGAIN))
-        return f"This system has no display libraries, and the headless OpenCV needs none. {command}"
-    return in_terminal(install(package, options=AGAIN))
+def lacks_display(package: str, error: Exception) -> bool:
+    """Return whether an OpenCV does not load for lack of a library of the display."""
+    return package.startswith("opencv") and any(library in str(error).lower() for library in DISPLAY_LIBRARIES)
+
+
+def _headless(package: str) -> str:
+    """Return the command that writes the files of the OpenCV that needs no display, in its newest version."""
+    headless = package.removesuffix("-headless") + "-headless"
+    why = "This system has no display libraries, and the headless OpenCV needs none."
+    if package == headless:
+        why = "This version of the headless OpenCV needs a library of the display; the newest does not."
+    return f"{why} {in_terminal(install(headless, options=AGAIN))}"
 
 
 def _pip(*arguments: str) -> str:

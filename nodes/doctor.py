@@ -16,9 +16,10 @@ from ..dwpose.blazepose import LANDMARKS, OUTPUTS
 from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
 from ..dwpose.onnxruntime_advice import build_for, to_keep
 from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
+from ..dwpose.opencv import PACKAGES as OPENCV_PACKAGES
 from ..dwpose.opencv import import_cv2
 from ..dwpose.opencv_network import open_bundled
-from ..dwpose.pip_advice import quoted, without_reinstalling
+from ..dwpose.pip_advice import lacks_display, quoted, without_reinstalling
 from ..dwpose.runtime import AUTO, OPENCV
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
@@ -122,13 +123,15 @@ def _pack() -> packages.Pack:
 
 
 def _opencv() -> opencv.OpenCV:
-    installed = {name: version for name in opencv.PACKAGES if (version := _version(name))}
+    installed = {name: version for name in OPENCV_PACKAGES if (version := _version(name))}
     try:
         cv2 = import_cv2()
     except ValueError as error:
         cause, package = error.__cause__, next(iter(installed), "opencv-python")
-        advice = without_reinstalling("cv2", cause, package) if isinstance(cause, Exception) else ""
-        return opencv.OpenCV(installed, None, cause=str(cause or ""), advice=advice)
+        if cause is None:  # a folder that is left over
+            return opencv.OpenCV(installed, None)
+        advice = without_reinstalling("cv2", cause, package)
+        return opencv.OpenCV(installed, None, False, False, str(cause), advice, lacks_display(package, cause))
     about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
     contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
     return opencv.OpenCV(installed, cv2.__version__, contrib, headless)

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding
 from .packages import in_own_python
 
-PACKAGES = (
-    "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
-)  # fmt: skip
 CONTRIB, HEADLESS = "contrib", "-headless"
-NO_DISPLAY = ("libGL.so", "libgthread", "libglib", "libSM.so", "libICE.so", "libXext", "libXrender", "libX11")
+NEEDED_BY_HEADLESS = "libxcb"  # by opencv-python-headless 4.13.0.90 (opencv-python#1183)
 
 
 @dataclass(frozen=True)
 class OpenCV:
-    """installed: version by package, of PACKAGES; imported: the version that Python loads, None if none or a torn one;
+    """installed: version by package; imported: the version that Python loads, None if none or a torn one;
     contrib and headless: whether that one is of a contrib package, and of a headless one; cause: why none is loaded;
-    advice: what to do about that where the package itself is whole.
+    advice: what to do about that where the package itself is whole; no_display: whether a library of the display is
+    absent.
     """
 
     installed: Mapping[str, str]
@@ -26,6 +24,7 @@ class OpenCV:
     headless: bool = False
     cause: str = ""
     advice: str = ""
+    no_display: bool = False
 
 
 def in_words(found: OpenCV) -> str:
@@ -60,9 +59,12 @@ def _to_keep(found: OpenCV) -> str:
     """Return the fullest package, with its version; one that needs no display where the others' libraries are absent.
 
     A contrib package has all that the others have. One with windows has all that a headless one has, but needs more.
+    The version is left out where it may be the one that does not load.
     """
     name = max(found.installed, key=lambda name: (CONTRIB in name, (HEADLESS in name) == found.headless))
-    if any(library in found.cause for library in NO_DISPLAY):
+    if found.no_display:
         name = name.removesuffix(HEADLESS) + HEADLESS
+        if NEEDED_BY_HEADLESS in found.cause.lower() or list(found.installed) == [name]:
+            return name
     version = found.installed.get(name)
     return f"{name}=={version}" if version else name

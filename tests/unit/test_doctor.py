@@ -128,13 +128,25 @@ BOTH = {"opencv-python": "5.0.0.93", "opencv-contrib-python": "5.1.0.95"}
         (
             OpenCV(
                 {"opencv-python-headless": "4.11.0.86", "opencv-python": "4.12.0.88"}, None,
-                cause="libGL.so.1: cannot open shared object file",
+                cause="libGL.so.1: cannot open shared object file", no_display=True,
             ),
             "problem", "(libGL.so.1: cannot open", AGAIN.format("opencv-python-headless==4.11.0.86"),
         ),
         (
-            OpenCV({"opencv-python": "4.12.0.88"}, None, cause="libgthread-2.0.so.0: cannot open"),
+            OpenCV({"opencv-python": "4.12.0.88"}, None, cause="libgthread-2.0.so.0: cannot open", no_display=True),
             "problem", "libgthread", AGAIN.format("opencv-python-headless"),
+        ),
+        # Version 4.13.0.90 of the headless package does not load either.
+        (
+            OpenCV({"opencv-python-headless": "4.13.0.90"}, None, cause="libxcb.so.1: cannot", no_display=True),
+            "problem", "libxcb", AGAIN.format("opencv-python-headless"),
+        ),
+        (
+            OpenCV(
+                {"opencv-python-headless": "4.13.0.90", "opencv-python": "4.13.0.92"}, None,
+                cause="libxcb.so.1: cannot", no_display=True,
+            ),
+            "problem", "libxcb", AGAIN.format("opencv-python-headless"),
         ),
     ],
 )  # fmt: skip
@@ -151,7 +163,7 @@ def test_the_opencv_of_a_bug_report():
 
 
 def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
-    monkeypatch.setattr(opencv, "PACKAGES", ("opencv-nothing",))
+    monkeypatch.setattr(node_module, "OPENCV_PACKAGES", ("opencv-nothing",))
     cv2 = SimpleNamespace(__version__="5.0.0")
     monkeypatch.setattr(node_module, "import_cv2", lambda: cv2)
     assert node_module._opencv() == OpenCV({}, "5.0.0")
@@ -162,14 +174,16 @@ def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
         raise ValueError("advice") from ImportError("libGL.so.1: cannot open")
 
     monkeypatch.setattr(node_module, "import_cv2", fails)
-    assert node_module._opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open")
+    assert node_module._opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open", no_display=True)
 
 
 @pytest.mark.parametrize(
     ("cause", "fix"),
     [
         ("DLL load failed while importing cv2: The specified module could not be found.", "Visual C++ runtime"),
+        ("[WinError 126] The specified module could not be found", "Visual C++ runtime"),
         ("numpy.core.multiarray failed to import", "pip install -U opencv-python and restart ComfyUI."),
+        ("/x/cv2.abi3.so: undefined symbol: y", "pip install -U opencv-python and restart ComfyUI."),
     ],
 )
 def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkeypatch, cause, fix):
@@ -180,6 +194,15 @@ def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkey
     monkeypatch.setattr(node_module, "_version", lambda name: "4.9.0" if name == "opencv-python" else None)
     line = opencv.check_opencv(node_module._opencv()).line()
     assert cause in line and fix in line and "--force-reinstall" not in line
+
+
+def test_an_opencv_without_a_display_library_is_to_be_the_headless_one(monkeypatch):
+    def fails():
+        raise ValueError("advice") from ImportError("libxcb.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(node_module, "import_cv2", fails)
+    monkeypatch.setattr(node_module, "_version", lambda name: "4.13.0.90" if name == "opencv-python" else None)
+    assert opencv.check_opencv(node_module._opencv()).fix == AGAIN.format("opencv-python-headless")
 
 
 def test_evaluate_needs_torchmetrics():

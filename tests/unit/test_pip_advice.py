@@ -13,7 +13,7 @@ from steadydancer_pack.dwpose.runtime import may_use_gpu
 
 PIP = f"{sys.executable} -m pip"
 PACKAGES = {"onnxruntime": "onnxruntime-gpu", "cv2": "opencv-python"}
-DLL = "DLL load failed while importing {}: The specified module could not be found."
+DLL = "DLL load failed while importing it: The specified module could not be found."
 SUBMODULES = {"onnxruntime": "onnxruntime.capi", "cv2": "cv2.cv2"}
 
 
@@ -58,19 +58,38 @@ def test_what_is_absent_is_to_be_installed(message, module):
 
 
 @MODULES
-def test_what_does_not_load_on_windows_needs_the_visual_c_runtime_and_no_second_installation(message, module):
-    text = message(module, ImportError(DLL.format(module), name=module), PACKAGES[module])
-    assert f"is installed, but does not load ({DLL.format(module)[:-1]})" in text
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError(DLL),
+        OSError("[WinError 126] The specified module could not be found"),
+        OSError("[WinError 127] The specified procedure could not be found"),
+        OSError("[WinError 1114] A dynamic link library (DLL) initialization routine failed"),
+    ],
+    ids=str,
+)
+def test_what_does_not_load_on_windows_needs_the_visual_c_runtime_and_no_second_installation(message, module, error):
+    text = message(module, error, PACKAGES[module])
+    assert f"is installed, but does not load ({str(error).rstrip('.')})" in text
     assert "newest Microsoft Visual C++ runtime (https://aka.ms/vs/17/release/vc_redist.x64.exe)" in text
     assert "pip" not in text and ("Media Feature Pack" in text) == (module == "cv2")
 
 
-@pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libSM.so.6", "libXext.so.6"])
+@pytest.mark.parametrize("library", [
+    "libGL.so.1", "libGLESv2.so.2", "libEGL.so.1", "libgthread-2.0.so.0", "libSM.so.6", "libXext.so.6", "libxcb.so.1",
+])  # fmt: skip
 def test_opencv_without_a_display_library_is_to_be_the_headless_one(message, library):
     error = ImportError(f"{library}: cannot open shared object file: No such file or directory")
     text = message("cv2", error, "opencv-contrib-python")
     assert f"does not load ({library}: cannot open" in text and "has no display libraries" in text
     assert f"{PIP} install --force-reinstall --no-deps opencv-contrib-python-headless\n" in text
+
+
+def test_a_headless_opencv_that_lacks_a_display_library_is_replaced_by_the_newest(message):
+    error = ImportError("libxcb.so.1: cannot open shared object file: No such file or directory")
+    text = message("cv2", error, "opencv-python-headless")  # 4.13.0.90
+    assert "This version of the headless OpenCV needs a library of the display; the newest does not." in text
+    assert f"{PIP} install --force-reinstall --no-deps opencv-python-headless\n" in text
 
 
 @MODULES
@@ -96,16 +115,17 @@ def test_what_lacks_a_package_that_it_depends_on_is_to_be_installed_with_it(mess
 
 
 @MODULES
-def test_what_does_not_load_for_another_reason_is_to_be_installed_anew(message, module):
+def test_what_does_not_load_for_another_reason_is_to_be_updated_and_not_installed_again(message, module):
     text = message(module, OSError("undefined symbol: x\nmore"), PACKAGES[module])
-    assert "does not load (undefined symbol: x)" in text and "more" not in text
-    assert f"{PIP} install --force-reinstall --no-deps {PACKAGES[module]}\n" in text
+    assert "does not load (undefined symbol: x). Installing the same version again does not help" in text
+    assert f"{PIP} install -U {PACKAGES[module]}\n" in text and "more" not in text and "--force" not in text
 
 
 TORN = {
     "onnxruntime": [
         ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"),  # though pip has installed it
         ModuleNotFoundError("No module named 'onnxruntime.capi'", name="onnxruntime.capi"),
+        ImportError("/x/onnxruntime_pybind11_state.so: file too short"),
         ImportError("cannot import name 'get_all_providers' from 'onnxruntime.capi._pybind_state'",
                     name="onnxruntime.capi._pybind_state"),
     ],
