@@ -20,13 +20,22 @@ DISPLAY_LIBRARIES = (
 NO_DLL = ("dll load failed", "[winerror 126]", "[winerror 127]", "[winerror 1114]")  # absent, too old, does not start
 WINDOWS_WORD = re.compile(r"[\w:\\/.-]+")  # needs no quotes, neither in cmd nor in PowerShell
 AGAIN = "--force-reinstall --no-deps"  # writes the files of one package again and leaves all others
+TERMINAL, RESTART = "Run in a terminal", "and restart ComfyUI."
+IN_POWERSHELL = " (in PowerShell with & before the line)"
 WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 
-def in_terminal(*commands: str) -> str:
-    """Return the sentence that asks for these commands, one after the other; each has a line of its own."""
-    in_powershell = " (in PowerShell with & before the line)" if commands[0].startswith('"') else ""
-    return "\n".join([f"Run in a terminal{in_powershell}:", "\nthen:\n".join(commands), "and restart ComfyUI."])
+def in_terminal(command: str) -> str:
+    """Return the sentence that asks for a command, which has a line of its own."""
+    in_powershell = IN_POWERSHELL if command.startswith('"') else ""
+    return f"{TERMINAL}{in_powershell}:\n{command}\n{RESTART}"
+
+
+def in_report(advice: str) -> str:
+    """Return advice for one line of a report that names no folder: with `python` for the path of this Python."""
+    advice = advice.replace(IN_POWERSHELL, "").replace(f"{_python()} -m ", "python -m ")
+    advice = advice.replace(f"{TERMINAL}:\n", "With ComfyUI's own Python: ")
+    return advice.replace(f"\n{RESTART}", ". Then restart ComfyUI.")
 
 
 def install(*specifiers: str, options: str = "") -> str:
@@ -122,13 +131,16 @@ def _headless(package: str) -> str:
 
 def _pip(*arguments: str) -> str:
     """Return a pip command of this Python, or of its uv where pip is not installed."""
+    has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
+    return " ".join([_python(), "-m", "pip" if has_pip else "uv pip", *arguments])
+
+
+def _python() -> str:
+    """Return the path of this Python, in quotes where a shell needs them."""
     python = sys.executable or "python"
     if sys.platform != "win32":
-        python = shlex.quote(python)
-    elif not WINDOWS_WORD.fullmatch(python):
-        python = f'"{python}"'
-    has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
-    return " ".join([python, "-m", "pip" if has_pip else "uv pip", *arguments])
+        return shlex.quote(python)
+    return python if WINDOWS_WORD.fullmatch(python) else f'"{python}"'
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, ins
 from ..dwpose.opencv import PACKAGES as OPENCV_PACKAGES
 from ..dwpose.opencv import import_cv2
 from ..dwpose.opencv_network import open_bundled
-from ..dwpose.pip_advice import lacks_display, quoted, without_reinstalling
+from ..dwpose.pip_advice import in_report, lacks_display, quoted, without_reinstalling
 from ..dwpose.runtime import AUTO, OPENCV
 from ..miniature import shipped
 from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
@@ -130,7 +130,7 @@ def _opencv() -> opencv.OpenCV:
         cause, package = error.__cause__, next(iter(installed), "opencv-python")
         if cause is None:  # a folder that is left over
             return opencv.OpenCV(installed, None)
-        advice = without_reinstalling("cv2", cause, package)
+        advice = in_report(without_reinstalling("cv2", cause, package))
         return opencv.OpenCV(installed, None, False, False, str(cause), advice, lacks_display(package, cause))
     about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
     contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
@@ -179,11 +179,11 @@ def _runtime() -> pose.Runtime:
     try:
         session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
     except ValueError as error:
-        return pose.Runtime(builds, best, gpu=name, error=error)
+        return pose.Runtime(builds, best, gpu=name, error=ValueError(in_report(str(error))))
     if session.provider == OPENCV:
-        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(session.notes[1]))
+        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(in_report(session.notes[1])))
     available = tuple(import_onnxruntime().get_available_providers())
-    cause, fix = (session.notes[1:] + ["", ""])[:2]
+    cause, fix = (*map(in_report, session.notes[1:]), "", "")[:2]
     has_build = gpu is None or build_for(gpu) is not None
     return pose.Runtime(builds, best, available, name, session.place, cause, fix, has_build=has_build)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PROBLEM, WARNING, NOTE, OK = LEVELS = ("problem", "warning", "note", "ok")  # the worst first
-LAST_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+LAST_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])(?!Then restart)")  # the restart belongs to what comes before it
 
 
 @dataclass(frozen=True)

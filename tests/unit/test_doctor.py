@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from steadydancer_pack.dwpose.onnxruntime_advice import FOR_CUDA, Gpu
+from steadydancer_pack.dwpose.pip_advice import in_terminal, install
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
@@ -182,8 +184,8 @@ def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
     [
         ("DLL load failed while importing cv2: The specified module could not be found.", "Visual C++ runtime"),
         ("[WinError 126] The specified module could not be found", "Visual C++ runtime"),
-        ("numpy.core.multiarray failed to import", "pip install -U opencv-python and restart ComfyUI."),
-        ("/x/cv2.abi3.so: undefined symbol: y", "pip install -U opencv-python and restart ComfyUI."),
+        ("numpy.core.multiarray failed to import", "own Python: python -m pip install -U opencv-python. Then restart"),
+        ("/x/cv2.abi3.so: undefined symbol: y", "own Python: python -m pip install -U opencv-python. Then restart"),
     ],
 )
 def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkeypatch, cause, fix):
@@ -444,6 +446,26 @@ RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProv
 def test_the_provider_that_runs(changes, level, what, fix):
     (finding,) = pose.check_runtime(replace(RUNS, **changes))
     assert finding.level == level and what in finding.what and fix in finding.fix
+
+
+@pytest.mark.parametrize("python", [sys.executable, "/home/mary poppins/Dr. Who/bin/python"])
+@pytest.mark.parametrize("runs", ["OpenCV", "CPU", "nothing"])
+def test_the_command_for_onnx_runtime_can_be_pasted_from_the_report(monkeypatch, python, runs):
+    """Redaction would make of this Python's path what a shell takes for a redirection."""
+    monkeypatch.setattr(sys, "executable", python)
+    advice = in_terminal(install(FOR_CUDA[12]))
+
+    def opens(*_):
+        if runs == "nothing":
+            raise ValueError(f"It is not installed. {advice}")
+        notes = {"OpenCV": ["It runs.", f"It is slow. {advice}"], "CPU": ["It runs.", "It is slow.", advice]}[runs]
+        return SimpleNamespace(provider=runs, place=runs, notes=notes)
+
+    monkeypatch.setattr(node_module, "open_bundled", opens)
+    monkeypatch.setattr(node_module.pose_detector, "this_gpu", lambda: Gpu(CARD, 12))
+    text = report.write(pose.check_runtime(node_module._runtime()), {}, node_module._roots())
+    fix = 'FIX: With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.\n'
+    assert fix in text and "<python>" not in text and "mary" not in text
 
 
 def test_the_files_of_dwpose():

@@ -154,7 +154,10 @@ def test_a_command_names_this_python_in_quotes_where_it_needs_them(monkeypatch, 
     monkeypatch.setattr(sys, "executable", python)
     assert pip_advice.install("onnxruntime-gpu<1.27") == f'{command} install "onnxruntime-gpu<1.27"'
     needs_call_operator = command.startswith('"')
-    assert ("& before" in pip_advice.in_terminal(f"{command} list")) == needs_call_operator
+    advice = pip_advice.in_terminal(pip_advice.install("onnxruntime-gpu<1.27"))
+    assert ("& before" in advice) == needs_call_operator
+    plain = 'With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.'
+    assert pip_advice.in_report(advice) == plain
 
 
 def test_where_there_is_uv_and_no_pip_the_command_is_of_uv(monkeypatch):

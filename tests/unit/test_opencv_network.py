@@ -58,7 +58,8 @@ def test_what_runs_instead_of_onnx_runtime_is_said_once(no_onnxruntime, caplog, 
 def test_doctor_warns_of_it_with_the_command(no_onnxruntime):
     (finding,) = pose.check_runtime(doctor._runtime())
     assert finding.level == "warning" and finding.what.startswith("OpenCV finds the poses on the CPU instead;")
-    assert finding.fix.startswith("Run in a terminal: ") and finding.fix.endswith(" and restart ComfyUI.")
+    assert finding.fix.startswith("With ComfyUI's own Python: python -m pip install ")
+    assert finding.fix.endswith(". Then restart ComfyUI.")
 
 
 def test_a_gpu_that_was_asked_for_is_not_replaced(no_onnxruntime):
