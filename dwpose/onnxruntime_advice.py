@@ -1,7 +1,7 @@
 """Which build of ONNX Runtime uses which GPU, and the command that brings it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,21 +36,47 @@ class Family(NamedTuple):
 
 
 ON_WINDOWS = ("onnxruntime-directml", "onnxruntime-windowsml", "ort-nightly-directml")
-FAMILIES = (
-    Family(
-        ("nvidia", "geforce", "quadro", "rtx", "tesla"), NVIDIA_BUILD, NVIDIA_BUILD,
-        (NVIDIA_BUILD, "ort-nightly-gpu", "onnxruntime-training", *ON_WINDOWS),
-    ),
-    # MIGraphX compiles a network for minutes, so `auto` leaves it out.
-    Family(
-        ("amd", "radeon", "instinct"), "onnxruntime-directml", None,
-        ("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-training-rocm", *ON_WINDOWS),
-    ),
-    Family(("directml",), "onnxruntime-directml", None, ON_WINDOWS),
-    Family(("intel",), "onnxruntime-directml", "onnxruntime-openvino", ("onnxruntime-openvino", *ON_WINDOWS)),
-    Family(("apple", "mps"), "onnxruntime", "onnxruntime", ("onnxruntime-silicon", "onnxruntime-coreml")),
+NVIDIA = Family(
+    ("nvidia", "geforce", "quadro", "rtx", "tesla"), NVIDIA_BUILD, NVIDIA_BUILD,
+    (NVIDIA_BUILD, "ort-nightly-gpu", "onnxruntime-training", *ON_WINDOWS),
 )  # fmt: skip
+# MIGraphX compiles a network for minutes, so `auto` leaves it out.
+AMD = Family(
+    ("amd", "radeon", "instinct"), "onnxruntime-directml", None,
+    ("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-training-rocm", *ON_WINDOWS),
+)  # fmt: skip
+DIRECTML = Family(("directml",), "onnxruntime-directml", None, ON_WINDOWS)  # of any maker
+INTEL = Family(("intel",), "onnxruntime-directml", "onnxruntime-openvino", ("onnxruntime-openvino", *ON_WINDOWS))
+APPLE = Family(("apple", "mps"), "onnxruntime", "onnxruntime", ("onnxruntime-silicon", "onnxruntime-coreml"))
 OTHER = Family((), None, None, ())  # gfx1151, an NPU
+FAMILIES = (NVIDIA, AMD, DIRECTML, INTEL, APPLE)
+
+
+class Made(NamedTuple):
+    """What a provider is made for, in words and as values of `sys.platform` and families of GPUs, None for any.
+
+    package: the build that has it.
+    """
+
+    whom: str
+    systems: tuple[str, ...]
+    families: tuple[Family, ...] | None
+    package: str
+
+
+SYSTEMS = {"win32": "Windows", "linux": "Linux", "darwin": "macOS"}
+NO_MAC = ("win32", "linux")
+MADE_FOR = {
+    "CUDA": Made("NVIDIA cards on Windows and Linux", NO_MAC, (NVIDIA, DIRECTML), NVIDIA_BUILD),
+    "TensorRT": Made("NVIDIA cards on Windows and Linux", NO_MAC, (NVIDIA, DIRECTML), NVIDIA_BUILD),
+    "ROCm": Made("AMD cards on Linux", ("linux",), (AMD, OTHER), "onnxruntime-rocm"),
+    "MIGraphX": Made("AMD cards on Linux", ("linux",), (AMD, OTHER), "onnxruntime-migraphx"),
+    "DirectML": Made("Windows", ("win32",), None, "onnxruntime-directml"),
+    "CoreML": Made("macOS", ("darwin",), None, "onnxruntime"),
+    "OpenVINO": Made("Windows and Linux", NO_MAC, None, "onnxruntime-openvino"),
+    "CPU": Made("every system", tuple(SYSTEMS), None, "onnxruntime"),
+}
+NO_TENSORRT = "a TensorRT library could not be loaded"
 CUDA_TABLE = {  # CUDA of torch and of ONNX Runtime -> what to install; libraries only of the same major version
     (12, 11): "onnxruntime-gpu>=1.19,<1.27",
     (12, 12): "onnxruntime-gpu[cuda,cudnn]<1.27",
@@ -65,7 +91,29 @@ FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu
 def family(gpu: Gpu | None) -> Family:
     """Return the family of a GPU; OTHER for one that is not known."""
     name = gpu.name.lower() if gpu else ""
-    return next((known for known in FAMILIES if any(word in name for word in known.words)), OTHER)
+    unknown = NVIDIA if gpu and gpu.cuda else OTHER
+    return next((known for known in FAMILIES if any(word in name for word in known.words)), unknown)
+
+
+def not_made_for(provider: str, gpu: Gpu | None) -> str:
+    """Return that a provider is made for another system or for other GPUs; "" where it may work."""
+    made = MADE_FOR[provider]
+    if sys.platform in made.systems and (made.families is None or (gpu and family(gpu) in made.families)):
+        return ""
+    here = f"{gpu.name if gpu else 'the CPU'} on {SYSTEMS.get(sys.platform, sys.platform)}"
+    return f"{provider} is made for {made.whom}, and ComfyUI runs on {here}."
+
+
+def without_a_build(provider: str, reasons: Collection[str]) -> str:
+    """Return what to do where no other build of ONNX Runtime makes the provider work, "" where one may.
+
+    reasons: why it does not work, none where the installed build lacks it.
+    """
+    if any(NO_TENSORRT in reason for reason in reasons):
+        return "No package of ONNX Runtime brings TensorRT: install NVIDIA's where the system finds its libraries."
+    if provider == "ROCm" and not reasons:
+        return "ONNX Runtime has ROCm up to version 1.22, and MIGraphX in its place since. Choose 'MIGraphX'."
+    return ""
 
 
 def build_for(gpu: Gpu | None) -> str | None:
@@ -92,11 +140,11 @@ def to_keep(gpu: Gpu | None, installed: Sequence[str]) -> str:
     return (suited or [best if build_for(gpu) else installed[0]])[0]
 
 
-def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: int, keep: Sequence[str] = ()) -> str:
+def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: int, failed: Sequence[str] = ()) -> str:
     """Return what to do so that `build` computes on the GPU; None: there is no such build.
 
     installed: builds of ONNX Runtime by name; cuda: the major version of CUDA that the installed one was made for;
-    keep: other builds that are updated rather than replaced.
+    failed: providers that it has and that do not work: another build for this GPU is then updated, not replaced.
     """
     if build is None:
         return CPU_IS_ENOUGH
@@ -104,15 +152,16 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
     if build == NVIDIA_BUILD and torch_cuda not in FOR_CUDA:
         return f"{CPU_IS_ENOUGH} No build of ONNX Runtime goes with torch for CUDA {torch_cuda}."
     fresh = FOR_CUDA[torch_cuda] if build == NVIDIA_BUILD else build
-    if len(installed) > 1:
+    is_loaded = build in installed and any(MADE_FOR[name].package == build for name in failed)
+    if len(installed) > 1 and not is_loaded:
         again = in_terminal(install(fresh, options=AGAIN))
         return f"Both {' and '.join(installed)} are installed; they overwrite each other. {again}"
     if not installed:
         return in_terminal(install(fresh))
-    (present,) = installed
+    present = build if is_loaded else installed[0]
     if present == NVIDIA_BUILD == build:
         return _nvidia_advice(torch_cuda, cuda)
-    if present == build or present in keep:
+    if present == build or (failed and present in family(gpu).suited):
         return f"Update the GPU's driver. If that does not help: {in_terminal(install(present, options='-U'))}"
     again = in_terminal(install(fresh, options=AGAIN))
     return f"Keep {present}, which packs require: the build that is installed last counts. {again}"

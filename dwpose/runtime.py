@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .onnxruntime_advice import Gpu, advice, build_for, family
+from .onnxruntime_advice import MADE_FOR, NO_TENSORRT, Gpu, advice, build_for, not_made_for, without_a_build
 from .onnxruntime_build import NoOnnxRuntime, cuda_major, import_onnxruntime, installed_builds, version
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,8 @@ OPTIONS = {
 }
 DEVICES = {"OpenVINO": ("GPU", "CPU")}  # by default OpenVINO takes the CPU; its own CPU runs only when asked for
 MIGRAPHX_CACHE_SINCE = (1, 23)  # older ones refuse the option
-SHARED_LIBRARIES = {"CUDA": "onnxruntime_providers_cuda", "TensorRT": "onnxruntime_providers_tensorrt"}
+SHARED_LIBRARIES = {"CUDA": ("shared", "cuda"), "TensorRT": ("shared", "cuda", "tensorrt")}  # in the order of loading
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
-PACKAGES = {
-    **dict.fromkeys(PROVIDERS, "onnxruntime"),
-    **dict.fromkeys(("CUDA", "TensorRT"), "onnxruntime-gpu"),
-    **dict.fromkeys(("ROCm", "MIGraphX"), "onnxruntime-migraphx"),
-    "DirectML": "onnxruntime-directml",
-    "OpenVINO": "onnxruntime-openvino",
-}
 MEMORY_IS_FULL = (  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so, in lower case
     "failed to allocate memory", "out of memory", "out_of_memory", "outofmemory", "not enough memory", "alloc_failed",
     "allocation_failed", "allocation_failure", "memoryallocation", "memoryerror", "bad_alloc", "bad allocation",
@@ -242,13 +235,13 @@ def _preload(ort) -> str:
 def _library_error(ort, name: str) -> str:
     """Return why the provider's own library cannot be loaded, in the words of the operating system; "" if it can."""
     folder = Path(ort.__file__).parent / "capi"
-    affix = "{}.dll" if sys.platform == "win32" else "lib{}.so"
-    libraries = ("onnxruntime_providers_shared", SHARED_LIBRARIES[name]) if name in SHARED_LIBRARIES else ()
-    try:
-        for library in libraries:
+    affix = "onnxruntime_providers_{}.dll" if sys.platform == "win32" else "libonnxruntime_providers_{}.so"
+    for library in SHARED_LIBRARIES.get(name, ()):
+        try:
             ctypes.CDLL(str(folder / affix.format(library)), mode=ctypes.RTLD_GLOBAL)
-    except OSError as error:
-        return f"a CUDA or cuDNN library could not be loaded ({_first_line(error)})"
+        except OSError as error:
+            missing = NO_TENSORRT if library == "tensorrt" else "a CUDA or cuDNN library could not be loaded"
+            return f"{missing} ({_first_line(error)})"
     return ""
 
 
@@ -274,8 +267,17 @@ def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: 
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
         found = f"it does not work here: {'; '.join(failures.values())}"
-    fix = FREE_MEMORY if any(map(_is_memory, failures.values())) else _fix(ort, PACKAGES[provider], gpu, failures)
-    return f"Provider {provider} was asked for, but {found}. {fix} Or choose 'auto'."
+    return f"Provider {provider} was asked for, but {found}. {_fix_asked(ort, provider, failures, gpu)}"
+
+
+def _fix_asked(ort, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
+    """Return what to do where the asked provider does not work; of one that cannot work here, no more than 'auto'."""
+    if any(map(_is_memory, failures.values())):
+        return f"{FREE_MEMORY} Or choose 'auto'."
+    if elsewhere := not_made_for(provider, gpu):
+        return f"{elsewhere} Choose 'auto'."
+    fix = without_a_build(provider, failures.values()) or _fix(ort, MADE_FOR[provider].package, gpu, failures)
+    return f"{fix} Or choose 'auto'."
 
 
 def _why(failures: dict[str, str]) -> list[str]:
@@ -300,8 +302,8 @@ def _why_cpu(ort, name: str, failures: dict[str, str], gpu: Gpu | None) -> list[
 
 def _fix(ort, build: str | None, gpu: Gpu | None, failures: dict[str, str]) -> str:
     """Return what to do so that a build of ONNX Runtime computes on the GPU."""
-    keep = family(gpu).suited if failures else ()  # a build that lacks the provider is of no use
-    return advice(build, gpu, installed_builds(), cuda_major(ort), keep)
+    failed = [place.partition(" ")[0] for place in failures]
+    return advice(build, gpu, installed_builds(), cuda_major(ort), failed)
 
 
 def _errors(ort) -> tuple[type[Exception], ...]:

@@ -11,7 +11,7 @@ from steadydancer_pack.dwpose.onnxruntime_advice import (
     Gpu,
     advice,
     build_for,
-    family,
+    not_made_for,
     package_for,
     to_keep,
 )
@@ -99,13 +99,47 @@ def test_the_build_that_auto_uses_on_a_gpu(monkeypatch, gpu, platform, build):
     ],
 )
 def test_another_build_for_the_gpu_is_updated_and_gets_no_second_beside_it(gpu, build, installed):
-    text = advice(build, Gpu(gpu), [installed], 13, family(Gpu(gpu)).suited)
+    text = advice(build, Gpu(gpu), [installed], 13, ["OpenVINO"])
     assert f"{PIP} install -U {installed}\n" in text and "uninstall" not in text
+
+
+def test_of_two_builds_the_loaded_one_is_updated_and_not_written_again():
+    installed = ["onnxruntime-directml", "onnxruntime-gpu"]
+    text = advice("onnxruntime-directml", Gpu("AMD Radeon"), installed, 13, ["DirectML"])
+    assert text.startswith("Update the GPU's driver.") and f"{PIP} install -U onnxruntime-directml\n" in text
+
+
+@pytest.mark.parametrize(
+    ("provider", "platform", "gpu", "said"),
+    [
+        ("CoreML", "linux", Gpu(CARD, 13), f"CoreML is made for macOS, and ComfyUI runs on {CARD} on Linux."),
+        ("CoreML", "win32", None, "CoreML is made for macOS, and ComfyUI runs on the CPU on Windows."),
+        ("DirectML", "linux", Gpu("AMD Radeon"), "DirectML is made for Windows, and"),
+        ("OpenVINO", "darwin", Gpu("Apple GPU"), "OpenVINO is made for Windows and Linux, and"),
+        ("CUDA", "darwin", Gpu("Apple GPU"), "CUDA is made for NVIDIA cards on Windows and Linux, and"),
+        ("CUDA", "linux", Gpu("AMD Radeon"), "and ComfyUI runs on AMD Radeon on Linux."),
+        ("TensorRT", "win32", None, "and ComfyUI runs on the CPU on Windows."),
+        ("CUDA", "linux", Gpu("gfx1151"), "and ComfyUI runs on gfx1151 on Linux."),
+        ("MIGraphX", "win32", Gpu("AMD Radeon"), "MIGraphX is made for AMD cards on Linux, and"),
+        ("ROCm", "linux", Gpu(CARD, 13), "ROCm is made for AMD cards on Linux, and"),
+        ("CUDA", "linux", Gpu(CARD, 13), ""),
+        ("CUDA", "linux", Gpu("Something New", 13), ""),
+        ("CUDA", "win32", Gpu("DirectML GPU"), ""),
+        ("MIGraphX", "linux", Gpu("gfx1151"), ""),
+        ("OpenVINO", "linux", None, ""),
+        ("CoreML", "darwin", None, ""),
+        ("CPU", "linux", None, ""),
+    ],
+)
+def test_where_a_provider_cannot_work_that_is_said(monkeypatch, provider, platform, gpu, said):
+    monkeypatch.setattr(sys, "platform", platform)
+    found = not_made_for(provider, gpu)
+    assert said in found and bool(found) == bool(said)
 
 
 @pytest.mark.parametrize("installed", ["onnxruntime", "onnxruntime-qnn", "onnxruntime-cann", "onnxruntime-openvino"])
 def test_a_build_for_another_gpu_stays_and_the_right_one_is_written_over_it(installed):
-    text = advice("onnxruntime-gpu", Gpu(CARD, 13), [installed], 13, family(Gpu(CARD)).suited)
+    text = advice("onnxruntime-gpu", Gpu(CARD, 13), [installed], 13, ["OpenVINO"])
     assert f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu>=1.27"\n' in text
     assert f"Keep {installed}," in text and "uninstall" not in text
 

@@ -238,9 +238,10 @@ def test_a_full_card_is_told_as_one_and_not_as_a_broken_driver(use, network, err
     assert (session.provider, runs) == ("CPU", "net.onnx runs on CPU.")
     assert fix == f"{UNLOAD} Every new search for poses tries the GPU again."
     assert cause.startswith(f"The GPU ({CARD}) is not used for pose detection. CUDA does not work: ")
-    with pytest.raises(ValueError) as asked:
-        open_session(network, "CUDA", GPU)
-    assert UNLOAD in str(asked.value) and "install" not in str(asked.value)
+    for gpu in (GPU, None):  # None: ComfyUI was started with --cpu
+        with pytest.raises(ValueError) as asked:
+            open_session(network, "CUDA", gpu)
+        assert UNLOAD in str(asked.value) and "install" not in str(asked.value)
 
 
 def test_of_a_long_failure_the_line_that_tells_of_memory_is_quoted(use, network):
@@ -256,9 +257,9 @@ def test_a_provider_that_makes_no_session_is_passed_over(use, network):
 @pytest.mark.parametrize("how", ["refused", "broken"])
 def test_an_asked_provider_that_fails_is_an_error(use, network, how):
     use("CUDA", **{how: {"CUDA": Fail("no kernel image")}})
-    reason = "CUDA was asked for, but it does not work here: no kernel image.* driver .* 'auto'"
+    reason = "CUDA was asked for, but it does not work here: no kernel image.* driver(?s:.*) 'auto'"
     with pytest.raises(ValueError, match=reason):
-        open_session(network, "CUDA")
+        open_session(network, "CUDA", GPU)
 
 
 @pytest.mark.parametrize(
@@ -308,10 +309,49 @@ def test_a_file_that_went_away_leaves_the_network_that_is_open(use, network):
     assert session.provider == "CPU" and session.run({"x": np.zeros(1)})[0].shape == (1, 7)
 
 
-def test_an_asked_provider_that_is_not_there_is_an_error(use, network):
+def test_an_asked_provider_that_is_not_there_is_an_error(use, network, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
     use("OpenVINO")
     with pytest.raises(ValueError, match="(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"):
         open_session(network, "DirectML")
+
+
+@pytest.mark.parametrize(
+    ("provider", "available", "build", "gpu", "fix"),
+    [
+        ("CoreML", [], "onnxruntime", GPU, f"CoreML is made for macOS, and ComfyUI runs on {CARD} on Linux. Choose"),
+        ("CUDA", ["CUDA"], "onnxruntime-gpu", None, "and ComfyUI runs on the CPU on Linux. Choose"),
+        ("CUDA", ["CUDA"], "onnxruntime-gpu", Gpu("AMD Radeon"), "and ComfyUI runs on AMD Radeon on Linux. Choose"),
+        ("ROCm", ["MIGraphX"], "onnxruntime-migraphx", Gpu("AMD Radeon"), "since. Choose 'MIGraphX'. Or choose"),
+    ],
+)
+def test_for_a_provider_that_cannot_work_nothing_is_to_be_installed(
+    use, builds, network, monkeypatch, provider, available, build, gpu, fix
+):
+    monkeypatch.setattr(sys, "platform", "linux")
+    use(*available, unused=["CUDA"])
+    builds(build)
+    with pytest.raises(ValueError) as caught:
+        open_session(network, provider, gpu)
+    assert str(caught.value).endswith(f"{fix} 'auto'.") and "pip" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lacks", ["cuda", "tensorrt"])
+def test_tensorrt_that_is_absent_is_named(use, network, monkeypatch, lacks):
+    def load(path, mode):
+        if lacks in path:
+            raise OSError("libnvinfer.so.10: cannot open shared object file" if lacks == "tensorrt" else "libcudart.so")
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    use("TensorRT", "CUDA", unused=["TensorRT"])
+    with pytest.raises(ValueError) as caught:
+        open_session(network, "TensorRT", GPU)
+    text = str(caught.value)
+    if lacks == "tensorrt":
+        assert "a TensorRT library could not be loaded (libnvinfer.so.10: cannot open" in text and "pip" not in text
+        assert text.endswith("install NVIDIA's where the system finds its libraries. Or choose 'auto'.")
+    else:
+        assert "a CUDA or cuDNN library could not be loaded (libcudart.so)" in text and "[cuda,cudnn]" in text
 
 
 def test_an_asked_provider_is_used(use, network):
