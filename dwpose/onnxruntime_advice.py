@@ -152,18 +152,19 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
     if build == NVIDIA_BUILD and torch_cuda not in FOR_CUDA:
         return f"{CPU_IS_ENOUGH} No build of ONNX Runtime goes with torch for CUDA {torch_cuda}."
     fresh = FOR_CUDA[torch_cuda] if build == NVIDIA_BUILD else build
+    again = in_terminal(install(fresh, options=AGAIN))
     is_loaded = build in installed and any(MADE_FOR[name].package == build for name in failed)
     if len(installed) > 1 and not is_loaded:
-        again = in_terminal(install(fresh, options=AGAIN))
         return f"Both {' and '.join(installed)} are installed; they overwrite each other. {again}"
     if not installed:
         return in_terminal(install(fresh))
     present = build if is_loaded else installed[0]
+    if present == build and not is_loaded:
+        return f"The files of {present} were overwritten or taken away by another build. {again}"
     if present == NVIDIA_BUILD == build:
         return _nvidia_advice(torch_cuda, cuda)
     if present == build or (failed and present in family(gpu).suited):
         return f"Update the GPU's driver. If that does not help: {in_terminal(install(present, options='-U'))}"
-    again = in_terminal(install(fresh, options=AGAIN))
     return f"Keep {present}, which packs require: the build that is installed last counts. {again}"
 
 

@@ -39,13 +39,14 @@ PIP = f"{sys.executable} -m pip"
 def test_the_build_goes_with_the_cuda_of_torch(torch_cuda, ort_cuda, package):
     """[cuda,cudnn] only of the same major version: of another it would bring a second cuDNN beside torch's."""
     installed = ["onnxruntime-gpu"] if ort_cuda else []
-    text = advice("onnxruntime-gpu", Gpu(CARD, torch_cuda), installed, ort_cuda or 0)
+    text = advice("onnxruntime-gpu", Gpu(CARD, torch_cuda), installed, ort_cuda or 0, ["CUDA"])
     assert f"{PIP} install {package}\nand restart ComfyUI." in text
     assert ("made for CUDA" in text) == (None not in (torch_cuda, ort_cuda) and torch_cuda != ort_cuda)
 
 
 def test_where_torch_has_no_cuda_an_installed_build_stays():
-    assert advice("onnxruntime-gpu", None, ["onnxruntime-gpu"], 13) == "Update the GPU's driver and restart ComfyUI."
+    text = advice("onnxruntime-gpu", None, ["onnxruntime-gpu"], 13, ["CUDA"])
+    assert text == "Update the GPU's driver and restart ComfyUI."
 
 
 @pytest.mark.parametrize("cuda", [11, 14])
@@ -101,6 +102,16 @@ def test_the_build_that_auto_uses_on_a_gpu(monkeypatch, gpu, platform, build):
 def test_another_build_for_the_gpu_is_updated_and_gets_no_second_beside_it(gpu, build, installed):
     text = advice(build, Gpu(gpu), [installed], 13, ["OpenVINO"])
     assert f"{PIP} install -U {installed}\n" in text and "uninstall" not in text
+
+
+@pytest.mark.parametrize(
+    ("build", "package"), [("onnxruntime-gpu", '"onnxruntime-gpu>=1.27"'), ("onnxruntime-openvino",) * 2]
+)
+def test_a_build_whose_provider_is_not_there_is_written_again(build, package):
+    """pip has it installed, and the files are of another build that was installed after it."""
+    text = advice(build, Gpu(CARD, 13), [build], 13)
+    assert text.startswith(f"The files of {build} were overwritten")
+    assert f"{PIP} install --force-reinstall --no-deps {package}\n" in text
 
 
 def test_of_two_builds_the_loaded_one_is_updated_and_not_written_again():
