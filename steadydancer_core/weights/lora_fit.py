@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.weight_adapter import LoRAAdapter
+from comfy.weight_adapter import LoRAAdapter, WeightAdapterBase
 
 from .weight_source import first_of
 
@@ -54,13 +54,13 @@ def check_loras(model: ModelPatcher) -> None:
 
 def lora_warnings(model: ModelPatcher) -> list[str]:
     """Return a sentence for each LoRA on `model` with layers of another shape, which ComfyUI leaves out."""
-    return [fit.describe() for fit in _fits(model) if fit.misfits]
+    return list(dict.fromkeys(fit.describe() for fit in _fits(model) if fit.misfits))
 
 
 def _fits(model: ModelPatcher) -> list[LoRAFit]:
     fits: dict[int, LoRAFit] = {}
     for lora, name, found, needed in _layers(model):
-        fit = fits.setdefault(lora, LoRAFit())
+        fit = fits.setdefault(lora, LoRAFit(_whole_layers(model)))
         fit.layers += 1
         if found.numel() != needed.numel():
             fit.misfits.append((name, _words(found), _words(needed)))
@@ -70,15 +70,21 @@ def _fits(model: ModelPatcher) -> list[LoRAFit]:
 def _layers(model: ModelPatcher) -> Iterator[tuple[int, str, torch.Size, torch.Size]]:
     """Yield (LoRA, name, shape in the LoRA, shape in the model); adapters of one file share one set of keys."""
     for name, patches in model.patches.items():
-        weight = comfy.utils.get_attr(model.model, name)
+        needed = comfy.utils.get_attr(model.model, name).shape
         for _, patch, _, offset, _ in patches:
-            shape = _shape(patch)
-            if shape is not None and offset is None:
-                yield id(patch.loaded_keys), name, shape, weight.shape
+            if isinstance(patch, WeightAdapterBase):
+                shape = _shape(patch) if offset is None else None
+                yield id(patch.loaded_keys), name, needed if shape is None else shape, needed
+
+
+def _whole_layers(model: ModelPatcher) -> int:
+    """Return the number of layers that a file brings whole, as differences; nothing says which file that is."""
+    patches = (patch for entries in model.patches.values() for _, patch, *_ in entries)
+    return sum(isinstance(patch, tuple) and patch[0] == "diff" for patch in patches)
 
 
 def _shape(patch: object) -> torch.Size | None:
-    """Return the rows of the LoRA's up matrix and the columns of its down matrix; None for other patches."""
+    """Return the rows of the LoRA's up matrix and the columns of its down matrix; None for what is not checked."""
     if not isinstance(patch, LoRAAdapter):
         return None
     up, down, _, middle, _, reshape = patch.weights

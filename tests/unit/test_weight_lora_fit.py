@@ -7,7 +7,7 @@ import torch
 from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
 from steadydancer_pack.steadydancer_core.presets import Settings
 from steadydancer_pack.steadydancer_core.sampling import make_guider, run
-from steadydancer_pack.steadydancer_core.weights.lora_fit import LoRAFit, check_loras
+from steadydancer_pack.steadydancer_core.weights.lora_fit import LoRAFit, check_loras, lora_warnings
 
 
 def lora(*layers, width):
@@ -80,6 +80,33 @@ def test_each_lora_is_measured_alone(golden_patcher, caplog):
         check_loras(with_lora(good, lora(ATTENTION[0], width=128)))
     check_loras(with_lora(with_lora(good, mixed(ATTENTION[:1], ATTENTION[1:2])), mixed(ATTENTION[:2], ATTENTION[4:5])))
     assert "without 1 of its 2 layers" in caplog.text and "without 1 of its 3 layers" in caplog.text
+
+
+def whole(layer):
+    """A layer that a file brings as a difference."""
+    return {f"diffusion_model.{layer}.diff": torch.ones(256, 256)}
+
+
+def loha(layer):
+    parts = {f"hada_w{i}_{side}": shape for i in (1, 2) for side, shape in (("a", (256, 4)), ("b", (4, 256)))}
+    return {f"diffusion_model.{layer}.{part}": torch.ones(shape) for part, shape in parts.items()}
+
+
+@pytest.mark.parametrize("kind", [whole, loha])
+def test_layers_of_other_kinds_count_as_fitting(golden_patcher, kind):
+    weights = lora(ATTENTION[0], width=128)
+    for layer in ATTENTION[1:]:
+        weights |= kind(layer)
+    model = with_lora(golden_patcher, weights)
+    assert len(model.patches) == len(ATTENTION)
+    check_loras(model)
+    (warning,) = lora_warnings(model)
+    assert f"without 1 of its {len(ATTENTION)} layers" in warning
+
+
+def test_a_lora_that_is_loaded_twice_is_named_once(golden_patcher):
+    weights = mixed(ATTENTION[:3], ATTENTION[3:4])
+    assert len(lora_warnings(with_lora(with_lora(golden_patcher, weights), weights))) == 1
 
 
 def test_at_most_twenty_misfits_are_named():
