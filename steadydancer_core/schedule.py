@@ -10,7 +10,7 @@ ComfyUI's samplers, these solvers start from unscaled noise and show the model w
 
 import math
 from collections.abc import Callable
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import comfy.samplers
 import torch
@@ -26,6 +26,7 @@ FIRST_NOISE = {"unipc": 1 - 1 / TRAIN_TIMESTEPS, "dpm++": 1.0, "euler": 1 - 1 / 
 OFFICIAL_SOLVERS = tuple(f"official {name}" for name in FIRST_NOISE)
 OFFICIAL_SCHEDULE = "official"
 MOST_LISTED = 10  # sigmas in an error
+SAME_SIGMA = 1e-6  # relative: nearer neighbors are the same level, rounded; stock schedules keep 4e-6 with 2,500 steps
 
 
 def official_sigmas(solver: str, steps: int, shift: float) -> Tensor:
@@ -72,9 +73,14 @@ class OfficialSolver(KSAMPLER):
 def distinct_sigmas(sigmas: Tensor) -> Tensor:
     """Return `sigmas` [steps + 1] without repeats, because a step of length 0 is no step.
 
-    Raises ValueError unless they fall and end at 0 or above; only the first may be 1 or more.
+    Raises ValueError unless they fall and end at 0 or above; only the first may be 1 or more, and needs a step.
     """
-    levels = [level for level, _ in groupby(sigmas.tolist())]
+    levels: list[float] = []
+    for level in sigmas.tolist():
+        if not levels or not math.isclose(level, levels[-1], rel_tol=SAME_SIGMA):
+            levels.append(level)
+    if levels == [1.0]:
+        raise ValueError("These sigmas stay at 1 and make no step. Split them later, or take more steps.")
     falling = math.isfinite(levels[0]) and all(before > after for before, after in pairwise(levels))
     if not falling or levels[-1] < 0 or max(levels[1:] or levels) >= 1:
         listed = ", ".join(f"{level:.4g}" for level in levels[:MOST_LISTED])

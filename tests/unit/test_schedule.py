@@ -36,6 +36,7 @@ def run(quick_model, conds, inputs):
         ([0.9, 0.5, 0.5, 0.5, 0.2, 0.2, 0.0, 0.0], [0.9, 0.5, 0.2, 0.0]),
         ([0.9, 0.6, 0.6, 0.3], [0.9, 0.6, 0.3]),
         ([0.5, 0.5], [0.5]),
+        ([1.0, 0.9, 0.5, 0.5 - 6e-8, 0.2, 0.0], [1.0, 0.9, 0.5, 0.2, 0.0]),
     ],
 )
 def test_a_step_of_length_0_is_no_step(run, solver, sigmas, distinct):
@@ -64,10 +65,16 @@ def test_a_run_may_stop_early_or_make_no_step(run, solver, sigmas):
         ([math.inf, 0.5, 0.0], "inf, 0.5, 0"),
         ([14.6, 3.0, 0.5, 0.0], "14.6, 3, 0.5, 0"),
         ([0.9, 0.5, -0.1], "0.9, 0.5, -0.1"),
-        ([1.0], "1"),
         ([0.5 + step / 100 for step in range(12)], "0.57, 0.58, 0.59, ..."),
     ],
 )
 def test_sigmas_that_do_not_fall_from_1_to_0_are_refused(run, solver, sigmas, listed):
     with pytest.raises(ValueError, match=f"need sigmas that fall from 1 towards 0; these are .*{listed}. Take"):
+        run(solver, sigmas)
+
+
+@solvers
+@pytest.mark.parametrize("sigmas", [[1.0], [1.0, 1.0]])
+def test_a_first_sigma_without_a_step_is_refused(run, solver, sigmas):
+    with pytest.raises(ValueError, match="These sigmas stay at 1 and make no step"):
         run(solver, sigmas)
