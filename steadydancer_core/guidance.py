@@ -26,6 +26,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from .guidance_checks import PATCHED, check_areas, check_model, check_pose_negative
+from .long_video.windows import check_caches
 from .memory.fit import check_before_sampling, explain_out_of_memory
 from .moment import Moment
 from .run_log import BRANCHES, RunLog, counted
@@ -134,6 +135,7 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
     def sample(self, noise, *args, **kwargs):
         """Run as the stock guider does, with a fresh log; tell before it whether the run fits into memory."""
         self.log = RunLog()
+        check_caches(self.model_patcher, noise.shape[2])  # the model does too, but is loaded by then
         branches = 1 + (self.cfg != 1) + (self.guidance.scale > 0)
         check_before_sampling(self.model_patcher, noise.shape, branches)
         with explain_out_of_memory():
@@ -197,7 +199,8 @@ class _Evaluation:
         for name in BRANCHES[1:]:
             if due[name] is not None:
                 self._settle(name)
-        return [self.found["positive"], self.found["negative"]]
+        # A copy, because a pre-CFG function may change it in place.
+        return [self.found["positive"].clone(), self.found["negative"]]
 
     def pose_term(self, args: dict) -> Tensor:
         """Return the guided latent plus the pose term, as a post-CFG function."""
@@ -264,7 +267,7 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
 
 
 def _keep_raw_positive(args: dict) -> list[Tensor]:
-    args["model_options"][RAW_POSITIVE] = args["conds_out"][0]
+    args["model_options"][RAW_POSITIVE] = args["conds_out"][0].clone()
     return args["conds_out"]
 
 

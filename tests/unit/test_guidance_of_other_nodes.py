@@ -35,12 +35,25 @@ def latent_operation(model):
     return halved
 
 
+def in_place(model):
+    """No stock node changes a prediction itself."""
+
+    def halve(args):
+        args["conds_out"][0].mul_(0.5)
+        return args["conds_out"]
+
+    halved = model.clone()
+    halved.set_model_sampler_pre_cfg_function(halve)
+    return halved
+
+
 # What they change: the predictions before they are combined, how they are combined, the guided prediction.
 PRE_CFG = {
     "APG": apg,
     "TCFG": lambda model: TCFG.execute(model)[0],
     "FreSca": lambda model: FreSca.execute(model, 0.5, 1.5, 1)[0],
     "LatentApplyOperationCFG": latent_operation,
+    "in place": in_place,
 }
 CFG = {
     "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],

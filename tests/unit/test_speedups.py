@@ -86,7 +86,9 @@ def test_a_context_window_keeps_them_apart_too(golden_patcher, network, make_con
     assert len(inside) >= 4 and inside == [[1, 0], [2]] * (len(inside) // 2)
 
 
-def test_easycache_with_context_windows_is_refused_before_the_run(golden_patcher, network, make_conds, inputs):
+def test_easycache_with_context_windows_is_refused_before_the_run(
+    golden_patcher, network, make_conds, inputs, monkeypatch
+):
     """ComfyUI's EasyCache knows a condition, not its window: it would reuse one window's result in the next."""
     long, pose = type(inputs)(frames=9), PoseGuidance(1.0, 0.1, 0.4)
     model, conds = windowed(cached(golden_patcher, EasyCacheNode), 21, 8), make_conds(long)
@@ -96,7 +98,8 @@ def test_easycache_with_context_windows_is_refused_before_the_run(golden_patcher
         cached(windowed(patch_model(golden_patcher, conds[2], pose), 21, 8), EasyCacheNode),
     )
     message = "EasyCache and context windows are both on.*LazyCache"
-    with pytest.raises(ValueError, match=message):
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=message):
+        patch.setattr("comfy.sampler_helpers.prepare_sampling", lambda *args, **kwargs: pytest.fail("model loaded"))
         guided(model, conds, long.size)
     for stock in for_ksampler:
         with pytest.raises(ValueError, match=message):
