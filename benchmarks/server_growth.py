@@ -31,7 +31,8 @@ from tools.comfy_page import launch, open_graph, write_settings
 from tools.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
 
 PACK = Path(__file__).resolve().parent.parent
-WARM_UP, MOST_SECONDS_TO_CANCEL = 20, 1.0
+WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
+MOST_SECONDS_TO_CANCEL = 1.0
 WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")
 SMALL = {"steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
 SEEDS = ("seed", "noise_seed")
