@@ -3,19 +3,9 @@
 import struct
 from typing import BinaryIO
 
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.Image import DecompressionBombError, DecompressionBombWarning
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from .video_webp import HEAD, canvas_size
-
-READERS = {  # by how the file begins
-    b"\xff\xd8\xff": JpegImageFile, b"\x89PNG": PngImageFile, b"GIF8": GifImageFile, b"BM": BmpImageFile,
-    b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile,
-}  # fmt: skip
 
 
 def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
@@ -23,10 +13,20 @@ def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
 
     Nothing is decoded. Image.open, and Pillow's reader of WebP, refuse by a bound of their own what is measured here.
     """
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.GifImagePlugin import GifImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+
     head = file.read(HEAD)
     if size := canvas_size(head):
         return size
-    reader = next((reader for start, reader in READERS.items() if head.startswith(start)), None)
+    readers = {  # by how the file begins
+        b"\xff\xd8\xff": JpegImageFile, b"\x89PNG": PngImageFile, b"GIF8": GifImageFile, b"BM": BmpImageFile,
+        b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile,
+    }  # fmt: skip
+    reader = next((reader for start, reader in readers.items() if head.startswith(start)), None)
     if reader is None:
         return None
     file.seek(0)
