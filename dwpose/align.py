@@ -14,7 +14,18 @@ from .align_official import align_official, ratios_at
 from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
 from .corrections import Corrections, correct
 from .draw import OVERSAMPLING, draw_person, shrink
-from .meeting import ANCHORS, AT_HEAD, AT_NECK, FIRST, MEETINGS, anchor_remarks, meet_at_head, whole_body_frame
+from .meeting import (
+    ANCHORS,
+    AT_HEAD,
+    AT_NECK,
+    FIRST,
+    MEETINGS,
+    WHOLE_BODY,
+    anchor_remarks,
+    meet_at_head,
+    whole_body_frame,
+    whole_body_note,
+)
 from .pairing import Pair, check_people, pair_people
 from .poses import PoseClip, Track
 from .skeleton import Aspects
@@ -131,7 +142,7 @@ def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) 
     if not driver.present[anchor]:
         raise ValueError(
             f"Person {driver.number} is not seen in frame {anchor} of the driving poses, and official alignment looks "
-            "at no other. Choose another anchor frame, or robust."
+            f"at no other. Set anchor to '{WHOLE_BODY}' or mode to robust. In Align Poses another anchor_frame will do."
         )
     ratios = ratios_at(photo, driver, aspects, anchor)
     return [PartRatio(part, math.nan, math.nan, ratio, AS_PUBLISHED) for part, ratio in ratios.items()]
@@ -140,7 +151,7 @@ def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) 
 def _anchor_notes(driver: Track, aspect: float, anchor: int, request: Request) -> list[str]:
     """Return what the user should know of the frame that meets the photo."""
     if request.anchor_rule != FIRST:
-        return [f"Person {driver.number}: frame {anchor} meets the photo, a whole body near the median of the clip."]
+        return [whole_body_note(driver, anchor)]
     notes = anchor_remarks(driver, aspect, anchor)
     if anchor != request.anchor:
         moved = f"shows no neck in frame {request.anchor}: frame {anchor} meets the photo instead."

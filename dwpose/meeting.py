@@ -4,8 +4,11 @@ The first frame of somebody who walks in shows half a body at the edge, or a sma
 size of the rest follow from it. Coordinates are metric: y in frame heights, x times width / height.
 """
 
+import math
+
 import numpy as np
 
+from .align_robust import ANCHOR_FRAMES
 from .poses import LEFT_ANKLE, LEFT_EAR, NECK, NOSE, RIGHT_EYE, Track
 from .proportions import body_size, part_lengths
 from .skeleton import metric
@@ -15,19 +18,19 @@ AT_NECK, AT_HEAD = MEETINGS = "neck", "head"
 
 JOINTS = slice(NOSE, LEFT_ANKLE + 1)  # nose, neck, arms and legs
 HEAD = np.r_[NOSE, RIGHT_EYE : LEFT_EAR + 1]
-WHOLE = 0.75  # quantile: in the frames with as many joints or more, the body is whole for this clip
+ENOUGH, BEST_PART = 3, 0.25  # so many frames, or this part of a short clip, prove how complete the body gets
 MISSING_JOINTS = 4  # fewer than in the median frame, from which on the anchor frame deserves a remark
 SIZE_CHANGE = 1.5  # times smaller or larger than in the median frame, for the same
-SIZE_FRAMES = 8  # whose median is the size at the anchor, as in robust alignment
 
 
 def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
-    """Return the frame from `first` on, of those with a whole body, that is nearest to their median place and size.
+    """Return the frame from `first` on, of those with the most complete body, nearest to their median place and size.
 
     The person must be seen in a frame from `first` on. aspect: width / height of the video.
     """
-    joints, frames = _joints(driver), _measured(driver, first)
-    whole = frames & (joints >= np.quantile(joints[frames], WHOLE))
+    joints = _joints(driver)
+    shown = np.sort(joints[first:][driver.present[first:]])
+    whole = _measured(driver, first) & (joints >= shown[-min(ENOUGH, math.ceil(BEST_PART * len(shown)))])
     if driver.visible[whole, NECK].any():
         whole &= driver.visible[:, NECK]
     necks, sizes = metric(driver.points[:, NECK], aspect), _sizes(driver, aspect)
@@ -39,6 +42,13 @@ def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
     return int(np.flatnonzero(known)[(off + np.abs(np.log(sizes[known] / size))).argmin()])
 
 
+def whole_body_note(driver: Track, anchor: int) -> str:
+    """Return which frame was chosen, and how much of the body it shows."""
+    joints, most = _joints(driver)[anchor], JOINTS.stop - JOINTS.start
+    body = "a whole body" if joints == most else f"the most complete body, {joints} of {most} joints,"
+    return f"Person {driver.number}: frame {anchor} meets the photo, {body} near the median of the clip."
+
+
 def anchor_remarks(driver: Track, aspect: float, anchor: int) -> list[str]:
     """Return what speaks against the anchor frame: half a body, or one much smaller or larger than usual."""
     joints, sizes, frames = _joints(driver), _sizes(driver, aspect), _measured(driver, 0)
@@ -46,11 +56,11 @@ def anchor_remarks(driver: Track, aspect: float, anchor: int) -> list[str]:
     if usual - joints[anchor] >= MISSING_JOINTS:
         found = f"shows {joints[anchor]} joints, {usual} in the median frame"
     else:
-        known = np.isfinite(sizes)
-        near = known[anchor : anchor + SIZE_FRAMES]
-        if not near.any():
+        known, near = sizes[frames & (sizes > 0)], sizes[anchor : anchor + ANCHOR_FRAMES]
+        near = near[near > 0]
+        if not len(known) or not len(near):
             return []
-        change = np.median(sizes[anchor : anchor + SIZE_FRAMES][near]) / np.median(sizes[known & frames])
+        change = np.median(near) / np.median(known)
         if 1 / SIZE_CHANGE <= change <= SIZE_CHANGE:
             return []
         found = f"is {change:.2g} times as large as in the median frame"
@@ -80,7 +90,9 @@ def _sizes(driver: Track, aspect: float) -> np.ndarray:
 
 def _measured(driver: Track, first: int) -> np.ndarray:
     """Return bool [F]: the frames from `first` on that show the person and do not repeat the frame before."""
+    moved = (np.diff(driver.points, axis=0) != 0).any(axis=(1, 2))
+    appeared = (np.diff(driver.visible, axis=0) != 0).any(axis=1)
     frames = driver.present.copy()
-    frames[1:] &= (np.diff(driver.points, axis=0) != 0).any(axis=(1, 2))
+    frames[first + 1 :] &= (moved | appeared)[first:]
     frames[:first] = False
-    return frames if frames.any() else driver.present & (np.arange(len(frames)) >= first)
+    return frames

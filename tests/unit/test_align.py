@@ -161,7 +161,7 @@ def test_official_alignment_needs_the_person_in_the_anchor_frame():
     scores = track.scores.copy()
     scores[:2] = 0
     video = VIDEO.with_tracks([replace(track, scores=scores)])
-    with pytest.raises(ValueError, match="Person 2 is not seen in frame 1 .* Choose another anchor frame, or robust"):
+    with pytest.raises(ValueError, match="Person 2 is not seen in frame 1 .* Set anchor to 'whole body' or mode to"):
         align(PHOTO, video, Request(SIZE, "official", anchor=1))
     result = align(PHOTO, video, Request(SIZE, anchor=1))
     assert result.anchors == [2]
