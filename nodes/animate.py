@@ -70,7 +70,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
-            inputs=[*_sources(), *_wishes(), *_drawing(), *meeting_inputs()],
+            inputs=[*_sources(), *_wishes(), *_drawing(), *meeting_inputs("frame 0")],
             outputs=_outputs(),
         )
 

@@ -68,7 +68,7 @@ class AlignPoses(io.ComfyNode):
                 "heads droop and limbs grow."
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
-            inputs=[*_align_inputs(), *_correction_inputs(), *meeting_inputs()],
+            inputs=[*_align_inputs(), *_correction_inputs(), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
@@ -111,7 +111,8 @@ def _align_inputs() -> list[io.Input]:
         io.Int.Input(
             "anchor_frame", default=0, min=0, max=1000000,
             tooltip="The driving frame whose neck comes to lie on the photo's neck, or whose nose on the nose if the "
-            "photo shows no neck; 0 is the first. robust takes the next frame that shows the neck.",
+            "photo shows no neck; 0 is the first. robust takes the next frame that shows the neck. With anchor at "
+            "whole body the search begins here.",
         ),
     ]  # fmt: skip
 
@@ -137,13 +138,17 @@ def _correction_inputs() -> list[io.Input]:
     return inputs
 
 
-def meeting_inputs() -> list[io.Input]:
-    """Return when and where the dance meets the photo; optional, so that prompts from before still run."""
+def meeting_inputs(start: str) -> list[io.Input]:
+    """Return when and where the dance meets the photo; optional, so that prompts from before still run.
+
+    start: what the tooltip calls the frame in which the search begins.
+    """
     return [
         io.Combo.Input(
             "anchor", options=list(ANCHORS), default=FIRST, optional=True, advanced=True,
-            tooltip="The driving frame that meets the photo. first: the first one that shows the person. whole body: "
-            "one with a whole body, near the median place and size of the dance; for people who walk in.",
+            tooltip="The driving frame that meets the photo. first: with robust the first one that shows the neck, "
+            f"from {start} on; with official {start} itself. whole body: from {start} on, one with the most complete "
+            "body, near the median place and size of the dance; for people who walk in.",
         ),
         io.Combo.Input(
             "meet_at", options=list(MEETINGS), default=AT_NECK, optional=True, advanced=True,
