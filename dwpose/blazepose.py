@@ -80,16 +80,16 @@ class BlazePose:
     def prepare(self, make_room: Callable[[], None]) -> None:
         prepare((self._detection, self._landmarks), make_room)
 
-    def find(self, frame: np.ndarray) -> list[Region]:
+    def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
         height, width = frame.shape[:2]
         short, long = sorted((width, height))
-        people = self._look(frame, [regions.whole_frame(width, height)], WHOLE)
+        people = self._look(frame, [regions.whole_frame(width, height)], WHOLE, check)
         if short < long:
-            people += self._look_at_parts(frame, max(short, long // 3), PART)
-        people = people or self._look_at_parts(frame, max(short // 2, long // 6, 1), PART)
+            people += self._look_at_parts(frame, max(short, long // 3), PART, check)
+        people = people or self._look_at_parts(frame, max(short // 2, long // 6, 1), PART, check)
         side = max(short // 4, long // 12)
-        if not people and side >= LEAST_SIDE:
-            people = self._look_at_parts(frame, side, FINE)
+        if fine and not people and side >= LEAST_SIDE:
+            people = self._look_at_parts(frame, side, FINE, check)
         return distinct(people)
 
     def estimate(self, frame: np.ndarray, people: list[Region]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,16 +100,21 @@ class BlazePose:
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
         return joints.next_region(points, scores)
 
-    def _look_at_parts(self, frame: np.ndarray, side: int, least: Thresholds) -> list[Region]:
+    def _look_at_parts(
+        self, frame: np.ndarray, side: int, least: Thresholds, check: Callable[[], None] | None
+    ) -> list[Region]:
         parts = regions.tiles(frame.shape[1], frame.shape[0], side)
-        return self._look(frame, parts, least, SMALL * side)
+        return self._look(frame, parts, least, check, SMALL * side)
 
     def _look(
-        self, frame: np.ndarray, windows: list[regions.Window], least: Thresholds, largest=math.inf
-    ) -> list[Region]:
+        self, frame: np.ndarray, windows: list[regions.Window], least: Thresholds,
+        check: Callable[[], None] | None, largest: float = math.inf,
+    ) -> list[Region]:  # fmt: skip
         """Return the people, no larger than `largest` pixels, whom both networks see in the windows of the frame."""
         likely = []
         for start in range(0, len(windows), BATCH):
+            if check:
+                check()
             batch = windows[start : start + BATCH]
             images = np.stack([regions.window_image(frame, window) for window in batch])
             likely += regions.regions(*self._detection.run({"image": images}), batch, least.score)

@@ -59,8 +59,12 @@ class Detector(Protocol):
         A detector that runs on the CPU because the GPU was full moves there if it can; name and notes follow.
         """
 
-    def find(self, frame: np.ndarray) -> list[Region]:
-        """Return the people in the frame, the best score first; an empty list if there is nobody."""
+    def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
+        """Return the people in the frame, the best score first; an empty list if there is nobody.
+
+        fine: also take a look at small parts of the frame that costs many times the others, if a detector has one.
+        check: called between the runs of a long search; what it raises ends the search.
+        """
 
     def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints of the person in each of N regions: points [N, 134, 2] in pixels, scores [N, 134].

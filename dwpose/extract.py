@@ -2,7 +2,7 @@
 
 A frame is looked at when its turn comes and never kept. On a CPU detection takes most of the time, so it runs only
 every few frames, when nobody is being followed, and when somebody's scores fall; in between each person is looked for
-where the last pose was.
+where the last pose was. While nobody is followed, the finest look of the detector is taken only every few frames.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from .detector import Detector, Region, boxes, on_grid
 from .poses import BODY, VISIBLE_SCORE, PoseClip, Track
 from .track import Detections, Tracker, joints_seen, person_box, person_size
 
-METHOD = 2  # to be counted up when the same frames give other poses, because poses are cached
+METHOD = 3  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")
 MIN_JOINTS = 3  # visible body joints, below which nobody was there
 CONFIRMS = 0.3  # overlap from which a detection says that a followed person is still there
@@ -53,14 +53,16 @@ def extract(
     detector: Detector,
     settings: ExtractSettings = ExtractSettings(),  # noqa: B008  frozen
     on_frame: Callable[[int, np.ndarray, People], None] = _ignore,
+    check: Callable[[], None] | None = None,
 ) -> PoseClip:
     """Return everybody in a stream of frames, uint8 [H, W, 3] RGB, all of one size; as many frames as came in.
 
     on_frame: called after each frame with its index, its picture and the people seen; what it raises ends the loop.
+    check: called during long searches of one frame; what it raises ends the loop too.
     In a frame in which nobody is seen, all scores are 0: see `apply_nobody_rule`. ValueError if there is no frame at
     all, if the size changes, or if nobody is seen in any frame.
     """
-    loop, size, count = _Loop(detector, settings), None, 0
+    loop, size, count = _Loop(detector, settings, check), None, 0
     for index, frame in enumerate(frames):
         size = _same_size(size, frame, index)
         on_frame(index, frame, loop.step(index, frame))
@@ -116,11 +118,12 @@ class _Seen(NamedTuple):
 class _Loop:
     """What is known from one frame to the next."""
 
-    def __init__(self, detector: Detector, settings: ExtractSettings):
-        self.detector, self.settings, self.tracker = detector, settings, Tracker()
+    def __init__(self, detector: Detector, settings: ExtractSettings, check: Callable[[], None] | None):
+        self.detector, self.settings, self.check, self.tracker = detector, settings, check, Tracker()
         self.followed: list[_Guess] = []
         self.lost_sight = False
         self.found_at = 0
+        self.empty_frames = 0  # in a row up to now
 
     def step(self, index: int, frame: np.ndarray) -> People:
         guesses = self.followed
@@ -138,7 +141,8 @@ class _Loop:
     def _find(self, index: int, frame: np.ndarray, guesses: list[_Guess]) -> list[_Guess]:
         """Return the guesses that may still hold after a detection, and a new one for each person found elsewhere."""
         self.found_at = index
-        found = self.detector.find(frame)
+        fine = self.empty_frames % self.settings.detect_every == 0
+        found = self.detector.find(frame, fine, self.check)
         shared = overlaps(boxes(guess.region for guess in guesses), boxes(found))
         seen = (shared >= CONFIRMS).any(1)
         kept = [g._replace(missed=0 if s else g.missed + 1) for g, s in zip(guesses, seen, strict=True)]
@@ -159,6 +163,7 @@ class _Loop:
     def _keep(self, index: int, frame: np.ndarray, people: list[_Seen]) -> People:
         """Give the people to the tracker, and note where to look for them next."""
         self.followed, self.lost_sight = [], False
+        self.empty_frames = 0 if people else self.empty_frames + 1
         if not people:
             return []
         looks = np.stack([appearance.look(frame, p.points, p.scores) for p in people])

@@ -107,8 +107,8 @@ class DWPose:
         """Get ready for a video; see dwpose/detector.py."""
         prepare(self._sessions, make_room)
 
-    def find(self, frame: np.ndarray) -> list[Region]:
-        """Return the people in uint8 RGB [H, W, 3], the best score first; an empty list if there is nobody."""
+    def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
+        """Return the people in uint8 RGB [H, W, 3], the best score first; one run of the network, however fine."""
         return self._finder.find(frame)
 
     def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:

@@ -252,7 +252,7 @@ def _read(
         frames = itertools.islice(frames, max_frames or None)
         if clip is None:
             detector.prepare(make_room)
-            clip = extract(frames, detector, settings, on_frame)
+            clip = extract(frames, detector, settings, on_frame, throw_exception_if_processing_interrupted)
         else:
             for index, frame in enumerate(frames):
                 on_frame(index, frame)

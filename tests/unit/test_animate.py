@@ -30,7 +30,7 @@ class Knowing:
     def prepare(self, make_room):
         pass
 
-    def find(self, frame):
+    def find(self, frame, *_):
         height, width = frame.shape[:2]
         return [] if frame[0, 0, 0] == NOBODY else [Region(width / 2, height / 2, width, height)]
 
@@ -66,7 +66,7 @@ def run(brightness=range(FRAMES), detector=None, **changes):
 
 def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
     class Watching(Knowing):
-        def find(self, frame):
+        def find(self, frame, *_):
             looked_at.append(frame)
             return super().find(frame)
 
@@ -124,7 +124,7 @@ class Two(Knowing):
 
     fingerprint = "two-1"
 
-    def find(self, frame):
+    def find(self, frame, *_):
         height, width = frame.shape[:2]
         return [Region(width * x, height / 2, width / 4, height) for x in ((0.25, 0.75) if width == 90 else (0.5,))]
 

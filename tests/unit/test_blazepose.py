@@ -246,15 +246,15 @@ def seen_at(hips, height, person=1.0):
 
 
 def test_only_people_whom_both_networks_see_in_one_place_are_confirmed():
-    sights = [seen_at((100, 200), 120), seen_at((100, 200), 120, person=0.5), seen_at((115, 200), 120)]
-    points, person = zip(*sights, strict=True)
+    people = [seen_at((100, 200), 120), seen_at((100, 200), 120, person=0.5), seen_at((115, 200), 120)]
+    points, person = zip(*people, strict=True)
     found = confirmed([UPRIGHT] * 3, Landmarks(np.array(points), np.ones((3, 39)), np.array(person)))
     assert found == [Region(100, 200, 60, 120)]
 
 
 def test_who_is_surely_there_but_elsewhere_is_looked_at_again_there():
-    sights = [seen_at((115, 200), 120, 0.98), seen_at((115, 200), 120, 0.96), seen_at((104, 200), 120, 0.98)]
-    points, person = zip(*sights, strict=True)
+    people = [seen_at((115, 200), 120, 0.98), seen_at((115, 200), 120, 0.96), seen_at((104, 200), 120, 0.98)]
+    points, person = zip(*people, strict=True)
     found = Landmarks(np.array(points), np.ones((3, 39)), np.array(person))
     (again,) = misplaced([UPRIGHT] * 3, found)
     assert again == Region(115, 200, 60, 120)
@@ -385,6 +385,36 @@ def test_a_distant_person_is_found_by_the_finest_look(detector, size, person):
     frame[y : y + side, x : x + side] = Image.fromarray(picture(*MAN_IN_COAT)).resize((side, side))
     (region,) = detector.find(frame)
     np.testing.assert_allclose((region.x, region.y), (x + 0.51 * side, y + 0.69 * side), atol=0.08 * side)
+
+
+class Blind:
+    """A detection session that sees nobody, and counts the windows it is given."""
+
+    windows = 0
+
+    def run(self, feeds):
+        count = len(feeds["image"])
+        self.windows += count
+        return np.zeros((count, 2254, 12), np.float32), np.full((count, 2254, 1), -50, np.float32)
+
+
+@pytest.fixture
+def blind(detector, monkeypatch):
+    monkeypatch.setattr(detector, "_detection", Blind())
+    return detector
+
+
+@pytest.mark.parametrize(("fine", "windows"), [(False, 25), (True, 123)])
+def test_the_finest_look_can_be_left_out(blind, fine, windows):
+    assert blind.find(np.zeros((720, 1280, 3), np.uint8), fine) == []
+    assert blind._detection.windows == windows
+
+
+def test_a_search_ends_between_two_runs(blind):
+    checks = iter(range(6))
+    with pytest.raises(StopIteration):
+        blind.find(np.zeros((720, 1280, 3), np.uint8), check=lambda: next(checks))
+    assert blind._detection.windows == 25 + blazepose.BATCH  # the sixth run is the first of the finest look
 
 
 @pytest.mark.parametrize(

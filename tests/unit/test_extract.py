@@ -42,9 +42,13 @@ class FakeDetector:
 
     def __init__(self):
         self.finds, self.estimates, self.regions = 0, 0, 0
+        self.fine = []
 
-    def find(self, frame):
+    def find(self, frame, fine=True, check=None):
         self.finds += 1
+        self.fine.append(fine)
+        if check:
+            check()
         blobs = cv2.connectedComponentsWithStats(frame.any(2).astype(np.uint8))[2][1:]
         return [Region(x + w / 2, y + h / 2, w, h) for x, y, w, h, _ in blobs[::-1] if w > 4]
 
@@ -97,6 +101,21 @@ def test_detection_runs_on_every_frame_while_nobody_is_there():
     # 0..3 nobody, 4 found, 9 five frames later, 10 the scores fall, 11..14 nobody
     assert detector.finds == 4 + 1 + 1 + 1 + 4
     assert clip.present.tolist() == [False] * 4 + [True] * 6 + [False] * 5
+
+
+def test_the_finest_look_is_taken_every_k_frames_while_nobody_is_there():
+    frames = [picture()] * 8 + [picture((100, RED))] * 6 + [picture()] * 4
+    detector = run(frames, detect_every=3)[1]
+    # 0..7 nobody, 8 found, 11 three frames later, 14 the scores fall, 15..17 nobody
+    assert detector.fine == [True, False, False] * 3 + [True, True] + [False, False, True]
+
+
+def test_a_search_can_be_ended():
+    def cancel():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract([picture()], FakeDetector(), check=cancel)
 
 
 def test_people_of_a_frame_are_estimated_in_one_call():

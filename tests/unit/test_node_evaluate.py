@@ -56,7 +56,7 @@ class PresetDetector:
     def __init__(self, clip=None):
         self.points = iter(clip.tracks[0].points * SIDE) if clip else None
 
-    def find(self, frame):
+    def find(self, frame, *_):
         return [Region(32.0, 32.0, 40.0, 40.0)] if self.points else []
 
     def estimate(self, frame, regions):
@@ -117,7 +117,7 @@ def test_nobody_in_the_frames_is_a_score_of_0(images):
 
 def test_a_detector_that_fails_is_no_empty_clip(images):
     class Broken(PresetDetector):
-        def find(self, frame):
+        def find(self, frame, *_):
             raise ValueError("the network failed")
 
     with pytest.raises(ValueError, match="the network failed"):

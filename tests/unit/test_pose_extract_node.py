@@ -36,7 +36,7 @@ class BrightnessDetector:
     def prepare(self, make_room):
         self.prepared.append((self.finds, make_room))
 
-    def find(self, frame):
+    def find(self, frame, *_):
         self.finds += 1
         columns = np.flatnonzero((frame.mean((0, 2)) > 40) & (np.arange(WIDTH) % 20 == 10))
         return [Region(float(x), 48.0, 20.0, 60.0) for x in columns]

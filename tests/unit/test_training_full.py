@@ -55,7 +55,7 @@ class Standing:
     def __init__(self):
         self.points = make_clip(0, 1, SIDE).poses.tracks[0].points[0] * SIDE
 
-    def find(self, frame):
+    def find(self, frame, *_):
         return [Region(SIDE / 2, SIDE / 2, SIDE, SIDE)]
 
     def estimate(self, frame, regions):

@@ -185,7 +185,7 @@ class Blind:
     def prepare(self, make_room):
         pass
 
-    def find(self, frame):
+    def find(self, frame, *_):
         return [Region(32, 24, 20, 40)]
 
     def estimate(self, frame, regions):
