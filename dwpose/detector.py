@@ -32,7 +32,8 @@ def on_grid(region: Region) -> Region:
     """Return the region with its size, angle and place rounded to a grid; the grid of the place depends on the size.
 
     Where one pose gives the crop for the next, differences in the last bits of the networks' outputs would otherwise
-    grow from frame to frame, and another processor or ONNX Runtime would give another dance.
+    grow from frame to frame, and another processor or ONNX Runtime would give another dance. The cost: 10 % more
+    jitter (mean acceleration of the joints, 70 frames at 720p); grids two to four times as fine cost 9 to 13 %.
     """
     width, height = (2 ** (round(SIZES * math.log2(side)) / SIZES) if side > 0 else side for side in region[2:4])
     step = max(width, height) / GRID or 1.0
