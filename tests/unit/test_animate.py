@@ -167,8 +167,10 @@ def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeyp
 
 @pytest.mark.parametrize("where", ["Photo", "Driving video"])
 def test_nobody_is_told_with_the_picture_meant(where, monkeypatch):
-    monkeypatch.setattr(Knowing, "find", lambda self, frame: [] if (frame.shape[1] == 72) == (where == "Photo") else [
-        Region(45, 80, 90, 160)])  # fmt: skip
+    def find(self, frame, *_):
+        return [] if (frame.shape[1] == 72) == (where == "Photo") else [Region(45, 80, 90, 160)]
+
+    monkeypatch.setattr(Knowing, "find", find)
     with pytest.raises(ValueError, match=f"{where}: Knowing found nobody"):
         run()
 
