@@ -230,11 +230,16 @@ def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, no
         )
     else:
         notes.append(NO_CLIP)
-        zeros = torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH, dtype=torch.float32, device="cpu")
-        return ClipPair(features_output(zeros), features_output(zeros))
+        return zero_clip()
     for output in pair:
         check_features(output.penultimate_hidden_states)
     return pair
+
+
+def zero_clip() -> ClipPair:
+    """Return what stands for CLIP vision where there is none; the miniature was trained so."""
+    zeros = torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH, dtype=torch.float32, device="cpu")
+    return ClipPair(features_output(zeros), features_output(zeros))
 
 
 def first_features(output, notes: list[str]):

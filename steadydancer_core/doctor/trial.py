@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import prompt_embeddings, sampling
-from ..conditions import reconcile
+from ..conditions import reconcile, zero_clip
 from ..guidance import PoseGuidance, TextGuidance
 from ..presets import Settings
 from ..video.video_stream import VideoStream
@@ -69,8 +69,9 @@ def _video(files: Mapping[str, Path]) -> Tensor:
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files["vae"])))
     prompts = [prompt_embeddings.load(files[name]) for name in ("positive", "negative")]
     pictures = [_photo(files["photo"]), _frames(files["pose"]), _frames(files["pose_negative"])]
-    # The miniature has learnt without CLIP vision: reconcile puts zeros there.
-    conditions = reconcile(*prompts, vae, *pictures, width=SIDE, height=SIDE, length=FRAMES)
+    conditions = reconcile(
+        *prompts, vae, *pictures, clip_outputs=zero_clip(), width=SIDE, height=SIDE, length=FRAMES
+    )  # fmt: skip
     model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
     latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)
     return vae.decode(latent["samples"])[0]

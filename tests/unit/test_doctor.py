@@ -617,10 +617,11 @@ def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
 
 
 @pytest.mark.parametrize("smallest", [1, 2])  # bytes of a number that the device holds: Apple's takes no fp8
-def test_the_miniature_gives_a_picture(monkeypatch, smallest):
+def test_the_miniature_gives_a_picture(monkeypatch, caplog, smallest):
     monkeypatch.setattr(comfy.model_management, "supports_cast", lambda device, dtype: dtype.itemsize >= smallest)
     found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()})
     assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
+    assert "CLIP vision" not in caplog.text  # what a workflow lacks is no news of an installation
 
 
 @pytest.mark.parametrize(("folder", "name"), [("vae", "wan_2.1_vae.safetensors"), ("diffusion_models", "a.gguf")])
