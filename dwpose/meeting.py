@@ -18,7 +18,7 @@ AT_NECK, AT_HEAD = MEETINGS = "neck", "head"
 
 JOINTS = slice(NOSE, LEFT_ANKLE + 1)  # nose, neck, arms and legs
 HEAD = np.r_[NOSE, RIGHT_EYE : LEFT_EAR + 1]
-ENOUGH, BEST_PART = 3, 0.25  # so many frames, or this part of a short clip, prove how complete the body gets
+ENOUGH_FRAMES, ENOUGH_FRACTION = 3, 0.25  # frames with the most joints; a fraction of short clips
 MISSING_JOINTS = 4  # fewer than in the median frame, from which on the anchor frame deserves a remark
 SIZE_CHANGE = 1.5  # times smaller or larger than in the median frame, for the same
 
@@ -30,7 +30,7 @@ def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
     """
     joints = _joints(driver)
     shown = np.sort(joints[first:][driver.present[first:]])
-    whole = _measured(driver, first) & (joints >= shown[-min(ENOUGH, math.ceil(BEST_PART * len(shown)))])
+    whole = _measured(driver, first) & (joints >= shown[-min(ENOUGH_FRAMES, math.ceil(ENOUGH_FRACTION * len(shown)))])
     if driver.visible[whole, NECK].any():
         whole &= driver.visible[:, NECK]
     necks, sizes = metric(driver.points[:, NECK], aspect), _sizes(driver, aspect)

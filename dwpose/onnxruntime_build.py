@@ -58,9 +58,9 @@ def version(ort: ModuleType | None) -> tuple[int, ...]:
 
 def cuda_major(ort: ModuleType) -> int:
     """Return the major version of CUDA that a GPU build of ONNX Runtime was made for."""
-    told = re.match(r"\d+", str(getattr(ort, "cuda_version", "")))
-    if told:
-        return int(told[0])
+    stated = re.match(r"\d+", str(getattr(ort, "cuda_version", "")))
+    if stated:
+        return int(stated[0])
     return next(cuda for first, cuda in CUDA_BUILDS if version(ort) >= first)
 
 

@@ -30,7 +30,7 @@ class OpenCVNetwork:
         try:  # from memory: OpenCV opens no path with letters that are foreign to a Windows system
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(path.read_bytes(), np.uint8))
         except cv2.error as error:
-            raise ValueError(f"{why} OpenCV {cv2.__version__} cannot run {path.name} either: {_told(error)}") from error
+            raise ValueError(f"{why} OpenCV {cv2.__version__} cannot run {path.name} either: {_line(error)}") from error
         self.notes = [f"{path.name} runs on OpenCV, on the CPU.", f"{ONLY_BUNDLED} {why}"]
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -46,7 +46,7 @@ class OpenCVNetwork:
         try:
             return self._net.forward(self._outputs)
         except self._errors as error:
-            raise ValueError(f"The network failed on OpenCV: {_told(error)} Update OpenCV.") from error
+            raise ValueError(f"The network failed on OpenCV: {_line(error)} Update OpenCV.") from error
 
 
 def open_bundled(
@@ -61,5 +61,5 @@ def open_bundled(
         return OpenCVNetwork(path, outputs, str(error))
 
 
-def _told(error: Exception) -> str:
+def _line(error: Exception) -> str:
     return " ".join(str(error).split())

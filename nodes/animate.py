@@ -36,7 +36,7 @@ SEARCH = ExtractSettings(detect_every=5, max_people=4)
 CACHE_BYTES = 1 << 30
 
 
-class Wishes(NamedTuple):
+class PoseOptions(NamedTuple):
     """What the artist chooses; see the inputs of the same names."""
 
     person: str
@@ -70,7 +70,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
-            inputs=[*_sources(), *_wishes(), *_drawing(), *meeting_inputs("frame 0")],
+            inputs=[*_sources(), *_option_inputs(), *_drawing(), *meeting_inputs("frame 0")],
             outputs=_outputs(),
         )
 
@@ -79,8 +79,8 @@ class AnimateFromVideo(io.ComfyNode):
         cls, photo, video, person, mode, smoothing, lead_in, max_frames, width, height, seed, detector=None,
         anchor=FIRST, meet_at=AT_NECK,
     ) -> io.NodeOutput:  # fmt: skip
-        wishes = Wishes(person, mode, smoothing, lead_in, max_frames, anchor, meet_at)
-        poses = poses_of(photo, video, detector or _bundled(), wishes)
+        options = PoseOptions(person, mode, smoothing, lead_in, max_frames, anchor, meet_at)
+        poses = poses_of(photo, video, detector or _bundled(), options)
         frames, negative = draw_images([poses.clip, augment(poses.clip, seed)], width, height, OFFICIAL)
         picture = overlay_image(photo, poses.alignment)
         audio = read_audio(video, poses.notes.append)
@@ -93,22 +93,22 @@ def _with_notes(poses: Poses, of: Callable[[Alignment], str]) -> str:
     return "\n".join([*poses.notes, of(poses.alignment)]).rstrip()
 
 
-def poses_of(photo: Tensor, video: Input.Video, detector: Detector, wishes: Wishes) -> Poses:
+def poses_of(photo: Tensor, video: Input.Video, detector: Detector, options: PoseOptions) -> Poses:
     """Return the poses of the video, aligned to the first of `photo` [B, H, W, C]."""
     cache = PoseCache(cache_folder(), CACHE_BYTES)
     stands = _search("Photo", open_stream(photo[:1], None, MODEL_FPS, MODEL_FPS), detector, 1, cache).clip
     stream = open_stream(None, video, MODEL_FPS, MODEL_FPS)
-    seen = _search("Driving video", stream, detector, wishes.max_frames, cache)
-    chosen = pick(seen.clip, wishes.person)
-    dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, wishes.smoothing, True)
+    seen = _search("Driving video", stream, detector, options.max_frames, cache)
+    chosen = pick(seen.clip, options.person)
+    dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, True)
     size = default_size(*size_of(photo))
-    request = Request(size, wishes.mode, anchor_rule=wishes.anchor, meet_at=wishes.meet_at)
+    request = Request(size, options.mode, anchor_rule=options.anchor, meet_at=options.meet_at)
     alignment = align(stands, dance, request)
-    clip = lead_in(alignment.clip, stands, wishes.lead_in) if wishes.lead_in else alignment.clip
+    clip = lead_in(alignment.clip, stands, options.lead_in) if options.lead_in else alignment.clip
     notes = [detector.name, *detector.notes, *[stream.note] * bool(stream.note)]
-    people = f"People: {len(seen.clip.tracks)}, {wishes.person} chosen."
+    people = f"People: {len(seen.clip.tracks)}, {options.person} chosen."
     notes += [f"Frames: {clip.frames} at {stream.fps:.5g} fps. {people}"]
-    notes += warnings(seen.note, chosen, "nobody is" if wishes.person == ALL else "the person chosen is not", HELD)
+    notes += warnings(seen.note, chosen, "nobody is" if options.person == ALL else "the person chosen is not", HELD)
     return Poses(clip, alignment, clip.frames - dance.frames, stream.fps, notes)
 
 
@@ -135,7 +135,7 @@ def _sources() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def _wishes() -> list[io.Input]:
+def _option_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "person", options=list(PERSONS),

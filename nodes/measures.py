@@ -94,7 +94,7 @@ class Evaluate(io.ComfyNode):
         filename_prefix: str = "",
     ) -> io.NodeOutput:
         images = to_rgb(images)
-        names = _names(filename_prefix, size_of(images))  # wrong ones are told before anything is measured
+        names = _names(filename_prefix, size_of(images))  # a wrong prefix is refused before anything is measured
         borders, reach = window_borders(len(images), window, overlap) if window else ([], 0)
         found, goal = _keypoints(images, poses, target, detector)
         case = Case(

@@ -152,8 +152,8 @@ def meeting_inputs(start: str) -> list[io.Input]:
         ),
         io.Combo.Input(
             "meet_at", options=list(MEETINGS), default=AT_NECK, optional=True, advanced=True,
-            tooltip="What comes to lie on the photo's in that frame. head: for photos that look aside or lean, where "
-            "the head would miss with the necks together.",
+            tooltip="What is placed on the photo's in that frame. head: if the person in the photo looks aside or "
+            "leans, so that the head would be off with the necks together.",
         ),
     ]  # fmt: skip
 

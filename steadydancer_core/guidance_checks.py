@@ -51,6 +51,6 @@ def check_model(model: ModelPatcher) -> None:
     if not isinstance(model.model, SteadyDancer):
         raise ValueError(
             f"The connected model is {type(model.model).__name__}, not SteadyDancer: it would ignore the pose. "
-            "Choose a SteadyDancer-14B file in 'Load SteadyDancer Model', which also tells what is wrong with a file."
+            "Choose a SteadyDancer-14B file in 'Load SteadyDancer Model', which also reports what is wrong with a file."
         )
     check_loras(model)

@@ -59,9 +59,9 @@ def run(brightness=range(FRAMES), detector=None, **changes):
     audio = {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600}
     video = InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16), audio))
     photo = torch.cat([picture(0, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]  # RGBA
-    wishes = {"person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
+    options = {"person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
     drawing = {"width": 144, "height": 256, "seed": 1}
-    return AnimateFromVideo.execute(photo, video, **wishes | drawing | changes, detector=detector or Knowing()).result
+    return AnimateFromVideo.execute(photo, video, **options | drawing | changes, detector=detector or Knowing()).result
 
 
 def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
@@ -76,7 +76,7 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
     photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
     photo[:, 0, 0, :3] = 0  # the number of the frame
     photo[:, 64:, :, 3] = 0
-    animate.poses_of(photo, video, Watching(), animate.Wishes("largest", "robust", 0.0, 0, 0))
+    animate.poses_of(photo, video, Watching(), animate.PoseOptions("largest", "robust", 0.0, 0, 0))
     (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
     assert (seen[1:64] == 100).all() and not seen[64:].any()
 
