@@ -40,9 +40,7 @@ class Velocity(nn.Module):
     stream: what the tokens are between the blocks, if not float32.
     """
 
-    def __init__(
-        self, network: nn.Module, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32
-    ):
+    def __init__(self, network: nn.Module, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32):
         super().__init__()
         self.network, self.pose, self.recompute, self.stream = network, pose, recompute, stream
 

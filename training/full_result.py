@@ -61,9 +61,7 @@ def lora_tensors(sides: SidePaths, alpha: float) -> dict[str, Tensor]:
     return tensors
 
 
-def _piece(
-    name: str, start: WanFile, own: Tensor | None, side: tuple[Tensor, Tensor] | None, alpha: float
-) -> Piece:
+def _piece(name: str, start: WanFile, own: Tensor | None, side: tuple[Tensor, Tensor] | None, alpha: float) -> Piece:
     shape = start.shapes[name] if own is None else tuple(own.shape)
 
     def rows() -> Iterator[Tensor]:

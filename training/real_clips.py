@@ -199,9 +199,7 @@ def _without_zeros(text: Tensor) -> dict[str, Tensor]:
     return {"text": text[:, :length].half().contiguous(), "rows": torch.tensor(text.shape[1])}
 
 
-def _write_shared(
-    path: Path, negative: Tensor, size: tuple[int, int], count: int, latent: Encode, see: Encode
-) -> None:
+def _write_shared(path: Path, negative: Tensor, size: tuple[int, int], count: int, latent: Encode, see: Encode) -> None:
     """Write what all clips share: the negative prompt, and a pose video without anybody."""
     if path.exists():
         return

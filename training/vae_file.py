@@ -72,7 +72,7 @@ def folded(state: Mapping[str, Tensor], mean: Tensor, std: Tensor) -> dict[str, 
     new["conv1.weight"][:LATENT] *= gain.view(-1, 1, 1, 1, 1)
     new["conv1.bias"][:LATENT] = new["conv1.bias"][:LATENT] * gain + shift
     new["conv2.weight"] /= gain.view(1, -1, 1, 1, 1)
-    new["conv2.bias"] -= (new["conv2.weight"].flatten(1) @ shift)
+    new["conv2.bias"] -= new["conv2.weight"].flatten(1) @ shift
     return new
 
 

@@ -165,9 +165,7 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
     if audio is not None and not is_video:
         logging.info("Video Combine: %s carries no sound; the audio is left out.", name)
     if audio is not None and is_video and len(audio["waveform"]) > 1:
-        logging.info(
-            "Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"])
-        )
+        logging.info("Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"]))
     if settings.crf != DEFAULT_CRF and format_named(name).crf is None:
         logging.info("Video Combine: %s has no crf; %d is not used.", name, settings.crf)
 

@@ -323,9 +323,7 @@ def test_a_stopped_conversion_goes_on_to_the_same_file(paths, precision, tmp_pat
     assert written.kept > 0.5 * whole.nbytes and written.sha256 == whole.sha256
     assert target.read_bytes() == whole.path.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "whole.safetensors"]
-    assert f"{size_text(written.kept)} of it were there" in convert.report(
-        open_weights(paths["shards"]), written
-    )
+    assert f"{size_text(written.kept)} of it were there" in convert.report(open_weights(paths["shards"]), written)
 
 
 def test_another_precision_or_source_starts_anew(paths, tmp_path):

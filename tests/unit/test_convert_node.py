@@ -124,9 +124,7 @@ def test_the_command_writes_the_same_file(folder, tmp_path):
     data = target.read_bytes()
     assert data == (folder / "out.safetensors").read_bytes()
     lines = out.splitlines()
-    assert lines[0].startswith("  0 %  ") and lines[-4] == f"100 %  {size_text(len(data))} of " + (
-        size_text(len(data))
-    )
+    assert lines[0].startswith("  0 %  ") and lines[-4] == f"100 %  {size_text(len(data))} of " + (size_text(len(data)))
     assert lines[-3].startswith("parts: 5.") and lines[-1] == f"sha256 {hashlib.sha256(data).hexdigest()}"
     assert len(lines) <= 25
 

@@ -147,8 +147,13 @@ def test_size_is_a_pair_or_an_area(text, wish):
 @pytest.mark.parametrize(
     "wrong",
     [
-        ["--size", "big"], ["--photo", "a.png"], ["--pose-video", "a"], ["--pose-negative", "a"], ["--frames", "0"],
-        ["--video", "a.mp4"], ["--photo", "a.png", "--video", "a.mp4", "--pose-video", "a"],
+        ["--size", "big"],
+        ["--photo", "a.png"],
+        ["--pose-video", "a"],
+        ["--pose-negative", "a"],
+        ["--frames", "0"],
+        ["--video", "a.mp4"],
+        ["--photo", "a.png", "--video", "a.mp4", "--pose-video", "a"],
     ],
 )
 def test_options_that_do_not_fit_end_the_program(wrong, capsys):

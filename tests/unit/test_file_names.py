@@ -35,7 +35,7 @@ NAMED = {prompt.SavePromptEmbeddings: "name", convert.ConvertModel: "file_name"}
 def test_wrong_names(name):
     assert not file_names.is_file_name(name.strip())
     assert "does not name a file inside ComfyUI's output folder" in file_names.prefix_fault(name)
-    with pytest.raises(ValueError, match="no dot or blank at the end of a part, none of < > : \" [|] [?] [*]"):
+    with pytest.raises(ValueError, match='no dot or blank at the end of a part, none of < > : " [|] [?] [*]'):
         output_file.output_names(name, ".mp4", 8, 8)
 
 

@@ -92,9 +92,7 @@ BYTES = {
     "too many facts": (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 20), "lists 1048576 metadata keys"),
     "a list of all that is kept": (values((b"general.x", 9, struct.pack("<IQ", 0, 1025))), "list of 1025 values"),
     "endless texts": (values((b"x", 9, struct.pack("<IQ", 8, 1 << 60))), "list of 1152921504606846976 values"),
-    "too many texts": (
-        values((b"x", 9, struct.pack("<IQ", 8, 1 << 20) + bytes(8 << 20))), "more than 1048576 strings"
-    ),
+    "too many texts": (values((b"x", 9, struct.pack("<IQ", 8, 1 << 20) + bytes(8 << 20))), "more than 1048576 strings"),
     "endless text": (values((b"x", 8, struct.pack("<Q", (1 << 64) - 1))), "a string of 18446744073709551615 bytes"),
     "cut text": (values((b"x", 8, struct.pack("<Q", 30) + b"hi")), "has 47 bytes, its header speaks of 75"),
     "a list of lists": (values((b"x", 9, struct.pack("<IQ", 9, 1 << 40) * 1000)), "list of the unknown type 9"),

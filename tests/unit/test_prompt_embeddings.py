@@ -215,7 +215,8 @@ WRONG_METADATA = {
     "a tensor too many": ({"entries": json.dumps([{**ENTRY, "tensors": ["x"]}])}, "does not fit"),
     "too few rows": ({"entries": json.dumps([{**ENTRY, "rows": 3}])}, "does not fit"),
     "a hundred million rows": (
-        {"entries": json.dumps([{**ENTRY, "rows": 10**8}])}, "100000000 rows .* more than any prompt has"
+        {"entries": json.dumps([{**ENTRY, "rows": 10**8}])},
+        "100000000 rows .* more than any prompt has",
     ),
     "many prompts of many rows": ({"entries": json.dumps([{**ENTRY, "rows": 10**6}] * 2)}, "does not fit"),
     "rows no number": ({"entries": json.dumps([{**ENTRY, "rows": "9"}])}, "does not fit"),

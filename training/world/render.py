@@ -47,9 +47,7 @@ class Canvas:
         """Fill an ellipse, or its part from arc[0] to arc[1] degrees; radii in parts of the figure's height."""
         for extra, paint in self._passes(colour):
             axes = tuple(round((r * self.unit + extra) * 2**SUBPIXEL_BITS) for r in radii)
-            cv2.ellipse(
-                self.picture, _fixed(centre), axes, angle, *arc, paint, -1, cv2.LINE_AA, SUBPIXEL_BITS
-            )
+            cv2.ellipse(self.picture, _fixed(centre), axes, angle, *arc, paint, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def dot(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
         """Fill a small disc without an outline."""
