@@ -14,7 +14,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from tools.in_process import use_comfyui
+from comfy_client.in_process import use_comfyui
 
 GB = 10**9
 WHOLE = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}
@@ -57,9 +57,9 @@ def measure(model, conds: list, blocks: int) -> tuple[Row, object]:
     """Return the row of one run, and its latent."""
     import comfy.model_management
     import torch
+    from steadydancer_core.guidance import PoseGuidance
 
     from steadydancer_core import sampling
-    from steadydancer_core.guidance import PoseGuidance
     from steadydancer_core.memory.residency import swap_blocks
 
     comfy.model_management.unload_all_models()

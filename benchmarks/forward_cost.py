@@ -25,7 +25,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.wan.model import WanModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 
 FRAMES, TEXT_DIM, ROUNDS = 21, 4096, 15
 WHOLE = {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40}

@@ -21,9 +21,9 @@ import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this 
 import comfy.utils
 import torch
 
-from steadydancer_pack.steadydancer_core import guidance, presets
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, RunLog, TextGuidance
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample, with_shift
+from steadydancer_pack.steadydancer_core.sampling import guidance, presets
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, RunLog, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
 from steadydancer_pack.tests.unit.conftest import GoldenInputs, load_golden_model, make_conditions
 
 SEEDS = (0, 1, 2)

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools.in_process import use_comfyui
+from comfy_client.in_process import use_comfyui
 
 PACK = Path(__file__).resolve().parent.parent
 ROUNDS, LIMIT = 7, 0.5  # seconds for the pack, collecting included

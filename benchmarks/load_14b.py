@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
+from comfy_client.in_process import use_comfyui
 from miniature.weights import Shape, steadydancer_shapes
-from tools.in_process import use_comfyui
 
 GB = 10**9
 CONFIG_14B = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}

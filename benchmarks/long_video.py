@@ -8,7 +8,7 @@ model; the whole clip's latent and conditions are part of it.
 import sys
 import time
 
-from tools.in_process import use_comfyui
+from comfy_client.in_process import use_comfyui
 
 FRAMES = (81, 149, 321)  # 1, 2 and 5 windows
 WINDOW, OVERLAP, STEPS = 81, 16, 1
@@ -34,10 +34,10 @@ def windowed_model():
 def measure(model, frames: int) -> tuple[float, float]:
     """Return the seconds of sampling `frames` frames, and the MB alive at its peak beside the model."""
     import torch
+    from steadydancer_core.guidance import PoseGuidance
 
     from benchmarks.memory_live import LiveBytes
     from steadydancer_core import sampling
-    from steadydancer_core.guidance import PoseGuidance
 
     conds = conditions(((frames - 1) // 4 + 1, CELLS, CELLS), CONFIG["text_dim"])
     guider = sampling.make_guider(model, conds, conds, None, 1.0, PoseGuidance(0.0))

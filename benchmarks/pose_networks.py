@@ -10,7 +10,6 @@ import time
 
 import cv2
 import numpy as np
-
 from dwpose.blazepose import OUTPUTS
 from dwpose.opencv_network import OpenCVNetwork
 from dwpose.runtime import open_session

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .opencv import import_cv2
+from .packages.opencv import import_cv2
 from .poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .skeleton import HAND_COLOURS, HAND_EDGES, HAND_JOINT_COLOUR, JOINT_COLOURS, LIMB_BRIGHTNESS, LIMBS
 

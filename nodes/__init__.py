@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..steadydancer_core import detection
+from ..steadydancer_core.weights import detection
 from . import (
     animate,
     chunks,

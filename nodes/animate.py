@@ -6,28 +6,29 @@ from typing import NamedTuple
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..dwpose.align import MODES, Alignment, Request, align, remarks_text, report_text
-from ..dwpose.augment import augment
-from ..dwpose.blazepose import BlazePose
-from ..dwpose.cache import PoseCache, SeenVideo
-from ..dwpose.detector import Detector
+from ..dwpose.detect.blazepose import BlazePose
+from ..dwpose.detect.detector import Detector
+from ..dwpose.detect.runtime import AUTO as AUTO_PROVIDER
 from ..dwpose.draw import OFFICIAL
-from ..dwpose.extract import ExtractSettings, apply_nobody_rule
-from ..dwpose.keypoints import to_keypoints
-from ..dwpose.lead_in import AUTO, lead_in
-from ..dwpose.meeting import AT_NECK, FIRST
-from ..dwpose.pick import ALL, pick
+from ..dwpose.edit.align import MODES, Alignment, Request, align, remarks_text, report_text
+from ..dwpose.edit.augment import augment
+from ..dwpose.edit.lead_in import AUTO, lead_in
+from ..dwpose.edit.meeting import AT_NECK, FIRST
+from ..dwpose.edit.refine import refine
+from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
-from ..dwpose.refine import refine
-from ..dwpose.runtime import AUTO as AUTO_PROVIDER
-from ..steadydancer_core.pixels import default_size, size_of
-from ..steadydancer_core.video.audio_track import read_audio
-from ..steadydancer_core.video.video_stream import MODEL_FPS
-from .node_text import show_text
+from ..dwpose.track.extract import ExtractSettings, apply_nobody_rule
+from ..dwpose.track.pick import ALL, pick
+from ..dwpose.track.pose_cache import PoseCache, SeenVideo
+from ..media.audio_track import read_audio
+from ..media.frame_size import default_size
+from ..media.frames import size_of
+from ..media.video_stream import MODEL_FPS
+from .common.node_text import show_text
+from .common.pose_types import PoseDetector, PoseKeypoint
 from .pose_align import draw_images, meeting_inputs, overlay_image
 from .pose_detector import make_room_for, this_gpu
 from .pose_extract import cache_folder, open_stream, seen_people, warnings
-from .types import PoseDetector, PoseKeypoint
 
 PERSONS = ("largest", "centre", ALL)
 GAP_FRAMES = 5

@@ -5,13 +5,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..steadydancer_core import presets
 from ..steadydancer_core.long_video.chunk_store import ChunkStore
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
-from ..steadydancer_core.pictures.timeline import draw_timeline, timeline
+from ..steadydancer_core.sampling import presets
+from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from . import conditioning, sampling
-from .node_picture import show_picture_of_run
-from .node_text import show_text
+from .common.node_picture import show_picture_of_run
+from .common.node_text import show_text
 
 
 def _sources() -> list[io.Input]:

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..steadydancer_core.conditions import reconcile
 from ..steadydancer_core.memory.fit import explain_out_of_memory
-from .node_text import show_text
+from ..steadydancer_core.sampling.conditions import reconcile
+from .common.node_text import show_text
 
 
 class ReconcileConditions(io.ComfyNode):

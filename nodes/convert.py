@@ -12,9 +12,9 @@ from ..steadydancer_core.weights import convert
 from ..steadydancer_core.weights.convert_plan import PRECISIONS
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from . import model
-from .file_names import RULES, file_fault, is_file_name, path_fault, quoted
-from .model_folders import folder_for_new
-from .node_text import show_text
+from .common.file_names import RULES, file_fault, is_file_name, path_fault, quoted
+from .common.model_folders import folder_for_new
+from .common.node_text import show_text
 
 FOLDER = "diffusion_models"
 BAR_STEPS = 1000

@@ -12,24 +12,30 @@ import comfyui_version
 import folder_paths
 from comfy_api.latest import io
 
-from ..dwpose.blazepose import LANDMARKS, OUTPUTS
-from ..dwpose.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
-from ..dwpose.onnxruntime_advice import build_for, to_keep
-from ..dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
-from ..dwpose.opencv import PACKAGES as OPENCV_PACKAGES
-from ..dwpose.opencv import import_cv2
-from ..dwpose.opencv_network import open_bundled
-from ..dwpose.pip_advice import in_report, lacks_display, quoted, without_reinstalling
-from ..dwpose.runtime import AUTO, OPENCV
+from ..doctor import doctor_report as report
+from ..doctor import machine, redact, trial
+from ..doctor import memory_check as memory
+from ..doctor import model_check as models
+from ..doctor import opencv_check as opencv
+from ..doctor import package_check as packages
+from ..doctor import pose_check as pose
+from ..doctor.findings import Finding
+from ..doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
+from ..dwpose.detect.blazepose import LANDMARKS, OUTPUTS
+from ..dwpose.detect.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
+from ..dwpose.detect.opencv_network import open_bundled
+from ..dwpose.detect.runtime import AUTO, OPENCV
+from ..dwpose.packages.onnxruntime_advice import build_for, to_keep
+from ..dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
+from ..dwpose.packages.opencv import PACKAGES as OPENCV_PACKAGES
+from ..dwpose.packages.opencv import import_cv2
+from ..dwpose.packages.pip_advice import in_report, lacks_display, quoted, without_reinstalling
 from ..miniature import shipped
-from ..steadydancer_core.doctor import machine, memory, models, opencv, packages, pose, redact, report, trial
-from ..steadydancer_core.doctor.findings import Finding
-from ..steadydancer_core.doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
 from ..steadydancer_core.weights.loading import holds_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
 from . import model, pose_detector
-from .node_text import show_text
+from .common.node_text import show_text
 from .prompt import FOLDER as PROMPTS
 
 PACK = Path(__file__).resolve().parent.parent

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..steadydancer_core.first_frame import exact_first_frame, fit_photo, psnr
-from ..steadydancer_core.pixels import to_rgb
-from .node_text import show_text
+from ..media.frames import to_rgb
+from ..steadydancer_core.long_video.first_frame import exact_first_frame, fit_photo, psnr
+from .common.node_text import show_text
 
 
 class ExactFirstFrame(io.ComfyNode):

@@ -11,27 +11,27 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..dwpose.detector import Detector
+from ..dwpose.detect.detector import Detector
+from ..dwpose.detect.runtime import open_session
 from ..dwpose.poses import PoseClip
-from ..dwpose.runtime import open_session
-from ..dwpose.search import search
 from ..dwpose.skeleton import LIMBS
+from ..dwpose.track.search import search
+from ..evaluation.body_keypoints import Keypoints, check_canvas, found_person, main_person
+from ..evaluation.contact_sheet import contact_sheet
+from ..evaluation.evaluation_report import png_bytes, write_new_report
+from ..evaluation.feature_networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
+from ..evaluation.measure import Case, describe, measure
+from ..evaluation.perceptual import Lpips
+from ..evaluation.plots import draw_curves
 from ..media.atomic_write import Numbered, atomic_write_new
+from ..media.frames import size_of, to_rgb
+from ..media.video_stream import ImageStream
 from ..steadydancer_core.long_video.windows import window_borders
-from ..steadydancer_core.measures.evaluate import Case, describe, measure
-from ..steadydancer_core.measures.keypoints import Keypoints, check_canvas, found_person, main_person
-from ..steadydancer_core.measures.networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
-from ..steadydancer_core.measures.perceptual import Lpips
-from ..steadydancer_core.measures.plots import draw_curves
-from ..steadydancer_core.measures.report import png_bytes, write_new_report
-from ..steadydancer_core.measures.sheet import contact_sheet
-from ..steadydancer_core.pixels import size_of, to_rgb
-from ..steadydancer_core.video.video_stream import ImageStream
-from . import model_folders
-from .node_text import show_text
-from .output_file import check_prefix, output_names, saved_result
-from .pose_input import read_poses
-from .types import PoseDetector, PoseKeypoint
+from .common import model_folders
+from .common.node_text import show_text
+from .common.output_file import check_prefix, output_names, saved_result
+from .common.pose_input import read_poses
+from .common.pose_types import PoseDetector, PoseKeypoint
 
 FOLDER = "measures"
 WEIGHTS, NETWORKS = ".safetensors", ".onnx"

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..steadydancer_core.memory.fit import fit_report
 from ..steadydancer_core.memory.residency import swap_blocks
-from .node_text import show_text
+from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/memory"
 

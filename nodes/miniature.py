@@ -11,9 +11,9 @@ from comfy_api.latest import InputImpl, io
 from PIL import Image
 
 from .. import miniature
-from .model_folders import folder_for_new
-from .node_picture import show_picture
-from .node_text import show_text
+from .common.model_folders import folder_for_new
+from .common.node_picture import show_picture
+from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/miniature"
 SAMPLE = "steadydancer_sample"

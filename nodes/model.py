@@ -12,7 +12,7 @@ from ..steadydancer_core.weights.checkpoint import check_file
 from ..steadydancer_core.weights.loading import load_model
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX, describe
 from ..steadydancer_core.weights.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
-from .node_text import show_text
+from .common.node_text import show_text
 
 PRECISIONS = {
     "default": {},

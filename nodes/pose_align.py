@@ -7,7 +7,8 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dwpose.align import (
+from ..dwpose.draw import PALETTES, Style, draw_clip
+from ..dwpose.edit.align import (
     COLUMNS,
     MODES,
     Alignment,
@@ -19,27 +20,20 @@ from ..dwpose.align import (
     report_text,
     row_cells,
 )
-from ..dwpose.augment import augment
-from ..dwpose.corrections import SCALE_RANGE, Correction, Corrections
-from ..dwpose.draw import PALETTES, Style, draw_clip
-from ..dwpose.keypoints import to_keypoints
-from ..dwpose.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
+from ..dwpose.edit.augment import augment
+from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
+from ..dwpose.edit.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
+from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
-from ..steadydancer_core.conditions import choose_size
-from ..steadydancer_core.pictures.layout import beside, shrink
-from ..steadydancer_core.pictures.table import Line, draw_table
-from ..steadydancer_core.pixels import (
-    MAX_ASPECT_DIFFERENCE,
-    aspect_difference,
-    default_size,
-    fit_image,
-    size_of,
-    to_rgb,
-)
-from ..steadydancer_core.sizes import size_text
-from .node_picture import show_picture, show_picture_and_text
-from .pose_input import read_poses
-from .types import PoseKeypoint
+from ..media.byte_size import size_text
+from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
+from ..media.frames import fit_image, size_of, to_rgb
+from ..media.image_layout import beside, shrink
+from ..media.table_image import Line, draw_table
+from ..steadydancer_core.sampling.conditions import choose_size
+from .common.node_picture import show_picture, show_picture_and_text
+from .common.pose_input import read_poses
+from .common.pose_types import PoseKeypoint
 
 # A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
 # from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.

@@ -8,14 +8,14 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..dwpose.blazepose import BlazePose
-from ..dwpose.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
-from ..dwpose.onnxruntime_advice import Gpu
-from ..dwpose.runtime import AUTO, CHOICES, may_use_gpu
-from ..dwpose.wholebody import COLOUR_ORDERS, DWPose
-from . import model_folders
-from .node_text import show_text
-from .types import PoseDetector
+from ..dwpose.detect.blazepose import BlazePose
+from ..dwpose.detect.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
+from ..dwpose.detect.runtime import AUTO, CHOICES, may_use_gpu
+from ..dwpose.detect.wholebody import COLOUR_ORDERS, DWPose
+from ..dwpose.packages.onnxruntime_advice import Gpu
+from .common import model_folders
+from .common.node_text import show_text
+from .common.pose_types import PoseDetector
 
 FOLDER = "dwpose"
 SUFFIX = ".onnx"

@@ -12,19 +12,19 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..dwpose.cache import PoseCache, SeenVideo, cache_key
-from ..dwpose.detector import Detector
-from ..dwpose.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
-from ..dwpose.keypoints import to_keypoints
-from ..dwpose.pick import RULES, pick
+from ..dwpose.detect.detector import Detector
+from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
-from ..dwpose.preview import Preview
-from ..steadydancer_core.video.audio_track import read_audio
-from ..steadydancer_core.video.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
-from .node_text import show_text
+from ..dwpose.track.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
+from ..dwpose.track.pick import RULES, pick
+from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
+from ..dwpose.track.preview import Preview
+from ..media.audio_track import read_audio
+from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from .common.node_text import show_text
+from .common.pose_input import read_poses
+from .common.pose_types import PoseDetector, PoseKeypoint
 from .pose_detector import make_room
-from .pose_input import read_poses
-from .types import PoseDetector, PoseKeypoint
 
 NOBODY_TOOLTIP = (
     "hold: the last pose stays, and before the first person the first pose. blank: no skeleton. "

@@ -6,16 +6,16 @@ import folder_paths
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from ..dwpose import pose_json
-from ..dwpose.dialects import DIALECTS, STRICT, write
-from ..dwpose.keypoints import to_keypoints
+from ..dwpose.formats import pose_json
+from ..dwpose.formats.dialects import DIALECTS, STRICT, write
+from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.atomic_write import Numbered
-from ..steadydancer_core.video.video_stream import MODEL_FPS
-from .node_text import show_text
-from .output_file import check_prefix, output_names
-from .pose_input import read_poses
-from .types import PoseKeypoint
+from ..media.video_stream import MODEL_FPS
+from .common.node_text import show_text
+from .common.output_file import check_prefix, output_names
+from .common.pose_input import read_poses
+from .common.pose_types import PoseKeypoint
 
 SUFFIX = ".json"
 

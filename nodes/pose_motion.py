@@ -5,15 +5,15 @@ from comfy_api.latest import Input, io
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..dwpose.best_start import best_start
-from ..dwpose.keypoints import to_keypoints
-from ..dwpose.lead_in import AUTO, lead_in
-from ..dwpose.refine import refine_with_report, report_text
-from ..steadydancer_core.video.audio_input import to_audio
-from ..steadydancer_core.video.video_stream import MODEL_FPS
-from .node_text import show_text
-from .pose_input import read_poses
-from .types import PoseKeypoint
+from ..dwpose.edit.best_start import best_start
+from ..dwpose.edit.lead_in import AUTO, lead_in
+from ..dwpose.edit.refine import refine_with_report, report_text
+from ..dwpose.formats.keypoints import to_keypoints
+from ..media.audio_input import to_audio
+from ..media.video_stream import MODEL_FPS
+from .common.node_text import show_text
+from .common.pose_input import read_poses
+from .common.pose_types import PoseKeypoint
 
 TRIM, KEEP = "trim", "keep"
 LISTED = 5  # frames that the report of Best Start names

@@ -5,10 +5,10 @@ from pathlib import Path, PureWindowsPath
 import folder_paths
 from comfy_api.latest import io
 
-from ..steadydancer_core import prompt_embeddings
-from . import model_folders
-from .file_names import RULES, file_fault, is_file_name, path_fault, place_fault, quoted
-from .node_text import show_text
+from ..steadydancer_core.weights import prompt_embeddings
+from .common import model_folders
+from .common.file_names import RULES, file_fault, is_file_name, path_fault, place_fault, quoted
+from .common.node_text import show_text
 
 FOLDER = "prompt_embeddings"
 SUFFIX = prompt_embeddings.SUFFIX

@@ -3,11 +3,12 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..steadydancer_core import presets, sampling, schedule
-from ..steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
-from ..steadydancer_core.pictures.timeline import draw_timeline, timeline
-from .node_picture import show_picture_of_run
-from .node_text import show_text
+from ..steadydancer_core.sampling import presets, schedule
+from ..steadydancer_core.sampling import run as sampling
+from ..steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance, patch_model
+from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
+from .common.node_picture import show_picture_of_run
+from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/sampling"
 

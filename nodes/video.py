@@ -11,11 +11,11 @@ from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
 from ..media.atomic_write import Numbered
-from ..steadydancer_core.pixels import size_of, to_rgb
-from ..steadydancer_core.video.side_by_side import SideBySide
-from ..steadydancer_core.video.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
-from ..steadydancer_core.video.video_writer import Settings, write_failure, write_video
-from .output_file import check_prefix, output_names, saved_result
+from ..media.frames import size_of, to_rgb
+from ..media.side_by_side import SideBySide
+from ..media.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
+from ..media.video_writer import Settings, write_failure, write_video
+from .common.output_file import check_prefix, output_names, saved_result
 
 OFF, BESIDE = "off", "side by side"
 LONGEST_ENDING = max((f".{row.container}" for row in FORMATS.values()), key=len)

@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..media.frames import to_rgb
 from ..steadydancer_core.long_video.seams import describe, seam_scores
 from ..steadydancer_core.long_video.windows import apply_windows, window_borders
-from ..steadydancer_core.pixels import to_rgb
-from .node_text import show_text
+from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/long video"
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from steadydancer_pack.dwpose.blazepose import DETECTION, LANDMARKS
-from steadydancer_pack.dwpose.blazepose_regions import ANCHORS
-from steadydancer_pack.dwpose.simcc import MEAN, STD
+from steadydancer_pack.dwpose.detect.blazepose import DETECTION, LANDMARKS
+from steadydancer_pack.dwpose.detect.blazepose_regions import ANCHORS
+from steadydancer_pack.dwpose.detect.simcc import MEAN, STD
 
 FLOAT = onnx.TensorProto.FLOAT
 YOLOX_SIDE, YOLOX_CELLS, YOLOX_ROW, STRIDE = 640, 8400, 85, 8

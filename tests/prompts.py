@@ -6,9 +6,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import ComfyServer, RunReport
-from steadydancer_pack.tools.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, RunReport
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 
 SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / "ready_skeletons.json"
 RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"

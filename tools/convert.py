@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
-    runpy.run_path(str(Path(__file__).with_name("in_process.py")))["run_by_path"](__file__)
+    runpy.run_path(str(Path(__file__).parents[1] / "comfy_client" / "in_process.py"))["run_by_path"](__file__)
 
-from .in_process import use_comfyui
-from .program import exit_status
+from steadydancer_pack.comfy_client.in_process import use_comfyui
+from steadydancer_pack.comfy_client.program import exit_status
 
 STEP = 5  # per cent between two lines
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
     use_comfyui()
-    from steadydancer_pack.steadydancer_core.sizes import size_text
+    from steadydancer_pack.media.byte_size import size_text
     from steadydancer_pack.steadydancer_core.weights import convert  # needs ComfyUI
 
     source = convert.open_source(options.source)

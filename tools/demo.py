@@ -17,12 +17,14 @@ from pathlib import Path
 
 from av.error import FFmpegError
 
-from .api_prompt import to_api_prompt
-from .comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
+from steadydancer_pack.comfy_client.program import exit_status
+from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_inputs
+from steadydancer_pack.media.clips import frame_rate, pack_video, read_photo
+from steadydancer_pack.media.frame_size import MIN_FRAMES
+
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
-from .media import MIN_FRAMES, frame_rate, pack_video, read_photo
-from .program import exit_status
-from .prompt_edit import drop, find, set_inputs
 
 PACK = Path(__file__).resolve().parent.parent
 WORKFLOWS = PACK / "workflows"

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from steadydancer_pack.media.atomic_write import atomic_write_new
-
-from .media import contact_sheet, read_photo
+from steadydancer_pack.media.clips import contact_sheet, read_photo
 
 MEGABYTE = 1e6
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 
 if __name__ == "__main__" and not __package__:
-    runpy.run_path(str(Path(__file__).with_name("in_process.py")))["run_by_path"](__file__)
+    runpy.run_path(str(Path(__file__).parents[1] / "comfy_client" / "in_process.py"))["run_by_path"](__file__)
 
-from .comfyui_places import base_folder, desktop_model_paths
-from .in_process import PACK, has_gpu, use_comfyui, use_pack
-from .program import exit_status
+from steadydancer_pack.comfy_client.comfyui_places import base_folder, desktop_model_paths
+from steadydancer_pack.comfy_client.in_process import PACK, has_gpu, use_comfyui, use_pack
+from steadydancer_pack.comfy_client.program import exit_status
 
 PROBLEM = "problem"
 EXTRA_PATHS = "extra_model_paths.yaml"

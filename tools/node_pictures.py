@@ -13,10 +13,11 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page, sync_playwright
 
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError
+from steadydancer_pack.comfy_client.program import exit_status
+
 from .comfy_page import launch, open_graph, write_settings
-from .comfy_server import ComfyServer, ComfyServerError
 from .demo import PACK, comfyui_folder
-from .program import exit_status
 
 PICTURES = PACK / "web" / "docs" / "pictures"
 SETTINGS = {"Comfy.Locale": "en", "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}

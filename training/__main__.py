@@ -2,7 +2,7 @@
 
 import sys
 
-from tools.in_process import has_gpu, use_comfyui, use_pack
+from comfy_client.in_process import has_gpu, use_comfyui, use_pack
 
 use_comfyui(cpu="--cpu" in sys.argv or not has_gpu())
 use_pack()

@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..dwpose.blazepose import BlazePose
-from ..dwpose.detector import Detector
-from ..dwpose.wholebody import DWPose
+from ..dwpose.detect.blazepose import BlazePose
+from ..dwpose.detect.detector import Detector
+from ..dwpose.detect.wholebody import DWPose
 from .column_table import columns
 from .encoders import Encoders, load_encoder, load_text, load_vision
 from .full import FullFiles, run_full

@@ -43,7 +43,7 @@ def _sample(work: Work, options: argparse.Namespace) -> None:
 
 def _set(work: Work, options: argparse.Namespace) -> None:
     table = write_set(options.output or work.folder / "xdance", make_pairs(options.pairs, FRAMES, SET_SIZE))
-    command = "python -m tools.xdance %s %s --pairs %s --workflow workflows/dance_from_video.json"
+    command = "python -m evaluation.farm %s %s --pairs %s --workflow workflows/dance_from_video.json"
     logging.info(command, table.parent, table.parent, table)
 
 

@@ -14,7 +14,7 @@ import torch
 from comfy.latent_formats import Wan21
 from torch import Tensor
 
-from ..steadydancer_core.pixels import clip_pixels
+from ..media.frames import clip_pixels
 
 SUFFIX = ".safetensors"
 Encode = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..miniature.container import safetensors_bytes
-from ..steadydancer_core import prompt_embeddings
+from ..steadydancer_core.weights import prompt_embeddings
 from .prompts import NEGATIVE, POSITIVE, prompt_vectors
 
 EIGHT_BITS = ("blocks.", "img_emb.proj.", "time_projection.")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..steadydancer_core.model import REFERENCE_FRAMES
-from ..steadydancer_core.pixels import latent_frames
-from ..steadydancer_core.sizes import GB
+from ..media.byte_size import GB
+from ..media.frame_size import latent_frames
+from ..steadydancer_core.model.memory_estimate import REFERENCE_FRAMES
 from .lora import PARTS
 from .network import WAN_14B, Size, build
 from .plan import PRECISIONS, Plan

@@ -14,7 +14,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.wan.model import WanModel
 from torch import Tensor, nn
 
-from ..steadydancer_core.model import SteadyDancerWanModel
+from ..steadydancer_core.model.transformer import SteadyDancerWanModel
 
 PATCH, INPUT, LATENT, CLIP_WIDTH = (1, 2, 2), 36, 16, 1280
 POSE_PARTS = ("condition_embedding_", "patch_embedding_fuse", "patch_embedding_ref_c")

@@ -22,12 +22,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..dwpose.detector import Detector
+from ..dwpose.detect.detector import Detector
 from ..dwpose.draw import draw_clip
-from ..dwpose.extract import apply_nobody_rule, extract
 from ..dwpose.poses import PoseClip
-from ..steadydancer_core.pixels import blank_video, crop, default_size, kept_part
-from ..steadydancer_core.video.video_stream import MODEL_FPS, VideoStream
+from ..dwpose.track.extract import apply_nobody_rule, extract
+from ..media.frame_size import crop_fraction, default_size
+from ..media.frames import blank_video, crop
+from ..media.video_stream import MODEL_FPS, VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
 from .latents import CHANGED, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
@@ -153,7 +154,7 @@ def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
 
 
 def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    kept = kept_part(frame.shape[1::-1], *size)
+    kept = crop_fraction(frame.shape[1::-1], *size)
     part = crop(torch.from_numpy(frame)[None], kept).movedim(-1, 1).float()
     shrunk = F.interpolate(part, size=size[::-1], mode="bicubic", antialias=True)
     return shrunk[0].round().clamp(0, 255).byte().movedim(0, -1).numpy()

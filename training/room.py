@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..steadydancer_core.sizes import size_text
+from ..media.byte_size import size_text
 
 NOT_POSSIBLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # file systems that give no room in advance
 

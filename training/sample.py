@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..dwpose.augment import augment
+from ..dwpose.edit.augment import augment
 from .world.clips import Performance, draw_performance, film, fitted
 from .world.look import placed
 from .world.motion import FPS
@@ -54,7 +54,7 @@ def photo_file() -> bytes:
 def photo() -> np.ndarray:
     """Return the photo, uint8 [H, W, 3], which shrinks to the very picture that the miniature knows.
 
-    Images are shrunk by bicubic interpolation without antialiasing (steadydancer_core/pixels.py), so the picture of
+    Images are shrunk by bicubic interpolation without antialiasing (media/frames.py), so the picture of
     full size is softened and what its small one then lacks is added.
     """
     large, small = (film(answer().at(slice(1)), size).frames[0].astype(np.float32) for size in (SIZE * ENLARGED, SIZE))

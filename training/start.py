@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..steadydancer_core.sizes import size_text
+from ..media.byte_size import size_text
 from ..steadydancer_core.weights.weight_source import open_weights
 from .latents import CLIP, Store
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..steadydancer_core.detection import RENAMED
 from ..steadydancer_core.weights.checkpoint import kind_of
-from ..steadydancer_core.weights.weight_names import official_names
+from ..steadydancer_core.weights.weight_names import RENAMED, official_names
 from ..steadydancer_core.weights.weight_source import open_weights
 from .network import INPUT, POSE_PARTS, Size, add_pose, build
 

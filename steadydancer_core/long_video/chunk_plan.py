@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, lerp
 
-from ..conditions import MIN_FRAMES
-from ..pixels import valid_length
+from ...media.frame_size import MIN_FRAMES, valid_length
 
 
 class Chunk(NamedTuple):

@@ -24,16 +24,18 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .. import conditions, sampling
-from ..guidance_checks import check_model
+from ...media.frame_size import crop_fraction
+from ...media.frames import crop, fit_image, size_of
 from ..memory.fit import explain_out_of_memory
-from ..pixels import crop, fit_image, kept_part, size_of
-from ..presets import Settings
-from ..run_log import RunLog
+from ..sampling import conditions
+from ..sampling import run as sampling
+from ..sampling.guidance_checks import check_model
+from ..sampling.presets import Settings
+from ..sampling.run_log import RunLog
 from .chunk_key import Unidentified, chunk_key, identify_model, identify_vae
 from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .chunk_store import ChunkStore, as_stored
-from .colour_match import match_colours
+from .color_match import match_colours
 from .seams import describe, seam_scores
 
 OTHER_MODEL_PRECISION = "Load the model with another weight precision, or take the LoRAs off one by one."
@@ -106,7 +108,7 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
     chunk_length, overlap = choose_lengths(settings.chunk_length, settings.overlap, notes)
     pose_negative = _due_pose_negative(sources.pose_negative, settings.run, notes)
     conditions.check_poses(photo, sources.pose, pose_negative, total)
-    kept = kept_part(size_of(photo), frame.width, frame.height)
+    kept = crop_fraction(size_of(photo), frame.width, frame.height)
     clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
     for note in notes:
         logging.warning("SteadyDancer: %s", note)
@@ -140,14 +142,14 @@ class ChunkMaker:
     ):  # fmt: skip
         self.model, self.vae, self.sources, self.clip, self.settings = model, vae, sources, clip, settings
         self.codec = TiledVae(vae) if settings.tiled_vae else vae
-        self.kept_part = kept_part(size_of(sources.photo), settings.width, settings.height)
+        self.crop_fraction = crop_fraction(size_of(sources.photo), settings.width, settings.height)
         self.photo = self.fit(sources.photo)
         self.plan = plan_chunks(len(sources.pose), settings.chunk_length, settings.overlap)
         self.notes, self.done = notes, []
 
     def fit(self, images: Tensor) -> Tensor:
         """Return `images` at the size of the video [F, height, width, 3], in register with the photo."""
-        return fit_image(images, self.settings.width, self.settings.height, self.kept_part)
+        return fit_image(images, self.settings.width, self.settings.height, self.crop_fraction)
 
     @cached_property
     def references(self) -> dict[str, Tensor]:

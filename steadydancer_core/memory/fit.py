@@ -8,9 +8,9 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .estimate import activation_bytes, whole_clip_bytes
-from .report import Facts, describe, judge, verdict, what_to_lower
+from ..model.memory_estimate import activation_bytes, whole_clip_bytes
 from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
+from .vram_report import Facts, describe, judge, verdict, what_to_lower
 
 BRANCHES = 3  # prompt, negative prompt, distorted pose
 EXPLAINED = "SteadyDancer ran out of memory"

@@ -15,7 +15,7 @@ import torch
 from comfy.model_management import VRAMState
 from comfy.model_patcher import ModelPatcher
 
-from ..model_base import SteadyDancer
+from ..model.model_base import SteadyDancer
 
 OPTION = "steadydancer_blocks_to_swap"  # in model_options, which every clone copies
 NO_STREAMING = (VRAMState.DISABLED, VRAMState.SHARED)

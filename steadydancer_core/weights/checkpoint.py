@@ -12,7 +12,7 @@ import comfy.quant_ops
 import torch
 from comfy.ldm.wan.model import WanModel
 
-from ..model import SteadyDancerWanModel
+from ..model.transformer import SteadyDancerWanModel
 from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD, first_of

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..sizes import size_text
+from ...media.byte_size import size_text
 from . import checkpoint
 from .convert_file import DTYPE_NAMES, NEW_RECORD, Piece, Progress, Written, write_safetensors
 from .convert_plan import plan

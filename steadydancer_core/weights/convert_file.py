@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...media.atomic_write import publish, retry, sweep
-from ..sizes import size_text
+from ...media.byte_size import size_text
 from .safetensors_header import DTYPES, LENGTH_BYTES
 
 PART, RECORD, NEW_RECORD = ".part", ".part.json", ".part.json.new"  # added to the name of the file

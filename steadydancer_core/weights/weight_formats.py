@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sizes import size_text
+from ...media.byte_size import size_text
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
 from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTISATION
 from .weight_names import is_diffusers, official_names, prefix_of

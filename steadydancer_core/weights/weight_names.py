@@ -8,8 +8,8 @@ keep their names. Either may stand behind a prefix that says which part of a lar
 import re
 from collections.abc import Iterable, Mapping
 
-from ..detection import RENAMED
-
+# Checkpoint name -> module name: nn.MultiheadAttention keeps its joint projection as bare parameters, ours is a layer.
+RENAMED = {"cross_attn.in_proj_": "cross_attn.in_proj."}
 COMFY_PREFIX = "model.diffusion_model."
 # What tells where the transformer's names begin; the second also stands in picture encoders, so a block must be there.
 MARKS = ("condition_embedding_spatial.conv.weight", "patch_embedding.weight")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.browser.graph import PACK, WAIT
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
-from steadydancer_pack.tools.comfy_server import ComfyServer
 
 OFFLINE = (
     *("--disable-background-networking", "--disable-component-update"),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
@@ -31,7 +32,6 @@ from steadydancer_pack.tests.browser.mistakes import (
     write_files,
     write_full_card,
 )
-from steadydancer_pack.tools.comfy_server import ComfyServer
 
 # The nodes about which the canvas draws a red line.
 RED = """() => {

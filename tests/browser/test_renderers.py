@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Page
 
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
 from steadydancer_pack.tests.browser.graph import (
     REPORTS,
     RUN_TIME,
@@ -22,7 +23,6 @@ from steadydancer_pack.tests.browser.graph import (
     show,
     types,
 )
-from steadydancer_pack.tools.comfy_server import ComfyServer
 
 RUNS = [(name, renderer) for name in ("quick_start", "dance_from_video") for renderer in VUE]
 SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Page
 
+from steadydancer_pack.comfy_client.comfy_server import PACK_FOLDER
 from steadydancer_pack.tests.browser.graph import PACK, SET, VUE, draw_with, in_time, ours
 from steadydancer_pack.tests.browser.words import (
     LABELS_IN_DOM,
@@ -34,7 +35,6 @@ from steadydancer_pack.tests.browser.words import (
     tooltips,
     written_help,
 )
-from steadydancer_pack.tools.comfy_server import PACK_FOLDER
 
 LOCALES = PACK / "locales"
 TRANSLATED = ("zh", "ja", "ko")

@@ -24,20 +24,20 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save_file
 
-from tools.in_process import use_pack
+from comfy_client.in_process import use_pack
 
 use_pack()
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt  # noqa: E402
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected  # noqa: E402
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs  # noqa: E402
 from steadydancer_pack.media.atomic_write import UNFINISHED  # noqa: E402  the line above makes it importable
+from steadydancer_pack.media.clips import read_frames  # noqa: E402
+from steadydancer_pack.media.video_formats import FORMATS  # noqa: E402
 from steadydancer_pack.miniature import SHIPPED, write_all  # noqa: E402
 from steadydancer_pack.miniature.weights import steadydancer_state_dict  # noqa: E402
-from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS  # noqa: E402
 from steadydancer_pack.tests.campaigns.whole_files import fault  # noqa: E402
 from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, SKELETONS, VIDEO, node, run  # noqa: E402
-from steadydancer_pack.tools.api_prompt import to_api_prompt  # noqa: E402
-from steadydancer_pack.tools.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected  # noqa: E402
-from steadydancer_pack.tools.media import read_frames  # noqa: E402
-from steadydancer_pack.tools.prompt_edit import find, set_inputs  # noqa: E402
 
 PACK = Path(__file__).resolve().parents[2]
 START_SECONDS = 900  # on a machine that does much else

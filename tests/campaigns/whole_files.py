@@ -4,8 +4,8 @@ import av
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.cache import PoseCache
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.dwpose.track.pose_cache import PoseCache
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
 
 LIMIT = 1 << 40

@@ -21,17 +21,17 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.cache import PoseCache, SeenVideo
-from steadydancer_pack.dwpose.dialects import write
-from steadydancer_pack.dwpose.keypoints import from_keypoints
+from steadydancer_pack.doctor.model_files import look_at
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.dwpose.formats.dialects import write
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo
+from steadydancer_pack.media.audio_track import read_audio
+from steadydancer_pack.media.video_stream import open_video
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import prompt_embeddings
-from steadydancer_pack.steadydancer_core.doctor.model_files import look_at
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
-from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
-from steadydancer_pack.steadydancer_core.video.video_stream import open_video
+from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header, recipe_of
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights

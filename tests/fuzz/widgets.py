@@ -17,17 +17,17 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
 
-from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tests.fuzz.campaign import Fault
-from steadydancer_pack.tests.prompts import small_prompt
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import (
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import (
     ComfyServer,
     ComfyServerError,
     PromptFailed,
     PromptInterrupted,
     PromptRejected,
 )
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.fuzz.campaign import Fault
+from steadydancer_pack.tests.prompts import small_prompt
 
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"

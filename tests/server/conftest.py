@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.tools.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
 
 PACK = Path(__file__).resolve().parents[2]
 

@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.prompt_edit import find
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 

@@ -8,10 +8,10 @@ import av
 import pytest
 import torch
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, latent_from, node, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.prompt_edit import find, set_inputs
 
 SKELETONS = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
 RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"

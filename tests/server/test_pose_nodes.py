@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose import runtime
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import PromptFailed, PromptInterrupted
+from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.dwpose.detect import runtime
 from steadydancer_pack.dwpose.poses import NECK, PoseClip
+from steadydancer_pack.media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.nodes import pose_detector
 from steadydancer_pack.nodes.pose_align import drawing_size
-from steadydancer_pack.steadydancer_core.pixels import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted
-from steadydancer_pack.tools.prompt_edit import find
 from steadydancer_pack.training import sample
 
 PACK = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tests.prompts import VIDEO, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import ComfyServer
-from steadydancer_pack.tools.prompt_edit import find
 
 PACK = Path(__file__).resolve().parents[2]
 SAMPLE = "SteadyDancerMiniatureSample"

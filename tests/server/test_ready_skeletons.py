@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
-from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import MINIATURE
 from steadydancer_pack.training.world.clips import film

@@ -1,11 +1,11 @@
-"""tools/comfy_server.py: prompts run, bad ones are refused in words, a broken pack is named with its traceback."""
+"""comfy_server.py: prompts run, bad ones are refused in words, a broken pack is named with its traceback."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.tools.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected
 
 COMFYUI = Path(os.environ["COMFYUI_PATH"])
 PICTURE = {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}}

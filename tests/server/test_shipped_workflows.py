@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, run
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.prompt_edit import find
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from steadydancer_pack.comfy_client.comfy_server import PromptFailed
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
 from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
-from steadydancer_pack.tools.comfy_server import PromptFailed
-from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training.network import MINIATURE
 
 LOADER = "SteadyDancerLoadModel"

@@ -1,4 +1,4 @@
-"""The command tools.xdance against a real ComfyUI: pairs run once whatever happens, to the runner or to the server."""
+"""evaluation.farm against a real ComfyUI: pairs run once whatever happens, to the runner or to the server."""
 
 import json
 import os
@@ -14,11 +14,11 @@ import av
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import shipped, write_all
-from steadydancer_pack.tools.api_prompt import to_api_prompt
-from steadydancer_pack.tools.comfy_server import ComfyServer
-from steadydancer_pack.tools.prompt_edit import find, set_inputs
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 from steadydancer_pack.training.world.motion import FPS
@@ -81,7 +81,7 @@ NAMES = [f"{photo}__{video}" for photo in PHOTOS for video in VIDEOS]
 def command(server, material, workflow, *more):
     folder = str(material / "set")
     where = ("--server", server.address, "--workflow", str(workflow), "--output", str(material / "out"))
-    return [sys.executable, "-m", "tools.xdance", folder, folder, *where, "--video-node", "Pose video", *more]
+    return [sys.executable, "-m", "evaluation.farm", folder, folder, *where, "--video-node", "Pose video", *more]
 
 
 def start(*what):

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 PACK = Path(__file__).resolve().parents[2]

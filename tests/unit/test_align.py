@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Alignment, Request, align, overlay, remarks_text, report_text
-from steadydancer_pack.dwpose.align_robust import PartRatio
-from steadydancer_pack.dwpose.corrections import Correction, Corrections
+from steadydancer_pack.dwpose.edit.align import Alignment, Request, align, overlay, remarks_text, report_text
+from steadydancer_pack.dwpose.edit.align_robust import PartRatio
+from steadydancer_pack.dwpose.edit.corrections import Correction, Corrections
 from steadydancer_pack.dwpose.poses import LEFT_WRIST, NECK, NOSE, RIGHT_ANKLE, RIGHT_HIP, PoseClip
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Request, align
+from steadydancer_pack.dwpose.edit.align import Request, align
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.dwpose.skeleton import LIMBS
 from steadydancer_pack.tests.figures import ADULT, CHILD, Camera, Stance, clip, dance

@@ -8,12 +8,12 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.keypoints import from_keypoints
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
+from steadydancer_pack.media.video_stream import ImageStream
 from steadydancer_pack.nodes import animate
 from steadydancer_pack.nodes.animate import AnimateFromVideo
-from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 FRAMES = 6

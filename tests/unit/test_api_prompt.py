@@ -1,8 +1,8 @@
-"""tools/api_prompt.py: saved widget values land at the right inputs, and what cannot be sent is refused by name."""
+"""api_prompt.py: saved widget values land at the right inputs, and what cannot be sent is refused by name."""
 
 import pytest
 
-from steadydancer_pack.tools.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 
 FORMATS = [
     {"key": "mp4", "inputs": {"required": {"crf": ["INT", {}], "codec": ["COMBO", {"options": ["h264", "h265"]}]}}},

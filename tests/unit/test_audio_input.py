@@ -7,10 +7,10 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 
+from steadydancer_pack.media.audio_input import to_audio
+from steadydancer_pack.media.audio_track import read_audio
+from steadydancer_pack.media.video_writer import write_video
 from steadydancer_pack.nodes.pose_motion import cut_audio, delay_audio
-from steadydancer_pack.steadydancer_core.video.audio_input import to_audio
-from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
-from steadydancer_pack.steadydancer_core.video.video_writer import write_video
 
 RATE = 8000
 WAVE = torch.tensor([[[0.5, -1.0, 0.25, 0.0], [0.25, 0.5, -0.5, 1.0]]])  # stereo

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.video import audio_track
-from steadydancer_pack.steadydancer_core.video.audio_track import read_file_audio
-from steadydancer_pack.steadydancer_core.video.video_writer import write_video
+from steadydancer_pack.media import audio_track
+from steadydancer_pack.media.audio_track import read_file_audio
+from steadydancer_pack.media.video_writer import write_video
 
 RATE = 48000
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Request, align
-from steadydancer_pack.dwpose.augment import augment
-from steadydancer_pack.dwpose.keypoints import from_keypoints
-from steadydancer_pack.dwpose.lead_in import lead_in
+from steadydancer_pack.dwpose.edit.align import Request, align
+from steadydancer_pack.dwpose.edit.augment import augment
+from steadydancer_pack.dwpose.edit.lead_in import lead_in
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import LEFT_SHOULDER, NECK, NOSE, RIGHT_SHOULDER, PoseClip
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 

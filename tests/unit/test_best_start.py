@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.best_start import best_start
+from steadydancer_pack.dwpose.edit.best_start import best_start
 from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, PoseClip, Track
 
 # A standing person who faces the camera: x to the right of the picture, y down, in torso lengths from the neck.

@@ -9,15 +9,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose import blazepose
-from steadydancer_pack.dwpose.blazepose import SURE_AGAIN, BlazePose, confirmed, distinct, misplaced
-from steadydancer_pack.dwpose.blazepose_joints import Landmarks, crop, frame_axes, keypoints, next_region, refined
-from steadydancer_pack.dwpose.blazepose_regions import ANCHORS, crop_side, regions, tiles, whole_frame, window_image
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.extract import extract
-from steadydancer_pack.dwpose.opencv_network import OpenCVNetwork
+from steadydancer_pack.dwpose.detect import blazepose
+from steadydancer_pack.dwpose.detect.blazepose import SURE_AGAIN, BlazePose, confirmed, distinct, misplaced
+from steadydancer_pack.dwpose.detect.blazepose_joints import (
+    Landmarks,
+    crop,
+    frame_axes,
+    keypoints,
+    next_region,
+    refined,
+)
+from steadydancer_pack.dwpose.detect.blazepose_regions import (
+    ANCHORS,
+    crop_side,
+    regions,
+    tiles,
+    whole_frame,
+    window_image,
+)
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork
+from steadydancer_pack.dwpose.detect.runtime import open_session
 from steadydancer_pack.dwpose.poses import BODY, FACE, LEFT_HAND, NECK, NOSE, RIGHT_HAND, VISIBLE_SCORE
-from steadydancer_pack.dwpose.runtime import open_session
+from steadydancer_pack.dwpose.track.extract import extract
 from steadydancer_pack.tools import blazepose_onnx
 
 # What LiteRT 2.3.0 computes from the TFLite sources for `made_up_image`: 8 numbers evenly through each output.

@@ -6,9 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.model_base import SteadyDancer
-from steadydancer_pack.steadydancer_core.weights import checkpoint
+from steadydancer_pack.steadydancer_core.model.model_base import SteadyDancer
+from steadydancer_pack.steadydancer_core.weights import checkpoint, detection
 from steadydancer_pack.tests.model_files import write_shards
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")

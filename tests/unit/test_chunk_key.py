@@ -12,8 +12,6 @@ import torch
 from safetensors.torch import load as load_bytes
 
 from steadydancer_pack.miniature import vae, weights
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.long_video.chunk_key import (
     Unidentified,
     chunk_key,
@@ -21,6 +19,8 @@ from steadydancer_pack.steadydancer_core.long_video.chunk_key import (
     identify_vae,
 )
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.weights import detection
 
 WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 

@@ -11,14 +11,16 @@ from safetensors.torch import load as load_bytes
 
 from steadydancer_pack.miniature import vae as miniature_vae
 from steadydancer_pack.miniature import weights
-from steadydancer_pack.steadydancer_core import conditions, detection, sampling
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
 from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, Sources, TiledVae, make_long_video
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
-from steadydancer_pack.steadydancer_core.presets import Settings
+from steadydancer_pack.steadydancer_core.sampling import conditions
+from steadydancer_pack.steadydancer_core.sampling import run as sampling
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling.presets import Settings
+from steadydancer_pack.steadydancer_core.weights import detection
 
 WIDTH, HEIGHT = 32, 48
 TWO_STEPS = Settings("Own values", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")

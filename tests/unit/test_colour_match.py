@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.long_video import colour_match
-from steadydancer_pack.steadydancer_core.long_video.colour_match import apply_tint, fit_tint, match_colours
+from steadydancer_pack.steadydancer_core.long_video import color_match as colour_match
+from steadydancer_pack.steadydancer_core.long_video.color_match import apply_tint, fit_tint, match_colours
 
 HEIGHT, WIDTH = 48, 64
 STEP = 1 / 255

@@ -1,11 +1,11 @@
-"""tools/comfy_server.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
+"""comfy_server.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
 
 import socket
 
 import pytest
 
-from steadydancer_pack.tools import comfy_server
-from steadydancer_pack.tools.comfy_server import ComfyServer, ComfyServerError, free_port
+from steadydancer_pack.comfy_client import comfy_server
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, free_port
 
 MAIN = """
 import json, sys

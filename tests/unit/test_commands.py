@@ -10,9 +10,11 @@ import torch
 from comfy.cli_args import args
 from safetensors.torch import save_file
 
-from steadydancer_pack.steadydancer_core.doctor import model_files, report
-from steadydancer_pack.tools import doctor, in_process
-from steadydancer_pack.tools.comfyui_places import base_folder, desktop_model_paths, find_comfyui
+from steadydancer_pack.comfy_client import in_process
+from steadydancer_pack.comfy_client.comfyui_places import base_folder, desktop_model_paths, find_comfyui
+from steadydancer_pack.doctor import doctor_report as report
+from steadydancer_pack.doctor import model_files
+from steadydancer_pack.tools import doctor
 
 PACK = Path(__file__).resolve().parents[2]
 COMFYUI = Path(os.environ["COMFYUI_PATH"])

@@ -11,9 +11,10 @@ from PIL import Image
 
 from steadydancer_pack.dwpose.draw import draw_clip, draw_large
 from steadydancer_pack.dwpose.poses import PoseClip
+from steadydancer_pack.media.frame_size import default_size, valid_length
+from steadydancer_pack.media.frames import clip_pixels, fit_image
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
-from steadydancer_pack.steadydancer_core import conditions
-from steadydancer_pack.steadydancer_core.pixels import clip_pixels, default_size, fit_image, valid_length
+from steadydancer_pack.steadydancer_core.sampling import conditions
 from steadydancer_pack.tests.unit.test_pose_golden import CASES, track
 
 TEXT = [[torch.zeros(1, 512, 64), {}]]

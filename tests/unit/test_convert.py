@@ -11,12 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from steadydancer_pack.media.byte_size import size_text
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.sizes import size_text
-from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
+from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan, detection
 from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
 from steadydancer_pack.steadydancer_core.weights.weight_names import IN_BLOCK, OUTSIDE
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from steadydancer_pack.media import atomic_write
-from steadydancer_pack.steadydancer_core.sizes import size_text
+from steadydancer_pack.media.byte_size import size_text
 from steadydancer_pack.steadydancer_core.weights import convert_file
 from steadydancer_pack.steadydancer_core.weights.convert_file import PartFile, Piece, UnfitWeights, write_safetensors
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from steadydancer_pack.media.byte_size import size_text
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import convert as node
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.sizes import size_text
+from steadydancer_pack.steadydancer_core.weights import detection
 
 PACK = Path(__file__).resolve().parents[2]
 BAD_NAMES = ("", "  ", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "/a", "a\nb", "a?", "a.")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.tools import demo, demo_report, media, prompt_edit
+from steadydancer_pack.comfy_client import prompt_edit
+from steadydancer_pack.media import clips as media
+from steadydancer_pack.tools import demo, demo_report
 
 
 @pytest.fixture

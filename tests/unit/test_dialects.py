@@ -7,8 +7,8 @@ import pytest
 import torch
 from comfy_extras.nodes_sdpose import SDPoseDrawKeypoints
 
-from steadydancer_pack.dwpose.dialects import DIALECTS, NOTE, STRICT, write
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.formats.dialects import DIALECTS, NOTE, STRICT, write
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import FACE, FEET, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, PoseClip, Track
 from steadydancer_pack.nodes.pose_align import CORRECTED, AlignPoses
 from steadydancer_pack.nodes.pose_files import ConvertPoses

@@ -13,30 +13,27 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.dwpose.onnxruntime_advice import FOR_CUDA, Gpu
-from steadydancer_pack.dwpose.pip_advice import in_terminal, install
+from steadydancer_pack.doctor import doctor_report as report
+from steadydancer_pack.doctor import memory_check as memory
+from steadydancer_pack.doctor import model_check as models
+from steadydancer_pack.doctor import model_files, trial
+from steadydancer_pack.doctor import opencv_check as opencv
+from steadydancer_pack.doctor import package_check as packages
+from steadydancer_pack.doctor import pose_check as pose
+from steadydancer_pack.doctor.findings import Finding, of_error, verdict, worst_first
+from steadydancer_pack.doctor.machine import this_machine
+from steadydancer_pack.doctor.opencv_check import OpenCV
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import FOR_CUDA, Gpu
+from steadydancer_pack.dwpose.packages.pip_advice import in_terminal, install
+from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
 from steadydancer_pack.nodes import model, pose_detector
 from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.doctor import (
-    memory,
-    model_files,
-    models,
-    opencv,
-    packages,
-    pose,
-    report,
-    trial,
-)
-from steadydancer_pack.steadydancer_core.doctor.findings import Finding, of_error, verdict, worst_first
-from steadydancer_pack.steadydancer_core.doctor.machine import this_machine
-from steadydancer_pack.steadydancer_core.doctor.opencv import OpenCV
 from steadydancer_pack.steadydancer_core.memory.fit import BRANCHES
 from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
-from steadydancer_pack.steadydancer_core.sizes import GB
+from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.model_files import older_marker, write_gguf, write_shards
 

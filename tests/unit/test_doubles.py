@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from steadydancer_pack.dwpose.blazepose import BlazePose
+from steadydancer_pack.dwpose.detect.blazepose import BlazePose
+from steadydancer_pack.dwpose.detect.runtime import open_session
+from steadydancer_pack.dwpose.detect.wholebody import DWPose
 from steadydancer_pack.dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, VISIBLE_SCORE
-from steadydancer_pack.dwpose.runtime import open_session
-from steadydancer_pack.dwpose.wholebody import DWPose
 
 
 def test_the_yolox_double_has_the_published_ports(doubles):

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.extract import ExtractSettings, apply_nobody_rule, extract
+from steadydancer_pack.dwpose.detect.detector import Region
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
+from steadydancer_pack.dwpose.track.extract import ExtractSettings, apply_nobody_rule, extract
 
 WIDTH, HEIGHT, FIGURE = 400, 240, (40, 140)
 RED, BLUE, GREEN = (220, 50, 0), (0, 60, 230), (0, 200, 60)

@@ -12,8 +12,9 @@ import folder_paths
 import pytest
 import torch
 
-from steadydancer_pack.nodes import convert, file_names, measures, output_file, pose_files, prompt, video
-from steadydancer_pack.steadydancer_core import prompt_embeddings
+from steadydancer_pack.nodes import convert, measures, pose_files, prompt, video
+from steadydancer_pack.nodes.common import file_names, output_file
+from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 WRONG = (

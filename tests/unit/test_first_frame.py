@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from steadydancer_pack.nodes.first_frame import ExactFirstFrame
-from steadydancer_pack.steadydancer_core.first_frame import exact_first_frame, psnr
+from steadydancer_pack.steadydancer_core.long_video.first_frame import exact_first_frame, psnr
 
 FRAMES, HEIGHT, WIDTH = 6, 32, 48
 

@@ -25,15 +25,16 @@ import torch
 from comfy_api.latest import InputImpl
 from PIL import Image
 
+from steadydancer_pack.media import video_writer
+from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes.animate import AnimateFromVideo
-from steadydancer_pack.steadydancer_core import detection, prompt_embeddings, sampling
-from steadydancer_pack.steadydancer_core.conditions import reconcile
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance
-from steadydancer_pack.steadydancer_core.long_video.colour_match import match_colours
-from steadydancer_pack.steadydancer_core.presets import Settings
-from steadydancer_pack.steadydancer_core.video import video_writer
-from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.steadydancer_core.long_video.color_match import match_colours
+from steadydancer_pack.steadydancer_core.sampling import run as sampling
+from steadydancer_pack.steadydancer_core.sampling.conditions import reconcile
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling.presets import Settings
+from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 
 PACK = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ av.logging.set_level(av.logging.ERROR)
 pack = ModuleType("steadydancer_pack")
 pack.__path__ = [sys.argv[1]]
 sys.modules["steadydancer_pack"] = pack
-from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.media.video_stream import VideoStream
 
 class Cancelled(Exception):
     pass

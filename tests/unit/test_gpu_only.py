@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.first_frame import exact_first_frame, fit_photo, psnr
-from steadydancer_pack.steadydancer_core.long_video.colour_match import match_colours
+from steadydancer_pack.evaluation.contact_sheet import contact_sheet
+from steadydancer_pack.evaluation.measure import Case, measure
+from steadydancer_pack.steadydancer_core.long_video.color_match import match_colours
+from steadydancer_pack.steadydancer_core.long_video.first_frame import exact_first_frame, fit_photo, psnr
 from steadydancer_pack.steadydancer_core.long_video.seams import seam_scores
-from steadydancer_pack.steadydancer_core.measures.evaluate import Case, measure
-from steadydancer_pack.steadydancer_core.measures.sheet import contact_sheet
 from steadydancer_pack.tests.float32_device import Float32Device, on_device
 
 FRAMES, SIZE = 6, (48, 32)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.detector import ANGLE, Region, on_grid
+from steadydancer_pack.dwpose.detect.detector import ANGLE, Region, on_grid
 
 
 def test_a_region_comes_to_lie_on_its_grid():

@@ -5,7 +5,7 @@ import comfy.samplers
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.guidance import (
+from steadydancer_pack.steadydancer_core.sampling.guidance import (
     KEPT,
     PoseGuidance,
     TextGuidance,
@@ -13,9 +13,9 @@ from steadydancer_pack.steadydancer_core.guidance import (
     kept_difference,
     patch_model,
 )
-from steadydancer_pack.steadydancer_core.moment import Moment
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solver, official_sigmas
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
+from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver, official_sigmas
+from steadydancer_pack.steadydancer_core.sampling.step_position import Moment
 from steadydancer_pack.tests.unit.test_sampling import Counter, error, ksampler
 
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)

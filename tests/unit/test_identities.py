@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from comfy.model_management import InterruptProcessingException, interrupt_current_processing
 
-from steadydancer_pack.dwpose import identities, track
-from steadydancer_pack.dwpose.dialects import DIALECTS, NOTE, write
-from steadydancer_pack.dwpose.identities import MAX_PEOPLE
-from steadydancer_pack.dwpose.keypoints import from_keypoints
+from steadydancer_pack.dwpose.formats.dialects import DIALECTS, NOTE, write
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import PoseClip, Track
+from steadydancer_pack.dwpose.track import identities, track
+from steadydancer_pack.dwpose.track.identities import MAX_PEOPLE
+from steadydancer_pack.nodes.common.pose_input import read_poses
 from steadydancer_pack.nodes.pose_files import ConvertPoses
-from steadydancer_pack.nodes.pose_input import read_poses
 
 SIDE = 512
 DWPOSE = [*DIALECTS][1]

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import (
     BODY,
     FACE,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.lead_in import AUTO, lead_in, shortest_turn, suggest_frames
+from steadydancer_pack.dwpose.edit.lead_in import AUTO, lead_in, shortest_turn, suggest_frames
 from steadydancer_pack.dwpose.poses import (
     BODY,
     FACE,

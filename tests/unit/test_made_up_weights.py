@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load as load_bytes
 
 from steadydancer_pack.miniature import vae, weights
-from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.weights import detection
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
 

@@ -8,12 +8,7 @@ import pytest
 import torch
 
 from steadydancer_pack.dwpose.poses import PoseClip, Track
-from steadydancer_pack.steadydancer_core.first_frame import psnr
-from steadydancer_pack.steadydancer_core.measures.catalogue import MEASURES
-from steadydancer_pack.steadydancer_core.measures.evaluate import Case, describe, evaluate, measure
-from steadydancer_pack.steadydancer_core.measures.fidelity import frame_psnr, frame_ssim
-from steadydancer_pack.steadydancer_core.measures.identity import identity_by_colour
-from steadydancer_pack.steadydancer_core.measures.keypoints import (
+from steadydancer_pack.evaluation.body_keypoints import (
     WHOLE_BODY,
     Keypoints,
     check_canvas,
@@ -21,9 +16,14 @@ from steadydancer_pack.steadydancer_core.measures.keypoints import (
     main_person,
     person_height,
 )
-from steadydancer_pack.steadydancer_core.measures.motion import measure_motion
-from steadydancer_pack.steadydancer_core.measures.pieces import PIECE, NotMeasured, unit
-from steadydancer_pack.steadydancer_core.measures.pose_error import pose_error
+from steadydancer_pack.evaluation.fidelity import frame_psnr, frame_ssim
+from steadydancer_pack.evaluation.identity import identity_by_colour
+from steadydancer_pack.evaluation.measure import Case, describe, evaluate, measure
+from steadydancer_pack.evaluation.metrics import MEASURES
+from steadydancer_pack.evaluation.motion import measure_motion
+from steadydancer_pack.evaluation.pose_error import pose_error
+from steadydancer_pack.evaluation.shared_pieces import PIECE, NotMeasured, unit
+from steadydancer_pack.steadydancer_core.long_video.first_frame import psnr
 
 PARTS = {"head": [0], "hands": [1, 2], "feet": [3, 4]}
 STANDING = np.array([(0.5, 0.1), (0.3, 0.5), (0.7, 0.5), (0.4, 0.9), (0.6, 0.9)])  # 0.8 tall in a square frame

@@ -8,19 +8,14 @@ import torchvision
 from onnx import helper
 from safetensors.torch import save_file
 
-from steadydancer_pack.dwpose.runtime import open_session
-from steadydancer_pack.steadydancer_core.measures.evaluate import Case, measure
-from steadydancer_pack.steadydancer_core.measures.frechet import frechet_distance, gaussian_distance, symmetric_root
-from steadydancer_pack.steadydancer_core.measures.identity import identity_by_network
-from steadydancer_pack.steadydancer_core.measures.keypoints import Keypoints
-from steadydancer_pack.steadydancer_core.measures.networks import (
-    ClipFeatures,
-    PictureFeatures,
-    check_clips,
-    check_pictures,
-)
-from steadydancer_pack.steadydancer_core.measures.perceptual import Lpips
-from steadydancer_pack.steadydancer_core.measures.pieces import NotMeasured
+from steadydancer_pack.dwpose.detect.runtime import open_session
+from steadydancer_pack.evaluation.body_keypoints import Keypoints
+from steadydancer_pack.evaluation.feature_networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
+from steadydancer_pack.evaluation.frechet import frechet_distance, gaussian_distance, symmetric_root
+from steadydancer_pack.evaluation.identity import identity_by_network
+from steadydancer_pack.evaluation.measure import Case, measure
+from steadydancer_pack.evaluation.perceptual import Lpips
+from steadydancer_pack.evaluation.shared_pieces import NotMeasured
 
 
 def mean_network(path, *shape):

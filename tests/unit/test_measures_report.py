@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from steadydancer_pack.steadydancer_core.measures.canvas import ACCENT, BEST
-from steadydancer_pack.steadydancer_core.measures.evaluate import Case
-from steadydancer_pack.steadydancer_core.measures.keypoints import Keypoints
-from steadydancer_pack.steadydancer_core.measures.plots import draw_bars, draw_curves
-from steadydancer_pack.steadydancer_core.measures.report import write_report
-from steadydancer_pack.steadydancer_core.measures.sheet import FOUND, TARGET, contact_sheet, sheet_times
-from steadydancer_pack.steadydancer_core.measures.table import make_table
+from steadydancer_pack.evaluation.body_keypoints import Keypoints
+from steadydancer_pack.evaluation.contact_sheet import FOUND, TARGET, contact_sheet, sheet_times
+from steadydancer_pack.evaluation.evaluation_report import write_report
+from steadydancer_pack.evaluation.measure import Case
+from steadydancer_pack.evaluation.metric_table import make_table
+from steadydancer_pack.evaluation.plots import draw_bars, draw_curves
+from steadydancer_pack.media.canvas import ACCENT, BEST
 
 ROWS = [
     {"name": "a", "pck": 0.5, "joint_error": 4.0, "group": "ours", "seconds": 12},

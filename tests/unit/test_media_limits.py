@@ -13,12 +13,12 @@ import pytest
 from comfy_api.latest import InputImpl
 from PIL import Image
 
-from steadydancer_pack.steadydancer_core.video.audio_track import read_audio
-from steadydancer_pack.steadydancer_core.video.media_file import open_media
-from steadydancer_pack.steadydancer_core.video.picture_size import size_by_header
-from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream, fingerprint, open_video
+from steadydancer_pack.media import clips as media
+from steadydancer_pack.media.audio_track import read_audio
+from steadydancer_pack.media.media_file import open_media
+from steadydancer_pack.media.picture_size import size_by_header
+from steadydancer_pack.media.video_stream import VideoStream, fingerprint, open_video
 from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, grey, make_video, numbers
-from steadydancer_pack.tools import media
 
 MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
 profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation

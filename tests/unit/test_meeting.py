@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align import Request, align
-from steadydancer_pack.dwpose.extract import apply_nobody_rule
+from steadydancer_pack.dwpose.edit.align import Request, align
 from steadydancer_pack.dwpose.poses import NECK, NOSE
+from steadydancer_pack.dwpose.track.extract import apply_nobody_rule
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 SIZE = 576, 1024

@@ -9,19 +9,23 @@ import pytest
 import torch
 
 from steadydancer_pack.benchmarks.memory_live import LiveBytes, arguments, make_model, run_pass
+from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
-from steadydancer_pack.steadydancer_core.detection import SteadyDancerConfig
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
 from steadydancer_pack.steadydancer_core.memory import fit, residency
-from steadydancer_pack.steadydancer_core.memory.estimate import WHOLE_CLIP_CHANNELS, activation_bytes, usage_factor
 from steadydancer_pack.steadydancer_core.memory.fit import (
     check_before_sampling,
     explain_out_of_memory,
     fit_report,
     gather,
 )
-from steadydancer_pack.steadydancer_core.memory.report import Facts, Fit, describe, judge
-from steadydancer_pack.steadydancer_core.sizes import GB
+from steadydancer_pack.steadydancer_core.memory.vram_report import Facts, Fit, describe, judge
+from steadydancer_pack.steadydancer_core.model.memory_estimate import (
+    WHOLE_CLIP_CHANNELS,
+    activation_bytes,
+    usage_factor,
+)
+from steadydancer_pack.steadydancer_core.weights.detection import SteadyDancerConfig
 
 META = torch.device("meta")
 # 40 blocks of 0.5 GB, 1 GB of other weights, 3 GB for a branch: 24.5 GB to be had of 25, of which 0.5 are reserved.

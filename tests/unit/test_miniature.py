@@ -17,14 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from steadydancer_pack import miniature
-from steadydancer_pack.dwpose.augment import augment
-from steadydancer_pack.dwpose.blazepose import BlazePose
-from steadydancer_pack.dwpose.extract import extract
+from steadydancer_pack.dwpose.detect.blazepose import BlazePose
+from steadydancer_pack.dwpose.edit.augment import augment
 from steadydancer_pack.dwpose.poses import BODY, NECK
+from steadydancer_pack.dwpose.track.extract import extract
+from steadydancer_pack.media.frames import fit_image
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.nodes.miniature import MakeMiniatureFiles
-from steadydancer_pack.steadydancer_core import detection, prompt_embeddings
-from steadydancer_pack.steadydancer_core.pixels import fit_image
+from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import MINIATURE
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors

@@ -108,7 +108,7 @@ def test_a_float16_model_is_float16_but_for_its_pose_modules(golden_patcher_floa
 
 def test_the_alignment_in_parts_is_the_alignment(inputs, golden_patcher, monkeypatch):
     whole = run(golden_patcher, arguments(inputs))
-    monkeypatch.setattr("steadydancer_pack.steadydancer_core.pose_modulation.MAX_CELL_FRAMES", 40)
+    monkeypatch.setattr("steadydancer_pack.steadydancer_core.model.pose_modulation.MAX_CELL_FRAMES", 40)
     assert relative_error(run(golden_patcher, arguments(inputs)), whole) <= 1e-6
 
 

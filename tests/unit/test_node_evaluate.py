@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.keypoints import to_keypoints
-from steadydancer_pack.dwpose.pose_json import save
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.formats.keypoints import to_keypoints
+from steadydancer_pack.dwpose.formats.pose_json import save
 from steadydancer_pack.dwpose.poses import PoseClip, Track
+from steadydancer_pack.evaluation import evaluation_report as report_module
 from steadydancer_pack.nodes import measures as node_module
 from steadydancer_pack.nodes.measures import NODES, Evaluate, register_folders
-from steadydancer_pack.steadydancer_core.measures import report as report_module
 from steadydancer_pack.tests.together import meeting, together
 
 PACK = Path(__file__).resolve().parents[2]
@@ -215,5 +215,5 @@ def test_the_command(images, tmp_path):
 
 
 def test_the_command_says_what_is_wrong(tmp_path):
-    code, _, error = run_command(tmp_path / "nothing.mp4", start=("-m", "tools.evaluate"))
+    code, _, error = run_command(tmp_path / "nothing.mp4", start=("-m", "evaluation"))
     assert code == 1 and error.startswith("Error: 'nothing.mp4' cannot be read")

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from steadydancer_pack.dwpose import pip_advice
-from steadydancer_pack.dwpose.onnxruntime_advice import (
+from steadydancer_pack.dwpose.packages import pip_advice
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import (
     CPU_IS_ENOUGH,
     Gpu,
     advice,
@@ -15,7 +15,7 @@ from steadydancer_pack.dwpose.onnxruntime_advice import (
     package_for,
     to_keep,
 )
-from steadydancer_pack.dwpose.onnxruntime_build import cuda_major
+from steadydancer_pack.dwpose.packages.onnxruntime_build import cuda_major
 
 CARD = "NVIDIA GeForce GTX 1080"
 PIP = f"{sys.executable} -m pip"

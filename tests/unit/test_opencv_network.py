@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.blazepose import DETECTION, LANDMARKS, OUTPUTS, BlazePose
-from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
-from steadydancer_pack.dwpose.onnxruntime_build import NoOnnxRuntime
-from steadydancer_pack.dwpose.opencv_network import OpenCVNetwork, open_bundled
-from steadydancer_pack.dwpose.runtime import PROVIDERS, open_session, prepare
+from steadydancer_pack.doctor import pose_check as pose
+from steadydancer_pack.dwpose.detect.blazepose import DETECTION, LANDMARKS, OUTPUTS, BlazePose
+from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork, open_bundled
+from steadydancer_pack.dwpose.detect.runtime import PROVIDERS, open_session, prepare
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
+from steadydancer_pack.dwpose.packages.onnxruntime_build import NoOnnxRuntime
 from steadydancer_pack.nodes import doctor
-from steadydancer_pack.steadydancer_core.doctor import pose
 
 PARITY = 0.006  # on outputs of up to 350
 SIDES = {DETECTION: (224, -1), LANDMARKS: (256, 0)}  # pixels, and the least value of a picture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.outliers import without_outliers
+from steadydancer_pack.dwpose.edit.outliers import without_outliers
+from steadydancer_pack.dwpose.edit.refine import refine, refine_with_report, report_text
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_WRIST, RIGHT_ELBOW, PoseClip, Track
-from steadydancer_pack.dwpose.refine import refine, refine_with_report, report_text
 
 FRAMES, WIDTH, HEIGHT = 40, 400, 800
 ASPECT = WIDTH / HEIGHT
@@ -211,7 +211,7 @@ def test_too_few_frames_are_not_judged(frames):
 def test_a_long_clip_is_judged_in_parts(monkeypatch):
     track = spiked(moving(PATHS["sine"]), 0.05)
     whole = found(track)
-    monkeypatch.setattr("steadydancer_pack.dwpose.outliers.AT_ONCE", 30 * FRAMES)
+    monkeypatch.setattr("steadydancer_pack.dwpose.edit.outliers.AT_ONCE", 30 * FRAMES)
     assert np.array_equal(found(track), whole)
     assert whole.sum() == KEYPOINTS
 

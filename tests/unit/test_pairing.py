@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.pairing import check_people, nearest_people, pair_people, place
+from steadydancer_pack.dwpose.edit.pairing import check_people, nearest_people, pair_people, place
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 
 

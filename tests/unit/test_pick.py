@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.pick import RULES, main_person, pick
 from steadydancer_pack.dwpose.poses import PoseClip, Track
+from steadydancer_pack.dwpose.track.pick import RULES, main_person, pick
 
 FRAMES = 10
 

@@ -11,17 +11,20 @@ import pytest
 import torch
 from comfy_api.latest import io
 
-from steadydancer_pack.nodes import node_picture
+from steadydancer_pack.media.canvas import BACKGROUND, FAINT, INK
+from steadydancer_pack.media.image_layout import GAP, beside, shrink
+from steadydancer_pack.media.table_image import MARGIN, ROW, Line, draw_table
 from steadydancer_pack.nodes.chunks import ChunkSampler
-from steadydancer_pack.nodes.node_picture import show_picture_and_text
+from steadydancer_pack.nodes.common import node_picture
+from steadydancer_pack.nodes.common.node_picture import show_picture_and_text
 from steadydancer_pack.nodes.pose_align import AlignPoses, DrawPoses
 from steadydancer_pack.nodes.sampling import SteadyDancerSampler
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.measures.canvas import BACKGROUND, FAINT, INK
-from steadydancer_pack.steadydancer_core.pictures import timeline as room
-from steadydancer_pack.steadydancer_core.pictures.layout import GAP, beside, shrink
-from steadydancer_pack.steadydancer_core.pictures.table import MARGIN, ROW, Line, draw_table
-from steadydancer_pack.steadydancer_core.pictures.timeline import (
+from steadydancer_pack.steadydancer_core.sampling import timeline as room
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
+from steadydancer_pack.steadydancer_core.sampling.run_log import BRANCHES, RunLog
+from steadydancer_pack.steadydancer_core.sampling.schedule import make_solver, official_sigmas
+from steadydancer_pack.steadydancer_core.sampling.timeline import (
     COLOURS,
     LANE,
     TOP,
@@ -31,9 +34,6 @@ from steadydancer_pack.steadydancer_core.pictures.timeline import (
     step_place,
     timeline,
 )
-from steadydancer_pack.steadydancer_core.run_log import BRANCHES, RunLog
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
-from steadydancer_pack.steadydancer_core.schedule import make_solver, official_sigmas
 
 SOLVERS = ["official unipc", "official dpm++", "euler"]
 

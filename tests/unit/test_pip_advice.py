@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
-from steadydancer_pack.dwpose.onnxruntime_build import NoOnnxRuntime, import_onnxruntime
-from steadydancer_pack.dwpose.opencv import import_cv2
-from steadydancer_pack.dwpose.runtime import may_use_gpu
+from steadydancer_pack.dwpose.detect.runtime import may_use_gpu
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
+from steadydancer_pack.dwpose.packages.onnxruntime_build import NoOnnxRuntime, import_onnxruntime
+from steadydancer_pack.dwpose.packages.opencv import import_cv2
 
 PIP = f"{sys.executable} -m pip"
 PACKAGES = {"onnxruntime": "onnxruntime-gpu", "cv2": "opencv-python"}

@@ -6,15 +6,16 @@ import pytest
 import torch
 from PIL import Image
 
-from steadydancer_pack.dwpose.align import COLUMNS
 from steadydancer_pack.dwpose.draw import OFFICIAL
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.edit.align import COLUMNS
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, NOSE, PoseClip
+from steadydancer_pack.media.frame_size import crop_fraction
+from steadydancer_pack.media.frames import fit_image
+from steadydancer_pack.media.image_layout import GAP, shrink
+from steadydancer_pack.media.table_image import ROW, Line, draw_table
 from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses, draw_images, drawing_size
-from steadydancer_pack.steadydancer_core.conditions import choose_size
-from steadydancer_pack.steadydancer_core.pictures.layout import GAP, shrink
-from steadydancer_pack.steadydancer_core.pictures.table import ROW, Line, draw_table
-from steadydancer_pack.steadydancer_core.pixels import fit_image, kept_part
+from steadydancer_pack.steadydancer_core.sampling.conditions import choose_size
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 from steadydancer_pack.tests.unit.test_align import together
 
@@ -124,7 +125,7 @@ def test_drawn_frames_are_cropped_to_reconciles_size_and_never_resized(wish):
     drawn = drawing_size(poses, *wish)
     frame = choose_size(432, 768, *wish)
     assert abs(drawn[0] / drawn[1] - 576 / 1024) < 0.03 or min(frame) < 32
-    kept = kept_part((432, 768), *frame)
+    kept = crop_fraction((432, 768), *frame)
     picture = torch.rand(1, drawn[1], drawn[0], 3)
     fitted = fit_image(picture, *frame, kept)
     left, top = ((whole - part) // 2 for whole, part in zip(drawn, frame, strict=True))

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import cache
-from steadydancer_pack.dwpose.cache import PoseCache, SeenVideo, cache_key
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.dwpose.track import pose_cache as cache
+from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
 
 KEY, OTHER, THIRD = (cache_key(number=number) for number in range(3))
 ROOMY = 1 << 30

@@ -11,16 +11,16 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 
-from steadydancer_pack.dwpose import preview as preview_module
-from steadydancer_pack.dwpose.cache import PoseCache
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
-from steadydancer_pack.dwpose.preview import Preview, person_colour
+from steadydancer_pack.dwpose.track import preview as preview_module
+from steadydancer_pack.dwpose.track.pose_cache import PoseCache
+from steadydancer_pack.dwpose.track.preview import Preview, person_colour
+from steadydancer_pack.media.video_stream import ImageStream, VideoStream
 from steadydancer_pack.nodes import pose_extract as node_module
 from steadydancer_pack.nodes.pose_detector import make_room
 from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
-from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream, VideoStream
 
 HEIGHT, WIDTH = 96, 160
 

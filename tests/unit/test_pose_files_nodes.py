@@ -7,9 +7,9 @@ import folder_paths
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.dialects import DIALECTS, write
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.dwpose.formats.dialects import DIALECTS, write
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.nodes.pose_files import NODES, ConvertPoses, LoadPoses, SavePoses
 from steadydancer_pack.tests.together import meeting, together

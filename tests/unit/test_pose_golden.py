@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.align_official import align_official, ratios_at, scale_limbs_officially
-from steadydancer_pack.dwpose.augment import augment
 from steadydancer_pack.dwpose.draw import draw_person
+from steadydancer_pack.dwpose.edit.align_official import align_official, ratios_at, scale_limbs_officially
+from steadydancer_pack.dwpose.edit.augment import augment
 from steadydancer_pack.dwpose.poses import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from steadydancer_pack.dwpose.skeleton import CHAIN
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.dialects import DIALECTS, write
-from steadydancer_pack.dwpose.keypoints import to_keypoints
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.dwpose.formats.dialects import DIALECTS, write
+from steadydancer_pack.dwpose.formats.keypoints import to_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from steadydancer_pack.dwpose.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, LEFT_WRIST, NECK, PoseClip, Track
 from steadydancer_pack.nodes.pose_motion import NODES, BestStart, LeadIn, RefinePoses, TrimLeadIn, start_text
 

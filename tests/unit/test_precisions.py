@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes.model import PRECISIONS, LoadModel
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
+from steadydancer_pack.steadydancer_core.weights import detection
 
 # Relative error of one guided step against float32 weights: mantissas of 23, 10, 7, 3 and 2 bits.
 BOUNDS = {

@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from steadydancer_pack.dwpose import onnxruntime_build
-from steadydancer_pack.dwpose.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, sends_telemetry
-from steadydancer_pack.steadydancer_core.doctor.pose import check_telemetry
+from steadydancer_pack.doctor.pose_check import check_telemetry
+from steadydancer_pack.dwpose.packages import onnxruntime_build
+from steadydancer_pack.dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, sends_telemetry
 from steadydancer_pack.tests.guard import is_local
 
 PACK = Path(__file__).resolve().parents[2]
@@ -25,8 +25,8 @@ sys.modules["steadydancer_pack"] = pack
 from steadydancer_pack.tests.guard import Guard
 guard = Guard()
 import numpy as np
-from steadydancer_pack.dwpose.blazepose import BlazePose
-from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.detect.blazepose import BlazePose
+from steadydancer_pack.dwpose.detect.detector import Region
 detector = BlazePose()
 frame = np.full((96, 96, 3), 128, np.uint8)
 detector.find(frame)

@@ -86,7 +86,7 @@ def imported(file: str) -> list[set[str]]:
 def test_what_is_published_imports_only_what_is_published():
     left = published()
     modules = [file for file in left if file.endswith(".py")]
-    assert {"__init__.py", "nodes/__init__.py", "tools/doctor.py", "tools/evaluate.py"} <= set(modules)
+    assert {"__init__.py", "nodes/__init__.py", "tools/doctor.py", "evaluation/command.py"} <= set(modules)
     assert [(file, names) for file in modules for names in imported(file) if not names & left] == []
 
 
@@ -94,7 +94,7 @@ def test_commands_that_an_artist_is_told_of_are_published():
     left = published()
     pages = [text(page) for page in left if page.startswith(("web/docs", "docs")) or page == "README.md"]
     told = {f"tools/{name}" for page in pages for name in re.findall(r"tools[/\\](\w+\.py)", page)}
-    assert {"tools/convert.py", "tools/doctor.py", "tools/evaluate.py"} <= told <= left
+    assert {"tools/convert.py", "tools/doctor.py", "evaluation/command.py"} <= told <= left
     assert not any("python -m tools." in page for page in pages)  # the portable ComfyUI's Python finds no module here
 
 

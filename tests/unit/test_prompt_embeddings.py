@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from steadydancer_pack.nodes import prompt as nodes
-from steadydancer_pack.steadydancer_core import prompt_embeddings
+from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.tests.together import meeting, together
 
 SAVE, LOAD = nodes.SavePromptEmbeddings, nodes.LoadPromptEmbeddings

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from steadydancer_pack import miniature
-from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX
+from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.nodes.chunks import chunk_folder
 from steadydancer_pack.nodes.pose_extract import cache_folder
 from steadydancer_pack.nodes.prompt import FOLDER as PROMPTS
-from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 
 PACK = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = PACK / "README.md", PACK / "docs" / "zh" / "README.md"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from steadydancer_pack.steadydancer_core.doctor.redact import without_paths
+from steadydancer_pack.doctor.redact import without_paths
 
 PATHS = [
     r"C:\Users\Mary Poppins",

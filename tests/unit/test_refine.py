@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose.edit.refine import fill_gaps, jitter, refine, refine_with_report, report_text
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_ELBOW, LEFT_WRIST, NECK, RIGHT_WRIST, PoseClip, Track
-from steadydancer_pack.dwpose.refine import fill_gaps, jitter, refine, refine_with_report, report_text
 
 FRAMES, WIDTH, HEIGHT = 40, 400, 800
 ASPECT = WIDTH / HEIGHT

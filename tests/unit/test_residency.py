@@ -13,9 +13,9 @@ import torch
 from comfy.model_patcher import ModelPatcher, ModelPatcherDynamic
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.memory import residency
 from steadydancer_pack.steadydancer_core.memory.residency import blocks_to_swap, swap_blocks
+from steadydancer_pack.steadydancer_core.weights import detection
 
 BLOCKS = 4
 CONFIG = {"dim": 256, "ffn_dim": 1024, "layers": BLOCKS, "text_dim": 64}

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from steadydancer_pack.dwpose import runtime
-from steadydancer_pack.dwpose.onnxruntime_advice import CPU_IS_ENOUGH, Gpu
-from steadydancer_pack.dwpose.runtime import CHOICES, PROVIDERS, may_use_gpu, open_session, prepare
+from steadydancer_pack.dwpose.detect import runtime
+from steadydancer_pack.dwpose.detect.runtime import CHOICES, PROVIDERS, may_use_gpu, open_session, prepare
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import CPU_IS_ENOUGH, Gpu
 
 CARD = "NVIDIA GeForce RTX 4090"
 GPU = Gpu(CARD, 12)

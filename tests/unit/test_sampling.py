@@ -9,10 +9,10 @@ import comfy.samplers
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance, TextGuidance, patch_model
-from steadydancer_pack.steadydancer_core.moment import Moment
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample, with_shift
-from steadydancer_pack.steadydancer_core.schedule import make_sigmas, make_solver, official_sigmas
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
+from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver, official_sigmas
+from steadydancer_pack.steadydancer_core.sampling.step_position import Moment
 
 SCHEDULES = json.loads((Path(__file__).resolve().parent.parent / "golden" / "schedules.json").read_text())
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)

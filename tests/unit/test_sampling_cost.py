@@ -7,7 +7,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.wan.model import WanModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 
 BLOCKS, DIM, FFN = 40, 5120, 13824
 FRAMES, TEXT, IMAGE = 21, 512, 257

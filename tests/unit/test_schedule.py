@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
-from steadydancer_pack.steadydancer_core.sampling import make_guider
-from steadydancer_pack.steadydancer_core.schedule import OFFICIAL_SOLVERS, make_solver
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider
+from steadydancer_pack.steadydancer_core.sampling.schedule import OFFICIAL_SOLVERS, make_solver
 
 solvers = pytest.mark.parametrize("solver", OFFICIAL_SOLVERS)
 

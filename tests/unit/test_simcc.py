@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose.detector import Region
-from steadydancer_pack.dwpose.simcc import MEAN, STD, Crops, SimccPose, cut, decode, place, to_frame, unmirrored
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.detect.simcc import MEAN, STD, Crops, SimccPose, cut, decode, place, to_frame, unmirrored
 
 WIDTH, HEIGHT = 288, 384
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.tests.workflow_layout import node_box
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
-from steadydancer_pack.tools.api_prompt import to_api_prompt
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "subgraphs").glob("*.json"))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose.edit.proportions import typical_size
+from steadydancer_pack.dwpose.edit.swap_repair import FOLLOWERS, WITNESSES, exchange, find_swaps
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, Track
-from steadydancer_pack.dwpose.proportions import typical_size
-from steadydancer_pack.dwpose.swap_repair import FOLLOWERS, WITNESSES, exchange, find_swaps
 
 FRAMES, ASPECT = 48, 0.5
 # Sideways from the spine, depth is 0; height below the neck. In body sizes, right side positive as a camera sees it.

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import appearance
 from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
-from steadydancer_pack.dwpose.track import Detections, Tracker, link_people, link_rows, person_box, person_size
+from steadydancer_pack.dwpose.track import appearance
+from steadydancer_pack.dwpose.track.track import (
+    Detections,
+    Tracker,
+    link_people,
+    link_rows,
+    person_box,
+    person_size,
+)
 
 SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from steadydancer_pack.dwpose import pose_json
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.evaluation.farm.cell_sets import find_pairs
 from steadydancer_pack.miniature import shipped
-from steadydancer_pack.tools.xdance_sets import find_pairs
 from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
 from steadydancer_pack.training.evaluation.figures import figures, means, psnr

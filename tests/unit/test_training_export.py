@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from steadydancer_pack.steadydancer_core import detection, prompt_embeddings
-from steadydancer_pack.steadydancer_core.model import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
+from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.evaluation.run import zeroed
 from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file, write_prompts

@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.media.frames import clip_pixels
 from steadydancer_pack.miniature.vae import vae_file
 from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
-from steadydancer_pack.steadydancer_core import detection
-from steadydancer_pack.steadydancer_core.pixels import clip_pixels
+from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two

@@ -10,8 +10,8 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from PIL import Image
 
-from steadydancer_pack.steadydancer_core.video import frame_converter, media_file
-from steadydancer_pack.steadydancer_core.video.video_stream import ImageStream, VideoStream, open_video
+from steadydancer_pack.media import frame_converter, media_file
+from steadydancer_pack.media.video_stream import ImageStream, VideoStream, open_video
 from steadydancer_pack.tests.unit import test_pose_extract_node as node
 from steadydancer_pack.tests.unit.test_pose_extract_node import user_folder  # noqa: F401  fixture
 

@@ -13,12 +13,12 @@ import torch
 from comfy.cli_args import args
 from PIL import Image
 
+from steadydancer_pack.media.frames import fit_image
+from steadydancer_pack.media.side_by_side import SideBySide
+from steadydancer_pack.media.video_formats import FORMATS
+from steadydancer_pack.media.video_writer import VideoWriteError
 from steadydancer_pack.nodes import video as node_module
 from steadydancer_pack.nodes.video import NODES, VideoCombine
-from steadydancer_pack.steadydancer_core.pixels import fit_image
-from steadydancer_pack.steadydancer_core.video.side_by_side import SideBySide
-from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
-from steadydancer_pack.steadydancer_core.video.video_writer import VideoWriteError
 from steadydancer_pack.tests.together import meeting, together
 
 WORKFLOW, PROMPT = {"nodes": [{"id": 1}], "version": 0.4}, {"1": {"class_type": "SteadyDancerVideoCombine"}}

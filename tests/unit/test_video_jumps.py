@@ -11,12 +11,12 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl
 
-from steadydancer_pack.dwpose.detector import Region
+from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.media import audio_track, media_file
+from steadydancer_pack.media.audio_track import read_audio, read_file_audio
+from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.pose_extract import ExtractPoses
-from steadydancer_pack.steadydancer_core.video import audio_track, media_file
-from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
-from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
 from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, grey, numbers, to_frame
 
 FPS, PICTURES = 16, 32

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from steadydancer_pack.steadydancer_core.video.media_file import measure_extent
-from steadydancer_pack.steadydancer_core.video.video_stream import VideoStream
+from steadydancer_pack.media.media_file import measure_extent
+from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, add_sound, make_video
 
 FPS, PICTURES = 16, 32

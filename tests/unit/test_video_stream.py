@@ -15,9 +15,9 @@ from av.video.reformatter import ColorRange
 from comfy_api.latest import InputImpl, Types
 from PIL import Image, ImageOps
 
-from steadydancer_pack.steadydancer_core.video import media_file, video_stream
-from steadydancer_pack.steadydancer_core.video.audio_track import read_audio, read_file_audio
-from steadydancer_pack.steadydancer_core.video.video_stream import (
+from steadydancer_pack.media import media_file, video_stream
+from steadydancer_pack.media.audio_track import read_audio, read_file_audio
+from steadydancer_pack.media.video_stream import (
     MODEL_FPS,
     ImageStream,
     VideoStream,
@@ -25,7 +25,7 @@ from steadydancer_pack.steadydancer_core.video.video_stream import (
     open_video,
     resample_indices,
 )
-from steadydancer_pack.steadydancer_core.video.video_webp import animation_rate
+from steadydancer_pack.media.video_webp import animation_rate
 
 WIDTH, HEIGHT = 64, 48
 LEVEL_STEP = 4  # grey levels between a picture and the next: far more than lossless YUV loses

@@ -16,10 +16,10 @@ import torch
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
-from steadydancer_pack.steadydancer_core.video import video_formats, video_webp
-from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS, choose_crf, choose_pixel_format, frame_rate
-from steadydancer_pack.steadydancer_core.video.video_source import frame_order
-from steadydancer_pack.steadydancer_core.video.video_writer import Settings, VideoWriteError, write_video
+from steadydancer_pack.media import video_formats, video_webp
+from steadydancer_pack.media.video_formats import FORMATS, choose_crf, choose_pixel_format, frame_rate
+from steadydancer_pack.media.video_source import frame_order
+from steadydancer_pack.media.video_writer import Settings, VideoWriteError, write_video
 
 HEIGHT, WIDTH = 64, 80
 VIDEOS = [name for name, row in FORMATS.items() if row.is_video]

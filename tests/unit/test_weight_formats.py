@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes.model import PRECISIONS, LoadModel, model_files
-from steadydancer_pack.steadydancer_core import detection
+from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.lazy_weights import SMALL
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.steadydancer_core.weights.weight_source import SafetensorsSource

@@ -9,9 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_shapes, steadydancer_state_dict
 from steadydancer_pack.nodes.model import LoadModel, model_files
-from steadydancer_pack.steadydancer_core import detection
 from steadydancer_pack.steadydancer_core.memory.residency import blocks_to_swap
-from steadydancer_pack.steadydancer_core.weights import lazy_weights
+from steadydancer_pack.steadydancer_core.weights import detection, lazy_weights
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.steadydancer_core.weights.weight_formats import describe

@@ -5,12 +5,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.dwpose import pose_json
-from steadydancer_pack.dwpose.cache import PoseCache, SeenVideo, cache_key
+from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
+from steadydancer_pack.media.video_formats import FORMATS
+from steadydancer_pack.media.video_writer import Settings, write_video
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
-from steadydancer_pack.steadydancer_core.video.video_formats import FORMATS
-from steadydancer_pack.steadydancer_core.video.video_writer import Settings, write_video
 from steadydancer_pack.tests.campaigns.whole_files import LIMIT, fault
 
 FRAMES = 4

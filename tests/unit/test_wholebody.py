@@ -5,11 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import detector_files, poses, runtime, wholebody
-from steadydancer_pack.dwpose.blazepose import BlazePose
-from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX, checksum, describe, download_note, open_network
-from steadydancer_pack.dwpose.onnxruntime_advice import Gpu
-from steadydancer_pack.dwpose.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
+from steadydancer_pack.dwpose import poses
+from steadydancer_pack.dwpose.detect import detector_files, runtime, wholebody
+from steadydancer_pack.dwpose.detect.blazepose import BlazePose
+from steadydancer_pack.dwpose.detect.detector_files import (
+    DWPOSE,
+    YOLOX,
+    checksum,
+    describe,
+    download_note,
+    open_network,
+)
+from steadydancer_pack.dwpose.detect.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
+from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 
 COCO_BODY = [
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",

@@ -7,12 +7,12 @@ import torch
 from comfy.context_windows import IndexListContextWindow
 from comfy.patcher_extension import WrappersMP
 
-from steadydancer_pack.steadydancer_core.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.long_video import windows
 from steadydancer_pack.steadydancer_core.long_video.windows import Windows, apply_windows, in_latents, window_borders
-from steadydancer_pack.steadydancer_core.memory.estimate import WHOLE_CLIP_CHANNELS, whole_clip_bytes
-from steadydancer_pack.steadydancer_core.pose_modulation import Run, frame_runs
-from steadydancer_pack.steadydancer_core.sampling import make_guider, sample
+from steadydancer_pack.steadydancer_core.model.memory_estimate import WHOLE_CLIP_CHANNELS, whole_clip_bytes
+from steadydancer_pack.steadydancer_core.model.pose_modulation import Run, frame_runs
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 
 GUIDANCE = PoseGuidance(1.0, 0.1, 0.4)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import folder_paths
 import pytest
 
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.miniature import FILES as MINIATURE
 from steadydancer_pack.nodes.model import PRECISIONS
-from steadydancer_pack.steadydancer_core.presets import PRESETS
+from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
 from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
-from steadydancer_pack.tools.api_prompt import to_api_prompt
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
@@ -118,7 +118,7 @@ def test_a_file_has_the_same_link_everywhere():
 
 
 def test_the_links_of_the_detectors_files_carry_their_checksums():
-    from steadydancer_pack.dwpose.detector_files import DWPOSE, YOLOX
+    from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 
     workflow = json.loads((PACK / "workflows" / "official_quality.json").read_text("utf-8"))
     named = {model["name"]: model for node in real(workflow) for model in models(node)}

@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from steadydancer_pack.comfy_client.comfy_server import PromptRejected
+from steadydancer_pack.evaluation.farm import cell_sets as xdance_sets
+from steadydancer_pack.evaluation.farm import command as xdance
+from steadydancer_pack.evaluation.farm import farm_report as xdance_report
+from steadydancer_pack.evaluation.farm import run_queue as xdance_queue
+from steadydancer_pack.evaluation.farm.cell_prompt import read_mould
+from steadydancer_pack.evaluation.farm.cell_sets import Pair, find_pairs
+from steadydancer_pack.evaluation.farm.dance_poses import with_pose_file
+from steadydancer_pack.evaluation.farm.farm_server import PromptState, RunningServer, ServerGone, State, prompt_state
+from steadydancer_pack.evaluation.farm.run_queue import Results, Runner, to_do
+from steadydancer_pack.media.clips import pack_video
 from steadydancer_pack.tests.together import meeting, together
-from steadydancer_pack.tools import xdance, xdance_queue, xdance_report, xdance_sets
-from steadydancer_pack.tools.comfy_server import PromptRejected
-from steadydancer_pack.tools.media import pack_video
-from steadydancer_pack.tools.xdance_poses import with_pose_file
-from steadydancer_pack.tools.xdance_prompt import read_mould
-from steadydancer_pack.tools.xdance_queue import Results, Runner, to_do
-from steadydancer_pack.tools.xdance_server import PromptState, RunningServer, ServerGone, State, prompt_state
-from steadydancer_pack.tools.xdance_sets import Pair, find_pairs
 
 WORKFLOW = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}, "_meta": {"title": "Photo"}},

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steadydancer_pack.dwpose import yolox
-from steadydancer_pack.dwpose.yolox import PersonFinder, decode, grid, letterbox, people
+from steadydancer_pack.dwpose.detect import yolox
+from steadydancer_pack.dwpose.detect.yolox import PersonFinder, decode, grid, letterbox, people
 
 CELLS, STRIDES = grid(640, 640)
 ONE_AT_STRIDE_32 = 80 * 80 + 40 * 40 + 10 * 20 + 5  # row 10, column 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...dwpose.detector_files import checksum
+from ...dwpose.detect.detector_files import checksum
 from ..pipeline import Work
 from ..whole_file import write_whole
 from .figures import figures

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...steadydancer_core.measures.plots import draw_bars
+from ...evaluation.plots import draw_bars
 from ..pipeline import SIZE
 from .baselines import WITHOUT_POSE
 from .figures import means

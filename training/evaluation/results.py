@@ -10,7 +10,7 @@ import math
 import re
 from pathlib import Path
 
-from ...steadydancer_core.measures.report import png_bytes
+from ...evaluation.evaluation_report import png_bytes
 from ..pipeline import Work
 from ..whole_file import write_whole
 from .baselines import BASELINES

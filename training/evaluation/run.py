@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...dwpose.detector_files import checksum
-from ...steadydancer_core.measures.report import write_report
+from ...dwpose.detect.detector_files import checksum
+from ...evaluation.evaluation_report import write_report
 from ..export import model_file
 from ..pipeline import SIZE, Work
 from ..whole_file import write_whole

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...dwpose.align import Request, align
-from ...dwpose.augment import augment
+from ...dwpose.edit.align import Request, align
+from ...dwpose.edit.augment import augment
 from ...dwpose.poses import PoseClip
-from ...steadydancer_core import detection, sampling
-from ...steadydancer_core.conditions import clip_pair, encode_shared, with_values
-from ...steadydancer_core.guidance import PoseGuidance, TextGuidance
-from ...steadydancer_core.presets import Settings
+from ...steadydancer_core.sampling import run as sampling
+from ...steadydancer_core.sampling.conditions import clip_pair, encode_shared, with_values
+from ...steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from ...steadydancer_core.sampling.presets import Settings
+from ...steadydancer_core.weights import detection
 from ...steadydancer_core.weights.loading import load_model
 from ..prompts import NEGATIVE, POSITIVE, prompt_vectors
 from ..world.store import skeletons

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...dwpose.poses import PoseClip
-from ...steadydancer_core.guidance import PoseGuidance
-from ...steadydancer_core.presets import Settings
+from ...steadydancer_core.sampling.guidance import PoseGuidance
+from ...steadydancer_core.sampling.presets import Settings
 from .pairs import Pair
 from .system import SETTINGS, aligned, shuffled
 

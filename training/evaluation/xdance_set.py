@@ -4,7 +4,7 @@
     Driving/  videos      Truth/  videos of the true answers      Poses/  exact keypoints of photos and videos
     pairs.csv  photo, video, category, misalignment, truth, photo_poses, driving_poses
 
-`python -m tools.xdance SET SET --pairs SET/pairs.csv --workflow workflows/dance_from_video.json` runs it through a
+`python -m evaluation.farm SET SET --pairs SET/pairs.csv --workflow workflows/dance_from_video.json` runs it with a
 ComfyUI server.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...dwpose import pose_json
+from ...dwpose.formats import pose_json
 from ..sample import video_file
 from ..world.motion import FPS
 from .pairs import Pair

@@ -1,0 +1,1 @@
+"""Start, stop and talk to a ComfyUI server; edit prompts in API format."""

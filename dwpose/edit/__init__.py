@@ -1,0 +1,1 @@
+"""Change poses: repair, smooth, complete, start, align and augment."""

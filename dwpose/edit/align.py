@@ -1,0 +1,221 @@
+"""From the skeletons of a driving video to skeletons that fit the photo: everybody in it, each to their own person.
+
+Modes: `robust` (align_robust) for any photo and video, `official` (align_official) for the published numbers.
+"""
+
+import math
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from ..draw import OVERSAMPLING, draw_person, shrink
+from ..poses import PoseClip, Track
+from ..skeleton import Aspects
+from .align_official import align_official, ratios_at
+from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
+from .corrections import Corrections, correct
+from .meeting import (
+    ANCHORS,
+    AT_HEAD,
+    AT_NECK,
+    FIRST,
+    MEETINGS,
+    WHOLE_BODY,
+    anchor_remarks,
+    meet_at_head,
+    whole_body_frame,
+    whole_body_note,
+)
+from .pairing import Pair, check_people, pair_people
+
+MODES = ("robust", "official")
+AS_PUBLISHED = "as published"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to do: size is the model's frame (width, height); anchor the driving frame that meets the photo.
+
+    anchor_rule: one of ANCHORS; "first" takes that very frame, "whole body" the best one from there on. meet_at: one of
+    MEETINGS, what of the body lies on the photo's in that frame.
+    """
+
+    size: tuple[int, int]
+    mode: str = "robust"
+    anchor: int = 0
+    corrections: Corrections = field(default_factory=Corrections)
+    anchor_rule: str = FIRST
+    meet_at: str = AT_NECK
+
+
+class AlignedPerson(NamedTuple):
+    """One person's aligned track, the frame that meets the photo, the ratios, and remarks."""
+
+    track: Track
+    anchor: int
+    table: list[PartRatio]
+    notes: list[str]
+
+
+class Alignment(NamedTuple):
+    """The aligned clip, the frame in which each person meets the photo, the ratios of each person, and remarks."""
+
+    clip: PoseClip
+    anchors: list[int]
+    tables: list[list[PartRatio]]
+    notes: list[str]
+
+
+def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
+    """Return `clip` aligned to the people of `photo` (of several frames the first), in a frame of `request.size`.
+
+    Of several people those who cannot be aligned are left out, with a remark. Raises ValueError for an unknown mode, an
+    anchor outside the clip, a photo or clip without people, or where nobody can be aligned: see `_align_person`.
+    """
+    _check(photo, clip, request)
+    pairs, notes = pair_people(photo, clip, request.anchor)
+    aspects = request.size[0] / request.size[1], clip.width / clip.height
+    people, left_out = _align_people(pairs, aspects, request)
+    tracks, anchors, tables, remarks = zip(*people, strict=True)
+    notes += [*left_out, *chain.from_iterable(remarks)]
+    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
+
+
+def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
+    choices = (("alignment", request.mode, MODES), ("anchor", request.anchor_rule, ANCHORS),
+               ("place to meet", request.meet_at, MEETINGS))  # fmt: skip
+    for what, value, known in choices:
+        if value not in known:
+            raise ValueError(f"Unknown {what} '{value}'. Choose one of {', '.join(known)}.")
+    check_people(photo, clip)
+    if not 0 <= request.anchor < clip.frames:
+        raise ValueError(
+            f"Anchor frame {request.anchor} does not exist: the driving poses have frames 0 to {clip.frames - 1}."
+        )
+
+
+def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tuple[list[AlignedPerson], list[str]]:
+    """Return those who can be aligned, and why each other is left out; ValueError if that is everybody."""
+    people, left_out = [], []
+    for photo, driver in pairs:
+        try:
+            people.append(_align_person(photo, driver, aspects, request))
+        except ValueError as error:
+            if len(pairs) == 1:
+                raise
+            left_out.append(f"Person {driver.number} left out. {error}")
+    if not people:
+        raise ValueError("\n".join(left_out))
+    return people, left_out
+
+
+def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
+    """Return one person aligned.
+
+    ValueError: no common part of the body, nobody from the anchor frame on, or official mode and a person who is absent
+    in the anchor frame.
+    """
+    anchor = request.anchor
+    if request.mode != "official" or request.anchor_rule != FIRST:
+        anchor = anchor_frame(driver, anchor)
+    if request.anchor_rule != FIRST:
+        anchor = whole_body_frame(driver, aspects[1], request.anchor)
+    if request.mode == "official":
+        table = _official_table(photo, driver, aspects, anchor)
+        aligned = align_official(driver, photo, aspects, anchor)
+    else:
+        table = robust_ratios(photo, driver, aspects, anchor)
+        aligned = align_robust(driver, photo, table, aspects, anchor)
+    notes = _anchor_notes(driver, aspects[1], anchor, request) + _infinite(driver, table)
+    if request.meet_at == AT_HEAD:
+        heads = meet_at_head(aligned, photo, anchor)
+        if heads is None:
+            notes.append(f"Person {driver.number}: no joint of the head is seen in both photo and frame {anchor}, so "
+                         f"they meet as with '{AT_NECK}'.")  # fmt: skip
+        aligned = heads or aligned
+    return AlignedPerson(correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes)
+
+
+def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> list[PartRatio]:
+    if not driver.present[anchor]:
+        raise ValueError(
+            f"Person {driver.number} is not seen in frame {anchor} of the driving poses, and official alignment looks "
+            f"at no other. Set anchor to '{WHOLE_BODY}' or mode to robust. In Align Poses another anchor_frame will do."
+        )
+    ratios = ratios_at(photo, driver, aspects, anchor)
+    return [PartRatio(part, math.nan, math.nan, ratio, AS_PUBLISHED) for part, ratio in ratios.items()]
+
+
+def _anchor_notes(driver: Track, aspect: float, anchor: int, request: Request) -> list[str]:
+    """Return what the user should know of the frame that meets the photo."""
+    if request.anchor_rule != FIRST:
+        return [whole_body_note(driver, anchor)]
+    notes = anchor_remarks(driver, aspect, anchor)
+    if anchor != request.anchor:
+        moved = f"shows no neck in frame {request.anchor}: frame {anchor} meets the photo instead."
+        notes.insert(0, f"Person {driver.number} {moved}")
+    return notes
+
+
+def _infinite(driver: Track, table: list[PartRatio]) -> list[str]:
+    wrong = ", ".join(row.part.replace("_", " ") for row in table if not math.isfinite(row.ratio))
+    return [f"Person {driver.number}: official alignment scales {wrong} to infinity. Use robust."] if wrong else []
+
+
+COLUMNS = ("part", "photo", "video", "ratio")
+
+
+def report_text(alignment: Alignment) -> str:
+    """Return the ratios of each person, lengths in % of the frame's height, '-' where not seen; then the remarks."""
+    blocks = ["\n".join([_columns(*COLUMNS), *map(_row_text, rows)]) for rows in alignment.tables]
+    if len(blocks) > 1:
+        people = zip(alignment.clip.tracks, blocks, strict=True)
+        blocks = [f"Person {track.number}\n{block}" for track, block in people]
+    return "\n\n".join([*blocks, *["\n".join(alignment.notes)] * bool(alignment.notes)])
+
+
+def remarks_text(alignment: Alignment) -> str:
+    """Return what the numbers do not tell: how each ratio was had that was not measured; then the remarks."""
+    several = len(alignment.tables) > 1
+    lines = [
+        f"{f'Person {track.number}, ' * several}{row_cells(row)[0]}: {row.reason}"
+        for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True)
+        for row in rows
+        if row.reason not in (MEASURED, AS_PUBLISHED)
+    ]
+    return "\n".join([*lines, *alignment.notes])
+
+
+def row_cells(row: PartRatio) -> tuple[str, str, str, str]:
+    """Return a row as text for COLUMNS: the part, its lengths in % of the frame's height, '-' where not seen, ratio."""
+    return row.part.replace("_", " "), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
+
+
+def follows_body(row: PartRatio) -> bool:
+    """Return whether the part has no ratio of its own and takes the body's."""
+    return row.reason.endswith(AS_THE_BODY)
+
+
+def _row_text(row: PartRatio) -> str:
+    return f"{_columns(*row_cells(row))}  {row.reason}"
+
+
+def _columns(part: str, photo: str, video: str, ratio: str) -> str:
+    return f"{part:<11} {photo:>7} {video:>7} {ratio:>6}"
+
+
+def _percent(length: float) -> str:
+    return f"{length:.1%}" if math.isfinite(length) else "-"
+
+
+def overlay(photo: np.ndarray, alignment: Alignment, opacity: float = 0.8) -> np.ndarray:
+    """Return the photo, uint8 [H, W, 3] RGB, and over it each person's skeleton in their anchor frame."""
+    height, width = photo.shape[:2]
+    canvas = np.zeros((height * OVERSAMPLING, width * OVERSAMPLING, 3), np.uint8)
+    for track, anchor in zip(alignment.clip.tracks, alignment.anchors, strict=True):
+        draw_person(canvas, track, anchor)
+    skeleton = shrink(canvas)
+    cover = opacity * (skeleton.max(axis=2, keepdims=True) > 0)
+    return np.rint(photo * (1 - cover) + skeleton * cover).astype(np.uint8)

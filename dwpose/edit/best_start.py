@@ -1,0 +1,78 @@
+"""The frame of a dance whose pose is nearest to the photo's: the one to start from.
+
+Compared is how the limbs point, which needs no alignment: a child and a tall dancer stand alike when their bones point
+alike. Whether somebody faces the camera, stands sideways or shows the back is told by how broad shoulders, hips and
+eyes look, and on which side the left one is. Hands and feet are too fine to decide where a dance starts.
+"""
+
+import numpy as np
+
+from ..poses import LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, PoseClip, Track
+from ..skeleton import LIMBS, metric
+from .pairing import check_people, pair_people
+from .proportions import body_size, part_lengths
+
+POINTERS = LIMBS[2:13]  # whose direction is compared: arms, trunk and legs, neck to nose
+# Joints whose distance tells the facing, and that distance in torso lengths in somebody who faces the camera.
+BREADTHS = np.array([(RIGHT_SHOULDER, LEFT_SHOULDER), (RIGHT_HIP, LEFT_HIP), (RIGHT_EYE, LEFT_EYE)])
+FRONTAL = np.array([0.8, 0.4, 0.13])
+
+UNKNOWN = 0.5  # distance of a limb that the photo shows and the frame does not, as of one at a right angle or so
+ENOUGH = 3  # limbs and breadths that must be seen in both
+
+
+def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple[int, np.ndarray]:
+    """Return the index of the frame of `clip` nearest to the pose in `photo`'s frame 0, and the distances [F].
+
+    Only the first `search_frames` are looked at, all for 0; F is their number. Distances are 0 (every limb points as in
+    the photo) to 1, and infinite where too little is seen; of several people, paired as in `pair_people`, their mean.
+    Raises ValueError if nobody is seen in photo or clip, or no frame shows enough of what the photo shows.
+    """
+    check_people(photo, clip)
+    if search_frames < 0:
+        raise ValueError(f"search_frames is {search_frames}; give 0 to search all frames, or how many to search.")
+    frames = slice(0, min(search_frames, clip.frames) or clip.frames)
+    pairs, _ = pair_people(photo, clip)
+    people = [_distances(track, person, clip, photo)[frames] for person, track in pairs]
+    known = np.isfinite(people)
+    distances = np.where(known.any(axis=0), np.where(known, people, 1).mean(axis=0), np.inf)
+    if np.isinf(distances).all():
+        raise ValueError(
+            f"None of the {len(distances)} frames searched shows enough of what the photo shows: {ENOUGH} limbs or "
+            "more. Raise search_frames, or take a photo or a video that shows more of the body."
+        )
+    return int(distances.argmin()), distances
+
+
+def _distances(track: Track, person: Track, clip: PoseClip, photo: PoseClip) -> np.ndarray:
+    """Return [F], inf where too little is seen."""
+    directions, facings = _features(track, clip.width / clip.height)
+    photo_directions, photo_facings = _features(person, photo.width / photo.height)
+    parts = [directions - photo_directions[0], facings - photo_facings[0]]
+    apart = np.abs(np.concatenate(parts, axis=1)) / 2
+    asked = np.isfinite(np.concatenate([photo_directions[0], photo_facings[0]]))
+    seen = np.isfinite(apart)
+    total = np.where(seen, apart, UNKNOWN)[:, asked].sum(axis=1) / max(asked.sum(), 1)
+    return np.where(seen.sum(axis=1) >= ENOUGH, total, np.inf)
+
+
+def _features(track: Track, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limbs' directions, complex of length 1 [F, 11], and how far breadths face us, -1..1 [F, 3].
+
+    NaN where a joint is not seen.
+    """
+    points = metric(track.points, aspect)
+    limbs = _between(points, track.visible, POINTERS)
+    lengths = np.abs(limbs)
+    directions = np.divide(limbs, lengths, out=np.full_like(limbs, np.nan), where=lengths > 0)
+    torso = body_size(part_lengths(points, track.visible))[:, None]
+    facings = _between(points, track.visible, BREADTHS).real / (torso * FRONTAL)
+    return directions, np.clip(facings, -1, 1)
+
+
+def _between(points: np.ndarray, visible: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the vectors of pairs [P, 2] of joints as complex [F, P], NaN where either end is not seen."""
+    start, end = pairs.T
+    seen = (visible[:, start] & visible[:, end])[..., None]
+    x, y = np.moveaxis(np.where(seen, points[:, end], np.nan) - points[:, start], -1, 0)
+    return x + 1j * y

@@ -1,0 +1,80 @@
+"""What an artist corrects by hand after alignment: size and place of the whole body, the head, the arms, the legs."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..poses import FACE, FEET, LEFT_HAND, NECK, RIGHT_HAND, Track
+from ..skeleton import CHAIN, metric, scale_limbs
+from .proportions import stand_in
+
+SCALE_RANGE = (0.1, 10.0)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Scale of a part about the joint it hangs on; shift to the right and down, in parts of the frame's height."""
+
+    scale: float = 1.0
+    x: float = 0.0
+    y: float = 0.0
+
+    def __post_init__(self):
+        low, high = SCALE_RANGE
+        if not low <= self.scale <= high:
+            raise ValueError(f"A correction scales by {self.scale}; choose {low} to {high}; 1 changes nothing.")
+        if not (math.isfinite(self.x) and math.isfinite(self.y)):
+            raise ValueError(
+                f"A correction moves a part by ({self.x}, {self.y}), which is no place. Look at what is connected to "
+                "the x and y of Align Poses; 0 changes nothing."
+            )
+
+
+UNCHANGED = Correction()
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """One correction each. `body` scales about the neck as it stands in the anchor frame."""
+
+    body: Correction = field(default=UNCHANGED)
+    head: Correction = field(default=UNCHANGED)
+    arms: Correction = field(default=UNCHANGED)
+    legs: Correction = field(default=UNCHANGED)
+
+
+# Which parts of the skeleton's chain each correction scales, and which keypoints it shifts.
+PARTS = {
+    "head": {"neck", "face_right", "face_left", "face"},
+    "arms": {"upper_arm", "lower_arm", "hand"},
+    "legs": {"upper_leg", "lower_leg"},
+}
+KEYPOINTS = {
+    "head": np.r_[0, 14:18, FACE],
+    "arms": np.r_[2:8, LEFT_HAND, RIGHT_HAND],
+    "legs": np.r_[8:14, FEET],
+}
+
+
+def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) -> Track:
+    """Return the aligned track corrected; the same track if nothing is. aspect: width / height of the frame."""
+    if corrections == Corrections():
+        return track
+    points = metric(track.points, aspect)
+    points = _scale_parts(points, track.visible, corrections)
+    for part, keypoints in KEYPOINTS.items():
+        correction = getattr(corrections, part)
+        points[:, keypoints] += (correction.x, correction.y)
+    centre, body = points[anchor, NECK].copy(), corrections.body
+    points = centre + body.scale * (points - centre) + (body.x, body.y)
+    return Track(track.identity, points / (aspect, 1), track.scores)
+
+
+def _scale_parts(points: np.ndarray, visible: np.ndarray, corrections: Corrections) -> np.ndarray:
+    ratios = {part: 1.0 for _, _, part in CHAIN}
+    for name, parts in PARTS.items():
+        ratios |= dict.fromkeys(parts, getattr(corrections, name).scale)
+    if all(ratio == 1 for ratio in ratios.values()):
+        return points.copy()
+    return scale_limbs(stand_in(points, visible), ratios)

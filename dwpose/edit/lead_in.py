@@ -1,0 +1,226 @@
+"""The start gap closed: frames that lead from the photo's own pose to the first pose of the dance.
+
+Each bone turns about the joint it hangs on, from its direction in the photo to its direction in the dance, and its
+length goes from the one's to the other's: constant where they agree, as after alignment they nearly do. The neck moves
+on a straight line. All of it eases in and out. Points are complex numbers x + iy, metric: y in frame heights, x times
+width / height; so a turn is a product.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ...media.frame_size import MAX_ASPECT_DIFFERENCE
+from ..poses import (
+    BODY,
+    FACE,
+    KEYPOINTS,
+    LEFT_ANKLE,
+    LEFT_HAND,
+    LEFT_WRIST,
+    NECK,
+    NOSE,
+    RIGHT_ANKLE,
+    RIGHT_HAND,
+    RIGHT_WRIST,
+    PoseClip,
+    Track,
+)
+from ..skeleton import LIMBS, metric
+from .pairing import Pair, check_people, nearest_people
+
+AUTO = -1
+STEP = 4  # frames that one latent frame holds: a lead-in of whole steps leaves a length of 4n+1 one
+LONGEST_SUGGESTION = 48
+FASTEST_EASED = 1.5  # the speed in the middle of an eased move over its mean speed
+USUAL_FAST = 95  # percentile of the speeds of all joints in the dance
+
+HALF_TURN_LIKE = math.radians(150)  # from here on either way round is as short, and the limb above decides
+
+
+class Piece(NamedTuple):
+    """Keypoints that turn as one about the parent joint: a bone's end, a hand, the face.
+
+    axis: two of them whose line shows the turn; None for the line from the joint to the first of them.
+    """
+
+    children: list[int]
+    parent: int
+    axis: tuple[int, int] | None = None
+
+
+ROOT = KEYPOINTS  # a joint that everybody shows and nothing moves: what hangs on it goes straight
+
+
+def _hand(hand: slice, wrist: int) -> Piece:
+    middle_finger = hand.start + 9
+    return Piece([*range(hand.start, hand.stop)], wrist, (hand.start, middle_finger))
+
+
+# From the neck outward, so that a joint stands where it belongs before the next one follows.
+TREE = (
+    Piece([NECK], ROOT),
+    *(Piece([joint], parent) for parent, joint in LIMBS.tolist()),
+    *(Piece([toe], LEFT_ANKLE) for toe in range(18, 21)),
+    *(Piece([toe], RIGHT_ANKLE) for toe in range(21, 24)),
+    Piece([*range(FACE.start, FACE.stop)], NOSE, (NECK, NOSE)),
+    _hand(LEFT_HAND, LEFT_WRIST),
+    _hand(RIGHT_HAND, RIGHT_WRIST),
+)
+PARENT = {child: piece.parent for piece in TREE for child in piece.children}
+
+
+class Pose(NamedTuple):
+    """One person in one frame: complex metric points [134], 0 where unseen; bool seen [134]; scores [134]."""
+
+    points: np.ndarray
+    seen: np.ndarray
+    scores: np.ndarray
+
+
+def pose_of(track: Track, frame: int, aspect: float) -> Pose:
+    """Return the pose of a track in a frame; `aspect` is width / height."""
+    seen = track.visible[frame]
+    x, y = metric(np.where(seen[:, None], track.points[frame], 0), aspect).T
+    return Pose(x + 1j * y, seen, track.scores[frame])
+
+
+def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
+    """Return `clip`, aligned to the photo, after `frames` frames that lead to it from the pose in `photo`'s frame 0.
+
+    The first frame of the result is the photo's pose, unchanged; from frame `frames` on it is `clip`, unchanged.
+    AUTO takes `suggest_frames`. A keypoint that is seen only in the photo keeps its place on the limb it hangs on for
+    the first half, one that is seen only in the dance for the second half; hands and face move as one piece. Somebody
+    without a partner in the photo, or not seen in the first frame of `clip`, appears when the dance does.
+    Raises ValueError if nobody is seen in the photo or the first frame, if both differ in shape, or frames < -1.
+    """
+    pairs = _pairs(clip, photo)
+    if frames < AUTO:
+        raise ValueError(f"frames is {frames}; give -1 to let the distance decide, 0 for no lead-in, or a number.")
+    count = suggest_frames(clip, photo) if frames == AUTO else frames
+    if count == 0:
+        return clip
+    partners = {id(track): person for person, track in pairs}
+    tracks = [_lead(track, partners.get(id(track)), count, clip.width / clip.height) for track in clip.tracks]
+    return replace(clip, frames=clip.frames + count, tracks=tuple(tracks))
+
+
+def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
+    """Return how many frames let the joint with the longest way move as fast as fast moves of the dance: 0 or 4 to 48.
+
+    Always whole steps of 4, the frames of one latent frame. Raises ValueError as `lead_in` does.
+    """
+    aspect = clip.width / clip.height
+    way = max(_longest_way(track, person, aspect) for person, track in _pairs(clip, photo))
+    speed = _fast(clip, aspect)
+    wanted = FASTEST_EASED * way / speed if speed > 0 else LONGEST_SUGGESTION * (way > 0)
+    return min(LONGEST_SUGGESTION, STEP * math.ceil(wanted / STEP))
+
+
+def _longest_way(track: Track, person: Track, aspect: float) -> float:
+    end, start = pose_of(track, 0, aspect), pose_of(person, 0, aspect)
+    both = (end.seen & start.seen)[BODY]
+    return float(np.abs(end.points - start.points)[BODY][both].max(initial=0))
+
+
+def _fast(clip: PoseClip, aspect: float) -> float:
+    """Return a speed that fast joints of the dance have, in frame heights a frame; 0 if nothing moves."""
+    speeds = [np.zeros(1)]
+    for track in clip.tracks:
+        steps = np.linalg.norm(np.diff(metric(track.points[:, BODY], aspect), axis=0), axis=-1)
+        speeds.append(steps[track.visible[1:, BODY] & track.visible[:-1, BODY]])
+    return float(np.percentile(np.concatenate(speeds), USUAL_FAST))
+
+
+def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
+    """Return (person in the photo, dancer) for those who can be led; ValueError if there is none."""
+    check_people(photo, clip)
+    ratio = (clip.width * photo.height) / (clip.height * photo.width)
+    if max(ratio, 1 / ratio) - 1 > MAX_ASPECT_DIFFERENCE:
+        raise ValueError(
+            f"The poses are {clip.width}x{clip.height}, the photo's pose is {photo.width}x{photo.height}: two shapes. "
+            "A lead-in needs poses that are aligned to this photo: connect the poses of Align Poses."
+        )
+    pairs = [(person, track) for person, track in nearest_people(photo, clip) if track.present[0]]
+    if not pairs:
+        raise ValueError(
+            "In the first frame of the poses nobody is seen who is in the photo, so there is no pose to lead to. "
+            "Start the dance later, with Best Start or a cut of the video."
+        )
+    return pairs
+
+
+def _lead(track: Track, person: Track | None, count: int, aspect: float) -> Track:
+    if person is None:
+        points, scores = np.repeat(track.points[:1], count, axis=0), np.zeros((count, KEYPOINTS))
+    else:
+        points, scores = _way(pose_of(person, 0, aspect), pose_of(track, 0, aspect), count, aspect)
+        points[0], scores[0] = person.points[0], person.scores[0]
+    points, scores = np.concatenate([points, track.points]), np.concatenate([scores, track.scores])
+    return replace(track, points=points, scores=scores)
+
+
+def _way(start: Pose, end: Pose, count: int, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [count, 134, 2] in parts of the frame, and scores, at count equal steps from start towards end."""
+    t = np.arange(count) / count
+    eased = t * t * (3 - 2 * t)
+    way = turn_bones(start, end, eased)
+    late = np.where(start.seen & end.seen, eased[:, None], eased[:, None] >= 0.5)
+    scores = (1 - late) * np.where(start.seen, start.scores, 0) + late * np.where(end.seen, end.scores, 0)
+    return np.stack([way.real / aspect, way.imag], axis=-1), scores
+
+
+def turn_bones(start: Pose, end: Pose, eased: np.ndarray) -> np.ndarray:
+    """Return complex points [N, 134] on the way from start (eased 0) to end (1), for eased [N].
+
+    A piece hangs on the nearest joint above it that is seen at both ends. What is seen at one end only keeps its length
+    and turns along with that joint's own bone.
+    """
+    ends = [np.append(pose.points, 0) for pose in (start, end)]
+    both = np.append(start.seen & end.seen, True)
+    way, turns, middles = np.zeros((len(eased), ROOT + 1), complex), np.zeros(ROOT + 1), np.zeros(ROOT + 1, complex)
+    for piece in TREE:
+        joint = _hanger(piece.parent, both)
+        turn = _turn(piece, joint, ends, both, middles[joint])
+        turn = turns[joint] if turn is None else turn
+        old, new = (points[piece.children] - points[joint] for points in ends)
+        old = np.where(start.seen[piece.children], old, new * np.exp(-1j * turn))
+        new = np.where(end.seen[piece.children], new, old * np.exp(1j * turn))
+        way[:, piece.children] = way[:, [joint]] + _swing(old, new, turn, eased[:, None])
+        turns[piece.children] = turn
+        middles[piece.children] = old * np.exp(0.5j * turn) if joint != ROOT else 0
+    return way[:, :ROOT]
+
+
+def _hanger(joint: int, both: np.ndarray) -> int:
+    while not both[joint]:
+        joint = PARENT[joint]
+    return joint
+
+
+def _turn(piece: Piece, joint: int, ends: list[np.ndarray], both: np.ndarray, along: complex) -> float | None:
+    """Return by what angle the piece turns about the joint; None if that is not seen, or nothing holds it."""
+    base, tip = piece.axis or (joint, piece.children[0])
+    if joint == ROOT or not (both[base] and both[tip]):
+        return None
+    return shortest_turn(*(points[tip] - points[base] for points in ends), along)
+
+
+def shortest_turn(old: complex, new: complex, along: complex = 0) -> float:
+    """Return the angle from `old` to `new`, -pi to pi; near half a turn, the one that passes by the side of `along`.
+
+    along: where the limb above points halfway through its own turn, so that arms are raised outward, not through the
+    head, and a forearm goes the way of its upper arm.
+    """
+    turn = float(np.angle(new * np.conj(old)))
+    middle = old * np.exp(0.5j * turn)
+    if abs(turn) > HALF_TURN_LIKE and (middle * np.conj(along)).real < 0:
+        return turn - math.copysign(2 * math.pi, turn)
+    return turn
+
+
+def _swing(old: np.ndarray, new: np.ndarray, turn: float, eased: np.ndarray) -> np.ndarray:
+    """Return the way [N, K] of offsets [K] that turn by `turn` while their shape goes over from old to new."""
+    return np.exp(1j * turn * eased) * ((1 - eased) * old + eased * new * np.exp(-1j * turn))

@@ -1,0 +1,231 @@
+"""A clip of detected poses made whole and smooth: swapped sides and outliers repaired, gaps filled, jitter removed.
+
+To be used before alignment, which would scale the jitter along. Everything looks forward and backward alike, so nothing
+lags behind the music. Lengths are metric: y in frame heights, x times width / height.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+from ..skeleton import metric
+from .outliers import without_outliers
+from .proportions import typical_size
+from .swap_repair import exchange, find_swaps
+
+GROUPS = {"body": BODY, "feet": FEET, "face": FACE, "left hand": LEFT_HAND, "right hand": RIGHT_HAND}
+
+WINDOWS = (5, 7, 9, 11)  # frames of the Savitzky-Golay filter at smoothing 1/4, 1/2, 3/4, 1; blended in between
+DEGREE = 2  # parabolas pass unchanged
+TOLERANCE = 0.005  # in body sizes: where the filter flattens a move by this much, half of it is left; by twice, a fifth
+
+
+class GroupReport(NamedTuple):
+    """What was done to some keypoints of a person; jitter is the median second difference in pixels, NaN if unseen."""
+
+    group: str
+    gaps_filled: int
+    points_filled: int
+    jitter_before: float
+    jitter_after: float
+    outliers: int
+
+
+class PersonReport(NamedTuple):
+    """What was done to one person: the number of frames in which each pair of sides was exchanged, and the groups."""
+
+    number: int
+    swapped_frames: dict[str, int]
+    groups: list[GroupReport]
+
+
+def refine(clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool) -> PoseClip:
+    """Return the clip with swapped sides exchanged, gaps of up to `gap_frames` frames filled, and jitter smoothed.
+
+    smoothing: 0 (off) to 1. Fast moves keep their peaks, unseen points their place. Gap filling and smoothing both
+    start from poses without outliers. With 0, 0 and False the clip itself comes back. Raises ValueError for negative
+    frames or a smoothing outside 0..1.
+    """
+    return refine_with_report(clip, gap_frames, smoothing, repair_swaps)[0]
+
+
+def refine_with_report(
+    clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool
+) -> tuple[PoseClip, list[PersonReport]]:
+    """Return what `refine` returns, and what was done to each person."""
+    _check(gap_frames, smoothing)
+    refined = [_refine_track(track, gap_frames, smoothing, repair_swaps, clip) for track in clip.tracks]
+    changed = any(new is not old for (new, _), old in zip(refined, clip.tracks, strict=True))
+    return clip.with_tracks(track for track, _ in refined) if changed else clip, [report for _, report in refined]
+
+
+def _refine_track(
+    track: Track, gap_frames: int, smoothing: float, repair_swaps: bool, clip: PoseClip
+) -> tuple[Track, PersonReport]:
+    aspect = clip.width / clip.height
+    swaps = find_swaps(track, aspect) if repair_swaps else {}
+    unswapped = exchange(track, swaps) if _any(swaps) else track
+    measured = _measured(unswapped, gap_frames)
+    clean, outliers = unswapped, np.zeros_like(measured)
+    if gap_frames or smoothing:
+        clean, outliers = without_outliers(unswapped, measured, aspect)
+    whole = fill_gaps(clean, gap_frames, measured) if gap_frames else clean
+    smooth = smooth_track(whole, smoothing, aspect) if smoothing else whole
+    return smooth, _report(track, smooth, outliers, _filled(clean, whole), swaps, clip)
+
+
+def _check(gap_frames: int, smoothing: float) -> None:
+    if gap_frames < 0:
+        raise ValueError(f"gap_frames is {gap_frames}; give 0 to fill nothing, or the longest gap to fill, in frames.")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; give a number from 0 (off) to 1 (strongest).")
+
+
+def _any(swaps: dict[str, np.ndarray]) -> bool:
+    return any(frames.any() for frames in swaps.values())
+
+
+def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) -> Track:
+    """Return the track with each keypoint's gaps of up to `longest` frames filled by a curve that does not overshoot.
+
+    A filled point has the lower score of the two ends of its gap. Nothing is filled before a keypoint is first seen or
+    after it is last seen. A pose that stands frozen for as long, as the rule "hold" leaves it where nobody was seen, is
+    a gap too, unless `measured`, bool [F, 134], says what was really seen. Curve: piecewise cubic Hermite (Fritsch and
+    Carlson 1980), through the seen frames.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    points, scores = track.points.copy(), track.scores.copy()
+    for keypoint, seen in enumerate((_measured(track, longest) if measured is None else measured).T):
+        gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
+        if not gaps:
+            continue
+        curve = PchipInterpolator(np.flatnonzero(seen), track.points[seen, keypoint])
+        for start, stop in gaps:
+            points[start:stop, keypoint] = curve(np.arange(start, stop))
+            scores[start:stop, keypoint] = track.scores[[start - 1, stop], keypoint].min()
+    same = (scores == track.scores).all() and (points == track.points).all()
+    return track if same else replace(track, points=points, scores=scores)
+
+
+def _measured(track: Track, longest: int) -> np.ndarray:
+    """Return bool [F, 134]: the points that are seen, and not held from the frame before for up to `longest` frames."""
+    return track.visible & ~_frozen(track, longest)[:, None]
+
+
+def _frozen(track: Track, longest: int) -> np.ndarray:
+    """Return bool [F]: the frames of up to `longest` in a row that repeat the pose before them, and then move on.
+
+    Frames that repeat the very first one are its pose held backward, the last of them the true sight: they stay.
+    """
+    frozen = np.zeros(len(track.points), bool)
+    same = (np.diff(track.points, axis=0) == 0).all(axis=(1, 2)) & (np.diff(track.scores, axis=0) == 0).all(axis=1)
+    for start, stop in _runs(np.append(False, same)):
+        frozen[start:stop] = start > 1 and stop - start <= longest and stop < len(frozen)
+    return frozen
+
+
+def _runs(seen: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of each stretch of true frames in bool [F]."""
+    edges = np.flatnonzero(np.diff(seen.astype(np.int8), prepend=0, append=0)).tolist()
+    return zip(edges[::2], edges[1::2], strict=True)
+
+
+def _gaps(seen: np.ndarray) -> list[tuple[int, int]]:
+    """Return (start, stop) of each stretch of false frames that has true ones on both sides."""
+    runs = list(_runs(seen))
+    return [(before[1], after[0]) for before, after in zip(runs[:-1], runs[1:], strict=True)]
+
+
+def smooth_track(track: Track, strength: float, aspect: float) -> Track:
+    """Return the track with each unbroken stretch of seen points smoothed; strength 0..1, aspect is width / height."""
+    points = track.points.copy()
+    tolerance = TOLERANCE * typical_size(track, aspect)
+    for (start, stop), keypoints in _stretches(track.visible).items():
+        if stop - start >= WINDOWS[0]:
+            stretch = metric(points[start:stop, keypoints], aspect)
+            points[start:stop, keypoints] = _smooth(stretch, strength, tolerance) / (aspect, 1)
+    return replace(track, points=points)
+
+
+def _stretches(visible: np.ndarray) -> dict[tuple[int, int], list[int]]:
+    """Return the keypoints that are seen from one frame to another, by (start, stop)."""
+    stretches = defaultdict(list)
+    for keypoint, seen in enumerate(visible.T):
+        for run in _runs(seen):
+            stretches[run].append(keypoint)
+    return stretches
+
+
+def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
+    """Return metric points [N, K, 2] smoothed by ever wider windows, each only as far as it does not flatten a move."""
+    shift = np.zeros_like(path)
+    for i, window in enumerate(WINDOWS):
+        share = np.clip(strength * len(WINDOWS) - i, 0, 1)
+        fitting = min(window, len(path) - (len(path) + 1) % 2)
+        if share > 0 and fitting >= WINDOWS[0]:
+            smooth, calm = _filter(path, fitting, tolerance)
+            shift += share * calm * (smooth - path - shift)
+    return path + shift
+
+
+def _filter(path: np.ndarray, window: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points smoothed by one window [N, K, 2], and 0..1 for how well that suits each [N, K, 1].
+
+    Smoothing once more tells moves from noise: noise is mostly gone by then, a fast move is flattened again.
+    """
+    from scipy.ndimage import maximum_filter1d
+    from scipy.signal import savgol_filter
+
+    smooth = savgol_filter(path, window, DEGREE, axis=0, mode="interp")
+    smoother = savgol_filter(smooth, window, DEGREE, axis=0, mode="interp")
+    flattened = np.linalg.norm(smoother - smooth, axis=-1, keepdims=True)
+    return smooth, 1 / (1 + (maximum_filter1d(flattened, window, axis=0) / tolerance) ** 2)
+
+
+def jitter(track: Track, keypoints: slice, clip: PoseClip) -> float:
+    """Return the median length of the second difference of the seen keypoints, in pixels; NaN if there is none."""
+    points = track.points[:, keypoints] * (clip.width, clip.height)
+    seen = track.visible[:, keypoints]
+    known = seen[:-2] & seen[1:-1] & seen[2:]
+    bends = points[:-2][known] - 2 * points[1:-1][known] + points[2:][known]
+    return float(np.median(np.linalg.norm(bends, axis=-1))) if known.any() else math.nan
+
+
+def _filled(before: Track, after: Track) -> np.ndarray:
+    """Return bool [F, 134]: the points that gap filling made, those of held poses with them."""
+    return after.visible & (~before.visible | (after.points != before.points).any(axis=2))
+
+
+def _report(
+    old: Track, new: Track, outliers: np.ndarray, filled: np.ndarray, swaps: dict[str, np.ndarray], clip: PoseClip
+) -> PersonReport:
+    groups = []
+    for name, part in GROUPS.items():
+        gaps, points = sum(len(list(_runs(column))) for column in filled[:, part].T), int(filled[:, part].sum())
+        before, after = jitter(old, part, clip), jitter(new, part, clip)
+        groups.append(GroupReport(name, gaps, points, before, after, int(outliers[:, part].sum())))
+    return PersonReport(old.number, {group: int(frames.sum()) for group, frames in swaps.items()}, groups)
+
+
+def report_text(reports: list[PersonReport]) -> str:
+    """Return the reports as text, a line for each group of keypoints that is seen."""
+    return "\n\n".join(map(_person_text, reports)) or "Nobody is in these poses: nothing to refine."
+
+
+def _person_text(person: PersonReport) -> str:
+    lines = [f"Person {person.number}"]
+    swapped = ", ".join(f"{group} in {n} frames" for group, n in person.swapped_frames.items() if n)
+    if person.swapped_frames:
+        lines.append(f"left and right exchanged: {swapped or 'nowhere'}")
+    for row in person.groups:
+        if not math.isnan(row.jitter_after):
+            filled = f"{row.gaps_filled} gaps filled ({row.points_filled} points)"
+            moved = f"jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px"
+            lines.append(f"{row.group}: {filled}, {row.outliers} outliers replaced, {moved}")
+    return "\n".join(lines)

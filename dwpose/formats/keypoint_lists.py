@@ -1,0 +1,143 @@
+"""The lists of keypoints inside a POSE_KEYPOINT person, from every layout that is in use to the 134 of `poses`.
+
+A list is flat or nested x, y, c, and may be null, empty or absent. Lists of one length are converted together, which is
+many times faster than one by one.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..poses import BODY, FEET, LEFT_SHOULDER, NECK, RIGHT_SHOULDER
+from .dialects import BODY_FIELD, FACE_FIELD, FARTHEST, FEET_FIELD, LEFT_FIELD, RIGHT_FIELD
+
+SEEN_CONFIDENCE = 0.3  # what controlnet_aux and SDPose draw; lifted to VISIBLE_SCORE, the one threshold inside
+
+# By the number of keypoints in a list: where in it ours are, -1 for nowhere. The body's are its 18 joints and the feet,
+# which BODY_25 has in the same order.
+NOWHERE = [-1] * 6
+FACE_68, HAND_21 = [*range(68)], [*range(21)]
+LAYOUTS = {
+    BODY_FIELD: {
+        18: [*range(18), *NOWHERE],
+        24: [*range(24)],
+        25: [*range(8), *range(9, 25)],
+        17: [0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, *NOWHERE],
+    },
+    FEET_FIELD: {6: [*range(6)]},
+    FACE_FIELD: {68: FACE_68, 70: FACE_68, 71: FACE_68},
+    LEFT_FIELD: {21: HAND_21},
+    RIGHT_FIELD: {21: HAND_21},
+}
+
+
+def has_lists(person: dict) -> bool:
+    """Return whether a person holds any list of keypoints that is not empty."""
+    values = (person.get(field) for field in LAYOUTS)
+    return not all(value is None or isinstance(value, (list, tuple)) and not value for value in values)
+
+
+def read_triples(people: list[dict]) -> np.ndarray:
+    """Return x, y, c of the keypoints of N people as they are written [N, 134, 3], zeros for a missing list.
+
+    A null among the numbers, and a face of unknown length, is NaN. ValueError for anything else than such lists.
+    """
+    body, feet, *others = (_field(people, field) for field in LAYOUTS)
+    has_feet = feet.any(axis=(1, 2), keepdims=True)
+    return np.concatenate([body[:, BODY], np.where(has_feet, feet, body[:, FEET]), *others], axis=1)
+
+
+def read_numbers(people: list[dict], key: str, length: int) -> np.ndarray:
+    """Return the numbers [N, length] that each person holds under `key`; NaN where it holds anything else.
+
+    Numbers beyond FARTHEST are none.
+    """
+    result = np.full((len(people), length), np.nan)
+    for rows, values in _by_length([person.get(key) for person in people]):
+        if isinstance(values[0], (list, tuple)) and len(values[0]) != length:
+            continue
+        together = _convert(values)
+        arrays = [_convert(value) for value in values] if together is None else together
+        for row, array in zip(rows, arrays, strict=True):
+            if array is not None and array.shape == (length,) and (np.abs(array) <= FARTHEST).all():
+                result[row] = array
+    return result
+
+
+def _field(people: list[dict], field: str) -> np.ndarray:
+    """Return x, y, c [N, K, 3] of one list of N people, in our order."""
+    layouts = LAYOUTS[field]
+    result = np.zeros((len(people), len(next(iter(layouts.values()))), 3))
+    for rows, values in _by_length([person.get(field) for person in people]):
+        together = _triples(_convert(values), len(values))
+        if together is not None:
+            result[rows] = _in_order(together, field)
+            continue
+        for row, value in zip(rows, values, strict=True):
+            result[row] = _in_order(_one_list(value, field)[None], field)
+    return result
+
+
+def _by_length(values: list) -> Iterator[tuple[list[int], list]]:
+    """Yield the rows and values of lists of one length, then of each value that is no list, alone; None is left out."""
+    groups: dict[int, list[int]] = {}
+    for row, value in enumerate(values):
+        if isinstance(value, (list, tuple)):
+            groups.setdefault(len(value), []).append(row)
+        elif value is not None:
+            yield [row], [value]
+    for rows in groups.values():
+        yield rows, [values[row] for row in rows]
+
+
+def _convert(value) -> np.ndarray | None:
+    """Return `value` as an array of floats, None if it holds anything else or is ragged."""
+    try:
+        return np.array(value, float)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _triples(array: np.ndarray | None, count: int) -> np.ndarray | None:
+    """Return x, y, c [N, K, 3] of N flat or nested lists, None if the array is neither."""
+    if array is None or array.ndim not in (2, 3) or array.size % (3 * count):
+        return None
+    if array.ndim == 3 and array.shape[2] != 3:
+        return None
+    return array.reshape(count, -1, 3)
+
+
+def _one_list(value, field: str) -> np.ndarray:
+    """Return one list as [K, 3]; a null among its rows is a missing keypoint. ValueError if it is no such list."""
+    if isinstance(value, (list, tuple)) and any(isinstance(row, (list, tuple)) for row in value):
+        value = [row or (0, 0, 0) for row in value]
+    array = _convert(value)
+    if array is None:
+        raise ValueError(f"{field} holds something other than x, y, c of keypoints. Save the poses again.")
+    if array.ndim not in (1, 2) or array.size % 3 or (array.ndim == 2 and array.shape[1] != 3):
+        raise ValueError(f"{field} has shape {array.shape}; x, y, c of each keypoint are needed. Save the poses again.")
+    return array.reshape(-1, 3)
+
+
+def _in_order(lists: np.ndarray, field: str) -> np.ndarray:
+    """Return lists [N, K, 3] of one length in our order."""
+    layouts, count = LAYOUTS[field], lists.shape[1]
+    size = len(next(iter(layouts.values())))
+    if count == 0:
+        return np.zeros((len(lists), size, 3))
+    if count not in layouts and field == FACE_FIELD:
+        return np.full((len(lists), size, 3), np.nan)
+    if count not in layouts:
+        counts = " or ".join(map(str, layouts))
+        raise ValueError(f"{field} holds {count} keypoints; {counts} are needed. Use poses of a detector of people.")
+    part = np.concatenate([lists, np.zeros((len(lists), 1, 3))], axis=1)[:, layouts[count]]
+    if field == BODY_FIELD and count == 17:
+        part[:, NECK] = _necks(part[:, [LEFT_SHOULDER, RIGHT_SHOULDER]])
+    return part
+
+
+def _necks(shoulders: np.ndarray) -> np.ndarray:
+    """Return x, y, c [N, 3] between shoulders [N, 2, 3], as DW-Pose does."""
+    confidence = shoulders[..., 2].min(axis=1)
+    sure = np.where(confidence >= SEEN_CONFIDENCE, confidence, 0)
+    return np.column_stack([shoulders[..., :2].mean(axis=1), sure])

@@ -1,0 +1,225 @@
+"""POSE_KEYPOINT, the value by which pose nodes of all packs understand each other, from a PoseClip and back.
+
+A list with one dict per frame: {"people": [...], "canvas_width": int, "canvas_height": int}. A person holds one flat
+list [x, y, c, ...] for each part of the body. What `to_keypoints` writes is the strict form, which every known reader
+takes: nothing null, absolute pixels, c is 1 for a seen keypoint and x = y = c = 0 for any other, and the face ends with
+the right and the left eye of the body. Three keys that others ignore keep what that form cannot hold: "id", the
+person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of all 18 body joints, seen or not.
+
+`from_keypoints` also reads what the others write (`dialects`):
+- c is a real confidence in ComfyUI's SDPose nodes and in OpenPose: from SEEN_CONFIDENCE on a keypoint is seen.
+- A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c. All missing ones come to lie at 0, 0.
+- Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
+  or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
+  it when it finds less, no keypoint of it can be told.
+- A note by our own writer in a frame (`dialects.NOTE`) is trusted. Without it `units` decides between pixels and 0..1,
+  once per clip.
+- SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
+- An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from ..poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
+from ..track.identities import check_crowd, make_tracks
+from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
+from .keypoint_lists import SEEN_CONFIDENCE, has_lists, read_numbers, read_triples
+from .units import in_fractions
+
+SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
+LARGEST_CANVAS = 1 << 16  # pixels a side
+SWAPPED_HANDS = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
+
+
+def to_keypoints(clip: PoseClip) -> list[dict]:
+    """Return `clip` in the strict form. A frame in which a person is not present does not list the person."""
+    return write(clip)
+
+
+def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
+    """Return the clip that `data`, a POSE_KEYPOINT of any pack or one of its frames, describes.
+
+    People without ids are linked from frame to frame by where they are. check: called now and then while linking; what
+    it raises ends it. ValueError if `data` is anything else, holds animals, has no canvas size, or holds more people
+    than a dance has.
+    """
+    frames = _frames(data)
+    canvases = _canvases(frames)
+    check_crowd([len(frame["people"] or ()) for frame in frames])
+    notes = [_note(frame) for frame in frames]
+    where, people, ids = _everybody(frames, [noted for _, noted in notes])
+    points, scores = _read(people, canvases[where], [notes[i][0] for i in where])
+    seen = (scores >= VISIBLE_SCORE).any(axis=1)
+    ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
+    tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
+    width, height = (int(side) for side in canvases[0])
+    return PoseClip(width, height, len(frames), tuple(tracks))
+
+
+def _note(frame: dict) -> tuple[Dialect | None, list]:
+    """Return the dialect and the ids that our writer noted in a frame; None and no ids where there is no such note."""
+    note = frame.get(NOTE)
+    if not isinstance(note, dict) or not isinstance(note.get("dialect"), str):
+        return None, []
+    ids = note.get("ids")
+    return DIALECTS.get(note["dialect"]), ids if isinstance(ids, list) else []
+
+
+def _ids(people: list[dict], noted: list) -> list:
+    """Return the id of each person of a frame: the person's own, else the noted one if as many are noted."""
+    if len(noted) != len(people):
+        noted = [None] * len(people)
+    return [person.get("id", one) for person, one in zip(people, noted, strict=True)]
+
+
+def _frames(data) -> list[dict]:
+    frames = [data] if isinstance(data, dict) else data
+    if not isinstance(frames, (list, tuple)) or not all(isinstance(frame, dict) for frame in frames):
+        raise ValueError(_wrong(_describe(data)))
+    if not frames:
+        raise ValueError("The poses hold no frame. Give poses of at least one frame.")
+    if any("animals" in frame or str(frame.get("version")) == "ap10k" for frame in frames):
+        raise ValueError("These are poses of animals (ap10k). SteadyDancer dances with people: use a people detector.")
+    for i, frame in enumerate(frames):
+        people = frame.get("people", frame)
+        if people is not None and not (isinstance(people, list) and all(isinstance(one, dict) for one in people)):
+            found = f"with people that are {_describe(people)}" if people is not frame else f"with {_keys(frame)}"
+            raise ValueError(_wrong(f"frame {i} {found}"))
+    return list(frames)
+
+
+def _keys(frame: dict) -> str:
+    return "the keys " + ", ".join(map(str, [*frame][:8])) if frame else "no keys"
+
+
+def _wrong(found: str) -> str:
+    return (
+        f"These are no poses: found {found}. Needed is POSE_KEYPOINT, a list with one dict per frame, each with "
+        "people, canvas_width and canvas_height, as Extract Poses, DWPose Estimator or OpenPose give it."
+    )
+
+
+def _describe(data) -> str:
+    if shape := getattr(data, "shape", None):
+        return f"a tensor of shape {tuple(shape)}"
+    if isinstance(data, (list, tuple)):
+        kinds = sorted({type(item).__name__ for item in data})
+        return f"a list of {' and '.join(kinds)}"
+    return f"a value of type {type(data).__name__}"
+
+
+def _canvases(frames: list[dict]) -> np.ndarray:
+    """Return the width and height of each frame [F, 2]; one that tells none has the size of the first that does."""
+    sizes = [_canvas(frame) for frame in frames]
+    known = next((size for size in sizes if size), None)
+    if known is None:
+        raise ValueError(
+            "The poses do not tell the size of their picture: canvas_width and canvas_height are missing, or not in 1 "
+            f"to {LARGEST_CANVAS}. Give the width and height of the video that they were made from."
+        )
+    return np.array([size or known for size in sizes], float)
+
+
+def _canvas(frame: dict) -> tuple[int, int] | None:
+    try:
+        size = int(frame["canvas_width"]), int(frame["canvas_height"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 and max(size) <= LARGEST_CANVAS else None
+
+
+def _everybody(frames: list[dict], noted: list[list]) -> tuple[np.ndarray, list[dict], list]:
+    """Return the frames of the N people in the clip who have any keypoints, these people, and their ids.
+
+    noted: the ids noted in each frame.
+    """
+    found = [
+        (i, person, one)
+        for i, (frame, ids) in enumerate(zip(frames, noted, strict=True))
+        for person, one in zip(frame["people"] or (), _ids(frame["people"] or (), ids), strict=True)
+        if has_lists(person)
+    ]
+    return np.array([i for i, _, _ in found], int), [person for _, person, _ in found], [one for _, _, one in found]
+
+
+def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [N, 134, 2] as fractions of the canvas and scores [N, 134] of N people on canvases [N, 2].
+
+    dialects: what our writer noted in each person's frame, if anything.
+    """
+    triples = read_triples(people)
+    broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
+    if broken.any():
+        logging.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
+        triples[broken] = 0
+    pixels, confidence = triples[..., :2], triples[..., 2]
+    scores, raw = read_numbers(people, "scores", KEYPOINTS), read_numbers(people, "body_raw_2d", 36).reshape(-1, 18, 2)
+    still = np.abs(pixels[:, BODY] - raw).max(axis=2) <= SAME_PIXEL
+    ours = (still & (confidence[:, BODY] >= SEEN_CONFIDENCE)).any(axis=1) & np.isfinite(scores).all(axis=1)
+    points, foreign = np.empty_like(pixels), ~ours
+    own, scores[ours] = _read_own(pixels[ours], confidence[ours], scores[ours], raw[ours], still[ours])
+    points[ours] = own / canvases[ours, None]
+    for dialect in DIALECTS.values():
+        rows = ~ours & np.array([one is dialect for one in dialects], bool)
+        points[rows], scores[rows] = _read_noted(pixels[rows], confidence[rows], canvases[rows], dialect)
+        foreign &= ~rows
+    unit_known = bool(ours.any())
+    found = _read_foreign(pixels[foreign], confidence[foreign], canvases[foreign], unit_known)
+    points[foreign], scores[foreign] = found
+    return points, scores
+
+
+def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and scores of people whom we wrote: as they were, except for keypoints that an editor changed."""
+    listed, seen = confidence >= SEEN_CONFIDENCE, scores >= VISIBLE_SCORE
+    kept = listed == seen
+    kept[:, BODY] &= still | ~listed[:, BODY]
+    hidden = (kept & ~listed)[:, BODY, None]
+    pixels[:, BODY] = np.where(hidden, raw, pixels[:, BODY])
+    return pixels, np.where(kept, scores, np.where(listed, np.maximum(confidence, VISIBLE_SCORE), 0))
+
+
+def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndarray, np.ndarray]:
+    """Return points as fractions of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
+    scores = np.maximum(confidence if dialect.confidences else _lifted(confidence), 0)
+    points = pixels / (1 if dialect.normalised else canvases[:, None])
+    points = np.where(scores[..., None] > 0, points, 0)
+    if dialect.fields[LEFT_FIELD] == RIGHT_HAND:
+        return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]
+    return points, scores
+
+
+def _read_foreign(pixels, confidence, canvases, unit_known: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return points as fractions of the canvas and scores of people whom somebody else wrote.
+
+    unit_known: others in the clip are in the strict form, so it is pixels.
+    """
+    lost = ((pixels == 0) | (pixels == -1)).all(axis=2) | (confidence <= 0)
+    scores = np.where(lost, 0, _lifted(confidence))
+    fractions = np.zeros(scores.shape, bool)
+    if not unit_known:
+        fractions = in_fractions(pixels, scores >= VISIBLE_SCORE, canvases)
+    points = pixels / np.where(fractions[..., None], 1, canvases[:, None])
+    pixels = points * canvases[:, None]
+    # controlnet_aux's OpenPose divides its -1 by the canvas
+    scores = np.where(np.abs(pixels + 1).max(axis=2) < SAME_PIXEL, 0, scores)
+    points = np.where(scores[..., None] > 0, points, 0)
+    if _hands_are_crossed(pixels, scores >= VISIBLE_SCORE):
+        return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]
+    return points, scores
+
+
+def _lifted(confidence: np.ndarray) -> np.ndarray:
+    return np.where(confidence >= SEEN_CONFIDENCE, np.maximum(confidence, VISIBLE_SCORE), confidence)
+
+
+def _hands_are_crossed(pixels: np.ndarray, seen: np.ndarray) -> bool:
+    """Return whether, over all N people, the hands' roots lie by the wrists of the other side."""
+    roots, wrists = [LEFT_HAND.start, RIGHT_HAND.start], [LEFT_WRIST, RIGHT_WRIST]
+    known = seen[:, roots] & seen[:, wrists].all(axis=1, keepdims=True)
+    named = np.linalg.norm(pixels[:, roots] - pixels[:, wrists], axis=2)[known].sum()
+    swapped = np.linalg.norm(pixels[:, roots] - pixels[:, wrists[::-1]], axis=2)[known].sum()
+    return bool(swapped < named / 2)

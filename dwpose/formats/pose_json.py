@@ -1,0 +1,159 @@
+"""Poses in a JSON file: a list with one dict per frame, as comfyui_controlnet_aux's Save Pose Keypoints writes it.
+
+`save` writes the strict form of `keypoints`, one frame a line, and the "fps" in the first frame. `load` also takes a
+single frame, what OpenPose saves (no canvas), and "openpose_json", the text that DWPose and the pose editors show.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...media.atomic_write import atomic_write, atomic_write_new
+from ..poses import PoseClip
+from .keypoints import from_keypoints, to_keypoints
+
+MAX_BYTES = 256 * 2**20
+FPS = "fps"  # in the first frame that holds it
+COMPACT = (",", ":")
+
+
+def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
+    """Write `clip` to `path`, whose folder is made; a file there is replaced, and whole at every moment.
+
+    `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
+    """
+    path, frames = Path(path), _frames_of(clip, fps)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            _write(part, path.name, frames)
+
+
+def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None) -> Path:
+    """Write `clip` to the first of `names` that is free when the file is whole, and return that name; as `save`.
+
+    names: a list of paths in one folder, which must exist, or Numbered.
+    """
+    first, frames = next(iter(names)), _frames_of(clip, fps)
+    with _explained(first), atomic_write_new(names) as new:
+        _write(new.part, first.name, frames)
+    return new.path
+
+
+def load(
+    path: str | Path, canvas: tuple[int, int] | None = None, check: Callable[[], None] = lambda: None
+) -> tuple[PoseClip, float | None]:
+    """Return the poses in a file, and the frames per second if it tells them.
+
+    canvas: width and height for frames that do not state theirs. check: see `from_keypoints`.
+    ValueError if the file holds no poses.
+    """
+    path = Path(path)
+    frames = _frames(_read(path), path.name)
+    try:
+        return from_keypoints([_with_canvas(frame, canvas) for frame in frames], check), _fps(frames)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
+    """Return the frames to save; ValueError if there are none."""
+    frames = to_keypoints(clip)
+    if not frames:
+        raise ValueError("There is no frame of poses to save. Connect poses of at least one frame.")
+    if fps and not math.isfinite(fps):
+        raise ValueError(f"fps is {fps}; poses need a number above 0. Connect the fps of Extract Poses, or give 16.")
+    if fps:
+        frames[0] = {FPS: float(fps), **frames[0]}
+    return frames
+
+
+def _write(part: Path, name: str, frames: list[dict]) -> None:
+    """Write `frames` to `part`, a file that will be called `name`."""
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        for i, frame in enumerate(frames):
+            people = [{key: _compact(value) for key, value in person.items()} for person in frame["people"]]
+            line = json.dumps({**frame, "people": people}, separators=COMPACT, allow_nan=False)
+            file.write(("[\n" if i == 0 else ",\n") + line)
+        file.write("\n]\n")
+    _check_size(part, name, "Save fewer frames, or fewer people with Pick Person.")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing into a ValueError in words."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"The poses could not be saved as {path}: {error.strerror or error}. "
+            "Free some space, make the folder writable, or choose another name."
+        ) from error
+
+
+def _compact(value):
+    """Return a list of numbers in which 0.0 is written 0 and 1.0 is 1."""
+    if not isinstance(value, list):
+        return value
+    return [int(number) if number.is_integer() else number for number in value]
+
+
+def _read(path: Path) -> str:
+    try:
+        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
+
+
+def _check_size(path: Path, name: str, advice: str) -> None:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{name} has {size / 2**20:.0f} MiB; a pose file may have {MAX_BYTES // 2**20}. {advice}")
+
+
+def _frames(text: str, name: str) -> list[dict]:
+    """Return the frames in `text`; ValueError if it is not JSON, or JSON of something else."""
+    if not text.strip():
+        raise ValueError(f"{name} is empty. Save the poses again.")
+    try:
+        data = _unwrap(text)
+    except RecursionError as error:
+        raise ValueError(f"{name} is nested too deep for poses. Choose a .json file of poses.") from error
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON ({error}). Choose a .json file of poses.") from error
+    frames = [data] if isinstance(data, dict) else data
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
+        raise ValueError(
+            f"{name} holds JSON, but no poses. Needed is a list with one object per frame, each with people, "
+            "canvas_width and canvas_height."
+        )
+    return frames
+
+
+def _unwrap(data: Any) -> Any:
+    """Return `data` out of the texts and the "openpose_json" in which nodes and editors wrap it."""
+    if isinstance(data, str):
+        return _unwrap(json.loads(data))
+    if isinstance(data, dict) and "openpose_json" in data:
+        return _unwrap(data["openpose_json"])
+    if isinstance(data, list) and any(isinstance(item, str) for item in data):
+        parts = [_unwrap(item) for item in data]
+        return [frame for part in parts for frame in (part if isinstance(part, list) else [part])]
+    return data
+
+
+def _with_canvas(frame: dict, canvas: tuple[int, int] | None) -> dict:
+    if canvas is None or (frame.get("canvas_width") and frame.get("canvas_height")):
+        return frame
+    return {**frame, "canvas_width": canvas[0], "canvas_height": canvas[1]}
+
+
+def _fps(frames: list[dict]) -> float | None:
+    values = (frame.get(FPS) for frame in frames)
+    return next((float(fps) for fps in values if type(fps) in (int, float) and 0 < fps < 1000), None)

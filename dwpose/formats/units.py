@@ -1,0 +1,58 @@
+"""Whether coordinates that say no unit are pixels or fractions of the frame (0..1): decided once for a whole clip.
+
+A detector's fractions lie in 0..1 and, once a close-up's dance is aligned, a few frames beyond; pixels run into the
+hundreds. The median over all keypoints seen in the clip tells the two apart, whatever single joints do.
+"""
+
+import logging
+
+import numpy as np
+
+from ..poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND
+
+LARGEST_FRACTION = 4.0  # median coordinate up to which a clip is read as fractions
+SMALLEST_CANVAS = 16  # on a smaller one, coordinates that small may well be pixels
+TIE = 2.0  # a median within that factor of the largest fraction might be either
+
+
+def in_fractions(points: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> np.ndarray:
+    """Return bool [N, 134]: which coordinates of N people are fractions of the frame.
+
+    points: [N, 134, 2] as written; seen: bool [N, 134]; canvases: [N, 2] in pixels. The body decides; hands, face and
+    feet follow it unless theirs clearly are the other. A median near the border of both is a warning in the log.
+    """
+    result = np.zeros(seen.shape, bool)
+    large_enough = canvases.max(axis=1) >= SMALLEST_CANVAS
+    extent, counted = np.abs(points).max(axis=2), seen & large_enough[:, None]
+    if not counted.any():
+        return result
+    deciding = counted.copy()
+    if counted[:, BODY].any():
+        deciding[:, BODY.stop :] = False
+    median = float(np.median(extent[deciding]))
+    fractions = median <= LARGEST_FRACTION
+    if LARGEST_FRACTION / TIE < median < LARGEST_FRACTION * TIE:
+        logging.warning(
+            "These poses do not say whether they are in pixels or in fractions of the frame, and could be either: half "
+            "of their coordinates are above %.2f. They are read as %s. If the skeletons come out far too large or "
+            "small, use Convert Poses in the workflow that made them.",
+            median,
+            "fractions" if fractions else "pixels",
+        )
+    result[:, BODY] = fractions
+    for part in (FEET, FACE, LEFT_HAND, RIGHT_HAND):
+        result[:, part] = _part_in_fractions(extent[:, part], counted[:, part], fractions)
+    return result & large_enough[:, None]
+
+
+def _part_in_fractions(extent: np.ndarray, seen: np.ndarray, body: bool) -> bool:
+    """Return whether one kind of list is in fractions, where the body is or is not.
+
+    A keypoint alone may lie in the corner: pixels of a body need two keypoints a list to be doubted.
+    """
+    if not seen.any():
+        return body
+    median = float(np.median(extent[seen]))
+    if body:
+        return median <= LARGEST_FRACTION * TIE
+    return median <= LARGEST_FRACTION / TIE and seen.sum() > seen.any(axis=1).sum()

@@ -1,0 +1,175 @@
+"""Who is who: people found frame by frame become tracks, one person each.
+
+Two passes. In the first, each frame's people are assigned to the tracklets that are under way (`Tracker.update`). The
+second (`chains`), which knows the whole clip, cuts a tracklet where the clothes change, because there one person hid
+another and the tracker followed the wrong one; then it chains the tracklets into people, so that someone who leaves
+and comes back, elsewhere and long after, is the same person. Both passes solve an assignment over one cost
+(`tracklets.link_costs`): how far the joints are from where they were expected, how unlike the clothes are
+(`appearance`), how unlike the sizes are.
+
+Dimensions: N people in a frame, F frames. Points may be in pixels or in fractions of the frame, throughout.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..boxes import overlaps
+from ..poses import KEYPOINTS, Track
+from . import chains
+from .steady_runs import LONGEST, MOST_PEOPLE, SHORTEST, steady_run
+from .tracklets import Detection, Detections, Tracklet, assign, joints_seen, link_costs, person_box, person_size
+
+__all__ = ["Detections", "Tracker", "joints_seen", "link_people", "link_rows", "person_box", "person_size"]
+
+LIVE_FRAMES = 24  # a tracklet that long without a detection of the person has ended
+NEAR = 0.8  # motion cost from which a person is elsewhere, and only the second pass may link
+MAX_ASSOCIATION_COST = 1.2  # of a detection that continues a tracklet; above, the second pass may still link them
+CROWDED = 0.3  # overlap of two people's boxes from which neither appearance is one person's own
+FALSE_POSITIVE_FRAMES = 5  # shorter tracklets are brief, and of low score nobody at all
+MAX_TRACKLETS = 2000  # of people without ids: they jump about, or never were the same
+
+
+class Tracker:
+    """Takes one frame's people after the other, and gives the tracks at the end. Keeps no picture."""
+
+    def __init__(self):
+        self.tracklets: list[Tracklet] = []
+        self.live: list[Tracklet] = []
+        self.rows = 0
+
+    def update(self, frame: int, detections: Detections) -> list[Tracklet]:
+        """Return the tracklet that each of the N people of `frame` belongs to; frames must come in order."""
+        self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
+        found = dict(assign(self._costs(frame, detections), MAX_ASSOCIATION_COST))
+        result = [self.live[found[row]] if row in found else Tracklet() for row in range(len(detections.points))]
+        is_clear = ~_crowded(detections)
+        for row, tracklet in enumerate(result):
+            if not tracklet.detections:
+                self.tracklets.append(tracklet)
+                self.live.append(tracklet)
+            appearance = None if detections.appearances is None else detections.appearances[row]
+            points, scores = detections.points[row].copy(), detections.scores[row].copy()
+            size = float(detections.sizes[row])
+            joints, clear = detections.joints[row], bool(is_clear[row])
+            tracklet.add(Detection(frame, self.rows, points, scores, joints, size, appearance, clear))
+            self.rows += 1
+        return result
+
+    def go_on(self, frame: int, count: int, detections: Detections) -> int:
+        """Return how many frames from `frame` on were taken at once, of `count` people each; often none.
+
+        detections: those of all frames, without appearances. The tracklets are the same as after that many calls of
+        `update`.
+        """
+        self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
+        steady = len(self.live) == count <= MOST_PEOPLE and len(detections.points) >= SHORTEST * count
+        if not steady or any(tracklet.last.frame != frame - 1 for tracklet in self.live):
+            return 0
+        run = steady_run(self.live, detections, NEAR, MAX_ASSOCIATION_COST)
+        if run is None:
+            return 0
+        for i, order in enumerate(run.order.tolist()):
+            for tracklet, person in zip(self.live, order, strict=True):
+                row = i * count + person
+                points, scores, joints = detections.points[row], detections.scores[row], detections.joints[row]
+                size = float(detections.sizes[row])
+                detection = Detection(frame + i, self.rows + row, points, scores, joints, size, None, True)
+                tracklet.detections.append(detection)
+        for tracklet, velocity, size in zip(self.live, run.velocity, run.sizes.tolist(), strict=True):
+            tracklet.velocity, tracklet.size = velocity, size
+        self.rows += run.order.size
+        return len(run.order)
+
+    def _costs(self, frame: int, detections: Detections) -> np.ndarray:
+        """Return [N, M]: what it costs that the people go on with the live tracklets."""
+        if not self.live:
+            return np.empty((len(detections.points), 0))
+        gaps = np.array([[frame - tracklet.last.frame for tracklet in self.live]])
+        motion, appearances, sizes = link_costs(self.live, gaps, detections)
+        return np.where(motion < NEAR, motion + (appearances + sizes), np.inf)
+
+    def people(self, frames: int, check: Callable[[], None] = lambda: None) -> list[list[Detection]]:
+        """Return the detections of each person of a clip of `frames` frames, by first appearance, then from the left.
+
+        check: called now and then; what it raises ends the search.
+        """
+        lasting = min(FALSE_POSITIVE_FRAMES, 1 + frames // 8)
+        kept = chains.drop_false_positives(self.tracklets, lasting)
+        split = [part for tracklet in kept for part in tracklet.split_on_appearance_change()]
+        found = sorted(chains.merge_tracklets(split, lasting, check), key=lambda chain: _place(chain[0].first))
+        return [[detection for tracklet in chain for detection in tracklet.detections] for chain in found]
+
+    def tracks(self, frames: int) -> list[Track]:
+        """Return the people of a clip of `frames` frames as tracks, numbered from 0 in the order of `people`."""
+        return [Track(identity, *_arrays(person, frames)) for identity, person in enumerate(self.people(frames))]
+
+
+def link_rows(
+    frames: int, where: np.ndarray, points: np.ndarray, scores: np.ndarray, check: Callable[[], None] = lambda: None
+) -> np.ndarray:
+    """Return for each of N people, seen in frames `where` [N] in ascending order, the number of the person.
+
+    points: [N, 134, 2]; scores: [N, 134]. People are told apart by motion alone; -1 is nobody. check: called for every
+    frame; what it raises ends the linking. ValueError if the people are not the same from frame to frame.
+    """
+    tracker, detections = Tracker(), Detections.of(points, scores)
+    here, starts, counts = np.unique(where, return_index=True, return_counts=True)
+    breaks = np.flatnonzero((np.diff(here) != 1) | (np.diff(counts) != 0)) + 1
+    place, length = 0, SHORTEST
+    while place < len(here):
+        check()
+        stop = min(place + length, *breaks[np.searchsorted(breaks, place, "right") :][:1], len(here))
+        some = detections.at(slice(starts[place], starts[stop - 1] + counts[stop - 1]))
+        done = tracker.go_on(int(here[place]), int(counts[place]), some)
+        length = min(2 * length, LONGEST) if place + done == stop else SHORTEST
+        place += done
+        if not done:
+            tracker.update(int(here[place]), detections.at(slice(starts[place], starts[place] + counts[place])))
+            _check_tracklets(len(tracker.tracklets), int(here[place]))
+            place += 1
+    owners = np.full(len(where), -1)
+    for number, person in enumerate(tracker.people(frames, check)):
+        owners[[detection.row for detection in person]] = number
+    return owners
+
+
+def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Track]:
+    """Return the people of F frames in which each lists its people in any order, told apart by motion alone.
+
+    points: F arrays [N_f, 134, 2]; scores: F arrays [N_f, 134]. People of whom nothing is seen are left out.
+    """
+    tracker = Tracker()
+    for frame, (places, confidence) in enumerate(zip(points, scores, strict=True)):
+        seen = joints_seen(confidence).any(-1)
+        if seen.any():
+            tracker.update(frame, Detections.of(places[seen], confidence[seen]))
+    return tracker.tracks(len(points))
+
+
+def _check_tracklets(count: int, frame: int) -> None:
+    if count > MAX_TRACKLETS:
+        raise ValueError(
+            f"Nobody can be followed through these poses: up to frame {frame}, people have appeared from nowhere "
+            f"{count} times. Poses without ids must show the same people from frame to frame. Use the poses of one "
+            "video instead of single pictures, fewer frames, or the poses of Extract Poses, which have ids."
+        )
+
+
+def _crowded(detections: Detections) -> np.ndarray:
+    """Return bool [N]: whose box another overlaps. Only appearances depend on it."""
+    if detections.appearances is None:
+        return np.zeros(len(detections.points), bool)
+    boxes = person_box(detections.points, detections.scores)
+    return (overlaps(boxes, boxes) > CROWDED).sum(1) > 1
+
+
+def _place(detection: Detection) -> tuple[int, float]:
+    return detection.frame, float(person_box(detection.points, detection.scores)[[0, 2]].mean())
+
+
+def _arrays(detections: list[Detection], frames: int) -> tuple[np.ndarray, np.ndarray]:
+    points, scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
+    for detection in detections:
+        points[detection.frame], scores[detection.frame] = detection.points, detection.scores
+    return points, scores

@@ -1,0 +1,1 @@
+"""Photos x dances through ComfyUI servers, with results that are kept and resumed by content."""

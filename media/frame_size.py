@@ -1,0 +1,46 @@
+"""Sizes of frames and lengths of clips that the model takes, in pixels and frames.
+
+Source: SteadyDancer wan/image2video_dancer.py, generate(): the frame keeps the photo's aspect at a given area, and each
+side is floored to a multiple of 16 pixels (8 of the VAE times 2 of the patch).
+"""
+
+import math
+
+SIZE_STEP = 16
+MIN_FRAMES = 5  # one latent frame more than the photo's own
+DEFAULT_AREA = 1024 * 576
+MAX_ASPECT_DIFFERENCE = 0.08  # what the flooring to 16 pixels can make
+
+
+def default_size(image_width: int, image_height: int, area: int = DEFAULT_AREA) -> tuple[int, int]:
+    """Return (width, height) in pixels: the image's aspect at `area` pixels, each side a multiple of 16."""
+    aspect = image_height / image_width
+    width, height = (int(math.sqrt(area * r) // SIZE_STEP) * SIZE_STEP for r in (1 / aspect, aspect))
+    return max(width, SIZE_STEP), max(height, SIZE_STEP)
+
+
+def valid_length(frames: int) -> int:
+    """Return the largest 4n+1 that is not above `frames`: the clip lengths that the causal VAE can hold."""
+    return (frames - 1) // 4 * 4 + 1
+
+
+def latent_frames(frames: int) -> int:
+    """Return how many latent frames the causal VAE makes of `frames`: one of the first, one of each four after it."""
+    return (frames + 3) // 4
+
+
+def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float:
+    """Return how far two (width, height) are from one shape: 0 is equal, 0.1 is one tenth wider or narrower."""
+    ratio = (size_a[0] * size_b[1]) / (size_a[1] * size_b[0])
+    return max(ratio, 1 / ratio) - 1
+
+
+def crop_fraction(image_size: tuple[int, int], width: int, height: int) -> tuple[float, float]:
+    """Return the parts of an image's (width, height) that a frame of that size shows: 1 is all, the rest is cropped.
+
+    A difference of shape that the flooring to 16 pixels can make is stretched, not cropped.
+    """
+    w, h = image_size
+    if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
+        return 1.0, 1.0
+    return min(1.0, h * width / (height * w)), min(1.0, w * height / (width * h))

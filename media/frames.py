@@ -1,0 +1,70 @@
+"""Frames as tensors: IMAGE [B, H, W, C] in 0..1, cropped and resized to the model's frame and to CLIP's input.
+
+Source: SteadyDancer wan/image2video_dancer.py, generate(): images are stretched onto the frame with plain bicubic
+interpolation. Difference from upstream: an image whose aspect differs from the frame's by more than the flooring to 16
+pixels is cropped about its center first, so that nobody is stretched.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .frame_size import crop_fraction
+
+CLIP_SIDE = 224  # pixels
+
+
+def to_rgb(image: Tensor) -> Tensor:
+    """Return IMAGE [B, H, W, 3] from grey [B, H, W, 1], RGB or RGBA (alpha dropped); ValueError for anything else."""
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"Found an image tensor of shape {tuple(image.shape)}; an IMAGE is [frames, height, width, channels] "
+            "with 1, 3 or 4 channels. Connect the output of Load Image or of a video loader."
+        )
+    return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
+
+
+def size_of(image: Tensor) -> tuple[int, int]:
+    """Return (width, height) of an IMAGE [B, H, W, C]."""
+    return image.shape[2], image.shape[1]
+
+
+def fit_image(image: Tensor, width: int, height: int, kept: tuple[float, float] | None = None) -> Tensor:
+    """Return `image` [B, h, w, C] in 0..1 as RGB [B, height, width, 3], cropped about its center.
+
+    `kept` is the `crop_fraction`: its own, or another image's where both must stay in register. Bicubic without
+    antialiasing or clamping, as upstream does, so sharp edges may overshoot 0..1 by a little.
+    """
+    image = crop(image, kept or crop_fraction(size_of(image), width, height))
+    if image.shape[1:3] == (height, width):
+        return image
+    pixels = F.interpolate(image.movedim(-1, 1).float(), size=(height, width), mode="bicubic")
+    return pixels.movedim(1, -1)
+
+
+def clip_pixels(image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """Return `image` [B, H, W, 3] in 0..1 at CLIP vision's size, [B, 224, 224, 3], bicubic without antialiasing.
+
+    With `size` (width, height) it is brought to that size first, with antialiasing, as upstream's PIL does with the
+    pose frame. ComfyUI's preprocessing resizes nothing afterwards; it clamps to 0..1 and rounds to 8 bits.
+    """
+    if size and size != size_of(image):
+        pixels = F.interpolate(image.movedim(-1, 1).float(), size=size[::-1], mode="bicubic", antialias=True)
+        image = pixels.movedim(1, -1).clamp(0, 1)
+    return fit_image(image, CLIP_SIDE, CLIP_SIDE, (1.0, 1.0))
+
+
+def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
+    """Return the parts `kept` of the image's (width, height) about its centre, as RGB [B, h, w, 3]."""
+    image = to_rgb(image)
+    h, w = image.shape[1:3]
+    crop_w, crop_h = (max(1, round(side * part)) for side, part in zip((w, h), kept, strict=True))
+    left, top = (w - crop_w) // 2, (h - crop_h) // 2
+    return image[:, top : top + crop_h, left : left + crop_w]
+
+
+def blank_video(known: Tensor, length: int) -> Tensor:
+    """Return [length, H, W, 3]: the frames `known` [K, H, W, 3], then mid-grey, the VAE's zero."""
+    video = torch.full((length, *known.shape[1:]), 0.5, dtype=known.dtype, device=known.device)
+    video[: len(known)] = known
+    return video

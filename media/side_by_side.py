@@ -1,0 +1,33 @@
+"""A video and its skeletons as one picture, made frame by frame: no second copy of the clip."""
+
+import torch
+from torch import Tensor
+
+from .frames import fit_image, size_of, to_rgb
+
+
+class SideBySide:
+    """The frames of `images` [F, H, W, C], and to the right of each one that of `pose_frames` [F or more, h, w, C].
+
+    Behaves as an IMAGE [F, H, 2 W, 3] of which frame after frame is taken. Pose frames of another size or shape are
+    brought to that of the images, cropped about their centre as for the model. ValueError if there are too few.
+    """
+
+    def __init__(self, images: Tensor, pose_frames: Tensor):
+        self._images, self._pose_frames = to_rgb(images), to_rgb(pose_frames)
+        if len(pose_frames) < len(images):
+            raise ValueError(
+                f"There are {len(pose_frames)} pose_frames for {len(images)} images: each image needs its pose beside "
+                "it. Connect the pose frames that the video was made from, or set show_pose to off."
+            )
+        width, height = size_of(self._images)
+        self.shape = torch.Size((len(images), height, 2 * width, 3))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return frame `index` [H, 2 W, 3]."""
+        frame = self._images[index]
+        pose = fit_image(self._pose_frames[index][None], *size_of(self._images))[0]
+        return torch.cat([frame, pose.to(frame)], dim=1)

@@ -1,0 +1,1 @@
+"""What several node files share: types on the wires, file names, text and pictures under a node."""

@@ -1,0 +1,1 @@
+"""SteadyDancer as a ComfyUI model: transformer, pose modulation, model base and memory estimate."""

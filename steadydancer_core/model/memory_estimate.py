@@ -1,0 +1,45 @@
+"""How much device memory one pass takes beside the weights, from shapes alone.
+
+The widest moment of a pass is the second layer of a block's feed-forward. Alive are then two tensors of the feed-
+forward's width and a few of the transformer's: block input, residual, layer input, layer output.
+Attention holds less, as long as it does not build its whole matrix (every attention that ComfyUI picks on a GPU).
+"""
+
+from collections.abc import Sequence
+
+REFERENCE_FRAMES = 2  # the photo and the first pose, after the clip's tokens
+CELLS_PER_TOKEN = 4  # a patch is 1 x 2 x 2 latent cells
+# Tensors of the transformer's width alive at the peak: 3.1 measured on ComfyUI 0.30, 4.1 on 0.33 (benchmarks/memory.py)
+HIDDEN_TENSORS = 4.25
+FEED_FORWARD_TENSORS = 2
+# ComfyUI's BaseModel.memory_required: latent cells * bytes of the dtype * 0.01 MB * memory_usage_factor
+COMFYUI_UNIT = 0.01 * 1024**2
+# What the device holds of a clip that is sampled in windows, whole and in float32: up to 12 latents of 16 channels
+# (noise, solver, branches and their sums over the windows) and the photo of three branches with its mask, 20 each.
+WHOLE_CLIP_CHANNELS = 12 * 16 + 3 * 20
+FLOAT32 = 4
+
+
+def activation_bytes(latent_shape: Sequence[int], dim: int, ffn_dim: int, itemsize: int) -> int:
+    """Return the peak of one pass over a video latent [B, C, T, h, w], without the weights.
+
+    dim, ffn_dim: widths of the transformer (5120 and 13824 in SteadyDancer-14B); itemsize: bytes of the compute dtype.
+    """
+    batch, _, frames, height, width = latent_shape
+    cells = batch * (frames + REFERENCE_FRAMES) * height * width
+    return int(cells * itemsize * COMFYUI_UNIT * usage_factor(dim, ffn_dim))
+
+
+def whole_clip_bytes(latent_shape: Sequence[int]) -> int:
+    """Return what the device holds of a clip [B, C, T, h, w] sampled in windows, beside one window's activations."""
+    batch, _, frames, height, width = latent_shape
+    return batch * frames * height * width * WHOLE_CLIP_CHANNELS * FLOAT32
+
+
+def usage_factor(dim: int, ffn_dim: int) -> float:
+    """Return BaseModel.memory_usage_factor of a transformer of these widths; 1.18 for SteadyDancer-14B.
+
+    Stock Wan counts 2.30 at this width, which is nearly twice what a pass takes.
+    """
+    per_token = HIDDEN_TENSORS * dim + FEED_FORWARD_TENSORS * ffn_dim
+    return per_token / CELLS_PER_TOKEN / COMFYUI_UNIT

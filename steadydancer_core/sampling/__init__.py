@@ -1,0 +1,1 @@
+"""Sampling: conditions, schedule, decoupled guidance, presets and the log of a run."""

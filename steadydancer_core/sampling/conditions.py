@@ -1,0 +1,264 @@
+"""Condition reconciliation: photo, pose and prompt become three conditions that differ only where they must.
+
+Source: paper 3.1 to 3.3; SteadyDancer wan/image2video_dancer.py, generate().
+
+    positive       prompt            pose
+    negative       negative prompt   pose
+    pose-negative  prompt            augmented pose
+
+All three carry the same photo and the same first pose, so ComfyUI can run them as one batch. The causal VAE makes the
+first latent of a clip equal to the latent of its first frame: photo and first pose cost no encoding of their own.
+"""
+
+import logging
+from functools import partial
+from typing import NamedTuple
+
+import comfy.clip_vision
+import comfy.ldm.wan.vae
+import comfy.model_management
+import node_helpers
+import torch
+from torch import Tensor
+
+from ...media.frame_size import (
+    MAX_ASPECT_DIFFERENCE,
+    MIN_FRAMES,
+    SIZE_STEP,
+    aspect_difference,
+    crop_fraction,
+    default_size,
+    latent_frames,
+    valid_length,
+)
+from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
+from ..model.pose_modulation import LATENT_CHANNELS
+
+CLIP_TOKENS, CLIP_WIDTH = 257, 1280
+CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
+CLIP_NEEDED = "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
+NO_CLIP = (
+    "no CLIP vision connected, features are zero: the 14B model wants it. Connect clip_vision to Load CLIP Vision with "
+    "clip_vision_h.safetensors"
+)
+
+
+class ClipPair(NamedTuple):
+    """CLIP vision outputs of the photo and of the first pose frame."""
+
+    photo: object
+    pose: object
+
+
+class Reconciled(NamedTuple):
+    """What the sampler takes, and what was decided on the way."""
+
+    positive: list
+    negative: list
+    pose_negative: list | None
+    latent: dict
+    notes: list[str]
+
+
+class Frame(NamedTuple):
+    """Size of the clip in pixels and frames."""
+
+    width: int
+    height: int
+    length: int
+
+
+def reconcile(
+    positive, negative, vae, photo: Tensor, pose: Tensor, pose_negative: Tensor | None = None,
+    clip_vision=None, clip_outputs: tuple = (None, None), width: int = 0, height: int = 0, length: int = 81,
+) -> Reconciled:  # fmt: skip
+    """Return the three conditions and the empty latent.
+
+    photo [B, H, W, C], pose and pose_negative [F, H, W, C] in 0..1; width and height in pixels, 0 for the photo's
+    aspect at 1024x576 area; length in frames. `clip_vision` is a loaded model, or `clip_outputs` are ready outputs
+    of photo and first pose frame; with neither, features are zero. Raises ValueError, before any encoding, for what
+    cannot work.
+    """
+    notes: list[str] = []
+    check_vae(vae)
+    photo = one_photo(photo, notes)
+    frame = choose_frame(photo, pose, width, height, length, notes)
+    check_poses(photo, pose, pose_negative, frame.length)
+    kept = crop_fraction(size_of(photo), frame.width, frame.height)
+    fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
+    clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
+    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
+    conds = [with_values(cond, shared | {"pose_video_latent": pose_latent}) for cond in (positive, negative)]
+    augmented = None
+    if pose_negative is not None:
+        latent = vae.encode(fit(pose_negative[: frame.length]))
+        augmented = with_values(positive, shared | {"pose_video_latent": latent})
+    for note in notes:
+        logging.warning("SteadyDancer: %s", note)
+    return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)
+
+
+def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
+    """Return the values that all three conditions share, and the pose latent [1, 16, T, h, w].
+
+    `known` [K, H, W, 3] are the frames that the clip starts with: the photo, or 4n+1 frames of a clip to go on from.
+    """
+    image_latent = vae.encode(blank_video(known, pose.shape[0]))
+    pose_latent = vae.encode(pose)
+    mask = torch.ones((1, 1, *image_latent.shape[2:]), dtype=image_latent.dtype, device=image_latent.device)
+    mask[:, :, : latent_frames(len(known))] = 0
+    shared = {
+        "concat_latent_image": image_latent,
+        "concat_mask": mask,
+        "reference_pose_latent": pose_latent[:, :, :1],
+        "clip_vision_output": clip.photo,
+        "pose_clip_vision_output": clip.pose,
+    }
+    return shared, pose_latent
+
+
+def with_values(conditioning, values: dict) -> list:
+    """Return the conditioning with `values` added to every entry; the given one stays as it is."""
+    return node_helpers.conditioning_set_values(conditioning, values)
+
+
+def empty_latent(like: Tensor) -> dict:
+    """Return the LATENT of zeros that sampling starts from."""
+    return {"samples": torch.zeros_like(like, device=comfy.model_management.intermediate_device())}
+
+
+def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: int, notes: list[str]) -> Frame:
+    """Return the clip's size; a side that is not a multiple of 16 and a length that is not 4n+1 are brought there."""
+    if width < 0 or height < 0:
+        raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
+    chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
+    if any(asked not in (0, side) for asked, side in zip((width, height), chosen, strict=True)):
+        notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
+    return Frame(*chosen, choose_length(length, pose.shape[0], notes))
+
+
+def choose_size(photo_width: int, photo_height: int, width: int, height: int) -> tuple[int, int]:
+    """Return (width, height) in multiples of 16; 0 for one side follows the photo's aspect, 0 for both its area too."""
+    if not width and not height:
+        return default_size(photo_width, photo_height)
+    width, height = width or height * photo_width / photo_height, height or width * photo_height / photo_width
+    return tuple(max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in (width, height))
+
+
+def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
+    """Return the largest 4n+1 that neither `length` nor the pose frames fall short of, and note a change."""
+    if pose_frames < MIN_FRAMES:
+        raise ValueError(
+            f"Found {pose_frames} pose frame(s); SteadyDancer needs at least {MIN_FRAMES}. "
+            "Connect the whole skeleton clip, not a single image, or take a longer one."
+        )
+    if length < MIN_FRAMES:
+        raise ValueError(f"The length is {length} frame(s); it must be at least {MIN_FRAMES}. 81 (5 seconds) is usual.")
+    chosen = valid_length(min(length, pose_frames))
+    if chosen != length:
+        notes.append(f"length {length} brought to {chosen} (4n+1, {pose_frames} pose frames given)")
+    return chosen
+
+
+def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, length: int) -> None:
+    """Raise ValueError unless the pose frames have the photo's aspect and the pose-negative covers the clip."""
+    for name, frames in (("pose", pose), ("pose-negative", pose_negative)):
+        if frames is not None:
+            _check_aspect(name, photo, to_rgb(frames[:1]))
+    if pose_negative is not None and pose_negative.shape[0] < length:
+        raise ValueError(
+            f"There are {pose_negative.shape[0]} pose-negative frames for a clip of {length} frames. "
+            "Give as many pose-negative frames as pose frames, as 'Draw Poses' makes them; or leave "
+            "pose_negative_frames unconnected and set pose_guidance to 0."
+        )
+
+
+def _check_aspect(name: str, photo: Tensor, frames: Tensor) -> None:
+    found, want = size_of(frames), size_of(photo)
+    if aspect_difference(found, want) > MAX_ASPECT_DIFFERENCE:
+        raise ValueError(
+            f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "
+            "so the skeleton would not lie on the person. Use 'Align Poses' on the pose, or crop one to the other's "
+            "shape."
+        )
+
+
+def one_photo(photo: Tensor, notes: list[str]) -> Tensor:
+    """Return the first of the photos as RGB [1, H, W, 3]; ValueError if there is none."""
+    photo = to_rgb(photo)
+    if photo.shape[0] == 0:
+        raise ValueError("The photo is an empty batch; connect one image.")
+    if photo.shape[0] > 1:
+        notes.append(f"the first of {photo.shape[0]} photos is used")
+    return photo[:1]
+
+
+def check_vae(vae) -> None:
+    """Raise ValueError unless `vae` is a Wan 2.1 VAE: 16 channels, time in the latent, 8 pixels a cell."""
+    needed = "SteadyDancer needs the Wan 2.1 VAE. Choose wan_2.1_vae.safetensors in Load VAE."
+    if vae is None:
+        raise ValueError(f"The connected vae is empty: the checkpoint it comes from holds none. {needed}")
+    network = getattr(vae, "first_stage_model", None)
+    if vae.latent_channels == LATENT_CHANNELS and isinstance(network, comfy.ldm.wan.vae.WanVAE):
+        return
+    name = {48: "a Wan 2.2 VAE", 4: "an SD or SDXL VAE"}.get(vae.latent_channels, "another model's VAE")
+    found = f"{type(network).__name__}, {vae.latent_channels} latent channels"
+    raise ValueError(f"Found {name} ({found}). {needed}")
+
+
+def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:
+    """Return CLIP vision of photo and first pose frame [1, H, W, 3] at full size, or ready outputs, or zeros.
+
+    The model gets the pixels of upstream: the pose frame at the photo's size, both without antialiasing at 224x224.
+    """
+    if clip_vision is not None:
+        if any(output is not None for output in outputs):
+            notes.append("the CLIP vision model is used, the ready CLIP vision outputs are not")
+        images = clip_pixels(photo.clamp(0, 1)), clip_pixels(first_pose.clamp(0, 1), size_of(photo))
+        pair = ClipPair(*(clip_vision.encode_image(image, crop=False) for image in images))
+    elif all(output is not None for output in outputs):
+        pair = ClipPair(*(first_features(output, notes) for output in outputs))
+    elif any(output is not None for output in outputs):
+        raise ValueError(
+            "Only one CLIP vision output is connected; SteadyDancer needs that of the photo and that of the first "
+            "pose frame. Connect both, or connect a CLIP vision model instead."
+        )
+    else:
+        notes.append(NO_CLIP)
+        return zero_clip()
+    for output in pair:
+        check_features(output.penultimate_hidden_states)
+    return pair
+
+
+def zero_clip() -> ClipPair:
+    """Return what stands for CLIP vision where there is none; the miniature was trained so."""
+    zeros = torch.zeros(1, CLIP_TOKENS, CLIP_WIDTH, dtype=torch.float32, device="cpu")
+    return ClipPair(features_output(zeros), features_output(zeros))
+
+
+def first_features(output, notes: list[str]):
+    """Return a CLIP vision output of one image: a whole clip's would give every sample another image."""
+    images = output.penultimate_hidden_states.shape[0]
+    if images == 1:
+        return output
+    notes.append(f"the first of {images} images in a CLIP vision output is used")
+    return features_output(output.penultimate_hidden_states[:1])
+
+
+def check_features(features: Tensor) -> None:
+    """Raise ValueError unless `features` are CLIP-H's: [B, 257, 1280]."""
+    if tuple(features.shape[1:]) == (CLIP_TOKENS, CLIP_WIDTH):
+        return
+    name = CLIP_NAMES.get(features.shape[-1], "another vision model")
+    raise ValueError(
+        f"Found features of {name} ({' x '.join(map(str, features.shape[1:]))}), not {CLIP_TOKENS} x {CLIP_WIDTH}. "
+        f"{CLIP_NEEDED}"
+    )
+
+
+def features_output(features: Tensor) -> comfy.clip_vision.Output:
+    """Return a CLIP vision output that holds `features` [B, 257, 1280]."""
+    output = comfy.clip_vision.Output()
+    output.penultimate_hidden_states = features
+    return output

@@ -1,0 +1,127 @@
+"""One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
+
+import logging
+from typing import NamedTuple
+
+import comfy.model_management
+import comfy.model_sampling
+import comfy.sample
+import comfy.utils
+import latent_preview
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..weights.lora_fit import lora_warnings
+from .guidance import PoseGuidance, SteadyDancerGuider, TextGuidance
+from .presets import Settings
+from .run_log import RunLog, name_steps
+from .schedule import make_sigmas, make_solver
+from .step_position import Moment
+
+NO_LORA = (
+    "No LoRA acts on this model, and {name} is made for a step-distilled one. Load one for Wan 2.1 I2V 14B; a LoRA for "
+    "another model changes nothing. If it is merged into the model file, all is well."
+)
+NOT_FINITE = (
+    "The latent holds values that are not numbers (NaN), so the video will be black. Load the model with another "
+    "weight precision, or take the LoRAs off one by one."
+)
+
+
+class RunReport(NamedTuple):
+    """What was done for a latent: in words, and as it was written down on the way."""
+
+    text: str
+    log: RunLog
+
+
+class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """Flow sampling whose schedule bends towards noise by `shift`."""
+
+
+def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
+    """Return a clone of `model` whose schedules use `shift` (1 is straight; 5 is official)."""
+    if shift <= 0:
+        raise ValueError(f"Shift is {shift}; it must be above 0. 5.0 is official, 3.0 suits small frames.")
+    shifted = model.clone()
+    sampling = ShiftedFlow(model.model.model_config)
+    sampling.set_parameters(shift=shift)
+    shifted.add_object_patch("model_sampling", sampling)
+    return shifted
+
+
+def make_guider(
+    model: ModelPatcher, positive, negative, pose_negative, text_guidance: float, guidance: PoseGuidance,
+    skip_negative_after: float = 1.0,
+) -> SteadyDancerGuider:  # fmt: skip
+    """Return the GUIDER of the three conditions; ValueError when a condition that is due is missing."""
+    guider = SteadyDancerGuider(model, guidance, TextGuidance(text_guidance, skip_negative_after))
+    guider.set_conds(positive, negative, pose_negative)
+    return guider
+
+
+def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, scheduler: str, steps: int) -> dict:
+    """Return the LATENT at the end of `steps` steps from seeded noise, with progress and preview per step."""
+    model = guider.model_patcher
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    sigmas = make_sigmas(model.get_model_object("model_sampling"), solver, scheduler, steps)
+    _warn_of_empty_window(guider.guidance, model, sigmas)
+    result = guider.sample(
+        noise, samples, make_solver(solver), sigmas, denoise_mask=latent.get("noise_mask"),
+        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=seed,
+    )  # fmt: skip
+    return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
+
+
+def run(
+    model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
+) -> tuple[dict, RunReport]:
+    """Return the LATENT that `settings` lead to, and what was done for it."""
+    shifted = with_shift(model, settings.shift)
+    text = settings.text
+    guider = make_guider(
+        shifted, positive, negative, pose_negative, text.scale, settings.pose, text.skip_negative_after
+    )
+    warnings = [NO_LORA.format(name=settings.name)] if settings.step_distilled and not _has_lora(model) else []
+    result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
+    if not result["samples"].isfinite().all():
+        warnings.append(NOT_FINITE)
+    lines = describe_run(settings, guider.log)
+    logging.info("SteadyDancer: %s", "; ".join(lines))
+    for warning in warnings:
+        logging.warning("SteadyDancer: %s", warning)
+    report = [*lines, *warnings, *lora_warnings(model)]  # the guider has logged those of LoRAs
+    return result, RunReport("\n".join(report), guider.log)
+
+
+def _has_lora(model: ModelPatcher) -> bool:
+    return bool(model.patches or model.injections)  # ComfyUI's bypass loaders inject a LoRA beside the layers
+
+
+def describe_run(settings: Settings, log: RunLog) -> list[str]:
+    """Return what ran, a line each: steps and solver, both guidances, forward passes. Steps count from 1."""
+    solver = f"{settings.solver}, {settings.scheduler} schedule, shift {settings.shift:g}"
+    steps = log.steps or settings.steps  # a scheduler may make another number of them
+    lines = [f"{settings.name}: {steps} steps with {solver}", _describe_pose(settings, log, steps)]
+    if settings.text.skip_negative_after < 1 and log.asked["negative"]:
+        count = len(log.asked["negative"])
+        lines.append(f"Negative prompt computed on {count} of {steps} steps, then its last difference kept")
+    return [*lines, f"{log.passes} forward passes"]
+
+
+def _describe_pose(settings: Settings, log: RunLog, steps: int) -> str:
+    if not log.pose_steps:
+        return "No pose guidance"
+    found = f"Pose guidance on {name_steps(log.pose_steps)} of {steps}"
+    return found if settings.pose.every == 1 else f"{found}, computed anew on {name_steps(log.asked['pose_negative'])}"
+
+
+def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
+    start = Moment.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
+    if guidance.scale and not any(guidance.acts_at(start.at_step(step)) for step in range(len(sigmas) - 1)):
+        logging.warning(
+            "SteadyDancer: none of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
+            "nothing. Widen the window or take more steps.", len(sigmas) - 1, guidance.start, guidance.end,
+        )  # fmt: skip

@@ -1,1 +1,0 @@
-"""Video files with sound, read as a stream and written through PyAV."""

@@ -1,0 +1,69 @@
+"""Teach ComfyUI's own loaders to recognise a SteadyDancer checkpoint.
+
+A supported_models entry before the plain Wan I2V one: the same base, plus the tensors that only
+SteadyDancer has. Load Diffusion Model, the GGUF loader and LoRAs then work without knowing about this pack.
+"""
+
+from collections.abc import Iterator
+
+import comfy.supported_models
+from torch import nn
+
+from ..model.model_base import SteadyDancer
+from .lazy_weights import read_on_load
+from .scaled_layers import unscale
+from .weight_names import RENAMED
+
+MARKERS = (
+    "patch_embedding_fuse.weight",
+    "patch_embedding_ref_c.weight",
+    "condition_embedding_align.proj_p.weight",
+    "condition_embedding_spatial.conv.weight",
+    "condition_embedding_temporal.0.spatial.weight",
+)
+
+
+class SteadyDancerConfig(comfy.supported_models.WAN21_I2V):
+    """SteadyDancer-14B and its miniature."""
+
+    required_keys = {f"{{}}{name}" for name in MARKERS}
+    sampling_settings = {"shift": 5.0}
+
+    def get_model(self, state_dict, prefix="", device=None):
+        """Build the model; the width of the text comes from the file, because the miniature's is not Wan's 4096."""
+        text = state_dict.get(f"{prefix}text_embedding.0.weight")
+        if text is not None and text.ndim == 2 and text.is_floating_point():  # packed weights have another shape
+            self.unet_config["text_dim"] = text.shape[1]
+        model = SteadyDancer(self, device=device)
+        read_on_load(_parts(model.diffusion_model))
+        return model
+
+    def process_unet_state_dict(self, state_dict):
+        """Return the weights under the names of our modules, with a scale only where a layer can compute with it."""
+        return unscale(_rename(state_dict, RENAMED))
+
+    def process_unet_state_dict_for_saving(self, state_dict):
+        names = {new: old for old, new in RENAMED.items()}
+        return super().process_unet_state_dict_for_saving(_rename(state_dict, names))
+
+
+def register() -> None:
+    """Put SteadyDancer before plain Wan I2V in ComfyUI's list of models; calling it again changes nothing."""
+    models = comfy.supported_models.models
+    if not any(entry.__name__ == SteadyDancerConfig.__name__ for entry in models):
+        models.insert(models.index(comfy.supported_models.WAN21_I2V), SteadyDancerConfig)
+
+
+def _parts(transformer: nn.Module) -> Iterator[nn.Module]:
+    """Yield the parts that load one after the other: every block, and everything else."""
+    yield from transformer.blocks
+    yield from (child for child in transformer.children() if child is not transformer.blocks)
+
+
+def _rename(state_dict: dict, names: dict[str, str]) -> dict:
+    def new_name(key: str) -> str:
+        for old, new in names.items():
+            key = key.replace(old, new)
+        return key
+
+    return {new_name(key): value for key, value in state_dict.items()}
