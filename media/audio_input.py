@@ -3,7 +3,6 @@
 AUDIO is {"waveform": float32 [B, C channels, T samples] in -1..1, "sample_rate": int in Hz}.
 """
 
-import logging
 import math
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .log import logger
 from .video_source import CHANNEL_LAYOUTS
 
 HIGHEST_RATE = 768_000  # Hz; what claims more is damaged
@@ -31,7 +31,7 @@ def to_audio(audio) -> dict:
     if not 0 < channels <= MOST_CHANNELS:
         raise ValueError(_refusal(values))
     if channels not in CHANNEL_LAYOUTS:
-        logging.info("The audio has %d channels; they are mixed to one.", channels)
+        logger.info("The audio has %d channels; they are mixed to one.", channels)
         waveform = waveform.float().mean(1, keepdim=True)
     return {**audio, "waveform": waveform, "sample_rate": rate}
 

@@ -3,7 +3,6 @@
 AUDIO is {"waveform": float32 [1, C channels, T samples], "sample_rate": int in Hz}.
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -15,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
 from .audio_input import HIGHEST_RATE, to_audio
+from .log import logger
 from .media_file import Gaps, Source, clock_start, decode, default_first, measure_extent, media_name, open_media, wind
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
@@ -26,7 +26,7 @@ LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; 
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
 
-def read_audio(video, warn: Callable[[str], None] = logging.warning) -> dict | None:
+def read_audio(video, warn: Callable[[str], None] = logger.warning) -> dict | None:
     """Return the AUDIO of ComfyUI's VIDEO from its first frame shown to its end or that of its trim; None if silent.
 
     Sound that begins later than the pictures starts with silence. No picture but the first is decoded.
@@ -40,7 +40,7 @@ def read_audio(video, warn: Callable[[str], None] = logging.warning) -> dict | N
 
 
 def read_file_audio(
-    source: Source, begin: float, stop: float = math.inf, warn: Callable[[str], None] = logging.warning
+    source: Source, begin: float, stop: float = math.inf, warn: Callable[[str], None] = logger.warning
 ) -> dict | None:
     """Return the AUDIO of a file between two times in seconds of its clock; None if there is no sound."""
     with open_media(source) as container:

@@ -5,7 +5,6 @@ All times are in seconds from where the file's clock starts.
 
 import errno
 import io
-import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,8 @@ from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.error import EOFError as EndOfStreamError
 from av.stream import Disposition
+
+from .log import logger
 
 Source = str | io.BytesIO
 # FFmpeg's demuxers that read nothing but the file they are given. All others are refused: playlists and image
@@ -114,7 +115,7 @@ def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, tim
     try:
         container.seek(math.floor((time + clock_start(container)) / stream.time_base), stream=stream)
     except av.FFmpegError as error:
-        logging.info("Cannot wind to %.2f s (%s); reading on from the beginning.", time, error.strerror)
+        logger.info("Cannot wind to %.2f s (%s); reading on from the beginning.", time, error.strerror)
 
 
 def decode(container: InputContainer, stream, name: str, decoder=None) -> Iterator[av.VideoFrame | av.AudioFrame]:
@@ -148,7 +149,7 @@ def _packets(container: InputContainer, name: str, *streams) -> Iterator[av.Pack
 
 def _log_damage(name: str, packet: av.Packet | None, error: av.FFmpegError) -> None:
     where = f" at {float(packet.pts * packet.time_base):.2f} s" if packet and packet.pts is not None else ""
-    logging.warning("%s is damaged%s (%s). What can be read is used.", name, where, error.strerror)
+    logger.warning("%s is damaged%s (%s). What can be read is used.", name, where, error.strerror)
 
 
 def video_of(container: InputContainer, source: Source) -> av.VideoStream:
@@ -176,7 +177,7 @@ def decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
     try:
         decoder = av.CodecContext.create(name, "r")
     except UnknownCodecError:
-        logging.warning("The installed PyAV has no decoder %s: the transparency of a video is not seen.", name)
+        logger.warning("The installed PyAV has no decoder %s: the transparency of a video is not seen.", name)
         return stream.codec_context
     decoder.options = DECODER_OPTIONS
     return decoder

@@ -3,7 +3,6 @@
 Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
 """
 
-import logging
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
+from .log import logger
 from .side_by_side import SideBySide
 
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -62,7 +62,7 @@ class Clip:
     def _array(self, index: int, white: int) -> np.ndarray:
         array = self.images[index].detach().cpu().float().numpy()  # H W 3
         if not np.isfinite(array).all():
-            logging.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
+            logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
         array = np.rint(np.clip(np.nan_to_num(array), 0, 1) * white)
         return np.pad(array, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
 

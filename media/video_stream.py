@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import io
 import itertools
-import logging
 import math
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
 from .frames import to_rgb
+from .log import logger
 from .media_file import (
     BREAK_TOLERANCE,
     LARGEST_SIZE,
@@ -250,7 +250,7 @@ class VideoStream:
             ends = f"its pictures end at {end:.2f} s of {expected:.2f} s"
             self.break_note = f"{media_name(self.source)} breaks off: {ends}. What could be read is used."
         if self.break_note:
-            logging.warning("%s", self.break_note)
+            logger.warning("%s", self.break_note)
 
 
 def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:

@@ -7,7 +7,6 @@ One dimension key: F frames, H height, W width (pixels), C channels, T audio sam
 """
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -25,6 +24,7 @@ from torch import Tensor
 from .atomic_write import atomic_write_new
 from .audio_input import to_audio
 from .frames import to_rgb
+from .log import logger
 from .side_by_side import SideBySide
 from .video_formats import (
     AUTO,
@@ -156,18 +156,18 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]
-        logging.info(
+        logger.info(
             "Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge.",
             name, clip.format.name, width, height, *clip.size,
         )  # fmt: skip
     if images.shape[-1] == 4:
-        logging.info("Video Combine: the images have an alpha channel; it is dropped.")
+        logger.info("Video Combine: the images have an alpha channel; it is dropped.")
     if audio is not None and not is_video:
-        logging.info("Video Combine: %s carries no sound; the audio is left out.", name)
+        logger.info("Video Combine: %s carries no sound; the audio is left out.", name)
     if audio is not None and is_video and len(audio["waveform"]) > 1:
-        logging.info("Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"]))
+        logger.info("Video Combine: the audio is a batch of %d; the first is used.", len(audio["waveform"]))
     if settings.crf != DEFAULT_CRF and format_named(name).crf is None:
-        logging.info("Video Combine: %s has no crf; %d is not used.", name, settings.crf)
+        logger.info("Video Combine: %s has no crf; %d is not used.", name, settings.crf)
 
 
 @contextlib.contextmanager

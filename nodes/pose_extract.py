@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import logging
 from pathlib import Path
 
 import folder_paths
@@ -20,6 +19,7 @@ from ..dwpose.track.pick import RULES, pick
 from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
+from ..media.log import logger
 from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
 from .common.node_text import show_text
 from .common.pose_input import read_poses
@@ -225,7 +225,7 @@ def seen_people(
     key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
     known = cache.load(key) if key else None
     if known is not None:
-        logging.info("SteadyDancer: the poses of this video come from the cache.")
+        logger.info("The poses of this video come from the cache.")
     if known is None or preview and known.pictures is None:
         seen = _read(stream, detector, settings, max_frames, preview, known and known.clip)
         if key:

@@ -18,11 +18,11 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 - An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
 """
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
 
+from ...media.log import logger
 from ..poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from ..track.identities import check_crowd, make_tracks
 from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
@@ -153,7 +153,7 @@ def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | Non
     triples = read_triples(people)
     broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
     if broken.any():
-        logging.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
+        logger.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
         triples[broken] = 0
     pixels, confidence = triples[..., :2], triples[..., 2]
     scores, raw = read_numbers(people, "scores", KEYPOINTS), read_numbers(people, "body_raw_2d", 36).reshape(-1, 18, 2)

@@ -4,10 +4,9 @@ A detector's fractions lie in 0..1 and, once a close-up's dance is aligned, a fe
 hundreds. The median over all keypoints seen in the clip tells the two apart, whatever single joints do.
 """
 
-import logging
-
 import numpy as np
 
+from ...media.log import logger
 from ..poses import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND
 
 LARGEST_FRACTION = 4.0  # median coordinate up to which a clip is read as fractions
@@ -32,7 +31,7 @@ def in_fractions(points: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> 
     median = float(np.median(extent[deciding]))
     fractions = median <= LARGEST_FRACTION
     if LARGEST_FRACTION / TIE < median < LARGEST_FRACTION * TIE:
-        logging.warning(
+        logger.warning(
             "These poses do not say whether they are in pixels or in fractions of the frame, and could be either: half "
             "of their coordinates are above %.2f. They are read as %s. If the skeletons come out far too large or "
             "small, use Convert Poses in the workflow that made them.",

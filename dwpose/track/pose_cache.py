@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import logging
 import os
 import re
 import time
@@ -23,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...media.atomic_write import UNFINISHED, atomic_write
+from ...media.log import logger
 from ..poses import KEYPOINTS, PoseClip, Track
 
 VERSION = 2
@@ -65,7 +65,7 @@ class PoseCache:
         try:
             seen = _read(path)
         except DAMAGE as error:
-            logging.warning("The cached poses in %s cannot be used (%s); they are made anew.", path, error)
+            logger.warning("The cached poses in %s cannot be used (%s); they are made anew.", path, error)
             _remove(path)
             return None
         with contextlib.suppress(OSError):  # marks it as used; a read-only folder still serves
@@ -81,7 +81,7 @@ class PoseCache:
             content = _packed(seen._replace(pictures=None))
         size = len(content)
         if size > self.limit_bytes:  # it would push out all others
-            logging.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
+            logger.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class PoseCache:
             self._drop_oldest()
             self._drop_unfinished()
         except OSError as error:
-            logging.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
+            logger.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):

@@ -1,13 +1,12 @@
 """A picture inside a node after its run."""
 
-import logging
-
 import comfy.utils
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
 from PIL import Image
 
+from ...media.log import logger
 from .node_text import show_text
 
 
@@ -20,7 +19,7 @@ def show_picture(node: type[io.ComfyNode], picture: np.ndarray) -> dict:
     try:
         return ui.PreviewImage(torch.from_numpy(picture.copy())[None].float() / 255, cls=node).as_dict()
     except OSError as error:
-        logging.warning("SteadyDancer: no picture in the node, because the temp folder takes none: %s", error)
+        logger.warning("No picture in the node, because the temp folder takes none: %s", error)
         return {}
 
 

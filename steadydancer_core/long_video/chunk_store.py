@@ -6,7 +6,6 @@ the video is complete, until others need the room: the same dance with more fram
 """
 
 import contextlib
-import logging
 import os
 import re
 import time
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...media.atomic_write import UNFINISHED, atomic_write
+from ...media.log import logger
 
 SUFFIX = ".safetensors"
 UNFINISHED_SECONDS = 3600
@@ -52,7 +52,7 @@ class ChunkStore:
         try:
             frames = _read(path, shape)
         except DAMAGE as error:
-            logging.warning("The finished chunk %s cannot be used (%s); it is sampled anew.", path, error)
+            logger.warning("The finished chunk %s cannot be used (%s); it is sampled anew.", path, error)
             _remove(path)
             return None
         with contextlib.suppress(OSError):  # marks it as used; a read-only folder still serves
@@ -72,7 +72,7 @@ class ChunkStore:
             with atomic_write(path) as part:
                 _write(part, frames)
         except (OSError, SafetensorError) as error:
-            logging.warning("A finished chunk could not be kept in %s (%s). The run goes on.", self.folder, error)
+            logger.warning("A finished chunk could not be kept in %s (%s). The run goes on.", self.folder, error)
             return False
         return True
 
@@ -88,7 +88,7 @@ class ChunkStore:
         others = [path for path in sizes if path.stem not in keep]
         excess = sum(sizes.values()) + size - self.limit_bytes
         if excess > sum(sizes[path] for path in others):
-            logging.warning(
+            logger.warning(
                 "The chunk store may hold %.1f GB, too little for this video: this chunk is not kept.",
                 self.limit_bytes / 1e9,
             )

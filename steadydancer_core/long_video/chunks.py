@@ -13,7 +13,6 @@ chunk stays as it is: a video of one chunk is that of Reconcile Conditions, Stea
 to half precision as the store of finished chunks does it, whether chunks are kept or not.
 """
 
-import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from ...media.frame_size import crop_fraction
 from ...media.frames import crop, fit_image, size_of
+from ...media.log import logger
 from ..memory.fit import explain_out_of_memory
 from ..sampling import conditions
 from ..sampling import run as sampling
@@ -111,7 +111,7 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
     for note in notes:
-        logging.warning("SteadyDancer: %s", note)
+        logger.warning("%s", note)
     sources = sources._replace(photo=photo, pose_negative=pose_negative)
     settings = replace(settings, width=frame.width, height=frame.height, chunk_length=chunk_length, overlap=overlap)
     return ChunkMaker(model, vae, sources, clip, settings, notes)
@@ -248,7 +248,7 @@ class KeptChunks:
                 "a later run. Take the node that adds it out to keep them"
             )
             self.maker.notes.append(note)
-            logging.warning("SteadyDancer: %s", note)
+            logger.warning("%s", note)
             return None
 
 

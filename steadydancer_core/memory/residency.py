@@ -7,7 +7,6 @@ blocks" is therefore a number of bytes, N times the average block, not the block
 Without a device of its own (CPU, shared memory) or with the whole model kept there on purpose, nothing changes.
 """
 
-import logging
 from functools import cache
 
 import comfy.model_management
@@ -15,6 +14,7 @@ import torch
 from comfy.model_management import VRAMState
 from comfy.model_patcher import ModelPatcher
 
+from ...media.log import logger
 from ..model.model_base import SteadyDancer
 
 OPTION = "steadydancer_blocks_to_swap"  # in model_options, which every clone copies
@@ -116,7 +116,7 @@ def _limit_pages(patcher: ModelPatcher, blocks: int) -> None:
 
 @cache
 def _say_that_comfyui_decides() -> None:
-    logging.warning(
-        "SteadyDancer: blocks_to_swap has no effect here; this ComfyUI's dynamic VRAM decides which weights stay. "
+    logger.warning(
+        "blocks_to_swap has no effect here; this ComfyUI's dynamic VRAM decides which weights stay. "
         "Update comfy-aimdo, or start ComfyUI with --disable-dynamic-vram."
     )

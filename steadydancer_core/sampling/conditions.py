@@ -10,7 +10,6 @@ All three carry the same photo and the same first pose, so ComfyUI can run them 
 first latent of a clip equal to the latent of its first frame: photo and first pose cost no encoding of their own.
 """
 
-import logging
 from functools import partial
 from typing import NamedTuple
 
@@ -32,6 +31,7 @@ from ...media.frame_size import (
     valid_length,
 )
 from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
+from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
 
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
@@ -94,7 +94,7 @@ def reconcile(
         latent = vae.encode(fit(pose_negative[: frame.length]))
         augmented = with_values(positive, shared | {"pose_video_latent": latent})
     for note in notes:
-        logging.warning("SteadyDancer: %s", note)
+        logger.warning("%s", note)
     return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)
 
 

@@ -14,7 +14,6 @@ leaving the term out. Where nothing is kept yet, the branch is computed.
 Differences from upstream: an evaluation's place in the run is read from its noise level (see moment).
 """
 
-import logging
 import math
 import uuid
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...media.log import logger
 from ..memory.fit import check_before_sampling, explain_out_of_memory
 from ..model.pose_windows import check_caches
 from .guidance_checks import PATCHED, check_areas, check_model, check_pose_negative
@@ -37,7 +37,7 @@ RAW_POSITIVE = "steadydancer_raw_positive"
 PRE_CFG = "sampler_pre_cfg_function"
 POST_CFG = "sampler_post_cfg_function"
 BATCH = "sampler_calc_cond_batch_function"
-UNUSED = "SteadyDancer: pose guidance is 0, so the connected pose_negative is not used."
+UNUSED = "Pose guidance is 0, so the connected pose_negative is not used."
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
             check_pose_negative(pose_negative)
             conds["pose_negative"] = pose_negative
         elif pose_negative is not None:
-            logging.warning(UNUSED)
+            logger.warning(UNUSED)
         for conditioning in conds.values():
             check_areas(conditioning)
         self.inner_set_conds(conds)
@@ -249,7 +249,7 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
     check_model(model)
     patched = model.clone()
     if guidance.scale == 0:
-        logging.warning(UNUSED)
+        logger.warning(UNUSED)
         return patched
     check_pose_negative(pose_negative)
     if len(pose_negative) > 1:

@@ -1,6 +1,5 @@
 """One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
 
-import logging
 from typing import NamedTuple
 
 import comfy.model_management
@@ -11,6 +10,7 @@ import latent_preview
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...media.log import logger
 from ..weights.lora_fit import lora_warnings
 from .guidance import PoseGuidance, SteadyDancerGuider, TextGuidance
 from .presets import Settings
@@ -89,9 +89,9 @@ def run(
     if not result["samples"].isfinite().all():
         warnings.append(NOT_FINITE)
     lines = describe_run(settings, guider.log)
-    logging.info("SteadyDancer: %s", "; ".join(lines))
+    logger.info("%s", "; ".join(lines))
     for warning in warnings:
-        logging.warning("SteadyDancer: %s", warning)
+        logger.warning("%s", warning)
     report = [*lines, *warnings, *lora_warnings(model)]  # the guider has logged those of LoRAs
     return result, RunReport("\n".join(report), guider.log)
 
@@ -121,7 +121,7 @@ def _describe_pose(settings: Settings, log: RunLog, steps: int) -> str:
 def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
     start = Moment.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
     if guidance.scale and not any(guidance.acts_at(start.at_step(step)) for step in range(len(sigmas) - 1)):
-        logging.warning(
-            "SteadyDancer: none of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
+        logger.warning(
+            "None of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
             "nothing. Widen the window or take more steps.", len(sigmas) - 1, guidance.start, guidance.end,
         )  # fmt: skip

@@ -4,7 +4,6 @@ A LoRA for a smaller Wan has the same layer names, so it is accepted when it is 
 without an error, while it is applied. One with a few layers of another shape works without them.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter, WeightAdapterBase
 
+from ...media.log import logger
 from .weight_source import first_of
 
 MOST_MISFITS = 0.8  # of a LoRA's layers; above it, it was made for another model
@@ -49,7 +49,7 @@ def check_loras(model: ModelPatcher) -> None:
                 "a LoRA for Wan 2.1 14B."
             )
     for warning in lora_warnings(model):
-        logging.warning("SteadyDancer: %s", warning)
+        logger.warning("%s", warning)
 
 
 def lora_warnings(model: ModelPatcher) -> list[str]:
