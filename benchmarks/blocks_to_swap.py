@@ -37,8 +37,8 @@ def made_up_model(config: dict[str, int]):
     import comfy.sd
     import torch
 
-    from miniature.weights import steadydancer_shapes
-    from steadydancer_core import detection
+    from steadydancer_pack.miniature.weights import steadydancer_shapes
+    from steadydancer_pack.steadydancer_core.weights import detection
 
     detection.register()
     noise = torch.randn(1 << 24, generator=torch.Generator().manual_seed(0)).half()
@@ -57,10 +57,10 @@ def measure(model, conds: list, blocks: int) -> tuple[Row, object]:
     """Return the row of one run, and its latent."""
     import comfy.model_management
     import torch
-    from steadydancer_core.guidance import PoseGuidance
 
-    from steadydancer_core import sampling
-    from steadydancer_core.memory.residency import swap_blocks
+    from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
+    from steadydancer_pack.steadydancer_core.sampling import run as sampling
+    from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 
     comfy.model_management.unload_all_models()
     times, on_gpu = [time.perf_counter()], torch.cuda.is_available()

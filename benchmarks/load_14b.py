@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from comfy_client.in_process import use_comfyui
-from miniature.weights import Shape, steadydancer_shapes
+from steadydancer_pack.miniature.weights import Shape, steadydancer_shapes
 
 GB = 10**9
 CONFIG_14B = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}
@@ -111,8 +111,7 @@ def measure(loader: str, path: Path) -> dict[str, dict[str, float]]:
     use_comfyui()
     import comfy.sd
 
-    from steadydancer_core import detection
-    from steadydancer_core.weights import loading
+    from steadydancer_pack.steadydancer_core.weights import detection, loading
 
     detection.register()
     load = {"stock": comfy.sd.load_diffusion_model, "pack": loading.load_model}[loader]

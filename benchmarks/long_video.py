@@ -21,9 +21,9 @@ def windowed_model():
     import comfy.sd
     import torch
 
-    from miniature.weights import steadydancer_state_dict
-    from steadydancer_core import detection
-    from steadydancer_core.long_video import windows
+    from steadydancer_pack.miniature.weights import steadydancer_state_dict
+    from steadydancer_pack.steadydancer_core.long_video import windows
+    from steadydancer_pack.steadydancer_core.weights import detection
 
     detection.register()
     weights = steadydancer_state_dict(**CONFIG)
@@ -34,10 +34,10 @@ def windowed_model():
 def measure(model, frames: int) -> tuple[float, float]:
     """Return the seconds of sampling `frames` frames, and the MB alive at its peak beside the model."""
     import torch
-    from steadydancer_core.guidance import PoseGuidance
 
     from benchmarks.memory_live import LiveBytes
-    from steadydancer_core import sampling
+    from steadydancer_pack.steadydancer_core.sampling import run as sampling
+    from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 
     conds = conditions(((frames - 1) // 4 + 1, CELLS, CELLS), CONFIG["text_dim"])
     guider = sampling.make_guider(model, conds, conds, None, 1.0, PoseGuidance(0.0))

@@ -29,10 +29,10 @@ def measure(size: tuple[int, int, int], branches: int) -> tuple[int, int, int]:
     """Return peak, estimate and ComfyUI's plan for a GPU in bytes at the widths of SteadyDancer-14B in float16."""
     import comfy.model_management
     import torch
-    from steadydancer_core.detection import SteadyDancerConfig
-    from steadydancer_core.memory.estimate import activation_bytes
 
     from benchmarks import memory_live
+    from steadydancer_pack.steadydancer_core.model.memory_estimate import activation_bytes
+    from steadydancer_pack.steadydancer_core.weights.detection import SteadyDancerConfig
 
     # Two blocks are as wide as forty.
     net = memory_live.make_model(SteadyDancerConfig, **WIDTHS_14B, layers=2, dtype=torch.float16, device="meta")
@@ -47,9 +47,9 @@ def measure(size: tuple[int, int, int], branches: int) -> tuple[int, int, int]:
 def measure_process() -> tuple[int, int]:
     """Return by how many bytes this process grew at most in a pass on the CPU, and how many were counted."""
     import torch
-    from steadydancer_core.detection import SteadyDancerConfig
 
     from benchmarks import memory_live
+    from steadydancer_pack.steadydancer_core.weights.detection import SteadyDancerConfig
 
     net = memory_live.make_model(SteadyDancerConfig, **WIDTHS_CPU, layers=2, dtype=torch.float32, device="cpu")
     for parameter in net.parameters():

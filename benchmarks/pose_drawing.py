@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dwpose import skeleton
-from dwpose.draw import draw_large
-from dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+from steadydancer_pack.dwpose import skeleton
+from steadydancer_pack.dwpose.draw import draw_large
+from steadydancer_pack.dwpose.poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 
 PACK = Path(__file__).resolve().parent.parent
 CASES = PACK / "tests" / "golden" / "pose_cases.json"

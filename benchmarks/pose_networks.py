@@ -10,9 +10,10 @@ import time
 
 import cv2
 import numpy as np
-from dwpose.blazepose import OUTPUTS
-from dwpose.opencv_network import OpenCVNetwork
-from dwpose.runtime import open_session
+
+from steadydancer_pack.dwpose.detect.blazepose import OUTPUTS
+from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork
+from steadydancer_pack.dwpose.detect.runtime import open_session
 
 ROUNDS, PARITY = 60, 0.006
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from dwpose.simcc import MEAN, STD
 
-from dwpose import simcc, wholebody, yolox
+from steadydancer_pack.dwpose.detect import simcc, wholebody, yolox
+from steadydancer_pack.dwpose.detect.simcc import MEAN, STD
 
 WIDTH, HEIGHT, ROUNDS = 720, 1280, 100
 NETWORK, CROP = (640, 640), (288, 384)

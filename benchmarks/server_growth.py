@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
-from comfy_client.api_prompt import to_api_prompt
-from comfy_client.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
-from miniature import write_all
-from tools.comfy_page import launch, open_graph, write_settings
+from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
+from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
 
 PACK = Path(__file__).resolve().parent.parent
 WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed

@@ -22,7 +22,7 @@ from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServer
 from steadydancer_pack.comfy_client.program import exit_status
 from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_inputs
 from steadydancer_pack.media.clips import frame_rate, pack_video, read_photo
-from steadydancer_pack.media.frame_size import MIN_FRAMES
+from steadydancer_pack.media.frame_size import MIN_FRAMES, default_size
 
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
 
@@ -162,7 +162,7 @@ def sample_material(base: Path, options: argparse.Namespace) -> Material:
 
 
 def write_miniature(base: Path) -> None:
-    from miniature import write_all  # beside this folder; not at the top, where tests would look for it in vain
+    from steadydancer_pack.miniature import write_all
 
     write_all(base / "models", base / "input")
 
@@ -214,8 +214,6 @@ def replace_files(prompt: dict, server: ComfyServer, material: Material, object_
 
 def frame_size(material: Material, options: argparse.Namespace) -> tuple[int, int] | None:
     """Return (width, height) as wished; None leaves the workflow's."""
-    from steadydancer_core.pixels import default_size  # see write_miniature
-
     wish = options.size or (OWN_FILES_AREA if material.overrides else None)
     return default_size(*read_photo(material.photo).size, wish) if isinstance(wish, int) else wish
 

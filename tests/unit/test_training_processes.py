@@ -13,7 +13,7 @@ UNFINISHED = """
 import sys, time
 import torch
 import torch.distributed as dist
-from tools.in_process import use_pack
+from comfy_client.in_process import use_pack
 use_pack()
 from steadydancer_pack.training.processes import leave
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
