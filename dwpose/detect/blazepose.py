@@ -25,7 +25,7 @@ from .runtime import AUTO, OPENCV, prepare
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 DETECTION, LANDMARKS = WEIGHTS / "blazepose_detection.onnx", WEIGHTS / "blazepose_landmarks.onnx"
 OUTPUTS = {DETECTION: ("boxes", "scores"), LANDMARKS: ("landmarks", "person", "heatmaps")}
 REVISION = "2"  # goes up when the same weights give other keypoints
