@@ -21,7 +21,7 @@ from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 PACK = Path(__file__).resolve().parents[2]
 GOLDEN = PACK / "tests" / "golden"
-ROOMS = ("nodes", "steadydancer_core", "dwpose", "miniature")
+ROOMS = ("nodes", "steadydancer_core", "dwpose", "media", "evaluation", "doctor", "comfy_client", "miniature")
 GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 FRAMES, HEIGHT, WIDTH = 3, 8, 6
 

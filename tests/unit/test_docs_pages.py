@@ -17,7 +17,8 @@ NAMES = ("troubleshooting.md", "limits.md", "compatibility.md")
 ENGLISH, CHINESE = [DOCS / name for name in NAMES], [DOCS / "zh" / name for name in NAMES]
 PAGES = ENGLISH + CHINESE
 PAIRS = list(zip(ENGLISH, CHINESE, strict=True))
-READMES = [PACK / "README.md", DOCS / "zh" / "README.md"]
+MORE = ("README.md", "comparison.md", "demo.md", "install.md", "nodes.md")  # test_readme.py compares their languages
+READMES = [PACK / "README.md", *(DOCS / name for name in MORE[1:]), *(DOCS / "zh" / name for name in MORE)]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -84,7 +85,7 @@ def spans(pattern: re.Pattern, piece: str) -> Counter:
 
 
 def test_the_pages_are_these_and_go_with_the_package():
-    assert sorted(DOCS.rglob("*.md")) == sorted([*PAGES, READMES[1]])
+    assert sorted(DOCS.rglob("*.md")) == sorted([*PAGES, *READMES[1:]])
     assert "docs" not in text(PACK / ".comfyignore")
 
 
@@ -158,7 +159,7 @@ def test_the_chinese_page_says_the_same_section_by_section(english, chinese):
         assert linked(chinese, theirs) == linked(english, ours), ours.splitlines()[0]
 
 
-@pytest.mark.parametrize("page", [*CHINESE, READMES[1]], ids=str_path)
+@pytest.mark.parametrize("page", [*CHINESE, *READMES[len(MORE) :]], ids=str_path)
 def test_chinese_emphasis_is_closed(page):
     """A star between a punctuation mark and a letter neither opens nor closes emphasis: it would be shown."""
     for line in text(page).splitlines():

@@ -19,8 +19,9 @@ from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWa
 PACK = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = PACK / "README.md", PACK / "docs" / "zh" / "README.md"
 PAGES = {"en": ENGLISH, "zh": CHINESE}
-# The tables of the page in their order.
-START, LARGE, TOOLS, BLUEPRINTS, FILES, NODES, OTHERS = range(7)
+MORE = ("comparison", "demo", "install", "nodes")  # pages that go on where the README ends, in both languages
+# The tables of the README in their order.
+START, LARGE, TOOLS, BLUEPRINTS, FILES = range(5)
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in (PACK / "workflows").glob("*.json")}
 CODE_BLOCK = re.compile(r"^ {4}\S.*$", re.M)
 CODE = re.compile(r"`([^`\n]+)`")
@@ -31,14 +32,23 @@ ENGLISH_NAME = re.compile(r"\uff08([A-Z][\w -]*(?:\([A-Z]\w+\))?)\uff09")
 CHINESE_NAME = re.compile(r"(?:^|\u3001)(.+?)\uff08(?=[A-Z])")
 
 
+def both(name: str) -> tuple[Path, Path]:
+    """Return the English and the Chinese page of that name under docs, or the README."""
+    return (ENGLISH, CHINESE) if name == "README" else (PACK / "docs" / f"{name}.md", PACK / "docs/zh" / f"{name}.md")
+
+
+def texts(name: str) -> list[str]:
+    return [path.read_text("utf-8") for path in both(name)]
+
+
 @pytest.fixture(params=PAGES.values(), ids=PAGES)
 def page(request):
     return request.param.read_text("utf-8")
 
 
-@pytest.fixture(scope="module")
-def pages():
-    return [path.read_text("utf-8") for path in (ENGLISH, CHINESE)]
+@pytest.fixture(params=["README", *MORE])
+def pages(request):
+    return texts(request.param)
 
 
 def tables(page: str) -> list[list[list[str]]]:
@@ -111,46 +121,49 @@ def test_the_models_sizes_follow_from_the_count_of_its_numbers(page):
     assert known["Wan21_SteadyDancer_fp8_e4m3fn_scaled_KJ.safetensors"] == round(numbers / 1e9, 1)
 
 
-def test_every_node_has_its_row(pages, schemas):
+def test_every_node_has_its_row(schemas):
     wanted = sorted(schema.display_name for schema in schemas.values())
-    english, chinese = (column(tables(page)[NODES]) for page in pages)
+    english, chinese = (column(tables(page)[0]) for page in texts("nodes"))
     assert sorted(name for cell in english for name in cell.split(", ")) == wanted
     assert sorted(name for cell in chinese for name in ENGLISH_NAME.findall(cell)) == wanted
 
 
-def test_nodes_are_called_as_the_chinese_canvas_calls_them(pages):
+def test_nodes_are_called_as_the_chinese_canvas_calls_them():
     shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
-    cells = column(tables(pages[1])[NODES])
+    cells = column(tables(texts("nodes")[1])[0])
     assert sorted(name for cell in cells for name in CHINESE_NAME.findall(cell)) == sorted(
         node["display_name"] for node in shown.values()
     )
 
 
-def test_the_comparison_speaks_of_this_version(page):
+@pytest.mark.parametrize("language", [0, 1])
+def test_the_comparison_speaks_of_this_version(language):
     project = (PACK / "pyproject.toml").read_text("utf-8")
-    assert tables(page)[OTHERS][0][1] == re.search(r'^version = "(.+)"', project, re.M)[1]
+    assert tables(texts("comparison")[language])[1][0][1] == re.search(r'^version = "(.+)"', project, re.M)[1]
 
 
-def test_what_is_left_behind_is_named(page):
-    user = Path(folder_paths.get_user_directory())
+@pytest.mark.parametrize("language", [0, 1])
+def test_what_is_left_behind_is_named(language):
+    page, user = texts("install")[language], Path(folder_paths.get_user_directory())
     for folder in (cache_folder(), chunk_folder()):
         assert f"`user/{folder.relative_to(user).as_posix()}`" in page
     assert f"`models/{PROMPTS}`" in page
     assert all(file.name.startswith("steadydancer_") for file in miniature.FILES) and "`steadydancer_`" in page
 
 
-def test_the_requirements_are_named(page):
+@pytest.mark.parametrize("language", [0, 1])
+def test_the_requirements_are_named(language):
     required = re.findall(r"^[a-z-]+", (PACK / "requirements.txt").read_text("utf-8"), re.M)
-    called = {
-        "onnxruntime": "ONNX Runtime", "onnxruntime-gpu": "ONNX Runtime",
-        "opencv-python": "OpenCV", "torchmetrics": "torchmetrics",
-    }  # fmt: skip
-    assert all(called[name] in page for name in required)
+    called = {"onnxruntime": "ONNX Runtime", "onnxruntime-gpu": "ONNX Runtime", "opencv-python": "OpenCV"}
+    assert all(called[name] in texts(page)[language] for name in required for page in ("README", "install"))
 
 
-def test_each_leads_to_the_other(pages):
-    assert "](docs/zh/README.md)" in pages[0].splitlines()[2]
-    assert "](../../README.md)" in pages[1].splitlines()[2]
+@pytest.mark.parametrize("name", ["README", *MORE])
+def test_each_leads_to_the_other(name):
+    english, chinese = both(name)
+    for page, other in ((english, chinese), (chinese, english)):
+        (target,) = LINK.findall(page.read_text("utf-8").splitlines()[2])
+        assert (page.parent / target).resolve() == other
 
 
 def test_both_have_the_same_headings(pages):
@@ -159,40 +172,46 @@ def test_both_have_the_same_headings(pages):
 
 
 def test_both_have_the_same_commands(pages):
-    blocks, other = (CODE_BLOCK.findall(page.partition("[^windows]: ")[0]) for page in pages)
-    assert blocks == other and len(blocks) == 11
+    blocks, other = map(CODE_BLOCK.findall, pages)
+    assert blocks == other
 
 
 def test_both_have_the_same_tables(pages):
     english, chinese = map(tables, pages)
     assert [[len(row) for row in table] for table in english] == [[len(row) for row in table] for table in chinese]
-    for ours, theirs in zip(english[:NODES], chinese[:NODES], strict=True):
-        assert column(ours) == column(theirs)
 
 
-def test_both_give_the_same_figures_for_the_others(pages):
+def test_both_list_the_same_workflows_and_files():
+    english, chinese = map(tables, texts("README"))
+    assert [column(table) for table in english] == [column(table) for table in chinese]
+
+
+def test_both_give_the_same_numbers_for_the_others():
     """Versions, dates and numbers of the comparison; ends of sentences are written differently."""
-    ours, theirs = (tables(page)[OTHERS] for page in pages)
+    ours, theirs = (tables(page)[1] for page in texts("comparison"))
     for one, other in zip(ours, theirs, strict=True):
         assert [re.findall(r"\d[\w.-]*\w|\d", cell) for cell in one[1:]] == [
             re.findall(r"[0-9][0-9A-Za-z.-]*[0-9A-Za-z]|[0-9]", cell) for cell in other[1:]
         ], one[0]
 
 
-def test_both_name_the_same_code_and_lead_to_the_same_places(pages):
-    ours, theirs = (sorted(CODE.findall(page)) for page in pages)
+@pytest.mark.parametrize("name", ["README", *MORE])
+def test_both_name_the_same_code_and_lead_to_the_same_places(name):
+    ours, theirs = (sorted(CODE.findall(page)) for page in texts(name))
     assert ours == theirs
-    ours, theirs = (_places(path, page) for path, page in zip((ENGLISH, CHINESE), pages, strict=True))
-    assert ours == theirs
+    english, chinese = (_places(path) for path in both(name))
+    assert english == chinese
 
 
-def _places(path: Path, page: str) -> list[str]:
+def _places(path: Path) -> list[str]:
     """Return where the links lead, both languages of a page as one place."""
     found = []
-    for target in LINK.findall(page):
+    for target in LINK.findall(path.read_text("utf-8")):
         file, _, _ = target.partition("#")
         if not target.startswith("https://"):
             place = (path.parent / file).resolve() if file else path
+            assert place.exists(), target
             target = place.relative_to(PACK).as_posix().replace("docs/zh/README", "README").replace("docs/zh/", "docs/")
+            target = target.replace("/zh.md", ".md")
         found.append(target)
     return sorted(found)
