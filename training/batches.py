@@ -48,10 +48,10 @@ class Batches:
     def __call__(self, generator: torch.Generator) -> Batch:
         """Return one batch; all its randomness comes from `generator`."""
         cuts = self.cuts
-        length, count = cuts.lengths[_choice(cuts.shares, generator)]
+        length, count = cuts.lengths[int(torch.multinomial(torch.tensor(cuts.shares), 1, generator=generator))]
         start = 0
-        if length < self.store.latent_frames and _even(generator) < cuts.middle:
-            start = 1 + _below(self.store.latent_frames - length, generator)
+        if length < self.store.latent_frames and torch.rand((), generator=generator).item() < cuts.middle:
+            start = 1 + int(torch.randint(self.store.latent_frames - length, (), generator=generator))
         rows = np.sort(torch.randperm(self.store.count, generator=generator)[:count].numpy())
         return self._with_noise(self._clips(rows, slice(start, start + length), generator), generator)
 
@@ -84,15 +84,3 @@ def conditions(photo: Tensor, pose: Tensor, frames: slice) -> Batch:
     image = torch.cat([mask, photo], dim=1)[:, :, frames]
     ref_x = torch.cat([first, torch.ones_like(first[:, :MASK]), first], dim=1)
     return {"image": image, "pose": pose[:, :, frames], "ref_x": ref_x, "ref_c": pose[:, :, :1]}
-
-
-def _even(generator: torch.Generator) -> float:
-    return torch.rand((), generator=generator).item()
-
-
-def _below(limit: int, generator: torch.Generator) -> int:
-    return int(torch.randint(limit, (), generator=generator))
-
-
-def _choice(shares: tuple[float, ...], generator: torch.Generator) -> int:
-    return int(torch.multinomial(torch.tensor(shares), 1, generator=generator))

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..media.atomic_write import retry
-from .room import no_room
+from .disk_space import full_disk_error
 
 STATE = "state.json"
 TENSORS = ("trained", "ema", "adam")
@@ -56,8 +56,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         _write(new, checkpoint)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(new, ignore_errors=True)
+        size = sum(tensor.nbytes for name in TENSORS for tensor in getattr(checkpoint, name).values())
         kept = f" The last checkpoint is kept: {older[-1].name}." if older else ""
-        raise ValueError(f"{no_room(new, _size(checkpoint), error)}{kept}") from error
+        raise ValueError(f"{full_disk_error(new, size, error)}{kept}") from error
     retry(Path.rename, new, place / f"step-{checkpoint.step:07d}")
     _flush(place)
     for path in older:
@@ -72,7 +73,9 @@ def load(folder: Path) -> Checkpoint | None:
     path = complete[-1]
     try:
         state = json.loads((path / STATE).read_text("utf-8"))
-        _check(path, state.pop(CHECKSUMS, None), state)
+        checksums = state.pop(CHECKSUMS, None)
+        if checksums is not None and checksums != _checksums(path, state):
+            raise ValueError("a checksum differs")
         tensors = [load_file(path / f"{name}.safetensors") for name in TENSORS]
         return Checkpoint(int(state.pop("step")), state, *tensors)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -100,7 +103,9 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(new)
     new.mkdir()
     for name in TENSORS:
-        _write_tensors(new / f"{name}.safetensors", getattr(checkpoint, name))
+        path, tensors = new / f"{name}.safetensors", getattr(checkpoint, name)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, metadata={"format": "pt"})
+        _flush(path)
     state = {"step": checkpoint.step, **checkpoint.facts}
     state[CHECKSUMS] = _checksums(new, state)
     (new / STATE).write_text(json.dumps(state, indent=2), "utf-8")
@@ -108,32 +113,15 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
     _flush(new)
 
 
-def _size(checkpoint: Checkpoint) -> int:
-    return sum(tensor.nbytes for name in TENSORS for tensor in getattr(checkpoint, name).values())
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
-    _flush(path)
-
-
-def _check(path: Path, checksums: Mapping[str, int] | None, state: Mapping[str, Any]) -> None:
-    if checksums is not None and checksums != _checksums(path, state):
-        raise ValueError("a checksum differs")
-
-
 def _checksums(path: Path, state: Mapping[str, Any]) -> dict[str, int]:
     """Return the checksums of the files of a checkpoint, and of its state without them."""
-    files = {name: _checksum(path / f"{name}.safetensors") for name in TENSORS}
-    return files | {STATE: zlib.crc32(json.dumps(state, sort_keys=True).encode())}
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while data := file.read(READ_BYTES):
-            checksum = zlib.crc32(data, checksum)
-    return checksum
+    checksums = {STATE: zlib.crc32(json.dumps(state, sort_keys=True).encode())}
+    for name in TENSORS:
+        checksums[name] = 0
+        with (path / f"{name}.safetensors").open("rb") as file:
+            while data := file.read(READ_BYTES):
+                checksums[name] = zlib.crc32(data, checksums[name])
+    return checksums
 
 
 def _delete(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..media.atomic_write import retry
-from .room import new_array
+from .disk_space import new_array
 
 JOURNAL = "clips.json"
 LISTED = 5
@@ -32,7 +32,14 @@ class ClipRows:
         self._files: dict[str, np.memmap] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / JOURNAL).exists():
-            self._take_up(json.loads((folder / JOURNAL).read_text("utf-8")))
+            state = json.loads((folder / JOURNAL).read_text("utf-8"))
+            differ = [key for key in self.facts if self.facts[key] != state["facts"].get(key)]
+            if differ:
+                found, wanted = ({key: some.get(key) for key in differ} for some in (state["facts"], self.facts))
+                raise ValueError(
+                    f"The folder {folder} was begun with {found}, now it is {wanted}. Use the same, or another folder."
+                )
+            self.clips, self.left_out, self.done = state["clips"], state["left_out"], state["done"]
 
     def knows(self, name: str) -> bool:
         """Tell whether a clip has its row, or was left out."""
@@ -76,15 +83,6 @@ class ClipRows:
                 )
             self._files[name] = opened
         return self._files[name]
-
-    def _take_up(self, state: dict[str, Any]) -> None:
-        differ = [key for key in self.facts if self.facts[key] != state["facts"].get(key)]
-        if differ:
-            found, wanted = ({key: facts.get(key) for key in differ} for facts in (state["facts"], self.facts))
-            raise ValueError(
-                f"The folder {self.folder} was begun with {found}, now it is {wanted}. Use the same, or another folder."
-            )
-        self.clips, self.left_out, self.done = state["clips"], state["left_out"], state["done"]
 
     def _record(self) -> None:
         state = {"facts": self.facts, "done": self.done, "clips": self.clips, "left_out": self.left_out}

@@ -33,10 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make the miniature, step by step.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    steps = {"world": (_world, "draw clips for the VAE"), "vae": (_vae, "train the VAE"),
-             "store": (_store, "encode clips for the stages")}  # fmt: skip
-    steps |= {name: (_stage, stage.purpose) for name, stage in STAGES.items()}
-    for name, (run, purpose) in steps.items():
+    steps = {"world": "draw clips for the VAE", "vae": "train the VAE", "store": "encode clips for the stages"}
+    for name, purpose in (steps | {name: stage.purpose for name, stage in STAGES.items()}).items():
         verb = verbs.add_parser(name, help=purpose)
         verb.add_argument("work", type=Path, help="the folder in which everything is made")
         verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
@@ -47,28 +45,24 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then faster")
         if name in STAGES:
             add_full_options(verb)
-        verb.set_defaults(run=run, name=name)
+        verb.set_defaults(run=run_step, name=name)
     add_prepare(verbs)
     add_tables(verbs)
     add_measures(verbs)
     return parser
 
 
-def _world(work: Work, options: argparse.Namespace) -> None:
-    render(work.folder / "world", options.clips or VAE_CLIPS, FRAMES, SIZE)
-
-
-def _vae(work: Work, options: argparse.Namespace) -> None:
-    world, plan = work.folder / "world", default_plan(options.steps) if options.steps else None
-    train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
-
-
-def _store(work: Work, options: argparse.Namespace) -> None:
-    write_stores(work, options.clips or STORE_CLIPS)
-
-
-def _stage(work: Work, options: argparse.Namespace) -> None:
-    if options.full:
+def run_step(work: Work, options: argparse.Namespace) -> None:
+    """Run the step `options.name` of the pipeline."""
+    world = work.folder / "world"
+    if options.name == "world":
+        render(world, options.clips or VAE_CLIPS, FRAMES, SIZE)
+    elif options.name == "vae":
+        plan = default_plan(options.steps) if options.steps else None
+        train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
+    elif options.name == "store":
+        write_stores(work, options.clips or STORE_CLIPS)
+    elif options.full:
         run_full_stage(work, options)
     else:
         run_stage(work, options.name, options.steps, options.before, options.output, options.compile)

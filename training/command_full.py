@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from ..dwpose.detect.blazepose import BlazePose
-from ..dwpose.detect.detector import Detector
 from ..dwpose.detect.wholebody import DWPose
 from .column_table import columns
 from .encoders import Encoders, load_encoder, load_text, load_vision
@@ -72,13 +71,10 @@ def _prepare(work: Work, options: argparse.Namespace) -> None:
         lambda: load_text(options.text_encoder),
     )  # fmt: skip
     settings = ClipSettings(options.frames, options.size, options.prompt, options.negative)
-    prepare_clips(options.store or work.folder / STORE, options.videos, encoders, _detector(options), settings)
-
-
-def _detector(options: argparse.Namespace) -> Detector:
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")
-    return DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()
+    detector = DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()
+    prepare_clips(options.store or work.folder / STORE, options.videos, encoders, detector, settings)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The verbs that come after training: the shipped files, the sample, the set of pairs, figures."""
+"""The verbs that come after training: the shipped files, the sample, the set of pairs, metrics."""
 
 import argparse
 import json
@@ -58,8 +58,8 @@ def _results(work: Work, options: argparse.Namespace) -> None:
 
 
 def _long(work: Work, options: argparse.Namespace) -> None:
-    figures, _ = measure_long(load_system(work, options.stage), SIZE)
-    logging.info("%s", json.dumps(figures))
+    metrics, _ = measure_long(load_system(work, options.stage), SIZE)
+    logging.info("%s", json.dumps(metrics))
 
 
 VERBS = {

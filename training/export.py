@@ -29,31 +29,18 @@ def model_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     """Return the network as a safetensors file. ValueError where a weight is not finite in float16."""
     tensors: dict[str, Tensor] = {}
     for name, weight in state.items():
-        if _in_eight_bits(name, weight):
-            layer, scale = name.removesuffix(".weight"), _scale(weight)
+        if name.startswith(EIGHT_BITS) and name.endswith(".weight") and weight.ndim == 2:
+            layer, largest = name.removesuffix(".weight"), weight.abs().max().item()
+            # a power of two that brings the largest weight just below the format's largest number
+            scale = 2.0 ** torch.tensor(largest / LARGEST).log2().ceil().item() if largest else 1.0
             tensors[name] = (weight.float() / scale).to(FP8)
             tensors[f"{layer}.weight_scale"] = torch.tensor(scale)
             tensors[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(FORMAT).encode()), dtype=torch.uint8)
         else:
-            tensors[name] = _half(name, weight)
+            tensors[name] = weight.half()
+            if not tensors[name].isfinite().all():
+                raise ValueError(f"{name} does not fit float16. Train again with a lower learning rate: it diverged.")
     return safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
-
-
-def _in_eight_bits(name: str, weight: Tensor) -> bool:
-    return name.startswith(EIGHT_BITS) and name.endswith(".weight") and weight.ndim == 2
-
-
-def _scale(weight: Tensor) -> float:
-    """Return a power of two that brings the largest weight just below the format's largest number."""
-    largest = weight.abs().max().item()
-    return 2.0 ** torch.tensor(largest / LARGEST).log2().ceil().item() if largest else 1.0
-
-
-def _half(name: str, weight: Tensor) -> Tensor:
-    half = weight.half()
-    if not half.isfinite().all():
-        raise ValueError(f"{name} does not fit float16. The training diverged; train again with a lower learning rate.")
-    return half
 
 
 def write_prompts(folder: Path) -> list[Path]:

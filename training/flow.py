@@ -48,7 +48,11 @@ class Velocity(nn.Module):
         """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
         text, pose = ("text", "pose") if conditional else ("negative_text", "blank_pose")
         features = batch.get("clip_fea", torch.zeros(len(x), 1, CLIP_WIDTH, device=x.device))
-        inputs = {"clip_fea": features.to(self.stream), "transformer_options": self._options()}
+        options = dict(ATTENTION)
+        if self.recompute:
+            blocks = {("double_block", index): _recomputed for index in range(len(self.network.blocks))}
+            options["patches_replace"] = {"dit": blocks}
+        inputs = {"clip_fea": features.to(self.stream), "transformer_options": options}
         if self.pose:
             first = batch["ref_c"] if conditional else batch["blank_pose"][:, :, :1]
             inputs |= {"pose_latents": batch[pose], "ref_x": batch["ref_x"], "ref_c": first}
@@ -56,12 +60,6 @@ class Velocity(nn.Module):
             inputs |= {"clip_fea_c": batch.get(seen, features).to(self.stream)}
         x = torch.cat([x, batch["image"]], dim=1).to(self.stream)
         return self.network(x, STEPS * batch["sigma"], batch[text], **inputs)
-
-    def _options(self) -> dict:
-        if not self.recompute:
-            return dict(ATTENTION)
-        blocks = {("double_block", index): _recomputed for index in range(len(self.network.blocks))}
-        return {**ATTENTION, "patches_replace": {"dit": blocks}}
 
 
 def _recomputed(args: dict, extra: dict) -> dict:

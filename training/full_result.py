@@ -26,7 +26,7 @@ SidePaths = dict[str, tuple[Tensor, Tensor]]  # layer -> down [rank, inputs] and
 def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alpha: float, title: str) -> None:
     """Write what was `trained` in a stage that began with `start` to `path`, and its LoRA beside it.
 
-    alpha: of the side paths. ValueError where a weight is not finite in float16, or the disk is full.
+    alpha: of the LoRA layers. ValueError where a weight is not finite in float16, or the disk is full.
     """
     sides = side_paths(trained)
     metadata = {"format": "pt", "title": title, "base": start.title}
@@ -40,7 +40,7 @@ def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alph
 
 
 def side_paths(trained: Mapping[str, Tensor]) -> SidePaths:
-    """Return the side paths among the trained tensors by their layer's name."""
+    """Return the LoRA layers among the trained tensors by their layer's name."""
     downs = [name for name in trained if name.startswith(PATHS) and name.endswith(".down")]
     return {
         name.removeprefix(PATHS).removesuffix(".down").replace("/", "."): (
@@ -51,7 +51,7 @@ def side_paths(trained: Mapping[str, Tensor]) -> SidePaths:
 
 
 def lora_tensors(sides: SidePaths, alpha: float) -> dict[str, Tensor]:
-    """Return the side paths as the tensors of a LoRA file."""
+    """Return the LoRA layers as the tensors of a LoRA file."""
     tensors = {}
     for layer, (down, up) in sides.items():
         name = f"diffusion_model.{layer}"

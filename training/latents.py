@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .room import new_array
+from .disk_space import new_array
 
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from . import checkpoints
 from .checkpoints import Checkpoint
-from .descent import Descent, trained_parameters, whole
-from .logs import Clock, Journal, Ledger, duration
+from .optimizer_state import OptimizerState, gather, trained_parameters
 from .plan import Plan
+from .run_logger import Clock, MetricAverager, RunLogger, duration
 from .start import Start, other_start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
@@ -81,12 +81,12 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
     run = _Run(task, plan, folder, start)
     if checkpoint is not None:
         run.done = checkpoint.step
-        run.descent.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
+        run.optimizer.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
         del checkpoint  # its tensors hold its files, which Windows could not delete
-    with Journal(folder, run.done, run.accelerator.is_main_process) as journal:
-        run.go(journal)
+    with RunLogger(folder, run.done, run.accelerator.is_main_process) as logger:
+        run.go(logger)
     keep = run.accelerator.is_main_process or not plan.shard
-    return _on_cpu(run.descent.ema or run.descent.trained, keep, copy=True)
+    return _on_cpu(run.optimizer.ema or run.optimizer.trained, keep, copy=True)
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
@@ -97,34 +97,38 @@ def step_seed(seed: int, step: int, process: int = 0) -> int:
 class _Run:
     def __init__(self, task: Task, plan: Plan, folder: Path, start: Start):
         self.task, self.plan, self.folder, self.start, self.done = task, plan, folder, start, 0
-        self.descent = Descent(task.module, plan)
-        self.accelerator = self.descent.accelerator
+        self.optimizer = OptimizerState(task.module, plan)
+        self.accelerator = self.optimizer.accelerator
 
-    def go(self, journal: Journal) -> None:
+    def go(self, logger: RunLogger) -> None:
         """Do the steps that are left."""
         plan, clock = self.plan, Clock(self.done)
+        count = self.accelerator.num_processes
+        processes = "1 process" if count == 1 else f"{count} processes"
         finite = ("loss",) if plan.precision == "fp16" else ("loss", "gradient_norm")  # fp16 leaves steps out
-        ledger = Ledger(self.accelerator, finite, self.done)
-        journal.say(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {_processes(self)}")
+        averager = MetricAverager(self.accelerator, finite, self.done)
+        logger.info(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {processes}")
         while self.done < plan.steps:
-            ledger.add(*self._update())
+            averager.add(*self._update())
             self.done += 1
             every = (plan.log_every, plan.checkpoint_every, plan.picture_every)
             logs, saves, shows = (plan.due(steps, self.done) for steps in every)
             if logs or saves or shows:
-                ledger.check()  # before a checkpoint could keep what is not finite
+                averager.check()  # before a checkpoint could keep what is not finite
                 clock.stop(self.done)
             if logs:
-                self._tell(journal, ledger.means(), clock.seconds_per_step())
+                self._tell(logger, averager.means(), clock.seconds_per_step())
             if saves:
                 self._save()
             if shows:
-                self._show(journal)
+                with self.optimizer.averaged(), torch.no_grad(), self.optimizer.precision():
+                    pictures = self.task.pictures(self.done)
+                logger.pictures(self.done, pictures)
             clock.start()
 
     def _update(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Do one step; return its metrics and the norms of its gradients by parameter, which stay on the device."""
-        figures: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         samples = 0
         seed = step_seed(self.plan.seed, self.done, self.accelerator.process_index)
         generator = torch.Generator().manual_seed(seed)
@@ -133,56 +137,48 @@ class _Run:
             batch = send_to_device(self.task.batch(self.done, generator), self.accelerator.device, non_blocking=True)
             samples += max(len(tensor) for tensor in batch.values() if tensor.ndim)
             last = turn == self.plan.accumulate
-            with nullcontext() if last else self.accelerator.no_sync(self.descent.model):
-                self._add(batch, figures)
-        norms = self.descent.gradient_norms()
-        norm = self.descent.step(self.done)
-        return {**figures, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms
+            with nullcontext() if last else self.accelerator.no_sync(self.optimizer.model):
+                self._add(batch, metrics)
+        norms = self.optimizer.gradient_norms()
+        norm = self.optimizer.step(self.done)
+        return {**metrics, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms
 
-    def _add(self, batch: dict[str, Tensor], figures: dict[str, Tensor]) -> None:
-        """Add the gradient and the figures of one batch to those of its step."""
-        with self.descent.precision():
-            results = self.descent.model(batch)
-        self.descent.backward(results["loss"])
+    def _add(self, batch: dict[str, Tensor], metrics: dict[str, Tensor]) -> None:
+        """Add the gradient and the metrics of one batch to those of its step."""
+        with self.optimizer.precision():
+            results = self.optimizer.model(batch)
+        self.optimizer.backward(results["loss"])
         for name, value in results.items():
-            figures[name] = figures.get(name, 0.0) + value.detach().float() / self.plan.accumulate
+            metrics[name] = metrics.get(name, 0.0) + value.detach().float() / self.plan.accumulate
 
-    def _tell(self, journal: Journal, figures: Mapping[str, float], seconds: float) -> None:
+    def _tell(self, logger: RunLogger, metrics: Mapping[str, float], seconds: float) -> None:
         plan, rate = self.plan, self.plan.rate(self.done - 1)
-        speed = figures[SAMPLES] * self.accelerator.num_processes / seconds
-        told = {name: value for name, value in figures.items() if name != SAMPLES}
-        journal.figures(self.done, {**told, "learning_rate": rate, "samples_per_second": speed})
-        journal.say(
-            f"step {self.done}/{plan.steps}  loss {figures['loss']:.5f}  lr {rate:.2e}  {speed:.2f} samples/s  "
+        speed = metrics[SAMPLES] * self.accelerator.num_processes / seconds
+        told = {name: value for name, value in metrics.items() if name != SAMPLES}
+        logger.metrics(self.done, {**told, "learning_rate": rate, "samples_per_second": speed})
+        logger.info(
+            f"step {self.done}/{plan.steps}  loss {metrics['loss']:.5f}  lr {rate:.2e}  {speed:.2f} samples/s  "
             f"{duration((plan.steps - self.done) * seconds)} left"
         )
 
     def _save(self) -> None:
-        descent = self.descent
+        optimizer = self.optimizer
         main = self.accelerator.is_main_process
-        tensors = [_on_cpu(tensors, main) for tensors in (descent.trained, descent.ema, descent.moments())]
+        tensors = [_on_cpu(tensors, main) for tensors in (optimizer.trained, optimizer.ema, optimizer.moments())]
         if main:
-            facts = {"plan": asdict(self.plan), "start": dict(self.start), "versions": _versions()}
-            facts["scaler"] = descent.scaler.state_dict()
+            versions = {"python": platform.python_version(), "torch": torch.__version__}
+            versions["accelerate"] = accelerate.__version__
+            facts = {"plan": asdict(self.plan), "start": dict(self.start), "versions": versions}
+            facts["scaler"] = optimizer.scaler.state_dict()
             checkpoints.save(self.folder, Checkpoint(self.done, facts, *tensors))
         self.accelerator.wait_for_everyone()
-
-    def _show(self, journal: Journal) -> None:
-        with self.descent.averaged(), torch.no_grad(), self.descent.precision():
-            pictures = self.task.pictures(self.done)
-        journal.pictures(self.done, pictures)
-
-
-def _processes(run: _Run) -> str:
-    count = run.accelerator.num_processes
-    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _on_cpu(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
     """Return whole tensors on the CPU; none where `keep` is off, on a process that only has to give its parts."""
     found = {}
     for name, tensor in tensors.items():
-        together = whole(tensor.detach())
+        together = gather(tensor.detach())
         if keep:
             found[name] = together.to("cpu", copy=copy)
     return found
@@ -221,7 +217,3 @@ def _check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], fold
             f"The folder {folder} holds a run of another module: {len(differ)} parameters differ, such as "
             f"{differ[0]}: {found} in the module, {wanted} in the folder. Use its module, or another folder."
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__, "accelerate": accelerate.__version__}

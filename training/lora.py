@@ -14,7 +14,7 @@ PARTS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn
          "cross_attn.o", "ffn.0", "ffn.2")  # fmt: skip
 
 
-class SidePath(nn.Module):
+class LoRALayer(nn.Module):
     """x -> scale * up(down(x)); starts at 0."""
 
     def __init__(self, layer: nn.Linear, rank: int, scale: float, generator: torch.Generator):
@@ -34,7 +34,7 @@ class SidePath(nn.Module):
 
 
 class Adapter(nn.Module):
-    """The side paths of a network. Names in it are the layers' with '/' for '.'."""
+    """The LoRA layers of a network. Names in it are the layers' with '/' for '.'."""
 
     def __init__(self, network: nn.Module, rank: int, alpha: float, seed: int, parts: Sequence[str] = PARTS):
         super().__init__()
@@ -43,7 +43,7 @@ class Adapter(nn.Module):
         if not layers:
             raise ValueError(f"No layer of the network ends in {', '.join(parts)}; there is nothing to adapt.")
         self.paths = nn.ModuleDict(
-            {n.replace(".", "/"): SidePath(layer, rank, alpha / rank, generator) for n, layer in layers.items()}
+            {n.replace(".", "/"): LoRALayer(layer, rank, alpha / rank, generator) for n, layer in layers.items()}
         )
         for name, layer in layers.items():
             layer.register_forward_hook(_adding(self.paths[name.replace(".", "/")]))
@@ -53,7 +53,7 @@ class Adapter(nn.Module):
         return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in self.paths.items()}
 
 
-def _adding(path: SidePath):
+def _adding(path: LoRALayer):
     def hook(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + path(args[0]).to(output.dtype)
 
@@ -62,6 +62,6 @@ def _adding(path: SidePath):
 
 @torch.no_grad()
 def merged(state: dict[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
-    """Return the network's tensors with the side paths merged into them; dtypes stay."""
+    """Return the network's tensors with the LoRA layers merged into them; dtypes stay."""
     deltas = adapter.deltas()
     return {name: (t.float() + deltas[name]).to(t.dtype) if name in deltas else t for name, t in state.items()}

@@ -32,7 +32,7 @@ GPUS = (1, 2, 8)
 
 
 class Needs(NamedTuple):
-    """Bytes on each GPU. frozen: weights that are not trained; trained: those that are, and side paths; average: the
+    """Bytes on each GPU. frozen: weights that are not trained; trained: those that are, and LoRA layers; average: the
     moving one; tokens: what recomputation keeps between the blocks; block: one block's activations, and its weights
     where they are collected from other GPUs or cast."""
 
@@ -58,12 +58,16 @@ def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
 def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1) -> Needs:
     """Return what `stage` takes on each of `gpus` with one clip of so many tokens in a batch."""
     frozen, trained = _weights(size, stage, PRECISIONS[plan.precision])
-    trained += _side_paths(size, stage.rank)
+    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
+    trained += stage.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
     stream = PRECISIONS[plan.precision].itemsize
     parts = gpus if plan.shard else 1
     passes = 2 if stage.loss == "decoupled" else 1
     inputs = passes * size.layers * clip_tokens * size.dim * stream
-    around, blocks = _base(size, stream)
+    base = _one_block(size, False)
+    block = sum(weight.numel() for weight in base.blocks.parameters())
+    around = stream * (sum(weight.numel() for weight in base.parameters()) - block)
+    blocks = stream * block * size.layers
     taught = 0 if stage.loss == "flow" else around + blocks / parts
     one = clip_tokens * (KEPT[0] * size.dim + KEPT[1] * size.ffn_dim)
     if not stage.rank:
@@ -82,8 +86,8 @@ def table(size: Size = WAN_14B) -> str:
     for name, stage in STAGES.items():
         for gpus in GPUS if stage.full else ():
             row = needs(size, stage, stage.full, clip, gpus)
-            figures = " | ".join(f"{value / GB:.1f}" if value else "-" for value in row)
-            lines.append(f"| {name} | {gpus} | {figures} | **{row.total / GB:.0f}** |")
+            cells = " | ".join(f"{value / GB:.1f}" if value else "-" for value in row)
+            lines.append(f"| {name} | {gpus} | {cells} | **{row.total / GB:.0f}** |")
     return "\n".join(lines)
 
 
@@ -100,23 +104,11 @@ def _weights(size: Size, stage: Stage, dtype: torch.dtype) -> tuple[int, int]:
     frozen = trained = 0
     for name, weight in network.named_parameters():
         count = weight.numel() * (size.layers if name.startswith("blocks.") else 1)
-        trained += count * weight.requires_grad
-        frozen += count * weight.element_size() * (not weight.requires_grad)
+        if weight.requires_grad:
+            trained += count
+        else:
+            frozen += count * weight.element_size()
     return frozen, trained
-
-
-def _side_paths(size: Size, rank: int) -> int:
-    """Return the number of weights of the side paths."""
-    layers = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
-    return rank * size.layers * sum(layer.in_features + layer.out_features for layer in layers)
-
-
-def _base(size: Size, bytes_each: int) -> tuple[int, int]:
-    """Return the bytes of the base model around its blocks and in them."""
-    network = _one_block(size, False)
-    block = sum(weight.numel() for weight in network.blocks.parameters())
-    around = sum(weight.numel() for weight in network.parameters()) - block
-    return bytes_each * around, bytes_each * block * size.layers
 
 
 @cache

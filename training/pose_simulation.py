@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..dwpose.poses import PoseClip, Track
+from ..dwpose.poses import PoseClip
 
 REACH = (2, 3, 4)
 PROBABILITY = 0.5
@@ -20,11 +20,10 @@ def with_jump(poses: PoseClip, random: np.random.Generator) -> PoseClip:
     reach = int(random.choice(REACH))
     if poses.frames <= reach:
         return poses
-    return poses.with_tracks(_moved(track, reach) for track in poses.tracks)
-
-
-def _moved(track: Track, reach: int) -> Track:
-    points, scores = track.points.copy(), track.scores.copy()
-    points[1] = (points[0] + points[reach]) / 2
-    scores[1] = np.minimum(scores[0], scores[reach])
-    return replace(track, points=points, scores=scores)
+    tracks = []
+    for track in poses.tracks:
+        points, scores = track.points.copy(), track.scores.copy()
+        points[1] = (points[0] + points[reach]) / 2
+        scores[1] = np.minimum(scores[0], scores[reach])
+        tracks.append(replace(track, points=points, scores=scores))
+    return poses.with_tracks(tracks)

@@ -1,7 +1,7 @@
 """The sample that the pack ships: a photo of somebody, somebody else who dances, and the skeletons of that dance.
 
 All of it is of the drawn world, from seeds that are never trained on. Photo and driver have other bodies, other places
-in the picture and other sizes; the skeletons are the photo's figure doing the driver's dance, so they are the true
+in the picture and other sizes; the skeletons are the photo's character doing the driver's dance, so they are the true
 answer to the pair. Photo and skeletons shrink to exactly what the miniature knows.
 """
 
@@ -39,7 +39,7 @@ def driver() -> Performance:
 
 
 def answer() -> Performance:
-    """Return the photo's figure doing the driver's dance in the photo's room; its frame 0 is the photo."""
+    """Return the photo's character doing the driver's dance in the photo's room; its frame 0 is the photo."""
     drawn = draw_performance(PHOTO_SEED, DANCE_FRAMES, kind="dance", framing="whole")
     return fitted(replace(drawn, motion=driver().motion))
 

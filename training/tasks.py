@@ -34,16 +34,14 @@ class StageTask:
         self.velocity = Velocity(network, stage.pose, recompute, stream)
         choose_trained(stage, network, sees)
         self.adapter = Adapter(network, stage.rank, stage.rank, seed) if stage.rank else None
-        self.module = self._module(teacher)
+        if stage.loss == "flow":
+            self.module = FlowMatching(self.velocity, self.adapter)
+        else:
+            taught = Velocity(teacher, pose=False, stream=stream)
+            self.module = Distillation(self.velocity, taught, stage.loss == "decoupled")
         if fast:
             for block in network.blocks:
                 block.compile()
-
-    def _module(self, teacher: nn.Module | None) -> nn.Module:
-        if self.stage.loss == "flow":
-            return FlowMatching(self.velocity, self.adapter)
-        taught = Velocity(teacher, pose=False, stream=self.velocity.stream)
-        return Distillation(self.velocity, taught, self.stage.loss == "decoupled")
 
     def batch(self, step: int, generator: torch.Generator) -> Batch:
         """Return a batch of the store."""
@@ -61,14 +59,14 @@ class StageTask:
         return {"preview": strips(decode(batch["clean"]), decode(made.cpu()))}
 
     def result(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the network's whole state with what the loop returned in it, side paths merged."""
+        """Return the network's whole state with what the loop returned in it, LoRA layers merged."""
         self.module.load_state_dict(trained, strict=False)
         state = {name: tensor.detach().clone() for name, tensor in self.velocity.network.state_dict().items()}
         return merged(state, self.adapter) if self.adapter else state
 
 
 def choose_trained(stage: Stage, network: nn.Module, sees: bool = False) -> None:
-    """Let the loop train what the stage trains: all weights, or the pose tensors beside the side paths, or neither.
+    """Let the loop train what the stage trains: all weights, or the pose tensors beside the LoRA layers, or neither.
 
     What serves CLIP vision is trained with all weights only where the network `sees`.
     """

@@ -25,7 +25,7 @@ from .vae_file import (
     as_video,
     folded,
     latent_statistics,
-    photo_then_grey,
+    photo_then_gray,
     reconstruction,
     stock_vae,
     vae_file,
@@ -35,7 +35,7 @@ from .whole_file import write_whole
 WIDTH = 8
 HELD = 16  # clips at the end of the files that are never trained on
 STATISTICS_CLIPS = 32
-FILE, FIGURES = "vae.safetensors", "figures.json"
+FILE, METRICS = "vae.safetensors", "metrics.json"
 SAMPLE_PIXELS = 9 * 64 * 64  # what one sample of a plan's batch size costs
 
 
@@ -50,7 +50,7 @@ class Crop(NamedTuple):
 CROPS = (Crop(1, 64, 0.2), Crop(5, 48, 0.27), Crop(9, 48, 0.3), Crop(9, 96, 0.1), Crop(17, 48, 0.1),
          Crop(33, 48, 0.03))  # fmt: skip
 STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.1  # of the steps, at first: single frames only
-KINDS = {"figure": 0.7, "skeleton": 0.2, "photo, then grey": 0.1}
+KINDS = {"character": 0.7, "skeleton": 0.2, "photo, then gray": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
 NOISE = 0.03  # of each latent channel's standard deviation
 PULL = 1e-4
@@ -81,7 +81,11 @@ def fresh_vae(width: int = WIDTH, seed: int = 0) -> WanVAE:
                 parameter[:, :, -1, 0, 0] = torch.eye(parameter.shape[1]).repeat(copies, 1)
             elif name.endswith("weight"):
                 last = parameter[:, :, -1] if parameter.ndim == 5 else parameter
-                last.copy_(_gain(name) * _orthogonal(last.shape, generator))
+                # SiLU takes away two thirds of the variance
+                gain = 1.6 if "residual.2." in name or "head.2." in name else 1.0
+                if name.endswith("residual.6.weight") or "middle.1.proj" in name:
+                    gain = 0.3
+                last.copy_(gain * _orthogonal(last.shape, generator))
     return vae
 
 
@@ -90,12 +94,6 @@ def _orthogonal(shape: torch.Size, generator: torch.Generator) -> Tensor:
     rows, columns = shape[0], math.prod(shape[1:])
     basis = torch.linalg.qr(torch.randn(max(rows, columns), min(rows, columns), generator=generator))[0]
     return (basis if rows >= columns else basis.T).reshape(shape)
-
-
-def _gain(name: str) -> float:
-    if name.endswith("residual.6.weight") or "middle.1.proj" in name:
-        return 0.3
-    return 1.6 if "residual.2." in name or "head.2." in name else 1.0  # SiLU takes away two thirds of the variance
 
 
 class VaeModule(nn.Module):
@@ -165,7 +163,7 @@ class VaeTask:
         )
         cut = source[clip, start : start + frames, top : top + size, left : left + size]
         video = as_video(cut[None, :, :, :: -1 if flip else 1])
-        return photo_then_grey(video) if kind == "photo, then grey" else video
+        return photo_then_gray(video) if kind == "photo, then gray" else video
 
     def pictures(self, step: int) -> dict[str, np.ndarray]:
         """Return rows of first and last frames of held-out clips, each above what the VAE makes of it."""
@@ -173,14 +171,12 @@ class VaeTask:
         videos = as_video(np.stack([clip[:9] for pair in pairs for clip in pair]))
         device = next(self.module.parameters()).device
         back = vae_whole.decode(self.module.vae, vae_whole.encode(self.module.vae, videos.to(device)))
-        rows = [_row(video[:, :, frame]) for frame in (0, -1) for video in (videos, back.float().cpu())]
+        rows = []
+        for frame in (0, -1):
+            for video in (videos, back.float().cpu()):
+                levels = ((video[:, :, frame].clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1)
+                rows.append(np.concatenate(list(levels.numpy()), axis=1))
         return {"reconstruction": np.concatenate(rows)}
-
-
-def _row(pictures: Tensor) -> np.ndarray:
-    """Return pictures [B, 3, H, W] in -1..1 side by side, uint8 [H, B W, 3]."""
-    levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return np.concatenate(list(levels.movedim(1, -1).numpy()), axis=1)
 
 
 def _draw(weights: list[float], generator: torch.Generator) -> int:
@@ -201,7 +197,7 @@ def _check_clips(clips: np.ndarray, poses: np.ndarray) -> None:
 def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, width: int = WIDTH) -> Path:
     """Train a VAE in `folder` on two .npy files (see VaeTask), or go on with it; return its safetensors file.
 
-    Beside it lies figures.json with the reconstruction figures. Raises ValueError as VaeTask and the loop do.
+    Beside it lies metrics.json with the reconstruction metrics. Raises ValueError as VaeTask and the loop do.
     """
     folder, plan = Path(folder), plan or default_plan()
     task, path = VaeTask(clips, poses, plan, width), folder / FILE
@@ -211,8 +207,8 @@ def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, 
         state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
         facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
         write_whole(path, vae_file(state, facts))
-        figures = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
-        told = {"figures": figures, "plan": asdict(plan), "width": width}
-        write_whole(folder / FIGURES, json.dumps(told, indent=2).encode())
+        metrics = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
+        told = {"metrics": metrics, "plan": asdict(plan), "width": width}
+        write_whole(folder / METRICS, json.dumps(told, indent=2).encode())
     processes().wait_for_everyone()
     return path

@@ -18,7 +18,7 @@ from ..miniature.container import safetensors_bytes
 from . import vae_whole
 
 LATENT, STRIDE = 16, 8
-FIGURE_SHARE = 0.75  # of figures in the statistics; the rest are skeletons
+CHARACTER_SHARE = 0.75  # of characters in the statistics; the rest are skeletons
 METADATA = {"name": "SteadyDancer miniature VAE", "license": "Apache-2.0", "weights": "trained on the drawn world"}
 
 
@@ -42,13 +42,15 @@ def as_video(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(frames)).movedim(-1, 1).float() / 127.5 - 1
 
 
-def latent_statistics(state: Mapping[str, Tensor], figures: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:
+def latent_statistics(state: Mapping[str, Tensor], characters: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation [16] of the raw latents of clips, uint8 [N, F, H, W, 3] each.
 
-    Both are of the mixture of FIGURE_SHARE figures and skeletons for the rest.
+    Both are of the mixture of CHARACTER_SHARE characters and skeletons for the rest.
     """
     vae = loaded_vae(state)
-    moments = [share * _moments(vae, clips) for share, clips in ((FIGURE_SHARE, figures), (1 - FIGURE_SHARE, poses))]
+    moments = [
+        share * _moments(vae, clips) for share, clips in ((CHARACTER_SHARE, characters), (1 - CHARACTER_SHARE, poses))
+    ]
     mean, square = sum(moments)
     return mean.float(), (square - mean.square()).sqrt().float()
 
@@ -94,12 +96,12 @@ def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int
 
     Computed in float32, as ComfyUI does on a CPU. Means over the clips: PSNR in dB of the photo (a first
     frame), of all later frames, of skeleton frames and of a photo that grey frames follow; mean and standard deviation
-    of the figures' latents after ComfyUI's normalisation.
+    of the characters' latents after ComfyUI's normalisation.
     """
     vae, rows = loaded_vae(state), []
-    figures, skeletons = (np.load(path, mmap_mode="r")[-n:] for path in (clips, poses))
-    for figure, skeleton in zip(figures, skeletons, strict=True):
-        video, drawn = as_video(figure[None]), as_video(skeleton[None])
+    characters, skeletons = (np.load(path, mmap_mode="r")[-n:] for path in (clips, poses))
+    for character, skeleton in zip(characters, skeletons, strict=True):
+        video, drawn = as_video(character[None]), as_video(skeleton[None])
         latent = vae_whole.encode(vae, video)
         back = vae_whole.decode(vae, latent)
         normal = Wan21().process_in(latent)
@@ -107,7 +109,7 @@ def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int
             "photo_psnr": psnr(back[:, :, :1], video[:, :, :1]),
             "frames_psnr": psnr(back[:, :, 1:], video[:, :, 1:]),
             "skeleton_psnr": _psnr_of(vae, drawn),
-            "grey_photo_psnr": _psnr_of(vae, photo_then_grey(video)),
+            "grey_photo_psnr": _psnr_of(vae, photo_then_gray(video)),
             "latent_mean": float(normal.mean()),
             "latent_std": float(normal.std()),
         })  # fmt: skip
@@ -118,7 +120,7 @@ def _psnr_of(vae: WanVAE, video: Tensor) -> float:
     return psnr(vae_whole.decode(vae, vae_whole.encode(vae, video)), video)
 
 
-def photo_then_grey(video: Tensor) -> Tensor:
+def photo_then_gray(video: Tensor) -> Tensor:
     """Return the video with all but its first frame grey, as Wan's image conditioning has it."""
     return torch.cat([video[:, :, :1], torch.zeros_like(video[:, :, 1:])], 2)
 

@@ -29,21 +29,20 @@ class WanFile:
         self.title = self._source.title
         self._names = {official: name for name, official in official_names(self._source.tensors).items()}
         self.shapes = {official: self._source.tensors[name].shape for official, name in self._names.items()}
-        self._check()
-        self.size = _size(self.shapes)
-        self.pose = any(name.startswith(POSE_PARTS) for name in self.shapes)
-
-    def map(self, name: str) -> Tensor:
-        """Return a tensor by its official name, as a view of the file."""
-        return self._source.map(self._names[name])
-
-    def _check(self) -> None:
         first = self.shapes.get("patch_embedding.weight")
         if first is None or "img_emb.proj.0.bias" not in self.shapes or first[1] != INPUT:
             raise ValueError(f"{self.title} is {kind_of(set(self.shapes))}, not Wan 2.1 image-to-video. {PLAIN}")
         coarse = {info.dtype for info in self._source.tensors.values()} - PRECISIONS
         if coarse:
             raise ValueError(f"{self.title} holds {sorted(map(str, coarse))[0]}, which is too coarse to train. {PLAIN}")
+        layers = {name.split(".")[1] for name in self.shapes if name.startswith("blocks.")}
+        inner, text = self.shapes["blocks.0.ffn.0.weight"], self.shapes["text_embedding.0.weight"]
+        self.size = Size(first[0], inner[0], len(layers), text[1])
+        self.pose = any(name.startswith(POSE_PARTS) for name in self.shapes)
+
+    def map(self, name: str) -> Tensor:
+        """Return a tensor by its official name, as a view of the file."""
+        return self._source.map(self._names[name])
 
 
 def official(name: str) -> str:
@@ -79,9 +78,3 @@ def start_pose(network: nn.Module, file: WanFile, seed: int) -> None:
     for name, weight in network.named_parameters():
         if name.startswith(POSE_PARTS):
             weight.copy_(started[name])
-
-
-def _size(shapes: dict[str, tuple[int, ...]]) -> Size:
-    layers = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
-    inner, text = shapes["blocks.0.ffn.0.weight"], shapes["text_embedding.0.weight"]
-    return Size(shapes["patch_embedding.weight"][0], inner[0], len(layers), text[1])

@@ -1,4 +1,4 @@
-"""The figures of the miniature on cases with a known answer, and pairs whose truth is what it says."""
+"""The metrics of the miniature on cases with a known answer, and pairs whose truth is what it says."""
 
 import shlex
 
@@ -11,7 +11,7 @@ from steadydancer_pack.evaluation.farm.cell_sets import find_pairs
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
-from steadydancer_pack.training.evaluation.figures import figures, means, psnr
+from steadydancer_pack.training.evaluation.metrics import means, metrics, psnr
 from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
 from steadydancer_pack.training.evaluation.parts import find_parts
 from steadydancer_pack.training.evaluation.system import aligned, shuffled
@@ -70,15 +70,15 @@ def pair():
 
 
 def test_the_truth_itself_is_right(pair):
-    found = figures(pair, pair.truth.frames)
+    found = metrics(pair, pair.truth.frames)
     assert all(found[f"pck_{name}"] == 1 for name in ("all", "head", "hands", "feet"))
     assert found["first_frame_psnr"] > 80 and found["truth_psnr"] > 80
 
 
 def test_a_truth_moved_by_less_and_by_more_than_the_threshold(pair):
     near, far = (np.roll(pair.truth.frames, round(part * pair.height), axis=2) for part in (0.06, 0.2))
-    assert figures(pair, near)["pck_head"] == 1
-    assert figures(pair, far)["pck_head"] == 0
+    assert metrics(pair, near)["pck_head"] == 1
+    assert metrics(pair, far)["pck_head"] == 0
 
 
 def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
@@ -90,13 +90,13 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
             if np.isfinite(places[part][index]).all():
                 x, y = places[part][index].round().astype(int)
                 frames[index, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = colour
-    found = figures(pair, frames)
+    found = metrics(pair, frames)
     assert found["pck_hands"] < 0.3 and found["pck_head"] == 1
 
 
 def test_a_clip_without_anybody_has_nothing_right(pair):
     grey = np.full_like(pair.truth.frames, 128)
-    assert figures(pair, grey)["pck_all"] == 0
+    assert metrics(pair, grey)["pck_all"] == 0
 
 
 def test_means_leave_out_what_a_pair_does_not_have():
@@ -150,13 +150,13 @@ def test_shuffled_poses_are_the_same_in_another_order(pair):
 def test_the_photo_repeated_does_nothing(pair):
     clip = photo_repeated(pair)
     assert clip.shape == pair.truth.frames.shape and (clip == pair.photo).all()
-    assert figures(pair, clip)["first_frame_psnr"] > 80
+    assert metrics(pair, clip)["first_frame_psnr"] > 80
 
 
 def test_the_vae_alone_gives_nearly_the_truth(pair):
     clip = vae_alone(loaded_vae(load_file(shipped("steadydancer_miniature_vae.safetensors"))), pair)
     assert clip.shape == pair.truth.frames.shape and clip.dtype == np.uint8
-    assert figures(pair, clip)["truth_psnr"] > figures(pair, photo_repeated(pair))["truth_psnr"] + 3
+    assert metrics(pair, clip)["truth_psnr"] > metrics(pair, photo_repeated(pair))["truth_psnr"] + 3
 
 
 def test_every_column_has_a_name_of_its_own():

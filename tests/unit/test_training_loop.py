@@ -17,9 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from steadydancer_pack.tests.training_double import PACK, Regression, Sums
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training import checkpoints
-from steadydancer_pack.training.descent import Descent
-from steadydancer_pack.training.logs import Clock
 from steadydancer_pack.training.loop import Plan, step_seed, train
+from steadydancer_pack.training.optimizer_state import OptimizerState
+from steadydancer_pack.training.run_logger import Clock
 
 DOUBLE = PACK / "tests" / "training_double.py"
 PLAN = Plan(
@@ -291,7 +291,7 @@ def test_a_picture_of_another_kind_is_refused(tmp_path):
         train(task, replace(PLAN, steps=2), tmp_path)
 
 
-def test_the_board_and_the_log_tell_every_figure_once(tmp_path, monkeypatch):
+def test_the_board_and_the_log_tell_every_metric_once(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         stop_at(patch, 25)  # after some steps were told that are done again
         train(Sums(), replace(PLAN, log_every=1), tmp_path)
@@ -304,7 +304,7 @@ def test_the_board_and_the_log_tell_every_figure_once(tmp_path, monkeypatch):
     assert [event.step for event in board.Images("error")] == [6, 12]
     lines = (tmp_path / "train.log").read_text().splitlines()
     assert "step 12/12  loss" in lines[-1] and lines[-1].endswith("0:00:00 left")
-    assert logging.getLogger("steadydancer_pack.training.logs").handlers == []
+    assert logging.getLogger("steadydancer_pack.training.run_logger").handlers == []
 
 
 class Uneven(Sums):
@@ -352,8 +352,8 @@ def test_a_plan_out_of_range_is_refused(change, words):
 
 def test_a_module_that_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="there is nothing to train"):
-        Descent(Regression().requires_grad_(False), PLAN)
+        OptimizerState(Regression().requires_grad_(False), PLAN)
     with pytest.raises(ValueError, match=r"5 trained parameters are not float32, such as offset"):
-        Descent(Regression().bfloat16(), PLAN)
+        OptimizerState(Regression().bfloat16(), PLAN)
     with pytest.raises(ValueError, match="fp16 needs a GPU"):
-        Descent(Regression(), replace(PLAN, precision="fp16"))
+        OptimizerState(Regression(), replace(PLAN, precision="fp16"))

@@ -1,4 +1,4 @@
-"""The published figures: the page holds exactly what the rows beside it give, and the rows what was measured."""
+"""The published metrics: the page holds exactly what the rows beside it give, and the rows what was measured."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from PIL import Image
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.training.command import _parser, main
 from steadydancer_pack.training.evaluation.baselines import BASELINES, WITHOUT_POSE
-from steadydancer_pack.training.evaluation.figures import means
 from steadydancer_pack.training.evaluation.kept import SHEET_PAIRS, evaluation_folder, rows_file
+from steadydancer_pack.training.evaluation.metrics import means
 from steadydancer_pack.training.evaluation.pairs import FRAMES, KINDS, make_pairs
 from steadydancer_pack.training.evaluation.result_pictures import bars, pairs_sheet
 from steadydancer_pack.training.evaluation.results import (
@@ -105,7 +105,7 @@ def test_without_a_work_folder_the_page_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("other", [[FEW, "a", "c"], [FEW + 1, "a", "b"]])
-def test_figures_of_two_vaes_or_of_other_pairs_are_refused(tmp_path, other):
+def test_metrics_of_two_vaes_or_of_other_pairs_are_refused(tmp_path, other):
     work = Work(tmp_path)
     keep(evaluation_folder(work, FEW), "shipped", ROWS[FEW]["shipped"], [FEW, "a", "b"])
     keep(evaluation_folder(work, FEW), "stage 1 only", ROWS[FEW]["stage 1 only"], other)

@@ -25,11 +25,11 @@ from steadydancer_pack.training.vae import (
     train_vae,
 )
 from steadydancer_pack.training.vae_file import (
-    FIGURE_SHARE,
+    CHARACTER_SHARE,
     as_video,
     folded,
     latent_statistics,
-    photo_then_grey,
+    photo_then_gray,
     psnr,
     reconstruction,
     vae_file,
@@ -130,11 +130,13 @@ def test_folding_moves_the_latents_and_not_the_pictures(vae, files):
     torch.testing.assert_close(std, fixed.latents_std.flatten(), atol=1e-3, rtol=1e-3)
 
 
-def test_statistics_weigh_figures_and_skeletons(vae, files):
+def test_statistics_weigh_characters_and_skeletons(vae, files):
     clips, poses = (np.load(path)[:2, :5] for path in files)
-    figures, skeletons = (vae.encode(as_video(c)).mean((0, 2, 3, 4)) for c in (clips, poses))
+    characters, skeletons = (vae.encode(as_video(c)).mean((0, 2, 3, 4)) for c in (clips, poses))
     mean, _ = latent_statistics(vae.state_dict(), clips, poses)
-    torch.testing.assert_close(mean, FIGURE_SHARE * figures + (1 - FIGURE_SHARE) * skeletons, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        mean, CHARACTER_SHARE * characters + (1 - CHARACTER_SHARE) * skeletons, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_the_stock_loader_runs_the_file(vae):
@@ -160,14 +162,14 @@ def test_a_diverged_vae_is_not_written(vae):
         vae_file(state)
 
 
-def test_a_few_steps_make_a_file_and_figures(files, tmp_path):
+def test_a_few_steps_make_a_file_and_metrics(files, tmp_path):
     plan = replace(default_plan(2), precision="no", warmup=1)
     path = train_vae(tmp_path / "run", *files, plan, WIDTH)
     state = load_file(path)
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
-    written = json.loads((tmp_path / "run" / "figures.json").read_text())
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text())
     again = reconstruction(state, *files)
-    assert written["figures"] == pytest.approx(again)
+    assert written["metrics"] == pytest.approx(again)
     assert written["width"] == WIDTH and written["plan"]["steps"] == 2
 
 
@@ -185,11 +187,11 @@ def test_of_several_processes_the_first_writes_alone(files, tmp_path, monkeypatc
     monkeypatch.setattr(vae_training, "processes", lambda: second)
     plan = replace(default_plan(1), precision="no")
     assert not train_vae(tmp_path / "run", *files, plan, WIDTH).exists()
-    assert not (tmp_path / "run" / "figures.json").exists() and waited == [True]
+    assert not (tmp_path / "run" / "metrics.json").exists() and waited == [True]
 
 
 def test_psnr_and_the_grey_after_the_photo():
     truth = torch.zeros(1, 3, 2, 2, 2)
     assert psnr(truth + 0.2, truth) == pytest.approx(20)  # 0.1 of the range
-    grey = photo_then_grey(truth + 1)
+    grey = photo_then_gray(truth + 1)
     assert grey[:, :, 0].eq(1).all() and grey[:, :, 1:].eq(0).all()

@@ -42,7 +42,7 @@ def test_a_raised_arm_points_where_its_angle_says():
     motion["right_arm_raise"] = np.array([90.0])
     space = joints(body, motion)
     upper = (space["right_elbow"] - space["right_shoulder"])[0]
-    assert upper[0] < 0 and abs(upper[1]) < 1e-9 and abs(upper[2]) < 1e-9  # level, to the figure's right
+    assert upper[0] < 0 and abs(upper[1]) < 1e-9 and abs(upper[2]) < 1e-9  # level, to the character's right
     motion["right_arm_forward"] = np.array([90.0])
     upper = (joints(body, motion)["right_elbow"] - joints(body, motion)["right_shoulder"])[0]
     assert upper[2] > 0 and abs(upper[0]) < 1e-9  # level, at the viewer
@@ -105,8 +105,8 @@ def test_parts_are_found_where_the_figure_has_them():
 
 def test_nothing_but_markers_is_vivid():
     random = np.random.default_rng(0)
-    colours = np.array([muted(random) for _ in range(500)], np.uint8)
-    picture = np.repeat(colours[None, None], 2, axis=1)
+    colors = np.array([muted(random) for _ in range(500)], np.uint8)
+    picture = np.repeat(colors[None, None], 2, axis=1)
     assert all(np.isnan(place).all() for place in find_parts(picture).values())
 
 

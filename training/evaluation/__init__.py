@@ -1,1 +1,1 @@
-"""What the miniature can do, in figures: pairs of different people with a true answer, baselines, ablations."""
+"""What the miniature can do, in metrics: pairs of different people with a true answer, baselines, ablations."""

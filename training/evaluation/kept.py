@@ -1,4 +1,4 @@
-"""Figures that are kept until what they were measured on is no longer the same."""
+"""Metrics that are kept until what they were measured on is no longer the same."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import numpy as np
 from ...dwpose.detect.detector_files import checksum
 from ..pipeline import Work
 from ..whole_file import write_whole
-from .figures import figures
+from .metrics import metrics
 from .pairs import Pair
 
-Rows = list[dict[str, float]]  # the figures of each pair
+Rows = list[dict[str, float]]  # the metrics of each pair
 Key = list[int | str]
 SHEET_PAIRS = 8  # whose clips are kept for pictures
 
@@ -33,7 +33,7 @@ def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callab
         file.unlink(missing_ok=True)
         clips = make()
         np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[:SHEET_PAIRS]))
-        rows = [figures(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
+        rows = [metrics(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
         write_whole(file, json.dumps({"of": key, "rows": rows}).encode())
     return rows
 
@@ -45,7 +45,7 @@ def kept_clips(folder: Path, name: str) -> np.ndarray:
 
 
 def evaluation_folder(work: Work, count: int) -> Path:
-    """Return where the figures on so many pairs lie."""
+    """Return where the metrics on so many pairs lie."""
     return work.folder / f"evaluation-{count}"
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ...steadydancer_core.long_video.seams import seam_scores
 from ...steadydancer_core.long_video.windows import apply_windows, window_borders
-from .figures import figures
+from .metrics import metrics
 from .pairs import Pair, make_pair
 from .system import System, aligned
 
@@ -24,7 +24,7 @@ def long_clip(system: System, pair: Pair, window: int = WINDOW, overlap: int = O
 def measure_long(
     system: System, size: int, index: int = 0, frames: int = FRAMES
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Return the figures of a pair of `frames` frames, its seams' mean jump and largest colour shift, and the clip.
+    """Return the metrics of a pair of `frames` frames, its seams' mean jump and largest colour shift, and the clip.
 
     `truth_jump` is the same seam score of the true answer: what the motion itself amounts to there.
     """
@@ -35,4 +35,4 @@ def measure_long(
     jumps = {"seam_jump": found, "truth_jump": truth}
     out = {name: float(np.mean([score.jump for score in scores])) for name, scores in jumps.items()}
     colour = max(score.colour for score in found)
-    return figures(pair, clip) | out | {"seam_colour": colour, "seams": len(found)}, clip
+    return metrics(pair, clip) | out | {"seam_colour": colour, "seams": len(found)}, clip

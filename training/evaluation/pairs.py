@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...dwpose.poses import PoseClip
-from ..world.body import RANGES, Proportions
+from ..world.body import RANGES
 from ..world.clips import Clip, Performance, draw_performance, film, fitted
 from ..world.look import placed
 from ..world.motion import draw_motion
@@ -68,16 +68,13 @@ def _misaligned(
     person: Performance, driver: Performance, kind: str, random: np.random.Generator
 ) -> tuple[Performance, Performance]:
     if kind == "build":
-        tall, short = (replace(p, body=_extreme(p.body, way)) for p, way in ((person, 1), (driver, -1)))
-        return fitted(tall), fitted(short)
+        out = []
+        for performance, way in ((person, 1), (driver, -1)):  # long legs and a small head, then the reverse
+            ends = {part: RANGES[part][0] + sign * way * RANGES[part][1] for part, sign in (("leg", 1), ("head", -1))}
+            out.append(fitted(replace(performance, body=replace(performance.body, **ends))))
+        return out[0], out[1]
     if kind == "place":
         scale = driver.scene.scale * random.uniform(0.5, 0.65)
         scene = placed(driver.scene, random.choice((0.3, 0.7)), random.uniform(0.7, 0.85), scale)
         return person, fitted(replace(driver, scene=scene))
     return person, driver
-
-
-def _extreme(body: Proportions, way: int) -> Proportions:
-    """Return long legs and a small head, or (way -1) short legs and a large head."""
-    ends = {part: RANGES[part][0] + sign * way * RANGES[part][1] for part, sign in (("leg", 1), ("head", -1))}
-    return replace(body, **ends)

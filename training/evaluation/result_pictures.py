@@ -1,4 +1,4 @@
-"""The pictures of training/results: the figures as bars, and some pairs with what was made of them."""
+"""The pictures of training/results: the metrics as bars, and some pairs with what was made of them."""
 
 import io
 from pathlib import Path
@@ -9,8 +9,8 @@ from PIL import Image
 from ...evaluation.plots import draw_bars
 from ..pipeline import SIZE
 from .baselines import WITHOUT_POSE
-from .figures import means
 from .kept import SHEET_PAIRS, Rows, kept_clips, rows_file
+from .metrics import means
 from .pairs import FRAMES, make_pairs
 from .variants import SHIPPED
 

@@ -1,7 +1,7 @@
 """training/results: the rows that were measured, and the tables and pictures made of them.
 
-`pairs-<count>.json` has the figures of every pair: name -> {"of": what they were measured on (kept.py), "rows": ...}, a
-figure that a pair has not is null. The tables stand between markers in the README, `<!-- name -->` to `<!-- /name -->`.
+`pairs-<count>.json` has the metrics of every pair: name -> {"of": what they were measured on (kept.py), "rows": ...}, a
+metric that a pair has not is null. The tables stand between markers in the README, `<!-- name -->` to `<!-- /name -->`.
 """
 
 import json
@@ -14,8 +14,8 @@ from ...evaluation.evaluation_report import png_bytes
 from ..pipeline import Work
 from ..whole_file import write_whole
 from .baselines import BASELINES
-from .figures import means
 from .kept import Rows, evaluation_folder, rows_file
+from .metrics import means
 from .pairs import KINDS
 from .result_pictures import bars, jpeg, pairs_sheet
 from .variants import SHIPPED, SHUFFLED, VARIANTS
@@ -33,7 +33,7 @@ ABLATIONS = tuple(variant.name for variant in VARIANTS if variant is not SHUFFLE
 def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
     """Write rows, tables and pictures into `folder` and return their paths.
 
-    Where WORK has no figures, those of training/results stay, and where it has no clips, its picture of the pairs.
+    Where WORK has no metrics, those of training/results stay, and where it has no clips, its picture of the pairs.
     ValueError: rows that do not belong together.
     """
     files = {}
@@ -62,10 +62,10 @@ def taken_rows(folder: Path, count: int) -> dict[str, dict]:
     files = {name: file for name in names if (file := rows_file(folder, name)).exists()}
     found = {name: json.loads(file.read_text("utf-8")) for name, file in files.items()}
     if not found:
-        logging.info("%s has no figures; those of training/results stay.", folder)
+        logging.info("%s has no metrics; those of training/results stay.", folder)
     vaes = {one["of"][2] for one in found.values()} - {""}
     if len(vaes) > 1 or {one["of"][0] for one in found.values()} - {count}:
-        raise ValueError(f"The figures in {folder} are of several VAEs or other numbers of pairs. Run evaluate again.")
+        raise ValueError(f"The metrics in {folder} are of several VAEs or other numbers of pairs. Run evaluate again.")
     return found
 
 
@@ -95,22 +95,22 @@ def tables(many: dict[str, Rows], few: dict[str, Rows]) -> dict[str, str]:
     """Return the Markdown tables by their markers' names."""
     against, left_out = ({name: rows[name] for name in names if name in rows}
                          for rows, names in ((many, AGAINST), (few, ABLATIONS)))  # fmt: skip
-    return {"baselines": _by_figure(against), "ablations": _by_figure(left_out), "kinds": _by_kind(left_out)}
+    return {"baselines": _by_metric(against), "ablations": _by_metric(left_out), "kinds": _by_kind(left_out)}
 
 
-def _by_figure(rows: dict[str, Rows]) -> str:
+def _by_metric(rows: dict[str, Rows]) -> str:
     lines = [[name, *_cells(means(own), COLUMNS)] for name, own in rows.items()]
     return _table(["what", *(title for title, _ in COLUMNS.values())], lines)
 
 
-def _by_kind(rows: dict[str, Rows], figure: str = "pck_all") -> str:
+def _by_kind(rows: dict[str, Rows], metric: str = "pck_all") -> str:
     kinds = range(len(KINDS))
-    lines = [[name, *(_cells(means(own[i :: len(KINDS)]), [figure])[0] for i in kinds)] for name, own in rows.items()]
-    return _table([COLUMNS[figure][0], *KINDS], lines)
+    lines = [[name, *(_cells(means(own[i :: len(KINDS)]), [metric])[0] for i in kinds)] for name, own in rows.items()]
+    return _table([COLUMNS[metric][0], *KINDS], lines)
 
 
-def _cells(figures: dict[str, float], names) -> list[str]:
-    return [format(figures[name], COLUMNS[name][1]) for name in names]
+def _cells(metrics: dict[str, float], names) -> list[str]:
+    return [format(metrics[name], COLUMNS[name][1]) for name in names]
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:

@@ -1,11 +1,11 @@
-"""Baselines, ablations and the shipped road on the same pairs and noise: figures, a table, a plot, contact sheets.
+"""Baselines, ablations and the shipped pipeline on the same pairs and noise: metrics, a table, a plot, contact sheets.
 
-Every variant's figures are kept beside the report as soon as they are there; a run that was stopped goes on, and what
+Every variant's metrics are kept beside the report as soon as they are there; a run that was stopped goes on, and what
 was measured with other weights, another VAE or another number of pairs is measured again.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,8 @@ from ..export import model_file
 from ..pipeline import SIZE, Work
 from ..whole_file import write_whole
 from .baselines import BASELINES, Baseline
-from .figures import means
-from .kept import SHEET_PAIRS, Key, Rows, kept_clips, kept_rows, key_of
+from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
+from .metrics import means
 from .pairs import FRAMES, KINDS, Pair, make_pairs
 from .result_pictures import bars
 from .system import System
@@ -46,7 +46,10 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
             command = command_for(one.weights, str(work.folder))
             logging.warning("%s is left out, its weights are not there. They are made by: %s", one.name, command)
             continue
-        results[one.name] = kept_rows(folder, one.name, _key(work, one, count), pairs, _maker(work, one, pairs))
+        weights = work.weights(one.weights) if one.weights else None
+        key = key_of(count, weights, work.vae_file if isinstance(one, Variant) or one.vae else None)
+        make = one.clips if isinstance(one, Baseline) else partial(variant_clips, one)
+        results[one.name] = kept_rows(folder, one.name, key, pairs, partial(make, work, pairs))
         logging.info("%s: %s", one.name, means(results[one.name]))
     return _report(results, pairs, folder)
 
@@ -60,23 +63,15 @@ def _check(work: Work, names: tuple[str, ...]) -> None:
         raise ValueError(f"{work.vae_file} is not there. It is made by: {command_for('vae', str(work.folder))}")
 
 
-def _key(work: Work, one: Baseline | Variant, count: int) -> Key:
-    uses_vae = isinstance(one, Variant) or one.vae
-    return key_of(count, work.weights(one.weights) if one.weights else None, work.vae_file if uses_vae else None)
-
-
-def _maker(work: Work, one: Baseline | Variant, pairs: list[Pair]) -> Callable[[], list[np.ndarray]]:
-    return partial(one.clips, work, pairs) if isinstance(one, Baseline) else partial(_clips, work, one, pairs)
-
-
-def _clips(work: Work, variant: Variant, pairs: list[Pair]) -> list[np.ndarray]:
+def variant_clips(variant: Variant, work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+    """Return the clips that the variant makes of the pairs, uint8 [F, H, W, 3] each."""
     system = load_system(work, variant.weights)
     with zeroed(system.model.model.diffusion_model, variant.zeroed):
         return system.run(pairs, [variant.poses(pair) for pair in pairs], variant.settings)
 
 
 def load_system(work: Work, stage: str) -> System:
-    """Return the road with a stage's weights, rounded as they are shipped."""
+    """Return the pipeline with a stage's weights, rounded as they are shipped."""
     weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
     of = checksum(weights)
     if _rounded_from(file) != of:
@@ -94,18 +89,18 @@ def _rounded_from(file: Path) -> str | None:
 
 
 @contextmanager
-def zeroed(network: torch.nn.Module, names: tuple[str, ...]) -> Iterator[None]:
+def zeroed(network: torch.nn.Module, names: tuple[str, ...]) -> Generator[None]:
     """Let modules put out zeros."""
-    hooks = [network.get_submodule(name).register_forward_hook(_nothing) for name in names]
+
+    def zeros(module: torch.nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return torch.zeros_like(output)
+
+    hooks = [network.get_submodule(name).register_forward_hook(zeros) for name in names]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _nothing(module: torch.nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    return torch.zeros_like(output)
 
 
 def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:

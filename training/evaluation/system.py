@@ -1,4 +1,4 @@
-"""The shipped road in one process: alignment, conditions, guided sampling and decoding by the pack's own functions.
+"""The shipped pipeline in one process: alignment, conditions, guided sampling and decoding by the pack's own functions.
 
 Several pairs are sampled as one batch, which ComfyUI's samplers take as they take one.
 """
@@ -54,11 +54,13 @@ class System:
 
     @torch.no_grad()
     def _batch(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings) -> list[np.ndarray]:
-        positive, negative, augmented = self.conditions(pairs, poses)
+        positive, negative, pose_negative = self.conditions(pairs, poses)
         empty = torch.zeros_like(positive[0][1]["pose_video_latent"])
         if settings.pose.scale == 0:
-            augmented = None
-        latent, _ = sampling.run(self.model, positive, negative, augmented, {"samples": empty}, NOISE_SEED, settings)
+            pose_negative = None
+        latent, _ = sampling.run(
+            self.model, positive, negative, pose_negative, {"samples": empty}, NOISE_SEED, settings
+        )
         return [self.frames(clip) for clip in latent["samples"].split(1)]
 
     def frames(self, latent: Tensor) -> np.ndarray:
@@ -70,21 +72,20 @@ class System:
         """Return positive, negative and pose-negative conditionings of a batch."""
         notes: list[str] = []
         clip = clip_pair(None, (None, None), None, None, notes)
-        each = [self._encoded(pair, drawn, clip) for pair, drawn in zip(pairs, poses, strict=True)]
+        each = []
+        for pair, drawn in zip(pairs, poses, strict=True):
+            photo, pose, negative_pose = (
+                torch.from_numpy(frames).float() / 255
+                for frames in (pair.photo[None], skeletons(drawn), skeletons(augment(drawn, NEGATIVE_SEED)))
+            )
+            shared, latent = encode_shared(self.vae, photo, pose, clip)
+            each.append(shared | {"pose_video_latent": latent, "pose_negative": self.vae.encode(negative_pose)})
         tensors = {key: torch.cat([one[key] for one in each]) for key in each[0] if not key.endswith("output")}
-        wrong = tensors.pop("augmented")
+        pose_negative = tensors.pop("pose_negative")
         shared = tensors | {key: value for key, value in each[0].items() if key.endswith("output")}
         text = {name: [[prompt_vectors(name)[None].expand(len(pairs), -1, -1), {}]] for name in (POSITIVE, NEGATIVE)}
         positive, negative = (with_values(text[name], shared) for name in (POSITIVE, NEGATIVE))
-        return positive, negative, with_values(text[POSITIVE], shared | {"pose_video_latent": wrong})
-
-    def _encoded(self, pair: Pair, poses: PoseClip, clip) -> dict:
-        photo, pose, wrong = (
-            torch.from_numpy(frames).float() / 255
-            for frames in (pair.photo[None], skeletons(poses), skeletons(augment(poses, NEGATIVE_SEED)))
-        )
-        shared, latent = encode_shared(self.vae, photo, pose, clip)
-        return shared | {"pose_video_latent": latent, "augmented": self.vae.encode(wrong)}
+        return positive, negative, with_values(text[POSITIVE], shared | {"pose_video_latent": pose_negative})
 
 
 def aligned(pair: Pair, mode: str = "robust") -> PoseClip:

@@ -35,7 +35,7 @@ def write_set(folder: Path, pairs: Iterable[Pair]) -> Path:
 
 
 def reference_folder(pair: Pair) -> str:
-    """Return X-Dance's folder for the photo; drawn figures take Female and Male in turn, as X-Dance has both."""
+    """Return X-Dance's folder for the photo; drawn characters take Female and Male in turn, as X-Dance has both."""
     if pair.category == CARTOON:
         return "Ref-Cartoon-Movie"
     sex = ("Female", "Male")[int(pair.name.partition("-")[0]) % 2]

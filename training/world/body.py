@@ -1,7 +1,7 @@
-"""A figure's body and how its joints stand in space when it moves.
+"""A character's body and how its joints stand in space when it moves.
 
-Lengths are parts of the standing figure's height. x points right in the picture, y down, z at the viewer; the figure
-looks at the viewer and its own right hand side lies on the picture's left. Angles in degrees.
+Lengths are fractions of the standing height. x points right in the picture, y down, z at the viewer, at whom the
+character looks; its right hand side lies on the picture's left. Angles in degrees.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SIDES = (("right", -1), ("left", 1))
 
 @dataclass(frozen=True)
 class Proportions:
-    """Lengths in parts of the height, before they are scaled so that the figure is 1 high; girth scales widths."""
+    """Lengths in parts of the height, before they are scaled so that the character is 1 high; girth scales widths."""
 
     leg: float = 0.47
     torso: float = 0.29
@@ -48,7 +48,7 @@ def draw_proportions(random: np.random.Generator) -> Proportions:
 
 
 def joints(body: Proportions, motion: Motion) -> dict[str, np.ndarray]:
-    """Return every joint's position [F, 3]; y = 0 is the ground and the standing figure reaches up to y = -1."""
+    """Return every joint's position [F, 3]; y = 0 is the ground and the standing character reaches up to y = -1."""
     angles = {name: motion[name] for name in motion}
     turned = _turn_y(angles["yaw"])
     chest_frame = turned @ _turn_z(angles["lean"]) @ _turn_y(angles["twist"])
@@ -93,7 +93,7 @@ def _add_head(points: dict, body: Proportions, angles: dict, chest_frame: np.nda
 
 
 def _stand(points: dict, body: Proportions, angles: dict) -> dict[str, np.ndarray]:
-    """Put the lower foot on the ground, add travel and jump, and make the standing figure 1 high."""
+    """Put the lower foot on the ground, add travel and jump, and make the standing character 1 high."""
     standing = body.leg + body.torso + body.neck + 2 * body.head + 0.03
     sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + 0.03
     moved = np.stack([angles["travel"], -sole / standing - angles["jump"], np.zeros_like(sole)], axis=1)

@@ -11,15 +11,15 @@ from .body import Proportions, draw_proportions, joints
 from .keypoints import keypoints
 from .look import Look, Scene, draw_look, draw_scene
 from .motion import Motion, draw_motion
-from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_figure, draw_prop, draw_room, shrink
+from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_background, draw_character, draw_prop, shrink
 
-MARGIN = 0.04  # of the picture, that a figure's hands and head keep from its edge
+MARGIN = 0.04  # of the picture, that a character's hands and head keep from its edge
 MARKED = {"head": "cap", "right_hand": "right_hand", "left_hand": "left_hand", "right_foot": "right_toe",
           "left_foot": "left_toe"}  # fmt: skip
 
 
 class Clip(NamedTuple):
-    """frames uint8 [F, H, W, 3] RGB; poses of the one figure; marks: part of MARKED to pixels [F, 2]."""
+    """frames uint8 [F, H, W, 3] RGB; poses of the one character; marks: part of MARKED to pixels [F, 2]."""
 
     frames: np.ndarray
     poses: PoseClip
@@ -43,7 +43,7 @@ class Performance:
 def draw_performance(
     seed: int, frames: int, kind: str | None = None, framing: str | None = None, cartoon: bool | None = None
 ) -> Performance:
-    """Return a performance that follows from `seed`, with the figure inside the picture if its framing allows it."""
+    """Return a performance that follows from `seed`, with the character inside the picture if its framing allows it."""
     random = np.random.default_rng(seed)
     body, look, scene = draw_proportions(random), draw_look(random, cartoon), draw_scene(random, framing)
     performance = Performance(body, look, scene, draw_motion(random, frames, kind))
@@ -51,7 +51,7 @@ def draw_performance(
 
 
 def fitted(performance: Performance) -> Performance:
-    """Return the performance with the figure moved and made smaller until it stays inside the picture."""
+    """Return the performance with the character moved and made smaller until it stays inside the picture."""
     scene = performance.scene
     space = joints(performance.body, performance.motion)
     all_points = np.stack(list(space.values()))
@@ -71,15 +71,20 @@ def film(performance: Performance, size: int) -> Clip:
     """Return the performance as a clip of size x size pixels."""
     body, look, scene, motion = performance.body, performance.look, performance.scene, performance.motion
     large, frames = size * OVERSAMPLING, len(motion["yaw"])
-    views = [_view(scene, frame) for frame in range(frames)]
-    space = joints(body, motion)
-    points = {name: _on_canvas(scene, place, views, large) for name, place in space.items()}
-    room, pictures = draw_room(scene, large, large), []
+    # the camera's pan in x and y, as fractions of the picture, and its zoom
+    views = np.arange(frames)[:, None] / 32 * scene.drift + (0, 0, 1)
+    x, y, zoom = views.T
+    points = {}
+    for name, place in joints(body, motion).items():
+        across = (scene.feet_x + scene.scale * place[:, 0] - 0.5) * zoom + 0.5 + x
+        down = (scene.ground + scene.scale * place[:, 1] - 0.5) * zoom + 0.5 + y
+        points[name] = np.stack([across * large, down * large, place[:, 2]], axis=1)
+    background, pictures = draw_background(scene, large, large), []
     for frame, view in enumerate(views):
-        picture = _seen(room, view)
+        picture = _through_camera(background, view)
         unit = scene.scale * large * view[2]
         canvas = Canvas(picture, unit, OUTLINE_WIDTH * large if look.cartoon else 0.0)
-        draw_figure(canvas, {name: place[frame] for name, place in points.items()}, body, look)
+        draw_character(canvas, {name: place[frame] for name, place in points.items()}, body, look)
         if scene.occluder:
             draw_prop(picture, scene.occluder)
         pictures.append(shrink(picture))
@@ -88,24 +93,10 @@ def film(performance: Performance, size: int) -> Clip:
     return Clip(np.stack(pictures), keypoints(small, size, size), marks)
 
 
-def _view(scene: Scene, frame: int) -> tuple[float, float, float]:
-    """Return the camera's pan in x and y, in parts of the picture, and its zoom."""
-    x, y, zoom = (frame / 32 * value for value in scene.drift)
-    return x, y, 1 + zoom
-
-
-def _on_canvas(scene: Scene, place: np.ndarray, views: list, large: int) -> np.ndarray:
-    x, y, zoom = np.array(views).T
-    across = (scene.feet_x + scene.scale * place[:, 0] - 0.5) * zoom + 0.5 + x
-    down = (scene.ground + scene.scale * place[:, 1] - 0.5) * zoom + 0.5 + y
-    return np.stack([across * large, down * large, place[:, 2]], axis=1)
-
-
-def _seen(room: np.ndarray, view: tuple[float, float, float]) -> np.ndarray:
-    """Return the room through the camera."""
-    x, y, zoom = view
+def _through_camera(background: np.ndarray, view: np.ndarray) -> np.ndarray:
+    x, y, zoom = view.tolist()
     if (x, y, zoom) == (0, 0, 1):
-        return room.copy()
-    large = room.shape[0]
+        return background.copy()
+    large = background.shape[0]
     move = np.array([[zoom, 0, large * (0.5 - 0.5 * zoom + x)], [0, zoom, large * (0.5 - 0.5 * zoom + y)]])
-    return cv2.warpAffine(room, move, (large, large), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(background, move, (large, large), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

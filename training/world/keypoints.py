@@ -1,4 +1,4 @@
-"""The exact whole-body keypoints of a figure, as the pose road carries them (dwpose/poses.py): 134 a frame."""
+"""The exact whole-body keypoints of a character, as the pose pipeline carries them (dwpose/poses.py): 134 a frame."""
 
 import numpy as np
 

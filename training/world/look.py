@@ -1,6 +1,6 @@
-"""What a figure and its surroundings look like: skin, hair, clothes, room, things in front, camera.
+"""What a character and its surroundings look like: skin, hair, clothes, background, things in front, camera.
 
-Cap, gloves and shoes have the same vivid colours everywhere (MARKERS); nothing else is as vivid, so that a simple
+Cap, gloves and shoes have the same vivid colors everywhere (MARKERS); nothing else is as vivid, so that a simple
 measurement finds head, hands and feet in any picture of this world.
 """
 
@@ -9,26 +9,27 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-Colour = tuple[int, int, int]
-MARKERS: dict[str, Colour] = {
+Color = tuple[int, int, int]
+MARKERS: dict[str, Color] = {
     "head": (225, 30, 195), "right_hand": (235, 40, 30), "left_hand": (40, 80, 240),
     "right_foot": (250, 200, 10), "left_foot": (25, 180, 60),
 }  # fmt: skip
 SKIN = ((247, 220, 200), (236, 196, 164), (214, 168, 132), (176, 128, 98), (134, 94, 72), (96, 68, 54))
 HAIR = ((34, 28, 28), (72, 50, 38), (120, 90, 66), (196, 164, 110), (132, 88, 74), (170, 170, 176))
 PATTERNS = ("plain", "stripes", "band", "badge", "halves")
+DRIFT = (0.04, 0.02, 0.06)  # at most: pan in x and y, as fractions of the picture, and zoom, over two seconds
 FRAMINGS = {"whole": (0.62, 0.84), "upper": (1.15, 1.4)}
 
 
 @dataclass(frozen=True)
 class Look:
-    """A person's colours and clothes; cartoon figures have an outline."""
+    """A person's colors and clothes; cartoon characters have an outline."""
 
-    skin: Colour
-    hair: Colour
-    shirt: Colour
-    second: Colour
-    trousers: Colour
+    skin: Color
+    hair: Color
+    shirt: Color
+    second: Color
+    trousers: Color
     pattern: str = "plain"
     long_hair: bool = False
     long_sleeves: bool = False
@@ -38,19 +39,19 @@ class Look:
 
 @dataclass(frozen=True)
 class Prop:
-    """A thing in the room: kind, centre x and y, width and height in parts of the picture, colour."""
+    """A thing in the background: kind, center x and y, width and height in parts of the picture, color."""
 
     kind: str
     box: tuple[float, float, float, float]
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A room and where the figure stands in it: ground and feet_x in parts of the picture, scale in picture heights."""
+    """A background and the place in it: ground and feet_x as fractions of the picture, scale in picture heights."""
 
-    wall: tuple[Colour, Colour]
-    floor: Colour
+    wall: tuple[Color, Color]
+    floor: Color
     horizon: float
     ground: float
     feet_x: float
@@ -74,7 +75,7 @@ def draw_look(random: np.random.Generator, cartoon: bool | None = None) -> Look:
 
 
 def draw_scene(random: np.random.Generator, framing: str | None = None) -> Scene:
-    """Return a room and a place in it; `framing` is a key of FRAMINGS."""
+    """Return a background and a place in it; `framing` is a key of FRAMINGS."""
     framing = framing or ("upper" if random.random() < 0.12 else "whole")
     scale = random.uniform(*FRAMINGS[framing])
     ground = random.uniform(0.9, 0.96) if framing == "whole" else random.uniform(1.25, 1.4) * scale / 1.15
@@ -85,17 +86,17 @@ def draw_scene(random: np.random.Generator, framing: str | None = None) -> Scene
         (wall, shade), muted(random, 0.35, 0.75), horizon, ground, random.uniform(0.42, 0.58), scale,
         tuple(_draw_prop(random, horizon) for _ in range(random.integers(0, 4))),
         _draw_occluder(random) if framing == "whole" and random.random() < 0.1 else None,
-        _draw_drift(random) if random.random() < 0.08 else (0.0, 0.0, 0.0),
+        tuple(random.uniform(-1, 1, 3) * DRIFT) if random.random() < 0.08 else (0.0, 0.0, 0.0),
     )  # fmt: skip
 
 
 def placed(scene: Scene, feet_x: float, ground: float, scale: float) -> Scene:
-    """Return the scene with the figure elsewhere or of another size in it, and nothing in front."""
+    """Return the scene with the character elsewhere or of another size in it, and nothing in front."""
     return replace(scene, feet_x=feet_x, ground=ground, scale=scale, occluder=None, drift=(0.0, 0.0, 0.0))
 
 
-def muted(random: np.random.Generator, low: float = 0.3, high: float = 0.95) -> Colour:
-    """Return a colour of saturation below 0.45 and a value between low and high."""
+def muted(random: np.random.Generator, low: float = 0.3, high: float = 0.95) -> Color:
+    """Return a color of saturation below 0.45 and a value between low and high."""
     hsv = np.array([[[random.uniform(0, 180), 255 * random.uniform(0.0, 0.42), 255 * random.uniform(low, high)]]])
     return tuple(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist())
 
@@ -112,8 +113,3 @@ def _draw_prop(random: np.random.Generator, horizon: float) -> Prop:
 def _draw_occluder(random: np.random.Generator) -> Prop:
     x = random.choice((random.uniform(0.2, 0.4), random.uniform(0.6, 0.8)))
     return Prop("box", (x, 0.93, random.uniform(0.14, 0.26), random.uniform(0.14, 0.3)), muted(random, 0.3, 0.7))
-
-
-def _draw_drift(random: np.random.Generator) -> tuple[float, float, float]:
-    """Return how far the camera pans in x and y, in parts of the picture, and zooms, over two seconds."""
-    return tuple(random.uniform(-1, 1, 3) * (0.04, 0.02, 0.06))

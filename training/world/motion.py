@@ -61,12 +61,10 @@ def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
         out[f"{side}_arm_forward"] = random.uniform(-10, 35) + wave(random, time, beat, 12)
         out[f"{side}_arm_bend"] = random.uniform(-30, 60) + wave(random, time, beat, random.uniform(10, 55))
     step = "right_leg" if random.random() < 0.5 else "left_leg"
-    out[f"{step}_raise"] = out[f"{step}_raise"] + random.uniform(10, 45) * _pulse(random, time, beat)
+    lift = random.uniform(10, 45)
+    pulse = np.clip(np.sin(2 * np.pi * beat * time + random.uniform(0, 6.3)), 0, 1) ** 2
+    out[f"{step}_raise"] = out[f"{step}_raise"] + lift * pulse
     return out
-
-
-def _pulse(random: np.random.Generator, time: np.ndarray, hertz: float) -> np.ndarray:
-    return np.clip(np.sin(2 * np.pi * hertz * time + random.uniform(0, 6.3)), 0, 1) ** 2
 
 
 def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:

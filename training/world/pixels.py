@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...dwpose.poses import BODY, PoseClip, Track
+from ...dwpose.poses import BODY, PoseClip
 from ..pose_simulation import with_jump
 from ..prompts import prompt_of, prompt_vectors
 from .clips import make_clip
@@ -42,13 +42,12 @@ def make_one(seed: int, frames: int, size: int) -> Made:
 
 def as_detected(poses: PoseClip, random: np.random.Generator) -> PoseClip:
     """Return the poses with a detector's errors."""
-    return poses.with_tracks(_disturbed(track, random) for track in poses.tracks)
-
-
-def _disturbed(track: Track, random: np.random.Generator) -> Track:
-    points, scores = track.points.copy(), track.scores.copy()
-    offset = random.normal(0, OFFSET, (1, *points.shape[1:]))
-    points += offset + random.normal(0, NOISE, points.shape)
-    if random.random() < LOST:
-        scores[:, random.integers(BODY.stop)] = 0
-    return replace(track, points=points, scores=scores)
+    tracks = []
+    for track in poses.tracks:
+        points, scores = track.points.copy(), track.scores.copy()
+        offset = random.normal(0, OFFSET, (1, *points.shape[1:]))
+        points += offset + random.normal(0, NOISE, points.shape)
+        if random.random() < LOST:
+            scores[:, random.integers(BODY.stop)] = 0
+        tracks.append(replace(track, points=points, scores=scores))
+    return poses.with_tracks(tracks)

@@ -1,4 +1,4 @@
-"""Pictures of a figure in a room, drawn large and shrunk. Joints come as pixels of the large canvas."""
+"""Pictures of a character in a room, drawn large and shrunk. Joints come as pixels of the large canvas."""
 
 from functools import partial
 
@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from .body import Proportions
-from .look import MARKERS, Colour, Look, Prop, Scene
+from .look import MARKERS, Color, Look, Prop, Scene
 
 OVERSAMPLING = 3
 SUBPIXEL_BITS = 4
 EYE, OUTLINE, MOUTH = (36, 26, 26), (30, 24, 30), (128, 84, 78)
 LENS = 0.55  # pixels by which a camera softens every edge, standard deviation
 OUTLINE_WIDTH = 0.008  # of the picture's height
-# Widths in parts of the figure's height, before girth.
+# Widths in parts of the character's height, before girth.
 ARM, FOREARM, GLOVE, THIGH, SHIN, SHOE, TORSO = 0.058, 0.05, 0.092, 0.084, 0.064, 0.074, 0.07
 SLIM = {"arm": 0.5, "leg": 0.6, "torso": 0.9}  # how much of the girth each takes
 
@@ -21,49 +21,49 @@ Points = dict[str, np.ndarray]
 
 
 class Canvas:
-    """A large picture and the size of a figure on it in pixels."""
+    """A large picture and the size of a character on it in pixels."""
 
     def __init__(self, picture: np.ndarray, unit: float, outline: float = 0.0):
         self.picture, self.unit, self.outline = picture, unit, outline
 
-    def line(self, a: np.ndarray, b: np.ndarray, width: float, colour: Colour) -> None:
-        """Draw a limb with round ends; width in parts of the figure's height."""
-        for extra, paint in self._passes(colour):
+    def line(self, a: np.ndarray, b: np.ndarray, width: float, color: Color) -> None:
+        """Draw a limb with round ends; width in parts of the character's height."""
+        for extra, paint in self._passes(color):
             thickness = max(1, round(width * self.unit + 2 * extra))
             cv2.line(self.picture, _fixed(a), _fixed(b), paint, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
-    def polygon(self, corners: list[np.ndarray], colour: Colour, rounding: float = 0.0) -> None:
-        """Fill a polygon whose edge is `rounding` parts of the figure's height wide and round."""
+    def polygon(self, corners: list[np.ndarray], color: Color, rounding: float = 0.0) -> None:
+        """Fill a polygon whose edge is `rounding` parts of the character's height wide and round."""
         points = np.array([_fixed(corner) for corner in corners])
-        for extra, paint in self._passes(colour):
+        for extra, paint in self._passes(color):
             cv2.fillConvexPoly(self.picture, cv2.convexHull(points), paint, cv2.LINE_AA, SUBPIXEL_BITS)
             width = max(1, round(rounding * self.unit + 2 * extra))
             cv2.polylines(self.picture, [points], True, paint, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def ellipse(
-        self, centre: np.ndarray, radii: tuple[float, float], colour: Colour, angle: float = 0,
+        self, center: np.ndarray, radii: tuple[float, float], color: Color, angle: float = 0,
         arc: tuple[int, int] = (0, 360),
     ) -> None:  # fmt: skip
-        """Fill an ellipse, or its part from arc[0] to arc[1] degrees; radii in parts of the figure's height."""
-        for extra, paint in self._passes(colour):
+        """Fill an ellipse, or its part from arc[0] to arc[1] degrees; radii in parts of the character's height."""
+        for extra, paint in self._passes(color):
             axes = tuple(round((r * self.unit + extra) * 2**SUBPIXEL_BITS) for r in radii)
-            cv2.ellipse(self.picture, _fixed(centre), axes, angle, *arc, paint, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.ellipse(self.picture, _fixed(center), axes, angle, *arc, paint, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
-    def dot(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
+    def dot(self, center: np.ndarray, radius: float, color: Color) -> None:
         """Fill a small disc without an outline."""
         cv2.circle(
-            self.picture, _fixed(centre), round(radius * self.unit * 2**SUBPIXEL_BITS), colour, -1, cv2.LINE_AA,
+            self.picture, _fixed(center), round(radius * self.unit * 2**SUBPIXEL_BITS), color, -1, cv2.LINE_AA,
             SUBPIXEL_BITS,
         )  # fmt: skip
 
-    def _passes(self, colour: Colour) -> list[tuple[float, Colour]]:
-        return ([(self.outline, OUTLINE)] if self.outline else []) + [(0.0, colour)]
+    def _passes(self, color: Color) -> list[tuple[float, Color]]:
+        return ([(self.outline, OUTLINE)] if self.outline else []) + [(0.0, color)]
 
 
-def draw_room(scene: Scene, width: int, height: int) -> np.ndarray:
+def draw_background(scene: Scene, width: int, height: int) -> np.ndarray:
     """Return the empty room, uint8 [height, width, 3]."""
     rows = np.arange(height)[:, None, None] / height
-    wall, shade = (np.array(colour, float) for colour in scene.wall)
+    wall, shade = (np.array(color, float) for color in scene.wall)
     room = np.broadcast_to(wall + (shade - wall) * rows / scene.horizon, (height, width, 3)).copy()
     room[round(scene.horizon * height) :] = scene.floor
     picture = np.ascontiguousarray(room.clip(0, 255).astype(np.uint8))
@@ -75,21 +75,21 @@ def draw_room(scene: Scene, width: int, height: int) -> np.ndarray:
 def draw_prop(picture: np.ndarray, prop: Prop) -> None:
     """Draw a thing of the room in place."""
     size = np.array(picture.shape[1::-1])
-    centre, half = np.array(prop.box[:2]) * size, np.array(prop.box[2:]) * size / 2
-    dark = tuple(int(0.7 * c) for c in prop.colour)
-    low, high = _fixed(centre - half), _fixed(centre + half)
+    center, half = np.array(prop.box[:2]) * size, np.array(prop.box[2:]) * size / 2
+    dark = tuple(int(0.7 * c) for c in prop.color)
+    low, high = _fixed(center - half), _fixed(center + half)
     if prop.kind == "disc":
         radius = int(half[0] * 2**SUBPIXEL_BITS)
-        cv2.circle(picture, _fixed(centre), radius, prop.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.circle(picture, _fixed(center), radius, prop.color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
         return
-    cv2.rectangle(picture, low, high, prop.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.rectangle(picture, low, high, prop.color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.rectangle(picture, low, high, dark, max(1, picture.shape[0] // 96), cv2.LINE_AA, SUBPIXEL_BITS)
     if prop.kind == "shelf":
-        left, right = (np.array((centre[0] + sign * half[0], centre[1])) for sign in (-1, 1))
+        left, right = (np.array((center[0] + sign * half[0], center[1])) for sign in (-1, 1))
         cv2.line(picture, _fixed(left), _fixed(right), dark, max(1, picture.shape[0] // 96), cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def draw_figure(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
+def draw_character(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
     """Draw a person, what is farther away first. points: x, y in pixels of the canvas and z, [3] each."""
     parts = [(0.0, partial(_torso, canvas, points, body, look)), (0.004, partial(_head, canvas, points, body, look))]
     for side in ("right", "left"):
@@ -152,25 +152,25 @@ def _pattern(canvas: Canvas, shoulders: list, hips: list, look: Look, width: flo
 
 
 def _head(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
-    r, centre = body.head, points["head"]
-    axis = points["cap"][:2] - centre[:2]
+    r, center = body.head, points["head"]
+    axis = points["cap"][:2] - center[:2]
     tilt = float(np.degrees(np.arctan2(axis[0], -axis[1])))
-    facing = points["nose"][2] - centre[2] > 0
+    facing = points["nose"][2] - center[2] > 0
     if look.long_hair and facing:
-        canvas.ellipse(centre - 0.35 * (points["cap"] - centre), (1.08 * r, 1.3 * r), look.hair, tilt)
-    canvas.ellipse(centre, (0.86 * r, r), look.skin if facing else look.hair, tilt)
+        canvas.ellipse(center - 0.35 * (points["cap"] - center), (1.08 * r, 1.3 * r), look.hair, tilt)
+    canvas.ellipse(center, (0.86 * r, r), look.skin if facing else look.hair, tilt)
     if facing:
         for eye in ("right_eye", "left_eye"):
-            if points[eye][2] > centre[2]:
+            if points[eye][2] > center[2]:
                 canvas.dot(points[eye], 0.13 * r, EYE)
-        canvas.dot(0.5 * (points["nose"] + centre) - 0.55 * (points["cap"] - centre), 0.12 * r, MOUTH)
+        canvas.dot(0.5 * (points["nose"] + center) - 0.55 * (points["cap"] - center), 0.12 * r, MOUTH)
     elif look.long_hair:
-        canvas.ellipse(centre - 0.5 * (points["cap"] - centre), (1.05 * r, 1.25 * r), look.hair, tilt)
-    canvas.ellipse(centre + 0.2 * (points["cap"] - centre), (1.0 * r, 0.98 * r), MARKERS["head"], tilt, (180, 360))
+        canvas.ellipse(center - 0.5 * (points["cap"] - center), (1.05 * r, 1.25 * r), look.hair, tilt)
+    canvas.ellipse(center + 0.2 * (points["cap"] - center), (1.0 * r, 0.98 * r), MARKERS["head"], tilt, (180, 360))
 
 
-def _darker(colour: Colour, by: float = 0.86) -> Colour:
-    return tuple(int(by * c) for c in colour)
+def _darker(color: Color, by: float = 0.86) -> Color:
+    return tuple(int(by * c) for c in color)
 
 
 def _fixed(point) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Many clips of the drawn world in two files that are read piece by piece: frames and skeletons, uint8 [N, F, H, W, 3].
 
-Seeds below HELD_OUT are for training, all others are for tests and figures.
+Seeds below HELD_OUT are for training, all others are for tests and metrics.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -32,21 +32,15 @@ def render(
     paths = folder / CLIPS, folder / POSES
     shape = count, frames, size, size, 3
     files = [np.lib.format.open_memmap(path, "w+", np.uint8, shape) for path in paths]
-    for index, pair in enumerate(_rendered(range(first_seed, first_seed + count), frames, size, workers)):
-        for file, pictures in zip(files, pair, strict=True):
-            file[index] = pictures
+    one, seeds = partial(render_one, frames=frames, size=size), range(first_seed, first_seed + count)
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        clips = pool.map(one, seeds, chunksize=16) if pool else map(one, seeds)
+        for index, pair in enumerate(clips):
+            for file, pictures in zip(files, pair, strict=True):
+                file[index] = pictures
     for file in files:
         file.flush()
     return paths
-
-
-def _rendered(seeds: range, frames: int, size: int, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    one = partial(render_one, frames=frames, size=size)
-    if workers < 2:
-        yield from map(one, seeds)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(one, seeds, chunksize=16)
 
 
 def render_one(seed: int, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,15 +17,15 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """Make a .npy file of float16 and return its memory map. ValueError: the disk has no room; no file is left."""
     try:
         array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        take_room(path)
+        reserve(path)
     except OSError as error:
         with suppress(OSError):  # on Windows the map holds it; the first error counts
             path.unlink(missing_ok=True)
-        raise no_room(path, 2 * int(np.prod(shape)), error) from error
+        raise full_disk_error(path, 2 * int(np.prod(shape)), error) from error
     return array
 
 
-def take_room(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Have the disk hold all blocks of a file, where the system can do so. OSError: it is too full."""
     if not hasattr(os, "posix_fallocate"):
         return
@@ -37,7 +37,7 @@ def take_room(path: Path) -> None:
                 raise
 
 
-def no_room(path: Path, size: int, error: Exception) -> ValueError:
+def full_disk_error(path: Path, size: int, error: Exception) -> ValueError:
     """Return what to tell where `size` bytes cannot be written to `path`, a file or a folder."""
     free = shutil.disk_usage(next(place for place in path.absolute().parents if place.exists())).free
     return ValueError(

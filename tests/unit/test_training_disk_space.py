@@ -10,8 +10,8 @@ import torch
 from steadydancer_pack.training import checkpoints, command
 from steadydancer_pack.training.checkpoints import Checkpoint
 from steadydancer_pack.training.clip_rows import ClipRows
+from steadydancer_pack.training.disk_space import new_array, reserve
 from steadydancer_pack.training.latents import ARRAYS, write_arrays
-from steadydancer_pack.training.room import new_array, take_room
 
 resource = pytest.importorskip("resource", reason="Windows limits no file's size")
 
@@ -63,7 +63,7 @@ def test_a_file_system_that_gives_no_room_in_advance_is_taken_as_it_is(tmp_path,
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
-    take_room(tmp_path / new_array(tmp_path / "a.npy", (3,)).filename)
+    reserve(tmp_path / new_array(tmp_path / "a.npy", (3,)).filename)
     assert (tmp_path / "a.npy").stat().st_size == 134
 
 

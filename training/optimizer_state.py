@@ -1,7 +1,7 @@
 """The parameters that are trained: AdamW, clipping, loss scaling and the moving average, on one or several processes.
 
 Parameters are float32 whatever the precision of the forward pass. Several processes hold all of them each (DDP), or
-share them out (FSDP 2): there a tensor is a DTensor, of which `whole` collects and `spread` hands out the parts.
+share them out (FSDP 2): there a tensor is a DTensor, which `gather` collects and `shard` distributes.
 """
 
 import math
@@ -18,7 +18,7 @@ KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CP
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-class Descent:
+class OptimizerState:
     """The way down of the parameters of `module` with requires_grad.
 
     model: the module to call, which averages gradients over processes; trained, ema: parameters and their moving
@@ -80,7 +80,7 @@ class Descent:
             decay = min(self.plan.ema_decay, (1 + number) / (10 + number))
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.ema.values()), list(self.trained.values()), 1 - decay)
-        return whole(norm)
+        return gather(norm)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -104,11 +104,11 @@ class Descent:
 
     def restore(self, ema: Mapping[str, Tensor], adam: Mapping[str, Tensor], scaler: Mapping[str, float]) -> None:
         """Take over what a checkpoint keeps beside the parameters."""
-        _copy({name: spread(ema[name], average) for name, average in self.ema.items()}, self.ema)
+        _copy({name: shard(ema[name], average) for name, average in self.ema.items()}, self.ema)
         state = {}
         for number, (name, p) in enumerate(self.trained.items()):
             if f"{name}.step" in adam:  # a parameter that had no gradient yet has no moments
-                moments = {kind: spread(adam[f"{name}.{kind}"], p) for kind in MOMENTS[:2]}
+                moments = {kind: shard(adam[f"{name}.{kind}"], p) for kind in MOMENTS[:2]}
                 state[number] = {**moments, "step": adam[f"{name}.step"].clone()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.scaler.load_state_dict(dict(scaler))
@@ -119,12 +119,12 @@ def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """Return a tensor with all its parts; every process must ask at the same time."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def spread(tensor: Tensor, like: Tensor) -> Tensor:
+def shard(tensor: Tensor, like: Tensor) -> Tensor:
     """Return a copy of `tensor` on the device, in the memory order and among the processes that `like` has."""
     if not hasattr(like, "full_tensor"):
         return torch.empty_like(like, requires_grad=False).copy_(tensor)

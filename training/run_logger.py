@@ -15,24 +15,24 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from .descent import whole
+from .optimizer_state import gather
 
 log = logging.getLogger(__name__)
 LINE = "%(asctime)s %(message)s"
 NAMED = 5  # gradients that an error names
 
 
-class Journal:
-    """The journal of a run in `folder`: train.log, tensorboard/, pictures/. A context manager.
+class RunLogger:
+    """Logs a run in `folder`: train.log, tensorboard/, pictures/. A context manager.
 
     step: updates done so far; what TensorBoard holds of later steps, from before a kill, is hidden.
-    A journal that is not `active` (every process but the first) says nothing.
+    A logger that is not `active` (every process but the first) says nothing.
     """
 
     def __init__(self, folder: Path, step: int = 0, active: bool = True):
         self.folder, self.step, self.active = Path(folder), step, active
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RunLogger":
         if self.active:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
@@ -50,15 +50,15 @@ class Journal:
             self.handler.close()
             log.setLevel(self.level)
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Write one line to the log."""
         if self.active:
             log.info(text)
 
-    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Hand scalars to TensorBoard."""
         if self.active:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.board.add_scalar(name, value, step)
 
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
@@ -76,10 +76,10 @@ class Journal:
             self.board.add_image(name, picture, step, dataformats="HWC")
 
 
-class Ledger:
-    """The figures of steps, on the device until somebody asks: asking at every step would hold a GPU up.
+class MetricAverager:
+    """The metrics of steps, on the device until somebody asks: asking at every step would hold a GPU up.
 
-    finite: figures that must be finite numbers; step: steps done so far.
+    finite: metrics that must be finite numbers; step: steps done so far.
     """
 
     def __init__(self, accelerator: Accelerator, finite: Sequence[str], step: int):
@@ -114,7 +114,7 @@ class Ledger:
         self.pending.clear()
 
     def means(self) -> dict[str, float]:
-        """Return the means over the steps since the last call, of each figure over the steps that have it."""
+        """Return the means over the steps since the last call, of each metric over the steps that have it."""
         names = dict.fromkeys(name for row in self.table for name in row)
         means = {name: fmean(row[name] for row in self.table if name in row) for name in names}
         self.table.clear()
@@ -123,7 +123,7 @@ class Ledger:
 
 def _not_finite(norms: Mapping[str, Tensor]) -> str:
     """Return a sentence that names the parameters whose gradient is not finite, nothing where all are."""
-    names = [name for name, norm in norms.items() if not math.isfinite(whole(norm))]
+    names = [name for name, norm in norms.items() if not math.isfinite(gather(norm))]
     if not names:
         return ""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
