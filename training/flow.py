@@ -13,6 +13,8 @@ blank_pose of the same shapes as text and pose. Latents are in model space. Wher
 clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first pose and the blank pose.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -40,15 +42,16 @@ class Velocity(nn.Module):
     stream: what the tokens are between the blocks, if not float32.
     """
 
-    def __init__(self, network: nn.Module, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32):
+    def __init__(self, network: Any, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32):
         super().__init__()
-        self.network, self.pose, self.recompute, self.stream = network, pose, recompute, stream
+        self.network: Any = network
+        self.pose, self.recompute, self.stream = pose, recompute, stream
 
     def forward(self, batch: Batch, x: Tensor, conditional: bool = True) -> Tensor:
         """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
         text, pose = ("text", "pose") if conditional else ("negative_text", "blank_pose")
         features = batch.get("clip_fea", torch.zeros(len(x), 1, CLIP_WIDTH, device=x.device))
-        options = dict(ATTENTION)
+        options: dict[str, Any] = dict(ATTENTION)
         if self.recompute:
             blocks = {("double_block", index): _recomputed for index in range(len(self.network.blocks))}
             options["patches_replace"] = {"dit": blocks}

@@ -9,14 +9,14 @@ backward pass; CLIP vision's layers are frozen in stages 1 and 3 and trained wit
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from .batches import Batches, conditions
+from .batches import Batches, Cuts, conditions
 from .encoders import load_decoder
 from .flow import Batch
 from .full_result import write_result
@@ -76,7 +76,7 @@ def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> 
     store, shared = Store(files.store), load_file(files.store / SHARED)
     _check_store(files.store, store, start)
     batches = Batches(
-        store, stage.full_cuts, shared[NEGATIVE_TEXT].float(), shared[BLANK_POSE].float(),
+        store, cast(Cuts, stage.full_cuts), shared[NEGATIVE_TEXT].float(), shared[BLANK_POSE].float(),
         shared[BLANK_FEATURES].float(),
     )  # fmt: skip
     network = starting_network(stage, plan, start)
@@ -91,9 +91,9 @@ def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> 
 def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
     """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
     state = processes()
-    spread = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
+    sharded = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
     dtype = PRECISIONS[plan.precision] if stage.rank else torch.float32
-    network = build(start.size, stage.pose, dtype, "cpu" if spread else str(state.device))
+    network = build(start.size, stage.pose, dtype, "cpu" if sharded else str(state.device))
     if start.pose:
         fill(network, start)
     else:
@@ -103,20 +103,20 @@ def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
 
 
 def teacher(plan: Plan, base: WanFile) -> nn.Module:
-    """Return the frozen base model, its blocks shared out among the processes where the plan shares out."""
+    """Return the frozen base model, its blocks sharded among the processes where the plan shards."""
     state = processes()
-    spread = plan.shard and state.num_processes > 1
-    network = build(base.size, False, PRECISIONS[plan.precision], "cpu" if spread else str(state.device))
+    device, sharded = torch.device(str(state.device)), plan.shard and state.num_processes > 1
+    network = build(base.size, False, PRECISIONS[plan.precision], "cpu" if sharded else str(device))
     fill(network, base)
     network.requires_grad_(False)
-    if spread:
-        _share_out(network, state.device.type, state.num_processes)
+    if sharded:
+        _shard_blocks(network, device.type, state.num_processes)
         for part in (part for name, part in network.named_children() if name != "blocks"):
-            part.to(state.device)
+            part.to(device)
     return network
 
 
-def _share_out(network: nn.Module, kind: str, processes: int) -> None:
+def _shard_blocks(network: Any, kind: str, processes: int) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 

@@ -59,7 +59,7 @@ def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarra
     ValueError: the disk has no room for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.ndarray] = {}
+    files: dict[str, np.memmap] = {}
     done = 0
     for batch in batches:
         for name, rows in batch.items():

@@ -42,7 +42,8 @@ class Task(Protocol):
     running statistics must not decide anything. The task chooses between train() and eval().
     """
 
-    module: torch.nn.Module
+    @property
+    def module(self) -> torch.nn.Module: ...
 
     def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the next batch of a step that counts from 0, on any device; its tensors' first axis is the sample.

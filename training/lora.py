@@ -42,15 +42,16 @@ class Adapter(nn.Module):
         layers = {name: layer for name, layer in network.named_modules() if name.endswith(tuple(parts))}
         if not layers:
             raise ValueError(f"No layer of the network ends in {', '.join(parts)}; there is nothing to adapt.")
-        self.paths = nn.ModuleDict(
-            {n.replace(".", "/"): LoRALayer(layer, rank, alpha / rank, generator) for n, layer in layers.items()}
-        )
+        paths = {}
         for name, layer in layers.items():
-            layer.register_forward_hook(_adding(self.paths[name.replace(".", "/")]))
+            paths[name.replace(".", "/")] = path = LoRALayer(layer, rank, alpha / rank, generator)
+            layer.register_forward_hook(_adding(path))
+        self.paths = nn.ModuleDict(paths)
 
     def deltas(self) -> dict[str, Tensor]:
         """Return what to add to the network's weights, by their names."""
-        return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in self.paths.items()}
+        paths = {name: path for name, path in self.paths.items() if isinstance(path, LoRALayer)}
+        return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in paths.items()}
 
 
 def _adding(path: LoRALayer):

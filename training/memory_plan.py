@@ -9,7 +9,7 @@ counted: the CUDA context, attention's scratch, fragments, and the VAE of pictur
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1)
     parts = gpus if plan.shard else 1
     passes = 2 if stage.loss == "decoupled" else 1
     inputs = passes * size.layers * clip_tokens * size.dim * stream
-    base = _one_block(size, False)
+    base: Any = _one_block(size, False)
     block = sum(weight.numel() for weight in base.blocks.parameters())
     around = stream * (sum(weight.numel() for weight in base.parameters()) - block)
     blocks = stream * block * size.layers
@@ -84,7 +84,9 @@ def table(size: Size = WAN_14B) -> str:
     clip = tokens()
     lines = [f"| stage | GPUs | {' | '.join(COLUMNS)} | all |", "|" + " --- |" * (len(COLUMNS) + 3)]
     for name, stage in STAGES.items():
-        for gpus in GPUS if stage.full else ():
+        if stage.full is None:
+            continue
+        for gpus in GPUS:
             row = needs(size, stage, stage.full, clip, gpus)
             cells = " | ".join(f"{value / GB:.1f}" if value else "-" for value in row)
             lines.append(f"| {name} | {gpus} | {cells} | **{row.total / GB:.0f}** |")

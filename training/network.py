@@ -5,7 +5,7 @@ the fused embedding starts as the base's with nothing from the pose, so stage 1 
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import comfy.model_management
 import comfy.ops
@@ -41,9 +41,9 @@ class Layers(comfy.ops.disable_weight_init):
     """ComfyUI's layers. Patch embeddings stay in float32 under autocast, since ComfyUI runs them so."""
 
     class Conv3d(comfy.ops.disable_weight_init.Conv3d):
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, enabled=False):
-                return super().forward(x)
+        def forward(self, *args, **kwargs) -> Tensor:
+            with torch.autocast(args[0].device.type, enabled=False):
+                return super().forward(*args, **kwargs)
 
 
 class TrainedDancer(SteadyDancerWanModel):
@@ -68,6 +68,10 @@ MINIATURE = Size(256, 512, 5, 64)
 WAN_14B = Size(5120, 13824, 40, 4096)
 
 
+@overload
+def build(size: Size, pose: Literal[True], dtype: torch.dtype = ..., device: str = ...) -> SteadyDancerWanModel: ...
+@overload
+def build(size: Size, pose: bool, dtype: torch.dtype = ..., device: str = ...) -> WanModel: ...
 def build(size: Size, pose: bool, dtype: torch.dtype = torch.float32, device: str = "cpu") -> WanModel:
     """Return the base, or with `pose` SteadyDancer, with unset weights."""
     network = TrainedDancer if pose else WanModel
@@ -80,7 +84,7 @@ def build(size: Size, pose: bool, dtype: torch.dtype = torch.float32, device: st
 
 def allow_gradients() -> None:
     """Tell ComfyUI that gradients are wanted: some of its faster operations have none."""
-    comfy.model_management.in_training = True
+    comfy.model_management.in_training = True  # ty: ignore[invalid-assignment]  declared by its first value
 
 
 @torch.no_grad()

@@ -1,12 +1,13 @@
 """The parameters that are trained: AdamW, clipping, loss scaling and the moving average, on one or several processes.
 
 Parameters are float32 whatever the precision of the forward pass. Several processes hold all of them each (DDP), or
-share them out (FSDP 2): there a tensor is a DTensor, which `gather` collects and `shard` distributes.
+shard them (FSDP 2): there a tensor is a DTensor, which `gather` collects and `shard` distributes.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
@@ -40,7 +41,11 @@ class OptimizerState:
             raise ValueError("precision fp16 needs a GPU. Choose bf16 or no on this machine.")
         _check(trained_parameters(module))
         several = self.accelerator.num_processes > 1
-        self.model = _share_out(module, kind) if plan.shard and several else self.accelerator.prepare(module)
+        if plan.shard and several:
+            _shard_module(module, kind)
+            self.model: Any = module
+        else:
+            self.model = self.accelerator.prepare(module)
         self.trained = trained_parameters(module)
         self.ema = {name: p.detach().clone() for name, p in self.trained.items()} if plan.ema_decay else {}
         self.optimizer = torch.optim.AdamW(
@@ -83,17 +88,17 @@ class OptimizerState:
         return gather(norm)
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> Generator[None]:
         """Have the moving averages, where there are any, in the parameters' place, and parts of the module callable."""
         kept = {name: self.trained[name].detach().clone() for name in self.ema}
-        shared_out = hasattr(self.model, "unshard")
+        sharded = hasattr(self.model, "unshard")
         _copy(self.ema, self.trained)
-        if shared_out:
+        if sharded:
             self.model.unshard()
         try:
             yield
         finally:
-            if shared_out:
+            if sharded:
                 self.model.reshard()
             _copy(kept, self.trained)
 
@@ -121,10 +126,11 @@ def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def gather(tensor: Tensor) -> Tensor:
     """Return a tensor with all its parts; every process must ask at the same time."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    full_tensor = getattr(tensor, "full_tensor", None)
+    return full_tensor() if full_tensor else tensor
 
 
-def shard(tensor: Tensor, like: Tensor) -> Tensor:
+def shard(tensor: Tensor, like: Any) -> Tensor:
     """Return a copy of `tensor` on the device, in the memory order and among the processes that `like` has."""
     if not hasattr(like, "full_tensor"):
         return torch.empty_like(like, requires_grad=False).copy_(tensor)
@@ -133,8 +139,8 @@ def shard(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
-def _share_out(module: nn.Module, kind: str) -> nn.Module:
-    """Share the parameters out: entry by entry of each ModuleList, such as transformer blocks, then the rest.
+def _shard_module(module: nn.Module, kind: str) -> None:
+    """Shard the parameters: entry by entry of each ModuleList, such as transformer blocks, then the rest.
 
     The entries must be called as modules, since a call is what collects their parameters.
     """
@@ -145,7 +151,7 @@ def _share_out(module: nn.Module, kind: str) -> nn.Module:
     lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
     for unit in (unit for part in reversed(lists) for unit in part):
         fully_shard(unit, mesh=mesh)
-    return fully_shard(module, mesh=mesh)
+    fully_shard(module, mesh=mesh)
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..media.atomic_write import atomic_write
+from ..steadydancer_core.model.transformer import SteadyDancerWanModel
 from . import vae_whole
 from .batches import Batches, conditions
 from .flow import Batch
@@ -150,7 +151,7 @@ def starting_network(work: Work, stage: Stage, before: str, seed: int) -> torch.
         initialise(network, seed)
         return network
     state = load_file(work.weights(before))
-    if stage.pose and not any(key.startswith(POSE_PARTS) for key in state):
+    if isinstance(network, SteadyDancerWanModel) and not any(key.startswith(POSE_PARTS) for key in state):
         add_pose(network, base_part(state), seed)
     else:
         network.load_state_dict(state)

@@ -2,7 +2,7 @@
 
 A video gives one clip, its beginning; a text file of the same name is its prompt. From the paper (B.1): 81 frames, 16
 a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all clips of a store have one size,
-that of the first video; others are cropped about their center. Poses come from the pack's own road and are not
+that of the first video; others are cropped about their center. Poses come from the pack's own pipeline and are not
 corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the last one again.
 """
 
@@ -181,23 +181,22 @@ def read_prompts(folder: Path, prompts: Iterable[str], encoders: Encoders):
     folder.mkdir(parents=True, exist_ok=True)
     paths = {prompt: folder / f"{hashlib.sha256(prompt.encode()).hexdigest()}.safetensors" for prompt in prompts}
     waiting = [prompt for prompt, path in paths.items() if not path.exists()]
-    read = encoders.read() if waiting else None
-    for prompt in waiting:
-        _save(paths[prompt], _without_zeros(read(prompt)))
-    rows = max(int(load_file(path)["rows"]) for path in paths.values())
+    if waiting:
+        read = encoders.read()
+        for prompt in waiting:
+            text = read(prompt)
+            used = text[0].abs().amax(1).nonzero()
+            length = int(used.max()) + 1 if len(used) else 1
+            rows = torch.tensor(text.shape[1])
+            _save(paths[prompt], {"text": text[:, :length].half().contiguous(), "rows": rows})
+    longest = max(int(load_file(path)["rows"]) for path in paths.values())
 
     @lru_cache(maxsize=16)
-    def text(prompt: str) -> Tensor:
+    def padded(prompt: str) -> Tensor:
         kept = load_file(paths[prompt])["text"].float()
-        return F.pad(kept, (0, 0, 0, rows - kept.shape[1]))
+        return F.pad(kept, (0, 0, 0, longest - kept.shape[1]))
 
-    return text
-
-
-def _without_zeros(text: Tensor) -> dict[str, Tensor]:
-    used = text[0].abs().amax(1).nonzero()
-    length = int(used.max()) + 1 if len(used) else 1
-    return {"text": text[:, :length].half().contiguous(), "rows": torch.tensor(text.shape[1])}
+    return padded
 
 
 def _write_shared(path: Path, negative: Tensor, size: tuple[int, int], count: int, latent: Encode, see: Encode) -> None:

@@ -114,16 +114,12 @@ def video_file(pictures: Iterable[np.ndarray], sound: np.ndarray | None) -> byte
         for picture in pictures:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
-        if audio is not None:
-            _mux_sound(container, audio, sound)
+        if audio is not None and sound is not None:
+            frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, 0, Fraction(1, AUDIO_RATE)
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode())
     return buffer.getvalue()
-
-
-def _mux_sound(container: av.container.OutputContainer, stream: av.AudioStream, sound: np.ndarray) -> None:
-    frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, 0, Fraction(1, AUDIO_RATE)
-    container.mux(stream.encode(frame))
-    container.mux(stream.encode())
 
 
 def _enlarged(frames: np.ndarray) -> np.ndarray:

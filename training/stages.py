@@ -7,6 +7,7 @@ weights.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from .batches import Cuts
 from .plan import Plan
@@ -30,8 +31,8 @@ class Stage:
     pose_parts: bool = True
 
 
-def _plan(steps: int, rate: float, **more) -> Plan:
-    settings = {"batch_size": 8, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
+def _plan(steps: int, rate: float, **more: Any) -> Plan:
+    settings: dict[str, Any] = {"batch_size": 8, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
                 "log_every": 50, "checkpoint_every": 250, "picture_every": 500}  # fmt: skip
     return Plan(steps=steps, learning_rate=rate, **(settings | more))
 

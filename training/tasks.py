@@ -1,6 +1,7 @@
 """A stage as the loop wants it: the module to train, its batches, and pictures on the way."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class StageTask:
     """
 
     def __init__(
-        self, stage: Stage, network: nn.Module, batches: Batches, teacher: nn.Module | None = None,
+        self, stage: Stage, network: Any, batches: Batches, teacher: nn.Module | None = None,
         preview: tuple[Batch, Decode] | None = None, recompute: bool = False, seed: int = 0, fast: bool = False,
         stream: torch.dtype = torch.float32, sees: bool = False,
     ):  # fmt: skip
@@ -37,7 +38,7 @@ class StageTask:
         if stage.loss == "flow":
             self.module = FlowMatching(self.velocity, self.adapter)
         else:
-            taught = Velocity(teacher, pose=False, stream=stream)
+            taught = Velocity(cast(nn.Module, teacher), pose=False, stream=stream)
             self.module = Distillation(self.velocity, taught, stage.loss == "decoupled")
         if fast:
             for block in network.blocks:

@@ -51,7 +51,7 @@ def latent_statistics(state: Mapping[str, Tensor], characters: np.ndarray, poses
     moments = [
         share * _moments(vae, clips) for share, clips in ((CHARACTER_SHARE, characters), (1 - CHARACTER_SHARE, poses))
     ]
-    mean, square = sum(moments)
+    mean, square = moments[0] + moments[1]
     return mean.float(), (square - mean.square()).sqrt().float()
 
 

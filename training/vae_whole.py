@@ -6,6 +6,8 @@ module; only the walk is ours. Causal time: a convolution sees zeros before the 
 strides in time, and the frames after it start the doubling in time from zeros again.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from comfy.ldm.wan.vae import WanVAE
@@ -31,7 +33,7 @@ def decode(vae: WanVAE, latent: Tensor) -> Tensor:
     return _head(vae.decoder.head, x)
 
 
-def _conv(conv: nn.Conv3d, x: Tensor) -> Tensor:
+def _conv(conv: Any, x: Tensor) -> Tensor:
     reach, padding = conv.kernel_size[0] - 1, conv.padding[1:]
     if reach and x.shape[2] == 1:  # all but the last tap in time would meet zeros
         return F.conv2d(x[:, :, 0], conv.weight[:, :, -1], conv.bias, padding=padding).unsqueeze(2)
@@ -40,28 +42,28 @@ def _conv(conv: nn.Conv3d, x: Tensor) -> Tensor:
     return F.conv3d(x, conv.weight, conv.bias, padding=(0, *padding))
 
 
-def _norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
+def _norm_silu(norm: Any, x: Tensor) -> Tensor:
     scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + TINY)
     return F.silu(x * scale.to(x.dtype) * norm.gamma.to(x.dtype))
 
 
-def _residual(block: nn.Module, x: Tensor) -> Tensor:
+def _residual(block: Any, x: Tensor) -> Tensor:
     first, second = block.residual[2], block.residual[6]
     h = _conv(first, _norm_silu(block.residual[0], x))
     h = _conv(second, _norm_silu(block.residual[3], h))
     return h + (x if isinstance(block.shortcut, nn.Identity) else _conv(block.shortcut, x))
 
 
-def _middle(middle: nn.Sequential, x: Tensor) -> Tensor:
+def _middle(middle: Any, x: Tensor) -> Tensor:
     before, attention, after = middle
     return _residual(after, attention(_residual(before, x)))
 
 
-def _head(head: nn.Sequential, x: Tensor) -> Tensor:
+def _head(head: Any, x: Tensor) -> Tensor:
     return _conv(head[2], _norm_silu(head[0], x))
 
 
-def _down(layer: nn.Module, x: Tensor) -> Tensor:
+def _down(layer: Any, x: Tensor) -> Tensor:
     x = _by_frame(layer.resample, x)
     if layer.mode == "downsample2d" or x.shape[2] == 1:
         return x
@@ -69,13 +71,13 @@ def _down(layer: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([x[:, :, :1], F.conv3d(x, conv.weight, conv.bias, stride=conv.stride)], 2)
 
 
-def _up(layer: nn.Module, x: Tensor) -> Tensor:
+def _up(layer: Any, x: Tensor) -> Tensor:
     if layer.mode == "upsample3d" and x.shape[2] > 1:
         pairs = _conv(layer.time_conv, x[:, :, 1:]).unflatten(1, (2, -1))  # [B, 2, C, T, H, W]
         x = torch.cat([x[:, :, :1], pairs.movedim(1, 3).flatten(2, 3)], 2)
     return _by_frame(layer.resample, x)
 
 
-def _by_frame(layers: nn.Module, x: Tensor) -> Tensor:
+def _by_frame(layers: Any, x: Tensor) -> Tensor:
     """Run layers for pictures on every frame of x [B, C, T, H, W]."""
     return layers(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], -1)).transpose(1, 2)

@@ -10,6 +10,7 @@ import comfy.sd
 import comfy.utils
 import numpy as np
 import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...dwpose.edit.align import Request, align
@@ -37,8 +38,8 @@ class System:
     model_file: Path
     vae_file: Path
     dtype: torch.dtype = torch.bfloat16
-    model: object = field(init=False)
-    vae: object = field(init=False)
+    model: ModelPatcher = field(init=False)
+    vae: comfy.sd.VAE = field(init=False)
 
     def __post_init__(self):
         detection.register()

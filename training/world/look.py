@@ -80,10 +80,10 @@ def draw_scene(random: np.random.Generator, framing: str | None = None) -> Scene
     scale = random.uniform(*FRAMINGS[framing])
     ground = random.uniform(0.9, 0.96) if framing == "whole" else random.uniform(1.25, 1.4) * scale / 1.15
     wall = muted(random, 0.55, 0.95)
-    shade = tuple(int(c * random.uniform(0.75, 0.95)) for c in wall)
+    red, green, blue = (int(c * random.uniform(0.75, 0.95)) for c in wall)
     horizon = random.uniform(0.68, 0.82)
     return Scene(
-        (wall, shade), muted(random, 0.35, 0.75), horizon, ground, random.uniform(0.42, 0.58), scale,
+        (wall, (red, green, blue)), muted(random, 0.35, 0.75), horizon, ground, random.uniform(0.42, 0.58), scale,
         tuple(_draw_prop(random, horizon) for _ in range(random.integers(0, 4))),
         _draw_occluder(random) if framing == "whole" and random.random() < 0.1 else None,
         tuple(random.uniform(-1, 1, 3) * DRIFT) if random.random() < 0.08 else (0.0, 0.0, 0.0),

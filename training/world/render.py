@@ -170,7 +170,8 @@ def _head(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None
 
 
 def _darker(color: Color, by: float = 0.86) -> Color:
-    return tuple(int(by * c) for c in color)
+    red, green, blue = color
+    return int(by * red), int(by * green), int(by * blue)
 
 
 def _fixed(point) -> tuple[int, int]:
