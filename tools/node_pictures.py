@@ -13,11 +13,12 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError
+from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
+from steadydancer_pack.comfy_client.in_process import PACK
+from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
 from .comfy_page import launch, open_graph, write_settings
-from .demo import PACK, comfyui_folder
 
 PICTURES = PACK / "web" / "docs" / "pictures"
 SETTINGS = {"Comfy.Locale": "en", "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
@@ -51,14 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.node_pictures", description=__doc__)
     parser.add_argument("nodes", nargs="*", metavar="NODE_ID", help="ids of nodes; without: every node of the pack")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: take(options.nodes), (ValueError, OSError, ComfyServerError, Error))
+    return exit_status(lambda: take(options.nodes), (ValueError, OSError, StartFailed, Error))
 
 
 def take(wanted: list[str]) -> None:
     """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = furnished(Path(folder))
-        with ComfyServer(comfyui_folder(), PACK, base) as server:
+        with ComfyProcess(find_comfyui(PACK), PACK, base) as server:
             nodes = chosen(wanted, list(server.pack_info()))
             with launch(playwright) as chromium:
                 page = chromium.new_page(viewport=VIEW, device_scale_factor=PIXELS_PER_UNIT)
