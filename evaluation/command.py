@@ -23,7 +23,7 @@ from ..dwpose.poses import PoseClip
 from ..dwpose.skeleton import LIMBS
 from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
-from ..media.frames import size_of
+from ..media.frames import size_of, to_float
 from ..media.video_stream import VideoStream
 from .body_keypoints import Keypoints, check_canvas, found_person, main_person
 from .contact_sheet import contact_sheet
@@ -102,7 +102,7 @@ def load_frames(source: Path) -> Tensor:
 
 
 def _photo(file: Path) -> Tensor:
-    return torch.from_numpy(np.asarray(read_photo(file)).copy())[None].float() / 255
+    return to_float(np.array(read_photo(file)))[None]
 
 
 def _keypoints(frames: Tensor, options: argparse.Namespace) -> tuple[Keypoints | None, Keypoints | None]:

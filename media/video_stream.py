@@ -20,7 +20,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
-from .frames import to_rgb
+from .frames import to_rgb, to_uint8
 from .log import logger
 from .media_file import (
     BREAK_TOLERANCE,
@@ -87,7 +87,7 @@ class ImageStream:
             pixels = self.images[index].detach().cpu().float()
             if self.alpha is not None:
                 pixels = pixels * self.alpha[index].detach().cpu().float().clamp(0, 1)[..., None]
-            yield np.rint(np.clip(np.nan_to_num(pixels.numpy()), 0, 1) * 255).astype(np.uint8)
+            yield to_uint8(pixels)
 
     def displayed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels of a frame as a screen shows them: these are meant for one."""

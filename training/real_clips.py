@@ -27,7 +27,7 @@ from ..dwpose.draw import draw_clip
 from ..dwpose.poses import PoseClip
 from ..dwpose.track.extract import apply_nobody_rule, extract
 from ..media.frame_size import crop_fraction, default_size
-from ..media.frames import blank_video, crop
+from ..media.frames import blank_video, crop, to_float
 from ..media.video_stream import MODEL_FPS, VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
@@ -217,7 +217,7 @@ def _save(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _unit(frames: np.ndarray) -> Tensor:
-    return torch.from_numpy(frames).float() / 255
+    return to_float(frames)
 
 
 def _half(tensor: Tensor) -> np.ndarray:

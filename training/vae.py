@@ -18,6 +18,7 @@ import torch
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor, nn
 
+from ..media.frames import video_to_uint8
 from . import vae_whole
 from .loop import Plan, train
 from .processes import processes
@@ -179,8 +180,7 @@ class VaeTask:
 
 def _row(pictures: Tensor) -> np.ndarray:
     """Return pictures [B, 3, H, W] in -1..1 side by side, uint8 [H, B W, 3]."""
-    levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return np.concatenate(list(levels.movedim(1, -1).numpy()), axis=1)
+    return np.concatenate(list(video_to_uint8(pictures.movedim(1, -1))), axis=1)
 
 
 def _draw(weights: list[float], generator: torch.Generator) -> int:

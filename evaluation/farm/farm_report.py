@@ -41,11 +41,10 @@ def measure(pair: Pair, results: Results) -> dict:
 
 def metrics_of(pair: Pair, video: Path) -> dict[str, float]:
     """Return the metrics of a pair's video against its photo and, where it is known, the ground truth."""
-    import torch
+    from ...media.frames import to_float  # the rest needs no torch
+    from ..measure import evaluate
 
-    from ..measure import evaluate  # the rest needs no torch
-
-    photo = torch.from_numpy(np.asarray(read_photo(pair.photo)) / np.float32(255))[None]
+    photo = to_float(np.array(read_photo(pair.photo)))[None]
     truth = frames_of(pair.truth) if pair.truth else None
     return evaluate(frames_of(video), photo=photo, truth=truth)
 
