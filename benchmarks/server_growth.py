@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
-from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.api_prompt import SEEDS, to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.miniature import write_all
@@ -36,7 +36,6 @@ WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
 MOST_SECONDS_TO_CANCEL = 1.0
 WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")
 SMALL = {"steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
-SEEDS = ("seed", "noise_seed")
 FRAMES, SIDE = 9, 48
 CACHES = ((), ("--cache-none",))
 KINDS = ("MB", "open files", "threads", "temporary files")

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..comfy_client.in_process import use_comfyui
 from ..comfy_client.program import exit_status
 from ..dwpose.detect.blazepose import BlazePose
-from ..dwpose.detect.runtime import open_session
+from ..dwpose.detect.runtime import CPU, open_session
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
 from ..dwpose.poses import PoseClip
@@ -32,8 +32,6 @@ from .feature_networks import ClipFeatures, PictureFeatures, check_clips, check_
 from .measure import Case, Evaluation, describe, measure
 from .perceptual import Lpips
 from .plots import draw_curves
-
-CPU = "CPU"  # the same figures on every run
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from . import media_file
 from .atomic_write import atomic_write
-from .frame_size import MIN_FRAMES
+from .frame_size import MIN_FRAMES, MODEL_FPS
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 PHOTO_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others, such as EPS, start programs
 MAX_PHOTO_PIXELS = 100_000_000
-FOLDER_FPS = Fraction(16)  # the rate at which SteadyDancer was trained
+FOLDER_FPS = Fraction(MODEL_FPS)
 TILE_AREA = 200 * 200
 SHEET_TIMES = 6
 SHEET_COLUMNS = 2

@@ -20,6 +20,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
+from .frame_size import MODEL_FPS
 from .frames import to_rgb, to_uint8
 from .log import logger
 from .media_file import (
@@ -44,7 +45,6 @@ from .picture_size import size_by_header
 from .tone_map import HLG, PQ, tone_mapped
 from .video_webp import animation_rate
 
-MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
 DECODER_THREADS = 4
 # Where FFmpeg gives a track the duration of the whole file, or a guess by the number of bytes.

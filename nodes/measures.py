@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
-from ..dwpose.detect.runtime import open_session
+from ..dwpose.detect.runtime import CPU, open_session
 from ..dwpose.poses import PoseClip
 from ..dwpose.skeleton import LIMBS
 from ..dwpose.track.search import search
@@ -35,7 +35,6 @@ from .common.pose_types import PoseDetector, PoseKeypoint
 FOLDER = "measures"
 WEIGHTS, NETWORKS = ".safetensors", ".onnx"
 NONE = "none"
-CPU = "CPU"  # the same figures on every run
 TITLE = "Evaluation"
 
 

@@ -18,9 +18,10 @@ from ..dwpose.track.pick import RULES, pick
 from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
+from ..media.frame_size import MODEL_FPS
 from ..media.frames import to_float
 from ..media.log import logger
-from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from ..media.video_stream import ImageStream, VideoStream, open_video
 from .common.node_text import show_text
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint

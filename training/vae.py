@@ -18,6 +18,7 @@ import torch
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor, nn
 
+from ..media.frame_size import latent_frames
 from ..media.frames import video_to_uint8
 from . import vae_whole
 from .loop import Plan, train
@@ -153,7 +154,7 @@ class VaeTask:
         size = min(crop.size, self.clips.shape[2])
         count = max(1, round(self.plan.batch_size * SAMPLE_PIXELS / (crop.frames * size * size)))
         video = torch.cat([self._sample(crop.frames, size, generator) for _ in range(count)])
-        latent = count, 16, (crop.frames + 3) // 4, size // 8, size // 8
+        latent = count, 16, latent_frames(crop.frames), size // 8, size // 8
         return {"video": video, "noise": torch.randn(latent, generator=generator)}
 
     def _sample(self, frames: int, size: int, generator: torch.Generator) -> Tensor:

@@ -6,14 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...comfy_client.api_prompt import NOTES, to_api_prompt
+from ...comfy_client.api_prompt import NOTES, SEEDS, to_api_prompt
 from ...comfy_client.prompt_edit import set_inputs
 
 PHOTO_INPUT = {"LoadImage": "image"}
 VIDEO_INPUT = {"LoadVideo": "file"}
 SAVE_INPUT = {"SteadyDancerVideoCombine": "filename_prefix", "SaveVideo": "filename_prefix"}
 PHOTO_TITLE, VIDEO_TITLE, RESULT_TITLE = "Photo", "Driving video", "Result"
-SEEDS = ("seed", "noise_seed")
 NODE_KEYS = ("id", "type", "title", "mode", "widgets_values", "inputs")  # the rest is layout
 FOLDER = "xdance"
 

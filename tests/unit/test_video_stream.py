@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from steadydancer_pack.media import media_file, video_stream
 from steadydancer_pack.media.audio_track import read_audio, read_file_audio
+from steadydancer_pack.media.frame_size import MODEL_FPS
 from steadydancer_pack.media.video_stream import (
-    MODEL_FPS,
     ImageStream,
     VideoStream,
     fingerprint,
