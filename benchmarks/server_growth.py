@@ -26,12 +26,12 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from steadydancer_pack.comfy_client.api_prompt import SEEDS, to_api_prompt
+from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
 
-PACK = Path(__file__).resolve().parent.parent
 WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
 MOST_SECONDS_TO_CANCEL = 1.0
 WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")

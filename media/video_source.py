@@ -1,4 +1,4 @@
-"""What a video file is made of, handed out piece by piece: the frames of a clip and the sound that belongs to each.
+"""What a video file is made of, handed out frame by frame, each with the sound that belongs to it.
 
 Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from .log import logger
 from .quantize import WHITE_8_BIT, quantize
 from .side_by_side import SideBySide
+from .video_formats import SoundFormat
 
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943
@@ -66,10 +67,11 @@ class Clip:
 
 
 class Sound(NamedTuple):
-    """The soundtrack, waveform [C, T], cut into the pieces that belong to the frames."""
+    """The soundtrack, waveform [C, T], cut into the chunks that belong to the frames. form: what it is written as."""
 
     waveform: Tensor
     sample_rate: int
+    form: SoundFormat
 
     def chunk(self, position: int, rate: Fraction) -> av.AudioFrame | None:
         """Return the samples that sound while frame `position` is shown, then silence; None for no samples at all."""
