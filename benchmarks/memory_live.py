@@ -1,7 +1,7 @@
 """Bytes of tensors alive during a pass of the model, and their peak; on `meta` without computing anything.
 
-Counted is every storage that an operation makes, until the last tensor on it is gone: what torch's allocator provides on
-a device. Not counted is what a kernel allocates and frees inside itself.
+Counted is every storage that an operation makes, until the last tensor on it is gone: what torch's allocator provides
+on a device. Not counted is what a kernel allocates and frees inside itself.
 """
 
 import weakref
