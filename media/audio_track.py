@@ -15,7 +15,18 @@ from av.container import InputContainer
 
 from .audio_input import HIGHEST_RATE, to_audio
 from .log import logger
-from .media_file import Gaps, Source, clock_start, decode, default_first, measure_extent, media_name, open_media, wind
+from .media_file import (
+    Gaps,
+    Source,
+    clock_start,
+    decode,
+    default_first,
+    measure_extent,
+    media_name,
+    open_media,
+    seconds,
+    wind,
+)
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
 
@@ -149,7 +160,7 @@ class _Tape:
         end = self.end or 0
         if piece.pts is None:
             return end
-        at = round((float(piece.pts * piece.time_base) - self.zero) * self.rate)
+        at = round((float(seconds(piece.pts, piece.time_base)) - self.zero) * self.rate)
         gap = at - end
         if self.end is None and gap <= 0:
             return at

@@ -1,7 +1,7 @@
 """Videos and folders of pictures in, packed videos and contact sheets out."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -60,7 +60,7 @@ def frame_rate(source: Path) -> Fraction:
 
 
 @contextmanager
-def _open_video(source: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _open_video(source: Path) -> Generator[tuple[av.container.InputContainer, av.VideoStream]]:
     if not source.exists():
         raise ValueError(f"There is no file or folder {source}.")
     with media_file.open_media(str(source)) as container:

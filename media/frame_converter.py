@@ -26,7 +26,6 @@ class FrameConverter:
 
     first: the stream's first picture, whose display matrix counts for all. size: (width, height) in pixels to bring a
     picture to before it is turned. unfilled: whether an alpha of 0 all over the first picture counts as no alpha.
-    transparent: whether the pictures have an alpha channel that is in use.
     """
 
     def __init__(self, first: av.VideoFrame, size: tuple[int, int], unfilled: bool):
