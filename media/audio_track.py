@@ -126,9 +126,13 @@ class _Tape:
     """
 
     def __init__(
-        self, piece: av.AudioFrame, begin: float, stop: float, container: InputContainer,
+        self,
+        piece: av.AudioFrame,
+        begin: float,
+        stop: float,
+        container: InputContainer,
         pictures_end: Callable[[], float],
-    ):  # fmt: skip
+    ):
         self.rate, self.begin, self.zero = piece.sample_rate, begin, begin + clock_start(container)
         self.pictures_end, self.gaps = cache(pictures_end), Gaps()
         announced = container.duration / av.time_base - begin if container.duration else UNKNOWN_LENGTH

@@ -48,10 +48,15 @@ class FrameConverter:
     def _converted(self, frame: av.VideoFrame, pixel_format: str) -> np.ndarray:
         frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
         return self._reformatter.reformat(
-            frame, *self.size, pixel_format, interpolation=EXACT,
-            src_colorspace=frame.colorspace, dst_colorspace=BT601,
-            src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
-        ).to_ndarray()  # fmt: skip
+            frame,
+            *self.size,
+            pixel_format,
+            interpolation=EXACT,
+            src_colorspace=frame.colorspace,
+            dst_colorspace=BT601,
+            src_color_range=frame.color_range,
+            dst_color_range=ColorRange.JPEG,
+        ).to_ndarray()
 
 
 def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:

@@ -26,15 +26,14 @@ Source = str | io.BytesIO
 # sequences (hls, dash, concat, image2, vobsub) open other files, descriptions of streams (sdp, rtsp) the network, and
 # a few (lavfi, tty) make pictures of any text.
 DEMUXERS = (
-    "mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "wtv", "dv", "nut", "ivf", "gif", "apng",
-    "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe",
-    "png_pipe", "jpeg_pipe", "webp_pipe", "webp", "webp_anim", "bmp_pipe", "tiff_pipe", "jpegxl_pipe", "jpegxl_anim",
-    "wav", "w64", "mp3", "aac", "flac", "aiff", "ac3", "eac3", "caf", "amr",
-)  # fmt: skip
+    "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,wtv,dv,nut,ivf,gif,apng,h264,hevc,m4v,mpegvideo,mjpeg,obu,"
+    "yuv4mpegpipe,png_pipe,jpeg_pipe,webp_pipe,webp,webp_anim,bmp_pipe,tiff_pipe,jpegxl_pipe,jpegxl_anim,wav,w64,mp3,"
+    "aac,flac,aiff,ac3,eac3,caf,amr"
+)
 MAX_PIXELS = 8192 * 4320  # of a picture. A file of 66 bytes may claim 16000x16000, which takes 5 GB
 LARGEST_SIZE = "8192x4320 (8K)"
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
-OPEN_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **DECODER_OPTIONS}
+OPEN_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **DECODER_OPTIONS}
 # PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
 # bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
 AV_VERSION = tuple(int(number) for number in re.findall(r"\d+", av.__version__)[:2])

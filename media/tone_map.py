@@ -11,9 +11,9 @@ from .quantize import quantize
 PQ, HLG = 16, 18  # transfer characteristics of ITU-T H.273
 WHITE = 203.0  # cd/m2
 KNEE = 0.5  # of white; what is darker keeps its brightness
-TO_BT709 = np.array([
-    [1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730],
-])  # fmt: skip
+TO_BT709 = np.array(
+    [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]]
+)
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
 
 

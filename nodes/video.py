@@ -89,68 +89,90 @@ def _clip_inputs() -> list[io.Input]:
     return [
         io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
         io.Float.Input(
-            "fps", default=16.0, min=0.01, max=240.0, step=0.01,
+            "fps",
+            default=16.0,
+            min=0.01,
+            max=240.0,
+            step=0.01,
             tooltip="Frames per second. Connect the fps of Extract Poses or Animate From Video: 16, whatever the rate "
             "of the driving video. 23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, "
             "WebP up to 90.",
         ),
         io.Combo.Input(
-            "format", options=list(FORMATS),
+            "format",
+            options=list(FORMATS),
             tooltip="MP4 H.264 plays everywhere. H.265 and AV1 are smaller but slower to write, and not every browser "
             "plays them. GIF and WebP are animated pictures without sound; a GIF has 256 colours.",
         ),
         io.Int.Input(
-            "crf", default=DEFAULT_CRF, min=DEFAULT_CRF, max=100,
+            "crf",
+            default=DEFAULT_CRF,
+            min=DEFAULT_CRF,
+            max=100,
             tooltip="Quality: lower is finer and larger. -1 takes the format's own default "
             f"({CRF_DEFAULTS}). GIF has none and ignores it.",
         ),
         io.Combo.Input(
-            "pixel_format", options=list(PIXEL_FORMATS),
+            "pixel_format",
+            options=list(PIXEL_FORMATS),
             tooltip="auto is yuv420p, which every player shows; GIF and WebP take only auto. 444 keeps colour edges "
             "sharp, 10le has 10 bits for smooth gradients; many players and browsers show neither in H.264.",
         ),
         io.Boolean.Input("ping_pong", default=False, tooltip="Play forward, then backward: F frames become 2F - 2."),
         io.Int.Input(
-            "loop", default=0, min=0, max=1000,
+            "loop",
+            default=0,
+            min=0,
+            max=1000,
             tooltip="0: GIF and WebP play without end, a video holds the clip once. "
             "n: GIF and WebP stop after n plays, a video holds the clip n times in a row.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _file_inputs() -> list[io.Input]:
     return [
         io.String.Input(
-            "filename_prefix", default="video/SteadyDancer",
+            "filename_prefix",
+            default="video/SteadyDancer",
             tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, %second%, "
             "%width% and %height% are filled in; a number is added so that nothing is overwritten.",
         ),
         io.Boolean.Input(
-            "save_output", default=True, label_on="save", label_off="preview only",
+            "save_output",
+            default=True,
+            label_on="save",
+            label_off="preview only",
             tooltip="Save to the output folder, or only preview: the file then goes to the temp folder, "
             "which ComfyUI empties when it starts.",
         ),
         io.Boolean.Input(
-            "save_metadata", default=True,
+            "save_metadata",
+            default=True,
             tooltip="Store the workflow in the file: dragging the file into ComfyUI brings the graph back. "
             "A GIF cannot hold it.",
         ),
         io.Audio.Input(
-            "audio", optional=True,
+            "audio",
+            optional=True,
             tooltip="Soundtrack, laid under the whole video: cut, or filled up with silence, to its length. "
             "GIF and WebP have no sound.",
         ),
         # Saved prompts without these two still run: they stand last.
         io.Image.Input(
-            "pose_frames", optional=True,
+            "pose_frames",
+            optional=True,
             tooltip="The skeleton frames that the video was made from, for show_pose. At least as many as images.",
         ),
         io.Combo.Input(
-            "show_pose", options=[OFF, BESIDE], default=OFF, optional=True,
+            "show_pose",
+            options=[OFF, BESIDE],
+            default=OFF,
+            optional=True,
             tooltip="side by side: write each frame with its pose frame to the right of it, to see how well the video "
             "follows the dance. off: the frames alone.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Tensor | SideBySide:
