@@ -12,7 +12,7 @@ import math
 import statistics
 import sys
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from comfy_client.in_process import use_comfyui
 
@@ -53,7 +53,7 @@ def made_up_model(config: dict[str, int]):
     return comfy.sd.load_diffusion_model_state_dict(weights)
 
 
-def measure(model, conds: list, blocks: int) -> tuple[Row, object]:
+def measure(model, conds: list, blocks: int) -> tuple[Row, Any]:
     """Return the row of one run, and its latent."""
     import comfy.model_management
     import torch

@@ -72,9 +72,12 @@ class Bench:
         """Return the latent [1, 16, T, h, w] and what it asked of the model."""
         conditions = self.conditions if settings.pose.scale else (*self.conditions[:2], None)
         guider = make_guider(
-            with_shift(self.model, settings.shift), *conditions, settings.text.scale, settings.pose,
+            with_shift(self.model, settings.shift),
+            *conditions,
+            settings.text.scale,
+            settings.pose,
             settings.text.skip_negative_after,
-        )  # fmt: skip
+        )
         latent = {"samples": torch.zeros(1, 16, *self.inputs.size)}
         result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
         return result["samples"], guider.log

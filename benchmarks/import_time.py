@@ -14,11 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from comfy_client.in_process import use_comfyui
+from comfy_client.in_process import PACK, use_comfyui
 
-PACK = Path(__file__).resolve().parent.parent
 ROUNDS, LIMIT = 7, 0.5  # seconds for the pack, collecting included
 ONCE = "--once"
 

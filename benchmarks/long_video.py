@@ -7,13 +7,14 @@ model; the whole clip's latent and conditions are part of it.
 
 import sys
 import time
+from typing import Any
 
 from comfy_client.in_process import use_comfyui
 
 FRAMES = (81, 149, 321)  # 1, 2 and 5 windows
 WINDOW, OVERLAP, STEPS = 81, 16, 1
 CELLS = 20  # latent rows and columns
-CONFIG = {"dim": 1024, "ffn_dim": 2816, "layers": 2, "text_dim": 64}
+CONFIG: dict[str, Any] = {"dim": 1024, "ffn_dim": 2816, "layers": 2, "text_dim": 64}
 
 
 def windowed_model():
@@ -55,7 +56,7 @@ def conditions(size: tuple[int, int, int], text_dim: int) -> list:
 
     torch.manual_seed(0)
     features = comfy.clip_vision.Output()
-    features.penultimate_hidden_states = torch.randn(1, 257, 1280)
+    features["penultimate_hidden_states"] = torch.randn(1, 257, 1280)
     latent = torch.randn(1, 16, *size)
     mask = torch.ones(1, 1, *size)
     mask[:, :, 0] = 0

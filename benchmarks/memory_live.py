@@ -1,7 +1,7 @@
 """Bytes of tensors alive during a pass of the model, and their peak; on `meta` without computing anything.
 
-Counted is every storage that an operation brings forth, until the last tensor on it is gone: what torch's allocator is
-asked for on a device. Not counted is what a kernel takes and gives back inside itself.
+Counted is every storage that an operation makes, until the last tensor on it is gone: what torch's allocator provides
+on a device. Not counted is what a kernel allocates and frees inside itself.
 """
 
 import weakref
@@ -21,28 +21,26 @@ class LiveBytes(TorchDispatchMode):
         self.peak_operation = ""
         self._sizes: dict[int, int] = {}
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
-                self._meet(tensor.untyped_storage())
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self._sizes:
+                    self._sizes[key] = storage.nbytes()
+                    self.live += storage.nbytes()
+                    weakref.finalize(storage, self._forget, key)
         if self.live > self.peak:
-            self.peak, self.peak_operation = self.live, str(operation)
+            self.peak, self.peak_operation = self.live, str(func)
         return result
-
-    def _meet(self, storage) -> None:
-        key = storage._cdata
-        if key not in self._sizes:
-            self._sizes[key] = storage.nbytes()
-            self.live += storage.nbytes()
-            weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
         self.live -= self._sizes.pop(key)
 
 
 def make_model(config, dim: int, ffn_dim: int, layers: int, dtype: torch.dtype, device: str):
-    """Return ComfyUI's model object of SteadyDancer in these widths, weights not initialised.
+    """Return ComfyUI's model object of SteadyDancer in these widths, weights not initialized.
 
     config: the class detection.SteadyDancerConfig.
     """

@@ -29,8 +29,8 @@ def main() -> None:
     lines = [f"{'network':24}{'ONNX Runtime':>14}{'OpenCV':>8}  ms, medians of {ROUNDS}, OpenCV {cv2.__version__}"]
     for path, outputs in OUTPUTS.items():
         ways = open_session(path, "CPU"), OpenCVNetwork(path, outputs, "")
-        _, _, height, width = ways[0].inputs["image"]
-        image = np.random.default_rng(0).uniform(0, 1, (1, 3, height, width)).astype(np.float32)
+        size: tuple = (1, 3, *ways[0].inputs["image"][2:])
+        image = np.random.default_rng(0).uniform(0, 1, size).astype(np.float32)
         found = [run(way, image)[1] for way in ways]
         worst = max(np.abs(a - b).max() for a, b in zip(*found, strict=True))
         if worst > PARITY:

@@ -25,17 +25,17 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
-from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, PromptFailed, PromptInterrupted
+from steadydancer_pack.comfy_client.api_prompt import SEEDS, to_api_prompt
+from steadydancer_pack.comfy_client.in_process import PACK
+from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
 
-PACK = Path(__file__).resolve().parent.parent
 WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
 MOST_SECONDS_TO_CANCEL = 1.0
 WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")
 SMALL = {"steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
-SEEDS = ("seed", "noise_seed")
 FRAMES, SIDE = 9, 48
 CACHES = ((), ("--cache-none",))
 KINDS = ("MB", "open files", "threads", "temporary files")
@@ -48,9 +48,9 @@ class Prompt(NamedTuple):
     cancel: bool = False
 
 
-def ours(server: ComfyServer) -> Iterator[Prompt]:
+def ours(server: ComfyProcess) -> Iterator[Prompt]:
     """Yield prompts of mixed kinds without end."""
-    info = server.object_info()
+    info = server.client.object_info()
     graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
     for graph in graphs:
         for node in graph.values():
@@ -71,7 +71,7 @@ def with_seed(graph: dict, seed: int) -> dict:
     return graph
 
 
-def control(server: ComfyServer) -> Iterator[Prompt]:
+def control(server: ComfyProcess) -> Iterator[Prompt]:
     """Yield prompts of stock nodes: frames of another color each time, as latents and back, as a video and pictures."""
     for seed in itertools.count():
         yield Prompt(
@@ -91,19 +91,19 @@ def _node(kind: str, **inputs) -> dict:
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
-def state(server: ComfyServer) -> list[float]:
+def state(server: ComfyProcess) -> list[float]:
     """Return what KINDS names, of the server as it is now."""
     process = psutil.Process(server.process.pid)
     temporary = sum(1 for path in (server.base / "temp").rglob("*") if path.is_file())
     return [process.memory_info().rss / 1e6, process.num_fds(), process.num_threads(), temporary]
 
 
-def run(server: ComfyServer, prompt: Prompt) -> None:
-    timer = threading.Timer(MOST_SECONDS_TO_CANCEL if prompt.cancel else 600, server.interrupt)
-    prompt_id = server.queue(prompt.graph)
+def run(server: ComfyProcess, prompt: Prompt) -> None:
+    timer = threading.Timer(MOST_SECONDS_TO_CANCEL if prompt.cancel else 600, server.client.interrupt)
+    prompt_id = server.client.queue(prompt.graph)
     timer.start()
     try:
-        server.wait(prompt_id)
+        server.client.wait(prompt_id)
     except (PromptFailed, PromptInterrupted):
         pass
     finally:
@@ -112,14 +112,14 @@ def run(server: ComfyServer, prompt: Prompt) -> None:
 
 def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.ndarray:
     """Return the growth of each kind for each prompt, and twice its standard error [2, kinds]."""
-    rows, server = [], ComfyServer(comfyui, PACK, options=options)
+    rows, server = [], ComfyProcess(comfyui, PACK, options=options)
     write_settings(server.base, {})
     with server, sync_playwright() as playwright:
         open_graph(launch(playwright).new_page(), server.address)
         write_all(server.base / "models", server.base / "input")
         for prompt in itertools.islice(prompts(server), WARM_UP + count):
             run(server, prompt)
-            server.http.post(f"http://{server.address}/history", json={"clear": True}, timeout=60).raise_for_status()
+            server.client.clear_history()
             rows.append(state(server))
     values, numbers = np.array(rows[WARM_UP:]), np.arange(count)
     fit, covariance = np.polyfit(numbers, values, 1, cov="unscaled")

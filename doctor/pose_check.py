@@ -3,11 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..dwpose.detect.runtime import CPU, OPENCV
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding, of_error
 from .package_check import in_own_python
-
-CPU = "CPU"
-OPENCV = "OpenCV"  # runs the bundled networks in place of ONNX Runtime
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..media.frames import to_float
 from ..media.video_stream import VideoStream
 from ..steadydancer_core.sampling import run as sampling
 from ..steadydancer_core.sampling.conditions import reconcile, zero_clip
@@ -80,8 +81,8 @@ def _video(files: Mapping[str, Path]) -> Tensor:
 
 def _photo(file: Path) -> Tensor:
     with Image.open(file) as photo:
-        return torch.from_numpy(np.array(photo.convert("RGB")))[None].float() / 255
+        return to_float(np.array(photo.convert("RGB")))[None]
 
 
 def _frames(file: Path) -> Tensor:
-    return torch.from_numpy(np.stack(list(islice(VideoStream(str(file), fps=0.0), FRAMES)))).float() / 255
+    return to_float(np.stack(list(islice(VideoStream(str(file), fps=0.0), FRAMES))))

@@ -16,14 +16,14 @@ from torch import Tensor
 from ..comfy_client.in_process import use_comfyui
 from ..comfy_client.program import exit_status
 from ..dwpose.detect.blazepose import BlazePose
-from ..dwpose.detect.runtime import open_session
+from ..dwpose.detect.runtime import CPU, open_session
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
 from ..dwpose.poses import PoseClip
 from ..dwpose.skeleton import LIMBS
 from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
-from ..media.frames import size_of
+from ..media.frames import size_of, to_float
 from ..media.video_stream import VideoStream
 from .body_keypoints import Keypoints, check_canvas, found_person, main_person
 from .contact_sheet import contact_sheet
@@ -32,8 +32,6 @@ from .feature_networks import ClipFeatures, PictureFeatures, check_clips, check_
 from .measure import Case, Evaluation, describe, measure
 from .perceptual import Lpips
 from .plots import draw_curves
-
-CPU = "CPU"  # the same figures on every run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +100,7 @@ def load_frames(source: Path) -> Tensor:
 
 
 def _photo(file: Path) -> Tensor:
-    return torch.from_numpy(np.asarray(read_photo(file)).copy())[None].float() / 255
+    return to_float(np.array(read_photo(file)))[None]
 
 
 def _keypoints(frames: Tensor, options: argparse.Namespace) -> tuple[Keypoints | None, Keypoints | None]:

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..media.canvas import INK, Canvas
+from ..media.frames import to_uint8
 from .body_keypoints import FACE, WHOLE_BODY_KEYPOINTS, Keypoints
 from .fidelity import fitted_photo
 from .measure import Case
@@ -62,7 +63,7 @@ def _compose(photo: Image.Image | None, rows: list, captions: list[str]) -> np.n
 
 def _tile(frame: Tensor) -> Image.Image:
     """Return a frame [H, W, 3] with a longer side of 200 pixels."""
-    pixels = (unit(frame) * 255).round().byte().numpy()
+    pixels = to_uint8(unit(frame))
     height, width = pixels.shape[:2]
     scale = TILE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..media.frames import to_float
+
 PIECE = 4  # frames held as floats at a time; even, so that odd frames stay odd in a piece
 
 
@@ -26,7 +28,7 @@ def torchmetrics_module(name: str):
 def unit(frames: Tensor) -> Tensor:
     """Return frames, uint8 or floats, as float32 on the CPU in 0..1; NaN counts as 0."""
     if frames.dtype == torch.uint8:
-        return frames.cpu().float() / 255
+        return to_float(frames.cpu())
     return frames.detach().cpu().float().nan_to_num(0.0).clamp(0, 1)
 
 

@@ -12,14 +12,14 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 UNFINISHED = ".part"
-LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.(part|tmp)")  # the first versions of the pack wrote .tmp
+LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.part")
 LEFT_BEHIND_SECONDS = 3600
 ON_WINDOWS = os.name == "nt"
 RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
@@ -39,7 +39,7 @@ class Numbered:
 
 
 @contextmanager
-def atomic_write(path: Path, overwrite: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, overwrite: bool = True) -> Generator[Path]:
     """Yield the path to write to; at the end of the block the file there gets the name `path`, whose folder must exist.
 
     What the block raises passes through, and nothing is left. FileExistsError at the end if `path` is there and
@@ -67,7 +67,7 @@ class NewFile:
 
 
 @contextmanager
-def atomic_write_new(names: Iterable[Path]) -> Iterator[NewFile]:
+def atomic_write_new(names: Iterable[Path]) -> Generator[NewFile]:
     """Yield where to write a file, or to make a folder; at the end of the block it gets the first free of `names`.
 
     names: a list of paths in one folder, which must exist, or Numbered. What the block raises passes through, and
@@ -86,7 +86,7 @@ def atomic_write_new(names: Iterable[Path]) -> Iterator[NewFile]:
 def publish(part: Path, names: Iterable[Path]) -> Path:
     """Give the whole file or folder `part` the first of `names` that is free, all on its disk, and return that name.
 
-    Nothing that is there is ever replaced, whoever else takes names meanwhile. FileExistsError if none is free.
+    Nothing is ever replaced, whatever other processes take names meanwhile. FileExistsError if none is free.
     """
     take = _rename_new if part.is_dir() or os.name == "nt" else _link
     for name in names:
@@ -99,7 +99,7 @@ def publish(part: Path, names: Iterable[Path]) -> Path:
 
 
 def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> None:
-    """Call `rename(source, target)`, for about a second again and again while another program uses one of the files.
+    """Call `rename(source, target)`, repeated for about a second while another program uses one of the files.
 
     Virus scanners, OneDrive and the search index open new files for a moment, and Windows then refuses to rename them
     (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised; elsewhere a refusal is final.
@@ -117,15 +117,11 @@ def sweep(folder: Path) -> None:
     """Remove the files and folders that killed writers left in `folder`; no failure of that stops the next writer."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if LEFT_BEHIND.fullmatch(entry.name) and _is_old(entry):
-                _remove(Path(entry.path))
-
-
-def _is_old(entry: os.DirEntry) -> bool:
-    try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND_SECONDS
-    except FileNotFoundError:  # another writer has swept it
-        return False
+            if not LEFT_BEHIND.fullmatch(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # another writer has swept it
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND_SECONDS:
+                    _remove(Path(entry.path))
 
 
 def _hidden_beside(path: Path) -> Path:

@@ -15,7 +15,18 @@ from av.container import InputContainer
 
 from .audio_input import HIGHEST_RATE, to_audio
 from .log import logger
-from .media_file import Gaps, Source, clock_start, decode, default_first, measure_extent, media_name, open_media, wind
+from .media_file import (
+    Gaps,
+    Source,
+    clock_start,
+    decode,
+    default_first,
+    measure_extent,
+    media_name,
+    open_media,
+    seconds,
+    wind,
+)
 from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
 
@@ -115,9 +126,13 @@ class _Tape:
     """
 
     def __init__(
-        self, piece: av.AudioFrame, begin: float, stop: float, container: InputContainer,
+        self,
+        piece: av.AudioFrame,
+        begin: float,
+        stop: float,
+        container: InputContainer,
         pictures_end: Callable[[], float],
-    ):  # fmt: skip
+    ):
         self.rate, self.begin, self.zero = piece.sample_rate, begin, begin + clock_start(container)
         self.pictures_end, self.gaps = cache(pictures_end), Gaps()
         announced = container.duration / av.time_base - begin if container.duration else UNKNOWN_LENGTH
@@ -149,7 +164,7 @@ class _Tape:
         end = self.end or 0
         if piece.pts is None:
             return end
-        at = round((float(piece.pts * piece.time_base) - self.zero) * self.rate)
+        at = round((float(seconds(piece.pts, piece.time_base)) - self.zero) * self.rate)
         gap = at - end
         if self.end is None and gap <= 0:
             return at

@@ -1,7 +1,7 @@
 """Videos and folders of pictures in, packed videos and contact sheets out."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from . import media_file
 from .atomic_write import atomic_write
-from .frame_size import MIN_FRAMES
+from .frame_size import MIN_FRAMES, MODEL_FPS
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 PHOTO_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others, such as EPS, start programs
 MAX_PHOTO_PIXELS = 100_000_000
-FOLDER_FPS = Fraction(16)  # the rate at which SteadyDancer was trained
+FOLDER_FPS = Fraction(MODEL_FPS)
 TILE_AREA = 200 * 200
 SHEET_TIMES = 6
 SHEET_COLUMNS = 2
@@ -60,7 +60,7 @@ def frame_rate(source: Path) -> Fraction:
 
 
 @contextmanager
-def _open_video(source: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _open_video(source: Path) -> Generator[tuple[av.container.InputContainer, av.VideoStream]]:
     if not source.exists():
         raise ValueError(f"There is no file or folder {source}.")
     with media_file.open_media(str(source)) as container:

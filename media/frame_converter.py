@@ -26,7 +26,6 @@ class FrameConverter:
 
     first: the stream's first picture, whose display matrix counts for all. size: (width, height) in pixels to bring a
     picture to before it is turned. unfilled: whether an alpha of 0 all over the first picture counts as no alpha.
-    transparent: whether the pictures have an alpha channel that is in use.
     """
 
     def __init__(self, first: av.VideoFrame, size: tuple[int, int], unfilled: bool):
@@ -49,10 +48,15 @@ class FrameConverter:
     def _converted(self, frame: av.VideoFrame, pixel_format: str) -> np.ndarray:
         frame.colorspace = MATRICES.get(frame.colorspace, BT601)  # PyAV 17 refuses frames whose tag it cannot convert
         return self._reformatter.reformat(
-            frame, *self.size, pixel_format, interpolation=EXACT,
-            src_colorspace=frame.colorspace, dst_colorspace=BT601,
-            src_color_range=frame.color_range, dst_color_range=ColorRange.JPEG,
-        ).to_ndarray()  # fmt: skip
+            frame,
+            *self.size,
+            pixel_format,
+            interpolation=EXACT,
+            src_colorspace=frame.colorspace,
+            dst_colorspace=BT601,
+            src_color_range=frame.color_range,
+            dst_color_range=ColorRange.JPEG,
+        ).to_ndarray()
 
 
 def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Sizes of frames and lengths of clips that the model takes, in pixels and frames.
+"""Sizes of frames, and rate and lengths of clips, that the model takes, in pixels and frames.
 
 Source: SteadyDancer wan/image2video_dancer.py, generate(): the frame keeps the photo's aspect at a given area, and each
 side is floored to a multiple of 16 pixels (8 of the VAE times 2 of the patch).
@@ -6,7 +6,9 @@ side is floored to a multiple of 16 pixels (8 of the VAE times 2 of the patch).
 
 import math
 
+MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 SIZE_STEP = 16
+FRAMES_PER_LATENT = 4
 MIN_FRAMES = 5  # one latent frame more than the photo's own
 DEFAULT_AREA = 1024 * 576
 MAX_ASPECT_DIFFERENCE = 0.08  # what the flooring to 16 pixels can make
@@ -21,12 +23,12 @@ def default_size(image_width: int, image_height: int, area: int = DEFAULT_AREA) 
 
 def valid_length(frames: int) -> int:
     """Return the largest 4n+1 that is not above `frames`: the clip lengths that the causal VAE can hold."""
-    return (frames - 1) // 4 * 4 + 1
+    return (frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT + 1
 
 
 def latent_frames(frames: int) -> int:
     """Return how many latent frames the causal VAE makes of `frames`: one of the first, one of each four after it."""
-    return (frames + 3) // 4
+    return (frames - 1) // FRAMES_PER_LATENT + 1
 
 
 def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float:

@@ -5,13 +5,35 @@ interpolation. Difference from upstream: an image whose aspect differs from the 
 pixels is cropped about its center first, so that nobody is stretched.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .frame_size import crop_fraction
+from .quantize import quantize
 
 CLIP_SIDE = 224  # pixels
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """Return floats in 0..1 as uint8 pixels of the same shape, rounded and clipped; NaN is 0."""
+    return quantize(image.detach().cpu().float().numpy())
+
+
+def to_float(pixels: np.ndarray | Tensor) -> Tensor:
+    """Return uint8 pixels as float32 in 0..1 of the same shape."""
+    return torch.as_tensor(pixels).float() / 255
+
+
+def video_to_uint8(video: Tensor) -> np.ndarray:
+    """Return floats in -1..1, the range of the VAE, as uint8 pixels of the same shape, rounded and clipped."""
+    return ((video.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+
+
+def uint8_to_video(pixels: np.ndarray) -> Tensor:
+    """Return uint8 pixels as float32 in -1..1, the range of the VAE, of the same shape."""
+    return torch.from_numpy(pixels).float() / 127.5 - 1
 
 
 def to_rgb(image: Tensor) -> Tensor:

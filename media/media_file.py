@@ -1,4 +1,4 @@
-"""A media file or its bytes, opened and decoded; what is wrong with it told in words.
+"""A media file or its bytes, opened and decoded, with errors that say what is wrong with it.
 
 All times are in seconds from where the file's clock starts.
 """
@@ -7,10 +7,11 @@ import errno
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 from av.codec.codec import UnknownCodecError
@@ -25,15 +26,14 @@ Source = str | io.BytesIO
 # sequences (hls, dash, concat, image2, vobsub) open other files, descriptions of streams (sdp, rtsp) the network, and
 # a few (lavfi, tty) make pictures of any text.
 DEMUXERS = (
-    "mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "wtv", "dv", "nut", "ivf", "gif", "apng",
-    "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe",
-    "png_pipe", "jpeg_pipe", "webp_pipe", "webp", "webp_anim", "bmp_pipe", "tiff_pipe", "jpegxl_pipe", "jpegxl_anim",
-    "wav", "w64", "mp3", "aac", "flac", "aiff", "ac3", "eac3", "caf", "amr",
-)  # fmt: skip
+    "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,wtv,dv,nut,ivf,gif,apng,h264,hevc,m4v,mpegvideo,mjpeg,obu,"
+    "yuv4mpegpipe,png_pipe,jpeg_pipe,webp_pipe,webp,webp_anim,bmp_pipe,tiff_pipe,jpegxl_pipe,jpegxl_anim,wav,w64,mp3,"
+    "aac,flac,aiff,ac3,eac3,caf,amr"
+)
 MAX_PIXELS = 8192 * 4320  # of a picture. A file of 66 bytes may claim 16000x16000, which takes 5 GB
 LARGEST_SIZE = "8192x4320 (8K)"
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
-OPEN_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **DECODER_OPTIONS}
+OPEN_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **DECODER_OPTIONS}
 # PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
 # bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
 AV_VERSION = tuple(int(number) for number in re.findall(r"\d+", av.__version__)[:2])
@@ -51,13 +51,17 @@ SLOWEST_RATE = 1.0  # pictures per second; an average below it is that of a file
 
 
 @contextmanager
-def open_media(source: Source) -> Iterator[InputContainer]:
+def open_media(source: Source) -> Generator[InputContainer]:
     """Open a media file, or its bytes, for reading; ValueError if it is none. Bytes may be opened several times."""
     if isinstance(source, io.BytesIO):
         data = source.getvalue()  # shared with `source`, as getbuffer() would not be
         size, file = len(data), io.BytesIO(data)
     else:
-        size, file = _file_size(source), f"file:{source}"  # a path such as http:... is looked for on disk too
+        file = f"file:{source}"  # a path such as http:... is looked for on disk too
+        try:
+            size = Path(source).stat().st_size
+        except OSError as error:
+            raise ValueError(unreadable(source, error.strerror)) from error
     if not size:
         raise ValueError(f"{media_name(source)} is empty (0 bytes). Export or upload it again.")
     try:
@@ -70,29 +74,20 @@ def open_media(source: Source) -> Iterator[InputContainer]:
 
 
 def _opened(file: str | io.BytesIO) -> InputContainer:
-    options = {"metadata_errors": "replace", OPTIONS_NAME: OPEN_OPTIONS}
+    options: dict[str, Any] = {"metadata_errors": "replace", OPTIONS_NAME: OPEN_OPTIONS}
     try:
         return av.open(file, **options)
     except av.FFmpegError as error:
         # By the name of a JPEG above a few kilobytes FFmpeg takes its reader of image sequences, which is refused.
-        if error.errno != errno.EINVAL or not isinstance(file, str) or not _is_jpeg(file.removeprefix("file:")):
+        if error.errno != errno.EINVAL or not isinstance(file, str):
             raise
+        with open(file.removeprefix("file:"), "rb") as head:
+            if head.read(len(JPEG_START)) != JPEG_START:
+                raise
     return av.open(file, format="jpeg_pipe", **options)
 
 
-def _is_jpeg(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(JPEG_START)) == JPEG_START
-
-
-def _file_size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError as error:
-        raise ValueError(unreadable(path, error.strerror)) from error
-
-
-def unreadable(source: Source, reason: str) -> str:
+def unreadable(source: Source, reason: str | None) -> str:
     """Return the message for a file that is no video or a damaged one."""
     return (
         f"{media_name(source)} cannot be read as a video: {reason}. It may be cut off, damaged or not a video at all. "
@@ -110,16 +105,21 @@ def clock_start(container: InputContainer) -> float:
     return max(0.0, (container.start_time or 0) / av.time_base)
 
 
+def seconds(ticks: int, time_base: Fraction | None) -> Fraction:
+    """Return a time of a stream or frame in seconds; FFmpeg gives both a time base once a file is open."""
+    return ticks * cast(Fraction, time_base)
+
+
 def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, time: float) -> None:
     """Go to the last place before `time` from which `stream` can be decoded; stay where that is impossible."""
     try:
-        container.seek(math.floor((time + clock_start(container)) / stream.time_base), stream=stream)
+        container.seek(math.floor((time + clock_start(container)) / seconds(1, stream.time_base)), stream=stream)
     except av.FFmpegError as error:
         logger.info("Cannot wind to %.2f s (%s); reading on from the beginning.", time, error.strerror)
 
 
-def decode(container: InputContainer, stream, name: str, decoder=None) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Yield every frame of `stream` that can be decoded; the first one that cannot is logged.
+def decode(container: InputContainer, stream, name: str, decoder=None) -> Iterator[Any]:
+    """Yield every VideoFrame or AudioFrame of `stream` that can be decoded; the first one that cannot is logged.
 
     decoder: the codec context to use instead of the stream's own.
     """
@@ -148,7 +148,7 @@ def _packets(container: InputContainer, name: str, *streams) -> Iterator[av.Pack
 
 
 def _log_damage(name: str, packet: av.Packet | None, error: av.FFmpegError) -> None:
-    where = f" at {float(packet.pts * packet.time_base):.2f} s" if packet and packet.pts is not None else ""
+    where = f" at {float(seconds(packet.pts, packet.time_base)):.2f} s" if packet and packet.pts is not None else ""
     logger.warning("%s is damaged%s (%s). What can be read is used.", name, where, error.strerror)
 
 
@@ -175,7 +175,7 @@ def decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
     if name is None or tags.get("alpha_mode") != "1":
         return stream.codec_context
     try:
-        decoder = av.CodecContext.create(name, "r")
+        decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
     except UnknownCodecError:
         logger.warning("The installed PyAV has no decoder %s: the transparency of a video is not seen.", name)
         return stream.codec_context
@@ -208,7 +208,7 @@ class Gaps:
 
     def __init__(self):
         self.decoded = self.kept = self.left_out = 0.0
-        self.first = None
+        self.first: float | None = None
 
     def keeps(self, gap: float) -> bool:
         """Return whether to keep a gap. What a long one takes is not there for the next."""
@@ -234,12 +234,12 @@ class Gaps:
 
 
 class Clock:
-    """Tells when each picture of a stream is shown, where the file says nothing or contradicts itself as well."""
+    """Times at which the pictures of a stream are shown, also where the file gives none or contradicts itself."""
 
     def __init__(self, container: InputContainer, stream: av.VideoStream, step: float):
-        self.tick, self.step = float(stream.time_base), step
+        self.tick, self.step = float(seconds(1, stream.time_base)), step
         self.shift = -clock_start(container)
-        self.last = None
+        self.last: float | None = None
         self.gaps = Gaps()
         self.decoding_order = container.format.name == "avi"  # has no other times; FFmpeg's pts are not in order
 

@@ -7,6 +7,8 @@ from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
 from .video_webp import HEAD, canvas_size
 
+DAMAGED = (SyntaxError, OSError, ValueError, RuntimeError, MemoryError, struct.error)  # as Pillow's readers raise them
+
 
 def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
     """Return (width, height) in pixels as a picture claims them, None for any other or a damaged file.
@@ -23,9 +25,13 @@ def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
     if size := canvas_size(head):
         return size
     readers = {  # by how the file begins
-        b"\xff\xd8\xff": JpegImageFile, b"\x89PNG": PngImageFile, b"GIF8": GifImageFile, b"BM": BmpImageFile,
-        b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile,
-    }  # fmt: skip
+        b"\xff\xd8\xff": JpegImageFile,
+        b"\x89PNG": PngImageFile,
+        b"GIF8": GifImageFile,
+        b"BM": BmpImageFile,
+        b"II*\0": TiffImageFile,
+        b"MM\0*": TiffImageFile,
+    }
     reader = next((reader for start, reader in readers.items() if head.startswith(start)), None)
     if reader is None:
         return None
@@ -33,6 +39,5 @@ def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
     try:
         with reader(file) as picture:
             return picture.size
-    except (SyntaxError, OSError, ValueError, RuntimeError, MemoryError, struct.error,
-            DecompressionBombError, DecompressionBombWarning):  # fmt: skip
+    except (*DAMAGED, DecompressionBombError, DecompressionBombWarning):
         return None

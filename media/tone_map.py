@@ -6,12 +6,14 @@ ITU-R BT.2087 (BT.2020 to BT.709), IEC 61966-2-1 (sRGB).
 
 import numpy as np
 
+from .quantize import quantize
+
 PQ, HLG = 16, 18  # transfer characteristics of ITU-T H.273
 WHITE = 203.0  # cd/m2
 KNEE = 0.5  # of white; what is darker keeps its brightness
-TO_BT709 = np.array([
-    [1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730],
-])  # fmt: skip
+TO_BT709 = np.array(
+    [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]]
+)
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
 
 
@@ -28,7 +30,7 @@ def tone_mapped(pixels: np.ndarray, transfer: int) -> np.ndarray:
     over = np.maximum(peak - KNEE, 0)
     linear *= np.minimum(peak, KNEE + (1 - KNEE) * (1 - np.exp(-over / (1 - KNEE)))) / peak
     shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-    return np.rint(255 * shown).astype(np.uint8)
+    return quantize(shown)
 
 
 def _pq(coded: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a video file is made of, handed out piece by piece: the frames of a clip and the sound that belongs to each.
+"""What a video file is made of, handed out frame by frame, each with the sound that belongs to it.
 
 Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
 """
@@ -12,10 +12,11 @@ from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from .log import logger
+from .quantize import WHITE_8_BIT, quantize
 from .side_by_side import SideBySide
+from .video_formats import SoundFormat
 
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-WHITE_8_BIT = 255
 WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943
 
 
@@ -54,24 +55,23 @@ class Clip:
     def rgb_frame(self, position: int) -> av.VideoFrame:
         """Return the frame shown at `position` as 8-bit RGB, or 16-bit RGB when the encoder takes more than 8."""
         deep = self.format.components[0].bits > 8
-        white, dtype, name = (WHITE_16_BIT, np.uint16, "rgb48le") if deep else (WHITE_8_BIT, np.uint8, "rgb24")
-        frame = av.VideoFrame.from_ndarray(self._array(self.order[position], white).astype(dtype), name)
+        white, name = (WHITE_16_BIT, "rgb48le") if deep else (WHITE_8_BIT, "rgb24")
+        index = self.order[position]
+        pixels = self.images[index].detach().cpu().float().numpy()  # H W 3
+        if not np.isfinite(pixels).all():
+            logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
+        padding = ((0, self.pad_height), (0, self.pad_width), (0, 0))
+        frame = av.VideoFrame.from_ndarray(np.pad(quantize(pixels, white), padding, mode="edge"), name)
         frame.pts, frame.time_base = position, 1 / self.rate
         return frame
 
-    def _array(self, index: int, white: int) -> np.ndarray:
-        array = self.images[index].detach().cpu().float().numpy()  # H W 3
-        if not np.isfinite(array).all():
-            logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
-        array = np.rint(np.clip(np.nan_to_num(array), 0, 1) * white)
-        return np.pad(array, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
-
 
 class Sound(NamedTuple):
-    """The soundtrack, waveform [C, T], cut into the pieces that belong to the frames."""
+    """The soundtrack, waveform [C, T], cut into the chunks that belong to the frames. form: what it is written as."""
 
     waveform: Tensor
     sample_rate: int
+    form: SoundFormat
 
     def chunk(self, position: int, rate: Fraction) -> av.AudioFrame | None:
         """Return the samples that sound while frame `position` is shown, then silence; None for no samples at all."""

@@ -20,31 +20,32 @@ from av.container import InputContainer
 from torch import Tensor
 
 from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
-from .frames import to_rgb
+from .frame_size import MODEL_FPS
+from .frames import to_rgb, to_uint8
 from .log import logger
 from .media_file import (
     BREAK_TOLERANCE,
     LARGEST_SIZE,
     MAX_PIXELS,
     Clock,
+    Extent,
     Source,
     clock_start,
     decode,
     decoder_of,
-    is_cover,
     measure_extent,
     media_name,
     open_media,
     rate_of,
+    seconds,
     unreadable,
     video_of,
     wind,
 )
 from .picture_size import size_by_header
-from .tone_map import HLG, PQ, tone_mapped
+from .tone_map import tone_mapped
 from .video_webp import animation_rate
 
-MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer saw and makes
 COARSEST_CLOCK = 0.001  # seconds to which containers round the times of pictures; a coarser clock counts frames
 DECODER_THREADS = 4
 # Where FFmpeg gives a track the duration of the whole file, or a guess by the number of bytes.
@@ -87,7 +88,7 @@ class ImageStream:
             pixels = self.images[index].detach().cpu().float()
             if self.alpha is not None:
                 pixels = pixels * self.alpha[index].detach().cpu().float().clamp(0, 1)[..., None]
-            yield np.rint(np.clip(np.nan_to_num(pixels.numpy()), 0, 1) * 255).astype(np.uint8)
+            yield to_uint8(pixels)
 
     def displayed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels of a frame as a screen shows them: these are meant for one."""
@@ -125,27 +126,27 @@ class VideoStream:
         with open_media(source) as container:
             stream = video_of(container, source)
             self.source_fps = rate_of(stream) or MODEL_FPS
-            self._length, self._pixel_aspect = _length(container, stream), pixel_aspect(stream)
-            self._unfilled, self._transfer = may_be_unfilled(stream.codec_context), stream.codec_context.color_trc
-            later_track = stream is not next(s for s in container.streams.video if not is_cover(s))
+            length, aspect = _length(container, stream), pixel_aspect(stream)
+            unfilled, self._transfer = may_be_unfilled(stream.codec_context), stream.codec_context.color_trc
             size = stream.width, stream.height
-            tick = float(stream.time_base)
+            tick = float(seconds(1, stream.time_base))
         self.fps = _at_least_0("fps", fps) or self.source_fps
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
         rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
         self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
         self._seeks, self.break_note = self.start > 0, ""
-        self._extent = None if self._length else measure_extent(source)
-        if self._extent:
-            self._length = self._extent.pictures
-        # Names what earlier versions read otherwise, whose poses and notes are in the cache.
-        measured = self._extent is not None and self._extent.announced
-        found = {"measured": measured, "HDR": self._transfer in (PQ, HLG), "later track": later_track}
-        self._unlike_before = [name for name, value in found.items() if value]
+        self._extent = Extent(length, length, False) if length else measure_extent(source)
         first = self._first_picture()
         if first is None:
-            raise ValueError(_nothing_shown(source, self.start, self._length, *size))
-        self._describe(first)
+            raise ValueError(_nothing_shown(source, self.start, self._extent.pictures, *size))
+        size = square_size(first.frame, aspect)
+        if math.prod(size) > MAX_PIXELS:
+            raise ValueError(_too_large(source, *size))
+        self._converter = FrameConverter(first.frame, size, unfilled)
+        self.height, self.width = self._converter.rgb(first.frame).shape[:2]
+        self.begin = max(self.start, first.time)
+        shown = min(self.stop, self._extent.pictures) - self.begin
+        self.frames = 1 if self.note else max(1, math.floor(shown * self.fps + 0.5))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with open_media(self.source) as container:
@@ -160,11 +161,8 @@ class VideoStream:
 
     def fingerprint(self) -> str:
         """Return a hash of the file's bytes, the window, and whether its own rate is kept, which chooses otherwise."""
-        digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance, *self._unlike_before)).encode())
-        if isinstance(self.source, io.BytesIO):
-            digest.update(self.source.getvalue())
-            return digest.hexdigest()
-        with open(self.source, "rb") as file:
+        digest = hashlib.blake2b(repr((self.start, self.stop, self._tolerance)).encode())
+        with _raw(self.source) as file:
             while chunk := file.read(HASH_CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -183,18 +181,6 @@ class VideoStream:
             self._seeks = False
             return self._first_picture()
         return first
-
-    def _describe(self, first: Picture) -> None:
-        size = square_size(first.frame, self._pixel_aspect)
-        if math.prod(size) > MAX_PIXELS:
-            raise ValueError(_too_large(self.source, *size))
-        self._converter = FrameConverter(first.frame, size, self._unfilled)
-        if self._converter.transparent:
-            self._unlike_before.append("transparency")
-        self.height, self.width = self._converter.rgb(first.frame).shape[:2]
-        self.begin = max(self.start, first.time)
-        length = min(self.stop, self._length) - self.begin
-        self.frames = 1 if self.note else max(1, math.floor(length * self.fps + 0.5))
 
     def _decoded(self, container: InputContainer) -> Iterator[Picture]:
         """Yield every picture from the start of the window, or from somewhat before it."""
@@ -244,9 +230,8 @@ class VideoStream:
 
     def _note_break(self, end: float) -> None:
         self.break_note = self._gaps.note(media_name(self.source), "pictures")
-        expected = min(self._extent.announced if self._extent else self._length, self.stop)
-        whole = self._extent is not None and self._extent.whole
-        if not (self.note or self.break_note or whole) and expected - end > BREAK_TOLERANCE:
+        expected = min(self._extent.announced, self.stop)
+        if not (self.note or self.break_note or self._extent.whole) and expected - end > BREAK_TOLERANCE:
             ends = f"its pictures end at {end:.2f} s of {expected:.2f} s"
             self.break_note = f"{media_name(self.source)} breaks off: {ends}. What could be read is used."
         if self.break_note:
@@ -285,42 +270,35 @@ def fingerprint(video) -> str:
 
 def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Return the time at which the pictures end as the file announces it of them, None if it does not."""
-    start = float((stream.start_time or 0) * stream.time_base)
+    start = float(seconds(stream.start_time or 0, stream.time_base))
     if stream.duration and container.format.name not in WITHOUT_TRACK_DURATIONS:
-        return start + float(stream.duration * stream.time_base) - clock_start(container)
+        return start + float(seconds(stream.duration, stream.time_base)) - clock_start(container)
     if tag := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = map(float, tag.groups())
+        hours, minutes, rest = map(float, tag.groups())
         since = start if "_STATISTICS_TAGS" in stream.metadata else 0.0  # mkvmerge counts from the first picture
-        return since + 3600 * hours + 60 * minutes + seconds - clock_start(container)
+        return since + 3600 * hours + 60 * minutes + rest - clock_start(container)
     return None
 
 
-def _nothing_shown(source: Source, start: float, length: float | None, width: int, height: int) -> str:
-    if rate := _rate_of_animated_webp(source):
+def _nothing_shown(source: Source, start: float, length: float, width: int, height: int) -> str:
+    with _raw(source) as file:
+        rate = animation_rate(file)
+    if rate:
         return (
             f"{media_name(source)} is an animated WebP, which cannot be read as a video. Load it with Load Image and "
             f"connect the images to Extract Poses with source_fps {rate:.4g}. For a video input put Create Video with "
             f"fps {rate:.4g} between."
         )
     if not width:  # FFmpeg gives no size for pictures above the limit
-        width, height = _size_by_header(source) or (0, 0)
+        with _raw(source) as file:
+            width, height = size_by_header(file) or (0, 0)
     if width * height > MAX_PIXELS:
         return _too_large(source, width, height)
-    if start and (length is None or length <= start):
+    if start and length <= start:
         lasts = f"lasts {length:.2f} s" if length else "ends earlier"
         return f"The part of {media_name(source)} to be used starts at {start:.2f} s, but the video {lasts}. Trim less."
     limit = "" if width else f" of up to {LARGEST_SIZE}"
     return unreadable(source, f"no picture{limit} could be decoded from {start:.2f} s on")
-
-
-def _rate_of_animated_webp(source: Source) -> float | None:
-    with _raw(source) as file:
-        return animation_rate(file)
-
-
-def _size_by_header(source: Source) -> tuple[int, int] | None:
-    with _raw(source) as file:
-        return size_by_header(file)
 
 
 def _raw(source: Source) -> BinaryIO:

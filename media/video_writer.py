@@ -8,10 +8,10 @@ One dimension key: F frames, H height, W width (pixels), C channels, T audio sam
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 from av.error import BlockingIOError as NotReadyError
@@ -30,6 +30,7 @@ from .video_formats import (
     AUTO,
     DEFAULT_CRF,
     Encoder,
+    SoundFormat,
     VideoFormat,
     check_size,
     choose_crf,
@@ -43,6 +44,7 @@ from .video_source import CHANNEL_LAYOUTS, Clip, Sound, frame_order
 from .video_webp import WebpAnimation
 
 GIF_TIME_BASE = Fraction(1, 100)
+RGB = av.VideoFormat("rgb24")
 BT709 = 1  # of ITU-T H.273, for primaries and transfer
 SHORT_CLIP = 4  # with fewer frames than its B-frame delay x265 leaves the decoding times of packets unset
 
@@ -89,10 +91,24 @@ def write_video(
     Raises ValueError for input that cannot be written, before any file is touched, and VideoWriteError when the disk or
     the encoder fails.
     """
-    job = _plan(images, fps, settings, audio, on_frame or (lambda done, total: None))
+    form, name = format_named(settings.format), settings.format
+    encoder, crf = choose_encoder(name), choose_crf(name, settings.crf)
+    pixel_format = choose_pixel_format(name, settings.pixel_format)
+    rate = frame_rate(fps, name)
+    rgb = images if isinstance(images, SideBySide) else to_rgb(images)
+    if 0 in rgb.shape:
+        raise ValueError(f"There are no frames to write: the images have the shape {tuple(images.shape)}.")
+    check_size(images.shape[2], images.shape[1], name)
+    order = frame_order(len(rgb), settings.ping_pong, max(settings.loop, 1) if form.is_video else 1)
+    clip = Clip(rgb, order, rate, pixel_format)
+    sound = _sound(audio, form.sound) if audio is not None and form.sound else None
+    _log_what_differs(images, settings, clip, audio)
+    job = _Job(
+        form, encoder, crf, clip, sound, settings.loop, settings.metadata, on_frame or (lambda done, total: None)
+    )
     try:
         with atomic_write_new(names) as new:
-            WRITERS.get(job.form.container, _write_streams)(new.part, job)
+            WRITERS.get(form.container, _write_streams)(new.part, job)
     except (OSError, av.FFmpegError) as error:
         raise write_failure(next(iter(names)), error) from error
     return new.path
@@ -122,34 +138,14 @@ class _Job(NamedTuple):
     on_frame: OnFrame
 
 
-def _plan(
-    images: Tensor | SideBySide, fps: float, settings: Settings, audio: Mapping | None, on_frame: OnFrame
-) -> _Job:
-    form, name = format_named(settings.format), settings.format
-    encoder, crf = choose_encoder(name), choose_crf(name, settings.crf)
-    pixel_format = choose_pixel_format(name, settings.pixel_format)
-    rate = frame_rate(fps, name)
-    rgb = images if isinstance(images, SideBySide) else to_rgb(images)
-    if 0 in rgb.shape:
-        raise ValueError(f"There are no frames to write: the images have the shape {tuple(images.shape)}.")
-    check_size(images.shape[2], images.shape[1], name)
-    repeats = max(settings.loop, 1) if form.is_video else 1
-    clip = Clip(rgb, frame_order(len(rgb), settings.ping_pong, repeats), rate, pixel_format)
-    sound = _sound(audio, form) if audio is not None else None
-    _log_what_differs(images, settings, clip, audio)
-    return _Job(form, encoder, crf, clip, sound, settings.loop, settings.metadata, on_frame)
-
-
-def _sound(audio: Mapping, form: VideoFormat) -> Sound | None:
-    if form.sound is None:
-        return None
+def _sound(audio: Mapping, form: SoundFormat) -> Sound:
     audio = to_audio(audio)
-    if not has_encoder(form.sound.encoder):
+    if not has_encoder(form.encoder):
         raise ValueError(
-            f"The installed PyAV {av.__version__} lacks the audio encoder {form.sound.encoder}. "
+            f"The installed PyAV {av.__version__} lacks the audio encoder {form.encoder}. "
             "Disconnect audio, choose another format, or update PyAV: pip install -U av."
         )
-    return Sound(audio["waveform"][0], audio["sample_rate"])
+    return Sound(audio["waveform"][0], audio["sample_rate"], form)
 
 
 def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
@@ -158,8 +154,12 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
         height, width = images.shape[1:3]
         logger.info(
             "Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge.",
-            name, clip.format.name, width, height, *clip.size,
-        )  # fmt: skip
+            name,
+            clip.format.name,
+            width,
+            height,
+            *clip.size,
+        )
     if images.shape[-1] == 4:
         logger.info("Video Combine: the images have an alpha channel; it is dropped.")
     if audio is not None and not is_video:
@@ -171,7 +171,7 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
 
 
 @contextlib.contextmanager
-def _output(part: Path, job: _Job, **options: str) -> Iterator[av.container.OutputContainer]:
+def _output(part: Path, job: _Job, **options: str) -> Generator[av.container.OutputContainer]:
     """Open the container; when the body fails, its error counts and not the one of closing an unfinished file."""
     container = av.open(str(part), "w", format=job.form.container, options={**job.form.options, **options})
     whole = False
@@ -183,21 +183,17 @@ def _output(part: Path, job: _Job, **options: str) -> Iterator[av.container.Outp
             container.close()
 
 
-def _add_video(container: av.container.OutputContainer, job: _Job, options: Mapping[str, str]) -> av.VideoStream:
+def _add_video(container: av.container.OutputContainer, job: _Job, **options: str) -> av.VideoStream:
     stream = container.add_stream(job.encoder.name, rate=job.clip.rate, options={**job.encoder.options, **options})
-    (stream.width, stream.height), stream.pix_fmt = job.clip.size, job.clip.format.name
-    return stream
+    video = cast(av.VideoStream, stream)
+    (video.width, video.height), video.pix_fmt = job.clip.size, job.clip.format.name
+    return video
 
 
-def _tag_bt709(context: av.VideoCodecContext) -> None:
-    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-    context.color_primaries = context.color_trc = BT709
-
-
-def _add_sound(container: av.container.OutputContainer, job: _Job) -> av.AudioStream:
-    form, channels = job.form.sound, min(len(job.sound.waveform), 2)
-    rate = job.sound.sample_rate if job.sound.sample_rate in form.rates else form.rates[0]
-    stream = container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels])
+def _add_sound(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
+    form, channels = sound.form, min(len(sound.waveform), 2)
+    rate = sound.sample_rate if sound.sample_rate in form.rates else form.rates[0]
+    stream = cast(av.AudioStream, container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels]))
     stream.bit_rate = form.bits_per_channel * channels
     return stream
 
@@ -205,17 +201,18 @@ def _add_sound(container: av.container.OutputContainer, job: _Job) -> av.AudioSt
 def _write_streams(part: Path, job: _Job) -> None:
     with _output(part, job) as container:
         container.metadata.update(job.metadata)
-        video = _add_video(container, job, {"crf": str(job.crf)})
-        _tag_bt709(video.codec_context)
+        video = _add_video(container, job, crf=str(job.crf))
+        context = video.codec_context
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries = context.color_trc = BT709
         if job.form.codec_tag:
-            video.codec_context.codec_tag = job.form.codec_tag
+            context.codec_tag = job.form.codec_tag
         if len(job.clip) < SHORT_CLIP:
-            video.codec_context.max_b_frames = 0
-        sound = _add_sound(container, job) if job.sound else None
+            context.max_b_frames = 0
+        sound = _add_sound(container, job.sound) if job.sound else None
         for position in range(len(job.clip)):
             container.mux(video.encode(job.clip.frame(position)))
-            chunk = job.sound.chunk(position, job.clip.rate) if sound else None
-            if chunk:
+            if sound and job.sound and (chunk := job.sound.chunk(position, job.clip.rate)):
                 container.mux(sound.encode(chunk))
             job.on_frame(position + 1, len(job.clip))
         for stream in filter(None, (video, sound)):
@@ -223,9 +220,9 @@ def _write_streams(part: Path, job: _Job) -> None:
 
 
 def _write_webp(part: Path, job: _Job) -> None:
-    encoder = av.CodecContext.create(job.encoder.name, "w")
+    encoder = cast(av.VideoCodecContext, av.CodecContext.create(job.encoder.name, "w"))
     (encoder.width, encoder.height), encoder.pix_fmt = job.clip.size, job.clip.format.name
-    encoder.time_base, encoder.options = 1 / job.clip.rate, {"quality": str(100 - job.crf)}
+    encoder.time_base, encoder.options = 1 / job.clip.rate, {"quality": str(100 - (job.crf or 0))}
     with part.open("wb") as file:
         animation = WebpAnimation(file, *job.clip.size, job.loop, job.metadata)
         for position in range(len(job.clip)):
@@ -241,18 +238,18 @@ def _write_gif(part: Path, job: _Job) -> None:
     # GIF counts the repeats after the first showing: -1 is no such count, 0 is without end.
     loop = {0: 0, 1: -1}.get(job.loop, job.loop - 1)
     with _output(part, job, loop=str(loop)) as container:
-        stream = _add_video(container, job, {})
+        stream = _add_video(container, job)
         stream.codec_context.time_base = GIF_TIME_BASE
         for frame in _gif_frames(job, palette):
-            frame.pts, frame.time_base = round(frame.pts / job.clip.rate / GIF_TIME_BASE), GIF_TIME_BASE
+            frame.pts, frame.time_base = round((frame.pts or 0) / job.clip.rate / GIF_TIME_BASE), GIF_TIME_BASE
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
 def _gif_palette(job: _Job) -> av.VideoFrame:
-    """Return the 256 colours for all frames, in a pass of its own: one pass for both would hold every frame."""
+    """Return the 256 colors for all frames, in a pass of its own: one pass for both would hold every frame."""
     graph = Graph()
-    source, sink = _add_source(graph, *job.clip.size, "rgb24", job.clip.rate), graph.add("buffersink")
+    source, sink = _add_source(graph, *job.clip.size, RGB, job.clip.rate), graph.add("buffersink")
     maker = graph.add("palettegen", "stats_mode=full")
     source.link_to(maker)
     maker.link_to(sink)
@@ -266,18 +263,18 @@ def _gif_palette(job: _Job) -> av.VideoFrame:
 
 
 def _gif_frames(job: _Job, palette: av.VideoFrame) -> Iterator[av.VideoFrame]:
-    """Yield the frames in the palette's colours; pts counts frames."""
+    """Yield the frames in the palette's colors; pts counts frames."""
     graph, clip = Graph(), job.clip
-    source, sink = _add_source(graph, *clip.size, "rgb24", clip.rate), graph.add("buffersink")
-    colours = _add_source(graph, palette.width, palette.height, palette.format.name, clip.rate)
+    source, sink = _add_source(graph, *clip.size, RGB, clip.rate), graph.add("buffersink")
+    colors = _add_source(graph, palette.width, palette.height, palette.format, clip.rate)
     mapper = graph.add("paletteuse", "dither=sierra2_4a:diff_mode=rectangle")
     source.link_to(mapper, 0, 0)
-    colours.link_to(mapper, 0, 1)
+    colors.link_to(mapper, 0, 1)
     mapper.link_to(sink)
     graph.configure()
     palette.pts, palette.time_base = 0, 1 / clip.rate
-    colours.push(palette)
-    colours.push(None)
+    colors.push(palette)
+    colors.push(None)
     for position in range(len(clip)):
         source.push(clip.rgb_frame(position))
         yield from _ready(sink)
@@ -286,15 +283,15 @@ def _gif_frames(job: _Job, palette: av.VideoFrame) -> Iterator[av.VideoFrame]:
     yield from _ready(sink)
 
 
-def _add_source(graph: Graph, width: int, height: int, pixel_format: str, rate: Fraction) -> FilterContext:
-    return graph.add_buffer(width=width, height=height, format=pixel_format, time_base=1 / rate)
+def _add_source(graph: Graph, width: int, height: int, form: av.VideoFormat, rate: Fraction) -> FilterContext:
+    return graph.add_buffer(width=width, height=height, format=form, time_base=1 / rate)
 
 
 def _ready(sink: FilterContext) -> Iterator[av.VideoFrame]:
     """Yield what the graph can give now."""
     with contextlib.suppress(NotReadyError, EndOfStreamError):
         while True:
-            yield sink.pull()
+            yield cast(av.VideoFrame, sink.pull())
 
 
 WRITERS = {"gif": _write_gif, "webp": _write_webp}

@@ -1,20 +1,16 @@
 """The embedded default: a SteadyDancer of a few MB that was trained on a drawn world, its VAE, prompts and a sample.
 
-SHIPPED holds the files; its README.md is their model card. Needs nothing but Python. weights.py and vae.py beside this
-file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
+SHIPPED holds the files; its README.md is their model card. Writing them needs no library. weights.py and vae.py beside
+this file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
 """
 
-import os
-import time
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..media.atomic_write import atomic_write
+
 SHIPPED = Path(__file__).parent / "files"
-ON_WINDOWS = os.name == "nt"
-RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # 1 second in all
 
 
 class MiniatureFile(NamedTuple):
@@ -78,36 +74,18 @@ def write_files(folders: Mapping[str, Path], overwrite: bool = False) -> list[Pa
             "Move or rename them, or allow overwriting, and run again."
         )
     for path, data in missing.items():
-        _write_atomically(path, data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as part:
+                part.write_bytes(data)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(
+                f"{path} could not be written: {reason}. Free some space or make the folder writable."
+            ) from error
     return list(contents)
 
 
 def paths_in(folders: Mapping[str, Path]) -> list[Path]:
     """Return where each of FILES lies, in their order."""
     return [Path(folders[file.folder]) / file.name for file in FILES]
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        _replace(part, path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} could not be written: {error.strerror or error}. Free some space or make the folder writable."
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _replace(part: Path, path: Path) -> None:
-    """Rename as `media.atomic_write.retry` does, without importing that package: see there."""
-    for seconds in RETRY_SECONDS if ON_WINDOWS else ():
-        try:
-            part.replace(path)
-            return
-        except PermissionError:
-            time.sleep(seconds)
-    part.replace(path)

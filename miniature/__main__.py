@@ -1,27 +1,8 @@
-"""Command line: `python -m miniature MODELS_DIR INPUT_DIR` writes the miniature's files and lists them."""
+"""Command line: `python PATH_OF_THIS_FOLDER --help`."""
 
-import argparse
-import sys
+import runpy
 from pathlib import Path
 
-from . import write_all
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the files named by the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m miniature", description="Write the files of the miniature.")
-    parser.add_argument("models_dir", type=Path, help="ComfyUI's models folder")
-    parser.add_argument("input_dir", type=Path, help="ComfyUI's input folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace other files of the same names")
-    options = parser.parse_args(arguments)
-    try:
-        paths = write_all(options.models_dir, options.input_dir, options.overwrite)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.writelines(f"{path} ({path.stat().st_size:,} bytes)\n" for path in paths)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    start = Path(__file__).parents[1] / "comfy_client" / "in_process.py"
+    runpy.run_path(str(start))["run_by_path"](__file__)

@@ -21,9 +21,8 @@ from ..dwpose.track.extract import ExtractSettings, apply_nobody_rule
 from ..dwpose.track.pick import ALL, pick
 from ..dwpose.track.pose_cache import PoseCache, SeenVideo
 from ..media.audio_track import read_audio
-from ..media.frame_size import default_size
+from ..media.frame_size import MODEL_FPS, default_size
 from ..media.frames import size_of
-from ..media.video_stream import MODEL_FPS
 from .common.node_text import show_text
 from .common.pose_types import PoseDetector, PoseKeypoint
 from .pose_align import draw_images, meeting_inputs, overlay_image

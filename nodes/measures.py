@@ -5,14 +5,13 @@ from pathlib import Path
 
 import folder_paths
 import numpy as np
-import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
-from ..dwpose.detect.runtime import open_session
+from ..dwpose.detect.runtime import CPU, open_session
 from ..dwpose.poses import PoseClip
 from ..dwpose.skeleton import LIMBS
 from ..dwpose.track.search import search
@@ -24,7 +23,7 @@ from ..evaluation.measure import Case, describe, measure
 from ..evaluation.perceptual import Lpips
 from ..evaluation.plots import draw_curves
 from ..media.atomic_write import Numbered, atomic_write_new
-from ..media.frames import size_of, to_rgb
+from ..media.frames import size_of, to_float, to_rgb
 from ..media.video_stream import ImageStream
 from ..steadydancer_core.long_video.windows import window_borders
 from .common import model_folders
@@ -36,7 +35,6 @@ from .common.pose_types import PoseDetector, PoseKeypoint
 FOLDER = "measures"
 WEIGHTS, NETWORKS = ".safetensors", ".onnx"
 NONE = "none"
-CPU = "CPU"  # the same figures on every run
 TITLE = "Evaluation"
 
 
@@ -266,7 +264,7 @@ def _output(cls, case: Case, prefix: str, names: Numbered | None) -> io.NodeOutp
         row = {"name": Path(prefix.strip()).name, **evaluation.values}
         folder = str(write_new_report([row], names, TITLE, pictures, evaluation.notes))
         text += f"\nReport: {folder}"
-    sheet, plots = (torch.from_numpy(picture.copy())[None].float() / 255 for picture in pictures.values())
+    sheet, plots = (to_float(picture.copy())[None] for picture in pictures.values())
     shown = {**_shown(pictures).as_dict(), **show_text(text).as_dict()}
     return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=shown)
 

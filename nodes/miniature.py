@@ -6,11 +6,11 @@ from pathlib import Path
 
 import folder_paths
 import numpy as np
-import torch
 from comfy_api.latest import InputImpl, io
 from PIL import Image
 
 from .. import miniature
+from ..media.frames import to_float
 from .common.model_folders import folder_for_new
 from .common.node_picture import show_picture
 from .common.node_text import show_text
@@ -52,7 +52,7 @@ class MiniatureSample(io.ComfyNode):
     def execute(cls) -> io.NodeOutput:
         photo = _read_photo(miniature.shipped(f"{SAMPLE}.png"))
         clips = (miniature.shipped(f"{SAMPLE}_{name}.mp4") for name in ("dance", "pose", "pose_negative"))
-        images = torch.from_numpy(photo)[None].float() / 255
+        images = to_float(photo)[None]
         return io.NodeOutput(images, *map(_open_video, clips), ui=show_picture(cls, photo))
 
 

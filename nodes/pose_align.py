@@ -27,7 +27,7 @@ from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.byte_size import size_text
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
-from ..media.frames import fit_image, size_of, to_rgb
+from ..media.frames import fit_image, size_of, to_float, to_rgb, to_uint8
 from ..media.image_layout import beside, shrink
 from ..media.table_image import Line, draw_table
 from ..steadydancer_core.sampling.conditions import choose_size
@@ -160,8 +160,8 @@ def _corrections(values: dict[str, float]) -> Corrections:
 def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:
     """Return the photo at the alignment's size, with the skeleton over it, as IMAGE [1, H, W, 3]."""
     clip = alignment.clip
-    pixels = fit_image(photo[:1], clip.width, clip.height)[0].clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return torch.from_numpy(overlay(pixels, alignment)).float().div(255)[None]
+    pixels = to_uint8(fit_image(photo[:1], clip.width, clip.height)[0])
+    return to_float(overlay(pixels, alignment))[None]
 
 
 def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
@@ -177,7 +177,7 @@ def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
 
 def _pixels(images: Tensor) -> np.ndarray:
     """Return the first of `images` [B, H, W, 3] in 0..1 as uint8 [H, W, 3]."""
-    return images[0].mul(255).round().byte().cpu().numpy()
+    return to_uint8(images[0])
 
 
 class AugmentPoses(io.ComfyNode):
@@ -299,7 +299,7 @@ def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBa
     images = _blank(clip.frames, height, width)
     for image, frame in zip(images, draw_clip(clip, width, height, style), strict=True):
         throw_exception_if_processing_interrupted()
-        image.copy_(torch.from_numpy(frame)).div_(255)
+        image.copy_(to_float(frame))
         bar.update(1)
     return images
 

@@ -5,7 +5,6 @@ import itertools
 from pathlib import Path
 
 import folder_paths
-import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import Input, io
@@ -19,8 +18,10 @@ from ..dwpose.track.pick import RULES, pick
 from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
+from ..media.frame_size import MODEL_FPS
+from ..media.frames import to_float
 from ..media.log import logger
-from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from ..media.video_stream import ImageStream, VideoStream, open_video
 from .common.node_text import show_text
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
@@ -74,7 +75,7 @@ class ExtractPoses(io.ComfyNode):
         sound_notes = []
         audio = read_audio(video, sound_notes.append) if video is not None else None
         report = "\n".join([_report(stream, detector, seen, clip, when_nobody), *sound_notes])
-        pictures = torch.from_numpy(preview.draw(clip)).float() / 255
+        pictures = to_float(preview.draw(clip))
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
         return io.NodeOutput(*outputs, ui=show_text(report))
 

@@ -11,7 +11,7 @@ from ..dwpose.formats.dialects import DIALECTS, STRICT, write
 from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.atomic_write import Numbered
-from ..media.video_stream import MODEL_FPS
+from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
 from .common.output_file import check_prefix, output_names
 from .common.pose_input import read_poses

@@ -10,7 +10,7 @@ from ..dwpose.edit.lead_in import AUTO, lead_in
 from ..dwpose.edit.refine import refine_with_report, report_text
 from ..dwpose.formats.keypoints import to_keypoints
 from ..media.audio_input import to_audio
-from ..media.video_stream import MODEL_FPS
+from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
 from .common.pose_input import read_poses
 from .common.pose_types import PoseKeypoint

@@ -1,21 +1,19 @@
-"""The last arrow of the picture: frames and sound to a video file, and to the player in the node."""
+"""Frames and sound to a video file, and to the player in the node."""
 
 import json
 from pathlib import Path
 
-import folder_paths
 from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
-from ..media.atomic_write import Numbered
-from ..media.frames import size_of, to_rgb
+from ..media.frames import to_rgb
 from ..media.side_by_side import SideBySide
 from ..media.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..media.video_writer import Settings, write_failure, write_video
-from .common.output_file import check_prefix, output_names, saved_result
+from .common.output_file import check_prefix, output_names, root_of, saved_result
 
 OFF, BESIDE = "off", "side by side"
 LONGEST_ENDING = max((f".{row.container}" for row in FORMATS.values()), key=len)
@@ -34,7 +32,7 @@ class VideoCombine(io.ComfyNode):
             description="Writes frames and sound to a video file, shows it in the node, and stores the workflow in it.",
             search_aliases=["save video", "export video", "gif", "webm", "mp4"],
             is_output_node=True,
-            inputs=[*_format_inputs(), *_playing_inputs(), *_saving_inputs(), *_pose_inputs()],
+            inputs=[*_clip_inputs(), *_file_inputs()],
             outputs=[
                 io.Video.Output(
                     "video",
@@ -71,87 +69,110 @@ class VideoCombine(io.ComfyNode):
         metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
         settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
         kind = io.FolderType.output if save_output else io.FolderType.temp
-        names = _names(filename_prefix, kind, size_of(shown), format_named(format).container)
+        try:
+            ending, (_, height, width, _) = f".{format_named(format).container}", shown.shape
+            names = output_names(filename_prefix, ending, width, height, kind)
+        except OSError as error:
+            raise write_failure(Path(root_of(kind), filename_prefix), error) from error
         path = write_video(names, shown, fps, settings, audio, _on_frame())
-        return io.NodeOutput(_video(path, images, fps, format, audio), str(path), ui=_preview(saved_result(path, kind)))
+        if FORMATS[format].is_video:
+            video = InputImpl.VideoFromFile(str(path))
+        else:
+            frames = Types.VideoComponents(images=to_rgb(images), audio=audio, frame_rate=frame_rate(fps, format))
+            video = InputImpl.VideoFromComponents(frames)
+        # A GIF must not be marked as animated: the frontend would show an empty video element.
+        player = ui.SavedImages if ending == ".gif" else ui.PreviewVideo
+        return io.NodeOutput(video, str(path), ui=player([saved_result(path, kind)]))
 
 
-def _format_inputs() -> list[io.Input]:
+def _clip_inputs() -> list[io.Input]:
     return [
         io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
         io.Float.Input(
-            "fps", default=16.0, min=0.01, max=240.0, step=0.01,
+            "fps",
+            default=16.0,
+            min=0.01,
+            max=240.0,
+            step=0.01,
             tooltip="Frames per second. Connect the fps of Extract Poses or Animate From Video: 16, whatever the rate "
             "of the driving video. 23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, "
             "WebP up to 90.",
         ),
         io.Combo.Input(
-            "format", options=list(FORMATS),
+            "format",
+            options=list(FORMATS),
             tooltip="MP4 H.264 plays everywhere. H.265 and AV1 are smaller but slower to write, and not every browser "
             "plays them. GIF and WebP are animated pictures without sound; a GIF has 256 colours.",
         ),
         io.Int.Input(
-            "crf", default=DEFAULT_CRF, min=DEFAULT_CRF, max=100,
+            "crf",
+            default=DEFAULT_CRF,
+            min=DEFAULT_CRF,
+            max=100,
             tooltip="Quality: lower is finer and larger. -1 takes the format's own default "
             f"({CRF_DEFAULTS}). GIF has none and ignores it.",
         ),
         io.Combo.Input(
-            "pixel_format", options=list(PIXEL_FORMATS),
+            "pixel_format",
+            options=list(PIXEL_FORMATS),
             tooltip="auto is yuv420p, which every player shows; GIF and WebP take only auto. 444 keeps colour edges "
             "sharp, 10le has 10 bits for smooth gradients; many players and browsers show neither in H.264.",
         ),
-    ]  # fmt: skip
-
-
-def _playing_inputs() -> list[io.Input]:
-    return [
         io.Boolean.Input("ping_pong", default=False, tooltip="Play forward, then backward: F frames become 2F - 2."),
         io.Int.Input(
-            "loop", default=0, min=0, max=1000,
+            "loop",
+            default=0,
+            min=0,
+            max=1000,
             tooltip="0: GIF and WebP play without end, a video holds the clip once. "
             "n: GIF and WebP stop after n plays, a video holds the clip n times in a row.",
         ),
-    ]  # fmt: skip
+    ]
 
 
-def _saving_inputs() -> list[io.Input]:
+def _file_inputs() -> list[io.Input]:
     return [
         io.String.Input(
-            "filename_prefix", default="video/SteadyDancer",
+            "filename_prefix",
+            default="video/SteadyDancer",
             tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, %second%, "
             "%width% and %height% are filled in; a number is added so that nothing is overwritten.",
         ),
         io.Boolean.Input(
-            "save_output", default=True, label_on="save", label_off="preview only",
+            "save_output",
+            default=True,
+            label_on="save",
+            label_off="preview only",
             tooltip="Save to the output folder, or only preview: the file then goes to the temp folder, "
             "which ComfyUI empties when it starts.",
         ),
         io.Boolean.Input(
-            "save_metadata", default=True,
+            "save_metadata",
+            default=True,
             tooltip="Store the workflow in the file: dragging the file into ComfyUI brings the graph back. "
             "A GIF cannot hold it.",
         ),
         io.Audio.Input(
-            "audio", optional=True,
+            "audio",
+            optional=True,
             tooltip="Soundtrack, laid under the whole video: cut, or filled up with silence, to its length. "
             "GIF and WebP have no sound.",
         ),
-    ]  # fmt: skip
-
-
-# Added after the first release, so they stand last, and prompts without them still run.
-def _pose_inputs() -> list[io.Input]:
-    return [
+        # Saved prompts without these two still run: they stand last.
         io.Image.Input(
-            "pose_frames", optional=True,
+            "pose_frames",
+            optional=True,
             tooltip="The skeleton frames that the video was made from, for show_pose. At least as many as images.",
         ),
         io.Combo.Input(
-            "show_pose", options=[OFF, BESIDE], default=OFF, optional=True,
+            "show_pose",
+            options=[OFF, BESIDE],
+            default=OFF,
+            optional=True,
             tooltip="side by side: write each frame with its pose frame to the right of it, to see how well the video "
             "follows the dance. off: the frames alone.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Tensor | SideBySide:
@@ -173,14 +194,6 @@ def _metadata(hidden) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in tags.items() if value is not None}
 
 
-def _names(prefix: str, kind: io.FolderType, size: tuple[int, int], container: str) -> Numbered:
-    """Return the names for `prefix`; VideoWriteError if its folder cannot be made."""
-    try:
-        return output_names(prefix, f".{container}", *size, kind)
-    except OSError as error:
-        raise write_failure(Path(folder_paths.get_directory_by_type(kind.value), prefix), error) from error
-
-
 def _on_frame():
     """Return the callback that shows progress and stops at the user's Cancel."""
     bar = ProgressBar(1)
@@ -190,20 +203,6 @@ def _on_frame():
         bar.update_absolute(done, total)
 
     return on_frame
-
-
-def _video(path: Path, images: Tensor, fps: float, format: str, audio) -> Input.Video:
-    if FORMATS[format].is_video:
-        return InputImpl.VideoFromFile(str(path))
-    frames = Types.VideoComponents(images=to_rgb(images), audio=audio, frame_rate=frame_rate(fps, format))
-    return InputImpl.VideoFromComponents(frames)
-
-
-def _preview(result: ui.SavedResult):
-    """Return the player. A GIF must not be marked as animated: the frontend would show an empty video element."""
-    if result["filename"].endswith(".gif"):
-        return ui.SavedImages([result])
-    return ui.PreviewVideo([result])
 
 
 NODES = [VideoCombine]

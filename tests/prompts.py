@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, RunReport
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import RunReport
 
 SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / "ready_skeletons.json"
 RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
@@ -27,13 +28,13 @@ def small_prompt(object_info: dict) -> dict:
     return prompt
 
 
-def run(server: ComfyServer, prompt: dict) -> tuple[RunReport, dict]:
+def run(server: ComfyProcess, prompt: dict) -> tuple[RunReport, dict]:
     """Run a prompt to its end; return the report and the outputs of its nodes."""
-    prompt_id = server.queue(prompt)
-    return server.wait(prompt_id), server.history(prompt_id)["outputs"]
+    prompt_id = server.client.queue(prompt)
+    return server.client.wait(prompt_id), server.client.history(prompt_id)["outputs"]
 
 
-def latent_from(server: ComfyServer, prompt: dict, source: str) -> Tensor:
+def latent_from(server: ComfyProcess, prompt: dict, source: str) -> Tensor:
     """Run the part of the prompt that ends at node `source` and return its latent."""
     save = node("SaveLatent", samples=[source, 0], filename_prefix="latents/test")
     nodes = {key: value for key, value in prompt.items() if value["class_type"] != VIDEO}

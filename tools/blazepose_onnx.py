@@ -7,6 +7,7 @@ Differences from TFLite: feature maps are [N, C, H, W], N is free, sparse weight
 pack does not use are left out with the layers that only they need. Weights stay float16 and are cast when loaded.
 """
 
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 
 log = logging.getLogger(__name__)
@@ -54,11 +56,14 @@ def main(folder: str) -> None:
         log.info("%s: %.2f MB, %d nodes", target, target.stat().st_size / 1e6, len(model.graph.node))
 
 
+def tflite():
+    """Return the module of that name, which is needed by this tool alone."""
+    return importlib.import_module("tflite")
+
+
 def convert(source: bytes, outputs: dict[int, str]) -> onnx.ModelProto:
     """Return the ONNX model of a TFLite file with its input named `image` and the outputs at those positions."""
-    from tflite import Model
-
-    graph = Graph(Model.GetRootAsModel(source, 0))
+    graph = Graph(tflite().Model.GetRootAsModel(source, 0))
     names = {int(graph.tflite.Outputs(position)): name for position, name in outputs.items()}
     for operator in graph.needed_operators(set(names)):
         graph.add(operator)
@@ -103,8 +108,8 @@ class Graph:
         bounds = [self.constant(f"limit{limit}", np.float32(limit)) for limit in limits or ()]
         return self.node(name, [f"t{output}_raw", *bounds], f"t{output}")
 
-    def constant(self, name: str, values: np.ndarray) -> str:
-        """Return the name of a float32 or integer tensor; float16 is stored as it is and cast when loaded."""
+    def constant(self, name: str, values: ArrayLike) -> str:
+        """Return the name of a float32 or integer tensor; float16 is stored and cast when loaded."""
         values = np.ascontiguousarray(values)
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(values, name)
@@ -172,11 +177,9 @@ def sparsity(tensor) -> Sparsity:
 
 
 def level(found) -> Level:
-    from tflite import Int32Vector, Uint8Vector, Uint16Vector
-
     if found.Format() == 0:  # tflite.DimensionType.DENSE
         return Level(found.DenseSize())
-    readers = {1: Int32Vector, 2: Uint16Vector, 3: Uint8Vector}
+    readers = {1: tflite().Int32Vector, 2: tflite().Uint16Vector, 3: tflite().Uint8Vector}
 
     def read(kind: int, table) -> np.ndarray:
         vector = readers[kind]()
@@ -191,7 +194,7 @@ def dense(values: np.ndarray, shape: tuple[int, ...], tree: Sparsity) -> np.ndar
     """Return the tensor of `shape` whose entries, in the order of the tree's leaves, are `values`; the rest is 0."""
     places = np.zeros((1, 0), np.int64)  # a row for each node of the level: its index at every level above
     for size, starts, at in tree.levels:
-        if starts is None:
+        if starts is None or at is None:
             children = np.tile(np.arange(size), len(places))
             parents = np.repeat(np.arange(len(places)), size)
         else:
@@ -215,14 +218,12 @@ def same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 def options(operator, kind: str):
     """Return the operator's options, a table of that class of the tflite package."""
-    import tflite
-
-    table, found = operator.BuiltinOptions(), getattr(tflite, kind)()
+    table, found = operator.BuiltinOptions(), getattr(tflite(), kind)()
     found.Init(table.Bytes, table.Pos)
     return found
 
 
-def window(graph: Graph, found, image: int, kernel: tuple[int, int]) -> dict:
+def window(graph: Graph, found, image: int, kernel: tuple[int, ...]) -> dict:
     """Return the strides and pads of a convolution or pooling as ONNX attributes."""
     strides = (found.StrideH(), found.StrideW())
     pads = [(0, 0), (0, 0)]
@@ -269,7 +270,7 @@ def add_resize(graph: Graph, operator, inputs: list[int], output: int) -> None:
     found = options(operator, "ResizeBilinearOptions")
     mode = "half_pixel" if found.HalfPixelCenters() else "align_corners" if found.AlignCorners() else "asymmetric"
     old, new = graph.shape(inputs[0]), graph.shape(output)
-    scales = graph.constant(f"scales{output}", np.float32([1, 1, new[1] / old[1], new[2] / old[2]]))
+    scales = graph.constant(f"scales{output}", np.array([1, 1, new[1] / old[1], new[2] / old[2]], np.float32))
     names = [f"t{inputs[0]}", "", scales]
     graph.node("Resize", names, f"t{output}", mode="linear", coordinate_transformation_mode=mode)
 

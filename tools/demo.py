@@ -7,7 +7,6 @@ Queues a shipped workflow through the server's API, with the bundled sample or w
 
 import argparse
 import json
-import os
 import re
 import sys
 import tempfile
@@ -18,20 +17,24 @@ from pathlib import Path
 from av.error import FFmpegError
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptInterrupted
+from steadydancer_pack.comfy_client.client import ComfyClient
+from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
+from steadydancer_pack.comfy_client.in_process import PACK
+from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, saved_file
 from steadydancer_pack.media.clips import frame_rate, pack_video, read_photo
 from steadydancer_pack.media.frame_size import MIN_FRAMES, default_size
+from steadydancer_pack.miniature import write_all
 
-from .demo_report import ProgressLines, Stopwatch, keep_results, write_figures
+from .demo_report import ProgressLines, Stopwatch, keep_results, write_metrics
 
-PACK = Path(__file__).resolve().parent.parent
 WORKFLOWS = PACK / "workflows"
 DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "ready_skeletons.json"
 VIDEO_NODE, DRAW, ENLARGE = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "ImageScaleBy"
 POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
-ERRORS = (ValueError, OSError, FFmpegError, ComfyServerError, PromptFailed, PromptInterrupted)
+ERRORS = (ValueError, OSError, FFmpegError, StartFailed, PromptFailed, PromptInterrupted)
 OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
@@ -102,38 +105,34 @@ def size(text: str) -> int | tuple[int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Start ComfyUI, run the workflow, write the results and tell the figures."""
+    """Start ComfyUI, run the workflow, write the results and print times and memory."""
     watch = Stopwatch()
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steadydancer-demo-")))
         own = own_material(options, work) if options.photo else None
-        server = ComfyServer(comfyui_folder(), PACK)
+        server = ComfyProcess(find_comfyui(PACK), PACK)
         with watch.stage("start of ComfyUI"):
             stack.enter_context(server)
         with watch.stage("miniature files"):
-            write_miniature(server.base)
-        material = own or sample_material(server.base, options)
-        prompt, workflow = edited_workflow(server, material, options)
-        lines = ProgressLines(prompt)
-        prompt_id = server.queue(prompt, workflow)
-        report = server.wait(prompt_id, lines.on_event)
+            write_all(server.base / "models", server.base / "input")
+        sample = server.base / "input"
+        material = own or Material(sample / SAMPLE_PHOTO, sample / SAMPLE_DANCE, options.frames, False)
+        prompt, workflow = edited_workflow(server.client, material, options)
+        prompt_id = server.client.queue(prompt, workflow)
+        report = server.client.wait(prompt_id, ProgressLines(prompt).on_event)
         watch.add_nodes(report.node_seconds, prompt)
-        outputs = server.history(prompt_id)["outputs"]
-        video = saved_video(outputs[find(prompt, VIDEO_NODE, "Video Combine")], server.base)
-        poses = material.driving if material.ready_poses else saved_video(outputs[POSE_VIDEO], server.base)
-        shown = {"pose": poses} if material.ready_poses else {"driving video": material.driving, "pose": poses}
+        outputs = server.client.history(prompt_id)["outputs"]
+        video = server.base.joinpath(*saved_file(outputs[find(prompt, VIDEO_NODE, "Video Combine")]))
+        if material.ready_poses:
+            shown = {"pose": material.driving}
+        else:
+            poses = server.base.joinpath(*saved_file(outputs[POSE_VIDEO]))
+            shown = {"driving video": material.driving, "pose": poses}
         with watch.stage("contact sheet"):
             results = keep_results(video, material.photo, shown, options.output)
     notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
     notes.append(OWN_FILES_NOTE if options.photo else SAMPLE_NOTE)
-    write_figures(results, notes, report.previews, server.peak_memory, watch)
-
-
-def comfyui_folder() -> Path:
-    folder = os.environ.get("COMFYUI_PATH", "")
-    if not Path(folder, "main.py").is_file():
-        raise ValueError("COMFYUI_PATH must name a ComfyUI folder; `nox -s demo` sets it for you.")
-    return Path(folder)
+    write_metrics(results, notes, report.previews, server.peak_memory, watch)
 
 
 def own_material(options: argparse.Namespace, work: Path) -> Material:
@@ -155,26 +154,14 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
     return Material(options.photo, pose, frames, True, True, negative)
 
 
-def sample_material(base: Path, options: argparse.Namespace) -> Material:
-    """Return the bundled sample, which the miniature wrote into ComfyUI's input folder."""
-    folder = base / "input"
-    return Material(folder / SAMPLE_PHOTO, folder / SAMPLE_DANCE, options.frames, False)
-
-
-def write_miniature(base: Path) -> None:
-    from steadydancer_pack.miniature import write_all
-
-    write_all(base / "models", base / "input")
-
-
-def edited_workflow(server: ComfyServer, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
-    """Return the prompt with the user's wishes in it, and the workflow to put into the metadata if it has none."""
+def edited_workflow(client: ComfyClient, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
+    """Return the prompt with the user's options in it, and the workflow to put into the metadata if it is unchanged."""
     workflow = json.loads(material.workflow.read_text("utf-8"))
-    object_info = server.object_info()
+    object_info = client.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)
     if material.overrides:
-        replace_files(prompt, server, material, object_info)
+        replace_files(prompt, client, material, object_info)
     width, height = frame_size(material, options) or (None, None)
     size = {"width": width, "height": height}
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), **size, length=material.frames)
@@ -196,34 +183,26 @@ def add_pose_video(prompt: dict) -> None:
     prompt[POSE_VIDEO] = {**video, "inputs": inputs, "_meta": {"title": "Pose video"}}
 
 
-def replace_files(prompt: dict, server: ComfyServer, material: Material, object_info: dict) -> None:
+def replace_files(prompt: dict, client: ComfyClient, material: Material, object_info: dict) -> None:
     """Let the user's files take the sample's place; their result is not enlarged."""
-    set_inputs(prompt, find(prompt, "LoadImage"), image=server.upload(material.photo))
+    set_inputs(prompt, find(prompt, "LoadImage"), image=client.upload(material.photo))
     set_inputs(prompt, find(prompt, ENLARGE), scale_by=1.0)
     if not material.ready_poses:
-        set_inputs(prompt, find(prompt, "LoadVideo", "Driving video"), file=server.upload(material.driving))
+        set_inputs(prompt, find(prompt, "LoadVideo", "Driving video"), file=client.upload(material.driving))
         return
-    set_inputs(prompt, find(prompt, "LoadVideo", "Pose video"), file=server.upload(material.driving))
+    set_inputs(prompt, find(prompt, "LoadVideo", "Pose video"), file=client.upload(material.driving))
     negative = find(prompt, "LoadVideo", "Pose-negative video")
     if material.pose_negative:
-        set_inputs(prompt, negative, file=server.upload(material.pose_negative))
+        set_inputs(prompt, negative, file=client.upload(material.pose_negative))
     else:
         drop(prompt, negative, object_info)
         set_inputs(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
 
 
 def frame_size(material: Material, options: argparse.Namespace) -> tuple[int, int] | None:
-    """Return (width, height) as wished; None leaves the workflow's."""
-    wish = options.size or (OWN_FILES_AREA if material.overrides else None)
-    return default_size(*read_photo(material.photo).size, wish) if isinstance(wish, int) else wish
-
-
-def saved_video(output: dict, base: Path) -> Path:
-    """Return the file that the video node reports in its ui."""
-    files = [item for items in output.values() for item in items if isinstance(item, dict) and "filename" in item]
-    if len(files) != 1:
-        raise ValueError(f"The video node should report one file; it reported {output}.")
-    return base / files[0]["type"] / files[0]["subfolder"] / files[0]["filename"]
+    """Return (width, height) by --size; None keeps the workflow's."""
+    chosen = options.size or (OWN_FILES_AREA if material.overrides else None)
+    return default_size(*read_photo(material.photo).size, chosen) if isinstance(chosen, int) else chosen
 
 
 if __name__ == "__main__":

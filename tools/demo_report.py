@@ -1,9 +1,9 @@
-"""What the demo tells: progress while it runs, files and figures at the end."""
+"""What the demo prints: progress while it runs, files, times and memory at the end."""
 
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class Stopwatch:
         self.stages: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Time the block as stage `name`."""
         since = time.monotonic()
         yield
@@ -47,7 +47,7 @@ class ProgressLines:
         self.last = ""
 
     def on_event(self, kind: str, data: dict) -> None:
-        """Take one message of ComfyServer.wait."""
+        """Take one message of ComfyClient.wait."""
         if kind == "executing" and data["node"] is not None:
             self._write(self.prompt[data["node"]]["_meta"]["title"])
         elif kind == "progress":
@@ -75,10 +75,10 @@ def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path)
     return new.path, sheet
 
 
-def write_figures(
+def write_metrics(
     results: tuple[Path, Path], notes: list[str], previews: int, peak_memory: int, watch: Stopwatch
 ) -> None:
-    """Tell seconds by stage, memory, what the nodes wrote on their faces, and where the files are."""
+    """Print seconds by stage, memory, the text that the nodes show, and where the files are."""
     rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
     rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
     rows += [(f"{previews:8d}  ", "previews while sampling")]

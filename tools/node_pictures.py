@@ -11,18 +11,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Error, FloatRect, Page, ViewportSize, sync_playwright
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError
+from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
+from steadydancer_pack.comfy_client.in_process import PACK
+from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
 from .comfy_page import launch, open_graph, write_settings
-from .demo import PACK, comfyui_folder
 
 PICTURES = PACK / "web" / "docs" / "pictures"
 SETTINGS = {"Comfy.Locale": "en", "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
 KEPT_DANCE = "output/poses/SteadyDancer_00001_.json"  # what Save Poses leaves, for the list of Load Poses; none runs
-VIEW = {"width": 1200, "height": 1500}
+VIEW: ViewportSize = {"width": 1200, "height": 1500}
 CORNER, MARGIN = (200, 160), 26
 PIXELS_PER_UNIT, QUALITY = 1.25, 58
 DRAW_ALONE = """([type, x, y]) => {
@@ -51,27 +52,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.node_pictures", description=__doc__)
     parser.add_argument("nodes", nargs="*", metavar="NODE_ID", help="ids of nodes; without: every node of the pack")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: take(options.nodes), (ValueError, OSError, ComfyServerError, Error))
+    return exit_status(lambda: take(options.nodes), (ValueError, OSError, StartFailed, Error))
 
 
 def take(wanted: list[str]) -> None:
     """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        base = furnished(Path(folder))
-        with ComfyServer(comfyui_folder(), PACK, base) as server:
+        base = Path(folder)
+        write_settings(base, SETTINGS)
+        (base / KEPT_DANCE).parent.mkdir(parents=True)
+        (base / KEPT_DANCE).write_text("[]", encoding="utf-8")
+        with ComfyProcess(find_comfyui(PACK), PACK, base) as server:
             nodes = chosen(wanted, list(server.pack_info()))
             with launch(playwright) as chromium:
                 page = chromium.new_page(viewport=VIEW, device_scale_factor=PIXELS_PER_UNIT)
                 open_graph(page, server.address)
                 write_pictures(page, nodes)
-
-
-def furnished(base: Path) -> Path:
-    """Return ComfyUI's base directory with the user's settings and the files that its lists show."""
-    write_settings(base, SETTINGS)
-    (base / KEPT_DANCE).parent.mkdir(parents=True)
-    (base / KEPT_DANCE).write_text("[]", encoding="utf-8")
-    return base
 
 
 def chosen(wanted: list[str], ours: list[str]) -> list[str]:
@@ -94,10 +90,14 @@ def write_pictures(page: Page, nodes: list[str]) -> None:
         sys.stdout.write(f"{file.name}: {file.stat().st_size} bytes\n")
 
 
-def with_margin(place: dict[str, float]) -> dict[str, float]:
+def with_margin(place: FloatRect) -> FloatRect:
     """Return the rectangle with some of the canvas around it."""
-    corner = {key: place[key] - MARGIN for key in ("x", "y")}
-    return corner | {key: place[key] + 2 * MARGIN for key in ("width", "height")}
+    return {
+        "x": place["x"] - MARGIN,
+        "y": place["y"] - MARGIN,
+        "width": place["width"] + 2 * MARGIN,
+        "height": place["height"] + 2 * MARGIN,
+    }
 
 
 if __name__ == "__main__":

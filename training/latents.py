@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..media.frames import uint8_to_video
 from .disk_space import new_array
 
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
@@ -85,4 +86,4 @@ def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
 
 def to_model(frames: np.ndarray) -> Tensor:
     """Return frames uint8 [B, F, H, W, 3] as [B, 3, F, H, W] in -1..1."""
-    return torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    return uint8_to_video(frames).permute(0, 4, 1, 2, 3)

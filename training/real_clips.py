@@ -26,9 +26,10 @@ from ..dwpose.detect.detector import Detector
 from ..dwpose.draw import draw_clip
 from ..dwpose.poses import PoseClip
 from ..dwpose.track.extract import apply_nobody_rule, extract
-from ..media.frame_size import crop_fraction, default_size
-from ..media.frames import blank_video, crop
-from ..media.video_stream import MODEL_FPS, VideoStream
+from ..media.atomic_write import atomic_write
+from ..media.frame_size import MIN_FRAMES, MODEL_FPS, crop_fraction, default_size, valid_length
+from ..media.frames import blank_video, crop, to_float
+from ..media.video_stream import VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
 from .latents import CHANGED, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
@@ -55,7 +56,7 @@ class ClipSettings:
     negative: str = NEGATIVE
 
     def __post_init__(self) -> None:
-        if self.frames < 5 or self.frames % 4 != 1:
+        if self.frames < MIN_FRAMES or self.frames != valid_length(self.frames):
             raise ValueError(f"frames is {self.frames}; it must be 5, 9, 13 or another number of the form 4n + 1.")
         if self.size and (min(self.size) < 16 or any(side % 16 for side in self.size)):
             raise ValueError(f"The size is {self.size[0]}x{self.size[1]}; both sides must be multiples of 16.")
@@ -165,9 +166,9 @@ def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode,
     height, width = frames.shape[1:3]
     random = np.random.default_rng(zlib.crc32(name.encode()))
     skeletons, changed = (
-        _unit(np.stack(list(draw_clip(clip, width, height)))) for clip in (poses, with_jump(poses, random))
+        to_float(np.stack(list(draw_clip(clip, width, height)))) for clip in (poses, with_jump(poses, random))
     )
-    pictures = _unit(frames)
+    pictures = to_float(frames)
     videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
     out = {array: _half(latent(video)) for array, video in videos.items()}
     return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}
@@ -210,13 +211,8 @@ def _write_shared(path: Path, negative: Tensor, size: tuple[int, int], count: in
 
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:
-    part = path.with_name(f"{path.name}.new")
-    save_file(tensors, part)
-    part.replace(path)
-
-
-def _unit(frames: np.ndarray) -> Tensor:
-    return torch.from_numpy(frames).float() / 255
+    with atomic_write(path) as part:
+        save_file(tensors, part)
 
 
 def _half(tensor: Tensor) -> np.ndarray:

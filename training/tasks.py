@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..media.frames import video_to_uint8
 from .batches import Batches
 from .flow import Batch, Distillation, FlowMatching, Velocity
 from .lora import Adapter, merged
@@ -81,6 +82,6 @@ def strips(*videos: Tensor, every: int = 2) -> np.ndarray:
     rows = []
     for clips in zip(*videos, strict=True):
         for clip in clips:
-            levels = ((clip.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+            levels = video_to_uint8(clip.permute(1, 2, 3, 0))
             rows.append(np.concatenate(list(levels[::every]), axis=1))
     return np.concatenate(rows)

@@ -18,6 +18,8 @@ import torch
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor, nn
 
+from ..media.frame_size import latent_frames
+from ..media.frames import video_to_uint8
 from . import vae_whole
 from .loop import Plan, train
 from .processes import processes
@@ -150,7 +152,7 @@ class VaeTask:
         size = min(crop.size, self.clips.shape[2])
         count = max(1, round(self.plan.batch_size * SAMPLE_PIXELS / (crop.frames * size * size)))
         video = torch.cat([self._sample(crop.frames, size, generator) for _ in range(count)])
-        latent = count, 16, (crop.frames + 3) // 4, size // 8, size // 8
+        latent = count, 16, latent_frames(crop.frames), size // 8, size // 8
         return {"video": video, "noise": torch.randn(latent, generator=generator)}
 
     def _sample(self, frames: int, size: int, generator: torch.Generator) -> Tensor:
@@ -174,8 +176,7 @@ class VaeTask:
         rows = []
         for frame in (0, -1):
             for video in (videos, back.float().cpu()):
-                levels = ((video[:, :, frame].clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1)
-                rows.append(np.concatenate(list(levels.numpy()), axis=1))
+                rows.append(np.concatenate(list(video_to_uint8(video[:, :, frame].movedim(1, -1))), axis=1))
         return {"reconstruction": np.concatenate(rows)}
 
 

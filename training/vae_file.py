@@ -14,6 +14,7 @@ from comfy.latent_formats import Wan21
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor
 
+from ..media.frames import uint8_to_video
 from ..miniature.container import safetensors_bytes
 from . import vae_whole
 
@@ -39,7 +40,7 @@ def loaded_vae(state: Mapping[str, Tensor]) -> WanVAE:
 
 def as_video(frames: np.ndarray) -> Tensor:
     """Return uint8 frames [B, F, H, W, 3] as the VAE's video, float32 [B, 3, F, H, W] in -1..1."""
-    return torch.from_numpy(np.array(frames)).movedim(-1, 1).float() / 127.5 - 1
+    return uint8_to_video(np.array(frames)).movedim(-1, 1)
 
 
 def latent_statistics(state: Mapping[str, Tensor], characters: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:

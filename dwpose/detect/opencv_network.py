@@ -12,7 +12,7 @@ import numpy as np
 from ..packages.onnxruntime_advice import Gpu
 from ..packages.onnxruntime_build import NoOnnxRuntime
 from ..packages.opencv import import_cv2
-from .runtime import AUTO, OPENCV, Session, one_by_one, open_session
+from .runtime import AUTO, CPU, OPENCV, Session, one_by_one, open_session
 
 ONLY_BUNDLED = "OpenCV finds the poses on the CPU instead; DW-Pose needs ONNX Runtime."
 
@@ -56,7 +56,7 @@ def open_bundled(
     try:
         return open_session(path, provider, gpu)
     except NoOnnxRuntime as error:
-        if provider not in (AUTO, "CPU"):
+        if provider not in (AUTO, CPU):
             raise
         return OpenCVNetwork(path, outputs, str(error))
 

@@ -33,8 +33,9 @@ PROVIDERS = {
     "TensorRT": "TensorrtExecutionProvider",
 }
 COMPILED = ("MIGraphX", "TensorRT")  # for minutes and for each batch size: only when asked for, with batches of 1
+CPU = "CPU"
 OPENCV = "OpenCV"  # what runs the bundled networks where there is no ONNX Runtime
-ON_CPU = ("CPU", OPENCV)
+ON_CPU = (CPU, OPENCV)
 AUTO_ORDER = tuple(name for name in PROVIDERS if name not in COMPILED)
 CHOICES = (AUTO, *PROVIDERS)
 OPTIONS = {
@@ -124,7 +125,7 @@ def open_session(
     places = [(name, device) for name in names for device in DEVICES.get(name, ("",))[: None if asked else 1]]
     session, failures = _first_working(ort, path, places, gpu, check)
     if session is None:
-        failed = NoOnnxRuntime if provider in (AUTO, "CPU") else ValueError
+        failed = NoOnnxRuntime if provider in (AUTO, CPU) else ValueError
         raise failed(_no_provider(ort, path, provider, failures, gpu))
     session.notes.append(f"{path.name} runs on {session.place}{', as asked' * asked}.")
     session.notes += _why(failures) if asked else _why_cpu(ort, session.provider, failures, gpu)
@@ -140,7 +141,7 @@ def may_use_gpu(provider: str) -> bool:
     except NoOnnxRuntime:
         return False
     names = AUTO_ORDER if provider == AUTO else (provider,)
-    return any(PROVIDERS.get(name) in available for name in names if name != "CPU")
+    return any(PROVIDERS.get(name) in available for name in names if name != CPU)
 
 
 def prepare(sessions: Sequence[Session], make_room: Callable[[], None]) -> None:
@@ -182,7 +183,7 @@ def _try(ort, path: Path, name: str, device: str, gpu: Gpu | None, check) -> tup
     result = Session(session, name, device, _errors(ort))
     if check:
         check(result)
-    if name != "CPU":
+    if name != CPU:
         _, reason = _attempt(ort, path, lambda: session.run(None, _zeros(result)))
     return (None, reason) if reason else (result, "")
 
@@ -247,7 +248,7 @@ def _library_error(ort, name: str) -> str:
 
 def _failed(provider: str, reason: str) -> str:
     """Return what failed in a run, and what to do, which depends on where it ran."""
-    if provider == "CPU":
+    if provider == CPU:
         full, other = "The computer's memory is full: close other programs, and run again.", "Choose another file."
     else:
         full = FREE_MEMORY
@@ -286,7 +287,7 @@ def _why(failures: dict[str, str]) -> list[str]:
 
 def _why_cpu(ort, name: str, failures: dict[str, str], gpu: Gpu | None) -> list[str]:
     """Return the cause and the fix if the CPU runs although there is a GPU; nothing else is worth a note."""
-    if name != "CPU" or not gpu:
+    if name != CPU or not gpu:
         return []
     cause = " ".join(_why(failures))
     available = ort.get_available_providers()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.frame_size import MAX_ASPECT_DIFFERENCE
+from ...media.frame_size import FRAMES_PER_LATENT, MAX_ASPECT_DIFFERENCE
 from ..poses import (
     BODY,
     FACE,
@@ -32,7 +32,6 @@ from ..skeleton import LIMBS, metric
 from .pairing import Pair, check_people, nearest_people
 
 AUTO = -1
-STEP = 4  # frames that one latent frame holds: a lead-in of whole steps leaves a length of 4n+1 one
 LONGEST_SUGGESTION = 48
 FASTEST_EASED = 1.5  # the speed in the middle of an eased move over its mean speed
 USUAL_FAST = 95  # percentile of the speeds of all joints in the dance
@@ -116,7 +115,8 @@ def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
     way = max(_longest_way(track, person, aspect) for person, track in _pairs(clip, photo))
     speed = _fast(clip, aspect)
     wanted = FASTEST_EASED * way / speed if speed > 0 else LONGEST_SUGGESTION * (way > 0)
-    return min(LONGEST_SUGGESTION, STEP * math.ceil(wanted / STEP))
+    # whole latent frames: a length of 4n+1 stays one
+    return min(LONGEST_SUGGESTION, FRAMES_PER_LATENT * math.ceil(wanted / FRAMES_PER_LATENT))
 
 
 def _longest_way(track: Track, person: Track, aspect: float) -> float:

@@ -1,4 +1,4 @@
-"""The workflow of an X-Dance run as a mould: which nodes take photo, video and seed, and the prompt for one pair."""
+"""The workflow of an X-Dance run as a template: the nodes that take photo, video and seed, and the prompt of a pair."""
 
 import copy
 import hashlib
@@ -6,20 +6,19 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...comfy_client.api_prompt import NOTES, to_api_prompt
+from ...comfy_client.api_prompt import NOTES, SEEDS, to_api_prompt
 from ...comfy_client.prompt_edit import set_inputs
 
 PHOTO_INPUT = {"LoadImage": "image"}
 VIDEO_INPUT = {"LoadVideo": "file"}
 SAVE_INPUT = {"SteadyDancerVideoCombine": "filename_prefix", "SaveVideo": "filename_prefix"}
 PHOTO_TITLE, VIDEO_TITLE, RESULT_TITLE = "Photo", "Driving video", "Result"
-SEEDS = ("seed", "noise_seed")
-NODE_KEYS = ("id", "type", "title", "mode", "widgets_values", "inputs")  # the rest is looks
+NODE_KEYS = ("id", "type", "title", "mode", "widgets_values", "inputs")  # the rest is layout
 FOLDER = "xdance"
 
 
 @dataclass(frozen=True)
-class Mould:
+class PromptTemplate:
     """A workflow, and the ids of the nodes that get a pair's photo and video, the seed and the result's name."""
 
     workflow: dict
@@ -31,7 +30,7 @@ class Mould:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that decides about the results but the pair: moving a node on the canvas changes nothing."""
+        """Hash of all that decides the results except the pair: moving a node on the canvas changes nothing."""
         nodes = [{key: node.get(key) for key in NODE_KEYS} for node in self.workflow.get("nodes", ())]
         parts = [nodes, self.workflow["links"]] if nodes else self.workflow
         return sha256_of([parts, self.photo, self.video, self.result, self.seed])
@@ -42,27 +41,31 @@ class Mould:
         unknown = sorted({node["class_type"] for node in ready.values()} - set(object_info))
         if unknown:
             raise ValueError(f"This ComfyUI lacks the nodes {', '.join(unknown)}. Install their packs there.")
-        for node_id in self.samplers if self.seed is not None else ():
-            set_inputs(ready, node_id, **{name: self.seed for name in SEEDS if name in ready[node_id]["inputs"]})
+        if self.seed is not None:
+            for node_id in self.samplers:
+                set_inputs(ready, node_id, **{name: self.seed for name in SEEDS if name in ready[node_id]["inputs"]})
         return ready
 
     def fill(self, prompt: dict, photo: str, video: str, name: str) -> dict:
         """Return a copy of `prompt` for the pair `name`; photo, video: names of uploaded files."""
         filled = copy.deepcopy(prompt)
-        values = ((self.photo, PHOTO_INPUT, photo), (self.video, VIDEO_INPUT, video))
-        for node_id, inputs, value in (*values, (self.result, SAVE_INPUT, f"{FOLDER}/{name}")):
+        for node_id, inputs, value in (
+            (self.photo, PHOTO_INPUT, photo),
+            (self.video, VIDEO_INPUT, video),
+            (self.result, SAVE_INPUT, f"{FOLDER}/{name}"),
+        ):
             set_inputs(filled, node_id, **{inputs[filled[node_id]["class_type"]]: value})
         return filled
 
 
-def read_mould(
+def read_template(
     file: Path,
     photo: str | None = None,
     video: str | None = None,
     result: str | None = None,
     seed: int | None = None,
-) -> Mould:
-    """Read a workflow, saved as usual or in API form; ValueError says which node is missing or not clear.
+) -> PromptTemplate:
+    """Read a workflow, saved as usual or in API form; ValueError says which node is missing or ambiguous.
 
     photo, video, result: id or title of the node to take, where there are several. seed: None keeps the workflow's.
     """
@@ -70,46 +73,42 @@ def read_mould(
         workflow = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is no workflow that can be read ({error}). Save it in ComfyUI again.") from None
-    if not is_api(workflow) and not (isinstance(workflow, dict) and {"nodes", "links"} <= workflow.keys()):
+    if is_api(workflow):
+        nodes = {i: (node["class_type"], node.get("_meta", {}).get("title", "")) for i, node in workflow.items()}
+    elif isinstance(workflow, dict) and {"nodes", "links"} <= workflow.keys():
+        shown = (node for node in workflow["nodes"] if node["type"] not in NOTES)
+        nodes = {str(node["id"]): (node["type"], node.get("title") or "") for node in shown}
+    else:
         raise ValueError(f"{file} holds no workflow. Save one in ComfyUI with Workflow, Save or Export (API).")
-    nodes = _nodes(workflow)
     samplers = tuple(i for i, (kind, _) in nodes.items() if "Sampler" in kind or kind == "RandomNoise")
     if seed is not None and not samplers:
         raise ValueError(f"{file} holds no sampler that could take --seed {seed}. Leave --seed out.")
-    wishes = (
-        ("photo", PHOTO_INPUT, PHOTO_TITLE, photo),
-        ("video", VIDEO_INPUT, VIDEO_TITLE, video),
-        ("result", SAVE_INPUT, RESULT_TITLE, result),
+    return PromptTemplate(
+        workflow,
+        _node_for(file, nodes, "photo", PHOTO_INPUT, PHOTO_TITLE, photo),
+        _node_for(file, nodes, "video", VIDEO_INPUT, VIDEO_TITLE, video),
+        _node_for(file, nodes, "result", SAVE_INPUT, RESULT_TITLE, result),
+        samplers,
+        seed,
     )
-    found = [_choose(file, nodes, *wish) for wish in wishes]
-    return Mould(workflow, *found, samplers, seed)
 
 
 def is_api(workflow: dict) -> bool:
-    """Tell whether this is ComfyUI's API form: nodes by id, each with its class_type."""
+    """Return whether this is ComfyUI's API form: nodes by id, each with its class_type."""
     nodes = workflow.values() if isinstance(workflow, dict) else ()
     return bool(nodes) and all(isinstance(node, dict) and "class_type" in node for node in nodes)
 
 
-def _nodes(workflow: dict) -> dict[str, tuple[str, str]]:
-    """Return {id: (type, title)} of either form."""
-    if is_api(workflow):
-        return {i: (node["class_type"], node.get("_meta", {}).get("title", "")) for i, node in workflow.items()}
-    nodes = (node for node in workflow["nodes"] if node["type"] not in NOTES)
-    return {str(node["id"]): (node["type"], node.get("title") or "") for node in nodes}
-
-
-def _choose(file: Path, nodes: dict, what: str, kinds: dict, title: str, wish: str | None) -> str:
-    """Return the id of the node that takes or gives `what`: the wished one, the only one, or the one titled so."""
+def _node_for(file: Path, nodes: dict, what: str, kinds: dict, title: str, chosen: str | None) -> str:
+    """Return the id of the node for `what`: the chosen one, the only one of its types, or the one with the title."""
     fitting = {node_id: name for node_id, (kind, name) in nodes.items() if kind in kinds}
-    wanted = wish or title
-    chosen = [node_id for node_id, name in fitting.items() if wanted in (node_id, name)]
-    if not wish and len(fitting) == 1:
+    if not chosen and len(fitting) == 1:
         return next(iter(fitting))
-    if len(chosen) == 1:
-        return chosen[0]
+    found = [node_id for node_id, name in fitting.items() if (chosen or title) in (node_id, name)]
+    if len(found) == 1:
+        return found[0]
     there = ", ".join(f"{node_id} '{name}'" for node_id, name in fitting.items()) or "none"
-    named = f"--{what}-node {wish}" if wish else f"exactly one node for the {what}, or one titled '{title}'"
+    named = f"--{what}-node {chosen}" if chosen else f"exactly one node for the {what}, or one titled '{title}'"
     raise ValueError(
         f"{file} must hold {named}, of type {' or '.join(kinds)}; it holds {there}. "
         f"Add it, give it that title, or name it with --{what}-node ID."

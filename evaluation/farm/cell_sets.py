@@ -2,7 +2,7 @@
 
 Two layouts are known. Plain: any folders, whose names are the categories. X-Dance's own: reference folders `Ref-...`
 (Ref-Cartoon-Movie, Ref-Female-Upper-Body, ...) beside the driving videos, which lie in a folder named Driving... or
-loose; one folder may then be given as both PHOTOS and VIDEOS, and whatever else lies in it is left alone.
+loose; one folder may then be given as both PHOTOS and VIDEOS, and whatever else is in it is ignored.
 """
 
 import csv
@@ -18,7 +18,7 @@ from pathlib import Path
 PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif"}
 REFERENCES, DRIVING = re.compile(r"ref[-_ ]", re.I), re.compile(r"driving", re.I)
-PAIRS_FILE = "pairs.csv"  # as the drawn world's own set brings one along
+PAIRS_FILE = "pairs.csv"  # as in the drawn world's own set
 COLUMNS = ("photo", "video", "category", "misalignment")
 FILE_COLUMNS = ("truth", "photo_poses", "driving_poses")  # files that a pair may have
 MAX_NAME = 80  # bytes in UTF-8: file systems take 255, and endings and the names of unfinished files are added
@@ -29,8 +29,7 @@ FORBIDDEN_ENDS = " ._-"
 class Pair:
     """One photo and one driving video. `name` is the pair's folder; `labels` are a pairs file's further columns.
 
-    truth: video of the right answer, where it is known. photo_poses, driving_poses: JSON files in the place of a
-    detector.
+    truth: video of the ground truth, where it is known. photo_poses, driving_poses: JSON files that replace a detector.
     """
 
     photo: Path
@@ -45,10 +44,10 @@ class Pair:
 
 
 def find_pairs(photos: Path, videos: Path, pairs_file: Path | None = None, leave_out: Path | None = None) -> list[Pair]:
-    """Return every photo with every video, or the rows of the pairs file, in a fixed order and under unlike names.
+    """Return every photo with every video, or the rows of the pairs file, in a fixed order and under unique names.
 
-    Files below `leave_out` (the results) are not taken for material. ValueError where a folder or the pairs file holds
-    nothing that can be used.
+    Files below `leave_out` (the results) are not material. ValueError where a folder or the pairs file holds nothing
+    that can be used.
     """
     for folder in (photos, videos):
         if not folder.is_dir():
@@ -84,30 +83,27 @@ def _files(
     root: Path, folders: list[Path], endings: set[str], what: str, leave_out: Path | None, pattern: str = "**/*"
 ) -> list[tuple[Path, str]]:
     files = (file for folder in folders for file in sorted(folder.glob(pattern)) if file.suffix.lower() in endings)
-    found = [(file, file.parent.relative_to(root).as_posix()) for file in files if _is_material(file, root, leave_out)]
-    if not found:
-        raise _nothing(root, what, endings)
-    return [(file, "" if category == "." else category) for file, category in found]
-
-
-def _is_material(file: Path, root: Path, leave_out: Path | None) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return file.is_file() and not hidden and (leave_out is None or leave_out.resolve() not in file.resolve().parents)
-
-
-def _nothing(root: Path, what: str, endings: set[str]) -> ValueError:
+    found = []
+    for file in files:
+        place = file.relative_to(root)
+        hidden = any(part.startswith(".") for part in place.parts)
+        is_result = leave_out is not None and leave_out.resolve() in file.resolve().parents
+        if file.is_file() and not hidden and not is_result:
+            found.append((file, "/".join(place.parent.parts)))
+    if found:
+        return found
     inside = Counter(entry.suffix.lower() or ("folder" if entry.is_dir() else "no ending") for entry in root.iterdir())
     holds = ", ".join(f"{count} {kind}" for kind, count in sorted(inside.items())) or "nothing"
-    return ValueError(f"Found no {what} in {root} (it holds {holds}). Needed are {', '.join(sorted(endings))} files.")
+    raise ValueError(f"Found no {what} in {root} (it holds {holds}). Needed are {', '.join(sorted(endings))} files.")
 
 
 def read_pairs(file: Path, photos: Path, videos: Path) -> list[Pair]:
     """Return the rows of a CSV file, or of a JSON list of objects, whose columns are the fields of `Pair`.
 
-    A path counts from `photos` or `videos`, else from the file's own folder. A row whose files are not there is kept:
+    A path is relative to `photos` or `videos`, else to the file's own folder. A row whose files are missing is kept:
     its pair fails by itself.
     """
-    rows = _json_rows(file) if file.suffix.lower() == ".json" else _csv_rows(file)
+    rows = _rows(file)
     pairs = [_pair(row, f"{file}, row {number}", file.parent, photos, videos) for number, row in enumerate(rows, 1)]
     if not pairs:
         raise ValueError(f"{file} holds no rows. Give one row a pair, with at least photo and video.")
@@ -117,20 +113,17 @@ def read_pairs(file: Path, photos: Path, videos: Path) -> list[Pair]:
     return pairs
 
 
-def _csv_rows(file: Path) -> list[dict]:
+def _rows(file: Path) -> list[dict]:
+    is_json = file.suffix.lower() == ".json"
     try:
         text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read ({error}). Give a CSV file in UTF-8, or JSON.") from None
-    header = text.partition("\n")[0]
-    return list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in header and "," not in header else ","))
-
-
-def _json_rows(file: Path) -> list[dict]:
-    try:
-        rows = json.loads(file.read_text("utf-8-sig"))
+        rows = json.loads(text) if is_json else None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read ({error}). Give a JSON list of pairs, or CSV.") from None
+        form = "a JSON list of pairs, or CSV" if is_json else "a CSV file in UTF-8, or JSON"
+        raise ValueError(f"{file} cannot be read ({error}). Give {form}.") from None
+    if not is_json:
+        header = text.partition("\n")[0]
+        return list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in header and "," not in header else ","))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f'{file} must be a JSON list of objects: [{{"photo": "a.png", "video": "b.mp4"}}, ...].')
     return rows
@@ -153,20 +146,20 @@ def _place(path: str, root: Path, home: Path) -> Path:
 
 
 def named(pairs: list[Pair], photos: Path, videos: Path) -> list[Pair]:
-    """Return the pairs with a folder name each, made of category, photo and video, and free of collisions.
+    """Return the pairs with a unique folder name each, made of category, photo and video.
 
-    The names depend on where the files lie below their two folders, not on where those are.
+    The names depend on where the files are below their two folders, not on where those are.
     """
     names = [slug("__".join(filter(None, (p.category, p.photo.stem, p.video.stem)))) for p in pairs]
     uses = Counter(name.lower() for name in names)
-    unlike = []
+    renamed = []
     for pair, name in zip(pairs, names, strict=True):
         if uses[name.lower()] > 1 or len(name.encode()) > MAX_NAME:
             places = f"{os.path.relpath(pair.photo, photos)}\n{os.path.relpath(pair.video, videos)}"
             short = name.encode()[:MAX_NAME].decode("utf-8", "ignore")
             name = f"{short}-{hashlib.sha256(places.encode()).hexdigest()[:8]}"
-        unlike.append(replace(pair, name=name))
-    return unlike
+        renamed.append(replace(pair, name=name))
+    return renamed
 
 
 def slug(text: str) -> str:

@@ -16,16 +16,19 @@ from pathlib import Path
 
 import requests
 
-from ...comfy_client.comfy_server import ComfyServer, ComfyServerError
+from ...comfy_client.client import ComfyClient, ServerGone
+from ...comfy_client.comfyui_places import find_comfyui
+from ...comfy_client.in_process import PACK
+from ...comfy_client.process import ComfyProcess, StartFailed
 from ...comfy_client.program import FAILED, INTERRUPTED
-from ...tools.demo import PACK, comfyui_folder, write_miniature
-from .cell_prompt import read_mould
+from ...miniature import write_all
+from .cell_prompt import read_template
 from .cell_sets import COLUMNS, FILE_COLUMNS, PAIRS_FILE, Pair, find_pairs
 from .farm_report import measure, report
-from .farm_server import RunningServer, ServerGone
 from .run_queue import DONE, Results, Runner, say, to_do
 
 PAIRS_FAILED, SERVER_GONE = 3, 4
+RETRIES = 4  # after waits of 0, 2, 4 and 8 s: a server that is only slow is not given up
 AGAIN = "The same command goes on from here."
 
 
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ServerGone as error:
         sys.stderr.write(f"Error: {error} {AGAIN}\n")
         return SERVER_GONE
-    except (ValueError, OSError, ComfyServerError, requests.RequestException) as error:
+    except (ValueError, OSError, StartFailed, requests.RequestException) as error:
         sys.stderr.write(f"Error: {error}\n")
         return FAILED
     except KeyboardInterrupt:
@@ -55,7 +58,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--server", help="HOST:PORT of a ComfyUI that runs; without it one is started")
     parser.add_argument("--output", type=Path, default=PACK / "output" / "xdance", help="results: %(default)s")
     parser.add_argument("--pairs", type=Path, help=f"CSV or JSON: {', '.join(COLUMNS + FILE_COLUMNS)}")
-    parser.add_argument("--limit", type=_positive, help="run only the first so many pairs")
+    parser.add_argument("--limit", type=_positive, help="run only the first N pairs")
     parser.add_argument("--seed", type=int, help="seed of every pair's noise; the workflow's if not given")
     parser.add_argument("--retry-failed", action="store_true", help="run the pairs again that failed")
     for what in ("photo", "video", "result"):
@@ -73,9 +76,11 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run what is not finished, write the report and return the exit status."""
     nodes = options.photo_node, options.video_node, options.result_node
-    results = Results(options.output, read_mould(options.workflow, *nodes, options.seed))
+    results = Results(options.output, read_template(options.workflow, *nodes, options.seed))
     pairs = find_pairs(options.photos, options.videos, options.pairs, options.output)[: options.limit]
-    tell_of_pairs_file(options)
+    file = options.photos / PAIRS_FILE
+    if options.pairs is None and file.is_file():
+        say(f"There is a {file}. Give it with --pairs to run its pairs only, under its labels.")
     missing = to_do(pairs, results, options.retry_failed)
     say(f"{len(pairs)} pairs, {len(pairs) - len(missing)} of them finished before")
     try:
@@ -83,33 +88,35 @@ def run(options: argparse.Namespace) -> int:
             run_pairs(options.server, missing, results)
     except ServerGone:
         if len(missing) < len(pairs) or any(map(results.result, pairs)):
-            tell_report(pairs, results)
+            finish(pairs, results)
         raise
-    return tell_report(pairs, results)
+    return finish(pairs, results)
 
 
 def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
     """Run the pairs at the server, or at one that is started for them; each is measured while the next one runs."""
     with ExitStack() as stack:
         if address is None:
-            own = stack.enter_context(ComfyServer(folder_to_start(), PACK))
-            write_miniature(own.base)
+            own = stack.enter_context(ComfyProcess(folder_to_start(), PACK))
+            write_all(own.base / "models", own.base / "input")
             address = own.address
-        runner = Runner(stack.enter_context(RunningServer(address)), results)
-        say(f"ComfyUI at {runner.server.address}")
+        client = stack.enter_context(ComfyClient(address, RETRIES))
+        client.check()
+        runner = Runner(client, results)
+        say(f"ComfyUI at {client.address}")
         runner.run(pairs, Lines(len(pairs), results))
 
 
 def folder_to_start() -> Path:
     """Return the folder of the ComfyUI that is started where no --server is given."""
     try:
-        return comfyui_folder()
+        return find_comfyui(PACK)
     except ValueError:
         raise ValueError("Give --server HOST:PORT, or let COMFYUI_PATH name a ComfyUI folder to start.") from None
 
 
 class Lines:
-    """Measures each pair that is kept, and tells of it in a line."""
+    """Measures each pair whose result was written, and prints a line about it."""
 
     def __init__(self, total: int, results: Results):
         self.total, self.results, self.count = total, results, 0
@@ -122,14 +129,7 @@ class Lines:
         measure(pair, self.results)
 
 
-def tell_of_pairs_file(options: argparse.Namespace) -> None:
-    """Say that a set brings a list of its pairs along, where it is not used."""
-    file = options.photos / PAIRS_FILE
-    if options.pairs is None and file.is_file():
-        say(f"There is a {file}. Give it with --pairs to run its pairs only, under its labels.")
-
-
-def tell_report(pairs: list[Pair], results: Results) -> int:
+def finish(pairs: list[Pair], results: Results) -> int:
     """Write the report, say where it is, and return the exit status that fits the pairs."""
     files = report(pairs, results)
     done = sum((results.result(pair) or {}).get("status") == DONE for pair in pairs)

@@ -1,6 +1,6 @@
 """Ready poses in the place of a detector: what Extract Poses would find in a pair's files is read from JSON instead.
 
-For figures that no detector was made for, and for pairs whose poses are known exactly.
+For characters that no detector was made for, and for pairs whose poses are known exactly.
 """
 
 from ...comfy_client.prompt_edit import renumber
@@ -10,15 +10,13 @@ SAME_OUTPUT = {0: 0, 2: 1, 4: 2}  # poses, fps and frame_count of EXTRACT, as LO
 
 
 def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> None:
-    """Let the one Extract Poses that reads node `source` become a Load Poses of `file`, an uploaded name.
+    """Replace the one Extract Poses that reads node `source` by a Load Poses of `file`, an uploaded name.
 
-    What needs the other outputs goes: previews with their node, sound as an input. ValueError where there is not
+    What needs the other outputs is dropped: previews with their node, sound as an input. ValueError unless there is
     exactly one.
     """
-    found = [
-        node_id for node_id, node in prompt.items()
-        if node["class_type"] == EXTRACT and [source, 0] in (node["inputs"].get("images"), node["inputs"].get("video"))
-    ]  # fmt: skip
+    extracts = {node_id: node["inputs"] for node_id, node in prompt.items() if node["class_type"] == EXTRACT}
+    found = [i for i, inputs in extracts.items() if [source, 0] in (inputs.get("images"), inputs.get("video"))]
     if len(found) != 1:
         title = prompt[source].get("_meta", {}).get("title") or source
         raise ValueError(

@@ -1,6 +1,6 @@
 """Measure the finished pairs of an X-Dance run and put all pairs into one report, by category and misalignment.
 
-Figures and the sheet of a pair are kept in its folder and made anew only when its video or its true answer is another.
+Metrics and the sheet of a pair are kept in its folder and made again only when its video or its ground truth changed.
 """
 
 from collections import Counter
@@ -21,31 +21,30 @@ NOT_RUN = "not run"
 
 
 def measure(pair: Pair, results: Results) -> dict:
-    """Return the pair's result with its figures; what was measured before is taken as it is."""
+    """Return the pair's result with its metrics; what was measured before is reused."""
     result = results.result(pair)
     if not result or result["status"] != DONE:
         return result or {"status": NOT_RUN}
     of = {"video": result["file_sha256"], "truth": results.sha256(pair.truth) if pair.truth else ""}
     sheet = results.of(pair) / SHEET
-    if result.get("figures_of") == of and sheet.is_file():
+    if result.get("metrics_of") == of and sheet.is_file():
         return result
-    told = {"figures": {}, "figures_error": "", "figures_of": of}
+    result |= {"metrics": {}, "metrics_error": "", "metrics_of": of}
     try:
-        told["figures"] = figures(pair, results.of(pair) / result["file"])
+        result["metrics"] = metrics_of(pair, results.of(pair) / result["file"])
         draw_sheet(pair, results.of(pair) / result["file"], sheet)
     except (ValueError, FFmpegError, ImportError) as error:
-        told["figures_error"] = str(error)
-    results.keep(pair, result | told)
-    return result | told
+        result["metrics_error"] = str(error)
+    results.keep(pair, result)
+    return result
 
 
-def figures(pair: Pair, video: Path) -> dict[str, float]:
-    """Return the figures of a pair's video against its photo and, where it is known, the true answer."""
-    import torch
+def metrics_of(pair: Pair, video: Path) -> dict[str, float]:
+    """Return the metrics of a pair's video against its photo and, where it is known, the ground truth."""
+    from ...media.frames import to_float  # the rest needs no torch
+    from ..measure import evaluate
 
-    from ..measure import evaluate  # the rest needs no torch
-
-    photo = torch.from_numpy(np.asarray(read_photo(pair.photo)) / np.float32(255))[None]
+    photo = to_float(np.array(read_photo(pair.photo)))[None]
     truth = frames_of(pair.truth) if pair.truth else None
     return evaluate(frames_of(video), photo=photo, truth=truth)
 
@@ -61,30 +60,28 @@ def frames_of(video: Path):
 
 
 def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
-    """Write a PNG: the photo, then driving video, result and true answer below each other at six times."""
+    """Write a PNG: the photo, then driving video, result and ground truth below each other at six times."""
     rate, count = frame_rate(video), sum(1 for _ in read_frames(video))
     times = [round(i * (count - 1) / (TIMES - 1)) / rate for i in range(TIMES)]
     photo = read_photo(pair.photo)
     rows = [("driving video", pair.video, None), ("photo, result", video, photo)]
-    rows += [("true answer", pair.truth, None)] if pair.truth else []
+    if pair.truth:
+        rows.append(("ground truth", pair.truth, None))
     width, height = pick(video, [0])[0].size
     tile = round(TILE_HEIGHT * width / height), TILE_HEIGHT
     blank = Image.new("RGB", tile, BACKGROUND)
-    strips = [row_of([first or blank, *_at(source, times)], tile, caption) for caption, source, first in rows]
+    strips = []
+    for caption, source, first in rows:
+        rate_of_source = frame_rate(source)
+        indices = [round(time * rate_of_source) for time in times]
+        strips.append(row_of([first or blank, *pick(source, indices)], tile, caption))
     with atomic_write(target) as part:
         Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(part, "PNG")
 
 
-def _at(source: Path, times: Sequence) -> list[Image.Image]:
-    rate = frame_rate(source)
-    indices = [round(time * rate) for time in times]
-    shown = dict(zip(wanted := sorted(set(indices)), pick(source, wanted), strict=True))
-    return [shown[index] for index in indices]
-
-
 def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
     """Measure what is not measured yet, write report.html and report.md into the folder of the run, return both."""
-    from ..evaluation_report import write_report  # see `figures`
+    from ..evaluation_report import write_report  # see `metrics_of`
 
     pairs = sorted(pairs, key=lambda pair: (group(pair), pair.name))
     found = {pair.name: measure(pair, results) for pair in pairs}
@@ -105,13 +102,13 @@ def row(pair: Pair, result: dict, grouped: bool) -> dict:
     """Return a pair's line of the table."""
     seconds = {"seconds": result["seconds"]} if "seconds" in result else {}
     heading = {"group": group(pair) or "-"} if grouped else {}
-    return {"name": pair.name, **heading, **result.get("figures", {}), **seconds, "status": result["status"]}
+    return {"name": pair.name, **heading, **result.get("metrics", {}), **seconds, "status": result["status"]}
 
 
 def notes(found: dict[str, dict]) -> list[str]:
     """Return how many pairs came how far, and what went wrong with which."""
     counts = Counter(result["status"] for result in found.values())
-    wrong = ((name, result.get("error") or result.get("figures_error")) for name, result in found.items())
+    wrong = ((name, result.get("error") or result.get("metrics_error")) for name, result in found.items())
     return [", ".join(f"{count} {status}" for status, count in sorted(counts.items()))] + [
         f"{name}: {error}" for name, error in wrong if error
     ]

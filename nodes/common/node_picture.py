@@ -2,10 +2,10 @@
 
 import comfy.utils
 import numpy as np
-import torch
 from comfy_api.latest import io, ui
 from PIL import Image
 
+from ...media.frames import to_float
 from ...media.log import logger
 from .node_text import show_text
 
@@ -17,7 +17,7 @@ def show_picture(node: type[io.ComfyNode], picture: np.ndarray) -> dict:
     cannot be written to, the node shows no picture and the log says so: what it has made must not be lost for it.
     """
     try:
-        return ui.PreviewImage(torch.from_numpy(picture.copy())[None].float() / 255, cls=node).as_dict()
+        return ui.PreviewImage(to_float(picture.copy())[None], cls=node).as_dict()
     except OSError as error:
         logger.warning("No picture in the node, because the temp folder takes none: %s", error)
         return {}

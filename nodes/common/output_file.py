@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 import folder_paths
 from comfy_api.latest import io, ui
@@ -35,15 +36,20 @@ def output_names(
     fault = _fault(filled, ending, folder)
     if fault:
         raise ValueError(fault)
-    root = folder_paths.get_directory_by_type(folder.value)
+    root = root_of(folder)
     path, name, counter, _, _ = folder_paths.get_save_image_path(filled, root, width, height)
     return Numbered(Path(path), name, ending, counter)
 
 
 def saved_result(path: Path, folder: io.FolderType = io.FolderType.output) -> ui.SavedResult:
     """Return the frontend's link to a file in output/ or temp/."""
-    subfolder = os.path.relpath(path.parent, folder_paths.get_directory_by_type(folder.value))
+    subfolder = os.path.relpath(path.parent, root_of(folder))
     return ui.SavedResult(path.name, "" if subfolder == os.curdir else subfolder, folder)
+
+
+def root_of(folder: io.FolderType) -> str:
+    """Return the path of output/ or temp/."""
+    return cast(str, folder_paths.get_directory_by_type(folder.value))
 
 
 def _fault(prefix: str, ending: str, folder: io.FolderType) -> str:
@@ -52,12 +58,12 @@ def _fault(prefix: str, ending: str, folder: io.FolderType) -> str:
 
 
 def _first_path(prefix: str, ending: str, folder: io.FolderType) -> Path:
-    return Path(folder_paths.get_directory_by_type(folder.value), f"{fill_in(prefix)}{NUMBER}{ending}")
+    return Path(root_of(folder), f"{fill_in(prefix)}{NUMBER}{ending}")
 
 
 def _link_fault(path: Path, folder: io.FolderType) -> str:
     """Return that `path` leaves the folder by a link, through which ComfyUI does not write; "" if it stays inside."""
-    root = folder_paths.get_directory_by_type(folder.value)
+    root = root_of(folder)
     real = Path(os.path.realpath(path.parent))
     if real.is_relative_to(os.path.realpath(root)):
         return ""

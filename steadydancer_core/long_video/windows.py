@@ -15,13 +15,12 @@ import comfy.context_windows
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...media.frame_size import MIN_FRAMES, valid_length
+from ...media.frame_size import FRAMES_PER_LATENT, MIN_FRAMES, valid_length
 from ..model.memory_estimate import whole_clip_bytes
 
 SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
 NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
-FRAMES_PER_LATENT = 4
 ROOM = "steadydancer_windows"
 
 

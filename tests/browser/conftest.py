@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.browser.graph import PACK, WAIT
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
@@ -35,10 +35,10 @@ def frontend() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def server(base, frontend) -> Iterator[ComfyServer]:
+def server(base, frontend) -> Iterator[ComfyProcess]:
     """A running ComfyUI with the miniature files in place."""
     options = ("--front-end-root", str(frontend)) if frontend else ()
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as running:
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as running:
         write_all(running.base / "models", running.base / "input")
         yield running
 
@@ -61,7 +61,7 @@ def view() -> dict[str, int]:
 
 
 @contextmanager
-def open_page(browser: Browser, server: ComfyServer, view: dict[str, int]) -> Iterator[Page]:
+def open_page(browser: Browser, server: ComfyProcess, view: dict[str, int]) -> Iterator[Page]:
     """A fresh page with ComfyUI's graph ready, and `page.errors`, the console errors so far with their addresses."""
     with browser.new_context(viewport=view) as context:
         page = context.new_page()

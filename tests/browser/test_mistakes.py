@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
@@ -151,7 +151,7 @@ def base(base) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(server) -> ComfyServer:
+def server(server) -> ComfyProcess:
     """With the files of all mistakes."""
     write_files(server.base)
     return server
@@ -187,10 +187,10 @@ def expect_red(page: Page, *titles: str) -> None:
     assert in_time(page, lambda: page.evaluate(RED), [*titles]) == [*titles]
 
 
-def wait_for_runs(page: Page, server: ComfyServer, count: int) -> dict:
+def wait_for_runs(page: Page, server: ComfyProcess, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
     for _ in range(RUN_TIME // TICK):
-        history = server.get("/history")
+        history = server.client.get("/history")
         if len(history) >= count:
             return list(history.values())[-1]
         page.wait_for_timeout(TICK)
@@ -246,7 +246,7 @@ def test_a_full_graphics_card(page):
 
 def test_a_full_main_memory(page, server):
     """Reconcile Conditions meets it first, with frames that are too large; and ComfyUI goes on afterwards."""
-    runs, pid = len(server.get("/history")), server.process.pid
+    runs, pid = len(server.client.get("/history")), server.process.pid
     start(page, ())
     wait_for_runs(page, server, runs + 1)  # what comes before Reconcile Conditions is there
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
@@ -278,7 +278,7 @@ def test_files_that_were_not_downloaded(page):
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
     """Not a mistake: a size and a length that cannot be, and no CLIP vision. The run goes on."""
-    runs = len(server.get("/history"))
+    runs = len(server.client.get("/history"))
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
     start(page, (*odd, choose(RECONCILE, length=81)))
     assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
@@ -299,7 +299,7 @@ def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(page):
 
 
 def test_a_mistake_loses_nothing_that_was_made(page, server):
-    runs = len(server.get("/history"))
+    runs = len(server.client.get("/history"))
     start(page, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
     see_errors(page, "show_pose is on")
     choose("Video Combine", show_pose="off")(page)

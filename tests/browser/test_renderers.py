@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Page
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.graph import (
     REPORTS,
     RUN_TIME,
@@ -70,7 +70,7 @@ def run(page: Page, name: str, renderer: str) -> None:
     page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
 
 
-def check_run(page: Page, server: ComfyServer, name: str, renderer: str) -> None:
+def check_run(page: Page, server: ComfyProcess, name: str, renderer: str) -> None:
     """The pictures, the reports and the player of the run are in the nodes that made them, each once."""
     check_pictures(page, WORKFLOWS[name], renderer)
     check_reports(page, server)
@@ -92,9 +92,9 @@ def large_pictures(page: Page, pictures: str, node: int) -> list[bool]:
     return [width > 100 and on_page > 100 for width, on_page in page.evaluate(pictures, node)]
 
 
-def check_reports(page: Page, server: ComfyServer) -> None:
+def check_reports(page: Page, server: ComfyProcess) -> None:
     """Each node that reports shows its report once, and nothing of it anywhere else."""
-    *_, last = server.get("/history").values()
+    *_, last = server.client.get("/history").values()
     outputs = last["outputs"].items()
     reports = {int(id): output.get("shown", output["text"])[0].strip() for id, output in outputs if "text" in output}
     assert any("forward passes" in report for report in reports.values())

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Page
 
-from steadydancer_pack.comfy_client.comfy_server import PACK_FOLDER
+from steadydancer_pack.comfy_client.process import PACK_FOLDER
 from steadydancer_pack.tests.browser.graph import PACK, SET, VUE, draw_with, in_time, ours
 from steadydancer_pack.tests.browser.words import (
     LABELS_IN_DOM,

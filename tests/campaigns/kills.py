@@ -29,8 +29,10 @@ from comfy_client.in_process import use_pack
 use_pack()
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt  # noqa: E402
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected  # noqa: E402
+from steadydancer_pack.comfy_client.client import ServerGone  # noqa: E402
+from steadydancer_pack.comfy_client.process import ComfyProcess  # noqa: E402
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs  # noqa: E402
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptRejected  # noqa: E402
 from steadydancer_pack.media.atomic_write import UNFINISHED  # noqa: E402  the line above makes it importable
 from steadydancer_pack.media.clips import read_frames  # noqa: E402
 from steadydancer_pack.media.video_formats import FORMATS  # noqa: E402
@@ -85,7 +87,7 @@ class Campaign:
         """Run everything once without a kill, then kill `count` times."""
         self.write_inputs()
         self.start()
-        self.info = self.server.object_info()
+        self.info = self.server.client.object_info()
         for kind in KINDS:
             since = time.monotonic()
             self.finish(kind, 0)
@@ -99,7 +101,7 @@ class Campaign:
             self.start()
             try:
                 said += self.next_prompt(kind, trial)
-            except (PromptFailed, PromptRejected, ComfyServerError) as error:
+            except (PromptFailed, PromptRejected, ServerGone) as error:
                 self.fail(f"the next prompt of {kind} {trial} did not run: {error}")
             say(f"{trial:3} {kind:9} {said}")
         self.tell(count)
@@ -109,8 +111,8 @@ class Campaign:
         save_file(steadydancer_state_dict(**BIGGER), self.models / SOURCE)
         self.frames["combine"] = sum(1 for _ in read_frames(SHIPPED / "input" / DANCE))
 
-    def new_server(self) -> ComfyServer:
-        return ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, self.base, ("--cache-none",))
+    def new_server(self) -> ComfyProcess:
+        return ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, self.base, ("--cache-none",))
 
     def start(self) -> None:
         self.server = self.new_server()
@@ -183,7 +185,7 @@ class Campaign:
         if kind == "extract":
             shutil.rmtree(self.pose_cache, ignore_errors=True)
         moment = self.random.uniform(0, self.seconds[kind])
-        self.server.queue(self.prompt(kind, trial))
+        self.server.client.queue(self.prompt(kind, trial))
         time.sleep(moment)
         self.server.process.kill()
         self.server.process.wait()

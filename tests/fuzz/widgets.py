@@ -18,13 +18,9 @@ if __name__ == "__main__":
     import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import (
-    ComfyServer,
-    ComfyServerError,
-    PromptFailed,
-    PromptInterrupted,
-    PromptRejected,
-)
+from steadydancer_pack.comfy_client.client import ServerGone
+from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.fuzz.campaign import Fault
 from steadydancer_pack.tests.prompts import small_prompt
@@ -72,13 +68,13 @@ def _edges(node: dict, name: str, object_info: dict) -> list:
     return [*names, *edges, *(edge + step for edge in edges for step in (-1, 1))]
 
 
-def attempt(server: ComfyServer, prompt: dict, what: str, seed: int, longest: float) -> Fault | str:
+def attempt(server: ComfyProcess, prompt: dict, what: str, seed: int, longest: float) -> Fault | str:
     """Return what came of a prompt: "rejected", "refused", "finished", "cancelled" or the fault."""
-    timer = threading.Timer(longest, server.interrupt)
+    timer = threading.Timer(longest, server.client.interrupt)
     try:
-        prompt_id = server.queue(prompt)
+        prompt_id = server.client.queue(prompt)
         timer.start()
-        server.wait(prompt_id, silence=longest + STOPPING)
+        server.client.wait(prompt_id, silence=longest + STOPPING)
         return "finished"
     except PromptRejected:
         return "rejected"
@@ -88,20 +84,20 @@ def attempt(server: ComfyServer, prompt: dict, what: str, seed: int, longest: fl
         if failure.exception_type == "ValueError" and len(str(failure)) >= SHORTEST_SENTENCE:
             return "refused"
         return Fault("widgets", seed, "crash", f"{what}\n{failure.exception_type}: {failure}")
-    except ComfyServerError as error:
+    except ServerGone as error:
         return Fault("widgets", seed, "hang", f"{what}\n{error}")
     finally:
         timer.cancel()
 
 
 def run(
-    server: ComfyServer, prompts: list[dict], count: int, seed: int = 0, longest: float = LONGEST
+    server: ComfyProcess, prompts: list[dict], count: int, seed: int = 0, longest: float = LONGEST
 ) -> tuple[Counter, list[Fault]]:
     """Try `count` mutated prompts; return how each ended, and the faults. Ends at a server that no longer answers.
 
     longest: seconds after which a run is cancelled.
     """
-    counts, faults, object_info = Counter(), [], server.object_info()
+    counts, faults, object_info = Counter(), [], server.client.object_info()
     for number in range(seed, seed + count):
         random = Random(f"widgets {number}")
         result = attempt(server, *mutated(random.choice(prompts), object_info, random), number, longest)
@@ -119,7 +115,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="prompts")
     parser.add_argument("--seed", type=int, default=0, help="number of the first prompt")
     options = parser.parse_args()
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(__file__).resolve().parents[2]) as server:
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), Path(__file__).resolve().parents[2]) as server:
         write_all(server.base / "models", server.base / "input")
         counts, faults = run(server, base_prompts(server), options.count, options.seed)
     sys.stdout.write("".join(f"{kind:10} {count}\n" for kind, count in sorted(counts.items())))
@@ -127,9 +123,9 @@ def main() -> int:
     return int(bool(faults))
 
 
-def base_prompts(server: ComfyServer) -> list[dict]:
+def base_prompts(server: ComfyProcess) -> list[dict]:
     """Return small prompts that together hold most of our nodes."""
-    object_info = server.object_info()
+    object_info = server.client.object_info()
     prompts = [to_api_prompt(json.loads((WORKFLOWS / name).read_text("utf-8")), object_info) for name in SAMPLES]
     for prompt in prompts:
         for node in prompt.values():

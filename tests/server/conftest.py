@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 
 PACK = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[ComfyServer]:
+def server(tmp_path_factory) -> Iterator[ComfyProcess]:
     """A running ComfyUI in a fresh home, in which it leaves nothing; its folders are under server.base."""
     home = tmp_path_factory.mktemp("home")
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
                 patch.setenv(name, str(home))
-            running = stack.enter_context(ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK))
+            running = stack.enter_context(ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK))
         yield running
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture(scope="session")
-def object_info(server: ComfyServer) -> dict:
+def object_info(server: ComfyProcess) -> dict:
     """Every node type that the running ComfyUI knows."""
-    return server.object_info()
+    return server.client.object_info()

@@ -26,15 +26,15 @@ def miniature(server):
 
 
 def run(server, prompt, workflow=None):
-    prompt_id = server.queue(prompt, workflow)
-    server.wait(prompt_id)
-    return server.history(prompt_id)["outputs"]
+    prompt_id = server.client.queue(prompt, workflow)
+    server.client.wait(prompt_id)
+    return server.client.history(prompt_id)["outputs"]
 
 
 def shipped(server, name):
     """Return the workflow as an API prompt that also saves the poses it draws, and as shipped."""
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    return to_api_prompt(workflow, server.object_info()), workflow
+    return to_api_prompt(workflow, server.client.object_info()), workflow
 
 
 @pytest.fixture(scope="module")

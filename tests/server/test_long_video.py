@@ -22,7 +22,7 @@ FRAMES = 321
 def long_prompt(server):
     """The ready skeletons with their dance repeated to 321 frames, in windows of 81."""
     write_all(server.base / "models", server.base / "input")
-    prompt = to_api_prompt(copy.deepcopy(SKELETONS), server.object_info())
+    prompt = to_api_prompt(copy.deepcopy(SKELETONS), server.client.object_info())
     reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
     for name in ("pose_frames", "pose_negative_frames"):
         prompt[name] = node("RepeatImageBatch", image=reconcile[name], amount=10)

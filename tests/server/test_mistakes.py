@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadydancer_pack.comfy_client.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
 from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
@@ -27,7 +27,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    return small_prompt(server.object_info())
+    return small_prompt(server.client.object_info())
 
 
 def shards(folder, width=WIDTH):
@@ -71,7 +71,7 @@ def test_a_folder_of_shards_that_is_not_whole(server, models, prompt, make, word
     folder = models / make.__name__
     make(folder)
     sampler = find(prompt, SAMPLER)
-    server.object_info()  # as pressing R does: the list is read anew
+    server.client.object_info()  # as pressing R does: the list is read anew
     bad = copy.deepcopy(prompt)
     set_inputs(bad, find(bad, LOADER), model_name=f"{folder.name}/{model_files.INDEX}")
     with pytest.raises(PromptFailed, match=words):
@@ -117,7 +117,7 @@ def test_windows_that_cannot_work(server, prompt):
         run(server, prompt)
     set_inputs(prompt, "windows", window=4, overlap=0)
     with pytest.raises(PromptRejected, match="smaller than min of 5"):
-        server.queue(prompt)
+        server.client.queue(prompt)
     set_inputs(prompt, "windows", window=17, overlap=8)
     assert latent_from(server, prompt, sampler).isfinite().all()
 
@@ -148,9 +148,9 @@ def test_a_stopped_run_goes_on_from_its_finished_chunks(server, chunks):
     def stop(kind, data):
         if kind == "progress" and data["node"] == "chunks" and data["value"] > 8 and not stopped.is_set():
             stopped.set()
-            server.interrupt()
+            server.client.interrupt()
 
     with pytest.raises(PromptInterrupted):
-        server.wait(server.queue(chunks), stop)
+        server.client.wait(server.client.queue(chunks), stop)
     _, outputs = run(server, chunks)
     assert "1 of 3 chunks were finished before and taken from disk" in outputs["chunks"]["text"][0]

@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import PromptFailed, PromptInterrupted
 from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.dwpose.detect import runtime
 from steadydancer_pack.dwpose.poses import NECK, PoseClip
 from steadydancer_pack.media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
@@ -196,9 +196,9 @@ def reconciled(server, object_info, ours):
 
 
 def run(server, prompt):
-    prompt_id = server.queue(prompt)
-    server.wait(prompt_id)
-    return server.history(prompt_id)["outputs"]
+    prompt_id = server.client.queue(prompt)
+    server.client.wait(prompt_id)
+    return server.client.history(prompt_id)["outputs"]
 
 
 def told(outputs, name):
@@ -542,9 +542,9 @@ def test_an_interrupt_stops_the_search_and_the_next_one_runs(server, ours, chain
         if kind == "progress" and data["node"] == "poses":
             seen.append(data["value"])
             if len(seen) == 1:
-                server.interrupt()
+                server.client.interrupt()
 
     with pytest.raises(PromptInterrupted):
-        server.wait(server.queue(prompt), stop)
+        server.client.wait(server.client.queue(prompt), stop)
     assert seen[-1] < 8 * 31
     assert len(pictures(server, run(server, chain("long.mkv"))["shown"])) == 31

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tests.prompts import VIDEO, run
@@ -29,9 +29,9 @@ def files_in(base: Path) -> list[str]:
 def fresh(tmp_path_factory):
     """(What lay there before and after, API prompt, outputs, the server's folder) of the quick start, run once."""
     workflow = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK, tmp_path_factory.mktemp("fresh")) as server:
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, tmp_path_factory.mktemp("fresh")) as server:
         before = files_in(server.base)
-        prompt = to_api_prompt(workflow, server.object_info())
+        prompt = to_api_prompt(workflow, server.client.object_info())
         _, outputs = run(server, prompt)
         yield before, files_in(server.base), prompt, outputs, server.base
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
 from steadydancer_pack.training import sample
@@ -35,7 +35,7 @@ def miniature(server):
 @pytest.fixture
 def prompt(server):
     """The workflow with text guidance, shortened to 5 frames and 4 steps for the tests that do not look at it."""
-    prompt = to_api_prompt(copy.deepcopy(WORKFLOW), server.object_info())
+    prompt = to_api_prompt(copy.deepcopy(WORKFLOW), server.client.object_info())
     set_inputs(prompt, find(prompt, RECONCILE), length=5)
     set_inputs(prompt, find(prompt, SAMPLER), steps=4, text_guidance=5.0)
     return prompt
@@ -44,10 +44,10 @@ def prompt(server):
 @pytest.fixture(scope="module")
 def finished(server):
     """Run the workflow as shipped; return (API prompt, RunReport, outputs)."""
-    prompt = to_api_prompt(WORKFLOW, server.object_info())
-    prompt_id = server.queue(prompt, WORKFLOW)
-    report = server.wait(prompt_id)
-    return prompt, report, server.history(prompt_id)["outputs"]
+    prompt = to_api_prompt(WORKFLOW, server.client.object_info())
+    prompt_id = server.client.queue(prompt, WORKFLOW)
+    report = server.client.wait(prompt_id)
+    return prompt, report, server.client.history(prompt_id)["outputs"]
 
 
 @pytest.fixture(scope="module")
@@ -234,14 +234,14 @@ def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
 def test_length_0_is_refused_before_anything_runs(server, prompt):
     set_inputs(prompt, find(prompt, RECONCILE), length=0)
     with pytest.raises(PromptRejected, match="Value 0 smaller than min of 1: length"):
-        server.queue(prompt)
+        server.client.queue(prompt)
 
 
 @pytest.mark.parametrize("prefix", ["../../outside", "dance: take 2", "%date:yyyy-MM-dd%/clip"])
 def test_a_name_that_is_none_is_refused_before_anything_runs(server, prompt, prefix):
     set_inputs(prompt, find(prompt, VIDEO), filename_prefix=prefix)
     with pytest.raises(PromptRejected, match="filename_prefix .* (does not name a file|is not filled in here)"):
-        server.queue(prompt)
+        server.client.queue(prompt)
 
 
 @pytest.mark.parametrize("name", ["steadydancer.pth", "../../secret.safetensors", "not_there.safetensors"])
@@ -249,7 +249,7 @@ def test_a_model_file_that_is_not_in_the_list_is_refused(server, prompt, name):
     (server.base / "models" / "diffusion_models" / "steadydancer.pth").write_bytes(b"")
     set_inputs(prompt, find(prompt, LOADER), model_name=name)
     with pytest.raises(PromptRejected, match="model_name"):
-        server.queue(prompt)
+        server.client.queue(prompt)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", "truncated"])
@@ -272,10 +272,10 @@ def test_an_interrupt_stops_the_run_and_the_next_prompt_runs(server, prompt, sta
     def stop(kind, data):
         if kind == "progress" and data["node"] == find(slow, stage) and not stopped.is_set():
             stopped.set()
-            server.interrupt()
+            server.client.interrupt()
 
     videos = set((server.base / "output" / "video").glob("*"))
     with pytest.raises(PromptInterrupted):
-        server.wait(server.queue(slow), stop)
+        server.client.wait(server.client.queue(slow), stop)
     assert set((server.base / "output" / "video").glob("*")) == videos
     run(server, prompt)

@@ -1,11 +1,12 @@
-"""comfy_server.py: prompts run, bad ones are refused in words, a broken pack is named with its traceback."""
+"""ComfyClient and ComfyProcess: prompts run, bad ones are rejected, a broken pack is shown with its traceback."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, PromptFailed, PromptRejected
+from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptRejected
 
 COMFYUI = Path(os.environ["COMFYUI_PATH"])
 PICTURE = {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}}
@@ -14,9 +15,9 @@ SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_pref
 
 def test_a_prompt_runs_and_leaves_its_history(server):
     seen = []
-    prompt_id = server.queue({"1": PICTURE, "2": SAVE})
-    report = server.wait(prompt_id, lambda kind, data: seen.append(kind))
-    (image,) = server.history(prompt_id)["outputs"]["2"]["images"]
+    prompt_id = server.client.queue({"1": PICTURE, "2": SAVE})
+    report = server.client.wait(prompt_id, lambda kind, data: seen.append(kind))
+    (image,) = server.client.history(prompt_id)["outputs"]["2"]["images"]
     assert (server.base / "output" / image["filename"]).is_file()
     assert "2" in report.node_seconds and "execution_success" in seen
     assert server.peak_memory > 50e6
@@ -25,7 +26,7 @@ def test_a_prompt_runs_and_leaves_its_history(server):
 def test_a_bad_prompt_is_refused_with_node_and_input(server):
     bad = {"1": PICTURE | {"inputs": PICTURE["inputs"] | {"width": "wide"}}, "2": SAVE}
     with pytest.raises(PromptRejected, match=r"EmptyImage \(node 1\): .*width, wide"):
-        server.queue(bad)
+        server.client.queue(bad)
 
 
 def test_a_failing_node_is_named_and_the_next_prompt_runs(server):
@@ -33,14 +34,14 @@ def test_a_failing_node_is_named_and_the_next_prompt_runs(server):
     no_image.write_text("text")
     load = {"class_type": "LoadImage", "inputs": {"image": no_image.name}}
     with pytest.raises(PromptFailed, match=r"LoadImage \(node 1\)"):
-        server.wait(server.queue({"1": load, "2": SAVE}))
-    server.wait(server.queue({"1": PICTURE | {"inputs": PICTURE["inputs"] | {"color": 1}}, "2": SAVE}))
+        server.client.wait(server.client.queue({"1": load, "2": SAVE}))
+    server.client.wait(server.client.queue({"1": PICTURE | {"inputs": PICTURE["inputs"] | {"color": 1}}, "2": SAVE}))
 
 
 def test_an_uploaded_file_lies_in_the_input_folder(server, tmp_path):
     file = tmp_path / "note.mp4"
     file.write_bytes(b"any")
-    assert server.upload(file) == "note.mp4"
+    assert server.client.upload(file) == "note.mp4"
     assert (server.base / "input" / "note.mp4").read_bytes() == b"any"
 
 
@@ -48,5 +49,5 @@ def test_a_broken_pack_is_named_with_its_traceback(tmp_path):
     pack = tmp_path / "pack"
     pack.mkdir()
     (pack / "__init__.py").write_text("import a_module_that_nobody_has\n")
-    with pytest.raises(ComfyServerError, match="(?s)could not import the pack.*a_module_that_nobody_has"):
-        ComfyServer(COMFYUI, pack).__enter__()
+    with pytest.raises(StartFailed, match="(?s)could not import the pack.*a_module_that_nobody_has"):
+        ComfyProcess(COMFYUI, pack).__enter__()

@@ -74,7 +74,7 @@ def linked(value) -> bool:
 @pytest.mark.parametrize("name", VIDEOS)
 def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    prompt = on_the_miniature(to_api_prompt(workflow, server.object_info()))
+    prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()))
     _, outputs = run(server, prompt)
     videos = outputs[find(prompt, VIDEO)]["images"]
     assert len(videos) == VIDEOS[name]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadydancer_pack.comfy_client.comfy_server import PromptFailed
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
 from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
@@ -35,7 +35,7 @@ def models(server):
 
 @pytest.fixture
 def prompt(server, models):
-    return small_prompt(server.object_info())
+    return small_prompt(server.client.object_info())
 
 
 def latent_of(server, prompt, file):
@@ -73,7 +73,7 @@ def test_the_stock_loader_gives_the_same_latent(server, prompt, file):
 
 
 def test_shards_are_hidden_behind_their_index(server, models):
-    listed = server.object_info()[LOADER]["input"]["required"]["model_name"][1]["options"]
+    listed = server.client.object_info()[LOADER]["input"]["required"]["model_name"][1]["options"]
     assert [name for name in listed if "official" in name] == [f"official/{model_files.INDEX}"]
     assert "q8.gguf" in listed
 

@@ -12,7 +12,7 @@ COUNT, SECONDS = 20, 3.0
 @pytest.fixture(scope="module")
 def prompt(server):
     write_all(server.base / "models", server.base / "input")
-    return small_prompt(server.object_info())
+    return small_prompt(server.client.object_info())
 
 
 def test_strange_values_are_rejected_refused_or_run(server, prompt):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import shipped, write_all
@@ -57,7 +57,7 @@ def material(tmp_path):
 @pytest.fixture
 def workflow(server, material):
     """The ready skeletons, shortened to 5 frames, in API form."""
-    prompt = to_api_prompt(SKELETONS, server.object_info())
+    prompt = to_api_prompt(SKELETONS, server.client.object_info())
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=48)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
     file = material / "workflow.json"
@@ -101,7 +101,7 @@ def run(*what):
 
 def queued(server):
     """Return how often each pair stands in the server's history."""
-    prompts = (entry["prompt"][2] for entry in server.get("/history").values())
+    prompts = (entry["prompt"][2] for entry in server.client.get("/history").values())
     prefixes = (node["inputs"].get("filename_prefix", "") for prompt in prompts for node in prompt.values())
     return Counter(prefix.removeprefix("xdance/") for prefix in prefixes if prefix.startswith("xdance/"))
 
@@ -123,7 +123,7 @@ def finished(material):
 
 @pytest.fixture(autouse=True)
 def empty_history(server):
-    server.http.post(f"http://{server.address}/history", json={"clear": True}, timeout=60).raise_for_status()
+    server.client.clear_history()
 
 
 def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, material, workflow):
@@ -134,7 +134,7 @@ def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, materi
         with av.open(material / "out" / name / "video.mp4") as video:
             assert video.streams.video[0].frames == 5
         told = result(material, name)
-        assert told["status"] == "done" and told["seed"] == 11 and told["figures"]["first_frame_psnr"] > 20
+        assert told["status"] == "done" and told["seed"] == 11 and told["metrics"]["first_frame_psnr"] > 20
     report = (material / "out" / "report.md").read_text()
     assert all(name.replace("_", r"\_") in report for name in NAMES) and "4 done" in report
     assert (material / "out" / "report.html").read_text().count("<img") == len(NAMES)
@@ -169,7 +169,7 @@ def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, mate
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and "Stopped. The same command goes on" in said, said
-    wait_for(lambda: not any(server.get("/queue").values()))
+    wait_for(lambda: not any(server.client.get("/queue").values()))
     assert not list((material / "out").glob("*/queued.json"))
     already = finished(material)
     status, said = run(server, material, slow_workflow)
@@ -198,7 +198,7 @@ def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, work
 
 
 def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, slow_workflow):
-    with ComfyServer(Path(os.environ["COMFYUI_PATH"]), PACK) as other:
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK) as other:
         write_all(other.base / "models", other.base / "input")
         process = start(other, material, slow_workflow)
         wait_for(lambda: finished(material), process)
@@ -218,8 +218,8 @@ def write_poses(file, count):
     pose_json.save(film(sample.answer().at(slice(count)), sample.SIZE).poses, file, FPS)
 
 
-def test_poses_and_the_true_answer_of_a_pairs_file_and_a_workflow_as_saved(server, material):
-    """The shipped road with poses from files in the place of its detector."""
+def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(server, material):
+    """The shipped workflow with poses from files in the place of its detector."""
     saved = json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8"))
     small = {"SteadyDancerReconcileConditions": {0: 48, 1: 48, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 48}}
     for node in saved["nodes"]:
@@ -235,9 +235,9 @@ def test_poses_and_the_true_answer_of_a_pairs_file_and_a_workflow_as_saved(serve
     status, said = run(server, material, material / "saved.json", *more)
     assert status == 0, said
     told = result(material, NAMES[0])
-    assert {"first_frame_psnr", "truth_psnr", "flicker"} <= told["figures"].keys()
-    assert (told["misalignment"], told["figures_error"]) == ("start gap", "")
-    (entry,) = server.get("/history").values()
+    assert {"first_frame_psnr", "truth_psnr", "flicker"} <= told["metrics"].keys()
+    assert (told["misalignment"], told["metrics_error"]) == ("start gap", "")
+    (entry,) = server.client.get("/history").values()
     kinds = Counter(node["class_type"] for node in entry["prompt"][2].values())
     assert kinds["SteadyDancerLoadPoses"] == 2 and kinds["SteadyDancerExtractPoses"] == 0
     assert "Ref-Cartoon-Movie, start gap" in (material / "out" / "report.md").read_text()

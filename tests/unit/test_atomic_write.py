@@ -213,7 +213,7 @@ OWN = ".0123456789abcdef0123456789abcdef"
 
 @pytest.mark.parametrize("write", [replace_a_file, add_a_file])
 @pytest.mark.parametrize("name, age, goes", [
-    (f"{OWN}.part", OLD, True), (f"{OWN}.tmp", OLD, True), (f"{OWN}.part", YOUNG, False), (f"{OWN}.mp4", OLD, False),
+    (f"{OWN}.part", OLD, True), (f"{OWN}.part", YOUNG, False), (f"{OWN}.mp4", OLD, False),
     ("model.safetensors.part", OLD, False), (".notes.part", OLD, False), ("0123456789.tmp", OLD, False),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from steadydancer_pack.comfy_client import prompt_edit
+from steadydancer_pack.comfy_client.prompt_run import saved_file
 from steadydancer_pack.media import clips as media
 from steadydancer_pack.tools import demo, demo_report
 
@@ -182,6 +183,6 @@ def test_the_pose_frames_are_written_beside_the_result():
     assert added == {"images": ["1", 0], "fps": 16.0, "save_output": False, "crf": 0}
 
 
-def test_the_file_a_video_node_reports_is_found(tmp_path):
+def test_the_file_a_video_node_reports_is_found():
     output = {"images": [{"filename": "a.mp4", "subfolder": "b", "type": "output"}], "animated": [True]}
-    assert demo.saved_video(output, tmp_path) == tmp_path / "output" / "b" / "a.mp4"
+    assert saved_file(output) == ("output", "b", "a.mp4")

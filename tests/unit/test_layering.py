@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "steadydancer_core/sampling": "steadydancer_core/model steadydancer_core/weights steadydancer_core/memory media",
     "steadydancer_core/long_video": "CORE media",
     "comfy_client": "",
-    "miniature": "",
+    "miniature": "media",
     "evaluation": "CORE DWPOSE media comfy_client",
     "evaluation/farm": "CORE DWPOSE media comfy_client evaluation miniature",
     "doctor": "CORE DWPOSE media",

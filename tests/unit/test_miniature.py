@@ -1,6 +1,5 @@
 """The embedded default: ComfyUI takes every file, the sample is what it says, and no file of the user is harmed."""
 
-import errno
 import os
 import subprocess
 import sys
@@ -241,22 +240,6 @@ def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["input"]
 
 
-def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, monkeypatch):
-    """Windows refuses to rename it meanwhile."""
-    replace, calls = Path.replace, []
-
-    def refuse(part, path):
-        calls.append(path)
-        if len(calls) <= 3:
-            raise PermissionError(errno.EACCES, "The process cannot access the file")
-        return replace(part, path)
-
-    monkeypatch.setattr(miniature, "ON_WINDOWS", True)
-    monkeypatch.setattr(Path, "replace", refuse)
-    assert all(path.is_file() for path in miniature.write_all(tmp_path / "models", tmp_path / "input"))
-    assert len(calls) == 3 + len(miniature.FILES)
-
-
 def test_a_file_that_the_pack_lacks_is_named_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(miniature, "SHIPPED", tmp_path / "files")
     for file in miniature.FILES[:-1]:
@@ -270,7 +253,8 @@ def test_a_file_that_the_pack_lacks_is_named_and_nothing_is_written(tmp_path, mo
 def test_the_command_needs_neither_comfyui_nor_torch(written, tmp_path):
     modules = ("comfy", "comfy_api", "folder_paths", "torch", "numpy", "av")
     code = (
-        "import sys; from miniature.__main__ import main; status = main(); "
+        "import sys; from comfy_client.in_process import use_pack; use_pack(); "
+        "from steadydancer_pack.miniature.command import main; status = main(); "
         f"sys.exit(status or any(name in sys.modules for name in {modules}))"
     )
     run = subprocess.run(

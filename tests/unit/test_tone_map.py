@@ -47,12 +47,6 @@ def test_a_cached_preview_of_hdr_is_mapped_once(transfer):
     assert first.equal(again)
 
 
-def test_the_cache_of_earlier_versions_is_not_used_for_hdr():
-    """It holds previews that were not mapped."""
-    plain, hdr = (VideoStream(hdr_video(kind, 100)) for kind in (SDR, PQ))
-    assert not plain._unlike_before and hdr._unlike_before == ["HDR"]
-
-
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_grey_stays_grey_and_grows_with_the_light(transfer):
     shown = tone_mapped(np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1), transfer)[:, 0]

@@ -78,7 +78,6 @@ def test_what_is_transparent_is_black(kind, alpha, shown):
     assert (len(frames), stream.frames) == (FRAMES, FRAMES)
     for frame in frames:
         assert sides(frame) == pytest.approx([LEVEL, shown], abs=3)
-    assert stream._unlike_before[-1] == "transparency"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,10 +123,6 @@ def test_without_the_decoder_for_transparency_the_colors_are_read(monkeypatch, c
     (frame, *_) = VideoStream(make_file(*KINDS["VP9"], matte(0)))
     assert sides(frame) == pytest.approx([LEVEL, LEVEL], abs=3)
     assert "no decoder no such decoder: the transparency of a video is not seen" in caplog.text
-
-
-def test_an_opaque_file_is_what_it_was_to_the_cache():
-    assert VideoStream(make_file("libx264", "yuv420p", "mp4", matte(255)))._unlike_before == []
 
 
 def test_images_with_alpha():

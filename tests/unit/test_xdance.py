@@ -1,4 +1,4 @@
-"""tools/xdance*.py without a server: which pairs there are, what a mould takes, what is run again and what is not."""
+"""evaluation.farm without a server: which pairs there are, what a template takes, what is run again and what is not."""
 
 import json
 import re
@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.comfy_client.comfy_server import PromptRejected
+from steadydancer_pack.comfy_client.client import ComfyClient, ServerGone
+from steadydancer_pack.comfy_client.prompt_run import PromptRejected, PromptState, State, prompt_state
 from steadydancer_pack.evaluation.farm import cell_sets as xdance_sets
 from steadydancer_pack.evaluation.farm import command as xdance
 from steadydancer_pack.evaluation.farm import farm_report as xdance_report
 from steadydancer_pack.evaluation.farm import run_queue as xdance_queue
-from steadydancer_pack.evaluation.farm.cell_prompt import read_mould
+from steadydancer_pack.evaluation.farm.cell_prompt import read_template
 from steadydancer_pack.evaluation.farm.cell_sets import Pair, find_pairs
 from steadydancer_pack.evaluation.farm.dance_poses import with_pose_file
-from steadydancer_pack.evaluation.farm.farm_server import PromptState, RunningServer, ServerGone, State, prompt_state
 from steadydancer_pack.evaluation.farm.run_queue import Results, Runner, to_do
 from steadydancer_pack.media.clips import pack_video
 from steadydancer_pack.tests.together import meeting, together
@@ -149,32 +149,32 @@ def test_a_name_leaves_room_for_endings_in_the_255_bytes_of_a_file_name(tmp_path
 
 @pytest.fixture
 def workflow(tmp_path):
-    """A function that writes WORKFLOW, with changes, and reads it as a mould."""
+    """A function that writes WORKFLOW, with changes, and reads it as a template."""
 
-    def write(changes=None, **wishes):
+    def write(changes=None, **options):
         file = tmp_path / "workflow.json"
         file.write_text(json.dumps({**WORKFLOW, **(changes or {})}))
-        return read_mould(file, **wishes)
+        return read_template(file, **options)
 
     return write
 
 
 def test_a_pair_goes_into_its_nodes(workflow):
-    mould = workflow(seed=7)
-    ready = mould.prompt(OBJECT_INFO)
-    filled = mould.fill(ready, "p.png", "v.mp4", "pair")
+    template = workflow(seed=7)
+    ready = template.prompt(OBJECT_INFO)
+    filled = template.fill(ready, "p.png", "v.mp4", "pair")
     assert [filled[i]["inputs"] for i in "1234"] == [
         {"image": "p.png"}, {"file": "v.mp4"}, {"seed": 7, "steps": 4},
         {"filename_prefix": "xdance/pair", "video": ["2", 0]},
     ]  # fmt: skip
-    assert ready["1"]["inputs"] == {"image": "x.png"} and mould.workflow == WORKFLOW
+    assert ready["1"]["inputs"] == {"image": "x.png"} and template.workflow == WORKFLOW
 
 
 def more(kind, title):
     return {"9": {"class_type": kind, "inputs": {}, "_meta": {"title": title}}}
 
 
-def test_of_several_nodes_the_title_or_the_wish_decides(workflow):
+def test_of_several_nodes_the_title_or_the_option_decides(workflow):
     assert workflow(more("LoadImage", "Another")).photo == "1"
     assert workflow(more("LoadImage", "Another"), photo="Another").photo == "9"
     assert workflow(more("LoadVideo", "Mask"), video="9").video == "9"
@@ -183,23 +183,23 @@ def test_of_several_nodes_the_title_or_the_wish_decides(workflow):
 
 
 @pytest.mark.parametrize(
-    ("changes", "wishes", "words"),
+    ("changes", "options", "words"),
     [
         ({"1": WORKFLOW["3"]}, {}, "one node for the photo.*LoadImage; it holds none"),
         ({}, {"video": "8"}, "--video-node 8, of type LoadVideo; it holds 2 'Driving video'"),
         ({"3": WORKFLOW["1"]}, {"seed": 1, "photo": "1"}, "no sampler that could take --seed 1"),
     ],
 )
-def test_a_workflow_that_cannot_serve(workflow, changes, wishes, words):
+def test_a_workflow_that_cannot_serve(workflow, changes, options, words):
     with pytest.raises(ValueError, match=words):
-        workflow(changes, **wishes)
+        workflow(changes, **options)
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "can be read"), ("[]", "no workflow"), ('{"a": 1}', "no workflow")])
 def test_a_file_that_is_no_workflow(tmp_path, text, words):
     (tmp_path / "w.json").write_text(text)
     with pytest.raises(ValueError, match=words):
-        read_mould(tmp_path / "w.json")
+        read_template(tmp_path / "w.json")
 
 
 def test_a_node_that_the_server_lacks_is_named(workflow):
@@ -213,9 +213,9 @@ def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
     for change in ({}, {"pos": [9, 9]}, {"widgets_values": [2]}):
         saved = {"nodes": [nodes[0] | change, *nodes[1:]], "links": []}
         (tmp_path / "w.json").write_text(json.dumps(saved))
-        hashes.append(read_mould(tmp_path / "w.json").sha256)
+        hashes.append(read_template(tmp_path / "w.json").sha256)
     assert hashes[0] == hashes[1] != hashes[2]
-    assert read_mould(tmp_path / "w.json", seed=1).sha256 != hashes[2]
+    assert read_template(tmp_path / "w.json", seed=1).sha256 != hashes[2]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
 def test_the_history_says_how_a_prompt_ended(messages, status, want):
     found = prompt_state({"status": {"status_str": status, "messages": messages}, "outputs": {"4": {}}})
     assert (found.state, found.seconds) == (want[0], want[2]) and want[1] in found.error
-    assert found.outputs == ({"4": {}} if found.state is State.DONE else None)
+    assert found.outputs == ({"4": {}} if found.state is State.DONE else {})
 
 
 EXTRACTED = ("poses", "preview", "fps", "audio", "frame_count", "report")
@@ -265,7 +265,7 @@ def test_poses_without_a_place_for_them_are_refused():
 
 
 class Server:
-    """The part of RunningServer that a run needs: prompts are done when they are looked up a second time."""
+    """The part of ComfyClient that a run needs: prompts are done when they are looked up a second time."""
 
     address = "here"
 
@@ -275,10 +275,10 @@ class Server:
     def object_info(self):
         return OBJECT_INFO
 
-    def upload_once(self, file, sha256):
-        return f"{sha256[:4]}{file.suffix}"
+    def upload_once(self, file, name):
+        return name
 
-    def queue_as(self, prompt, prompt_id):
+    def queue(self, prompt, prompt_id):
         name = prompt["4"]["inputs"]["filename_prefix"].removeprefix("xdance/")
         if self.ends.get(name) == "rejected":
             raise PromptRejected("no such model")
@@ -293,7 +293,7 @@ class Server:
             raise end
         return PromptState(end, "" if end is State.DONE else "words", 1.5, {"4": {"images": [VIDEO]}})
 
-    def download(self, kind, subfolder, name, target):
+    def fetch(self, kind, subfolder, name, target):
         target.write_bytes(f"{kind} {subfolder} {name}".encode())
 
 
@@ -339,18 +339,18 @@ def test_every_pair_is_run_once_and_kept(results, pairs):
 @pytest.mark.parametrize("change", ["photo", "workflow", "seed", "video file lost", "half a result"])
 def test_a_pair_is_run_again_when_what_it_came_from_is_another(tmp_path, workflow, results, pairs, change):
     run(Server(), results, pairs)
-    mould = results.mould
+    template = results.template
     if change == "photo":
         Image.new("RGB", (32, 48), "white").save(pairs[0].photo)
     elif change == "workflow":
-        mould = workflow({"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}})
+        template = workflow({"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}})
     elif change == "seed":
-        mould = workflow(seed=5)
+        template = workflow(seed=5)
     elif change == "video file lost":
         (results.of(pairs[0]) / "video.mp4").unlink()
     else:
         (results.of(pairs[0]) / "result.json").write_text('{"status": "do')
-    again = [pair.name for pair in to_do(pairs, Results(results.folder, mould))]
+    again = [pair.name for pair in to_do(pairs, Results(results.folder, template))]
     want = {"photo": ["av", "aw"], "workflow": ["av", "aw", "bv", "bw"], "seed": ["av", "aw", "bv", "bw"]}
     assert again == want.get(change, ["av"])
 
@@ -380,7 +380,7 @@ def test_a_prompt_of_a_killed_run_is_found_by_its_id(results, pairs):
         run(server, results, pairs)
     assert server.queued == ["av", "aw", "bv"] and [p.name for p in to_do(pairs, results)] == ["aw", "bv", "bw"]
     server.ends = {}
-    again = Results(results.folder, results.mould)
+    again = Results(results.folder, results.template)
     assert run(server, again, to_do(pairs, again)) == dict.fromkeys(("aw", "bv", "bw"), "done")
     assert server.queued == ["av", "aw", "bv", "bw"]
 
@@ -395,7 +395,7 @@ def test_a_server_that_forgot_gets_the_pairs_anew(results, pairs):
 
 def test_ctrl_c_takes_our_prompts_from_the_server(monkeypatch, results, pairs):
     stopped = []
-    monkeypatch.setattr(xdance_queue.RunningServer, "stop_prompts", lambda self, ids: stopped.extend(ids))
+    monkeypatch.setattr(ComfyClient, "stop_prompts", lambda self, ids: stopped.extend(ids))
     server = Server({"aw": KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         run(server, results, pairs)
@@ -440,20 +440,18 @@ def web():
     [("html", "is no ComfyUI"), ("json", "is no ComfyUI"), ("other", "is no ComfyUI"), ("no", "refuses with 403")],
 )
 def test_a_server_that_is_no_comfyui_or_refuses(web, path, words):
-    with pytest.raises(ServerGone, match=words), RunningServer(f"http://{web}/{path}/"):
-        pass
+    with pytest.raises(ServerGone, match=words):
+        ComfyClient(f"http://{web}/{path}/").check()
 
 
 def test_a_server_that_dies_while_a_video_is_fetched_is_gone(web, tmp_path):
-    server = RunningServer(web, retries=0)
     with pytest.raises(ServerGone, match=r"The ComfyUI at .* went away while v.mp4 was fetched"):
-        server.download("output", "", "v.mp4", tmp_path / "video.mp4")
-    assert list(tmp_path.iterdir()) == []
+        ComfyClient(web).fetch("output", "", "v.mp4", tmp_path / "video.mp4")
 
 
 def test_nobody_at_the_address():
-    with pytest.raises(ServerGone, match=r"No ComfyUI answers at 127.0.0.1:9 \("), RunningServer("127.0.0.1:9"):
-        pass
+    with pytest.raises(ServerGone, match=r"No ComfyUI answers at 127.0.0.1:9 \("):
+        ComfyClient("127.0.0.1:9").check()
 
 
 def test_the_exit_status_and_the_words_of_a_bad_start(tmp_path, workflow, pairs, capsys):
@@ -474,9 +472,11 @@ def test_options_that_make_no_sense_end_the_program(wrong, capsys):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The pairs that were measured, by a stand-in that gives every one the same figure."""
+    """The pairs that were measured, by a stand-in that gives every one the same metric."""
     names = []
-    monkeypatch.setattr(xdance_report, "figures", lambda pair, video: names.append(pair.name) or {"truth_psnr": 20.0})
+    monkeypatch.setattr(
+        xdance_report, "metrics_of", lambda pair, video: names.append(pair.name) or {"truth_psnr": 20.0}
+    )
     return names
 
 
@@ -491,9 +491,9 @@ def finished(results, pairs):
 
 def test_a_pair_is_measured_once_and_again_when_its_truth_is_another(finished, pairs, measured):
     for _ in range(2):
-        assert xdance_report.measure(pairs[0], finished)["figures"] == {"truth_psnr": 20.0}
+        assert xdance_report.measure(pairs[0], finished)["metrics"] == {"truth_psnr": 20.0}
     told = replace(pairs[0], truth=pairs[1].video)
-    xdance_report.measure(told, Results(finished.folder, finished.mould))
+    xdance_report.measure(told, Results(finished.folder, finished.template))
     assert measured == ["av", "av"] and to_do(pairs, finished) == []
 
 
@@ -509,16 +509,16 @@ def test_the_sheet_shows_photo_driving_video_and_result(finished, pairs, measure
 def test_a_result_that_cannot_be_measured_says_why(results, pairs, measured):
     run(Server(), results, pairs[:1])  # its video is no video
     result = xdance_report.measure(pairs[0], results)
-    assert result["status"] == "done" and "cannot be read as a video" in result["figures_error"]
+    assert result["status"] == "done" and "cannot be read as a video" in result["metrics_error"]
 
 
 def test_the_rows_and_notes_of_the_report(results, pairs):
     pair = Pair(pairs[0].photo, pairs[0].video, "av", "anime", "scale")
-    result = {"status": "done", "seconds": 2.0, "figures": {"truth_psnr": 20.0}}
+    result = {"status": "done", "seconds": 2.0, "metrics": {"truth_psnr": 20.0}}
     line = xdance_report.row(pair, result, grouped=True)
     assert line == {"name": "av", "group": "anime, scale", "truth_psnr": 20.0, "seconds": 2.0, "status": "done"}
     assert xdance_report.row(pairs[1], {"status": "not run"}, grouped=False) == {"name": "aw", "status": "not run"}
-    found = {"av": result, "aw": {"status": "failed", "error": "why"}, "bv": {"status": "done", "figures_error": "no"}}
+    found = {"av": result, "aw": {"status": "failed", "error": "why"}, "bv": {"status": "done", "metrics_error": "no"}}
     assert xdance_report.notes(found) == ["2 done, 1 failed", "aw: why", "bv: no"]
 
 

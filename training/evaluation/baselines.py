@@ -9,6 +9,7 @@ from comfy.ldm.wan.vae import WanVAE
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...media.frames import to_float, video_to_uint8
 from ..batches import conditions
 from ..flow import Velocity
 from ..network import MINIATURE, build
@@ -46,7 +47,7 @@ def vae_alone(vae: WanVAE, pair: Pair) -> np.ndarray:
 def without_pose(velocity: Velocity, vae: WanVAE, pair: Pair) -> np.ndarray:
     """Return what the base stage makes of the photo, uint8 [F, H, W, 3]."""
     photo = torch.full((1, len(pair.truth.frames), *pair.photo.shape), 0.5)
-    photo[:, 0] = torch.from_numpy(pair.photo).float() / 255
+    photo[:, 0] = to_float(pair.photo)
     latent = to_latent(vae, 2 * photo.movedim(-1, 1) - 1)
     batch = conditions(latent, torch.zeros_like(latent), slice(None)) | {"text": prompt_vectors(POSITIVE)[None]}
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
@@ -57,7 +58,7 @@ def without_pose(velocity: Velocity, vae: WanVAE, pair: Pair) -> np.ndarray:
 
 def _pictures(video: Tensor) -> np.ndarray:
     """Return one video [1, 3, F, H, W] in -1..1 as uint8 [F, H, W, 3]."""
-    return (127.5 * (video[0].movedim(0, -1).clamp(-1, 1) + 1)).round().byte().numpy()
+    return video_to_uint8(video[0].movedim(0, -1))
 
 
 def _photos(work: Work, pairs: list[Pair]) -> list[np.ndarray]:

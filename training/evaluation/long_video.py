@@ -3,8 +3,8 @@
 from copy import copy
 
 import numpy as np
-import torch
 
+from ...media.frames import to_float
 from ...steadydancer_core.long_video.seams import seam_scores
 from ...steadydancer_core.long_video.windows import apply_windows, window_borders
 from .metrics import metrics
@@ -31,7 +31,7 @@ def measure_long(
     pair = make_pair(index, "place", frames, size)
     clip = long_clip(system, pair)
     borders, reach = window_borders(frames, WINDOW, OVERLAP)
-    found, truth = (seam_scores(torch.from_numpy(f).float() / 255, borders, reach) for f in (clip, pair.truth.frames))
+    found, truth = (seam_scores(to_float(f), borders, reach) for f in (clip, pair.truth.frames))
     jumps = {"seam_jump": found, "truth_jump": truth}
     out = {name: float(np.mean([score.jump for score in scores])) for name, scores in jumps.items()}
     colour = max(score.colour for score in found)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...dwpose.edit.align import Request, align
 from ...dwpose.edit.augment import augment
 from ...dwpose.poses import PoseClip
+from ...media.frames import to_float, to_uint8
 from ...steadydancer_core.sampling import run as sampling
 from ...steadydancer_core.sampling.conditions import clip_pair, encode_shared, with_values
 from ...steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
@@ -67,7 +68,7 @@ class System:
     def frames(self, latent: Tensor) -> np.ndarray:
         """Return a clip's latent [1, 16, T, h, w] as uint8 frames [F, H, W, 3]."""
         video = self.vae.decode(latent)
-        return (255 * video.reshape(-1, *video.shape[-3:]).clamp(0, 1)).round().byte().numpy()
+        return to_uint8(video.reshape(-1, *video.shape[-3:]))
 
     def conditions(self, pairs: list[Pair], poses: list[PoseClip]) -> tuple[list, list, list]:
         """Return positive, negative and pose-negative conditionings of a batch."""
@@ -76,7 +77,7 @@ class System:
         each = []
         for pair, drawn in zip(pairs, poses, strict=True):
             photo, pose, negative_pose = (
-                torch.from_numpy(frames).float() / 255
+                to_float(frames)
                 for frames in (pair.photo[None], skeletons(drawn), skeletons(augment(drawn, NEGATIVE_SEED)))
             )
             shared, latent = encode_shared(self.vae, photo, pose, clip)

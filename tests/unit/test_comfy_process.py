@@ -1,11 +1,12 @@
-"""comfy_server.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
+"""process.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
 
 import socket
 
 import pytest
 
-from steadydancer_pack.comfy_client import comfy_server
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer, ComfyServerError, free_port
+from steadydancer_pack.comfy_client import process
+from steadydancer_pack.comfy_client.client import ServerGone
+from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed, free_port
 
 MAIN = """
 import json, sys
@@ -45,26 +46,36 @@ def taken():
 
 def offer(monkeypatch, *ports):
     offered = iter(ports)
-    monkeypatch.setattr(comfy_server, "free_port", lambda: next(offered))
+    monkeypatch.setattr(process, "free_port", lambda: next(offered))
 
 
 def test_another_port_is_tried_where_the_first_was_taken_meanwhile(monkeypatch, comfyui, tmp_path, taken):
-    monkeypatch.setattr(comfy_server, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
     offer(monkeypatch, taken, free := free_port())
-    with ComfyServer(comfyui, tmp_path) as server:
+    with ComfyProcess(comfyui, tmp_path) as server:
         assert server.address == f"127.0.0.1:{free}"
-        assert str(server.base) in server.get("/system_stats")["system"]["argv"]
+        assert str(server.base) in server.client.get("/system_stats")["system"]["argv"]
 
 
 def test_what_answers_at_a_taken_port_is_not_taken_for_ours(monkeypatch, comfyui, tmp_path):
-    with ComfyServer(comfyui, tmp_path) as other:
+    with ComfyProcess(comfyui, tmp_path) as other:
         offer(monkeypatch, other.address.rpartition(":")[2], free := free_port())
-        with ComfyServer(comfyui, tmp_path) as server:
+        with ComfyProcess(comfyui, tmp_path) as server:
             assert server.address == f"127.0.0.1:{free}"
 
 
 def test_a_second_taken_port_is_told(monkeypatch, comfyui, tmp_path, taken):
-    monkeypatch.setattr(comfy_server, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
     offer(monkeypatch, taken, taken)
-    with pytest.raises(ComfyServerError, match="(?s)exit code 1 while starting.*is already in use"):
-        ComfyServer(comfyui, tmp_path).__enter__()
+    with pytest.raises(StartFailed, match="(?s)exit code 1 while starting.*is already in use"):
+        ComfyProcess(comfyui, tmp_path).__enter__()
+
+
+def test_the_log_of_a_server_that_goes_away_is_shown(comfyui, tmp_path):
+    with (
+        pytest.raises(ServerGone, match="(?s)No ComfyUI answers.*The end of its log"),
+        ComfyProcess(comfyui, tmp_path) as server,
+    ):
+        server.process.kill()
+        server.process.wait()
+        server.client.object_info()

@@ -1,0 +1,171 @@
+"""A real ComfyUI as a child process on the CPU, with the pack linked in and a client to talk to it.
+
+    with ComfyProcess(comfyui, pack) as server:
+        report = server.client.wait(server.client.queue(prompt))
+
+It lives in a base directory of its own (models, input, output, ...), by default a temporary one that goes with it.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from .client import ComfyClient, ServerGone
+from .process_memory import PeakMemory
+
+PACK_FOLDER = "steadydancer"
+FOLDERS = (
+    *(f"models/{name}" for name in ("diffusion_models", "vae", "clip_vision", "loras", "text_encoders")),
+    *("custom_nodes", "input", "output", "temp", "user"),
+)
+OPTIONS = (
+    *("--cpu", "--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes"),
+    *("--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--max-upload-size", "2000"),
+)
+LOG_TAIL_LINES = 40
+ANSWER_SECONDS = 5
+STOP_SECONDS = 10
+PORT_TAKEN = "is already in use on address"  # ComfyUI's server.py
+
+
+class StartFailed(RuntimeError):
+    """ComfyUI did not start, or did not load the pack."""
+
+
+class ComfyProcess:
+    """A ComfyUI that runs between __enter__ and __exit__; ServerGone leaves the block with the end of its log.
+
+    comfyui: folder with main.py. pack: folder of the pack. base: base directory, kept at the end if given.
+    """
+
+    address: str
+    client: ComfyClient
+    process: subprocess.Popen
+    memory: PeakMemory
+
+    def __init__(self, comfyui: Path, pack: Path, base: Path | None = None, options: tuple[str, ...] = ()):
+        self.comfyui, self.pack, self.options = Path(comfyui).resolve(), Path(pack).resolve(), options
+        self._cleanup = ExitStack()
+        if base is None:
+            base = Path(tempfile.mkdtemp(prefix="steadydancer-server-"))
+            self._cleanup.callback(shutil.rmtree, base, ignore_errors=True)
+        self.base = Path(base).resolve()
+        self.log_file = self.base / "comfyui.log"
+
+    def __enter__(self) -> "ComfyProcess":
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            self.start()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, _, error: BaseException | None, __) -> None:
+        message = self._with_log(str(error)) if isinstance(error, ServerGone) else ""
+        self.stop()
+        if message:
+            raise ServerGone(message) from error
+
+    def start(self, timeout: float = 300) -> None:
+        """Start ComfyUI and return when it answers and the pack is in; StartFailed with the log if not."""
+        for name in FOLDERS:
+            (self.base / name).mkdir(parents=True, exist_ok=True)
+        link_pack(self.pack, self.base / "custom_nodes" / PACK_FOLDER)
+        try:
+            self._launch(timeout)
+        except StartFailed:
+            if PORT_TAKEN not in self.log():
+                raise
+            self._launch(timeout)  # another program took the first one while ComfyUI was loading
+        folder = os.path.join("custom_nodes", PACK_FOLDER)
+        if any("IMPORT FAILED" in line and folder in line for line in self.log().splitlines()):
+            raise StartFailed(self._with_log("ComfyUI could not import the pack."))
+
+    def stop(self) -> None:
+        """End ComfyUI, and its base directory if it made one."""
+        self._cleanup.close()
+
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes that ComfyUI and its children held in RAM so far."""
+        return self.memory.peak
+
+    def log(self) -> str:
+        """Return everything that ComfyUI has logged so far."""
+        return self.log_file.read_text("utf-8", errors="replace") if self.log_file.is_file() else ""
+
+    def pack_info(self) -> dict:
+        """Return the entries of /object_info for the pack's nodes."""
+        module = f"custom_nodes.{PACK_FOLDER}"
+        return {name: node for name, node in self.client.object_info().items() if node["python_module"] == module}
+
+    def _launch(self, timeout: float) -> None:
+        """Start ComfyUI at a free port and wait until it answers there."""
+        port = str(free_port())
+        self.address = f"127.0.0.1:{port}"
+        self.client = self._cleanup.enter_context(ComfyClient(self.address))
+        place = ("--port", port, "--base-directory", str(self.base))
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(self.comfyui / "main.py"), *place, *OPTIONS, *self.options],
+                cwd=self.comfyui,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._cleanup.callback(end, self.process)
+        self.memory = PeakMemory(self.process.pid)
+        self._cleanup.callback(self.memory.stop)
+        deadline = time.monotonic() + timeout
+        while not self._answers():
+            if self.process.poll() is not None:
+                raise StartFailed(
+                    self._with_log(f"ComfyUI ended with exit code {self.process.returncode} while starting.")
+                )
+            if time.monotonic() > deadline:
+                raise StartFailed(self._with_log(f"ComfyUI did not answer within {timeout:.0f} s."))
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        """Return whether this ComfyUI answers, and not another program at a port taken meanwhile."""
+        try:
+            return str(self.base) in self.client.get("/system_stats", ANSWER_SECONDS)["system"]["argv"]
+        except (OSError, KeyError, TypeError):
+            return False
+
+    def _with_log(self, message: str) -> str:
+        tail = "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])
+        return f"{message} The end of its log:\n{tail}"
+
+
+def end(process: subprocess.Popen) -> None:
+    """Terminate a process, and kill it if it does not end in time."""
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def link_pack(pack: Path, target: Path) -> None:
+    """Put the pack into custom_nodes: a link, or on Windows, where links need rights, a copy of what ComfyUI reads."""
+    if target.exists():
+        return
+    if os.name == "nt":
+        shutil.copytree(pack, target, ignore=shutil.ignore_patterns(".*", "__pycache__", "output", "tests"))
+    else:
+        target.symlink_to(pack, target_is_directory=True)
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
