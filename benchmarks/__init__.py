@@ -1,5 +1,6 @@
 """Measurements: `python -m benchmarks.NAME` in the pack's folder, where the pack is named `steadydancer_pack`."""
 
-from comfy_client.in_process import use_pack
+if __name__ == "benchmarks":  # where it is `steadydancer_pack.benchmarks`, the pack has its name already
+    from comfy_client.in_process import use_pack
 
-use_pack()
+    use_pack()
