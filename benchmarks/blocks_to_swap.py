@@ -8,6 +8,7 @@ Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m b
 """
 
 import argparse
+import itertools
 import math
 import statistics
 import sys
@@ -77,7 +78,7 @@ def measure(model, conds: list, blocks: int) -> tuple[Row, Any]:
 
     sigmas = sampling.make_sigmas(model.get_model_object("model_sampling"), "euler", "simple", STEPS)
     found = guider.sample(noise, latent, sampling.make_solver("euler"), sigmas, callback=stepped, disable_pbar=True)
-    seconds = [after - before for before, after in zip(times[1:], times[2:], strict=False)]  # the first step loads
+    seconds = [after - before for before, after in itertools.pairwise(times[1:])]  # the first step loads
     peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     resident = model.model.model_loaded_weight_memory
     return Row(blocks, resident, peak, statistics.median(seconds)), found

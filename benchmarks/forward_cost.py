@@ -33,7 +33,7 @@ SMALL = {"dim": 1280, "ffn_dim": 3456, "num_heads": 10, "num_layers": 10}
 SMALL_SIZE = 96, 64
 SIZES = ((480, 832), (576, 1024), (720, 1280), (256, 448), SMALL_SIZE)
 # The attention that a GPU would use; ComfyUI has another default on a processor.
-OPTIONS = {"optimized_attention_override": lambda func, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+OPTIONS = {"optimized_attention_override": lambda _func, *args, **kwargs: attention_pytorch(*args, **kwargs)}
 
 
 class Pair(NamedTuple):

@@ -28,7 +28,7 @@ class Collections:
         self.seconds, self.since = 0.0, 0.0
         gc.callbacks.append(self.note)
 
-    def note(self, phase: str, info: dict) -> None:
+    def note(self, phase: str, _info: dict) -> None:
         now = time.perf_counter()
         if phase == "stop":
             self.seconds += now - self.since

@@ -61,8 +61,8 @@ def _above(pack: Path) -> list[Path]:
 
 
 def _existing(patterns: Iterator[str] | tuple[str, ...]) -> list[Path]:
-    spelled = (os.path.expanduser(os.path.expandvars(pattern)) for pattern in patterns)
-    return [Path(path) for pattern in spelled for path in sorted(glob(pattern))]
+    spelled = (os.path.expanduser(os.path.expandvars(pattern)) for pattern in patterns)  # noqa: PTH111  never raises
+    return [Path(path) for pattern in spelled for path in sorted(glob(pattern))]  # noqa: PTH207  whole paths
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import NoReturn
 
 PACKAGE = "steadydancer_pack"
-PACK = Path(os.path.abspath(__file__)).parent.parent  # not resolved: it may be linked into custom_nodes
+PACK = Path(os.path.abspath(__file__)).parent.parent  # noqa: PTH100  not resolved: it may be linked into custom_nodes
 
 
 def use_comfyui(cpu: bool = True) -> Path:

@@ -35,7 +35,7 @@ def this_machine() -> Machine:
 def describe_machine(machine: Machine, gpu: str | None) -> dict[str, str]:
     """Return operating system, Python, PyTorch, device and memory in words, by what they are."""
     manager = comfy.model_management
-    build = torch.version.cuda and f"CUDA {torch.version.cuda}" or torch.version.hip and f"ROCm {torch.version.hip}"
+    build = (torch.version.cuda and f"CUDA {torch.version.cuda}") or (torch.version.hip and f"ROCm {torch.version.hip}")
     dynamic = ", dynamic VRAM" * bool(comfy.memory_management.aimdo_enabled)
     return {
         "OS": platform.platform(),

@@ -46,7 +46,7 @@ def make_table(rows: Sequence[Row]) -> Table:
     columns = _columns(rows)
     if len(rows) == 1:
         return _upright(rows[0], columns)
-    groups = [rows_of for rows_of in _groups(rows).values()] if GROUP in columns else []
+    groups = list(_groups(rows).values()) if GROUP in columns else []
     means = [_mean(of, columns, of[0][GROUP]) for of in groups] if len(groups) > 1 else []
     total = [_mean(rows, columns, "")]
     ranked = means or rows

@@ -162,7 +162,7 @@ def _rename_new(part: Path, name: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove what is left of a file or folder; that it cannot be removed must not hide why it is left."""
-    if os.path.isdir(path):  # which never raises
+    if os.path.isdir(path):  # noqa: PTH112  never raises
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

@@ -200,9 +200,9 @@ def _detector_files() -> list[pose.DetectorFile]:
 
 def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
     names = _names(pose_detector.FOLDER, (pose_detector.SUFFIX,))
-    name = next((name for name in names if os.path.basename(name).lower() == kind.file), None)
+    name = next((name for name in names if Path(name).name.lower() == kind.file), None)
     path = folder_paths.get_full_path(pose_detector.FOLDER, name) if name else None
-    return pose.DetectorFile(kind.file, kind.size, os.path.getsize(path) if path else None, name or "")
+    return pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name or "")
 
 
 def _trial(device: str) -> Finding:
@@ -235,7 +235,7 @@ def _roots() -> list[redact.Root]:
     return [
         *((f"models/{key}", path) for key, (paths, _) in known.items() for path in paths),
         ("pack", PACK), ("models", folder_paths.models_dir), ("ComfyUI", folder_paths.base_path),
-        ("temp", folder_paths.get_temp_directory()), ("python", sys.prefix), ("home", os.path.expanduser("~")),
+        ("temp", folder_paths.get_temp_directory()), ("python", sys.prefix), ("home", os.path.expanduser("~")),  # noqa: PTH111
     ]  # fmt: skip
 
 

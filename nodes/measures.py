@@ -99,7 +99,7 @@ class Evaluate(io.ComfyNode):
             images, photo, None if truth is None else to_rgb(truth), poses=found, target=goal, borders=borders,
             reach=reach, threshold=threshold, **_networks(lpips_file, clip_network, identity_network),
         )  # fmt: skip
-        return _output(cls, case, filename_prefix, names)
+        return _output(case, filename_prefix, names)
 
 
 def _clip_inputs() -> list[io.Input]:
@@ -256,7 +256,7 @@ def _names(prefix: str, size: tuple[int, int]) -> Numbered | None:
         ) from error
 
 
-def _output(cls, case: Case, prefix: str, names: Numbered | None) -> io.NodeOutput:
+def _output(case: Case, prefix: str, names: Numbered | None) -> io.NodeOutput:
     evaluation = measure(case)
     pictures = {"Contact sheet": contact_sheet(case, LIMBS.tolist()), "Over the frames": draw_curves(evaluation.curves)}
     text, folder = describe(evaluation), ""

@@ -101,11 +101,11 @@ def _path_of(name: str) -> str:
     return path or folder_paths.get_full_path_or_raise(FOLDERS[0], name)
 
 
-def _load_safetensors(name: str, path: str, weight_precision: str) -> ModelPatcher:
+def _load_safetensors(_name: str, path: str, weight_precision: str) -> ModelPatcher:
     return load_model(path, PRECISIONS[weight_precision])
 
 
-def _load_gguf(name: str, path: str, weight_precision: str) -> ModelPatcher:
+def _load_gguf(name: str, _path: str, weight_precision: str) -> ModelPatcher:
     """Load through the node of ComfyUI-GGUF; ValueError if that pack is absent."""
     import nodes  # ComfyUI's own, complete only when all packs are loaded
 

@@ -179,7 +179,7 @@ def _find(kind: NetworkFile, name: str) -> Path:
 
 def _named(kind: NetworkFile) -> str | None:
     """Return the listed file that has the published name, in whichever subfolder."""
-    return next((name for name in _listed() if os.path.basename(name).lower() == kind.file), None)
+    return next((name for name in _listed() if Path(name).name.lower() == kind.file), None)
 
 
 def _listed() -> list[str]:

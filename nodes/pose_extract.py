@@ -227,7 +227,7 @@ def seen_people(
     known = cache.load(key) if key else None
     if known is not None:
         logger.info("The poses of this video come from the cache.")
-    if known is None or preview and known.pictures is None:
+    if known is None or (preview and known.pictures is None):
         seen = _read(stream, detector, settings, max_frames, preview, known and known.clip)
         if key:
             cache.store(key, seen)
@@ -244,7 +244,7 @@ def _read(
     """Return what the frames show. Where their `clip` is known already, they are read for `preview` alone."""
     tick = _progress(min(stream.frames, max_frames or stream.frames))
 
-    def on_frame(index, frame, people=()) -> None:
+    def on_frame(index, frame, _people=()) -> None:
         tick(index)
         if preview:
             preview.add(index, frame)

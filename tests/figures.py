@@ -79,7 +79,7 @@ class Camera:
         return metric / (self.width / self.height, 1)
 
 
-def clip(person, stances, camera=Camera(), hidden=(), path=None) -> PoseClip:  # noqa: B008
+def clip(person, stances, camera=Camera(), hidden=(), path=None) -> PoseClip:
     """Return the person in these stances. hidden: joints never seen; joints outside the frame are not seen either.
 
     path: the neck's way [F, 2] in frame heights, added to the camera's.

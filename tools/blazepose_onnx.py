@@ -255,7 +255,7 @@ def add_sum(graph: Graph, operator, inputs: list[int], output: int) -> None:
     graph.activated("Add", [f"t{index}" for index in inputs], output, activation)
 
 
-def add_padding(graph: Graph, operator, inputs: list[int], output: int) -> None:
+def add_padding(graph: Graph, _operator, inputs: list[int], output: int) -> None:
     pads = graph.values(inputs[1])[list(TO_NCHW)].T.reshape(-1).astype(np.int64)
     graph.node("Pad", [f"t{inputs[0]}", graph.constant(f"pads{output}", pads)], f"t{output}")
 
@@ -280,7 +280,7 @@ def add_depth_to_space(graph: Graph, operator, inputs: list[int], output: int) -
     graph.node("DepthToSpace", [f"t{inputs[0]}"], f"t{output}", blocksize=size, mode="DCR")
 
 
-def add_reshape(graph: Graph, operator, inputs: list[int], output: int) -> None:
+def add_reshape(graph: Graph, _operator, inputs: list[int], output: int) -> None:
     """Reshape a feature map: TFLite's order of the entries has the channels last."""
     shape = graph.constant(f"shape{output}", np.array([0, *graph.shape(output)[1:]], np.int64))
     graph.node("Transpose", [f"t{inputs[0]}"], f"t{output}_last", perm=(0, 2, 3, 1))
@@ -292,11 +292,11 @@ def add_concatenation(graph: Graph, operator, inputs: list[int], output: int) ->
     graph.node("Concat", [f"t{index}" for index in inputs], f"t{output}", axis=axis)
 
 
-def add_logistic(graph: Graph, operator, inputs: list[int], output: int) -> None:
+def add_logistic(graph: Graph, _operator, inputs: list[int], output: int) -> None:
     graph.node("Sigmoid", [f"t{inputs[0]}"], f"t{output}")
 
 
-def follow_weight(graph: Graph, operator, inputs: list[int], output: int) -> None:
+def follow_weight(graph: Graph, _operator, inputs: list[int], output: int) -> None:
     """Remember where a weight comes from: it is written out dense, and cast where it is used."""
     graph.source_of[output] = graph.source_of.get(inputs[0], inputs[0])
 

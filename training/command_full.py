@@ -61,7 +61,7 @@ def add_tables(verbs) -> None:
     verb.set_defaults(run=_tables, work=Path())
 
 
-def _tables(work: Work, options: argparse.Namespace) -> None:
+def _tables(_work: Work, _options: argparse.Namespace) -> None:
     sys.stdout.write(f"{columns()}\n\n{table()}\n")
 
 

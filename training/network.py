@@ -21,7 +21,7 @@ POSE_PARTS = ("condition_embedding_", "patch_embedding_fuse", "patch_embedding_r
 UNTRAINED = ("img_emb.", "k_img.", "v_img.", "norm_k_img.")  # the miniature has no CLIP vision: these stay zero
 
 
-def attention(stock, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
+def attention(_stock, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
     """Return attention of q, k, v [B, L, heads * width]; on a processor by two plain products.
 
     ComfyUI's choice for a processor works in slices to save memory; for clips of a few hundred tokens the products are

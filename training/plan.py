@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 DECAYS = {
-    "constant": lambda done, floor: 1.0,
+    "constant": lambda *_: 1.0,
     "cosine": lambda done, floor: floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2,
 }
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

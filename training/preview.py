@@ -1,5 +1,7 @@
 """A plain sampler for pictures on the way: Euler's method on the shifted schedule, no guidance."""
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,6 @@ SHIFT = 5.0
 def sample(velocity: Velocity, batch: Batch, noise: Tensor, steps: int, shift: float = SHIFT) -> Tensor:
     """Return the latent [B, 16, T, h, w] that `noise` becomes under the batch's conditions."""
     x, sigmas = noise, shifted(torch.linspace(1, 0, steps + 1), shift).to(noise.device)
-    for sigma, lower in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, lower in itertools.pairwise(sigmas):
         x = x + (lower - sigma) * velocity({**batch, "sigma": sigma.expand(len(x))}, x).float()
     return x

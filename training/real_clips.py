@@ -63,7 +63,7 @@ class ClipSettings:
 
 
 def prepare_clips(
-    folder: Path, videos: Path, encoders: Encoders, detector: Detector, settings: ClipSettings = ClipSettings()  # noqa: B008  frozen
+    folder: Path, videos: Path, encoders: Encoders, detector: Detector, settings: ClipSettings = ClipSettings()
 ) -> Store:  # fmt: skip
     """Make the store `folder` of the videos below `videos`, or go on with it.
 

@@ -77,7 +77,7 @@ def download_note(kinds=(YOLOX, DWPOSE)) -> str:
 def checksum(path: Path) -> str:
     """Return the sha256 of a file as hex digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -104,7 +104,7 @@ def _wrong(path: Path, kind: NetworkFile, found: str) -> str:
 def _not_onnx(path: Path) -> str | None:
     if not path.is_file():
         return None  # open_session says so
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         head = file.read(32)
     if not head:
         return "an empty file"

@@ -107,7 +107,7 @@ class DWPose:
         """Get ready for a video; see dwpose/detect/detector.py."""
         prepare(self._sessions, make_room)
 
-    def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
+    def find(self, frame: np.ndarray, *_, **__) -> list[Region]:
         """Return the people in uint8 RGB [H, W, 3], the best score first; one run of the network, however fine."""
         return self._finder.find(frame)
 

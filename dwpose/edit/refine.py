@@ -4,6 +4,7 @@ To be used before alignment, which would scale the jitter along. Everything look
 lags behind the music. Lengths are metric: y in frame heights, x times width / height.
 """
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def _runs(seen: np.ndarray) -> Iterator[tuple[int, int]]:
 def _gaps(seen: np.ndarray) -> list[tuple[int, int]]:
     """Return (start, stop) of each stretch of false frames that has true ones on both sides."""
     runs = list(_runs(seen))
-    return [(before[1], after[0]) for before, after in zip(runs[:-1], runs[1:], strict=True)]
+    return [(before[1], after[0]) for before, after in itertools.pairwise(runs)]
 
 
 def smooth_track(track: Track, strength: float, aspect: float) -> Track:

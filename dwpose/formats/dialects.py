@@ -61,7 +61,7 @@ class Dialect(NamedTuple):
     missing: float = 0.0
     nulls: bool = False
     extras: bool = False
-    frame: dict = {}
+    frame: dict = {}  # noqa: RUF012  never changed
 
 
 BODY_25 = {BODY_FIELD: [*range(8), MID_HIP, *range(8, 24)]}

@@ -34,7 +34,7 @@ LAYOUTS = {
 def has_lists(person: dict) -> bool:
     """Return whether a person holds any list of keypoints that is not empty."""
     values = (person.get(field) for field in LAYOUTS)
-    return not all(value is None or isinstance(value, (list, tuple)) and not value for value in values)
+    return not all(value is None or (isinstance(value, (list, tuple)) and not value) for value in values)
 
 
 def read_triples(people: list[dict]) -> np.ndarray:

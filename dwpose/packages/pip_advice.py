@@ -91,7 +91,7 @@ def _is_torn(module: str, error: Exception) -> bool:
     own = (getattr(error, "name", None) or "").partition(".")[0] == module
     if isinstance(error, ModuleNotFoundError):
         return own
-    return "cannot import name" in text and own or any(words in text for words in TORN)
+    return ("cannot import name" in text and own) or any(words in text for words in TORN)
 
 
 def _is_of_numpy(error: Exception) -> bool:

@@ -108,7 +108,7 @@ class _Chain:
     def end_before(self, brief: Tracklet) -> Tracklet | None:
         """Return the last few detections before a tracklet; None if there are none, or some in its own frames."""
         place = bisect_left(self.frames, brief.first.frame)
-        if not place or self.frames[-1] >= brief.first.frame and self._meets(brief):
+        if not place or (self.frames[-1] >= brief.first.frame and self._meets(brief)):
             return None
         if place not in self.ends:
             self.ends[place] = Tracklet(self.detections[max(place - COAST_FRAMES, 0) : place])

@@ -51,7 +51,7 @@ def _ignore(index: int, frame: np.ndarray, people: People) -> None:
 def extract(
     frames: Iterable[np.ndarray],
     detector: Detector,
-    settings: ExtractSettings = ExtractSettings(),  # noqa: B008  frozen
+    settings: ExtractSettings = ExtractSettings(),
     on_frame: Callable[[int, np.ndarray, People], None] = _ignore,
     check: Callable[[], None] | None = None,
 ) -> PoseClip:

@@ -59,7 +59,7 @@ def _by_number(clip: PoseClip, number: int, *_) -> Track:
     return people[number]
 
 
-def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Track:
+def _by_index(clip: PoseClip, index: int, _x: float, _y: float, frame: int) -> Track:
     people = sorted(_people_of(clip, frame), key=lambda track: _middles(clip, track)[frame, 0])
     if not 0 <= index < len(people):
         numbers = "0" if len(people) == 1 else f"0 to {len(people) - 1}"
@@ -70,7 +70,7 @@ def _by_index(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Tra
     return people[index]
 
 
-def _nearest(clip: PoseClip, index: int, x: float, y: float, frame: int) -> Track:
+def _nearest(clip: PoseClip, _index: int, x: float, y: float, frame: int) -> Track:
     return min(_people_of(clip, frame), key=lambda track: _distances(clip, track, x, y)[frame])
 
 

@@ -60,7 +60,7 @@ class PoseCache:
     def load(self, key: str) -> SeenVideo | None:
         """Return what is stored under `key`, None if there is nothing. A damaged file is removed."""
         path = self._path(key)
-        if self.limit_bytes <= 0 or not os.path.isfile(path):
+        if self.limit_bytes <= 0 or not os.path.isfile(path):  # noqa: PTH113  never raises
             return None
         try:
             seen = _read(path)

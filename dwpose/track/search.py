@@ -16,7 +16,7 @@ def search(
     detector: Detector,
     size: tuple[int, int],
     count: int,
-    on_frame: Callable[[int], None] = lambda index: None,
+    on_frame: Callable[[int], None] = lambda _: None,
 ) -> PoseClip:
     """Return everybody in `count` frames, uint8 [H, W, 3] RGB, of `size` (width, height), looking for people in each.
 

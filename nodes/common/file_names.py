@@ -89,7 +89,8 @@ def prefix_fault(prefix: str, ending: str = "") -> str:
 
 def place_fault(field: str, path: Path) -> str:
     """Return why no folder for `path` can be made, going by what is on the disk now."""
-    blocking = next((place for place in path.parents if os.path.lexists(place) and not os.path.isdir(place)), None)
+    there = (place for place in path.parents if os.path.lexists(place))
+    blocking = next((place for place in there if not os.path.isdir(place)), None)  # noqa: PTH112  never raises
     if not blocking:
         return ""
     return f"{field}: {blocking} is no folder, so nothing can be saved below it. Choose another subfolder."

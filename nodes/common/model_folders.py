@@ -1,6 +1,5 @@
 """Folders of model files: those of our own, and where a new file of a kind goes."""
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -11,7 +10,7 @@ def register(name: str, suffix: str, *others: str) -> None:
 
     They come after any that the user has set under that name. Nothing is created.
     """
-    for path in (os.path.join(folder_paths.models_dir, name), *others):
+    for path in (str(Path(folder_paths.models_dir, name)), *others):
         folder_paths.add_model_folder_path(name, path)
     paths, suffixes = folder_paths.folder_names_and_paths[name]
     folder_paths.folder_names_and_paths[name] = (paths, set(suffixes) | {suffix})

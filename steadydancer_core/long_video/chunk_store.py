@@ -47,7 +47,7 @@ class ChunkStore:
     def load(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
         """Return the frames of `shape` [F, H, W, 3] under `key`, None if there are none. A damaged file is removed."""
         path = self._path(key)
-        if not self.is_on or not os.path.isfile(path):
+        if not self.is_on or not os.path.isfile(path):  # noqa: PTH113  never raises
             return None
         try:
             frames = _read(path, shape)

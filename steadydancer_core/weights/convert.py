@@ -42,7 +42,7 @@ def convert(
     target: str | Path,
     precision: str,
     overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda *_: None,
 ) -> Written:
     """Write the whole of `source` to `target` in one of PRECISIONS.
 

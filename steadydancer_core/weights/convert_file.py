@@ -82,7 +82,7 @@ def write_safetensors(
     pieces: Sequence[Piece],
     metadata: Mapping[str, str],
     work: str,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda *_: None,
     settle_bytes: int = SETTLE_BYTES,
     overwrite: bool = True,
 ) -> Written:

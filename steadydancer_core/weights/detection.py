@@ -26,8 +26,8 @@ MARKERS = (
 class SteadyDancerConfig(comfy.supported_models.WAN21_I2V):
     """SteadyDancer-14B and its miniature."""
 
-    required_keys = {f"{{}}{name}" for name in MARKERS}
-    sampling_settings = {"shift": 5.0}
+    required_keys = {f"{{}}{name}" for name in MARKERS}  # noqa: RUF012  as its base class
+    sampling_settings = {"shift": 5.0}  # noqa: RUF012
 
     def get_model(self, state_dict, prefix="", device=None):
         """Build the model; the width of the text comes from the file, because the miniature's is not Wan's 4096."""

@@ -55,7 +55,7 @@ def read_on_load(modules: Iterable[nn.Module]) -> None:
         module.register_load_state_dict_pre_hook(_read_all)
 
 
-def _read_all(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+def _read_all(_module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
     for name, tensor in state_dict.items():
         if name.startswith(prefix):
             state_dict[name] = read(tensor)

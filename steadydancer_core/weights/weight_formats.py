@@ -70,7 +70,7 @@ FORMATS = (
     Format(_per_layer, "{} scaled (per layer)"),
     Format(_ends(".scale_weight", ".weight_scale"), "{} with scales but without the marker for them", loads=False),
     Format(lambda contents: main_type(contents).startswith("fp8"), "{}, not scaled"),
-    Format(lambda contents: True, "{}"),
+    Format(lambda _: True, "{}"),
 )
 
 

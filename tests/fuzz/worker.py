@@ -32,7 +32,7 @@ def attempt(target: str, seed: int) -> dict[str, str]:
             kind, said = (REFUSED if len(str(refusal)) >= SHORTEST_SENTENCE else CRASH), str(refusal)
         except AssertionError:
             kind, said = WRONG, traceback.format_exc()
-        except Exception:  # noqa: BLE001  whatever else is raised is what is looked for
+        except Exception:
             kind, said = CRASH, traceback.format_exc()
         else:
             kind, said = ACCEPTED, ""
@@ -48,7 +48,7 @@ def main() -> None:
         target, seed = line.split()
         answer = attempt(target, int(seed))
         answer["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps(answer), file=answers, flush=True)  # noqa: T201
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

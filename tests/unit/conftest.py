@@ -139,7 +139,7 @@ def make_conditions(patcher, inputs):
 @pytest.fixture
 def models_folder(tmp_path, monkeypatch):
     """The only folder of diffusion models."""
-    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
+    _paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], suffixes))
     return tmp_path
 

@@ -1,5 +1,7 @@
 """Which frames each chunk makes: every frame of the dance, in lengths that the model takes."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ from steadydancer_pack.steadydancer_core.long_video.chunk_plan import (
 def test_the_plan_covers_every_frame_of_the_dance(frames, chunk_length, overlap):
     plan = plan_chunks(frames, chunk_length, overlap)
     assert plan[0].start == 0 and plan[-1].stop == frames
-    assert all(later.start == chunk.stop - overlap for chunk, later in zip(plan, plan[1:], strict=False))
+    assert all(later.start == chunk.stop - overlap for chunk, later in itertools.pairwise(plan))
     assert all(chunk.frames > overlap or len(plan) == 1 for chunk in plan)
     assert all(chunk.frames == chunk_length for chunk in plan[:-1])
     assert all(chunk.length % 4 == 1 and 5 <= chunk.length < chunk.frames + 4 for chunk in plan)

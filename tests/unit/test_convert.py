@@ -71,7 +71,7 @@ def per_layer(dtype=E4M3):
 
 def by_diffusers(name):
     """Return the name that diffusers gives a tensor."""
-    head, dot, rest = name.partition(".")
+    head, _dot, rest = name.partition(".")
     block, tables = "", OUTSIDE
     if head == "blocks":
         index, _, rest = rest.partition(".")
@@ -101,7 +101,7 @@ def write_shards(folder, tensors):
 def listed(folder):
     found, scales = scaled()
     found |= {f"{layer}.weight_scale": scale for layer, scale in scales.items()}
-    table = {"layers": {layer: PER_LAYER for layer in scales}}
+    table = {"layers": dict.fromkeys(scales, PER_LAYER)}
     return write_one(folder, found, {"_quantization_metadata": json.dumps(table), "author": "me"})
 
 

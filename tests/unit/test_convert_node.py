@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
         save_file({name: tensors[name] for name in tensors if table[name] == shard}, found / "parts" / shard)
     (found / "parts" / "m.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
     (found / "small.gguf").write_bytes(b"")
-    paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
+    _paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
     others = [str(tmp_path / "unet"), str(found)]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", (others, suffixes))
     return found

@@ -189,7 +189,7 @@ def test_a_wrong_name_is_refused_before_the_run(node):
 
 def test_every_node_that_writes_asks_before_the_run():
     """Its inputs are named as in the schema, or ComfyUI would not hand them over."""
-    names = {node: "filename_prefix" for node in PREFIXED} | NAMED
+    names = dict.fromkeys(PREFIXED, "filename_prefix") | NAMED
     writing = [
         node for node in pack_nodes()
         for field in node.GET_SCHEMA().inputs if field.id in ("filename_prefix", "file_name")

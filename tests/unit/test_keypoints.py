@@ -144,7 +144,7 @@ def test_one_frame_alone_and_nested_lists():
 
 @pytest.mark.parametrize("absent", [{LEFT_LIST: None, "face_keypoints_2d": None}, {LEFT_LIST: []}, {}])
 def test_absent_parts(absent):
-    points, scores = only_person(frame({BODY_LIST: body_list(), **absent}))
+    _points, scores = only_person(frame({BODY_LIST: body_list(), **absent}))
     assert scores[BODY].all() and not scores[18:].any()
 
 

@@ -47,9 +47,9 @@ def test_who_walks_in_meets_the_photo_in_the_middle_of_the_dance(mode):
 
 
 def test_who_comes_nearer_keeps_the_size_of_the_photo():
-    first, track = aligned(approach(), mode="robust")
+    first, _track = aligned(approach(), mode="robust")
     assert "times as large as in the median frame in frame 0" in first.notes[0]
-    whole, found = aligned(approach(), anchor_rule="whole body")
+    whole, _found = aligned(approach(), anchor_rule="whole body")
     assert whole.anchors[0] >= 11
     assert whole.tables[0][0].ratio == pytest.approx(1, abs=0.02) and first.tables[0][0].ratio > 1.5
 

@@ -53,7 +53,7 @@ class FakeRuntime(ModuleType):
         self.preloaded += 1
         print("Failed to load  libcudnn.so.9")  # noqa: T201
 
-    def InferenceSession(self, path, sess_options, providers, enable_fallback):  # noqa: N802
+    def InferenceSession(self, path, sess_options, providers, enable_fallback):
         assert enable_fallback == 0
         self.options += [(full, options) for full, options in providers]
         if self.no_gpu and providers[0][1].get("device_type") == "GPU":

@@ -61,7 +61,7 @@ def _pictures(video: Tensor) -> np.ndarray:
     return video_to_uint8(video[0].movedim(0, -1))
 
 
-def _photos(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+def _photos(_work: Work, pairs: list[Pair]) -> list[np.ndarray]:
     return [photo_repeated(pair) for pair in pairs]
 
 
