@@ -24,7 +24,7 @@ import torch
 from steadydancer_pack.steadydancer_core.sampling import guidance, presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, RunLog, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
-from steadydancer_pack.tests.unit.conftest import GoldenInputs, load_golden_model, make_conditions
+from steadydancer_pack.tests.golden_model import GoldenInputs, load_golden_model, make_conditions
 
 SEEDS = (0, 1, 2)
 FULL = presets.PRESETS["Official 40"]

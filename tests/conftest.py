@@ -1,45 +1,29 @@
-"""Load the pack as `steadydancer_pack` inside a CPU-only ComfyUI, without starting a server.
+"""Load the pack as `steadydancer_pack`, watched by the guard; what the tests of every tier share.
 
-COMFYUI_PATH names the ComfyUI tree. ComfyUI owns the top-level names `nodes`, `comfy` and `folder_paths`;
-the pack's own `nodes` package must therefore never lie on sys.path.
+Nothing here imports ComfyUI or torch: tests/pure runs without both. The other tiers call `use_comfyui`.
 """
 
-import atexit
+import ast
 import os
-import shutil
+import random
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 PACK = Path(__file__).resolve().parent.parent
+TEXT_PACKAGES = ("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes", "steadydancer_core")
+TIERS = ("server", "browser", "fuzz", "unit")  # the longest files first, for two processes
 
-
-def _bootstrap() -> None:
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        raise RuntimeError("COMFYUI_PATH must name a ComfyUI folder; `nox -s tests` sets it for you.")
-    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != PACK]
-    sys.path.insert(0, comfyui)
-    pack = ModuleType("steadydancer_pack")
-    pack.__path__ = [str(PACK)]
-    sys.modules["steadydancer_pack"] = pack
-
-    from comfy.cli_args import args
-
-    args.cpu = True
-    base = Path(tempfile.mkdtemp(prefix="steadydancer-tests-"))
-    atexit.register(shutil.rmtree, base, ignore_errors=True)
-    for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
-        (base / name).mkdir()
-    args.base_directory = str(base)
-    import folder_paths  # noqa: F401  reads args.base_directory once, so it must come after
-
-
-_bootstrap()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the processes share the cores
+sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != PACK]
+pack = ModuleType("steadydancer_pack")
+pack.__path__ = [str(PACK)]
+sys.modules["steadydancer_pack"] = pack
 
 from steadydancer_pack.tests.guard import Guard  # noqa: E402  the pack has its name from here on
 
@@ -58,3 +42,54 @@ def refusals() -> Iterator[list[str]]:
 def pytest_sessionfinish() -> None:
     """Let pytest write its cache and reports where it likes."""
     GUARD.watching = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tiers in the order of TIERS."""
+    items.sort(key=lambda item: TIERS.index(_tier(item.nodeid)))
+
+
+def _tier(node_id: str) -> str:
+    """Return the tier that a test's id names."""
+    return node_id.split("/")[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Give a process one file after the other, and all server tests to one, because they share a server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/server" if _tier(nodeid) == "server" else nodeid.split("::")[0]
+
+    return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Give a test the same random numbers in every run, so that none fails by chance."""
+    np.random.seed(0)
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def doubles(tmp_path_factory) -> tuple[Path, Path]:
+    """Paths of a YOLOX and a DW-Pose with the published inputs and outputs."""
+    from steadydancer_pack.tests.doubles import write_dwpose_double, write_yolox_double
+
+    folder = tmp_path_factory.mktemp("doubles")
+    files = folder / "yolox_l.onnx", folder / "dw-ll_ucoco_384.onnx"
+    write_yolox_double(files[0])
+    write_dwpose_double(files[1])
+    return files
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Every string in the pack's code; of an f-string, the pieces between its values."""
+    files = [file for package in TEXT_PACKAGES for file in sorted((PACK / package).rglob("*.py"))]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

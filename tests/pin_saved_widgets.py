@@ -4,7 +4,11 @@ import json
 
 import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
 
-from steadydancer_pack.tests.saved_widgets import PINNED, saved_by_nodes
+from steadydancer_pack.tests.comfyui import use_comfyui
 
 if __name__ == "__main__":
+    use_comfyui()
+
+    from steadydancer_pack.tests.saved_widgets import PINNED, saved_by_nodes
+
     PINNED.write_text(json.dumps(saved_by_nodes(), indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.browser.graph import PACK, WAIT
+from steadydancer_pack.tests.comfyui import use_comfyui
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
+
+use_comfyui()
 
 OFFLINE = (
     *("--disable-background-networking", "--disable-component-update"),

@@ -16,6 +16,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import conftest
 
+    from steadydancer_pack.tests.comfyui import use_comfyui
+
+    use_comfyui()
+
     from steadydancer_pack.tests.fuzz.targets import TARGETS
 
 ACCEPTED, REFUSED, CRASH, WRONG = "accepted", "refused", "crash", "wrong"

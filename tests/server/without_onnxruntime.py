@@ -34,6 +34,9 @@ async def pack() -> dict:
     """Return the nodes by name, loaded as ComfyUI does."""
     import conftest  # noqa: F401
 
+    from steadydancer_pack.tests.comfyui import use_comfyui
+
+    use_comfyui()
     from steadydancer_pack.nodes import SteadyDancerExtension
 
     extension = SteadyDancerExtension()

@@ -18,7 +18,7 @@ from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.sampling import presets, run
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance, patch_model
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
-from steadydancer_pack.tests.unit.conftest import GOLDEN_CONFIG, forget_dead_models
+from steadydancer_pack.tests.golden_model import GOLDEN_CONFIG, forget_dead_models
 from steadydancer_pack.tests.unit.test_sampling import ksampler
 
 FIRST, SECOND = torch.device("cpu"), torch.device("cpu", 1)
