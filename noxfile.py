@@ -1,4 +1,4 @@
-"""One environment for the demo and the tests: `nox -s demo -- --help`, `nox -s tests -- -k name`.
+"""One environment for demo, checks and tests: `nox -s demo -- --help`, `nox -s lint`, `nox -s tests -- -k name`.
 
 ComfyUI is the one that COMFYUI_PATH names, else the one this pack lies in (ComfyUI/custom_nodes/<pack>), else
 version 0.30.0, fetched once into .nox/.cache. The user's own Python packages are never touched.
@@ -22,29 +22,48 @@ FETCHED_COMFYUI = "comfyui-0.30.0"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
 NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
-TEST_TOOLS = ("pytest==9.2.0", "ruff==0.17.6", "websocket-client==1.9.2", "playwright==1.65.2", "onnx==1.23.2")
+TEST_TOOLS = ("websocket-client==1.9.2", "playwright==1.65.2", "ty==0.0.108")
+# What tests/pure needs, for which ComfyUI and PyTorch are not installed.
+PURE = (
+    "av", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
+    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy",
+)  # fmt: skip
+PURE_TESTS = "tests/pure"
+TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")
 # The environment computes on the CPU and has no display: smaller builds of the same modules do.
 SMALLER_BUILDS = {"onnxruntime-gpu": "onnxruntime", "opencv-python": "opencv-python-headless"}
 DOWNLOAD = ("-m", "pip", "download", "--quiet", "--no-deps")
 FRONTEND = "comfyui-frontend-package"
 FEW_TRIES = ("--retries", "1", "--timeout", "10")
+NOT_TYPED = shutil.ignore_patterns("__pycache__", "*.onnx", "*.safetensors", "*.png", "*.jpg", "*.mp4")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @nox.session(default=False, reuse_venv=True, venv_backend="virtualenv")
 def environment(session: nox.Session) -> None:
-    """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed."""
-    comfyui = comfyui_folder(session) or fetch_comfyui(session)
-    own = own_requirements("requirements.txt", "training/requirements.txt")
-    wanted = "\n".join((*TORCH, *comfyui_requirements(comfyui), *own, *TEST_TOOLS))
+    """Install ComfyUI's requirements, the pack's and the test tools; nothing to do when none of them changed.
+
+    For the tests in tests/pure alone: what these need.
+    """
+    wanted = PURE
+    if not only_pure(session):
+        comfyui = comfyui_folder(session) or fetch_comfyui(session)
+        own = own_requirements("requirements.txt", "training/requirements.txt")
+        wanted = (*TORCH, *comfyui_requirements(comfyui), *own, *TEST_TOOLS, *PURE)
+        session.log("PyTorch and what ComfyUI needs take minutes and some GB of disk the first time.")
     installed = Path(session.virtualenv.location, "installed-requirements.txt")
-    if installed.is_file() and installed.read_text("utf-8") == wanted:
+    if installed.is_file() and set(wanted) <= set(installed.read_text("utf-8").splitlines()):
         return
-    session.log("Installing PyTorch and what ComfyUI needs. The first time this takes minutes and some GB of disk.")
     requirements = installed.with_name("wanted-requirements.txt")
-    requirements.write_text(wanted, encoding="utf-8")
+    requirements.write_text("\n".join(wanted), encoding="utf-8")
     session.install("-r", str(requirements), silent=False)
     requirements.replace(installed)
+
+
+def only_pure(session: nox.Session) -> bool:
+    """Return whether the command line names tests, all of them in tests/pure."""
+    named = [argument for argument in session.posargs if argument.startswith("tests")]
+    return bool(named) and all(argument.startswith(PURE_TESTS) for argument in named)
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -54,12 +73,45 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def lint(session: nox.Session) -> None:
+    """Check the style, the format and the types."""
+    check_style(session)
+    check_types(session)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Check the style, then run every test."""
-    run(session, "-m", "ruff", "check", ".")
+    """Run the checks of `lint`, then every test, in two processes; or the tests that the command line names."""
+    check_style(session)
+    if only_pure(session):
+        run(session, "-m", "pytest", *TWO_PROCESSES, *session.posargs, COMFYUI_PATH="")
+        return
+    check_types(session)
     ensure_chromium(session)
     newest = newest_frontend(session)
-    run(session, "-m", "pytest", *session.posargs, NEWEST_FRONTEND=str(newest) if newest else "")
+    processes = () if session.posargs else TWO_PROCESSES
+    run(session, "-m", "pytest", *processes, *session.posargs, NEWEST_FRONTEND=str(newest) if newest else "")
+
+
+def check_style(session: nox.Session) -> None:
+    run(session, "-m", "ruff", "check", ".")
+    run(session, "-m", "ruff", "format", "--check", ".")
+
+
+def check_types(session: nox.Session) -> None:
+    """Check the types of all packages.
+
+    They import each other as parts of one package, whose name a checkout's folder need not be able to bear: a copy of
+    them has such a name.
+    """
+    packages = {file.parent for file in PACK.glob("[a-z]*/*.py")} - {PACK / "tests"}
+    with tempfile.TemporaryDirectory() as work:
+        shutil.copy(PACK / "pyproject.toml", work)
+        for package in packages:
+            shutil.copytree(package, Path(work, "steadydancer_pack", package.name), ignore=NOT_TYPED)
+        python, comfyui = environment_folder(session), comfyui_folder(session) or fetched_comfyui(session)
+        where = ("--project", work, "--python", str(python), "--extra-search-path", str(comfyui))
+        run(session, "-m", "ty", "check", *where, "--output-format", "concise")
 
 
 def newest_frontend(session: nox.Session) -> Path | None:
@@ -106,14 +158,18 @@ def ensure_chromium(session: nox.Session) -> None:
         run(session, "-m", "playwright", "install", "chromium")
 
 
+def environment_folder(session: nox.Session) -> Path:
+    return session.cache_dir.resolve().parent / "environment"
+
+
 def run(session: nox.Session, *arguments: str, **variables: str) -> None:
-    """Run the shared environment's Python from the root of the pack, with COMFYUI_PATH and `variables` set.
+    """Run the shared environment's Python with COMFYUI_PATH and `variables` set.
 
     PyTorch's threads give their core away while they wait for each other: with fewer free cores than threads the
     default, to wait in a loop, makes every layer several times slower.
     """
     scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    python = session.cache_dir.resolve().parent / "environment" / scripts
+    python = environment_folder(session) / scripts
     comfyui = comfyui_folder(session) or fetched_comfyui(session)
     env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "COMFYUI_PATH": str(comfyui), **variables}
     session.run(str(python), *arguments, external=True, env=env)
