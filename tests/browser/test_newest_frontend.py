@@ -1,21 +1,24 @@
 """The quick start on the newest frontend in the registry, which may be newer than the one that ComfyUI requires."""
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import VUE, ours
 from steadydancer_pack.tests.browser.test_renderers import check_run, run
 
 
 @pytest.fixture(scope="module")
-def frontend() -> Path:
-    """The newest frontend, which nox downloads."""
+def server(tmp_path_factory) -> Iterator[ComfyServer]:
+    """A ComfyUI with the newest frontend, which nox downloads."""
     folder = os.environ.get("NEWEST_FRONTEND")
     if not folder:
         pytest.skip("NEWEST_FRONTEND is not set: `nox -s tests` downloads the newest frontend and sets it")
-    return Path(folder)
+    with running(tmp_path_factory.mktemp("comfyui"), folder) as server:
+        yield server
 
 
 @pytest.mark.parametrize("renderer", VUE)

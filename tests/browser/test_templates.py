@@ -44,7 +44,7 @@ BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downlo
 def kept_dance(server) -> None:
     """The file that keep_a_dance writes and pose_editor loads."""
     folder = server.base / "output" / "poses"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")
 
 

@@ -69,7 +69,7 @@ def workflow(server, material):
 def slow_workflow(workflow):
     """The same with so many steps that a signal finds prompts running."""
     prompt = json.loads(workflow.read_text())
-    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=60)
+    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=20)
     workflow.write_text(json.dumps(prompt))
     return workflow
 
