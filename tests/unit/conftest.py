@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from steadydancer_pack.tests.golden_model import (
     GoldenInputs,
+    QuickInputs,
     forget_dead_models,
     load_golden_model,
     make_conditions,
@@ -41,8 +42,9 @@ def golden():
 
 
 @pytest.fixture
-def inputs():
-    return GoldenInputs()
+def inputs(request):
+    """The golden inputs where a test compares with a golden file, else the quick ones."""
+    return GoldenInputs() if "golden" in request.fixturenames else QuickInputs()
 
 
 @pytest.fixture(scope="session")

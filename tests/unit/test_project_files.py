@@ -114,6 +114,16 @@ def test_what_is_published_leaves_devices_and_layers_to_comfyui():
     assert [file for file in published() if file.endswith(".py") and alone.search(text(file))] == []
 
 
+@pytest.mark.parametrize(("key", "widths", "shape"), [("Icon", range(1, 401), 1), ("Banner", range(840, 2521), 21 / 9)])
+def test_the_registry_finds_pictures_of_its_shapes(key, widths, shape):
+    repository = re.search(r'^Repository = "https://github.com/(.+)"', text("pyproject.toml"), re.M)[1]
+    prefix = f"https://raw.githubusercontent.com/{repository}/main/"
+    address = re.search(rf'^{key} = "(.+)"', text("pyproject.toml"), re.M)[1]
+    assert address.startswith(prefix)
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', text(address.removeprefix(prefix))).groups())
+    assert width in widths and width == pytest.approx(height * shape)
+
+
 def test_the_web_folder_is_registered_once():
     assert "WEB_DIRECTORY" in text("__init__.py")
     assert not re.search(r"^web\s*=", text("pyproject.toml"), re.M)
