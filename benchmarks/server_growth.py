@@ -71,7 +71,7 @@ def with_seed(graph: dict, seed: int) -> dict:
     return graph
 
 
-def control(server: ComfyProcess) -> Iterator[Prompt]:
+def control(_server: ComfyProcess) -> Iterator[Prompt]:
     """Yield prompts of stock nodes: frames of another color each time, as latents and back, as a video and pictures."""
     for seed in itertools.count():
         yield Prompt(

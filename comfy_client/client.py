@@ -117,7 +117,7 @@ class ComfyClient:
         on_event(type, data) gets every message of the prompt, previews as ("preview", {"bytes": n}).
         PromptFailed, PromptInterrupted; ServerGone after `silence` seconds without a message.
         """
-        watcher = RunWatcher(prompt_id, on_event or (lambda type, data: None))
+        watcher = RunWatcher(prompt_id, on_event or (lambda *_: None))
         connection = self._connect()
         connection.settimeout(silence)
         while not watcher.finished:

@@ -82,7 +82,7 @@ class ComfyProcess:
             if PORT_TAKEN not in self.log():
                 raise
             self._launch(timeout)  # another program took the first one while ComfyUI was loading
-        folder = os.path.join("custom_nodes", PACK_FOLDER)
+        folder = str(Path("custom_nodes", PACK_FOLDER))
         if any("IMPORT FAILED" in line and folder in line for line in self.log().splitlines()):
             raise StartFailed(self._with_log("ComfyUI could not import the pack."))
 

@@ -40,7 +40,7 @@ class PromptState(NamedTuple):
     state: State
     error: str = ""
     seconds: float = 0.0
-    outputs: dict = {}
+    outputs: dict = {}  # noqa: RUF012  never changed
 
 
 @dataclass

@@ -81,7 +81,7 @@ def _opened(file: str | io.BytesIO) -> InputContainer:
         # By the name of a JPEG above a few kilobytes FFmpeg takes its reader of image sequences, which is refused.
         if error.errno != errno.EINVAL or not isinstance(file, str):
             raise
-        with open(file.removeprefix("file:"), "rb") as head:
+        with Path(file.removeprefix("file:")).open("rb") as head:
             if head.read(len(JPEG_START)) != JPEG_START:
                 raise
     return av.open(file, format="jpeg_pipe", **options)

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import av
@@ -302,7 +303,7 @@ def _nothing_shown(source: Source, start: float, length: float, width: int, heig
 
 
 def _raw(source: Source) -> BinaryIO:
-    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb")
+    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else Path(source).open("rb")
 
 
 def _too_large(source: Source, width: int, height: int) -> str:

@@ -103,9 +103,7 @@ def write_video(
     clip = Clip(rgb, order, rate, pixel_format)
     sound = _sound(audio, form.sound) if audio is not None and form.sound else None
     _log_what_differs(images, settings, clip, audio)
-    job = _Job(
-        form, encoder, crf, clip, sound, settings.loop, settings.metadata, on_frame or (lambda done, total: None)
-    )
+    job = _Job(form, encoder, crf, clip, sound, settings.loop, settings.metadata, on_frame or (lambda *_: None))
     try:
         with atomic_write_new(names) as new:
             WRITERS.get(form.container, _write_streams)(new.part, job)

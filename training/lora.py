@@ -55,7 +55,7 @@ class Adapter(nn.Module):
 
 
 def _adding(path: LoRALayer):
-    def hook(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    def hook(_layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + path(args[0]).to(output.dtype)
 
     return hook

@@ -45,11 +45,11 @@ class StageTask:
             for block in network.blocks:
                 block.compile()
 
-    def batch(self, step: int, generator: torch.Generator) -> Batch:
+    def batch(self, _step: int, generator: torch.Generator) -> Batch:
         """Return a batch of the store."""
         return self.batches(generator)
 
-    def pictures(self, step: int) -> dict[str, np.ndarray]:
+    def pictures(self, _step: int) -> dict[str, np.ndarray]:
         """Return what the network makes of held-out clips: rows of truth and result in turn."""
         if self.preview is None:
             return {}

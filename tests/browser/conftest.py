@@ -1,7 +1,7 @@
 """A real Chromium on the real frontend of the running ComfyUI."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,28 +22,26 @@ OFFLINE = (
 )
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    """ComfyUI's base directory, of a user who has seen the first-start tour."""
-    base = tmp_path_factory.mktemp("comfyui")
+@contextmanager
+def running(base: Path, frontend: str | None, prepare: Callable[[Path], None] | None = None) -> Iterator[ComfyProcess]:
+    """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour.
+
+    frontend: the folder with the page that it serves instead of its own. prepare: writes more into `base` before.
+    """
     write_settings(base, {})
-    return base
+    if prepare:
+        prepare(base)
+    options = ("--front-end-root", frontend) if frontend else ()
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as server:
+        write_all(server.base / "models", server.base / "input")
+        yield server
 
 
-@pytest.fixture(scope="module")
-def frontend() -> Path | None:
-    """The folder with the page that ComfyUI serves instead of its own: COMFYUI_FRONTEND, if that is set."""
-    folder = os.environ.get("COMFYUI_FRONTEND")
-    return Path(folder) if folder else None
-
-
-@pytest.fixture(scope="module")
-def server(base, frontend) -> Iterator[ComfyProcess]:
-    """A running ComfyUI with the miniature files in place."""
-    options = ("--front-end-root", str(frontend)) if frontend else ()
-    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as running:
-        write_all(running.base / "models", running.base / "input")
-        yield running
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[ComfyProcess]:
+    """The ComfyUI of most files, with the page in the folder COMFYUI_FRONTEND, if that is set."""
+    with running(tmp_path_factory.mktemp("comfyui"), os.environ.get("COMFYUI_FRONTEND")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
+import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
@@ -144,17 +147,12 @@ IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
 @pytest.fixture(scope="module")
-def base(base) -> Path:
-    """With a node that stands for a full graphics card."""
-    write_full_card(base)
-    return base
-
-
-@pytest.fixture(scope="module")
-def server(server) -> ComfyProcess:
-    """With the files of all mistakes."""
-    write_files(server.base)
-    return server
+def server(tmp_path_factory) -> Iterator[ComfyProcess]:
+    """A ComfyUI with the files of all mistakes, and with a node that stands for a full graphics card."""
+    frontend = os.environ.get("COMFYUI_FRONTEND")
+    with running(tmp_path_factory.mktemp("comfyui"), frontend, write_full_card) as server:
+        write_files(server.base)
+        yield server
 
 
 @pytest.fixture(scope="module")

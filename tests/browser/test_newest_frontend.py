@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from steadydancer_pack.comfy_client.comfy_server import ComfyServer
+from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import VUE, ours
 from steadydancer_pack.tests.browser.test_renderers import check_run, run
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyServer]:
+def server(tmp_path_factory) -> Iterator[ComfyProcess]:
     """A ComfyUI with the newest frontend, which nox downloads."""
     folder = os.environ.get("NEWEST_FRONTEND")
     if not folder:

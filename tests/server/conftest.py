@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.tests.comfyui import use_comfyui
+
+use_comfyui()
 
 PACK = Path(__file__).resolve().parents[2]
 

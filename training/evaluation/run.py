@@ -92,7 +92,7 @@ def _rounded_from(file: Path) -> str | None:
 def zeroed(network: torch.nn.Module, names: tuple[str, ...]) -> Generator[None]:
     """Let modules put out zeros."""
 
-    def zeros(module: torch.nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    def zeros(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         return torch.zeros_like(output)
 
     hooks = [network.get_submodule(name).register_forward_hook(zeros) for name in names]
