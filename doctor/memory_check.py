@@ -1,4 +1,4 @@
-"""Does the 14B model fit this machine? From the header of its file, by the same sums as the Fit Report."""
+"""Does the 14B model fit this machine? From the header of its file, by the same sums as the VRAM Check."""
 
 from dataclasses import dataclass
 from math import prod
@@ -66,7 +66,7 @@ def check_device(machine: Machine, gpu: str | None) -> Finding:
 
 
 def facts_of(contents: Contents, machine: Machine, width: int, height: int) -> Facts:
-    """Return what the Fit Report would know of a run at this size in pixels, were the model loaded."""
+    """Return what the VRAM Check would know of a run at this size in pixels, were the model loaded."""
     official = {ours: contents.tensors[name] for name, ours in contents.official.items()}
     blocks = sum(tensor.nbytes for name, tensor in official.items() if name.startswith(IN_BLOCKS))
     dim, ffn_dim = official["head.modulation"].shape[-1], official["blocks.0.ffn.0.weight"].shape[0]

@@ -63,11 +63,11 @@ class AnimateFromVideo(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerAnimateFromVideo",
-            display_name="Animate From Video",
+            display_name="Poses From Video",
             category="SteadyDancer/pose",
             description=(
-                "Photo and driving video in, pose frames out: finds both people, smooths the dance, aligns it to the "
-                "photo, makes the pose-negative and draws both."
+                "Turns a photo and a driving video into pose frames: detects both people, smooths the motion, aligns "
+                "it to the photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
             inputs=[*_sources(), *_option_inputs(), *_drawing(), *meeting_inputs("frame 0")],
@@ -126,11 +126,14 @@ def _bundled() -> Detector:
 
 def _sources() -> list[io.Input]:
     return [
-        io.Image.Input("photo", tooltip="The person who shall dance; of several images the first."),
-        io.Video.Input("video", tooltip="The driving video, of any length, rate and shape."),
+        io.Image.Input(
+            "photo",
+            tooltip="Photo of the person to animate. If there are several images, the first is used.",
+        ),
+        io.Video.Input("video", tooltip="The driving video. Any length, frame rate and aspect ratio."),
         PoseDetector.Input(
             "detector", optional=True,
-            tooltip="From Load Pose Detector. Without it the bundled body-only detector, which draws no hands.",
+            tooltip="From Load Pose Detector. If not connected, the bundled detector is used: body only, no hands.",
         ),
     ]  # fmt: skip
 
@@ -139,28 +142,30 @@ def _option_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "person", options=list(PERSONS),
-            tooltip="Who of the video leads the dance. all: everybody, paired with the people of the photo from left "
-            "to right. For any other choice use Extract Poses and Pick Person.",
+            tooltip="Which person in the video to follow. all: everyone, paired with the people in the photo from "
+            "left to right. For any other choice use Extract Poses and Pick Person.",
         ),
-        io.Combo.Input("mode", options=list(MODES), tooltip="How the dance is aligned; see Align Poses."),
+        io.Combo.Input("mode", options=list(MODES), tooltip="How the motion is aligned to the photo. See Align Poses."),
         io.Float.Input(
             "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
-            tooltip="How much jitter is taken out of the dance; fast moves keep their peaks. 0: none.",
+            tooltip="How strongly jitter is removed. Fast moves keep their peaks. 0 = off.",
         ),
         io.Int.Input(
             "lead_in", default=0, min=AUTO, max=1000,
-            tooltip="Frames that lead from the photo's own pose to the dance. 0: none. -1: as many as it needs. Take "
-            "them off the finished video with Trim Lead-in.",
+            tooltip="Frames that move from the photo's own pose into the dance. 0 = none. -1 = automatic. Trim "
+            "Lead-in removes them from the finished video.",
         ),
         io.Int.Input(
             "max_frames", default=81, min=0, max=1 << 20,
-            tooltip="Stop after so many frames of the dance; 81 are 5 seconds. 0: the whole video.",
+            tooltip="Stop after this many frames of the dance; 81 frames are 5 seconds. 0 = the whole video.",
         ),
     ]  # fmt: skip
 
 
 def _drawing() -> list[io.Input]:
-    same = "Give the {} that Reconcile Conditions gets. 0 follows the photo's shape; both 0: at the area of 1024x576."
+    same = (
+        "Must equal the {} in Reconcile Conditions. 0 follows the photo's aspect ratio; both 0: the area of 1024x576."
+    )
     return [
         io.Int.Input("width", default=0, min=0, max=4096, step=16, tooltip=same.format("width")),
         io.Int.Input("height", default=0, min=0, max=4096, step=16, tooltip=same.format("height")),
@@ -173,14 +178,20 @@ def _drawing() -> list[io.Input]:
 
 def _outputs() -> list[io.Output]:
     return [
-        io.Image.Output("pose_frames", tooltip="For pose_frames of Reconcile Conditions."),
-        io.Image.Output("negative_frames", tooltip="For pose_negative_frames of Reconcile Conditions."),
-        io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
-        io.Float.Output("fps", tooltip="For fps of Video Combine: the video lasts as long as the dance did."),
-        io.Audio.Output("audio", tooltip="The sound of the driving video, for Video Combine; nothing if it is silent."),
-        io.Int.Output(id="lead_in_out", display_name="lead_in", tooltip="Frames of lead-in, for Trim Lead-in."),
-        PoseKeypoint.Output("poses", tooltip="The aligned poses, to be saved or edited."),
-        io.String.Output("report", tooltip="Who was seen by which detector, and how the photo and the video differ."),
+        io.Image.Output("pose_frames", tooltip="Connect to pose_frames of Reconcile Conditions."),
+        io.Image.Output("negative_frames", tooltip="Connect to pose_negative_frames of Reconcile Conditions."),
+        io.Image.Output(
+            "overlay", tooltip="The photo with the skeleton drawn over it, at the frame where the two are aligned."
+        ),
+        io.Float.Output(
+            "fps", tooltip="Connect to fps of Video Combine, so that the video lasts as long as the dance."
+        ),
+        io.Audio.Output("audio", tooltip="The audio of the driving video, for Video Combine. Empty if it has none."),
+        io.Int.Output(id="lead_in_out", display_name="lead_in", tooltip="Number of lead-in frames, for Trim Lead-in."),
+        PoseKeypoint.Output("poses", tooltip="The aligned poses, for saving or editing."),
+        io.String.Output(
+            "report", tooltip="Who was detected, by which detector, and how the photo and the video differ."
+        ),
     ]
 
 

@@ -16,7 +16,7 @@ from .common.node_text import show_text
 
 def _sources() -> list[io.Input]:
     return [
-        io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
+        io.Model.Input("model", tooltip="SteadyDancer, with or without LoRAs."),
         *conditioning.prompt_inputs(),
         *conditioning.picture_inputs(),
         conditioning.clip_inputs()[0],
@@ -27,18 +27,16 @@ def _chunk_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "chunk_length", default=81, min=5, max=100001, step=4,
-            tooltip="Frames that are sampled together, 4n+1. 81 is what the model was trained on; fewer need less "
-            "memory.",
+            tooltip="Frames sampled together, 4n+1. The model was trained on 81. Fewer frames need less memory.",
         ),
         io.Int.Input(
             "overlap", default=5, min=1, max=100001, step=4,
-            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 shows it a pose, 5 the "
-            "motion too; more costs time.",
+            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 carries over the pose, 5 "
+            "the motion too. More takes longer.",
         ),
         io.Float.Input(
             "colour_match", default=1.0, min=0.0, max=1.0, step=0.05,
-            tooltip="How far the colours of later chunks are brought back to those of the border and the photo. "
-            "0 leaves them; take it when the light is meant to change.",
+            tooltip="Corrects color drift between chunks. 0 = off, for scenes whose light is meant to change.",
         ),
     ]  # fmt: skip
 
@@ -47,17 +45,17 @@ def _store_inputs() -> list[io.Input]:
     return [
         io.Boolean.Input(
             "keep_chunks", default=True,
-            tooltip="Keep finished chunks on disk, so that a run that was stopped, or one with more pose frames, goes "
-            "on from them.",
+            tooltip="Keep finished chunks on disk. A stopped run, or one with more pose frames, then continues from "
+            "them.",
         ),
         io.Int.Input(
             "chunks_gb", default=20, min=1, max=1 << 20,
-            tooltip="Size of that store in gigabytes; the chunks unused for longest go first. A chunk of 81 frames at "
-            "480x832 takes 0.2.",
+            tooltip="Maximum size of the stored chunks in GB. The least recently used are deleted first. A chunk of "
+            "81 frames at 480x832 takes 0.2 GB.",
         ),
         io.Boolean.Input(
             "tiled_vae", default=False,
-            tooltip="Encode and decode the pictures in tiles: less memory, slower, and not quite the same picture.",
+            tooltip="Encode and decode in tiles. Needs less memory, takes longer, and the picture differs slightly.",
         ),
     ]  # fmt: skip
 
@@ -69,10 +67,10 @@ class ChunkSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerChunkSampler",
-            display_name="Long Video (Chunks)",
+            display_name="SteadyDancer Sampler (any length)",
             category="SteadyDancer/long video",
             description=(
-                "Makes a video as long as the dance at the memory of one chunk: each chunk goes on from the last "
+                "Samples a video of any length with the memory of one chunk. Each chunk continues from the last "
                 "frames of the one before, with the same photo and first pose. Finished chunks are kept on disk."
             ),
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
@@ -84,7 +82,7 @@ class ChunkSampler(io.ComfyNode):
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
                     id="seam_report", display_name="seam_report",
-                    tooltip="What was sampled, and how much each border between two chunks shows.",
+                    tooltip="What was sampled, and how visible each seam between two chunks is.",
                 ),
             ],
         )  # fmt: skip

@@ -15,8 +15,8 @@ class ReconcileConditions(io.ComfyNode):
             display_name="Reconcile Conditions",
             category="SteadyDancer/conditioning",
             description=(
-                "Brings photo, pose frames and prompts together. The photo is the first frame of the video; the pose "
-                "frames tell how the person moves."
+                "Combines photo, pose frames and prompts. The photo is the first frame of the video; the pose frames "
+                "say how the person moves."
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
             inputs=[*prompt_inputs(), *picture_inputs(), *clip_inputs(), *size_inputs()],
@@ -38,24 +38,24 @@ class ReconcileConditions(io.ComfyNode):
 
 def prompt_inputs() -> list[io.Input]:
     return [
-        io.Conditioning.Input("positive", tooltip="What the video shows, from CLIP Text Encode."),
-        io.Conditioning.Input("negative", tooltip="What the video must not show, from CLIP Text Encode."),
+        io.Conditioning.Input("positive", tooltip="What the video should show, from CLIP Text Encode."),
+        io.Conditioning.Input("negative", tooltip="What the video should not show, from CLIP Text Encode."),
         io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
     ]  # fmt: skip
 
 
 def picture_inputs() -> list[io.Input]:
     return [
-        io.Image.Input("photo", tooltip="The person who shall dance. The video starts from this photo."),
+        io.Image.Input("photo", tooltip="Photo of the person to animate. The video starts from this photo."),
         io.Image.Input(
             "pose_frames",
-            tooltip="Skeleton frames, aligned to the photo and of the photo's shape; at least 5.",
+            tooltip="Skeleton frames, aligned to the photo and in its aspect ratio. At least 5.",
         ),
         io.Image.Input(
             "pose_negative_frames",
             optional=True,
-            tooltip="The same skeleton, distorted: its size and width change from frame to frame. Pose guidance pushes "
-            "away from it. Leave it unconnected only with pose guidance 0.",
+            tooltip="The same skeleton, distorted: its size and width change from frame to frame. Pose guidance "
+            "pushes away from it. Leave it unconnected only if pose guidance is 0.",
         ),
     ]  # fmt: skip
 
@@ -65,17 +65,17 @@ def clip_inputs() -> list[io.Input]:
         io.ClipVision.Input(
             "clip_vision",
             optional=True,
-            tooltip="CLIP vision model (clip_vision_h). The 14B model wants it; the miniature runs without.",
+            tooltip="CLIP vision model (clip_vision_h). Needed for the 14B model; the miniature runs without it.",
         ),
         io.ClipVisionOutput.Input(
             "clip_vision_photo",
             optional=True,
-            tooltip="Ready CLIP vision output of the photo, instead of the model.",
+            tooltip="CLIP vision output of the photo, if you already have one. Replaces the model.",
         ),
         io.ClipVisionOutput.Input(
             "clip_vision_pose",
             optional=True,
-            tooltip="Ready CLIP vision output of the first pose frame, instead of the model.",
+            tooltip="CLIP vision output of the first pose frame, if you already have one. Replaces the model.",
         ),
     ]  # fmt: skip
 
@@ -84,16 +84,18 @@ def size_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "width", default=0, min=0, max=4096, step=16,
-            tooltip="Width in pixels, a multiple of 16. 0 follows the photo's shape; both 0: at the area of 1024x576.",
+            tooltip="Width in pixels, a multiple of 16. 0 follows the photo's aspect ratio; both 0: the area of "
+            "1024x576.",
         ),
         io.Int.Input(
             "height", default=0, min=0, max=4096, step=16,
-            tooltip="Height in pixels, a multiple of 16. 0 follows the photo's shape; both 0: at the area of 1024x576.",
+            tooltip="Height in pixels, a multiple of 16. 0 follows the photo's aspect ratio; both 0: the area of "
+            "1024x576.",
         ),
         io.Int.Input(
             "length", default=81, min=1, max=100001, step=4,
-            tooltip="Frames, brought down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds at "
-            "the model's 16 frames per second.",
+            tooltip="Number of frames, rounded down to 4n+1 and to the number of pose frames. 81 frames are 5 seconds "
+            "at the model's 16 frames per second.",
         ),
     ]  # fmt: skip
 
@@ -104,9 +106,9 @@ def _outputs() -> list[io.Output]:
         io.Conditioning.Output(id="negative_out", display_name="negative", tooltip="Negative prompt and pose."),
         io.Conditioning.Output(
             id="pose_negative", display_name="pose_negative",
-            tooltip="Prompt and distorted pose. Nothing when no pose-negative frames are connected.",
+            tooltip="Prompt and distorted pose. Empty if no pose-negative frames are connected.",
         ),
-        io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent of the video's size."),
+        io.Latent.Output(id="latent", display_name="latent", tooltip="Empty latent with the size of the video."),
     ]  # fmt: skip
 
 

@@ -24,13 +24,12 @@ def _inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "model_name", options=[name for name in model.model_files() if not name.lower().endswith(GGUF_SUFFIX)],
-            tooltip="SteadyDancer in models/diffusion_models: .safetensors, or the .index.json of a model in several "
-            "files.",
+            tooltip="SteadyDancer in models/diffusion_models: .safetensors, or the .index.json of a sharded model.",
         ),
         io.Combo.Input(
             "precision", options=list(PRECISIONS), default="fp8_scaled",
-            tooltip="fp8_scaled is half the size of fp16 and bf16; 'keep' only makes one file of several. The pose "
-            "modules, norms and biases are never rounded.",
+            tooltip="fp8_scaled is half the size of fp16 and bf16. 'keep' only merges several files into one. The "
+            "pose modules, norms and biases always keep their precision.",
         ),
         io.String.Input(
             "file_name", default="steadydancer_fp8_scaled.safetensors",
@@ -38,7 +37,8 @@ def _inputs() -> list[io.Input]:
         ),
         io.Boolean.Input(
             "overwrite", default=False,
-            tooltip="Replace a file of that name. Off: it is an error. The source itself is never replaced.",
+            tooltip="Replace a file of the same name. Off: an existing file is an error. The source file is never "
+            "replaced.",
         ),
     ]  # fmt: skip
 
@@ -51,15 +51,15 @@ class ConvertModel(io.ComfyNode):
             display_name="SteadyDancer Convert Model",
             category="SteadyDancer/loaders",
             description=(
-                "Writes a SteadyDancer model, also one in several parts, as one file of another precision into "
-                "models/diffusion_models. A conversion that was stopped goes on where it stopped."
+                "Converts a SteadyDancer model, sharded or not, to another precision and writes it as one file to "
+                "models/diffusion_models. A stopped conversion resumes where it stopped."
             ),
             search_aliases=["quantize", "fp8", "merge shards", "save diffusion model"],
             is_output_node=True,
             inputs=_inputs(),
             outputs=[
                 io.String.Output(display_name="file_name", tooltip="Name of the new file."),
-                io.String.Output(display_name="report", tooltip="Sizes, tensors by precision, and the sha256."),
+                io.String.Output(display_name="report", tooltip="Sizes, tensors per precision, and the sha256."),
             ],
         )
 

@@ -70,20 +70,20 @@ class Doctor(io.ComfyNode):
             display_name="Doctor",
             category="SteadyDancer/memory",
             description=(
-                "Checks this installation: versions, model files, pose detector, memory and packages. Tells what is "
-                "wrong and how to put it right, a line each, and what to paste into a bug report."
+                "Checks this installation: versions, model files, pose detector, memory and packages. Lists what is "
+                "wrong and how to fix it, one line each, and what to paste into a bug report."
             ),
             search_aliases=["check", "diagnose", "troubleshoot", "bug report", "versions", "missing model"],
             is_output_node=True,
             inputs=[
                 io.Boolean.Input(
                     "run_miniature", default=False,
-                    tooltip="Also load the bundled miniature and sample a few steps, to see whether a picture comes "
-                    "out. Takes some seconds.",
+                    tooltip="Also load the bundled miniature and sample a few steps, to check that a picture comes "
+                    "out. Takes a few seconds.",
                 ),
             ],
             outputs=[
-                io.String.Output("report", tooltip="The findings, the worst first, and the facts for a bug report."),
+                io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report."),
             ],
         )  # fmt: skip
 

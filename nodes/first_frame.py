@@ -18,16 +18,17 @@ class ExactFirstFrame(io.ComfyNode):
             display_name="Exact First Frame",
             category="SteadyDancer/video",
             description=(
-                "Measures how near the first frame came to the photo, then makes it exactly the photo, blended into "
-                "the next frames so that no step is seen."
+                "Measures how close frame 0 is to the photo, then replaces it with the photo and cross-fades to avoid "
+                "a jump."
             ),
             search_aliases=["psnr", "paste first frame", "cross-fade"],
             inputs=_inputs(),
             outputs=[
-                io.Image.Output(id="images_out", display_name="images", tooltip="The frames, from the photo on."),
+                io.Image.Output(id="images_out", display_name="images", tooltip="The frames, starting with the photo."),
                 io.Float.Output(
                     id="psnr", display_name="psnr",
-                    tooltip="PSNR in dB of the generated frame 0 against the photo, before pasting. Higher is nearer.",
+                    tooltip="PSNR in dB of the generated frame 0 against the photo, before it is replaced. Higher is "
+                    "closer.",
                 ),
             ],
         )  # fmt: skip
@@ -49,16 +50,17 @@ def _inputs() -> list[io.Input]:
         io.Image.Input("images", tooltip="The decoded frames of the video."),
         io.Image.Input(
             "photo",
-            tooltip="The photo that the video was made from. It is brought to the size of the frames; of "
-            "several images the first is taken.",
+            tooltip="The photo the video was made from. It is resized to the frames. If there are several images, the "
+            "first is used.",
         ),
         io.Boolean.Input(
             "enabled", default=True, label_on="paste the photo", label_off="measure only",
-            tooltip="Paste the photo, or only measure and hand the frames on as they are.",
+            tooltip="Replace frame 0 with the photo, or only measure and pass the frames through.",
         ),
         io.Int.Input(
             "crossfade", default=3, min=0, max=1000,
-            tooltip="Frames after the first that blend from the photo to what was generated. 0: none.",
+            tooltip="Number of frames after the first that fade from the photo to the generated video. 0 = no "
+            "cross-fade.",
         ),
     ]  # fmt: skip
 

@@ -54,8 +54,8 @@ class Evaluate(io.ComfyNode):
             display_name="Evaluate",
             category="SteadyDancer/video",
             description=(
-                "Measures a finished video: likeness of the first frame to the photo, whether it stays the same "
-                "person, how well it follows the poses, smoothness, flicker, seams, and nearness to a true answer."
+                "Scores a finished video: first frame against the photo, identity, pose accuracy, smoothness, "
+                "flicker, seams, and distance to the ground truth."
             ),
             search_aliases=["metrics", "psnr", "ssim", "lpips", "fvd", "pck", "benchmark", "quality", "compare videos"],
             is_output_node=True,
@@ -107,13 +107,12 @@ def _clip_inputs() -> list[io.Input]:
         io.Image.Input("images", tooltip="The decoded frames of the video."),
         io.Image.Input(
             "photo", optional=True,
-            tooltip="The photo that the video was made from. It is brought to the size of the frames; of several "
-            "images the first is taken.",
+            tooltip="The photo the video was made from. It is resized to the frames. If there are several images, the "
+            "first is used.",
         ),
         io.Image.Input(
             "truth", optional=True,
-            tooltip="The frames as they should be, where they are known: the driving video itself if the photo is its "
-            "first frame.",
+            tooltip="Ground truth frames, if you have them: the driving video itself if the photo is its first frame.",
         ),
     ]  # fmt: skip
 
@@ -122,20 +121,21 @@ def _pose_inputs() -> list[io.Input]:
     return [
         PoseKeypoint.Input(
             "poses", optional=True,
-            tooltip="The poses seen in the frames, of Extract Poses with images, fps 0. Without them the detector "
-            "looks for them.",
+            tooltip="Poses of the finished frames, from Extract Poses with images and fps 0. If not connected, the "
+            "detector finds them.",
         ),
         PoseKeypoint.Input(
             "target", optional=True,
-            tooltip="The poses that the video should follow: those that Draw Poses got, one for each frame.",
+            tooltip="The poses the video should follow: those connected to Draw Poses, one per frame.",
         ),
         PoseDetector.Input(
             "detector", optional=True,
-            tooltip="Looks for the poses in the frames if poses is not connected. Use the one that found the target.",
+            tooltip="Detects the poses in the frames if poses is not connected. Use the same detector as for the "
+            "target.",
         ),
         io.Float.Input(
             "threshold", default=0.1, min=0.001, max=1.0, step=0.01,
-            tooltip="For PCK: how far a keypoint may be from its target, in parts of the person's height.",
+            tooltip="For PCK: how far a keypoint may be from its target, as a fraction of the person's height.",
         ),
     ]  # fmt: skip
 
@@ -144,7 +144,7 @@ def _window_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "window", default=0, min=0, max=100001,
-            tooltip="For seams: the window of Long Video (Windows), 5 or more. 0: the video is one part.",
+            tooltip="For seams: the window of Long Video (Windows), 5 or more. 0 = the video has no seams.",
         ),
         io.Int.Input(
             "overlap", default=16, min=0, max=100001, step=4,
@@ -169,7 +169,7 @@ def _file_inputs() -> list[io.Input]:
         io.Combo.Input(
             "identity_network", options=networks, default=NONE,
             tooltip="For identity: an ONNX file in models/measures that turns RGB pictures [N, 3, height, width] in "
-            "-1..1 into features. none: the colours of the parts of the body are compared.",
+            "-1..1 into features. none: the colors of the body parts are compared.",
         ),
     ]  # fmt: skip
 
@@ -177,18 +177,20 @@ def _file_inputs() -> list[io.Input]:
 def _prefix_input() -> io.Input:
     return io.String.Input(
         "filename_prefix", default="",
-        tooltip="Name of a folder below ComfyUI's output for a report in HTML and Markdown, such as "
-        "evaluation/dance; a number is added so that nothing is overwritten. Empty: no report.",
+        tooltip="Folder in ComfyUI's output for a report in HTML and Markdown, such as evaluation/dance. A number is "
+        "added, so nothing is overwritten. Empty = no report.",
     )  # fmt: skip
 
 
 def _outputs() -> list[io.Output]:
     return [
-        io.String.Output("report", tooltip="One line for each figure, then what was not measured and why."),
-        io.Image.Output("plots", tooltip="The curves over the frames."),
-        io.Image.Output("sheet", tooltip="A contact sheet: photo, frames, the true answer, keypoints on the frames."),
-        io.String.Output("values", tooltip="The figures as JSON, name to number."),
-        io.String.Output("path", tooltip="The folder of the report; empty if there is none."),
+        io.String.Output("report", tooltip="One line per metric, then what was not measured and why."),
+        io.Image.Output("plots", tooltip="The metrics over the frames, as curves."),
+        io.Image.Output(
+            "sheet", tooltip="A contact sheet: photo, frames, ground truth, keypoints drawn on the frames."
+        ),
+        io.String.Output("values", tooltip="The metrics as JSON: name and number."),
+        io.String.Output("path", tooltip="The folder of the report. Empty if there is none."),
     ]
 
 

@@ -17,16 +17,16 @@ class BlocksToSwap(io.ComfyNode):
             display_name="Blocks to Swap",
             category=CATEGORY,
             description=(
-                "Keeps the bytes of some blocks off the device, so that longer or larger videos fit beside the rest. "
-                "ComfyUI streams them in while it computes; the result stays the same."
+                "Keeps some of the model's blocks in system RAM, so that longer or larger videos fit in VRAM. ComfyUI "
+                "streams them in while it computes. The result is the same."
             ),
             search_aliases=["block swap", "offload", "low vram", "out of memory"],
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer from any loader, GGUF included."),
                 io.Int.Input(
                     "blocks_to_swap", default=20, min=0, max=100,
-                    tooltip="How many blocks' worth of weights to keep off the device, of 40 in SteadyDancer-14B: 0.8 "
-                    "GB each in fp16, half of it in fp8. 0 lets ComfyUI decide.",
+                    tooltip="How many of the 40 blocks of SteadyDancer-14B stay in system RAM: 0.8 GB each in fp16, "
+                    "half that in fp8. 0 = automatic. Raise it if VRAM runs out.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model with this limit.")],
@@ -42,25 +42,26 @@ class FitReport(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerFitReport",
-            display_name="Fit Report",
+            display_name="VRAM Check",
             category=CATEGORY,
             description=(
-                "Tells before sampling whether model and video fit the device, what will be streamed, and which "
-                "blocks_to_swap to choose. It computes sizes only and takes no time."
+                "Checks before sampling whether model and video fit in VRAM, what will be streamed, and which "
+                "blocks_to_swap to use. It only computes sizes and takes no time."
             ),
             search_aliases=["vram", "memory estimate", "out of memory", "block swap"],
             is_output_node=True,
             inputs=[
-                io.Model.Input("model", tooltip="SteadyDancer, with blocks_to_swap if you have set it."),
+                io.Model.Input("model", tooltip="SteadyDancer, after Blocks to Swap if you use it."),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions: size and length of the video."),
-                io.Vae.Input("vae", optional=True, tooltip="Counts VAE Decode too, when connected."),
+                io.Vae.Input("vae", optional=True, tooltip="Connect it to include VAE Decode."),
             ],
             outputs=[
-                io.Model.Output(id="model_out", display_name="model", tooltip="The model as it came."),
+                io.Model.Output(id="model_out", display_name="model", tooltip="The model, unchanged."),
                 io.String.Output(display_name="report", tooltip="The report as text."),
                 io.Int.Output(
                     display_name="blocks_to_swap",
-                    tooltip="The smallest number that fits; 0 when all fits. All blocks when not even that is enough.",
+                    tooltip="The smallest number that fits. 0 if everything fits; all blocks if even that is not "
+                    "enough.",
                 ),
             ],
         )  # fmt: skip

@@ -35,16 +35,17 @@ class MiniatureSample(io.ComfyNode):
             display_name="Miniature Sample",
             category=CATEGORY,
             description=(
-                "The bundled photo of a drawn figure, another figure's dance, and the skeletons of that dance in the "
-                "proportions of the photo. What the miniature was made for: it knows no real photos."
+                "The bundled sample: a picture of a drawn character, a dance by another character, and its skeletons "
+                "in the proportions of the picture. The miniature was trained on such drawings and knows no real "
+                "photos."
             ),
             search_aliases=["demo", "example", "test photo", "test video"],
             inputs=[],
             outputs=[
                 io.Image.Output("photo", tooltip="The photo, 384x384 pixels."),
-                io.Video.Output("driving_video", tooltip="Another figure that dances, with a rhythm as its sound."),
+                io.Video.Output("driving_video", tooltip="Another character dancing to a drum beat."),
                 io.Video.Output("pose_video", tooltip="Skeletons of the dance, aligned to the photo."),
-                io.Video.Output("pose_negative_video", tooltip="The same dance in distorted proportions."),
+                io.Video.Output("pose_negative_video", tooltip="The same dance with distorted proportions."),
             ],
         )
 
@@ -82,14 +83,16 @@ class MakeMiniatureFiles(io.ComfyNode):
             display_name="Make Miniature Files",
             category=CATEGORY,
             description=(
-                "Writes a miniature SteadyDancer with its VAE, prompts and a sample, a few MB in all, into ComfyUI's "
-                "models and input folders. It was trained on drawn figures of 96x96 pixels and knows nothing else."
+                "Writes a miniature SteadyDancer with its VAE, prompts and a sample, a few MB in all, to ComfyUI's "
+                "models and input folders. It was trained on drawn characters of 96x96 pixels and knows nothing else."
             ),
             search_aliases=["demo", "example", "test model"],
             is_output_node=True,
             inputs=[
                 io.Boolean.Input(
-                    "overwrite", default=False, tooltip="Replace other files of the same names. Off: they are an error."
+                    "overwrite",
+                    default=False,
+                    tooltip="Replace different files of the same names. Off: such a file is an error.",
                 ),
             ],
         )

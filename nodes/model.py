@@ -35,14 +35,14 @@ class LoadModel(io.ComfyNode):
             display_name="Load SteadyDancer Model",
             category="SteadyDancer/loaders",
             description=(
-                "Loads SteadyDancer from models/diffusion_models in any format, checks that it is whole and tells what "
-                "it is. The result is a stock MODEL: LoRA, block patches and samplers work on it."
+                "Loads SteadyDancer from models/diffusion_models in any format, checks that it is complete and "
+                "reports what it is. The result is a stock MODEL: LoRAs, block patches and samplers work on it."
             ),
             search_aliases=["steadydancer", "load diffusion model", "wan", "gguf", "fp8", "shards", "block swap"],
             inputs=_inputs(),
             outputs=[
                 io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL."),
-                io.String.Output("report", tooltip="What the file is: precision, tensors, size, names."),
+                io.String.Output("report", tooltip="Precision, number of tensors, size and key names of the file."),
             ],
         )
 
@@ -61,18 +61,18 @@ def _inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "model_name", options=model_files(),
-            tooltip="SteadyDancer in models/diffusion_models: .safetensors, .gguf, or the .index.json of a model in "
-            "several files.",
+            tooltip="SteadyDancer in models/diffusion_models: .safetensors, .gguf, or the .index.json of a sharded "
+            "model.",
         ),
         io.Combo.Input(
             "weight_precision", options=list(PRECISIONS), default="default",
-            tooltip="Precision of the weights in memory. 'default' keeps that of the file; fp8 halves the memory of "
-            "fp16 and costs a little quality. GGUF files keep their own.",
+            tooltip="Precision of the weights in memory. 'default' keeps the file's precision. fp8 needs half the "
+            "memory of fp16 and costs a little quality. GGUF files keep their own.",
         ),
         io.Int.Input(
             "blocks_to_swap", default=0, min=0, max=100, optional=True,
-            tooltip="Keeps the weights of so many of the 40 blocks off the graphics card and streams them when they "
-            "are needed: a cap in bytes, not chosen blocks. 0: ComfyUI decides. Raise it if memory runs out.",
+            tooltip="How many of the 40 blocks stay in system RAM and are streamed in when needed. 0 = automatic. "
+            "Raise it if VRAM runs out.",
         ),
     ]  # fmt: skip
 

@@ -40,7 +40,7 @@ from .common.pose_types import PoseKeypoint
 MAX_STRETCH = 0.04
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
-UNIT, GREY = "% of the frame's height", "; grey: as the body"
+UNIT, GREY = "% of the frame height", "; gray: body scale used"
 
 CORRECTED = {  # part: what it is called, where it starts
     "body": ("whole body", "about the neck"),
@@ -58,15 +58,18 @@ class AlignPoses(io.ComfyNode):
             display_name="Align Poses",
             category="SteadyDancer/pose",
             description=(
-                "Gives the dancing skeleton the place, size and proportions of the person in the photo. Without it "
-                "heads droop and limbs grow."
+                "Fits the skeleton to the position, size and proportions of the person in the photo. Without it heads "
+                "droop and limbs stretch."
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
             inputs=[*_align_inputs(), *_correction_inputs(), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
-                io.Image.Output("overlay", tooltip="The photo with the skeleton over it, where the two meet."),
-                io.String.Output("table", tooltip="Lengths in photo and video and the ratios that were used."),
+                io.Image.Output(
+                    "overlay",
+                    tooltip="The photo with the skeleton drawn over it, at the frame where the two are aligned.",
+                ),
+                io.String.Output("table", tooltip="Body lengths in photo and video, and the ratios used."),
             ],
         )
 
@@ -94,19 +97,22 @@ def _check_shapes(photo: tuple[int, int], canvas: tuple[int, int]) -> None:
 
 def _align_inputs() -> list[io.Input]:
     return [
-        io.Image.Input("photo", tooltip="The person who shall dance; of several images the first."),
+        io.Image.Input(
+            "photo",
+            tooltip="Photo of the person to animate. If there are several images, the first is used.",
+        ),
         PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
         PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
         io.Combo.Input(
             "mode", options=list(MODES),
-            tooltip="robust fits any photo and video: close-ups, side views, hidden limbs. official computes exactly "
-            "what was published and takes one frame at its word.",
+            tooltip="robust works with any photo and video: close-ups, side views, hidden limbs. official computes "
+            "exactly what was published and measures a single frame.",
         ),
         io.Int.Input(
             "anchor_frame", default=0, min=0, max=1000000,
-            tooltip="The driving frame whose neck comes to lie on the photo's neck, or whose nose on the nose if the "
-            "photo shows no neck; 0 is the first. robust takes the next frame that shows the neck. With anchor at "
-            "whole body the search begins here.",
+            tooltip="The driving frame whose neck is placed on the photo's neck, or nose on nose if the photo shows "
+            "no neck. 0 is the first frame. robust uses the next frame that shows the neck. If anchor is whole body, "
+            "the search starts here.",
         ),
     ]  # fmt: skip
 
@@ -119,14 +125,14 @@ def _correction_inputs() -> list[io.Input]:
         inputs.append(
             io.Float.Input(
                 f"{part}_scale", default=1.0, min=low, max=high, step=0.01, advanced=True,
-                tooltip=f"Makes the {name} larger or smaller {centre}, after the alignment. 1 changes nothing.",
+                tooltip=f"Scales the {name} {centre}, after the alignment. 1 = no change.",
             )
         )  # fmt: skip
         for axis, way in (("x", "right"), ("y", "down")):
             inputs.append(
                 io.Float.Input(
                     f"{part}_{axis}", default=0.0, min=-2.0, max=2.0, step=0.005, advanced=True,
-                    tooltip=f"Moves the {name} {way}, in parts of the frame's height. 0 changes nothing.",
+                    tooltip=f"Moves the {name} {way}, as a fraction of the frame height (0.05 = 5 %). 0 = no change.",
                 )
             )  # fmt: skip
     return inputs
@@ -140,14 +146,14 @@ def meeting_inputs(start: str) -> list[io.Input]:
     return [
         io.Combo.Input(
             "anchor", options=list(ANCHORS), default=FIRST, optional=True, advanced=True,
-            tooltip="The driving frame that meets the photo. first: with robust the first one that shows the neck, "
-            f"from {start} on; with official {start} itself. whole body: from {start} on, one with the most complete "
-            "body, near the median place and size of the dance; for people who walk in.",
+            tooltip="The driving frame that is matched to the photo. first: with robust the first frame from "
+            f"{start} on that shows the neck; with official {start} itself. whole body: the frame from {start} on with "
+            "the most complete body, near the median position and size; for people who walk in.",
         ),
         io.Combo.Input(
             "meet_at", options=list(MEETINGS), default=AT_NECK, optional=True, advanced=True,
-            tooltip="What is placed on the photo's in that frame. head: if the person in the photo looks aside or "
-            "leans, so that the head would be off with the necks together.",
+            tooltip="The body part that is matched to the photo in that frame. head: for a person who looks aside or "
+            "leans, where matching the neck would put the head in the wrong place.",
         ),
     ]  # fmt: skip
 
@@ -188,8 +194,8 @@ class AugmentPoses(io.ComfyNode):
             display_name="Augment Poses",
             category="SteadyDancer/pose",
             description=(
-                "Makes the pose-negative: the same dance by a skeleton whose size and shape jitter from frame to "
-                "frame. Pose guidance pushes the video away from it."
+                "Makes the pose-negative: the same dance with a skeleton whose size and proportions change randomly "
+                "from frame to frame. Pose guidance pushes the video away from it."
             ),
             search_aliases=["pose negative", "pose augmentation", "negative pose"],
             inputs=[
@@ -199,7 +205,7 @@ class AugmentPoses(io.ComfyNode):
                     tooltip="The same seed gives the same pose-negative.",
                 ),
             ],
-            outputs=[PoseKeypoint.Output("negative_poses", tooltip="For the second input of Draw Poses.")],
+            outputs=[PoseKeypoint.Output("negative_poses", tooltip="Connect to negative_poses of Draw Poses.")],
         )  # fmt: skip
 
     @classmethod
@@ -214,14 +220,15 @@ class DrawPoses(io.ComfyNode):
             node_id="SteadyDancerDrawPoses",
             display_name="Draw Poses",
             category="SteadyDancer/pose",
-            description="Draws the skeletons as the model was trained on them: its colours, its widths, no face.",
+            description="Draws the skeletons as the model saw them in training: same colors, same line widths, no "
+            "face.",
             search_aliases=["render pose", "openpose", "draw skeleton", "pose image"],
             inputs=_draw_inputs(),
             outputs=[
-                io.Image.Output("pose_frames", tooltip="For pose_frames of Reconcile Conditions."),
+                io.Image.Output("pose_frames", tooltip="Connect to pose_frames of Reconcile Conditions."),
                 io.Image.Output(
                     "negative_frames",
-                    tooltip="For pose_negative_frames of Reconcile Conditions. Nothing without negative poses.",
+                    tooltip="Connect to pose_negative_frames of Reconcile Conditions. Empty without negative poses.",
                 ),
             ],
         )
@@ -241,23 +248,24 @@ def _draw_inputs() -> list[io.Input]:
         PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses or Lead-in."),
         io.Int.Input(
             "width", default=0, min=0, max=4096, step=16,
-            tooltip="Give the width that Reconcile Conditions gets. 0 follows the poses' shape; both 0: their size.",
+            tooltip="Must equal the width in Reconcile Conditions. 0 follows the aspect ratio of the poses; both 0: "
+            "their size.",
         ),
         io.Int.Input(
             "height", default=0, min=0, max=4096, step=16,
-            tooltip="Give the height that Reconcile Conditions gets. 0 follows the poses' shape; both 0: their size.",
+            tooltip="Must equal the height in Reconcile Conditions. 0 follows the aspect ratio of the poses; both 0: "
+            "their size.",
         ),
         io.Combo.Input(
             "palette", options=list(PALETTES),
-            tooltip="steadydancer: neck to nose is red, as in the model's training. openpose: red and blue exchanged, "
-            "as ControlNet and most other models want it.",
+            tooltip="steadydancer: neck to nose is red, as in training. openpose: red and blue swapped, as ControlNet "
+            "and most other models expect.",
         ),
         io.Float.Input(
             "thickness", default=1.0, min=0.1, max=10.0, step=0.05,
-            tooltip="Multiplies the width of sticks and joints. 1 is what the model was trained on; 2 is what "
-            "ControlNet models know.",
+            tooltip="Line and joint width. 1 is what the model was trained on; 2 is what ControlNet models expect.",
         ),
-        io.Boolean.Input("hands", default=True, tooltip="Draw the hands where they were found."),
+        io.Boolean.Input("hands", default=True, tooltip="Draw hands where they were detected."),
         PoseKeypoint.Input("negative_poses", optional=True, tooltip="The pose-negative, from Augment Poses."),
     ]  # fmt: skip
 

@@ -42,8 +42,8 @@ class LoadPoseDetector(io.ComfyNode):
             display_name="Load Pose Detector",
             category="SteadyDancer/pose",
             description=(
-                "Loads the networks that find people and their joints, tries them on the best provider that ONNX "
-                "Runtime has here, and says which one runs and why."
+                "Loads the networks that detect people and their joints, tries them on the best provider that ONNX "
+                "Runtime has here, and reports which one runs and why."
             ),
             search_aliases=["dwpose", "openpose", "yolox", "blazepose", "onnxruntime", "pose estimator"],
             inputs=[*_network_inputs(), *_setting_inputs()],
@@ -112,7 +112,7 @@ def _network_inputs() -> list:
     return [
         io.Combo.Input(
             "detector", options=[BUNDLED, FROM_FILES], default=BUNDLED,
-            tooltip="The bundled one needs no download and sees the body without hands. DW-Pose is what "
+            tooltip="The bundled detector needs no download and detects the body without hands. DW-Pose is what "
             "SteadyDancer's own preprocessing uses: body and hands, from two ONNX files.",
         ),
         io.Combo.Input(
@@ -132,19 +132,19 @@ def _setting_inputs() -> list:
     return [
         io.Combo.Input(
             "provider", options=list(CHOICES), default=AUTO,
-            tooltip="What ONNX Runtime computes on. 'auto' takes the first that works, GPU before CPU. Any other is "
-            "used or is an error, never silently replaced. MIGraphX and TensorRT compile for minutes, so only when "
-            "chosen: TensorRT after each start of ComfyUI, MIGraphX once.",
+            tooltip="The device ONNX Runtime runs on. 'auto' uses the first that works, GPU before CPU. Any other "
+            "choice is used or raises an error. MIGraphX and TensorRT compile for minutes and run only if chosen: "
+            "TensorRT compiles after each start of ComfyUI, MIGraphX once.",
         ),
         io.Boolean.Input(
             "flip_test", default=False,
-            tooltip="DW-Pose only: look at a mirrored picture too and take the mean, as upstream does. Steadier left "
-            "and right; the keypoint network does twice the work.",
+            tooltip="DW-Pose only: also run on the mirrored picture and average, as upstream does. Left and right are "
+            "steadier; the keypoint network takes twice as long.",
         ),
         io.Combo.Input(
             "colour_order", options=list(COLOUR_ORDERS), default="trained",
-            tooltip="DW-Pose only: 'trained' gives each network the colours it learnt from; 'official' swaps red and "
-            "blue in both, as SteadyDancer's own preprocessing does.",
+            tooltip="DW-Pose only: 'trained' gives each network the channel order it was trained on. 'official' swaps "
+            "red and blue in both, as SteadyDancer's own preprocessing does.",
         ),
     ]  # fmt: skip
 

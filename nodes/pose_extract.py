@@ -28,8 +28,8 @@ from .common.pose_types import PoseDetector, PoseKeypoint
 from .pose_detector import make_room
 
 NOBODY_TOOLTIP = (
-    "hold: the last pose stays, and before the first person the first pose. blank: no skeleton. "
-    "end: the clip ends there."
+    "hold: repeat the last pose; before the first person, use the first pose. blank: no skeleton. end: the clip ends "
+    "there."
 )
 
 
@@ -43,8 +43,8 @@ class ExtractPoses(io.ComfyNode):
             display_name="Extract Poses",
             category="SteadyDancer/pose",
             description=(
-                "Finds the people in a video, images or a photo, follows each of them, and gives their poses frame by "
-                "frame. A video is read frame by frame, however long it is."
+                "Detects the people in a video, images or a photo, tracks each of them, and outputs their poses frame "
+                "by frame. Videos of any length are read frame by frame."
             ),
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
             inputs=[*_sources(), *_extract_options(), *_cache_options()],
@@ -89,14 +89,10 @@ class PickPerson(io.ComfyNode):
             node_id="SteadyDancerPickPerson",
             display_name="Pick Person",
             category="SteadyDancer/pose",
-            description="Keeps one person of the poses, the same one in all frames.",
+            description="Keeps one person, the same in all frames.",
             search_aliases=["select person", "choose dancer", "filter people", "multi person"],
             inputs=_pick_inputs(),
-            outputs=[
-                PoseKeypoint.Output(
-                    id="picked", display_name="poses", tooltip="The poses of the person who was picked."
-                )
-            ],
+            outputs=[PoseKeypoint.Output(id="picked", display_name="poses", tooltip="The poses of the person picked.")],
         )
 
     @classmethod
@@ -110,10 +106,10 @@ class PickPerson(io.ComfyNode):
 
 def _sources() -> list[io.Input]:
     return [
-        PoseDetector.Input("detector", tooltip="What finds the people: the output of Load Pose Detector."),
+        PoseDetector.Input("detector", tooltip="The output of Load Pose Detector."),
         io.Image.Input(
             "images", optional=True,
-            tooltip="The frames of the driving video, or one photo. Connect either this or video.",
+            tooltip="The frames of the driving video, or a single photo. Connect either this or video.",
         ),
         io.Video.Input(
             "video", optional=True,
@@ -121,12 +117,12 @@ def _sources() -> list[io.Input]:
         ),
         io.Float.Input(
             "fps", default=MODEL_FPS, min=0.0, max=240.0, step=0.01,
-            tooltip="Poses per second. The model was trained at 16; the dance keeps its duration whatever the rate of "
-            "the video. 0: one pose for each frame of the source.",
+            tooltip="Poses per second. The model was trained at 16. The dance keeps its duration at any frame rate. 0 "
+            "= one pose per source frame.",
         ),
         io.Float.Input(
             "source_fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="The rate at which images play. A video knows its own.",
+            tooltip="Frame rate of images. A video brings its own.",
         ),
     ]  # fmt: skip
 
@@ -135,18 +131,19 @@ def _extract_options() -> list[io.Input]:
     return [
         io.Int.Input(
             "detect_every", default=5, min=1, max=1000,
-            tooltip="Frames from one search for people to the next; in between each is followed from pose to pose. "
-            "Whenever somebody is lost, the search runs at once. 1 is the most careful, and slow on a CPU.",
+            tooltip="Detect people every Nth frame; in between they are tracked. If someone is lost, detection runs "
+            "at once. 1 is the most careful, and slow on a CPU.",
         ),
         io.Int.Input(
             "max_people", default=4, min=1, max=64,
-            tooltip="How many people are followed at once: those who already are, then the surest ones.",
+            tooltip="Maximum number of people tracked at once: first those already tracked, then those with the "
+            "highest score.",
         ),
         io.Combo.Input(
             "when_nobody", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"Frames in which nobody is seen. {NOBODY_TOOLTIP}",
+            tooltip=f"What to do in frames where nobody is detected. {NOBODY_TOOLTIP}",
         ),
-        io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after so many poses. 0: all."),
+        io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after this many poses. 0 = no limit."),
     ]  # fmt: skip
 
 
@@ -155,39 +152,43 @@ def _cache_options() -> list[io.Input]:
         io.Boolean.Input(
             "use_cache", default=True,
             tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
-            "searched again.",
+            "processed again.",
         ),
         io.Int.Input(
             "cache_mb", default=1024, min=0, max=1 << 20,
-            tooltip="Size of that store in megabytes; the poses unused for longest go first.",
+            tooltip="Maximum size of this cache in MB. The least recently used poses are deleted first.",
         ),
     ]  # fmt: skip
 
 
 def _extract_outputs() -> list[io.Output]:
     return [
-        PoseKeypoint.Output("poses", tooltip="The poses of everybody, frame by frame."),
+        PoseKeypoint.Output("poses", tooltip="The poses of everyone, frame by frame."),
         io.Image.Output(
             "preview",
-            tooltip="Up to 16 small frames, evenly spread, with the skeletons and the number of each person.",
+            tooltip="Up to 16 evenly spaced small frames with the skeletons and each person's number.",
         ),
         io.Float.Output(
-            id="fps_out", display_name="fps", tooltip="Poses per second. Connect it to Video Combine to keep time."
+            id="fps_out",
+            display_name="fps",
+            tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
         ),
-        io.Audio.Output("audio", tooltip="The sound of the video; nothing for images or a silent video."),
-        io.Int.Output("frame_count", tooltip="How many frames of poses there are."),
-        io.String.Output("report", tooltip="Who was seen how often, by which detector, and what to look at."),
+        io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
+        io.Int.Output("frame_count", tooltip="Number of frames with poses."),
+        io.String.Output(
+            "report", tooltip="Who was detected in how many frames, by which detector, and what to check."
+        ),
     ]
 
 
 def _pick_inputs() -> list[io.Input]:
     return [
-        PoseKeypoint.Input("poses", tooltip="Poses of several people, of Extract Poses or any other node."),
+        PoseKeypoint.Input("poses", tooltip="Poses of several people, from Extract Poses or any other node."),
         io.Combo.Input(
             "rule", options=list(RULES), default="largest",
-            tooltip="largest: who is seen most and largest. centre: who is nearest to the middle, on average. number: "
-            "as in the preview. index and nearest: in one frame, counted from the left or nearest to the point. "
-            "all: everybody.",
+            tooltip="largest: seen longest and largest. centre: closest to the center on average. number: the number "
+            "in the preview. index and nearest: in one frame, counted from the left or closest to a point. all: "
+            "everyone.",
         ),
         io.Int.Input(
             "index", default=0, min=0, max=1000,
@@ -198,11 +199,11 @@ def _pick_inputs() -> list[io.Input]:
         io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
         io.Int.Input(
             "frame", default=0, min=0, max=1 << 20,
-            tooltip="For index and nearest: the frame they look at; 0 is the first.",
+            tooltip="For index and nearest: the frame that decides. 0 is the first.",
         ),
         io.Combo.Input(
             "when_absent", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"Frames in which the person picked is not seen. {NOBODY_TOOLTIP}",
+            tooltip=f"What to do in frames where the person picked is not detected. {NOBODY_TOOLTIP}",
         ),
     ]  # fmt: skip
 

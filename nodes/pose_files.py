@@ -30,8 +30,8 @@ class SavePoses(io.ComfyNode):
             display_name="Save Poses",
             category="SteadyDancer/pose",
             description=(
-                "Keeps the poses of a dance in a JSON file, in a form that pose editors and other packs read too. "
-                "Load Poses brings them back exactly."
+                "Saves the poses of a dance as a JSON file that pose editors and other packs can read too. Load Poses "
+                "restores them exactly."
             ),
             search_aliases=["save keypoints", "export pose", "openpose json", "dwpose json"],
             is_output_node=True,
@@ -39,17 +39,17 @@ class SavePoses(io.ComfyNode):
                 PoseKeypoint.Input("poses", tooltip="The poses, from Extract Poses or from any other pack."),
                 io.String.Input(
                     "filename_prefix", default="poses/SteadyDancer",
-                    tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, "
-                    "%second%, %width% and %height% are filled in; a number is added so that nothing is overwritten.",
+                    tooltip="Name of the file, with subfolders if you like. %year%, %month%, %day%, %hour%, %minute%, "
+                    "%second%, %width% and %height% are filled in. A number is added, so nothing is overwritten.",
                 ),
                 io.Float.Input(
                     "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-                    tooltip="Frames per second of the poses, kept in the file. Connect the fps of Extract Poses.",
+                    tooltip="Frames per second of the poses, stored in the file. Connect the fps of Extract Poses.",
                 ),
             ],
             outputs=[
-                PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, as they came in."),
-                io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
+                PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, unchanged."),
+                io.String.Output("path", tooltip="Path of the file on the machine that runs ComfyUI."),
             ],
         )  # fmt: skip
 
@@ -73,13 +73,13 @@ class LoadPoses(io.ComfyNode):
             node_id="SteadyDancerLoadPoses",
             display_name="Load Poses",
             category="SteadyDancer/pose",
-            description="Brings back poses from a JSON file: of Save Poses, of other packs, of a pose editor.",
+            description="Loads poses from a JSON file by Save Poses, another pack or a pose editor.",
             search_aliases=["load keypoints", "import pose", "openpose json", "dwpose json"],
             inputs=_load_inputs(),
             outputs=[
                 PoseKeypoint.Output("poses", tooltip="The poses, for Align Poses or any node that takes keypoints."),
                 io.Float.Output("fps_out", display_name="fps", tooltip="Frames per second of the poses."),
-                io.Int.Output("frame_count", display_name="frame_count", tooltip="How many frames the file holds."),
+                io.Int.Output("frame_count", display_name="frame_count", tooltip="Number of frames in the file."),
             ],
         )
 
@@ -135,12 +135,12 @@ def _load_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "file", options=_files(),
-            tooltip="A .json file in ComfyUI's input folder, or one in its output folder, marked [output]. There is "
-            "no upload for JSON: copy the file into the input folder, then press R in ComfyUI.",
+            tooltip="A .json file in ComfyUI's input folder, or in its output folder, marked [output]. JSON files "
+            "cannot be uploaded: copy the file into the input folder, then press R in ComfyUI.",
         ),
         io.Float.Input(
             "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frames per second if the file does not tell them; files of Save Poses do.",
+            tooltip="Frames per second, for files that do not store it. Files by Save Poses do.",
         ),
         io.Int.Input("width", default=0, min=0, max=16384, tooltip=f"Width of the picture in pixels. {size}"),
         io.Int.Input("height", default=0, min=0, max=16384, tooltip=f"Height of the picture in pixels. {size}"),

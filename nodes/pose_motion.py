@@ -27,14 +27,14 @@ class RefinePoses(io.ComfyNode):
             display_name="Refine Poses",
             category="SteadyDancer/pose",
             description=(
-                "Makes a dance whole and smooth before it is aligned: puts exchanged left and right limbs back, "
-                "replaces single-frame errors, fills short gaps, and takes out jitter without cutting fast moves short."
+                "Cleans up a dance before it is aligned: fixes swapped left and right limbs, replaces single-frame "
+                "errors, fills short gaps, and removes jitter without flattening fast moves."
             ),
             search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
             inputs=_refine_inputs(),
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),
-                io.String.Output("report", tooltip="What was filled, exchanged and smoothed, for each person."),
+                io.String.Output("report", tooltip="What was filled, swapped back and smoothed, per person."),
             ],
         )
 
@@ -51,18 +51,18 @@ def _refine_inputs() -> list[io.Input]:
         PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses."),
         io.Boolean.Input(
             "repair_swaps", default=True,
-            tooltip="Put arms, legs, eyes and ears back where the detector took left for right for some frames. A "
-            "dancer who really turns is left alone.",
+            tooltip="Fix arms, legs, eyes and ears where the detector swapped left and right for some frames. A "
+            "dancer who really turns is not changed.",
         ),
         io.Int.Input(
             "gap_frames", default=5, min=0, max=1000,
-            tooltip="Fill what was not seen for up to so many frames, from what was seen before and after. 0: fill "
-            "nothing. A pose held where nobody was seen is a gap too. Longer gaps stay as they are. "
-            "Single-frame errors are replaced first.",
+            tooltip="Fill gaps of up to this many frames from the poses before and after. Longer gaps stay open. 0 = "
+            "fill nothing. A pose held while nobody was detected counts as a gap. Single-frame errors are replaced "
+            "first.",
         ),
         io.Float.Input(
             "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
-            tooltip="How much jitter is taken out. 0: none. Fast moves keep their peaks, and nothing lags behind. "
+            tooltip="How strongly jitter is removed. 0 = off. Fast moves keep their peaks, and nothing lags. "
             "Single-frame errors are replaced first.",
         ),
     ]  # fmt: skip
@@ -76,22 +76,22 @@ class LeadIn(io.ComfyNode):
             display_name="Lead-in",
             category="SteadyDancer/pose",
             description=(
-                "Puts frames before the dance that lead from the photo's own pose to its first pose, each limb turning "
-                "about its joint, so that the video need not jump from the photo into the dance."
+                "Adds frames before the dance that move from the photo's own pose to the first pose, each limb "
+                "rotating about its joint. The video then does not jump from the photo into the dance."
             ),
             search_aliases=["start gap", "pose transition", "interpolate pose", "first pose"],
             inputs=[
-                PoseKeypoint.Input("poses", tooltip="The dance, aligned to the photo by Align Poses."),
+                PoseKeypoint.Input("poses", tooltip="The dance, aligned to the photo, from Align Poses."),
                 PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
                 io.Int.Input(
                     "frames", default=AUTO, min=AUTO, max=1000,
-                    tooltip="How many frames to put before the dance. -1: as many as the way needs at the speed of "
-                    "this dance. 0: none. Multiples of 4 suit the model.",
+                    tooltip="Number of frames before the dance. -1 = automatic, from the speed of the dance. 0 = "
+                    "none. Multiples of 4 suit the model.",
                 ),
             ],
             outputs=[
-                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in and the dance."),
-                io.Int.Output("lead_in", tooltip="How many frames were put before the dance, for Trim Lead-in."),
+                PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in followed by the dance."),
+                io.Int.Output("lead_in", tooltip="Number of frames added before the dance, for Trim Lead-in."),
             ],
         )  # fmt: skip
 
@@ -157,16 +157,15 @@ class BestStart(io.ComfyNode):
             display_name="Best Start",
             category="SteadyDancer/pose",
             description=(
-                "Finds the frame of the dance whose pose is nearest to the photo's, and starts the dance and its sound "
-                "there."
+                "Finds the frame whose pose is closest to the photo's, and starts the dance and its audio there."
             ),
             search_aliases=["start frame", "nearest pose", "start gap", "match pose"],
             inputs=_start_inputs(),
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance from that frame on."),
-                io.Int.Output("start_frame", tooltip="The frame it starts from; 0 is the first."),
-                io.Audio.Output("audio_out", display_name="audio", tooltip="The sound from that frame on."),
-                io.String.Output("report", tooltip="The nearest frames and how far they are from the photo's pose."),
+                io.Int.Output("start_frame", tooltip="The frame the dance starts from. 0 is the first."),
+                io.Audio.Output("audio_out", display_name="audio", tooltip="The audio from that frame on."),
+                io.String.Output("report", tooltip="The closest frames and their distance to the photo's pose."),
             ],
         )
 
@@ -187,13 +186,14 @@ def _start_inputs() -> list[io.Input]:
         PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
         io.Int.Input(
             "search_frames", default=48, min=0, max=1000000,
-            tooltip="Look only at so many frames from the beginning, so that little of the dance is lost. 0: at all.",
+            tooltip="Search only this many frames from the start, so that little of the dance is lost. 0 searches the "
+            "whole clip.",
         ),
         io.Float.Input(
             "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Poses per second, from Extract Poses: where the sound is cut.",
+            tooltip="Poses per second, from Extract Poses. Used to cut the audio.",
         ),
-        io.Audio.Input("audio", optional=True, tooltip="The sound of the driving video, from Extract Poses."),
+        io.Audio.Input("audio", optional=True, tooltip="The audio of the driving video, from Extract Poses."),
     ]  # fmt: skip
 
 

@@ -29,8 +29,8 @@ class SavePromptEmbeddings(io.ComfyNode):
             display_name="Save Prompt Embeddings",
             category="SteadyDancer/conditioning",
             description=(
-                "Keeps an encoded prompt in a small file, so that the text encoder (11 GB for Wan) is not needed the "
-                "next time: Load Prompt Embeddings brings the prompt back exactly."
+                "Saves an encoded prompt to a small file, so that the text encoder (11 GB for Wan) is not needed next "
+                "time. Load Prompt Embeddings restores it exactly."
             ),
             search_aliases=["save conditioning", "export prompt", "cache text encoder"],
             is_output_node=True,
@@ -38,16 +38,17 @@ class SavePromptEmbeddings(io.ComfyNode):
                 io.Conditioning.Input("conditioning", tooltip="The prompt, straight from CLIP Text Encode."),
                 io.String.Input(
                     "name", default="prompt",
-                    tooltip="Name of the file under models/prompt_embeddings, with subfolders if wanted, such as "
+                    tooltip="Name of the file in models/prompt_embeddings, with subfolders if you like, such as "
                     "dance/positive. The ending .safetensors is added.",
                 ),
                 io.String.Input(
                     "prompt", default="", multiline=True, optional=True,
-                    tooltip="A note kept in the file, for example the text of the prompt. It changes nothing.",
+                    tooltip="A note stored in the file, for example the text of the prompt. It does not affect the "
+                    "result.",
                 ),
                 io.Boolean.Input(
                     "overwrite", default=False, optional=True,
-                    tooltip="Replace a file of the same name. Off: an existing file is an error and stays as it is.",
+                    tooltip="Replace a file of the same name. Off: an existing file is an error and is not changed.",
                 ),
             ],
             outputs=[],
@@ -73,15 +74,15 @@ class LoadPromptEmbeddings(io.ComfyNode):
             node_id="SteadyDancerLoadPromptEmbeddings",
             display_name="Load Prompt Embeddings",
             category="SteadyDancer/conditioning",
-            description="Brings back a prompt that Save Prompt Embeddings has kept, without any text encoder.",
+            description="Loads a prompt saved by Save Prompt Embeddings. No text encoder is needed.",
             search_aliases=["load conditioning", "import prompt", "cached prompt"],
             inputs=[
                 io.Combo.Input(
                     "file", options=_files(),
-                    tooltip="A file in models/prompt_embeddings. Use it wherever CLIP Text Encode would be connected.",
+                    tooltip="A file in models/prompt_embeddings. Use this node in place of CLIP Text Encode.",
                 )
             ],
-            outputs=[io.Conditioning.Output("conditioning", tooltip="The prompt, as it was saved.")],
+            outputs=[io.Conditioning.Output("conditioning", tooltip="The prompt, exactly as saved.")],
         )  # fmt: skip
 
     @classmethod

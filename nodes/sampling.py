@@ -22,15 +22,15 @@ def _conditions() -> list:
 
 
 def _pose_negative(optional: bool):
-    tooltip = "From Reconcile Conditions; needed unless pose guidance is 0."
+    tooltip = "From Reconcile Conditions. Required unless pose guidance is 0."
     return io.Conditioning.Input("pose_negative", optional=optional, tooltip=tooltip)
 
 
 def text_guidance_input():
     return io.Float.Input(
         "text_guidance", default=5.0, min=0.0, max=100.0, step=0.1,
-        tooltip="Strength of the prompt (CFG). 5 is official; 1 switches it off and saves nearly half of the "
-        "passes, as few-step LoRAs want it.",
+        tooltip="Strength of the prompt (CFG). 5 is official. 1 = off: saves nearly half the passes; use it with "
+        "few-step LoRAs.",
     )  # fmt: skip
 
 
@@ -38,15 +38,17 @@ def pose_guidance_inputs() -> list:
     return [
         io.Float.Input(
             "pose_guidance", default=1.0, min=0.0, max=100.0, step=0.1,
-            tooltip="Strength of the pose. 1 is official; 0 is off. Costs one more pass for each step in the window.",
+            tooltip="Strength of the pose. 1 is official. 0 = off. Costs one extra pass per step between pose_start "
+            "and pose_end.",
         ),
         io.Float.Input(
             "pose_start", default=0.1, min=0.0, max=1.0, step=0.01,
-            tooltip="Pose guidance acts after this part of the run. The very first step counts as 0 and is left out.",
+            tooltip="Pose guidance starts after this fraction of the steps. The first step counts as 0 and is left "
+            "out.",
         ),
         io.Float.Input(
             "pose_end", default=0.4, min=0.0, max=1.0, step=0.01,
-            tooltip="Pose guidance acts before this part of the run. Late steps need freedom for detail.",
+            tooltip="Pose guidance stops at this fraction of the steps. Late steps need freedom for detail.",
         ),
     ]  # fmt: skip
 
@@ -55,51 +57,52 @@ def pose_guidance_inputs() -> list:
 def skip_negative_after_input():
     return io.Float.Input(
         "skip_negative_after", default=1.0, min=0.0, max=1.0, step=0.05, optional=True,
-        tooltip="Compute the negative prompt up to this part of the run; after it the last difference it made is kept. "
-        "1 computes it to the end; 0.5 leaves out half of its passes.",
+        tooltip="Stop computing the negative prompt after this fraction of the steps and reuse its last difference "
+        "(faster). 1 = never stop; 0.5 saves half of its passes.",
     )  # fmt: skip
 
 
 def pose_every_input():
     return io.Int.Input(
         "pose_every", default=1, min=1, max=1000, optional=True,
-        tooltip="Compute the pose term on every k-th step of the window; the steps between keep the last difference.",
+        tooltip="Compute pose guidance every Nth step and reuse its last difference in between (faster). 1 = every "
+        "step.",
     )  # fmt: skip
 
 
 def preset_input():
     return io.Combo.Input(
         "preset", options=list(presets.CHOICES), default=presets.OWN_VALUES, optional=True,
-        tooltip="A preset replaces steps, guidance, window, solver, scheduler, shift and both shortcuts. 'Fast 4' is "
-        "for a step-distilled LoRA.",
+        tooltip="A preset replaces steps, guidance, pose_start, pose_end, solver, scheduler, shift and both "
+        "shortcuts. 'Fast 4' is for a step-distilled LoRA. 'use the values above' = custom values.",
     )  # fmt: skip
 
 
 def shift_input():
     return io.Float.Input(
         "shift", default=5.0, min=0.1, max=100.0, step=0.1,
-        tooltip="Bends the schedule towards noise. 5 is official; 3 suits 480p.",
+        tooltip="Flow shift: higher spends more steps on large motion and layout. 5 is official; 3 suits 480p.",
     )  # fmt: skip
 
 
 def seed_input():
     return io.Int.Input(
         "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-        tooltip="Another seed gives another video of the same dance.",
+        tooltip="Each seed gives a different video of the same dance.",
     )  # fmt: skip
 
 
 def solver_input():
     return io.Combo.Input(
         "solver", options=[*schedule.OFFICIAL_SOLVERS, *comfy.samplers.SAMPLER_NAMES],
-        tooltip="'official unipc' is what SteadyDancer was published with; every ComfyUI sampler works too.",
+        tooltip="'official unipc' is what SteadyDancer was published with. Every ComfyUI sampler works too.",
     )  # fmt: skip
 
 
 def scheduler_input():
     return io.Combo.Input(
         "scheduler", options=[schedule.OFFICIAL_SCHEDULE, *comfy.samplers.SCHEDULER_NAMES],
-        tooltip="How the noise falls from step to step. 'official' follows the solver.",
+        tooltip="How the noise level falls from step to step. 'official' follows the solver.",
     )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def run_settings(
 ) -> presets.Settings:  # fmt: skip
     """Return the row of `preset`, or the values of the widgets."""
     return presets.find(preset) or presets.Settings(
-        "Own values", steps, TextGuidance(text_guidance, skip_negative_after),
+        "Custom", steps, TextGuidance(text_guidance, skip_negative_after),
         PoseGuidance(pose_guidance, pose_start, pose_end, pose_every), solver, scheduler, shift,
     )  # fmt: skip
 
@@ -141,12 +144,12 @@ class SteadyDancerSampler(io.ComfyNode):
             display_name="SteadyDancer Sampler",
             category=CATEGORY,
             description=(
-                "Samples the video with guidance by prompt and by pose, and shows which steps asked for what and how "
-                "many forward passes that took. The defaults are the official ones."
+                "Samples the video with text and pose guidance, and shows what each step computed and how many "
+                "forward passes it took. The defaults are the official settings."
             ),
             search_aliases=["ksampler", "pose guidance", "cfg", "preset"],
             inputs=[
-                io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
+                io.Model.Input("model", tooltip="SteadyDancer, with or without LoRAs."),
                 *_conditions(),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
                 *run_inputs(), *shortcut_inputs(),
@@ -175,10 +178,10 @@ class SteadyDancerGuider(io.ComfyNode):
             node_id="SteadyDancerGuider",
             display_name="SteadyDancer Guider",
             category=CATEGORY,
-            description="Guidance by prompt and by pose for SamplerCustomAdvanced.",
+            description="Text and pose guidance for SamplerCustomAdvanced.",
             search_aliases=["cfg guider", "pose guidance"],
             inputs=[
-                io.Model.Input("model", tooltip="SteadyDancer, not yet patched by Pose Guidance."),
+                io.Model.Input("model", tooltip="SteadyDancer, not patched by Pose Guidance."),
                 *_conditions(),
                 text_guidance_input(),
                 *pose_guidance_inputs(),
@@ -208,8 +211,8 @@ class PoseGuidancePatch(io.ComfyNode):
             display_name="Pose Guidance",
             category=CATEGORY,
             description=(
-                "Adds pose guidance to the model itself, so that the stock KSampler and other samplers use it. The "
-                "SteadyDancer Sampler and Guider bring their own: do not use both."
+                "Adds pose guidance to the model itself, so that the stock KSampler and other samplers use it. "
+                "SteadyDancer Sampler and Guider have their own: do not use both."
             ),
             search_aliases=["ksampler pose cfg"],
             inputs=[

@@ -29,17 +29,18 @@ class VideoCombine(io.ComfyNode):
             node_id="SteadyDancerVideoCombine",
             display_name="Video Combine",
             category="SteadyDancer/video",
-            description="Writes frames and sound to a video file, shows it in the node, and stores the workflow in it.",
+            description="Writes frames and audio to a video file, plays it in the node, and stores the workflow in "
+            "the file.",
             search_aliases=["save video", "export video", "gif", "webm", "mp4"],
             is_output_node=True,
             inputs=[*_clip_inputs(), *_file_inputs()],
             outputs=[
                 io.Video.Output(
                     "video",
-                    tooltip="The written video. For GIF and WebP, which ComfyUI cannot load as video, the frames as "
-                    "they came in, without ping-pong, loop and pose.",
+                    tooltip="The finished video. ComfyUI cannot load GIF and WebP as video; for these it is the input "
+                    "frames, without ping-pong, loop and pose.",
                 ),
-                io.String.Output("path", tooltip="Where the file lies on the machine that runs ComfyUI."),
+                io.String.Output("path", tooltip="Path of the file on the machine that runs ComfyUI."),
             ],
         )
 
@@ -87,22 +88,22 @@ class VideoCombine(io.ComfyNode):
 
 def _clip_inputs() -> list[io.Input]:
     return [
-        io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, grey becomes RGB."),
+        io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, gray becomes RGB."),
         io.Float.Input(
             "fps",
             default=16.0,
             min=0.01,
             max=240.0,
             step=0.01,
-            tooltip="Frames per second. Connect the fps of Extract Poses or Animate From Video: 16, whatever the rate "
-            "of the driving video. 23.976, 29.97 and 59.94 are written as their exact fractions. GIF goes up to 50, "
+            tooltip="Frames per second. Connect the fps of Extract Poses or Poses From Video: 16, whatever the frame "
+            "rate of the driving video. 23.976, 29.97 and 59.94 are written as exact fractions. GIF goes up to 50, "
             "WebP up to 90.",
         ),
         io.Combo.Input(
             "format",
             options=list(FORMATS),
             tooltip="MP4 H.264 plays everywhere. H.265 and AV1 are smaller but slower to write, and not every browser "
-            "plays them. GIF and WebP are animated pictures without sound; a GIF has 256 colours.",
+            "plays them. GIF and WebP are animated pictures without audio; a GIF has 256 colors.",
         ),
         io.Int.Input(
             "crf",
@@ -115,8 +116,8 @@ def _clip_inputs() -> list[io.Input]:
         io.Combo.Input(
             "pixel_format",
             options=list(PIXEL_FORMATS),
-            tooltip="auto is yuv420p, which every player shows; GIF and WebP take only auto. 444 keeps colour edges "
-            "sharp, 10le has 10 bits for smooth gradients; many players and browsers show neither in H.264.",
+            tooltip="auto is yuv420p, which every player shows. GIF and WebP take only auto. 444 keeps color edges "
+            "sharp, 10le has 10 bits for smooth gradients. Many players and browsers show neither in H.264.",
         ),
         io.Boolean.Input("ping_pong", default=False, tooltip="Play forward, then backward: F frames become 2F - 2."),
         io.Int.Input(
@@ -124,8 +125,8 @@ def _clip_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=1000,
-            tooltip="0: GIF and WebP play without end, a video holds the clip once. "
-            "n: GIF and WebP stop after n plays, a video holds the clip n times in a row.",
+            tooltip="0: GIF and WebP loop forever, a video contains the clip once. n: GIF and WebP play n times, a "
+            "video contains the clip n times in a row.",
         ),
     ]
 
@@ -135,42 +136,41 @@ def _file_inputs() -> list[io.Input]:
         io.String.Input(
             "filename_prefix",
             default="video/SteadyDancer",
-            tooltip="Name of the file, with subfolders if wanted. %year%, %month%, %day%, %hour%, %minute%, %second%, "
-            "%width% and %height% are filled in; a number is added so that nothing is overwritten.",
+            tooltip="Name of the file, with subfolders if you like. %year%, %month%, %day%, %hour%, %minute%, "
+            "%second%, %width% and %height% are filled in. A number is added, so nothing is overwritten.",
         ),
         io.Boolean.Input(
             "save_output",
             default=True,
             label_on="save",
             label_off="preview only",
-            tooltip="Save to the output folder, or only preview: the file then goes to the temp folder, "
-            "which ComfyUI empties when it starts.",
+            tooltip="Save to the output folder, or only preview: the file goes to the temp folder, which ComfyUI "
+            "empties when it starts.",
         ),
         io.Boolean.Input(
             "save_metadata",
             default=True,
-            tooltip="Store the workflow in the file: dragging the file into ComfyUI brings the graph back. "
-            "A GIF cannot hold it.",
+            tooltip="Store the workflow in the file: drag the file into ComfyUI to restore the graph. Not possible "
+            "for GIF.",
         ),
         io.Audio.Input(
             "audio",
             optional=True,
-            tooltip="Soundtrack, laid under the whole video: cut, or filled up with silence, to its length. "
-            "GIF and WebP have no sound.",
+            tooltip="Soundtrack, cut or padded with silence to the length of the video. GIF and WebP have no audio.",
         ),
         # Saved prompts without these two still run: they stand last.
         io.Image.Input(
             "pose_frames",
             optional=True,
-            tooltip="The skeleton frames that the video was made from, for show_pose. At least as many as images.",
+            tooltip="The skeleton frames the video was made from, for show_pose. At least as many as images.",
         ),
         io.Combo.Input(
             "show_pose",
             options=[OFF, BESIDE],
             default=OFF,
             optional=True,
-            tooltip="side by side: write each frame with its pose frame to the right of it, to see how well the video "
-            "follows the dance. off: the frames alone.",
+            tooltip="side by side: put the pose frame to the right of each frame, to see how well the video follows "
+            "the dance. off: only the frames.",
         ),
     ]
 
@@ -183,7 +183,7 @@ def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Te
     if pose_frames is None:
         raise ValueError(
             "show_pose is on, but nothing is connected to pose_frames. Connect the pose_frames of 'Draw Poses' or "
-            "'Animate From Video', or set show_pose to off."
+            "'Poses From Video', or set show_pose to off."
         )
     return SideBySide(images, pose_frames)
 

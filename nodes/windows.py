@@ -15,11 +15,11 @@ def _window_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "window", default=81, min=5, max=100001, step=4,
-            tooltip="Frames that are sampled together. 81 is what the model was trained on; fewer need less memory.",
+            tooltip="Frames sampled together. The model was trained on 81. Fewer frames need less memory.",
         ),
         io.Int.Input(
             "overlap", default=16, min=0, max=100001, step=4,
-            tooltip="Frames that neighbouring windows share and blend. More is smoother and slower.",
+            tooltip="Frames that neighboring windows share and blend. More is smoother and slower.",
         ),
     ]  # fmt: skip
 
@@ -34,8 +34,8 @@ class LongVideoWindows(io.ComfyNode):
             display_name="Long Video (Windows)",
             category=CATEGORY,
             description=(
-                "Lets a video be as long as the dance and computes one window at a time: overlapping windows, blended "
-                "where they meet, all with the same photo and first pose. The published way for videos over 5 seconds."
+                "Samples a video of any length in overlapping windows, one at a time, blended where they meet, all "
+                "with the same photo and first pose. The published method for videos over 5 seconds."
             ),
             search_aliases=["context windows", "freenoise", "sliding window", "longer than 81 frames"],
             inputs=[
@@ -43,8 +43,8 @@ class LongVideoWindows(io.ComfyNode):
                 *_window_inputs(),
                 io.Boolean.Input(
                     "freenoise", default=True,
-                    tooltip="Start later windows from a shuffle of the first one's noise: look and background stay "
-                    "alike. Off gives every window noise of its own.",
+                    tooltip="Later windows start from the shuffled noise of the first one, so that appearance and "
+                    "background stay consistent. Off: each window has its own noise.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="SteadyDancer that samples in windows.")],

@@ -105,7 +105,7 @@ MISTAKES = {
         "found nobody in any of the 9 frames", "or try another detector in Load Pose Detector.", "dance_from_video",
     ),
     "nobody in the photo": Mistake(
-        (choose("Photo", image="nobody.png"),), "Animate From Video",
+        (choose("Photo", image="nobody.png"),), "Poses From Video",
         "Photo: BlazePose (CPU) found nobody in the picture", "or try another detector in Load Pose Detector.",
         "dance_in_one_node",
     ),

@@ -163,7 +163,7 @@ def chain(ours):
 
 @pytest.fixture(scope="module")
 def one_node(ours):
-    """Return a function that makes the prompt of Animate From Video."""
+    """Return a function that makes the prompt of Poses From Video."""
 
     def make(video="dance.mp4", photo="photo.png", **inputs):
         animate = ours(ANIMATE, photo=["photo", 0], video=["video", 0], **{"width": 96, "height": 176} | inputs)

@@ -1,4 +1,4 @@
-"""Animate From Video: the whole road in one node, with a detector that knows the answer."""
+"""Poses From Video: the whole road in one node, with a detector that knows the answer."""
 
 from fractions import Fraction
 

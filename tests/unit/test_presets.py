@@ -113,8 +113,8 @@ def test_an_unknown_preset_is_refused(golden_patcher, sampled):
 def test_values_saved_before_the_presets_run_as_they_did(golden_patcher, inputs, conds, sampled, passes):
     """A prompt without the new inputs, through the node and through the core with the old arguments alone."""
     found, report = sampled(golden_patcher)
-    assert sum(passes) == 22 and report.startswith("Own values: 10 steps with official unipc")
-    own = presets.Settings("Own values", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
+    assert sum(passes) == 22 and report.startswith("Custom: 10 steps with official unipc")
+    own = presets.Settings("Custom", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
     want, _ = run(golden_patcher, *conds, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, own)
     assert torch.equal(found, want["samples"])
 
@@ -152,7 +152,7 @@ def test_a_lora_of_comfyuis_bypass_loader_counts_as_one(golden_patcher, sampled)
 def test_the_report_counts_the_steps_that_were_run(golden_patcher, sampled):
     """ddim_uniform makes 8 steps of 7."""
     _, report = sampled(golden_patcher, steps=7, solver="euler", scheduler="ddim_uniform")
-    assert report.startswith("Own values: 8 steps with euler") and " of 8" in report and " of 7" not in report
+    assert report.startswith("Custom: 8 steps with euler") and " of 8" in report and " of 7" not in report
 
 
 @pytest.mark.parametrize(("steps", "inside"), [(4, 1), (6, 2), (8, 3)])
