@@ -12,12 +12,15 @@ PAGES = [
     *(PACK / "docs" / "zh").glob("*.md"),
     *(PACK / "web" / "docs").glob("*/zh.md"),
     *(PACK / "locales" / "zh").glob("*.json"),
+    *(PACK / "workflows").glob("*.json"),
 ]
 TEXTS = {page.relative_to(PACK).as_posix(): page.read_text("utf-8") for page in PAGES}
 
 
-def test_there_are_docs_help_pages_and_locales():
-    assert {name.split("/")[0] for name in TEXTS} == {"docs", "web", "locales"}
+def test_every_file_speaks_chinese():
+    """A workflow does in its note, below the English."""
+    assert {name.split("/")[0] for name in TEXTS} == {"docs", "web", "locales", "workflows"}
+    assert [name for name, text in TEXTS.items() if not re.search("[\\u4e00-\\u9fff]{4}", text)] == []
 
 
 @pytest.mark.parametrize("row", TERMS, ids=lambda row: row["term"])
