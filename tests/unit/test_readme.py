@@ -28,7 +28,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LINK = re.compile(r"\[`(.+?)`\]\((.+?)\)")
 # Names stand in brackets behind the Chinese ones, some with brackets of their own.
-ENGLISH_NAME = re.compile(r"\uff08([A-Z][\w -]*(?:\([A-Z]\w+\))?)\uff09")
+ENGLISH_NAME = re.compile(r"\uff08([A-Z][\w -]*(?:\([\w ]+\))?)\uff09")
 CHINESE_NAME = re.compile(r"(?:^|\u3001)(.+?)\uff08(?=[A-Z])")
 
 
@@ -90,7 +90,7 @@ def test_what_a_workflow_downloads_is_added_up(page):
     known = sizes(page)
     for name, _, told in tables(page)[LARGE]:
         assert told == f"{sum(known[file] for file in to_download()[name]):.0f}", name
-        assert f"with its folder and its link, {told} GB in all." in json.dumps(WORKFLOWS[name]), name
+        assert f"with its folder and link, {told} GB in all." in json.dumps(WORKFLOWS[name]), name
 
 
 def test_every_blueprint_has_its_row(page):
