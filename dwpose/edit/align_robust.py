@@ -25,7 +25,7 @@ LARGEST_DISPROPORTION = 1.4  # a part that exceeds the body's scale by more prov
 SCALE_FROM = ("torso", "shoulders", "neck", "head", "upper_leg", "upper_arm", "lower_leg", "lower_arm")
 MEETING = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
 MEASURED = "measured"
-AS_THE_BODY = "as the body"  # how the reason ends where photo and video give a part no ratio of its own
+AS_THE_BODY = "body scale used"  # how the reason ends where photo and video give a part no ratio of its own
 ANCHOR_FRAMES = 8  # the video's size is the median over so many frames from the anchor on
 
 # Part of the skeleton's chain: the parts whose ratio it takes.
@@ -101,19 +101,19 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
     first, largest = next(iter(known)), max(known, key=known.get)
     least = known[largest] / LARGEST_DISPROPORTION
     if known[first] >= least:
-        return known[first], f"from {_words(first)}"
-    return least, f"{_words(first)} looks foreshortened in the photo; from {_words(largest)}"
+        return known[first], f"measured on the {_words(first)}"
+    return least, f"{_words(first)} looks foreshortened in the photo; measured on the {_words(largest)}"
 
 
 def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRatio:
     low, high = LIMITS.get(part, LIMB_LIMITS)
     proportion = _ratio(photo, video) / scale
     if math.isnan(proportion):
-        return PartRatio(part, photo, video, scale, f"not seen in both: {AS_THE_BODY}")
+        return PartRatio(part, photo, video, scale, f"not visible in both: {AS_THE_BODY}")
     if proportion < low:
-        return PartRatio(part, photo, video, scale, f"foreshortened in the photo: {AS_THE_BODY}")
+        return PartRatio(part, photo, video, scale, f"looks foreshortened in the photo: {AS_THE_BODY}")
     if proportion > high:
-        return PartRatio(part, photo, video, scale * high, f"held at {high} of the body's scale")
+        return PartRatio(part, photo, video, scale * high, f"limited to {high} of the body scale")
     return PartRatio(part, photo, video, photo / video, MEASURED)
 
 

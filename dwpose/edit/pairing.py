@@ -30,7 +30,9 @@ def pair_people(photo: PoseClip, clip: PoseClip, frame: int = 0) -> tuple[list[P
     count = min(len(people), len(dancers))
     pairs = zip(_main(people, photo, count, 0), _main(dancers, clip, count, frame), strict=True)
     left = {"photo": len(photo.tracks) - count, "driving video": len(clip.tracks) - count}
-    return list(pairs), [f"{n} more in the {place} left out: nobody to pair with." for place, n in left.items() if n]
+    other = {"photo": "driving video", "driving video": "photo"}
+    notes = [f"{n} ignored: more people in the {place} than in the {other[place]}." for place, n in left.items() if n]
+    return list(pairs), notes
 
 
 def nearest_people(photo: PoseClip, clip: PoseClip) -> list[Pair]:

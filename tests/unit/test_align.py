@@ -68,7 +68,7 @@ def test_one_driver_dances_for_the_main_person_and_the_rest_is_told():
     photo = together(at(0.15, size=0.2), at(0.4, size=0.5))
     result = align(photo, at(0.3, dance(4)), Request((720, 1280)))
     assert result.clip.tracks[0].points[0, NECK, 0] * 720 / 1280 == pytest.approx(0.4)
-    assert result.notes == ["1 more in the photo left out: nobody to pair with."]
+    assert result.notes == ["1 ignored: more people in the photo than in the driving video."]
 
 
 FACE_ONLY = (*range(1, 14), 16, 17)
@@ -207,11 +207,11 @@ def test_unseen_stays_unseen(mode):
 
 
 def test_the_table_reads():
-    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
+    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
     assert report_text(Alignment(PHOTO, [0], [rows], ["A remark."])).splitlines() == [
         "part          photo   video  ratio",
         "upper arm     12.5%   25.0%   0.50  measured",
-        "neck              -   10.0%   1.00  as the body",
+        "neck              -   10.0%   1.00  body scale used",
         "",
         "A remark.",
     ]
@@ -220,10 +220,10 @@ def test_the_table_reads():
 
 
 def test_the_remarks_leave_out_what_was_measured():
-    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
-    assert remarks_text(Alignment(PHOTO, [0], [rows], ["A remark."])) == "neck: as the body\nA remark."
+    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
+    assert remarks_text(Alignment(PHOTO, [0], [rows], ["A remark."])) == "neck: body scale used\nA remark."
     two = Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows[:1]], [])
-    assert remarks_text(two) == "Person 2, neck: as the body"
+    assert remarks_text(two) == "Person 2, neck: body scale used"
     assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
 

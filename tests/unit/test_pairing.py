@@ -34,7 +34,7 @@ def test_the_main_people_take_part_and_the_others_are_told():
     photo = clip_of(person(0, 0.5, frames=1))
     pairs, notes = pair_people(photo, clip_of(person(5, 0.5, 0.1), person(6, 0.9, 0.3)))
     assert numbers(pairs) == [(0, 6)]
-    assert notes == ["1 more in the driving video left out: nobody to pair with."]
+    assert notes == ["1 ignored: more people in the driving video than in the photo."]
 
 
 def test_who_is_gone_by_that_frame_takes_no_part():

@@ -62,8 +62,8 @@ def test_the_node_shows_the_overlay_with_the_table_beside_it():
     assert abs(shown[GAP : GAP + height, GAP : GAP + width] - left).max() <= 1
     lines = [Line(COLUMNS, heading=True)]
     for row in table.splitlines()[1:]:
-        lines.append(Line((row[:11].strip(), *row[11:34].split()), faint=row.endswith("as the body")))
-    want = draw_table(lines, "% of the frame's height; grey: as the body").astype(int)
+        lines.append(Line((row[:11].strip(), *row[11:34].split()), faint=row.endswith("body scale used")))
+    want = draw_table(lines, "% of the frame height; gray: body scale used").astype(int)
     right = shown[GAP : GAP + len(want), 2 * GAP + width : 2 * GAP + width + want.shape[1]]
     assert abs(right - want).max() <= 1 and output.ui["text"][0] == table
 
