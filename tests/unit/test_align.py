@@ -206,23 +206,27 @@ def test_unseen_stays_unseen(mode):
     assert not track.visible[:, RIGHT_ANKLE].any() and track.visible[:, RIGHT_HIP].all()
 
 
+ROWS = [
+    PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"),
+    PartRatio("neck", math.nan, 0.1, 1, "body scale used"),
+]
+
+
 def test_the_table_reads():
-    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
-    assert report_text(Alignment(PHOTO, [0], [rows], ["A remark."])).splitlines() == [
+    assert report_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])).splitlines() == [
         "part          photo   video  ratio",
         "upper arm     12.5%   25.0%   0.50  measured",
         "neck              -   10.0%   1.00  body scale used",
         "",
         "A remark.",
     ]
-    two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows], []))
+    two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS], []))
     assert [line for line in two.splitlines() if line.startswith("Person")] == ["Person 2", "Person 3"]
 
 
 def test_the_remarks_leave_out_what_was_measured():
-    rows = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
-    assert remarks_text(Alignment(PHOTO, [0], [rows], ["A remark."])) == "neck: body scale used\nA remark."
-    two = Alignment(together(PHOTO, PHOTO), [0, 0], [rows, rows[:1]], [])
+    assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])) == "neck: body scale used\nA remark."
+    two = Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS[:1]], [])
     assert remarks_text(two) == "Person 2, neck: body scale used"
     assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
