@@ -2,8 +2,8 @@
 
 The model is made up (the golden one of the tests), so the figures compare shortcuts with each other and with leaving
 the term out; they say nothing of SteadyDancer-14B's pictures. Distance: |latent - full| / |full|, mean over the seeds.
-The second table replaces the kept difference by none: of text guidance on the steps without v_neg, of the pose term on
-the steps between, and of the pose term made up for by twice the strength on the others.
+The second table replaces the cached difference by none: of text guidance on the steps without v_neg, of the pose term
+on the steps between, and of the pose term made up for by twice the strength on the others.
 
 Run in the project's folder, with COMFYUI_PATH set: python -m benchmarks.guidance_shortcuts
 """
@@ -21,9 +21,10 @@ import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this 
 import comfy.utils
 import torch
 
-from steadydancer_pack.steadydancer_core.sampling import guidance, presets
-from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, RunLog, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling import guider, presets
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
+from steadydancer_pack.steadydancer_core.sampling.run_log import RunLog
 from steadydancer_pack.tests.golden_model import GoldenInputs, load_golden_model, make_conditions
 
 SEEDS = (0, 1, 2)
@@ -54,7 +55,7 @@ ROWS = {
     "20 steps, official dpm++": replace(PLAIN_20, solver="official dpm++"),
     "20 steps, official euler": replace(PLAIN_20, solver="official euler"),
 }
-WITHOUT_KEEPING = {
+WITHOUT_CACHE = {
     "Official 40, no text guidance after 0.5": skipped(0.5),
     "Official 40, pose term on every second step only": posed(2),
     "Official 40, pose term on every second step only, at twice the strength": posed(2, scale=2.0),
@@ -105,9 +106,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     bench = Bench()
     sys.stdout.write(table(bench, ROWS))
-    kept = guidance.kept_difference
-    with mock.patch.object(guidance, "kept_difference", lambda *args: 0 * kept(*args)):
-        sys.stdout.write(table(bench, WITHOUT_KEEPING))
+    cached = guider.cached_difference
+    with mock.patch.object(guider, "cached_difference", lambda *args: 0 * cached(*args)):
+        sys.stdout.write(table(bench, WITHOUT_CACHE))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 
 from ..steadydancer_core.sampling import presets, schedule
 from ..steadydancer_core.sampling import run as sampling
-from ..steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance, patch_model
+from ..steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from ..steadydancer_core.sampling.guidance_patch import patch_model
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text

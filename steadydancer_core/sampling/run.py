@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ...media.log import logger
 from ..weights.lora_fit import lora_warnings
-from .guidance import PoseGuidance, SteadyDancerGuider, TextGuidance
+from .guidance import PoseGuidance, TextGuidance
+from .guider import SteadyDancerGuider
 from .presets import Settings
 from .run_log import RunLog, name_steps
 from .schedule import make_sigmas, make_solver
-from .step_position import Moment
+from .step_position import StepPosition
 
 NO_LORA = (
     "No LoRA acts on this model, and {name} is made for a step-distilled one. Load one for Wan 2.1 I2V 14B; a LoRA for "
@@ -29,7 +30,7 @@ NOT_FINITE = (
 
 
 class RunReport(NamedTuple):
-    """What was done for a latent: in words, and as it was written down on the way."""
+    """How a latent was made: in words, and as the log of the run."""
 
     text: str
     log: RunLog
@@ -105,9 +106,9 @@ def describe_run(settings: Settings, log: RunLog) -> list[str]:
     solver = f"{settings.solver}, {settings.scheduler} schedule, shift {settings.shift:g}"
     steps = log.steps or settings.steps  # a scheduler may make another number of them
     lines = [f"{settings.name}: {steps} steps with {solver}", _describe_pose(settings, log, steps)]
-    if settings.text.skip_negative_after < 1 and log.asked["negative"]:
-        count = len(log.asked["negative"])
-        lines.append(f"Negative prompt computed on {count} of {steps} steps, then its last difference kept")
+    if settings.text.skip_negative_after < 1 and log.computed["negative"]:
+        count = len(log.computed["negative"])
+        lines.append(f"Negative prompt computed on {count} of {steps} steps, then its last difference reused")
     return [*lines, f"{log.passes} forward passes"]
 
 
@@ -115,11 +116,13 @@ def _describe_pose(settings: Settings, log: RunLog, steps: int) -> str:
     if not log.pose_steps:
         return "No pose guidance"
     found = f"Pose guidance on {name_steps(log.pose_steps)} of {steps}"
-    return found if settings.pose.every == 1 else f"{found}, computed anew on {name_steps(log.asked['pose_negative'])}"
+    if settings.pose.every == 1:
+        return found
+    return f"{found}, computed anew on {name_steps(log.computed['pose_negative'])}"
 
 
 def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
-    start = Moment.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
+    start = StepPosition.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
     if guidance.scale and not any(guidance.acts_at(start.at_step(step)) for step in range(len(sigmas) - 1)):
         logger.warning(
             "None of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "

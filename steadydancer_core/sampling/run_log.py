@@ -1,4 +1,4 @@
-"""What a guided run asks of the model, written down where the branches are asked: for reports and pictures of it."""
+"""What a guided run computes, logged where the branches are computed: for reports and pictures of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ def _steps_by_branch() -> dict[str, set[int]]:
 
 @dataclass
 class RunLog:
-    """What a run asked of the model. Steps count from 0.
+    """What a run computed. Steps count from 0.
 
-    calls: one entry each, in passes of one condition. pose_steps: those on which the pose term acts. asked: the steps
-    on which the model computed a branch. kept: those on which a branch was due and its last difference stood in for it.
+    calls: one entry each, in passes of one condition. pose_steps: those on which the pose term acts. computed: the
+    steps on which the model computed a branch. reused: those on which its last difference was reused instead.
     levels: the noise levels [steps + 1].
     """
 
     calls: list[int] = field(default_factory=list)
     pose_steps: set[int] = field(default_factory=set)
-    asked: dict[str, set[int]] = field(default_factory=_steps_by_branch)
-    kept: dict[str, set[int]] = field(default_factory=_steps_by_branch)
+    computed: dict[str, set[int]] = field(default_factory=_steps_by_branch)
+    reused: dict[str, set[int]] = field(default_factory=_steps_by_branch)
     levels: tuple[float, ...] = ()
 
     @property
@@ -49,8 +49,8 @@ def counted(options: dict, log: RunLog, step: int, samples: int) -> dict:
     def count(executor, x, t, context, image, extra, transformer_options, /, **kwargs):
         log.calls.append(x.shape[0] // samples)
         for place in transformer_options.get("cond_or_uncond", ()):
-            if place < len(BRANCHES):  # other nodes' hooks may ask for more
-                log.asked[BRANCHES[place]].add(step)
+            if place < len(BRANCHES):  # other nodes' hooks may compute more
+                log.computed[BRANCHES[place]].add(step)
         return executor(x, t, context, image, extra, transformer_options, **kwargs)
 
     transformer_options = comfy.patcher_extension.copy_nested_dicts(options.get("transformer_options", {}))

@@ -1,10 +1,11 @@
 """Where an evaluation of the model stands in a run, read from its noise level and never from a loop's index.
 
-So windows and points stay where they belong in solvers that evaluate twice a step. A run that starts or ends on the way
+So windows and fractions also hold in solvers that evaluate twice a step. A run that does not go from pure noise to none
 (split sampling, denoise below 1) is placed by the model's own schedule, on which the official and simple ones lie.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -13,52 +14,52 @@ TOLERANCE = 1.5 / 1000
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepPosition:
     """The noise level of one evaluation, and the levels [steps + 1] of its run (empty when they are not known)."""
 
     level: float
     levels: tuple[float, ...]
-    model_sampling: object
+    model_sampling: Any
 
     @classmethod
-    def at(cls, sigma: Tensor, model_sampling, run: Tensor | None = None) -> "Moment":
-        """Return the moment at noise level `sigma` [B] of a run over the sigmas `run` [steps + 1]."""
-        return cls(float(sigma.max()), () if run is None else tuple(run.tolist()), model_sampling)
+    def at(cls, sigma: Tensor, model_sampling, sigmas: Tensor | None = None) -> "StepPosition":
+        """Return the position at noise level `sigma` [B] of a run over `sigmas` [steps + 1]."""
+        return cls(float(sigma.max()), () if sigmas is None else tuple(sigmas.tolist()), model_sampling)
+
+    @classmethod
+    def in_run(cls, sigma: Tensor, model_sampling, model_options: dict) -> "StepPosition":
+        """Return the position at noise level `sigma` [B] of the run that has these options."""
+        return cls.at(sigma, model_sampling, model_options.get("transformer_options", {}).get("sample_sigmas"))
 
     @property
     def step(self) -> int:
         """The step that the level lies in, from 0; of a level between two steps, the earlier one."""
-        return int(self._place()) if len(self.levels) > 1 else 0
+        return int(self._steps_done()) if len(self.levels) > 1 else 0
 
-    def at_step(self, step: int) -> "Moment":
-        """Return the moment at which step `step` of the same run starts."""
+    def at_step(self, step: int) -> "StepPosition":
+        """Return the position at which step `step` of the same run starts."""
         return replace(self, level=self.levels[step])
 
-    def is_after(self, part: float) -> bool:
-        """Return whether more than `part` (0..1) of the run lies behind."""
+    def is_after(self, fraction: float) -> bool:
+        """Return whether more than `fraction` (0..1) of the steps is done."""
         if self._is_whole():
-            return self._part() > part
-        return self.level < self._model_level(part + TOLERANCE)
+            return self._steps_done() / (len(self.levels) - 1) > fraction
+        return self.level < self.model_sampling.percent_to_sigma(fraction + TOLERANCE)
 
-    def has_reached(self, part: float) -> bool:
-        """Return whether at least `part` (0..1) of the run lies behind."""
+    def has_reached(self, fraction: float) -> bool:
+        """Return whether at least `fraction` (0..1) of the steps is done."""
         if self._is_whole():
-            return self._part() >= part
-        return self.level <= self._model_level(part - TOLERANCE)
+            return self._steps_done() / (len(self.levels) - 1) >= fraction
+        return self.level <= self.model_sampling.percent_to_sigma(fraction - TOLERANCE)
 
     def _is_whole(self) -> bool:
         """Return whether the levels fall from pure noise to none."""
-        return len(self.levels) > 1 and self.levels[-1] == 0 and self.levels[0] > self._model_level(TOLERANCE)
+        pure_noise = self.model_sampling.percent_to_sigma(TOLERANCE)
+        return len(self.levels) > 1 and self.levels[-1] == 0 and self.levels[0] > pure_noise
 
-    def _part(self) -> float:
-        return self._place() / (len(self.levels) - 1)
-
-    def _place(self) -> float:
-        """Return the steps behind: whole at the run's own levels, in between interpolated."""
+    def _steps_done(self) -> float:
+        """Return the steps done: whole at the run's own levels, in between interpolated."""
         step = max((i for i, level in enumerate(self.levels[:-1]) if level >= self.level), default=0)
         span = self.levels[step] - self.levels[step + 1]
-        part = max(0.0, self.levels[step] - self.level) / span if span > 0 else 0.0
-        return round(step + part, 4)  # solvers that work in log-SNR come back to a level with a rounding error
-
-    def _model_level(self, part: float) -> float:
-        return float(self.model_sampling.percent_to_sigma(part))
+        fraction = max(0.0, self.levels[step] - self.level) / span if span > 0 else 0.0
+        return round(step + fraction, 4)  # solvers that work in log-SNR come back to a level with a rounding error

@@ -1,4 +1,4 @@
-"""Which steps of a run asked the model for which branch, and where pose guidance acted, as a picture.
+"""Which steps of a run computed which branch, and where pose guidance acted, as a picture.
 
 Everything is read from the log that guidance itself writes while it samples; nothing is decided here.
 """
@@ -20,10 +20,10 @@ COLOURS = dict(zip(BRANCHES, (ACCENT, NEGATIVE, BEST), strict=True))
 
 
 class Lane(NamedTuple):
-    """The steps, from 0, on which a branch was computed, and those on which its last difference stood in for it."""
+    """The steps, from 0, on which a branch was computed, and those on which its last difference was reused."""
 
-    asked: list[range]
-    kept: list[range]
+    computed: list[range]
+    reused: list[range]
 
 
 class Timeline(NamedTuple):
@@ -42,9 +42,9 @@ def timeline(logs: Sequence[RunLog]) -> Timeline:
     if not logs:
         raise ValueError("There is no run to show: nothing was sampled.")
     levels = max((log.levels for log in logs), key=len)
-    lanes = {name: Lane(*(spans(_of_all(logs, kind, name)) for kind in ("asked", "kept"))) for name in BRANCHES}
+    lanes = {name: Lane(*(spans(_of_all(logs, kind, name)) for kind in ("computed", "reused"))) for name in BRANCHES}
     pose = spans(set().union(*(log.pose_steps for log in logs)))
-    ends = [span.stop for lane in lanes.values() for span in (*lane.asked, *lane.kept)]
+    ends = [span.stop for lane in lanes.values() for span in (*lane.computed, *lane.reused)]
     steps = max([len(levels) - 1, 1, *ends])
     return Timeline(steps, sum(log.passes for log in logs), len(logs), lanes, pose, levels)
 
@@ -73,7 +73,7 @@ def describe_pose(shown: Timeline) -> str:
 
 
 def draw_timeline(shown: Timeline) -> np.ndarray:
-    """Return uint8 [H, 640, 3]: a lane for each branch over the steps, full where computed, dark where kept."""
+    """Return uint8 [H, 640, 3]: a lane for each branch over the steps, full where computed, dark where reused."""
     bottom = TOP + len(shown.lanes) * (LANE + GAP)
     canvas = Canvas(WIDTH, bottom + FOOT)
     steps = f"{shown.steps} step{'s' * (shown.steps > 1)}"
@@ -98,12 +98,12 @@ def _of_all(logs: Sequence[RunLog], kind: str, name: str) -> set[int]:
 
 
 def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) -> None:
-    used = bool(lane.asked or lane.kept)
+    used = bool(lane.computed or lane.reused)
     canvas.text(LEFT - 12, top + LANE / 2, name, INK if used else FAINT, "rm", LETTERS)
     middle = top + LANE / 2
     canvas.box(LEFT, middle - 1, WIDTH - RIGHT, middle, GRID)
-    for kept, colour in ((lane.kept, dark(COLOURS[name])), (lane.asked, COLOURS[name])):
-        for span in kept:
+    for drawn, colour in ((lane.reused, dark(COLOURS[name])), (lane.computed, COLOURS[name])):
+        for span in drawn:
             _cells(canvas, shown, span, top, colour)
 
 
@@ -116,12 +116,12 @@ def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, colour: Col
 
 
 def dark(colour: Colour) -> Colour:
-    """Return the colour of a step on which the branch was not computed but its last difference kept."""
+    """Return the colour of a step on which the branch was not computed but its last difference reused."""
     return tuple(round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
 
 
 def _axis(canvas: Canvas, shown: Timeline, top: float) -> None:
     canvas.text(LEFT, top + 6, "step 1", FAINT, "la", SMALL)
-    if any(lane.kept for lane in shown.lanes.values()):
-        canvas.text((LEFT + WIDTH - RIGHT) / 2, top + 6, "dark: last difference kept", FAINT, "ma", SMALL)
+    if any(lane.reused for lane in shown.lanes.values()):
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, top + 6, "dark: last difference reused", FAINT, "ma", SMALL)
     canvas.text(WIDTH - RIGHT, top + 6, str(shown.steps), FAINT, "ra", SMALL)

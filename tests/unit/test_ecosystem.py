@@ -9,7 +9,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 
-from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 
 LAYER = "blocks.0.cross_attn.k"

@@ -10,7 +10,8 @@ from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
 from comfy_extras.nodes_tcfg import TCFG
 
-from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.tests.unit.test_sampling import error, ksampler
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from steadydancer_pack.steadydancer_core.sampling.guidance import (
-    KEPT,
+    CACHED,
     PoseGuidance,
     TextGuidance,
-    keep_difference,
-    kept_difference,
-    patch_model,
+    cache_difference,
+    cached_difference,
 )
+from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver, official_sigmas
-from steadydancer_pack.steadydancer_core.sampling.step_position import Moment
+from steadydancer_pack.steadydancer_core.sampling.step_position import StepPosition
 from steadydancer_pack.tests.unit.test_sampling import Counter, error, ksampler
 
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)
@@ -109,8 +109,8 @@ def test_solvers_that_ask_twice_compute_the_pose_by_step(levels):
 
 def test_the_log_tells_acting_and_computing_steps_apart(golden_patcher, guided):
     _, log = guided(golden_patcher, pose=EVERY_SECOND, after=0.5)
-    assert log.pose_steps == {3, 4, 5, 6, 7} and log.asked["pose_negative"] == {3, 5, 7}
-    assert log.asked["negative"] == set(range(10)) and log.passes == 20 + 10 + 3
+    assert log.pose_steps == {3, 4, 5, 6, 7} and log.computed["pose_negative"] == {3, 5, 7}
+    assert log.computed["negative"] == set(range(10)) and log.passes == 20 + 10 + 3
 
 
 def test_the_model_patch_does_as_the_guider(golden_patcher, conds, inputs, guided):
@@ -122,14 +122,14 @@ def test_the_model_patch_does_as_the_guider(golden_patcher, conds, inputs, guide
     assert error(found, want) <= 1e-5
 
 
-def test_a_kept_difference_is_that_of_velocities():
+def test_a_cached_difference_is_that_of_velocities():
     """Denoised is x - sigma v, so a difference of denoised latents shrinks with sigma while the velocities' stays."""
     options = {}
-    keep_difference(options, "negative", torch.tensor([2.0, -4.0]), 0.8)
-    assert torch.allclose(kept_difference(options, "negative", 0.2), torch.tensor([0.5, -1.0]))
-    assert torch.allclose(options[KEPT]["negative"], torch.tensor([2.5, -5.0]))
-    keep_difference(options, "negative", torch.tensor([0.0, 0.0]), 0.0)
-    assert torch.allclose(options[KEPT]["negative"], torch.tensor([2.5, -5.0]))
+    cache_difference(options, "negative", torch.tensor([2.0, -4.0]), 0.8)
+    assert torch.allclose(cached_difference(options, "negative", 0.2), torch.tensor([0.5, -1.0]))
+    assert torch.allclose(options[CACHED]["negative"], torch.tensor([2.5, -5.0]))
+    cache_difference(options, "negative", torch.tensor([0.0, 0.0]), 0.0)
+    assert torch.allclose(options[CACHED]["negative"], torch.tensor([2.5, -5.0]))
 
 
 def constant_model(patcher):
@@ -150,14 +150,14 @@ def test_nothing_is_lost_where_the_difference_does_not_change(golden_patcher, gu
     model = constant_model(golden_patcher)
     full, _ = guided(model, solver, steps=8, scheduler="official")
     short, log = guided(model, solver, steps=8, scheduler="official", after=0.25)
-    assert log.kept["negative"] == set(range(2, 8)) and error(short, full) <= 1e-5
+    assert log.reused["negative"] == set(range(2, 8)) and error(short, full) <= 1e-5
     first = float(official_sigmas("unipc", 8, 5.0)[0])
     noise = comfy.sample.prepare_noise(full, 0) * (1 if solver.startswith("official") else first)
     end = golden_patcher.model.process_latent_in(full)
     assert torch.allclose(end, noise - 11 * first, atol=1e-3)
 
 
-def test_the_kept_difference_is_nearer_than_no_term(golden_patcher, guided):
+def test_the_cached_difference_is_nearer_than_no_term(golden_patcher, guided):
     """On the golden model, against the same run without shortcuts: skipping v_neg, or every second pose term."""
     full, _ = guided(golden_patcher, "official unipc", 10, OFFICIAL, scheduler="official")
     kept, _ = guided(golden_patcher, "official unipc", 10, OFFICIAL, after=0.5, scheduler="official")
@@ -175,7 +175,7 @@ def test_a_run_keeps_nothing_for_the_next(golden_patcher, conds, inputs):
     passes = guider.log.passes
     sample(guider, latent, 1, "euler", "simple", 4)
     assert torch.equal(sample(guider, latent, 0, "euler", "simple", 4)["samples"], first)
-    assert guider.log.passes == passes == 4 + 1 + 1 and KEPT not in golden_patcher.model_options
+    assert guider.log.passes == passes == 4 + 1 + 1 and CACHED not in golden_patcher.model_options
 
 
 def test_a_split_run_computes_the_negative_once_more(golden_patcher, conds, inputs):
@@ -216,8 +216,8 @@ def test_every_zeroth_step_is_refused():
         PoseGuidance(1.0, 0.1, 0.4, every=0)
 
 
-def test_a_moment_without_a_known_run_is_placed_by_the_model(golden_patcher):
+def test_a_position_without_a_known_run_is_placed_by_the_model(golden_patcher):
     sampling = golden_patcher.get_model_object("model_sampling")
-    half = Moment.at(sampling.percent_to_sigma(0.5) * torch.ones(1), sampling)
+    half = StepPosition.at(sampling.percent_to_sigma(0.5) * torch.ones(1), sampling)
     assert half.has_reached(0.5) and not half.is_after(0.5) and half.step == 0
     assert half.is_after(0.4) and not half.has_reached(0.6)

@@ -19,7 +19,7 @@ from steadydancer_pack.nodes.common import node_picture
 from steadydancer_pack.nodes.common.node_picture import show_picture_and_text
 from steadydancer_pack.nodes.pose_align import AlignPoses, DrawPoses
 from steadydancer_pack.nodes.sampling import SteadyDancerSampler
-from steadydancer_pack.steadydancer_core.sampling import timeline as room
+from steadydancer_pack.steadydancer_core.sampling import timeline as drawing
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.run_log import BRANCHES, RunLog
@@ -87,7 +87,7 @@ def test_fifty_steps_with_the_official_window(quick, conds, inputs, solver):
     }  # fmt: skip
     assert shown.pose == [range(6, 20)] and (shown.steps, shown.passes, shown.runs) == (50, 114, 1)
     assert double.passes == 114 and {name: double.steps(name) for name in BRANCHES} == {
-        name: expand(lane.asked) for name, lane in shown.lanes.items()
+        name: expand(lane.computed) for name, lane in shown.lanes.items()
     }
 
 
@@ -106,10 +106,10 @@ def test_the_lanes_are_the_calls_that_reached_the_model(quick, conds, inputs, se
     double = Double(quick)
     shown = timeline([run(double.model, conds, inputs, **settings)[1]])
     for name, lane in shown.lanes.items():
-        assert expand(lane.asked) == double.steps(name), name
-    assert shown.passes == double.passes == sum(len(expand(lane.asked)) for lane in shown.lanes.values())
+        assert expand(lane.computed) == double.steps(name), name
+    assert shown.passes == double.passes == sum(len(expand(lane.computed)) for lane in shown.lanes.values())
     pose = shown.lanes["pose_negative"]
-    assert expand(shown.pose) == sorted(expand(pose.asked + pose.kept))
+    assert expand(shown.pose) == sorted(expand(pose.computed + pose.reused))
 
 
 def test_what_is_kept_is_told_apart(quick, conds, inputs):
@@ -123,8 +123,8 @@ def test_solvers_that_ask_twice_count_every_pass(quick, conds, inputs):
     """heun asks each level but the first twice; the lanes are steps, the passes are all of them."""
     double = Double(quick)
     shown = timeline([run(double.model, conds, inputs, steps=20, solver="heun")[1]])
-    assert expand(shown.lanes["positive"].asked) == list(range(20)) and shown.pose == [range(3, 8)]
-    assert expand(shown.lanes["pose_negative"].asked) == double.steps("pose_negative") == [3, 4, 5, 6, 7]
+    assert expand(shown.lanes["positive"].computed) == list(range(20)) and shown.pose == [range(3, 8)]
+    assert expand(shown.lanes["pose_negative"].computed) == double.steps("pose_negative") == [3, 4, 5, 6, 7]
     assert shown.passes == double.passes == 2 + 2 * 2 * 19 + 2 * 5
 
 
@@ -158,8 +158,8 @@ def test_writing_it_down_changes_no_bit(golden_patcher, conds, inputs):
 
 def made_up_log(steps=20):
     log = RunLog(calls=[33], pose_steps={3, 4, 5}, levels=tuple(official_sigmas("unipc", steps, 5.0).tolist()))
-    log.asked |= {"positive": set(range(steps)), "negative": set(range(10)), "pose_negative": {3, 5}}
-    log.kept |= {"negative": set(range(10, steps)), "pose_negative": {4}}
+    log.computed |= {"positive": set(range(steps)), "negative": set(range(10)), "pose_negative": {3, 5}}
+    log.reused |= {"negative": set(range(10, steps)), "pose_negative": {4}}
     return log
 
 
@@ -168,12 +168,12 @@ def test_the_drawn_cells_have_the_colours_of_their_branches(steps):
     shown = timeline([made_up_log(steps)])
     picture = draw_timeline(shown)
     for place, (name, lane) in enumerate(shown.lanes.items()):
-        asked, kept = expand(lane.asked), expand(lane.kept)
-        row = round(TOP + place * (LANE + room.GAP) + LANE / 4)
+        computed, reused = expand(lane.computed), expand(lane.reused)
+        row = round(TOP + place * (LANE + drawing.GAP) + LANE / 4)
         for step in range(0, steps, max(1, steps // 20)):
             pixel = tuple(picture[row, int(step_place(shown, step) + 1)].tolist())
-            assert (pixel == COLOURS[name]) == (step in asked), (name, step)
-            assert (pixel == room.dark(COLOURS[name])) == (step in kept), (name, step)
+            assert (pixel == COLOURS[name]) == (step in computed), (name, step)
+            assert (pixel == drawing.dark(COLOURS[name])) == (step in reused), (name, step)
 
 
 def test_the_window_is_told_in_steps_and_sigma():

@@ -76,7 +76,7 @@ def test_every_preset_is_counted():
     [
         ("Official 40", "Pose guidance on steps 6 to 16 of 40"),
         ("Balanced 20", "Pose guidance on steps 4 to 8 of 20, computed anew on steps 4, 6, 8"),
-        ("Balanced 20", "Negative prompt computed on 10 of 20 steps, then its last difference kept"),
+        ("Balanced 20", "Negative prompt computed on 10 of 20 steps, then its last difference reused"),
         ("Fast 4", "Pose guidance on step 2 of 4"),
     ],
 )

@@ -9,10 +9,11 @@ import comfy.samplers
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver, official_sigmas
-from steadydancer_pack.steadydancer_core.sampling.step_position import Moment
+from steadydancer_pack.steadydancer_core.sampling.step_position import StepPosition
 
 SCHEDULES = json.loads((Path(__file__).resolve().parent.parent / "golden" / "schedules.json").read_text())
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)
@@ -130,7 +131,7 @@ def test_dpm_2_keeps_the_window(inputs, golden_patcher, conds):
 def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, steps, inside):
     sampling = golden_patcher.get_model_object("model_sampling")
     sigmas = make_sigmas(sampling, "euler", scheduler, steps)
-    found = [i for i in range(steps) if OFFICIAL.acts_at(Moment.at(sigmas[i : i + 1], sampling, sigmas))]
+    found = [i for i in range(steps) if OFFICIAL.acts_at(StepPosition.at(sigmas[i : i + 1], sampling, sigmas))]
     assert len(sigmas) == steps + 1 and found == list(inside)
 
 
@@ -138,7 +139,7 @@ def test_the_window_counts_steps_on_every_schedule(golden_patcher, scheduler, st
 def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
     sigmas = official_sigmas("dpm++", 40, 5.0)
     sampling = golden_patcher.get_model_object("model_sampling")
-    found = [i for i in range(40) if OFFICIAL.acts_at(Moment.at(sigmas[i : i + 1] + rounding, sampling, sigmas))]
+    found = [i for i in range(40) if OFFICIAL.acts_at(StepPosition.at(sigmas[i : i + 1] + rounding, sampling, sigmas))]
     assert found == list(range(5, 16))
 
 

@@ -5,7 +5,8 @@ import torch
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 
-from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, patch_model
+from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
+from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.tests.unit.test_ecosystem import windowed
 from steadydancer_pack.tests.unit.test_sampling import ksampler
