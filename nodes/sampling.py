@@ -231,49 +231,35 @@ class PoseGuidancePatch(io.ComfyNode):
         return io.NodeOutput(patch_model(model, pose_negative, guidance))
 
 
-class Solver(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SteadyDancerSolver",
-            display_name="SteadyDancer Solver",
-            category=CATEGORY,
-            description="The official solvers as a SAMPLER for SamplerCustomAdvanced.",
-            search_aliases=["ksampler select", "unipc", "dpm++"],
-            inputs=[solver_input()],
-            outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
-        )
-
-    @classmethod
-    def execute(cls, solver) -> io.NodeOutput:
-        return io.NodeOutput(schedule.make_solver(solver))
-
-
-class Schedule(io.ComfyNode):
+class SolverAndSchedule(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerSchedule",
-            display_name="SteadyDancer Schedule",
+            display_name="SteadyDancer Solver and Schedule",
             category=CATEGORY,
             description=(
-                "The official schedule, or any of ComfyUI's, as SIGMAS for SamplerCustomAdvanced, at the model's own "
-                "shift (5, unless a ModelSamplingSD3 node changes it)."
+                "A solver and its noise schedule for SamplerCustomAdvanced: the official ones, or any of ComfyUI's. "
+                "The schedule has the model's own shift (5, unless a ModelSamplingSD3 node changes it)."
             ),
-            search_aliases=["basic scheduler", "sigmas"],
+            search_aliases=["ksampler select", "basic scheduler", "sigmas", "unipc", "dpm++"],
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer; its shift is used."),
                 solver_input(),
                 scheduler_input(),
                 steps_input(),
             ],
-            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="For SamplerCustomAdvanced.")],
+            outputs=[
+                io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="For SamplerCustomAdvanced."),
+            ],
         )
 
     @classmethod
     def execute(cls, model, solver, scheduler, steps) -> io.NodeOutput:
         model_sampling = model.get_model_object("model_sampling")
-        return io.NodeOutput(schedule.make_sigmas(model_sampling, solver, scheduler, steps))
+        sigmas = schedule.make_sigmas(model_sampling, solver, scheduler, steps)
+        return io.NodeOutput(schedule.make_solver(solver), sigmas)
 
 
-NODES = [SteadyDancerSampler, SteadyDancerGuider, PoseGuidancePatch, Solver, Schedule]
+NODES = [SteadyDancerSampler, SteadyDancerGuider, PoseGuidancePatch, SolverAndSchedule]

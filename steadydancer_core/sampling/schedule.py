@@ -88,7 +88,7 @@ def distinct_sigmas(sigmas: Tensor) -> Tensor:
             listed += ", ..."
         raise ValueError(
             f"The official solvers need sigmas that fall from 1 towards 0; these are {listed}. Take them from "
-            "'SteadyDancer Schedule', or choose a sampler of ComfyUI's, such as euler."
+            "'SteadyDancer Solver and Schedule', or choose a sampler of ComfyUI's, such as euler."
         )
     return sigmas.new_tensor(levels)
 

@@ -130,11 +130,10 @@ def test_sampler_and_guider_nodes_give_one_latent(server, prompt, solver, schedu
     schedule = {"model": inputs["model"], "scheduler": scheduler, "steps": inputs["steps"], "solver": solver}
     parts = {
         "g": node("SteadyDancerGuider", **{name: inputs[name] for name in inputs.keys() - sampler_only}),
-        "s": node("SteadyDancerSolver", solver=solver),
-        "t": node("SteadyDancerSchedule", **schedule),
+        "s": node("SteadyDancerSchedule", **schedule),
         "n": node("RandomNoise", noise_seed=inputs["seed"]),
         "c": node(
-            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["t", 0],
+            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["s", 1],
             latent_image=inputs["latent"],
         ),
     }  # fmt: skip
