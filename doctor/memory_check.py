@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..media.byte_size import size_text
-from ..steadydancer_core.memory.fit import BRANCHES
+from ..steadydancer_core.memory.fit import MAX_BRANCHES
 from ..steadydancer_core.memory.vram_report import Facts, judge, what_to_lower
 from ..steadydancer_core.memory.vram_report import verdict as fit_verdict
 from ..steadydancer_core.model.memory_estimate import activation_bytes
@@ -75,7 +75,7 @@ def facts_of(contents: Contents, machine: Machine, width: int, height: int) -> F
     return Facts(
         device=machine.device, model=size_of(contents), blocks=blocks, count=len(block_numbers(official)), swap=0,
         buffer=_buffer(official, machine), branch=activation_bytes(latent, dim, ffn_dim, machine.itemsize),
-        branches=BRANCHES, free=machine.free, total=machine.total, reserve=machine.reserve, streams=machine.streams,
+        branches=MAX_BRANCHES, free=machine.free, total=machine.total, reserve=machine.reserve, streams=machine.streams,
     )  # fmt: skip
 
 

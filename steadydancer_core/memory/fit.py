@@ -1,23 +1,25 @@
 """Say before sampling whether a run fits the device, and after an out-of-memory error what to lower."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ...media.log import logger
 from ..model.memory_estimate import activation_bytes, whole_clip_bytes
+from ..model.pose_modulation import LATENT_CHANNELS
 from .residency import blocks_to_swap, count_blocks, streams_weights, swapped_bytes
 from .vram_report import Facts, describe, judge, verdict, what_to_lower
 
-BRANCHES = 3  # prompt, negative prompt, distorted pose
+MAX_BRANCHES = 3  # prompt, negative prompt, pose-negative
 EXPLAINED = "SteadyDancer ran out of memory"
-CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # torch says so in a plain RuntimeError
+CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # in a plain RuntimeError of torch
 
 
-def fit_report(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES, vae=None) -> tuple[str, int]:
+def fit_report(model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES, vae=None) -> tuple[str, int]:
     """Return the report of a run and the proposed blocks_to_swap; all blocks where not even that is enough.
 
     latent_shape: [B, 16, T, h, w]; vae: a VAE whose decoding is to be counted. Raises ValueError for another model or
@@ -29,25 +31,34 @@ def fit_report(model: ModelPatcher, latent_shape: Sequence[int], branches: int =
     return describe(facts), facts.count if fit.swap is None else fit.swap
 
 
-def check_before_sampling(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES) -> None:
+def check_before_sampling(model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES) -> None:
     """Log in one line how a run over the latent [B, 16, T, h, w] fits: a warning when it cannot fit, else info."""
     _log(gather(model, latent_shape, branches))
 
 
 @contextmanager
-def explain_out_of_memory(advice: str = "") -> Iterator[None]:
+def explain_out_of_memory(advice: str = "") -> Generator[None]:
     """Turn an out-of-memory error of the block into one of the same type that says what to lower; `advice` ends it."""
     try:
         yield
     except (comfy.model_management.OOM_EXCEPTION, RuntimeError) as error:
-        where = _what_ran_out(error)
-        if where is None:
+        text = str(error)
+        if comfy.model_management.is_oom(error):
+            where = "GPU"
+        elif CPU_ALLOCATION_FAILED in text:
+            where = "CPU"
+        else:
             raise
-        raise type(error)(_explain(str(error), where, advice)) from error
+        if not text.startswith(EXPLAINED):  # else an inner block has done so, and only the advice is new
+            # Two sentences of it: CUDA's message is so long that the page would not show the advice.
+            cause = ". ".join(text.strip().partition("\n")[0].split(". ")[:2]).rstrip(".")
+            reason = f" ({cause})" if cause else ""
+            text = f"{EXPLAINED} on the {where}{reason}. {what_to_lower()}"
+        raise type(error)(f"{text} {advice}".strip()) from error
 
 
-def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRANCHES, vae=None) -> Facts:
-    """Ask ComfyUI for the facts of a run over the latent [B, 16, T, h, w]."""
+def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES, vae=None) -> Facts:
+    """Return what ComfyUI knows of a run over the latent [B, 16, T, h, w]."""
     count, device = count_blocks(model), model.load_device
     shape = _shape_at_a_time(model, latent_shape)
     return Facts(
@@ -71,25 +82,7 @@ def gather(model: ModelPatcher, latent_shape: Sequence[int], branches: int = BRA
 def _log(facts: Facts) -> None:
     fit = judge(facts)
     level = logging.WARNING if fit.swap is None else logging.INFO
-    logging.log(level, "SteadyDancer, memory on %s: %s", facts.device, verdict(facts, fit))
-
-
-def _explain(error: str, where: str, advice: str) -> str:
-    if not error.startswith(EXPLAINED):  # else an inner block has done so, and only the advice is new
-        error = f"{EXPLAINED} on the {where}{_reason(error)}. {what_to_lower()}"
-    return f"{error} {advice}".strip()
-
-
-def _reason(error: str) -> str:
-    """Return the first two sentences in brackets: CUDA goes on for so long that the page would not show the advice."""
-    said = ". ".join(error.strip().partition("\n")[0].split(". ")[:2]).rstrip(".")
-    return f" ({said})" if said else ""
-
-
-def _what_ran_out(error: Exception) -> str | None:
-    if comfy.model_management.is_oom(error):
-        return "GPU"
-    return "CPU" if CPU_ALLOCATION_FAILED in str(error) else None
+    logger.log(level, "Memory on %s: %s", facts.device, verdict(facts, fit))
 
 
 def _shape_at_a_time(model: ModelPatcher, latent_shape: Sequence[int]) -> list[int]:
@@ -112,7 +105,7 @@ def _branch_bytes(model: ModelPatcher, shape: Sequence[int]) -> int:
     if comfy.model_management.is_device_cpu(model.load_device):
         block = net.diffusion_model.blocks[0]
         return activation_bytes(shape, block.dim, block.ffn_dim, _itemsize(net))
-    reference = torch.empty(shape[0], 16, 1, *shape[3:], dtype=torch.float32, device="meta")
+    reference = torch.empty(shape[0], LATENT_CHANNELS, 1, *shape[3:], dtype=torch.float32, device="meta")
     conds = net.extra_conds_shapes(reference_pose_latent=reference)
     return int(net.memory_required(list(shape), {name: [cond] * shape[0] for name, cond in conds.items()}))
 

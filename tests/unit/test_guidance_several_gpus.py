@@ -15,9 +15,10 @@ from comfy_extras.nodes_multigpu import MultiGPUCFGSplitNode
 from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core.sampling import presets, run
+from steadydancer_pack.steadydancer_core.sampling import presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
+from steadydancer_pack.steadydancer_core.sampling.run import run
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.golden_model import GOLDEN_CONFIG, forget_dead_models
 from steadydancer_pack.tests.unit.test_sampling import ksampler

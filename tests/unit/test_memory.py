@@ -200,7 +200,7 @@ def test_a_run_that_cannot_fit_warns_before_sampling(on_gpu, caplog):
     caplog.set_level(logging.INFO)
     for free in (12, 0.1):
         check_before_sampling(on_gpu(free), (1, 16, 21, 60, 104))
-    fits, warns = (r for r in caplog.records if r.message.startswith("SteadyDancer, memory on meta: "))
+    fits, warns = (r for r in caplog.records if r.message.startswith("SteadyDancer: Memory on meta: "))
     assert fits.levelno == logging.INFO and "Fits whole" in fits.message
     assert warns.levelno == logging.WARNING and "Does not fit even with blocks_to_swap 2" in warns.message
 

@@ -9,8 +9,9 @@ from server import PromptServer
 
 from steadydancer_pack.nodes.common.node_text import show_text
 from steadydancer_pack.nodes.sampling import PoseGuidancePatch, SteadyDancerGuider, SteadyDancerSampler
-from steadydancer_pack.steadydancer_core.sampling import presets, run
+from steadydancer_pack.steadydancer_core.sampling import presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+from steadydancer_pack.steadydancer_core.sampling.run import run
 
 OFFICIAL_VALUES = {
     "steps": 10, "text_guidance": 5.0, "pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4,

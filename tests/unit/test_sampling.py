@@ -350,7 +350,7 @@ def test_out_of_memory_names_what_to_lower(inputs, golden_patcher, conds):
 def test_the_fit_is_told_before_the_run(inputs, golden_patcher, conds, caplog):
     with caplog.at_level("INFO"):
         count(inputs, golden_patcher, conds, steps=1)
-    assert "SteadyDancer, memory on cpu" in caplog.text
+    assert "SteadyDancer: Memory on cpu" in caplog.text
 
 
 def test_a_picture_instead_of_a_video_latent_is_refused(inputs, golden_patcher, conds):

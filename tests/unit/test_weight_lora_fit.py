@@ -4,7 +4,6 @@ import comfy.sd
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.sampling import run
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
