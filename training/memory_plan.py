@@ -16,7 +16,7 @@ from torch import nn
 
 from ..media.byte_size import GB
 from ..media.frame_size import latent_frames
-from ..steadydancer_core.model.memory_estimate import REFERENCE_FRAMES
+from ..steadydancer_core.model.pose_modulation import REFERENCE_FRAMES
 from .lora import PARTS
 from .network import WAN_14B, Size, build
 from .plan import PRECISIONS, Plan

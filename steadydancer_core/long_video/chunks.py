@@ -102,7 +102,7 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
     notes: list[str] = []
     check_model(model)
     conditions.check_vae(vae)
-    photo, total = conditions.one_photo(sources.photo, notes), len(sources.pose)
+    photo, total = conditions.first_image(sources.photo, notes), len(sources.pose)
     # The length that choose_frame would choose drops the tail of the dance; here the last chunk holds it.
     frame = conditions.choose_frame(photo, sources.pose, settings.width, settings.height, conditions.MIN_FRAMES, notes)
     chunk_length, overlap = choose_lengths(settings.chunk_length, settings.overlap, notes)

@@ -19,7 +19,9 @@ EXPLAINED = "SteadyDancer ran out of memory"
 CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # in a plain RuntimeError of torch
 
 
-def fit_report(model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES, vae=None) -> tuple[str, int]:
+def fit_report(
+    model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES, vae=None
+) -> tuple[str, int]:
     """Return the report of a run and the proposed blocks_to_swap; all blocks where not even that is enough.
 
     latent_shape: [B, 16, T, h, w]; vae: a VAE whose decoding is to be counted. Raises ValueError for another model or

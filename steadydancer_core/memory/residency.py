@@ -39,7 +39,8 @@ def swap_blocks(model: ModelPatcher, blocks: int) -> ModelPatcher:
 
 def blocks_to_swap(model: ModelPatcher) -> int:
     """Return the number of blocks kept off the device, 0 where ComfyUI decides."""
-    return model.model_options.get(OPTION, 0)
+    options: dict = model.model_options
+    return options.get(OPTION, 0)
 
 
 def count_blocks(model: ModelPatcher) -> int:
@@ -68,7 +69,7 @@ def streams_weights(model: ModelPatcher, device: torch.device | None) -> bool:
     )
 
 
-class ResidencyCap:
+class ResidencyCap(ModelPatcher):
     """A patcher whose loading stops at the cap. Mixed into whatever class the loader has chosen."""
 
     def partially_load(self, device_to, extra_memory=0, force_patch_weights=False):
@@ -80,8 +81,8 @@ class ResidencyCap:
             result = super().partially_load(device_to, extra_memory, force_patch_weights=force_patch_weights)
             _limit_pages(self, blocks)  # loading lifts the limit, so it is set anew each time
             return result
-        room = self.model_size() - swapped_bytes(self, blocks) - self.loaded_size()
-        return super().partially_load(device_to, min(extra_memory, room), force_patch_weights=force_patch_weights)
+        left = self.model_size() - swapped_bytes(self, blocks) - self.loaded_size()
+        return super().partially_load(device_to, min(extra_memory, left), force_patch_weights=force_patch_weights)
 
     def clone(self, *args, **kwargs):
         """Return a clone with the cap, also where the loader's class or ComfyUI makes one of another class."""
@@ -102,7 +103,8 @@ def _capped(base: type) -> type:
 
 def _limit_pages(patcher: ModelPatcher, blocks: int) -> None:
     """Stop dynamic loading at the cap: weights above the watermark are streamed."""
-    pages = patcher._vbar_get() if hasattr(patcher, "_vbar_get") else None
+    get_pages = getattr(patcher, "_vbar_get", None)
+    pages = get_pages() if get_pages else None
     if pages is None or not hasattr(pages, "set_watermark") or not hasattr(pages, "offset"):
         return _say_that_comfyui_decides()
     blocks_of_model = patcher.model.diffusion_model.blocks

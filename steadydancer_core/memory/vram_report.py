@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...media.byte_size import size_text
 
-MOST_TOGETHER = 2  # prompt and negative prompt; the distorted pose is a call of its own
+MAX_TOGETHER = 2  # prompt and negative prompt; the pose-negative is a call of its own
 BATCH_HEADROOM = 1.5  # ComfyUI runs branches together only while this multiple of their memory is free
 LOWER = (
     "width and height",
@@ -17,14 +17,14 @@ LOWER = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What the verdict needs to know; sizes in bytes.
+    """Sizes in bytes that the verdict is made from.
 
-    model, blocks: weights of the whole model, and of its transformer blocks alone; count: how many blocks these are.
-    swap: blocks_to_swap as it is set. buffer: what streamed layers pass through on the device.
-    branch: activations of one guidance branch, of which a step has up to `branches`.
-    free: what the run can have; weights that ComfyUI can move away count as free. reserve: what ComfyUI leaves alone.
-    streams: weights can lie elsewhere than on the device. decode: what VAE Decode takes, 0 where that is not known.
-    clip: what a clip that is sampled in windows takes as a whole, 0 for one that is not.
+    model, blocks: weights of the whole model and of its transformer blocks; count: number of blocks.
+    swap: blocks_to_swap as it is set; buffer: device memory of the layers that stream.
+    branch: activations of one guidance branch; branches: the most in a step.
+    free: device memory for the run, weights that ComfyUI can move away included; reserve: what ComfyUI leaves free.
+    streams: weights can lie elsewhere than on the device. decode: what VAE Decode takes, 0 if unknown.
+    clip: what a clip sampled in windows takes as a whole, 0 without windows.
     """
 
     device: str
@@ -44,15 +44,15 @@ class Facts:
 
     @property
     def usable(self) -> int:
-        """What there is for weights and activations."""
+        """Memory for weights and activations."""
         return self.free - self.reserve - self.clip
 
     def weights(self, swap: int) -> int:
         """Return the bytes on the device for weights, streaming buffers included, with `swap` blocks kept off."""
         return max(self.model - self.blocks * swap // self.count, self.buffer) if swap else self.model
 
-    def room(self, swap: int) -> int:
-        """Return what is left for activations with `swap` blocks kept off; below 0 when not even the weights fit."""
+    def left(self, swap: int) -> int:
+        """Return the bytes for activations with `swap` blocks kept off; below 0 if not even the weights fit."""
         return self.usable - (self.weights(swap) if self.streams else 0)
 
 
@@ -74,13 +74,15 @@ class Fit:
 def judge(facts: Facts) -> Fit:
     """Return how `facts` fit the device. One branch at a time has to fit: ComfyUI splits a batch that is too large."""
     choices = range(facts.count + 1) if facts.streams else (0,)
-    swap = next((n for n in choices if facts.room(n) >= facts.branch), None)
+    swap = next((n for n in choices if facts.left(n) >= facts.branch), None)
     resident = facts.model
-    if facts.streams:  # ComfyUI streams on its own what does not fit, also where blocks_to_swap asks for less
+    if facts.streams:  # ComfyUI streams on its own what does not fit, also with a lower blocks_to_swap
         resident = min(facts.weights(facts.swap), facts.usable - facts.branch)
         resident = max(0, resident - (facts.buffer if resident < facts.model else 0))
-    missing = 0 if swap is not None else facts.branch - facts.room(choices[-1])
-    return Fit(swap, resident, facts.model - resident, _together(facts, resident), missing)
+    missing = 0 if swap is not None else facts.branch - facts.left(choices[-1])
+    left = facts.usable - (resident if facts.streams else 0)
+    together = max(1, min(facts.branches, MAX_TOGETHER, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))
+    return Fit(swap, resident, facts.model - resident, together, missing)
 
 
 def describe(facts: Facts) -> str:
@@ -103,7 +105,7 @@ def describe(facts: Facts) -> str:
 
 
 def verdict(facts: Facts, fit: Fit) -> str:
-    """Return one sentence an artist can act on."""
+    """Return what to do, in one sentence or two."""
     if fit.swap is None:
         swapped = f" even with blocks_to_swap {facts.count}" if facts.streams else ""
         return f"Does not fit{swapped}: {size_text(fit.missing)} are missing. {what_to_lower()}"
@@ -121,8 +123,3 @@ def verdict(facts: Facts, fit: Fit) -> str:
 def what_to_lower() -> str:
     """Return what makes a run smaller, the most effective first."""
     return "Lower, in this order: " + "; ".join(f"{i}. {what}" for i, what in enumerate(LOWER, 1)) + "."
-
-
-def _together(facts: Facts, resident: int) -> int:
-    left = facts.usable - (resident if facts.streams else 0)
-    return max(1, min(facts.branches, MOST_TOGETHER, int(left / (BATCH_HEADROOM * max(1, facts.branch)))))

@@ -1,22 +1,23 @@
 """How much device memory one pass takes beside the weights, from shapes alone.
 
-The widest moment of a pass is the second layer of a block's feed-forward. Alive are then two tensors of the feed-
-forward's width and a few of the transformer's: block input, residual, layer input, layer output.
-Attention holds less, as long as it does not build its whole matrix (every attention that ComfyUI picks on a GPU).
+The peak of a pass is the second layer of a block's feed-forward: two tensors of the feed-forward's width are alive and
+a few of the transformer's (block input, residual, layer input, layer output). Attention holds less, as long as it does
+not build its whole matrix (every attention that ComfyUI picks on a GPU).
 """
 
 from collections.abc import Sequence
 
-REFERENCE_FRAMES = 2  # the photo and the first pose, after the clip's tokens
+from .pose_modulation import LATENT_CHANNELS, REFERENCE_FRAMES
+
 CELLS_PER_TOKEN = 4  # a patch is 1 x 2 x 2 latent cells
 # Tensors of the transformer's width alive at the peak: 3.1 measured on ComfyUI 0.30, 4.1 on 0.33 (benchmarks/memory.py)
 HIDDEN_TENSORS = 4.25
 FEED_FORWARD_TENSORS = 2
 # ComfyUI's BaseModel.memory_required: latent cells * bytes of the dtype * 0.01 MB * memory_usage_factor
 COMFYUI_UNIT = 0.01 * 1024**2
-# What the device holds of a clip that is sampled in windows, whole and in float32: up to 12 latents of 16 channels
-# (noise, solver, branches and their sums over the windows) and the photo of three branches with its mask, 20 each.
-WHOLE_CLIP_CHANNELS = 12 * 16 + 3 * 20
+# What the device holds of a clip that is sampled in windows, whole and in float32: up to 12 latents (noise, solver,
+# branches and their sums over the windows) and the photo of three branches with its mask of 4 channels.
+WHOLE_CLIP_CHANNELS = 12 * LATENT_CHANNELS + 3 * (LATENT_CHANNELS + 4)
 FLOAT32 = 4
 
 
@@ -37,9 +38,9 @@ def whole_clip_bytes(latent_shape: Sequence[int]) -> int:
 
 
 def usage_factor(dim: int, ffn_dim: int) -> float:
-    """Return BaseModel.memory_usage_factor of a transformer of these widths; 1.18 for SteadyDancer-14B.
+    """Return BaseModel.memory_usage_factor of a transformer of these widths: 1.18 for SteadyDancer-14B.
 
-    Stock Wan counts 2.30 at this width, which is nearly twice what a pass takes.
+    Stock Wan has 2.30 at this width, nearly twice what a pass takes.
     """
     per_token = HIDDEN_TENSORS * dim + FEED_FORWARD_TENSORS * ffn_dim
     return per_token / CELLS_PER_TOKEN / COMFYUI_UNIT

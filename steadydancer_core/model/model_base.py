@@ -3,7 +3,7 @@
 Source: SteadyDancer wan/image2video_dancer.py, generate(): y, ref_x, ref_c, condition, clip_fea_x, clip_fea_c.
 CONDITIONING carries raw VAE latents; this class brings them into model space (process_latent_in) once.
 
-    concat_latent_image [B, 16, T, h, w], concat_mask  stock I2V: the photo, then grey; its first frame is the photo's
+    concat_latent_image [B, 16, T, h, w], concat_mask  stock I2V: the photo, then gray; its first frame is the photo's
     pose_video_latent [B, 16, T, h, w]                 the pose of every frame
     reference_pose_latent [B, 16, 1, h, w]             the first aligned pose, the positive one on every condition
     reference_photo_latent [B, 16, 1, h, w], optional  the photo, where concat_latent_image starts with something else
@@ -19,9 +19,12 @@ from .pose_windows import check_caches, pose_of_window
 from .transformer import SteadyDancerWanModel
 
 REQUIRED_KEYS = (
-    "concat_latent_image", "pose_video_latent", "reference_pose_latent", "clip_vision_output",
+    "concat_latent_image",
+    "pose_video_latent",
+    "reference_pose_latent",
+    "clip_vision_output",
     "pose_clip_vision_output",
-)  # fmt: skip
+)
 HOW_TO = (
     "Connect the outputs of 'Reconcile Conditions' (positive, negative, pose_negative) to the sampler, not the prompts."
 )
@@ -49,17 +52,15 @@ class SteadyDancer(comfy.model_base.WAN21):
 
         Raises ValueError if it does not come from Reconcile Conditions, and for a cache that confuses context windows.
         """
-        _check_keys(kwargs)
-        if kwargs.get("area") is not None:
-            raise ValueError(NO_AREAS)
-        _check_size(kwargs)
+        _check_condition(kwargs)
         if self.current_patcher is not None:
             check_caches(self.current_patcher, kwargs["noise"].shape[2])
         out = super().extra_conds(**kwargs)
-        photo, pose, first_pose = (
-            self.process_latent_in(latent)
-            for latent in (_photo_latent(kwargs), kwargs["pose_video_latent"], kwargs["reference_pose_latent"])
-        )
+        photo = kwargs.get("reference_photo_latent")
+        if photo is None:
+            photo = kwargs["concat_latent_image"][:, :, :1]
+        latents = photo, kwargs["pose_video_latent"], kwargs["reference_pose_latent"]
+        photo, pose, first_pose = map(self.process_latent_in, latents)
         tensors = {
             "ref_x": torch.cat([photo, torch.ones_like(photo[:, :4]), photo], dim=1),
             "ref_c": first_pose,
@@ -76,7 +77,7 @@ class SteadyDancer(comfy.model_base.WAN21):
         return {"ref_x": [1, 36, 1, *pose.shape[-2:]], "ref_c": [1, 16, 1, *pose.shape[-2:]]}
 
     def resize_cond_for_context_window(self, cond_key, cond_value, window, x_in, device, retain_index_list=()):
-        """Give a context window the pose of its own frames and their neighbours."""
+        """Give a context window the pose of its own frames and their neighbors."""
         if cond_key == "pose_latents":
             return cond_value._copy_with(pose_of_window(cond_value.cond, window).to(device))
         return super().resize_cond_for_context_window(
@@ -84,19 +85,13 @@ class SteadyDancer(comfy.model_base.WAN21):
         )
 
 
-def _photo_latent(cond: dict) -> torch.Tensor:
-    own = cond.get("reference_photo_latent")
-    return cond["concat_latent_image"][:, :, :1] if own is None else own
-
-
-def _check_keys(cond: dict) -> None:
+def _check_condition(cond: dict) -> None:
     missing = [key for key in REQUIRED_KEYS if cond.get(key) is None]
     if missing:
         listed = ", ".join(missing)
         raise ValueError(f"SteadyDancer got a condition without photo or pose. {HOW_TO} Missing: {listed}.")
-
-
-def _check_size(cond: dict) -> None:
+    if cond.get("area") is not None:
+        raise ValueError(NO_AREAS)
     want = tuple(cond["noise"].shape[2:])
     for key, name in (("concat_latent_image", "the photo"), ("pose_video_latent", "the pose")):
         found = tuple(cond[key].shape[2:])

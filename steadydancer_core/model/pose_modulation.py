@@ -5,8 +5,8 @@
     fused    = pose + temporal + spatial
     aligned  = FAAU(query = noise, key = value = fused)
 
-Pure torch; every layer comes from the injected `operations`, so ComfyUI casts, streams and quantises it. Run it in
-float32: that costs below a hundredth of a pass, and no pose is too strong for it.
+Pure torch; every layer comes from the injected `operations`, so ComfyUI casts, streams and quantizes it. Run it in
+float32: that costs less than a hundredth of a pass, and no pose overflows it.
 
 Source: SteadyDancer wan/modules/{small_archs,mobilenetv2_dcd}.py. Names here -> there: TemporalMotionCoherence ->
 condition_embedding_temporal, SpatialStructureRefiner -> DYModule (condition_embedding_spatial), FrameAlignment ->
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LATENT_CHANNELS = 16
+REFERENCE_FRAMES = 2  # the photo and the first pose, after the clip's tokens
 DYNAMIC_RANK = 4
 TEMPORAL_BLOCKS = 3
 TEMPORAL_REACH = TEMPORAL_BLOCKS  # frames on each side that a frame's motion is computed from
@@ -47,7 +48,7 @@ class PoseModulation(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Neighbouring frames of a window: the clip's frames start..stop it needs, and where its own lie among them."""
+    """Neighboring frames of a window: the clip's frames start..stop it needs, and where its own lie among them."""
 
     start: int
     stop: int
@@ -69,7 +70,7 @@ class FactorizedConv3d(nn.Module):
 
 
 class TemporalMotionCoherence(nn.Sequential):
-    """TMCM: three factorised convolutions, each followed by SiLU; [B, C, T, H, W] -> the same shape."""
+    """TMCM: three factorized convolutions, each followed by SiLU; [B, C, T, H, W] -> the same shape."""
 
     def __init__(self, channels: int, operations, **factory):
         blocks = (FactorizedConv3d(channels, operations, **factory) for _ in range(TEMPORAL_BLOCKS))
@@ -141,7 +142,7 @@ class FrameAttention(nn.Module):
         self.out_proj = operations.Linear(dim, dim, **factory)
 
     def forward(self, query: Tensor, source: Tensor) -> Tensor:
-        # The joint weight may be quantised and cannot be sliced, so both inputs pass through all of it.
+        # The joint weight may be quantized and cannot be sliced, so both inputs pass through all of it.
         q = self.in_proj(query)[..., : self.dim]
         k, v = self.in_proj(source)[..., self.dim :].chunk(2, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # B*H*W, N, T, D/N
@@ -150,9 +151,9 @@ class FrameAttention(nn.Module):
 
 
 class FrameAlignment(nn.Module):
-    """FAAU: the fused pose, re-told where the noise latent asks for it; [B, C, T, H, W] -> the same shape.
+    """FAAU: cross-attention of the noise latent (query) to the fused pose; [B, C, T, H, W] -> the same shape.
 
-    No cell knows of its neighbours, so they are done in parts.
+    Cells are independent of each other, so they are computed in chunks.
     """
 
     def __init__(self, channels: int, operations, cast_to, **factory):

@@ -36,7 +36,7 @@ def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
 
 
 def pose_of_window(pose: Tensor, window) -> Tensor:
-    """Return the pose latents [B, 16, T', h, w] of a window and of the neighbours it needs."""
+    """Return the pose latents [B, 16, T', h, w] of a window and of the neighbors it needs."""
     return torch.cat([pose[:, :, run.start : run.stop] for run in window_runs(window)], dim=2)
 
 

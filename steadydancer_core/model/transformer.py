@@ -18,11 +18,11 @@ import comfy.ldm.common_dit
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
 from comfy.model_management import cast_to
-from torch import Tensor
+from torch import Tensor, nn
 
-from .memory_estimate import REFERENCE_FRAMES
 from .pose_modulation import (
     LATENT_CHANNELS,
+    REFERENCE_FRAMES,
     FrameAlignment,
     PoseModulation,
     Run,
@@ -38,14 +38,11 @@ WHOLE_TIMESTEPS = "steadydancer_whole_timesteps"
 class SteadyDancerWanModel(WanModel):
     """Velocity of the noisy latent under a photo, a pose and a prompt."""
 
-    def __init__(
-        self, model_type="i2v", patch_size=(1, 2, 2), in_dim=36, dim=5120, device=None, dtype=None, operations=None,
-        **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            model_type="i2v", patch_size=patch_size, in_dim=in_dim, dim=dim, device=device, dtype=dtype,
-            operations=operations, **kwargs,
-        )  # fmt: skip
+    img_emb: nn.Module
+
+    def __init__(self, *, operations, patch_size=(1, 2, 2), in_dim=36, dim=5120, device=None, dtype=None, **kwargs):
+        stock = {**kwargs, "model_type": "i2v", "device": device, "dtype": dtype, "operations": operations}
+        super().__init__(patch_size=patch_size, in_dim=in_dim, dim=dim, **stock)
         factory = {"device": device, "dtype": torch.float32}
         self.condition_embedding_temporal = TemporalMotionCoherence(LATENT_CHANNELS, operations, **factory)
         self.condition_embedding_spatial = SpatialStructureRefiner(LATENT_CHANNELS, operations, **factory)
@@ -58,14 +55,25 @@ class SteadyDancerWanModel(WanModel):
         self.patch_embedding_ref_c = patch_conv(LATENT_CHANNELS)
 
     def _forward(
-        self, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None,
-        pose_latents=None, ref_x=None, ref_c=None, clip_fea_c=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        x,
+        timestep,
+        context,
+        clip_fea,
+        time_dim_concat=None,
+        transformer_options=None,
+        *,
+        pose_latents,
+        ref_x,
+        ref_c,
+        clip_fea_c,
+        **kwargs,
+    ):
         """Return the velocity [B, 16, T, h, w].
 
         x [B, 36, T, h, w]: noisy latent 16, mask 4, image latent 16; timestep [B] in 0..1000; context
         [B, 512, text_dim]; clip_fea and clip_fea_c [B, 257, 1280] of photo and first pose frame; pose_latents [B,
-        16, T, h, w], in a context window with the neighbours of its frames; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1,
+        16, T, h, w], in a context window with the neighbors of its frames; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1,
         h, w]. All latents in model space (after process_latent_in).
         """
         options = {} if transformer_options is None else transformer_options
@@ -124,9 +132,9 @@ class SteadyDancerWanModel(WanModel):
         freqs: Tensor,
         transformer_options: dict,
     ) -> Tensor:
-        """Return the head's output as a latent [B, 16, T + 2, h, w]; honours ComfyUI's block hooks.
+        """Return the head's output as a latent [B, 16, T + 2, h, w]; runs ComfyUI's block hooks.
 
-        `embed` makes the token grid: a caller that held it would keep the first tokens in memory through all blocks.
+        `embed` makes the token grid: a caller that held the tokens would keep the first ones alive through all blocks.
         """
         tokens = embed()
         grid = tokens.shape[2:]

@@ -11,7 +11,7 @@ first latent of a clip equal to the latent of its first frame: photo and first p
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import comfy.clip_vision
 import comfy.ldm.wan.vae
@@ -38,16 +38,16 @@ CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
 CLIP_NEEDED = "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
 NO_CLIP = (
-    "no CLIP vision connected, features are zero: the 14B model wants it. Connect clip_vision to Load CLIP Vision with "
-    "clip_vision_h.safetensors"
+    "no CLIP vision connected, so its features are zero: the 14B model needs them. Connect clip_vision to Load CLIP "
+    "Vision with clip_vision_h.safetensors"
 )
 
 
 class ClipPair(NamedTuple):
     """CLIP vision outputs of the photo and of the first pose frame."""
 
-    photo: object
-    pose: object
+    photo: Any
+    pose: Any
 
 
 class Reconciled(NamedTuple):
@@ -69,9 +69,18 @@ class Frame(NamedTuple):
 
 
 def reconcile(
-    positive, negative, vae, photo: Tensor, pose: Tensor, pose_negative: Tensor | None = None,
-    clip_vision=None, clip_outputs: tuple = (None, None), width: int = 0, height: int = 0, length: int = 81,
-) -> Reconciled:  # fmt: skip
+    positive,
+    negative,
+    vae,
+    photo: Tensor,
+    pose: Tensor,
+    pose_negative: Tensor | None = None,
+    clip_vision=None,
+    clip_outputs: tuple = (None, None),
+    width: int = 0,
+    height: int = 0,
+    length: int = 81,
+) -> Reconciled:
     """Return the three conditions and the empty latent.
 
     photo [B, H, W, C], pose and pose_negative [F, H, W, C] in 0..1; width and height in pixels, 0 for the photo's
@@ -81,7 +90,7 @@ def reconcile(
     """
     notes: list[str] = []
     check_vae(vae)
-    photo = one_photo(photo, notes)
+    photo = first_image(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
@@ -132,7 +141,7 @@ def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: i
     if width < 0 or height < 0:
         raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
     chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
-    if any(asked not in (0, side) for asked, side in zip((width, height), chosen, strict=True)):
+    if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
     return Frame(*chosen, choose_length(length, pose.shape[0], notes))
 
@@ -141,8 +150,9 @@ def choose_size(photo_width: int, photo_height: int, width: int, height: int) ->
     """Return (width, height) in multiples of 16; 0 for one side follows the photo's aspect, 0 for both its area too."""
     if not width and not height:
         return default_size(photo_width, photo_height)
-    width, height = width or height * photo_width / photo_height, height or width * photo_height / photo_width
-    return tuple(max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in (width, height))
+    sides = width or height * photo_width / photo_height, height or width * photo_height / photo_width
+    wide, high = (max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in sides)
+    return wide, high
 
 
 def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
@@ -162,9 +172,17 @@ def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
 
 def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, length: int) -> None:
     """Raise ValueError unless the pose frames have the photo's aspect and the pose-negative covers the clip."""
+    want = size_of(photo)
     for name, frames in (("pose", pose), ("pose-negative", pose_negative)):
-        if frames is not None:
-            _check_aspect(name, photo, to_rgb(frames[:1]))
+        if frames is None:
+            continue
+        found = size_of(to_rgb(frames[:1]))
+        if aspect_difference(found, want) > MAX_ASPECT_DIFFERENCE:
+            raise ValueError(
+                f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "
+                "so the skeleton would not lie on the person. Use 'Align Poses' on the pose, or crop one to the "
+                "other's shape."
+            )
     if pose_negative is not None and pose_negative.shape[0] < length:
         raise ValueError(
             f"There are {pose_negative.shape[0]} pose-negative frames for a clip of {length} frames. "
@@ -173,17 +191,7 @@ def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, lengt
         )
 
 
-def _check_aspect(name: str, photo: Tensor, frames: Tensor) -> None:
-    found, want = size_of(frames), size_of(photo)
-    if aspect_difference(found, want) > MAX_ASPECT_DIFFERENCE:
-        raise ValueError(
-            f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "
-            "so the skeleton would not lie on the person. Use 'Align Poses' on the pose, or crop one to the other's "
-            "shape."
-        )
-
-
-def one_photo(photo: Tensor, notes: list[str]) -> Tensor:
+def first_image(photo: Tensor, notes: list[str]) -> Tensor:
     """Return the first of the photos as RGB [1, H, W, 3]; ValueError if there is none."""
     photo = to_rgb(photo)
     if photo.shape[0] == 0:
@@ -260,5 +268,5 @@ def check_features(features: Tensor) -> None:
 def features_output(features: Tensor) -> comfy.clip_vision.Output:
     """Return a CLIP vision output that holds `features` [B, 257, 1280]."""
     output = comfy.clip_vision.Output()
-    output.penultimate_hidden_states = features
+    output["penultimate_hidden_states"] = features
     return output

@@ -2,6 +2,7 @@
 
 import uuid
 from functools import partial
+from typing import Any
 
 import comfy.conds
 import comfy.samplers
@@ -76,5 +77,5 @@ def _predict_with(pose: Tensor, args: dict) -> Tensor:
         # Caches of other nodes identify conditions by uuid: the swapped one needs its own, the same at every step.
         own = uuid.uuid5(uuid.NAMESPACE_OID, f"pose-negative of {entry.get('uuid')}")
         cond.append({**entry, "uuid": own, "model_conds": {**entry["model_conds"], "pose_latents": swapped}})
-    conds = [None, None, cond]  # 0 and 1 are positive and negative to other nodes
+    conds: list[Any] = [None, None, cond]  # 0 and 1 are positive and negative to other nodes
     return comfy.samplers.calc_cond_batch(model, conds, x, args["sigma"], args["model_options"])[2]

@@ -5,6 +5,7 @@ Where that is not enough, its branches come from `GuidedStep.predict` and the po
 """
 
 from functools import partial
+from typing import Any
 
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
@@ -73,9 +74,10 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
 
 
 class GuidedStep:
-    """One evaluation: each branch is computed, or made of a difference that the run has cached.
+    """One evaluation: v_neg + s_text (v_pos - v_neg), plus s_pose (v_pos - v_posenegative) inside the window.
 
-    `run_options` are the run's own model options: cached differences live in them, as long as the run.
+    Each branch is computed, or made from a difference that the run has cached. `run_options` are the run's own model
+    options: cached differences live in them, as long as the run.
     """
 
     def __init__(self, guider: SteadyDancerGuider, position: StepPosition, run_options: dict, samples: int):
@@ -126,7 +128,7 @@ class GuidedStep:
         positive, pose_negative = self.branches["positive"], self.branches["pose_negative"]
         return add_pose_term(args["denoised"], positive, pose_negative, self.guider.guidance.scale)
 
-    def compute(self, args: dict, conds: dict[str, list | None]) -> dict[str, Tensor]:
+    def compute(self, args: dict, conds: dict[str, Any]) -> dict[str, Tensor]:
         """Return the denoised latents of the conditions, by branch; that of None has no meaning.
 
         ComfyUI batches those that are computed on every step. Where another node has set a batch function, that one
@@ -137,12 +139,11 @@ class GuidedStep:
             conds["negative"] = separate(conds["negative"], "negative")
         call = partial(comfy.samplers.calc_cond_batch, args["model"], x_in=args["input"], timestep=args["sigma"])
         if BATCH not in self.run_options:
-            found = call(conds=[*conds.values()], model_options=self.counted)
-            return dict(zip(BRANCHES, found, strict=True))
-        stock = [conds["positive"], conds["negative"]]
-        v_pos, v_neg = self.run_options[BATCH]({**args, "conds": stock, "model_options": self.counted})
-        found = {"positive": v_pos, "negative": v_neg}
-        if conds["pose_negative"] is not None:
-            alone = call(conds=[None, None, conds["pose_negative"]], model_options=self.counted)
-            found["pose_negative"] = alone[2]
-        return found
+            return dict(zip(BRANCHES, call(conds=[*conds.values()], model_options=self.counted), strict=True))
+        positive, negative, pose_negative = conds.values()
+        stock = {**args, "conds": [positive, negative], "model_options": self.counted}
+        v = dict(zip(BRANCHES[:2], self.run_options[BATCH](stock), strict=True))
+        if pose_negative is not None:
+            alone: list[Any] = [None, None, pose_negative]
+            v["pose_negative"] = call(conds=alone, model_options=self.counted)[2]
+        return v

@@ -37,7 +37,7 @@ class RunReport(NamedTuple):
 
 
 class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-    """Flow sampling whose schedule bends towards noise by `shift`."""
+    """Flow sampling whose schedule is shifted towards noise."""
 
 
 def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
@@ -52,9 +52,14 @@ def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
 
 
 def make_guider(
-    model: ModelPatcher, positive, negative, pose_negative, text_guidance: float, guidance: PoseGuidance,
+    model: ModelPatcher,
+    positive,
+    negative,
+    pose_negative,
+    text_guidance: float,
+    guidance: PoseGuidance,
     skip_negative_after: float = 1.0,
-) -> SteadyDancerGuider:  # fmt: skip
+) -> SteadyDancerGuider:
     """Return the GUIDER of the three conditions; ValueError when a condition that is due is missing."""
     guider = SteadyDancerGuider(model, guidance, TextGuidance(text_guidance, skip_negative_after))
     guider.set_conds(positive, negative, pose_negative)
@@ -69,23 +74,31 @@ def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, sch
     sigmas = make_sigmas(model.get_model_object("model_sampling"), solver, scheduler, steps)
     _warn_of_empty_window(guider.guidance, model, sigmas)
     result = guider.sample(
-        noise, samples, make_solver(solver), sigmas, denoise_mask=latent.get("noise_mask"),
+        noise,
+        samples,
+        make_solver(solver),
+        sigmas,
+        denoise_mask=latent.get("noise_mask"),
         callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=seed,
-    )  # fmt: skip
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
     return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
 
 
 def run(
     model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
 ) -> tuple[dict, RunReport]:
-    """Return the LATENT that `settings` lead to, and what was done for it."""
+    """Return the LATENT sampled with `settings`, and the report of the run."""
     shifted = with_shift(model, settings.shift)
     text = settings.text
     guider = make_guider(
         shifted, positive, negative, pose_negative, text.scale, settings.pose, text.skip_negative_after
     )
-    warnings = [NO_LORA.format(name=settings.name)] if settings.step_distilled and not _has_lora(model) else []
+    warnings = []
+    # ComfyUI's bypass loaders inject a LoRA beside the layers.
+    if settings.step_distilled and not (model.patches or model.injections):
+        warnings.append(NO_LORA.format(name=settings.name))
     result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
     if not result["samples"].isfinite().all():
         warnings.append(NOT_FINITE)
@@ -97,34 +110,29 @@ def run(
     return result, RunReport("\n".join(report), guider.log)
 
 
-def _has_lora(model: ModelPatcher) -> bool:
-    return bool(model.patches or model.injections)  # ComfyUI's bypass loaders inject a LoRA beside the layers
-
-
 def describe_run(settings: Settings, log: RunLog) -> list[str]:
     """Return what ran, a line each: steps and solver, both guidances, forward passes. Steps count from 1."""
     solver = f"{settings.solver}, {settings.scheduler} schedule, shift {settings.shift:g}"
     steps = log.steps or settings.steps  # a scheduler may make another number of them
-    lines = [f"{settings.name}: {steps} steps with {solver}", _describe_pose(settings, log, steps)]
+    pose = "No pose guidance"
+    if log.pose_steps:
+        pose = f"Pose guidance on {name_steps(log.pose_steps)} of {steps}"
+        if settings.pose.every > 1:
+            pose += f", computed anew on {name_steps(log.computed['pose_negative'])}"
+    lines = [f"{settings.name}: {steps} steps with {solver}", pose]
     if settings.text.skip_negative_after < 1 and log.computed["negative"]:
         count = len(log.computed["negative"])
         lines.append(f"Negative prompt computed on {count} of {steps} steps, then its last difference reused")
     return [*lines, f"{log.passes} forward passes"]
 
 
-def _describe_pose(settings: Settings, log: RunLog, steps: int) -> str:
-    if not log.pose_steps:
-        return "No pose guidance"
-    found = f"Pose guidance on {name_steps(log.pose_steps)} of {steps}"
-    if settings.pose.every == 1:
-        return found
-    return f"{found}, computed anew on {name_steps(log.computed['pose_negative'])}"
-
-
 def _warn_of_empty_window(guidance: PoseGuidance, model: ModelPatcher, sigmas: Tensor) -> None:
     start = StepPosition.at(sigmas[0], model.get_model_object("model_sampling"), sigmas)
     if guidance.scale and not any(guidance.acts_at(start.at_step(step)) for step in range(len(sigmas) - 1)):
         logger.warning(
-            "None of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does "
-            "nothing. Widen the window or take more steps.", len(sigmas) - 1, guidance.start, guidance.end,
-        )  # fmt: skip
+            "None of the %d steps lies between pose_start %g and pose_end %g, so pose guidance does nothing. Widen the "
+            "window or take more steps.",
+            len(sigmas) - 1,
+            guidance.start,
+            guidance.end,
+        )

@@ -1,8 +1,8 @@
 """Conditions that reach the model in a call of their own, within the same evaluation as the others.
 
-Nodes that reuse a step's result, ComfyUI's EasyCache among them, let the first condition of the first call decide for
-the rest of the run, and ComfyUI runs the last condition of a call first. A condition that is not computed on every
-step must not be that one, so it shares no call with those that are.
+Nodes that reuse a step's result, such as ComfyUI's EasyCache, follow the first condition of the first call for the rest
+of the run, and ComfyUI runs the last condition of a call first. A condition that is not computed on every step must not
+be that one, so it shares no call with those that are.
 """
 
 import comfy.conds
@@ -26,10 +26,10 @@ class SeparateCondition(comfy.conds.CONDRegular):
 
 def separate(conds: list[dict] | None, name: str) -> list[dict] | None:
     """Return processed conditions that share a call only with those of the same `name`; None for None."""
-    return None if conds is None else [_separated(cond, name) for cond in conds]
-
-
-def _separated(cond: dict, name: str) -> dict:
-    arguments = cond["model_conds"]
-    pose = SeparateCondition(arguments["pose_latents"].cond, name)
-    return {**cond, "model_conds": {**arguments, "pose_latents": pose}}
+    if conds is None:
+        return None
+    separated = []
+    for cond in conds:
+        pose = SeparateCondition(cond["model_conds"]["pose_latents"].cond, name)
+        separated.append({**cond, "model_conds": {**cond["model_conds"], "pose_latents": pose}})
+    return separated

@@ -42,7 +42,10 @@ def timeline(logs: Sequence[RunLog]) -> Timeline:
     if not logs:
         raise ValueError("There is no run to show: nothing was sampled.")
     levels = max((log.levels for log in logs), key=len)
-    lanes = {name: Lane(*(spans(_of_all(logs, kind, name)) for kind in ("computed", "reused"))) for name in BRANCHES}
+    lanes = {}
+    for name in BRANCHES:
+        computed = set().union(*(log.computed[name] for log in logs))
+        lanes[name] = Lane(spans(computed), spans(set().union(*(log.reused[name] for log in logs))))
     pose = spans(set().union(*(log.pose_steps for log in logs)))
     ends = [span.stop for lane in lanes.values() for span in (*lane.computed, *lane.reused)]
     steps = max([len(levels) - 1, 1, *ends])
@@ -69,14 +72,15 @@ def describe_pose(shown: Timeline) -> str:
     if len(shown.levels) <= steps[-1]:
         return f"pose guidance: {where}"
     first, last = (f"{shown.levels[step]:.3f}" for step in (steps[0], steps[-1]))
-    return f"pose guidance: {where}, sigma {first}" + f" to {last}" * (len(steps) > 1)
+    sigmas = f"{first} to {last}" if len(steps) > 1 else first
+    return f"pose guidance: {where}, sigma {sigmas}"
 
 
 def draw_timeline(shown: Timeline) -> np.ndarray:
     """Return uint8 [H, 640, 3]: a lane for each branch over the steps, full where computed, dark where reused."""
     bottom = TOP + len(shown.lanes) * (LANE + GAP)
     canvas = Canvas(WIDTH, bottom + FOOT)
-    steps = f"{shown.steps} step{'s' * (shown.steps > 1)}"
+    steps = f"{shown.steps} steps" if shown.steps > 1 else "1 step"
     runs = f"{shown.runs} x {steps}" if shown.runs > 1 else steps
     canvas.text(16, 12, f"{runs}, {shown.passes} forward passes", INK, "la", LETTERS + 2)
     canvas.text(16, 44, describe_pose(shown), BEST if shown.pose else FAINT, "la", LETTERS)
@@ -84,17 +88,16 @@ def draw_timeline(shown: Timeline) -> np.ndarray:
         canvas.box(step_place(shown, span.start), TOP - GAP, step_place(shown, span.stop), bottom, WINDOW)
     for number, (name, lane) in enumerate(shown.lanes.items()):
         _lane(canvas, shown, TOP + number * (LANE + GAP), name, lane)
-    _axis(canvas, shown, bottom)
+    canvas.text(LEFT, bottom + 6, "step 1", FAINT, "la", SMALL)
+    if any(lane.reused for lane in shown.lanes.values()):
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, bottom + 6, "dark: last difference reused", FAINT, "ma", SMALL)
+    canvas.text(WIDTH - RIGHT, bottom + 6, str(shown.steps), FAINT, "ra", SMALL)
     return canvas.picture()
 
 
 def step_place(shown: Timeline, step: int) -> float:
     """Return the pixel, from the left, where `step` starts; the next one starts where it ends."""
     return LEFT + step * (WIDTH - LEFT - RIGHT) / shown.steps
-
-
-def _of_all(logs: Sequence[RunLog], kind: str, name: str) -> set[int]:
-    return set().union(*(getattr(log, kind)[name] for log in logs))
 
 
 def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) -> None:
@@ -117,11 +120,5 @@ def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, colour: Col
 
 def dark(colour: Colour) -> Colour:
     """Return the colour of a step on which the branch was not computed but its last difference reused."""
-    return tuple(round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
-
-
-def _axis(canvas: Canvas, shown: Timeline, top: float) -> None:
-    canvas.text(LEFT, top + 6, "step 1", FAINT, "la", SMALL)
-    if any(lane.reused for lane in shown.lanes.values()):
-        canvas.text((LEFT + WIDTH - RIGHT) / 2, top + 6, "dark: last difference reused", FAINT, "ma", SMALL)
-    canvas.text(WIDTH - RIGHT, top + 6, str(shown.steps), FAINT, "ra", SMALL)
+    red, green, blue = (round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
+    return red, green, blue

@@ -45,7 +45,7 @@ def test_everything_fits():
 def test_the_smallest_number_that_fits_is_proposed():
     fit = judge(TIGHT)
     assert fit.swap == 17
-    assert TIGHT.room(17) == TIGHT.branch > TIGHT.room(16)
+    assert TIGHT.left(17) == TIGHT.branch > TIGHT.left(16)
     assert (fit.resident, fit.streamed) == (49 * GB // 4, 35 * GB // 4)  # as ComfyUI streams by itself, 0.25 GB buffer
     assert describe(TIGHT).endswith("ComfyUI streams weights by itself, or set blocks_to_swap to 17.")
 

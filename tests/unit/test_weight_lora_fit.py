@@ -7,7 +7,7 @@ import torch
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
-from steadydancer_pack.steadydancer_core.sampling.run import make_guider
+from steadydancer_pack.steadydancer_core.sampling.run import make_guider, run
 from steadydancer_pack.steadydancer_core.weights.lora_fit import LoRAFit, check_loras, lora_warnings
 
 
