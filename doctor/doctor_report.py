@@ -1,4 +1,4 @@
-"""The text of the doctor: findings, then facts to paste into a bug, without names of people and folders."""
+"""The doctor's report: findings, then facts for a bug report, without names of people and folders."""
 
 from collections.abc import Iterable, Mapping
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PROBLEM, WARNING, NOTE, OK = LEVELS = ("problem", "warning", "note", "ok")  # the worst first
-LAST_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])(?!Then restart)")  # the restart belongs to what comes before it
+LAST_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])(?!Then restart)")  # a restart belongs to the sentence before it
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class Finding:
 def of_error(level: str, error: Exception, about: str = "") -> Finding:
     """Return an error as a finding: its last sentence is the fix, as in every error of this pack."""
     *what, fix = LAST_SENTENCE.split(" ".join(str(error).split()))
-    told = " ".join(what) if what else fix
-    return Finding(level, f"{about}{told}", fix if what else "")
+    return Finding(level, f"{about}{' '.join(what)}", fix) if what else Finding(level, f"{about}{fix}")
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -38,5 +37,5 @@ def verdict(findings: Iterable[Finding]) -> str:
     """Return how many findings of each level there are, in one line."""
     levels = [finding.level for finding in findings]
     counts = {level: levels.count(level) for level in (PROBLEM, WARNING, NOTE)}
-    parts = [f"{count} {level}{'s' * (count != 1)}" for level, count in counts.items() if count]
+    parts = [f"{count} {level}" if count == 1 else f"{count} {level}s" for level, count in counts.items() if count]
     return f"SteadyDancer doctor: {', '.join(parts) or 'all is well'}."

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def this_machine() -> Machine:
-    """Return what ComfyUI knows of memory; models that it can move away count as free."""
+    """Return the memory as ComfyUI knows it; models that it can move away count as free."""
     manager = comfy.model_management
     device = manager.get_torch_device()
     on_cpu = manager.is_device_cpu(device)
@@ -33,10 +33,10 @@ def this_machine() -> Machine:
 
 
 def describe_machine(machine: Machine, gpu: str | None) -> dict[str, str]:
-    """Return operating system, Python, PyTorch, device and memory in words, by what they are."""
+    """Return operating system, Python, PyTorch, device and memory in words, by name."""
     manager = comfy.model_management
     build = (torch.version.cuda and f"CUDA {torch.version.cuda}") or (torch.version.hip and f"ROCm {torch.version.hip}")
-    dynamic = ", dynamic VRAM" * bool(comfy.memory_management.aimdo_enabled)
+    dynamic = ", dynamic VRAM" if comfy.memory_management.aimdo_enabled else ""
     return {
         "OS": platform.platform(),
         "Python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""What the files in ComfyUI's model folders are, told by their headers alone."""
+"""What the files in ComfyUI's model folders are, by their headers alone."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ from ..steadydancer_core.weights.weight_formats import (
 from ..steadydancer_core.weights.weight_names import official_names
 from ..steadydancer_core.weights.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
 
-MODEL, MINIATURE, VAE, CLIP_VISION, TEXT, PROMPT, OTHER = (
-    "SteadyDancer-14B", "the miniature", "the Wan 2.1 VAE", "CLIP-H vision", "the UMT5-XXL text encoder",
-    "prompt embeddings", "",
-)  # fmt: skip
+MODEL, MINIATURE = "SteadyDancer-14B", "the miniature"
+VAE, CLIP_VISION, TEXT = "the Wan 2.1 VAE", "CLIP-H vision", "the UMT5-XXL text encoder"
+PROMPT, OTHER = "prompt embeddings", ""
 OUR_NAME, SMALL_NAME = "steadydancer", "miniature"
-UMT5_ROWS, T5_ROWS = 256384, 32128  # words that UMT5 and T5 know
+UMT5_ROWS, T5_ROWS = 256384, 32128  # vocabulary sizes
 LOST = "a link that leads nowhere"
 UNREADABLE = "a file that cannot be read"
 UNREAD = "a {} file, which is not looked into because it can run code"
@@ -48,7 +47,7 @@ class ModelFile:
 
 
 class Kind(NamedTuple):
-    """A way to know a file by the names and shapes of its tensors."""
+    """A kind of file, recognized by the names and shapes of its tensors."""
 
     fits: Callable[[Shapes], bool]
     role: str
@@ -73,7 +72,13 @@ def look_at(folder: str, name: str, path: str | Path | None) -> ModelFile:
         return ModelFile(folder, name, MODEL if ours else OTHER, UNREADABLE, error if ours else None)
     names = set(official_names(shapes).values())
     if pose_tensor_names() & names or (ours and SHARD.search(name)):
-        return _steadydancer(folder, name, path)
+        try:
+            contents = check_file(path)._replace(title=name)
+        except ValueError as error:
+            return ModelFile(folder, name, MODEL, "SteadyDancer", error)
+        shapes = {ours: contents.tensors[theirs].shape for theirs, ours in contents.official.items()}
+        full = (len(block_numbers(shapes)), *shapes["head.modulation"][-1:]) == FULL_SIZE
+        return ModelFile(folder, name, MODEL if full else MINIATURE, describe(contents), contents=contents)
     kind = next((kind for kind in KINDS if kind.fits(shapes)), Kind(_has(), OTHER, kind_of(names)))
     if SMALL_NAME in name.lower():
         return ModelFile(folder, name, OTHER, f"{kind.words} of the miniature")
@@ -85,16 +90,6 @@ def files_of(files: Iterable[ModelFile], role: str) -> list[ModelFile]:
     return [file for file in files if file.role == role and file.fault is None]
 
 
-def _steadydancer(folder: str, name: str, path: str | Path) -> ModelFile:
-    try:
-        contents = check_file(path)._replace(title=name)
-    except ValueError as error:
-        return ModelFile(folder, name, MODEL, "SteadyDancer", error)
-    shapes = {ours: contents.tensors[theirs].shape for theirs, ours in contents.official.items()}
-    whole = (len(block_numbers(shapes)), *shapes["head.modulation"][-1:]) == FULL_SIZE
-    return ModelFile(folder, name, MODEL if whole else MINIATURE, describe(contents), contents=contents)
-
-
 def _has(*names: str) -> Callable[[Shapes], bool]:
     return lambda shapes: all(name in shapes for name in names)
 
@@ -104,7 +99,7 @@ def _rows(name: str, rows: int) -> Callable[[Shapes], bool]:
 
 
 def _clip(width: int) -> Callable[[Shapes], bool]:
-    """Return a test of whether it is a CLIP vision model of that width, by whoever named its tensors."""
+    """Return a test for a CLIP vision model of that width, under Hugging Face's or OpenAI's names."""
     names = ("vision_model.encoder.layers.0.layer_norm1.weight", "visual.transformer.resblocks.0.ln_1.weight")
     return lambda shapes: any(shapes.get(name) == (width,) for name in names)
 
@@ -121,8 +116,9 @@ KINDS = (
     Kind(_rows("shared.weight", T5_ROWS), OTHER, "T5, not UMT5"),
     Kind(_rows("token_embd.weight", T5_ROWS), OTHER, "T5 as GGUF, not UMT5"),
     Kind(
-        _has("token_embedding.weight", "blocks.0.attn.q.weight"), OTHER,
+        _has("token_embedding.weight", "blocks.0.attn.q.weight"),
+        OTHER,
         "UMT5 under the names of Wan's own release, which ComfyUI's Load CLIP does not know",
     ),
-    Kind(_has("cond.0"), PROMPT, "prompt embeddings"),
-)  # fmt: skip
+    Kind(_has("cond.0"), PROMPT, PROMPT),
+)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..dwpose.packages.opencv import PACKAGES, import_cv2
+from ..dwpose.packages.pip_advice import in_report, lacks_display, without_reinstalling
 from .findings import NOTE, OK, PROBLEM, WARNING, Finding
-from .package_check import in_own_python
+from .package_check import in_own_python, installed_version
 
 CONTRIB, HEADLESS = "contrib", "-headless"
 NEEDED_BY_HEADLESS = "libxcb"  # by opencv-python-headless 4.13.0.90 (opencv-python#1183)
@@ -12,10 +14,11 @@ NEEDED_BY_HEADLESS = "libxcb"  # by opencv-python-headless 4.13.0.90 (opencv-pyt
 
 @dataclass(frozen=True)
 class OpenCV:
-    """installed: version by package; imported: the version that Python loads, None if none or a torn one;
-    contrib and headless: whether that one is of a contrib package, and of a headless one; cause: why none is loaded;
-    advice: what to do about that where the package itself is whole; no_display: whether a library of the display is
-    absent.
+    """The installed packages of OpenCV and the one that Python loads.
+
+    installed: version by package; imported: the version that Python loads, None if it fails; contrib and headless:
+    whether that one is of a contrib or a headless package; cause: why it fails; advice: the fix where the package
+    itself is complete; no_display: whether a library of the display is absent.
     """
 
     installed: Mapping[str, str]
@@ -25,6 +28,22 @@ class OpenCV:
     cause: str = ""
     advice: str = ""
     no_display: bool = False
+
+
+def installed_opencv() -> OpenCV:
+    """Return what is installed and what Python loads."""
+    installed = {name: version for name in PACKAGES if (version := installed_version(name))}
+    try:
+        cv2 = import_cv2()
+    except ValueError as error:
+        cause, package = error.__cause__, next(iter(installed), "opencv-python")
+        if not isinstance(cause, Exception):  # a folder that is left over
+            return OpenCV(installed, None)
+        advice = in_report(without_reinstalling("cv2", cause, package))
+        return OpenCV(installed, None, False, False, str(cause), advice, lacks_display(package, cause))
+    about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
+    contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
+    return OpenCV(installed, cv2.__version__, contrib, headless)
 
 
 def in_words(found: OpenCV) -> str:

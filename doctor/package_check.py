@@ -1,5 +1,6 @@
 """Versions and Python packages: old ones and missing ones."""
 
+import importlib.metadata
 import re
 from typing import NamedTuple
 
@@ -23,6 +24,14 @@ def read_pyproject(text: str) -> Pack:
     return Pack(*(match[1] if match else "?" for match in found))
 
 
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def check_version(what: str, found: str, floor: str) -> Finding:
     """Return whether version `found` of ComfyUI or Python is at least `floor`."""
     if _numbers(found) >= _numbers(floor):
@@ -39,7 +48,7 @@ def check_torchmetrics(version: str | None) -> Finding:
 
 
 def in_own_python(pip: str) -> str:
-    """Return the sentence that asks for a command of pip."""
+    """Return the sentence with a command of pip."""
     return f"With ComfyUI's own Python: python -m pip {pip}. Then restart ComfyUI."
 
 

@@ -36,21 +36,20 @@ STOP = re.compile(
 GOES_ON = re.compile(r"[.,:;]\s+[^\s/\\:*?\"<>|]+(?:\s[^\s/\\:*?\"<>|]+)?[/\\](?=[^\s/\\])")
 CLOSING = {"'": re.compile(r"(?<!\w)'|'(?!\w)"), '"': re.compile('"'), "`": re.compile("`")}
 FILE_NAME = re.compile(rf"\S.*?\.(?:{FILE_TYPES})(?![\w-])", re.I)
-WORD = re.compile(r"[^\s)\]]*")
+WORD_END = re.compile(r"[\s)\]]")
 
 
 def without_paths(text: str, roots: Iterable[Root]) -> str:
     """Return `text` with each root under its short name, and of any other absolute path only the file's name."""
-    spelled = {spelling: name for name, root in roots for spelling in _spellings(root)}
+    spelled = {}
+    for name, root in roots:
+        for path in (Path(root), Path(root).resolve()):
+            if path.is_absolute() and path.parent != path:  # roots of drives name nobody
+                spellings = str(path), path.as_posix(), str(path).replace("\\", "\\\\")
+                spelled |= dict.fromkeys(spellings, name)
     for root in sorted(spelled, key=len, reverse=True):
         text = re.sub(rf"{re.escape(root)}(?![\w-])", lambda _, name=spelled[root]: f"<{name}>", text, flags=re.I)
     return "\n".join(map(_without_unknown, text.split("\n")))
-
-
-def _spellings(root: Path | str) -> set[str]:
-    """Return how a folder may be written: as given, whole, and with either slash. Roots of drives name nobody."""
-    paths = [path for path in (Path(root), Path(root).resolve()) if path.is_absolute() and path.parent != path]
-    return {spelling for path in paths for spelling in (str(path), path.as_posix(), str(path).replace("\\", "\\\\"))}
 
 
 def _without_unknown(line: str) -> str:
@@ -71,7 +70,7 @@ def _path(line: str, start: re.Match) -> tuple[int, str]:
     if file := FILE_NAME.match(line, tail, end):
         return file.end(), f"<path>/{file[0]}"
     if not closed and not IN_NAMES.search(line[start.start() : tail]):
-        end = WORD.match(line, tail, end).end()
+        end = tail + len(WORD_END.split(line[tail:end], maxsplit=1)[0])
     return end, "<path>"
 
 

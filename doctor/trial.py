@@ -1,4 +1,4 @@
-"""A run of the bundled miniature through everything that a real run goes through, but for its length."""
+"""A short run of the bundled miniature through every stage of a real run."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from .findings import OK, PROBLEM, Finding, of_error
 
 FRAMES, SIDE, STEPS, SEED = 9, 96, 4, 1
 SETTINGS = Settings("Doctor", STEPS, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
-LEAST_SPREAD = 0.02  # of values in 0..1; a picture of one colour has 0
+LEAST_SPREAD = 0.02  # of values in 0..1; a picture of one color has 0
 ADVICE = "Install the pack again; if that does not help, report it with the lines below."
 ERRORS = (ValueError, RuntimeError, OSError)  # of files and of PyTorch, out of memory included
 
@@ -39,13 +39,23 @@ class Trial:
     spread: float
 
 
+@torch.inference_mode()
 def run(files: Mapping[str, Path]) -> Trial:
     """Run the miniature over 9 frames of 96x96 in 4 steps. Raises one of ERRORS when anything fails.
 
     files: model, vae, positive, negative, photo, pose, pose_negative.
     """
     start = time.perf_counter()
-    video = _video(files)
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files["vae"])))
+    positive, negative = (prompt_embeddings.load(files[name]) for name in ("positive", "negative"))
+    pose, pose_negative = _frames(files["pose"]), _frames(files["pose_negative"])
+    with Image.open(files["photo"]) as image:
+        photo = to_float(np.array(image.convert("RGB")))[None]
+    size = {"width": SIDE, "height": SIDE, "length": FRAMES}
+    conditions = reconcile(positive, negative, vae, photo, pose, pose_negative, clip_outputs=zero_clip(), **size)
+    model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
+    latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)
+    video = vae.decode(latent["samples"])[0]
     return Trial(time.perf_counter() - start, bool(video.isfinite().all()), float(video.float().std()))
 
 
@@ -61,27 +71,8 @@ def check_trial(trial: Trial | Exception, device: str) -> Finding:
         fix = "Update PyTorch and the card's driver, and start ComfyUI without options that change the precision."
         return Finding(PROBLEM, f"{took} and gave values that are not numbers (NaN): videos will be black.", fix)
     if trial.spread < LEAST_SPREAD:
-        return Finding(PROBLEM, f"{took} and gave a picture of one colour.", ADVICE)
+        return Finding(PROBLEM, f"{took} and gave a picture of one color.", ADVICE)
     return Finding(OK, f"{took}; the video has a picture.")
-
-
-@torch.inference_mode()
-def _video(files: Mapping[str, Path]) -> Tensor:
-    """Return the finished frames [F, H, W, 3] in 0..1."""
-    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files["vae"])))
-    prompts = [prompt_embeddings.load(files[name]) for name in ("positive", "negative")]
-    pictures = [_photo(files["photo"]), _frames(files["pose"]), _frames(files["pose_negative"])]
-    conditions = reconcile(
-        *prompts, vae, *pictures, clip_outputs=zero_clip(), width=SIDE, height=SIDE, length=FRAMES
-    )  # fmt: skip
-    model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
-    latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)
-    return vae.decode(latent["samples"])[0]
-
-
-def _photo(file: Path) -> Tensor:
-    with Image.open(file) as photo:
-        return to_float(np.array(photo.convert("RGB")))[None]
 
 
 def _frames(file: Path) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 
 from .container import safetensors_bytes
-from .weights import Shape, Shapes, layer, uniform
+from .weights import Shapes, layer, uniform
 
 WIDTH, LATENT, RGB = 8, 16, 3
 ENCODER_WIDTHS = (1, 1, 2, 4, 4)
@@ -32,24 +32,23 @@ def vae_shapes(width: int = WIDTH) -> Shapes:
 
 def vae_state_dict(width: int = WIDTH, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """Return a whole made-up VAE on the CPU."""
-    return {key: torch.from_numpy(_made_up(key, shape)).to(dtype) for key, shape in vae_shapes(width).items()}
+    tensors = {}
+    for key, shape in vae_shapes(width).items():
+        values = uniform(f"vae:{key}", shape)
+        if key.endswith("gamma"):
+            values = 1 + 0.1 * values
+        elif key.endswith("bias"):
+            values = 0.1 * values
+        else:
+            values = values * math.sqrt(3 / math.prod(shape[1:])) * GAINS.get(key, 1.0)
+        tensors[key] = torch.from_numpy(values.astype("float32")).to(dtype)
+    return tensors
 
 
 def vae_file() -> bytes:
     """Return the made-up VAE as a safetensors file in float16."""
     metadata = {"name": "SteadyDancer made-up VAE", "license": "Apache-2.0", "weights": "made-up weights"}
     return safetensors_bytes(vae_state_dict(dtype=torch.float16), metadata)
-
-
-def _made_up(key: str, shape: Shape):
-    u = uniform("vae:" + key, shape)
-    if key.endswith("gamma"):
-        u = 1 + 0.1 * u
-    elif key.endswith("bias"):
-        u = 0.1 * u
-    else:
-        u = u * math.sqrt(3 / math.prod(shape[1:])) * GAINS.get(key, 1.0)
-    return u.astype("float32")
 
 
 def _encoder_shapes(width: int) -> Shapes:

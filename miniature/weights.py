@@ -52,7 +52,7 @@ def made_up_input(name: str, shape: Shape, scale: float = 1.0) -> np.ndarray:
 def steadydancer_shapes(dim: int, ffn_dim: int, layers: int, text_dim: int) -> Shapes:
     """Return the shape of every tensor by its key: 23 and 32 per layer of Wan's, 42 of SteadyDancer's own."""
     blocks = [_block_shapes(f"blocks.{i}", dim, ffn_dim) for i in range(layers)]
-    parts = [_embedding_shapes(dim, text_dim), *blocks, _temporal_shapes(), _spatial_shapes(), _align_shapes()]
+    parts = [_embedding_shapes(dim, text_dim), *blocks, _pose_shapes()]
     return {key: shape for part in parts for key, shape in part.items()}
 
 
@@ -113,35 +113,35 @@ def _block_shapes(block: str, d: int, ffn_dim: int) -> Shapes:
     return shapes
 
 
-def _temporal_shapes() -> Shapes:
-    shapes: Shapes = {}
+def _pose_shapes() -> Shapes:
+    """Return the shapes of temporal, spatial and alignment module."""
+    spatial, align = "condition_embedding_spatial", "condition_embedding_align"
+    weights = {
+        "conv": (16, 16, 1, 1),
+        "conv_q": (4, 16, 1, 1),
+        "conv_p": (16, 4, 1, 1),
+        "fc.0": (4, 16),
+        "fc.1.fc.0": (4, 4),
+        "fc_phi": (16, 4),
+        "fc_scale": (16, 4),
+    }
+    shapes: Shapes = {f"{spatial}.{name}.weight": shape for name, shape in weights.items()}
     for i in (0, 2, 4):
         stage = f"condition_embedding_temporal.{i}"
         shapes[f"{stage}.spatial.weight"] = (LATENT, 1, 1, 3, 3)
         shapes |= layer(f"{stage}.temporal", LATENT, LATENT, 3, 1, 1)
-    return shapes
-
-
-def _spatial_shapes() -> Shapes:
-    weights = {
-        "conv": (16, 16, 1, 1), "conv_q": (4, 16, 1, 1), "conv_p": (16, 4, 1, 1),
-        "fc.0": (4, 16), "fc.1.fc.0": (4, 4), "fc_phi": (16, 4), "fc_scale": (16, 4),
-    }  # fmt: skip
-    shapes = {f"condition_embedding_spatial.{name}.weight": shape for name, shape in weights.items()}
-    return shapes | layer("condition_embedding_spatial.bn1", 4) | layer("condition_embedding_spatial.bn2", 4)
-
-
-def _align_shapes() -> Shapes:
-    room = "condition_embedding_align"
-    norms = {f"{room}.{norm}.{part}": (1, ALIGN, 1, 1) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+    for norm in ("norm1", "norm2"):
+        shapes |= {f"{align}.{norm}.{part}": (1, ALIGN, 1, 1) for part in ("weight", "bias")}
     return {
-        **layer(f"{room}.proj_p", ALIGN, LATENT, 1, 1),
-        **layer(f"{room}.proj_r", ALIGN, LATENT, 1, 1),
-        **layer(f"{room}.proj_p_back", LATENT, ALIGN, 1, 1),
-        f"{room}.cross_attn.in_proj_weight": (3 * ALIGN, ALIGN),
-        f"{room}.cross_attn.in_proj_bias": (3 * ALIGN,),
-        **layer(f"{room}.cross_attn.out_proj", ALIGN, ALIGN),
-        **layer(f"{room}.ffn_pose.0", ALIGN, ALIGN, 1, 1),
-        **layer(f"{room}.ffn_pose.2", ALIGN, ALIGN, 1, 1),
-        **norms,
+        **shapes,
+        **layer(f"{spatial}.bn1", 4),
+        **layer(f"{spatial}.bn2", 4),
+        **layer(f"{align}.proj_p", ALIGN, LATENT, 1, 1),
+        **layer(f"{align}.proj_r", ALIGN, LATENT, 1, 1),
+        **layer(f"{align}.proj_p_back", LATENT, ALIGN, 1, 1),
+        f"{align}.cross_attn.in_proj_weight": (3 * ALIGN, ALIGN),
+        f"{align}.cross_attn.in_proj_bias": (3 * ALIGN,),
+        **layer(f"{align}.cross_attn.out_proj", ALIGN, ALIGN),
+        **layer(f"{align}.ffn_pose.0", ALIGN, ALIGN, 1, 1),
+        **layer(f"{align}.ffn_pose.2", ALIGN, ALIGN, 1, 1),
     }

@@ -11,10 +11,10 @@ from comfy_api.latest import io
 from ..steadydancer_core.weights import convert
 from ..steadydancer_core.weights.convert_plan import PRECISIONS
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
-from . import model
 from .common.file_names import RULES, file_fault, is_file_name, path_fault, quoted
 from .common.model_folders import folder_for_new
 from .common.node_text import show_text
+from .common.steadydancer_files import model_files
 
 FOLDER = "diffusion_models"
 BAR_STEPS = 1000
@@ -23,7 +23,7 @@ BAR_STEPS = 1000
 def _inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
-            "model_name", options=[name for name in model.model_files() if not name.lower().endswith(GGUF_SUFFIX)],
+            "model_name", options=[name for name in model_files() if not name.lower().endswith(GGUF_SUFFIX)],
             tooltip="SteadyDancer in models/diffusion_models: .safetensors, or the .index.json of a sharded model.",
         ),
         io.Combo.Input(

@@ -1,6 +1,5 @@
 """Doctor: what is wrong with this installation, a line for each finding with its fix, and facts for a bug report."""
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
@@ -16,45 +15,47 @@ from ..doctor import doctor_report as report
 from ..doctor import machine, redact, trial
 from ..doctor import memory_check as memory
 from ..doctor import model_check as models
-from ..doctor import opencv_check as opencv
 from ..doctor import package_check as packages
 from ..doctor import pose_check as pose
 from ..doctor.findings import Finding
 from ..doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
-from ..dwpose.detect.blazepose import LANDMARKS, OUTPUTS
-from ..dwpose.detect.detector_files import DWPOSE, PAGE, YOLOX, NetworkFile
-from ..dwpose.detect.opencv_network import open_bundled
-from ..dwpose.detect.runtime import AUTO, OPENCV
-from ..dwpose.packages.onnxruntime_advice import build_for, to_keep
-from ..dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, import_onnxruntime, installed_builds, sends_telemetry
-from ..dwpose.packages.opencv import PACKAGES as OPENCV_PACKAGES
-from ..dwpose.packages.opencv import import_cv2
-from ..dwpose.packages.pip_advice import in_report, lacks_display, quoted, without_reinstalling
+from ..doctor.opencv_check import check_opencv, in_words, installed_opencv
+from ..doctor.package_check import installed_version
+from ..dwpose.detect.detector_files import DWPOSE, PAGE, YOLOX
+from ..dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, sends_telemetry
 from ..miniature import shipped
 from ..steadydancer_core.weights.loading import holds_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
-from . import model, pose_detector
+from . import pose_detector
+from .common.model_folders import DETECTORS, PROMPTS, files_below
 from .common.node_text import show_text
-from .prompt import FOLDER as PROMPTS
+from .common.steadydancer_files import GGUF_LOADER, find_model_file, model_files
 
 PACK = Path(__file__).resolve().parent.parent
-FOLDERS = ("vae", "clip_vision", "text_encoders", PROMPTS)  # looked at whole, beside those of models
+FOLDERS = ("vae", "clip_vision", "text_encoders", PROMPTS)  # all their files are looked at
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-TOLD = {  # in the bug report -> the package
-    "ComfyUI frontend": "comfyui-frontend-package", "PyAV": "av", "numpy": "numpy", "torchmetrics": "torchmetrics",
-    "safetensors": "safetensors", "comfy-aimdo": "comfy-aimdo",
-}  # fmt: skip
+PACKAGES = {  # in the bug report -> the package
+    "ComfyUI frontend": "comfyui-frontend-package",
+    "PyAV": "av",
+    "numpy": "numpy",
+    "torchmetrics": "torchmetrics",
+    "safetensors": "safetensors",
+    "comfy-aimdo": "comfy-aimdo",
+}
 SAMPLE = {  # file of a trial -> its name among the shipped ones
-    "model": "steadydancer_miniature.safetensors", "vae": "steadydancer_miniature_vae.safetensors",
+    "model": "steadydancer_miniature.safetensors",
+    "vae": "steadydancer_miniature_vae.safetensors",
     "positive": "steadydancer_miniature_positive.safetensors",
-    "negative": "steadydancer_miniature_negative.safetensors", "photo": "steadydancer_sample.png",
-    "pose": "steadydancer_sample_pose.mp4", "pose_negative": "steadydancer_sample_pose_negative.mp4",
-}  # fmt: skip
+    "negative": "steadydancer_miniature_negative.safetensors",
+    "photo": "steadydancer_sample.png",
+    "pose": "steadydancer_sample_pose.mp4",
+    "pose_negative": "steadydancer_sample_pose_negative.mp4",
+}
 
 
 class Examination(NamedTuple):
-    """All findings, and the text that tells them."""
+    """All findings, and the report as text."""
 
     findings: list[Finding]
     text: str
@@ -89,7 +90,7 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, run_miniature: bool) -> float:
-        return float("nan")  # equals nothing: the machine may have changed, so it looks anew each time
+        return float("nan")  # equals nothing: the machine may have changed, so the node runs each time
 
     @classmethod
     def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
@@ -98,75 +99,54 @@ class Doctor(io.ComfyNode):
 
 
 def examine(run_miniature: bool) -> Examination:
-    """Return what is found in this installation. Nothing is loaded, but for the miniature if it is asked for."""
-    here, gpu, runtime = machine.this_machine(), pose_detector.gpu_name(), _runtime()
+    """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
+    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+    here, gpu, opencv = machine.this_machine(), pose_detector.this_gpu(), installed_opencv()
+    card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
     files = list(_model_files())
-    fp8 = holds_fp8(comfy.model_management.get_torch_device())
+    python = ".".join(map(str, sys.version_info[:3]))
     found = [
-        *_versions(),
-        *models.check_models(files, _reads_gguf(), fp8),
+        packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui),
+        packages.check_version("Python", python, pack.python),
+        check_opencv(opencv),
+        packages.check_torchmetrics(installed_version(packages.EVALUATE_NEEDS)),
+        *models.check_models(files, _reads_gguf(), holds_fp8(comfy.model_management.get_torch_device())),
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
-        *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),
-        memory.check_device(here, gpu),
-        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL)),
-        *([_trial(here.device)] if run_miniature else []),
+        *pose.check_detector_files(_detector_files(), f"models/{DETECTORS}", PAGE),
+        memory.check_device(here, card),
+        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL) if file.contents),
     ]
-    facts = {**_about_pack(), **machine.describe_machine(here, gpu), **_about_packages(runtime)}
+    if run_miniature:
+        try:
+            result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
+        except trial.ERRORS as error:
+            result = error
+        found.append(trial.check_trial(result, here.device))
+    builds = ", ".join(f"{name} {installed_version(name)}" for name in runtime.builds) or "-"
+    has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
+    runs = f"{has}; runs {runtime.provider}" if runtime.provider else ""
+    facts = {
+        "SteadyDancer pack": pack.version,
+        "ComfyUI": comfyui_version.__version__,
+        **machine.describe_machine(here, card),
+        "ONNX Runtime": f"{builds}{runs}",
+        "OpenCV": in_words(opencv),
+        **{what: installed_version(package) or "-" for what, package in PACKAGES.items()},
+    }
     return Examination(found, report.write(found, facts, _roots()))
 
 
-def _versions() -> Iterator[Finding]:
-    pack = _pack()
-    yield packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui)
-    yield packages.check_version("Python", ".".join(map(str, sys.version_info[:3])), pack.python)
-    yield opencv.check_opencv(_opencv())
-    yield packages.check_torchmetrics(_version(packages.EVALUATE_NEEDS))
-
-
-def _pack() -> packages.Pack:
-    return packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
-
-
-def _opencv() -> opencv.OpenCV:
-    installed = {name: version for name in OPENCV_PACKAGES if (version := _version(name))}
-    try:
-        cv2 = import_cv2()
-    except ValueError as error:
-        cause, package = error.__cause__, next(iter(installed), "opencv-python")
-        if cause is None:  # a folder that is left over
-            return opencv.OpenCV(installed, None)
-        advice = in_report(without_reinstalling("cv2", cause, package))
-        return opencv.OpenCV(installed, None, False, False, str(cause), advice, lacks_display(package, cause))
-    about = getattr(cv2, "version", None)  # written by pip's packages, as the module is
-    contrib, headless = getattr(about, "contrib", False), getattr(about, "headless", False)
-    return opencv.OpenCV(installed, cv2.__version__, contrib, headless)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _model_files() -> Iterator[ModelFile]:
-    """Yield what lies in the folders that the workflows' loaders list, and SteadyDancer in some other places."""
-    for name in model.model_files():
-        places = ((folder, folder_paths.get_full_path(folder, name)) for folder in model.FOLDERS)
-        yield look_at(*next(((folder, name, path) for folder, path in places if path), (model.FOLDERS[0], name, None)))
+    """Yield the files in the folders that the workflows' loaders list, and SteadyDancer in some other places."""
+    for name in model_files():
+        folder, path = find_model_file(name)
+        yield look_at(folder, name, path)
     ours = {"diffusion_models": PICKLES, "checkpoints": (*SUFFIXES, GGUF_SUFFIX)}
     for folder, suffixes in {**ours, **dict.fromkeys(FOLDERS, (*SUFFIXES, GGUF_SUFFIX, *PICKLES))}.items():
-        for name in _names(folder, suffixes):
+        for name in sorted(name for name in files_below(folder) if name.lower().endswith(suffixes)):
             if folder not in ours or OUR_NAME in name.lower():
                 yield look_at(folder, name, folder_paths.get_full_path(folder, name))
-
-
-def _names(folder: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the files below a model folder that end so; ComfyUI's own list leaves out GGUF files."""
-    known = folder_paths.get_folder_paths(folder) if folder in folder_paths.folder_names_and_paths else []
-    names = {name for place in known for name in folder_paths.recursive_search(place, [".git"])[0]}
-    return sorted(name for name in names if name.lower().endswith(suffixes))
 
 
 def _reads_gguf() -> bool:
@@ -175,68 +155,30 @@ def _reads_gguf() -> bool:
 
     packs = (Path(place) for place in folder_paths.get_folder_paths("custom_nodes"))
     folders = (path.name.lower() for place in packs if place.is_dir() for path in place.iterdir())
-    return model.GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
-
-
-def _runtime() -> pose.Runtime:
-    """Return ONNX Runtime after a bundled network has run on what it finds."""
-    gpu, builds = pose_detector.this_gpu(), tuple(installed_builds())
-    name, best = gpu.name if gpu else None, quoted(to_keep(gpu, builds))
-    try:
-        session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
-    except ValueError as error:
-        return pose.Runtime(builds, best, gpu=name, error=ValueError(in_report(str(error))))
-    if session.provider == OPENCV:
-        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(in_report(session.notes[1])))
-    available = tuple(import_onnxruntime().get_available_providers())
-    cause, fix = (*map(in_report, session.notes[1:]), "", "")[:2]
-    has_build = gpu is None or build_for(gpu) is not None
-    return pose.Runtime(builds, best, available, name, session.place, cause, fix, has_build=has_build)
+    return GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
 
 
 def _detector_files() -> list[pose.DetectorFile]:
-    return [_detector_file(kind) for kind in (YOLOX, DWPOSE)]
-
-
-def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
-    names = _names(pose_detector.FOLDER, (pose_detector.SUFFIX,))
-    name = next((name for name in names if Path(name).name.lower() == kind.file), None)
-    path = folder_paths.get_full_path(pose_detector.FOLDER, name) if name else None
-    return pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name or "")
-
-
-def _trial(device: str) -> Finding:
-    try:
-        result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
-    except trial.ERRORS as error:
-        result = error
-    return trial.check_trial(result, device)
-
-
-def _about_pack() -> dict[str, str]:
-    return {"SteadyDancer pack": _pack().version, "ComfyUI": comfyui_version.__version__}
-
-
-def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
-    """Return the versions of the packages that matter, by what they are; "-" for what is not installed."""
-    builds = ", ".join(f"{name} {_version(name)}" for name in runtime.builds) or "-"
-    has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
-    providers = f"{has}; runs {runtime.provider}" if runtime.provider else ""
-    return {
-        "ONNX Runtime": f"{builds}{providers}",
-        "OpenCV": opencv.in_words(_opencv()),
-        **{what: _version(package) or "-" for what, package in TOLD.items()},
-    }
+    names, files = sorted(files_below(DETECTORS)), []
+    for kind in (YOLOX, DWPOSE):
+        name = next((name for name in names if Path(name).name.lower() == kind.file), "")
+        path = folder_paths.get_full_path(DETECTORS, name) if name else None
+        files.append(pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name))
+    return files
 
 
 def _roots() -> list[redact.Root]:
-    """Return the folders whose names are nobody's business, and what stands for them."""
+    """Return the folders whose names are private, and what is written in their place."""
     known = folder_paths.folder_names_and_paths
     return [
         *((f"models/{key}", path) for key, (paths, _) in known.items() for path in paths),
-        ("pack", PACK), ("models", folder_paths.models_dir), ("ComfyUI", folder_paths.base_path),
-        ("temp", folder_paths.get_temp_directory()), ("python", sys.prefix), ("home", os.path.expanduser("~")),  # noqa: PTH111
-    ]  # fmt: skip
+        ("pack", PACK),
+        ("models", folder_paths.models_dir),
+        ("ComfyUI", folder_paths.base_path),
+        ("temp", folder_paths.get_temp_directory()),
+        ("python", sys.prefix),
+        ("home", os.path.expanduser("~")),  # noqa: PTH111
+    ]
 
 
 NODES = [Doctor]

@@ -1,7 +1,5 @@
 """Loading: a SteadyDancer file in any format becomes a stock MODEL."""
 
-import re
-
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -11,8 +9,8 @@ from ..steadydancer_core.memory.residency import swap_blocks
 from ..steadydancer_core.weights.checkpoint import check_file
 from ..steadydancer_core.weights.loading import load_model
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX, describe
-from ..steadydancer_core.weights.weight_source import INDEX_SUFFIX, SHARD, SUFFIXES
 from .common.node_text import show_text
+from .common.steadydancer_files import FOLDERS, GGUF_LOADER, find_model_file, model_files
 
 PRECISIONS = {
     "default": {},
@@ -23,8 +21,6 @@ PRECISIONS = {
     "fp8_e4m3fn_fast": {"dtype": torch.float8_e4m3fn, "fp8_optimizations": True},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
-FOLDERS = ("diffusion_models", "unet_gguf")
-GGUF_LOADER = "UnetLoaderGGUF"
 
 
 class LoadModel(io.ComfyNode):
@@ -48,10 +44,13 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, weight_precision: str, blocks_to_swap: int = 0) -> io.NodeOutput:
-        path = _path_of(model_name)
+        _, path = find_model_file(model_name)
+        path = path or folder_paths.get_full_path_or_raise(FOLDERS[0], model_name)
         report = describe(check_file(path))
-        load = _load_gguf if model_name.lower().endswith(GGUF_SUFFIX) else _load_safetensors
-        model = load(model_name, path, weight_precision)
+        if model_name.lower().endswith(GGUF_SUFFIX):
+            model = _load_gguf(model_name, weight_precision)
+        else:
+            model = load_model(path, PRECISIONS[weight_precision])
         if blocks_to_swap:
             model = swap_blocks(model, blocks_to_swap)
         return io.NodeOutput(model, report, ui=show_text(report))
@@ -77,35 +76,7 @@ def _inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def model_files() -> list[str]:
-    """Return the names of the files that may be a SteadyDancer; of a model in several files, the index alone.
-
-    ComfyUI's own list of these folders leaves out GGUF files and indexes.
-    """
-    known = [folder for folder in FOLDERS if folder in folder_paths.folder_names_and_paths]
-    places = {place for folder in known for place in folder_paths.get_folder_paths(folder)}
-    names = {name for place in places for name in folder_paths.recursive_search(place, [".git"])[0]}
-    indexed = {_folder_of(name) for name in names if name.lower().endswith(INDEX_SUFFIX)}
-    hidden = {name for name in names if SHARD.search(name) and _folder_of(name) in indexed}
-    kinds = (*SUFFIXES, GGUF_SUFFIX, INDEX_SUFFIX)
-    return sorted(name for name in names - hidden if name.lower().endswith(kinds))
-
-
-def _folder_of(name: str) -> str:
-    return re.sub(r"[^/\\]*$", "", name)
-
-
-def _path_of(name: str) -> str:
-    paths = (folder_paths.get_full_path(folder, name) for folder in FOLDERS)
-    path = next((path for path in paths if path), None)
-    return path or folder_paths.get_full_path_or_raise(FOLDERS[0], name)
-
-
-def _load_safetensors(_name: str, path: str, weight_precision: str) -> ModelPatcher:
-    return load_model(path, PRECISIONS[weight_precision])
-
-
-def _load_gguf(name: str, _path: str, weight_precision: str) -> ModelPatcher:
+def _load_gguf(name: str, weight_precision: str) -> ModelPatcher:
     """Load through the node of ComfyUI-GGUF; ValueError if that pack is absent."""
     import nodes  # ComfyUI's own, complete only when all packs are loaded
 

@@ -10,7 +10,7 @@ from .common import model_folders
 from .common.file_names import RULES, file_fault, is_file_name, path_fault, place_fault, quoted
 from .common.node_text import show_text
 
-FOLDER = "prompt_embeddings"
+FOLDER = model_folders.PROMPTS
 SUFFIX = prompt_embeddings.SUFFIX
 
 

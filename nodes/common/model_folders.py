@@ -4,6 +4,9 @@ from pathlib import Path
 
 import folder_paths
 
+DETECTORS = "dwpose"
+PROMPTS = "prompt_embeddings"
+
 
 def register(name: str, suffix: str, *others: str) -> None:
     """Add models/<name>, then other folders, to ComfyUI's model folders; they list files that end in `suffix`.
@@ -14,6 +17,12 @@ def register(name: str, suffix: str, *others: str) -> None:
         folder_paths.add_model_folder_path(name, path)
     paths, suffixes = folder_paths.folder_names_and_paths[name]
     folder_paths.folder_names_and_paths[name] = (paths, set(suffixes) | {suffix})
+
+
+def files_below(name: str) -> set[str]:
+    """Return every file below the model folders `name`; ComfyUI's own list leaves out GGUF files and indexes."""
+    known = folder_paths.get_folder_paths(name) if name in folder_paths.folder_names_and_paths else []
+    return {file for place in known for file in folder_paths.recursive_search(place, [".git"])[0]}
 
 
 def folder_for_new(name: str) -> Path:

@@ -29,7 +29,7 @@ from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
-from steadydancer_pack.nodes import model, pose_detector
+from steadydancer_pack.nodes.common.model_folders import DETECTORS
 from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
 from steadydancer_pack.steadydancer_core.memory.fit import MAX_BRANCHES
 from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
@@ -162,18 +162,18 @@ def test_the_opencv_of_a_bug_report():
 
 
 def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
-    monkeypatch.setattr(node_module, "OPENCV_PACKAGES", ("opencv-nothing",))
+    monkeypatch.setattr(opencv, "PACKAGES", ("opencv-nothing",))
     cv2 = SimpleNamespace(__version__="5.0.0")
-    monkeypatch.setattr(node_module, "import_cv2", lambda: cv2)
-    assert node_module._opencv() == OpenCV({}, "5.0.0")
+    monkeypatch.setattr(opencv, "import_cv2", lambda: cv2)
+    assert opencv.installed_opencv() == OpenCV({}, "5.0.0")
     cv2.version = SimpleNamespace(contrib=True, headless=True)
-    assert node_module._opencv() == OpenCV({}, "5.0.0", contrib=True, headless=True)
+    assert opencv.installed_opencv() == OpenCV({}, "5.0.0", contrib=True, headless=True)
 
     def fails():
         raise ValueError("advice") from ImportError("libGL.so.1: cannot open")
 
-    monkeypatch.setattr(node_module, "import_cv2", fails)
-    assert node_module._opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open", no_display=True)
+    monkeypatch.setattr(opencv, "import_cv2", fails)
+    assert opencv.installed_opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open", no_display=True)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkey
     def fails():
         raise ValueError("advice") from ImportError(cause)
 
-    monkeypatch.setattr(node_module, "import_cv2", fails)
-    monkeypatch.setattr(node_module, "_version", lambda name: "4.9.0" if name == "opencv-python" else None)
-    line = opencv.check_opencv(node_module._opencv()).line()
+    monkeypatch.setattr(opencv, "import_cv2", fails)
+    monkeypatch.setattr(opencv, "installed_version", lambda name: "4.9.0" if name == "opencv-python" else None)
+    line = opencv.check_opencv(opencv.installed_opencv()).line()
     assert cause in line and fix in line and "--force-reinstall" not in line
 
 
@@ -199,9 +199,9 @@ def test_an_opencv_without_a_display_library_is_to_be_the_headless_one(monkeypat
     def fails():
         raise ValueError("advice") from ImportError("libxcb.so.1: cannot open shared object file")
 
-    monkeypatch.setattr(node_module, "import_cv2", fails)
-    monkeypatch.setattr(node_module, "_version", lambda name: "4.13.0.90" if name == "opencv-python" else None)
-    assert opencv.check_opencv(node_module._opencv()).fix == AGAIN.format("opencv-python-headless")
+    monkeypatch.setattr(opencv, "import_cv2", fails)
+    monkeypatch.setattr(opencv, "installed_version", lambda name: "4.13.0.90" if name == "opencv-python" else None)
+    assert opencv.check_opencv(opencv.installed_opencv()).fix == AGAIN.format("opencv-python-headless")
 
 
 def test_evaluate_needs_torchmetrics():
@@ -334,7 +334,7 @@ def test_of_a_file_that_is_not_looked_into_nothing_is_claimed(whole, need):
     pickle = model_files.look_at(need.folder, "Wan2.1_VAE.pth", "not opened")
     (finding,) = check([*files, pickle])
     assert finding.level == "note" and "is not in" not in finding.what
-    told = f"is in models/{need.folder} cannot be told: Wan2.1_VAE.pth (a .pth file, which is not looked into"
+    told = f"is in models/{need.folder} is unknown: Wan2.1_VAE.pth (a .pth file, which is not looked into"
     assert told in finding.what and need.role in finding.what
     instead = f"all is well; if not, download {need.file} from {need.source}"
     assert finding.fix.startswith(f"If it is {need.role}, and ComfyUI loads it, {instead}")
@@ -458,9 +458,8 @@ def test_the_command_for_onnx_runtime_can_be_pasted_from_the_report(monkeypatch,
         notes = {"OpenCV": ["It runs.", f"It is slow. {advice}"], "CPU": ["It runs.", "It is slow.", advice]}[runs]
         return SimpleNamespace(provider=runs, place=runs, notes=notes)
 
-    monkeypatch.setattr(node_module, "open_bundled", opens)
-    monkeypatch.setattr(node_module.pose_detector, "this_gpu", lambda: Gpu(CARD, 12))
-    text = report.write(pose.check_runtime(node_module._runtime()), {}, node_module._roots())
+    monkeypatch.setattr(pose, "open_bundled", opens)
+    text = report.write(pose.check_runtime(pose.try_runtime(Gpu(CARD, 12))), {}, node_module._roots())
     fix = 'FIX: With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.\n'
     assert fix in text and "<python>" not in text and "mary" not in text
 
@@ -535,7 +534,7 @@ def test_the_device_is_told():
     [
         (trial.Trial(2.5, True, 0.2), "ok", "took 2.5 s"),
         (trial.Trial(2.5, False, float("nan")), "problem", "NaN"),
-        (trial.Trial(2.5, True, 0.001), "problem", "one colour"),
+        (trial.Trial(2.5, True, 0.001), "problem", "one color"),
         (ValueError("A file is gone. Install the pack again."), "problem", "does not run: A file is gone."),
         (RuntimeError("no kernel image"), "problem", "on cuda:0: RuntimeError: no kernel image."),
     ],
@@ -565,7 +564,7 @@ def installation(tmp_path, monkeypatch, weights):
     """Folders with a SteadyDancer under a subfolder, a VAE that is a LoRA, and a cut YOLOX."""
     own = {name: ([str(tmp_path / "models" / name)], {".safetensors"}) for name in node_module.FOLDERS}
     own["diffusion_models"] = ([str(tmp_path / "models" / "diffusion_models")], {".safetensors"})
-    own[pose_detector.FOLDER] = ([str(tmp_path / "models" / "dwpose")], {".onnx"})
+    own[DETECTORS] = ([str(tmp_path / "models" / "dwpose")], {".onnx"})
     own["custom_nodes"] = ([str(tmp_path / "custom_nodes")], set())
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", own)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
@@ -635,4 +634,4 @@ def test_a_link_to_nothing_is_a_finding_not_a_crash(installation, folder, name):
 def test_gguf_is_read_where_the_pack_lies(installation):
     assert not node_module._reads_gguf()
     (installation / "custom_nodes" / "ComfyUI-GGUF").mkdir(parents=True)
-    assert node_module._reads_gguf() and model.GGUF_LOADER
+    assert node_module._reads_gguf()

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.nodes.model import LoadModel, model_files
+from steadydancer_pack.nodes.common.steadydancer_files import model_files
+from steadydancer_pack.nodes.model import LoadModel
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header, recipe_of
 from steadydancer_pack.steadydancer_core.weights.weight_formats import describe

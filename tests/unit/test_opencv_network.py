@@ -13,7 +13,6 @@ from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork, open_b
 from steadydancer_pack.dwpose.detect.runtime import PROVIDERS, open_session, prepare
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 from steadydancer_pack.dwpose.packages.onnxruntime_build import NoOnnxRuntime
-from steadydancer_pack.nodes import doctor
 
 PARITY = 0.006  # on outputs of up to 350
 SIDES = {DETECTION: (224, -1), LANDMARKS: (256, 0)}  # pixels, and the least value of a picture
@@ -56,7 +55,7 @@ def test_what_runs_instead_of_onnx_runtime_is_said_once(no_onnxruntime, caplog, 
 
 
 def test_doctor_warns_of_it_with_the_command(no_onnxruntime):
-    (finding,) = pose.check_runtime(doctor._runtime())
+    (finding,) = pose.check_runtime(pose.try_runtime(None))
     assert finding.level == "warning" and finding.what.startswith("OpenCV finds the poses on the CPU instead;")
     assert finding.fix.startswith("With ComfyUI's own Python: python -m pip install ")
     assert finding.fix.endswith(". Then restart ComfyUI.")

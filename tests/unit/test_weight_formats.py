@@ -31,7 +31,8 @@ import torch
 from safetensors.torch import save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.nodes.model import PRECISIONS, LoadModel, model_files
+from steadydancer_pack.nodes.common.steadydancer_files import model_files
+from steadydancer_pack.nodes.model import PRECISIONS, LoadModel
 from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.lazy_weights import SMALL
 from steadydancer_pack.steadydancer_core.weights.loading import load_model

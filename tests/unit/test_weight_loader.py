@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature.weights import steadydancer_shapes, steadydancer_state_dict
-from steadydancer_pack.nodes.model import LoadModel, model_files
+from steadydancer_pack.nodes.common.steadydancer_files import model_files
+from steadydancer_pack.nodes.model import LoadModel
 from steadydancer_pack.steadydancer_core.memory.residency import blocks_to_swap
 from steadydancer_pack.steadydancer_core.weights import detection, lazy_weights
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
