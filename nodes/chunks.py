@@ -9,7 +9,7 @@ from ..steadydancer_core.long_video.chunk_store import ChunkStore
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.sampling import presets
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
-from . import conditioning, sampling
+from .common import condition_inputs, sampling_inputs
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 
@@ -17,9 +17,8 @@ from .common.node_text import show_text
 def _sources() -> list[io.Input]:
     return [
         io.Model.Input("model", tooltip="SteadyDancer, with or without LoRAs."),
-        *conditioning.prompt_inputs(),
-        *conditioning.picture_inputs(),
-        conditioning.clip_inputs()[0],
+        *condition_inputs.prompt_inputs(),
+        *condition_inputs.picture_inputs(),
     ]
 
 
@@ -75,8 +74,8 @@ class ChunkSampler(io.ComfyNode):
             ),
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
             inputs=[
-                *_sources(), *sampling.run_inputs(), *conditioning.size_inputs()[:2],
-                *_chunk_inputs(), *_store_inputs(), *sampling.shortcut_inputs(),
+                *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
+                *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(),
             ],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
@@ -94,9 +93,9 @@ class ChunkSampler(io.ComfyNode):
         tiled_vae, pose_negative_frames=None, clip_vision=None, skip_negative_after=1.0, pose_every=1,
         preset=presets.OWN_VALUES,
     ) -> io.NodeOutput:  # fmt: skip
-        run = sampling.run_settings(
-            preset, steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
-            skip_negative_after, pose_every,
+        run = sampling_inputs.run_settings(
+            steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
+            skip_negative_after, pose_every, preset,
         )  # fmt: skip
         video = make_long_video(
             model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),

@@ -78,7 +78,8 @@ class Doctor(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Boolean.Input(
-                    "run_miniature", default=False,
+                    "run_miniature",
+                    default=False,
                     tooltip="Also load the bundled miniature and sample a few steps, to check that a picture comes "
                     "out. Takes a few seconds.",
                 ),
@@ -86,7 +87,7 @@ class Doctor(io.ComfyNode):
             outputs=[
                 io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, run_miniature: bool) -> float:

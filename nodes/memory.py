@@ -24,13 +24,16 @@ class BlocksToSwap(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer from any loader, GGUF included."),
                 io.Int.Input(
-                    "blocks_to_swap", default=20, min=0, max=100,
+                    "blocks_to_swap",
+                    default=20,
+                    min=0,
+                    max=100,
                     tooltip="How many of the 40 blocks of SteadyDancer-14B stay in system RAM: 0.8 GB each in fp16, "
                     "half that in fp8. 0 = automatic. Raise it if VRAM runs out.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model with this limit.")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, blocks_to_swap: int) -> io.NodeOutput:
@@ -64,7 +67,7 @@ class FitReport(io.ComfyNode):
                     "enough.",
                 ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, latent: dict, vae=None) -> io.NodeOutput:

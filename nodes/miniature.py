@@ -16,7 +16,7 @@ from .common.node_picture import show_picture
 from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/miniature"
-SAMPLE = "steadydancer_sample"
+SAMPLE = [f"steadydancer_sample{name}" for name in (".png", "_dance.mp4", "_pose.mp4", "_pose_negative.mp4")]
 
 
 def register_folders() -> None:
@@ -51,26 +51,14 @@ class MiniatureSample(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        photo = _read_photo(miniature.shipped(f"{SAMPLE}.png"))
-        clips = (miniature.shipped(f"{SAMPLE}_{name}.mp4") for name in ("dance", "pose", "pose_negative"))
-        images = to_float(photo)[None]
-        return io.NodeOutput(images, *map(_open_video, clips), ui=show_picture(cls, photo))
-
-
-def _read_photo(file: Path) -> np.ndarray:
-    """Return the picture as uint8 [H, W, 3]."""
-    with Image.open(_present(file)) as picture:
-        return np.array(picture.convert("RGB"))
-
-
-def _open_video(file: Path) -> InputImpl.VideoFromFile:
-    return InputImpl.VideoFromFile(str(_present(file)))
-
-
-def _present(file: Path) -> Path:
-    if not file.is_file():
-        raise ValueError(f"{file}, a file of the pack, is missing. Install the pack again.")
-    return file
+        files = [miniature.shipped(name) for name in SAMPLE]
+        for file in files:
+            if not file.is_file():
+                raise ValueError(f"{file}, a file of the pack, is missing. Install the pack again.")
+        with Image.open(files[0]) as picture:
+            photo = np.array(picture.convert("RGB"))
+        videos = (InputImpl.VideoFromFile(str(file)) for file in files[1:])
+        return io.NodeOutput(to_float(photo)[None], *videos, ui=show_picture(cls, photo))
 
 
 class MakeMiniatureFiles(io.ComfyNode):

@@ -35,7 +35,30 @@ class LoadModel(io.ComfyNode):
                 "reports what it is. The result is a stock MODEL: LoRAs, block patches and samplers work on it."
             ),
             search_aliases=["steadydancer", "load diffusion model", "wan", "gguf", "fp8", "shards", "block swap"],
-            inputs=_inputs(),
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=model_files(),
+                    tooltip="SteadyDancer in models/diffusion_models: .safetensors, .gguf, or the .index.json of a "
+                    "sharded model.",
+                ),
+                io.Combo.Input(
+                    "weight_precision",
+                    options=list(PRECISIONS),
+                    default="default",
+                    tooltip="Precision of the weights in memory. 'default' keeps the file's precision. fp8 needs half "
+                    "the memory of fp16 and costs a little quality. GGUF files keep their own.",
+                ),
+                io.Int.Input(
+                    "blocks_to_swap",
+                    default=0,
+                    min=0,
+                    max=100,
+                    optional=True,
+                    tooltip="How many of the 40 blocks stay in system RAM and are streamed in when needed. 0 = "
+                    "automatic. Raise it if VRAM runs out.",
+                ),
+            ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="SteadyDancer as a stock MODEL."),
                 io.String.Output("report", tooltip="Precision, number of tensors, size and key names of the file."),
@@ -54,26 +77,6 @@ class LoadModel(io.ComfyNode):
         if blocks_to_swap:
             model = swap_blocks(model, blocks_to_swap)
         return io.NodeOutput(model, report, ui=show_text(report))
-
-
-def _inputs() -> list[io.Input]:
-    return [
-        io.Combo.Input(
-            "model_name", options=model_files(),
-            tooltip="SteadyDancer in models/diffusion_models: .safetensors, .gguf, or the .index.json of a sharded "
-            "model.",
-        ),
-        io.Combo.Input(
-            "weight_precision", options=list(PRECISIONS), default="default",
-            tooltip="Precision of the weights in memory. 'default' keeps the file's precision. fp8 needs half the "
-            "memory of fp16 and costs a little quality. GGUF files keep their own.",
-        ),
-        io.Int.Input(
-            "blocks_to_swap", default=0, min=0, max=100, optional=True,
-            tooltip="How many of the 40 blocks stay in system RAM and are streamed in when needed. 0 = automatic. "
-            "Raise it if VRAM runs out.",
-        ),
-    ]  # fmt: skip
 
 
 def _load_gguf(name: str, weight_precision: str) -> ModelPatcher:

@@ -94,9 +94,13 @@ class SteadyDancerWanModel(WanModel):
     def modulate(self, x: Tensor, pose_latents: Tensor, runs: Sequence[Run] = ()) -> PoseModulation:
         """Return the pose stage's results in float32; see modulate_pose. x is the model's input [B, 36, T, h, w]."""
         return modulate_pose(
-            self.condition_embedding_temporal, self.condition_embedding_spatial, self.condition_embedding_align,
-            pose_latents.float(), x[:, :LATENT_CHANNELS].float(), runs,
-        )  # fmt: skip
+            self.condition_embedding_temporal,
+            self.condition_embedding_spatial,
+            self.condition_embedding_align,
+            pose_latents.float(),
+            x[:, :LATENT_CHANNELS].float(),
+            runs,
+        )
 
     def embed_tokens(
         self, x: Tensor, pose_latents: Tensor, ref_x: Tensor, ref_c: Tensor, runs: Sequence[Run] = ()
