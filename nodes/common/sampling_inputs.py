@@ -145,6 +145,9 @@ def run_settings(
     preset: str = presets.OWN_VALUES,
 ) -> presets.Settings:
     """Return the row of `preset`, or the values of the widgets."""
+    row = presets.find(preset)
+    if row:
+        return row
     text = TextGuidance(text_guidance, skip_negative_after)
     pose = PoseGuidance(pose_guidance, pose_start, pose_end, pose_every)
-    return presets.find(preset) or presets.Settings("Custom", steps, text, pose, solver, scheduler, shift)
+    return presets.Settings("Custom", steps, text, pose, solver, scheduler, shift)
