@@ -24,7 +24,7 @@ START = re.compile(
 )
 HOMES = r"(?:Users|homes?|Documents and Settings)"
 DISKS = r"(?:Volumes|mnt|media|media[/\\]+[^/\\]+)"
-# A folder whose folders may bear names of people or disks, blanks included; and such a name inside a path.
+# A folder whose folders may carry names of people or disks, blanks included; and such a name inside a path.
 IN_NAMES = re.compile(rf"(?:^|[/\\])(?:{HOMES}|{DISKS}|[a-z]:)[/\\]+$|^\\{{2,4}}[^/\\]+\\+$", re.I)
 NAME = re.compile(rf"[^\n\"<>|:']*?(?<![^/\\]){HOMES}[/\\]+[^/\\\n\"<>|:]+(?=[/\\])", re.I)
 # What no path goes across where no quotes mark its end: a file's ending, a new clause, another path.

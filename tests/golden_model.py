@@ -24,6 +24,10 @@ class GoldenInputs:
         shape = (16, frames or self.size[0], *self.size[1:])
         return torch.from_numpy(made_up_input(name, shape, scale))[None]
 
+    def empty(self):
+        """The LATENT that sampling starts from."""
+        return {"samples": torch.zeros(1, 16, *self.size)}
+
     def clip(self, name):
         return torch.from_numpy(made_up_input(name, (1, 257, 1280)))[:, : self.clip_tokens]
 

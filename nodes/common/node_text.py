@@ -4,7 +4,7 @@ from comfy_api.latest import ui
 
 
 class TextWithPicture(ui.PreviewText):
-    """UI output with the whole text, and as `shown` the part of it that a picture in the node does not show."""
+    """UI output with the full text, and as `shown` what a picture in the node does not show of it."""
 
     def __init__(self, text: str, shown: str):
         super().__init__(text)

@@ -26,7 +26,7 @@ def check_pose_negative(conditioning) -> None:
 
 
 def _covered_until(conditioning) -> float:
-    """Return the part of the run, from its start, in which there always is a condition: 1 for all of it."""
+    """Return the fraction of the steps, from the first on, that always have a condition: 1 for all."""
     reached = 0.0
     for start, end in sorted((v.get("start_percent", 0.0), v.get("end_percent", 1.0)) for _, v in conditioning):
         if start > reached:

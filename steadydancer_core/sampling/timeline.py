@@ -16,7 +16,7 @@ LANE, GAP, FOOT, LETTERS, SMALL = 32, 8, 34, 20, 16
 SINGLE_STEPS = 5  # pixels from which on a gap shows between two steps
 NEGATIVE = (240, 150, 70)
 WINDOW = (44, 58, 50)
-COLOURS = dict(zip(BRANCHES, (ACCENT, NEGATIVE, BEST), strict=True))
+COLORS = dict(zip(BRANCHES, (ACCENT, NEGATIVE, BEST), strict=True))
 
 
 class Lane(NamedTuple):
@@ -105,20 +105,20 @@ def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) ->
     canvas.text(LEFT - 12, top + LANE / 2, name, INK if used else FAINT, "rm", LETTERS)
     middle = top + LANE / 2
     canvas.box(LEFT, middle - 1, WIDTH - RIGHT, middle, GRID)
-    for drawn, colour in ((lane.reused, dark(COLOURS[name])), (lane.computed, COLOURS[name])):
+    for drawn, color in ((lane.reused, dark(COLORS[name])), (lane.computed, COLORS[name])):
         for span in drawn:
-            _cells(canvas, shown, span, top, colour)
+            _cells(canvas, shown, span, top, color)
 
 
-def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, colour: Colour) -> None:
-    """Draw a box for each step, or one for all of them where there is no room for a gap."""
+def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, color: Colour) -> None:
+    """Draw a box for each step, or one for all of them where no gap fits."""
     wide = step_place(shown, 1) - LEFT >= SINGLE_STEPS
     for part in [range(step, step + 1) for step in span] if wide else [span]:
         left, right = (step_place(shown, step) for step in (part.start, part.stop))
-        canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, colour)
+        canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, color)
 
 
-def dark(colour: Colour) -> Colour:
-    """Return the colour of a step on which the branch was not computed but its last difference reused."""
-    red, green, blue = (round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
+def dark(color: Colour) -> Colour:
+    """Return the color of a step on which the branch was not computed but its last difference reused."""
+    red, green, blue = (round(0.35 * full + 0.65 * panel) for full, panel in zip(color, PANEL, strict=True))
     return red, green, blue

@@ -41,9 +41,7 @@ LORA_FORMATS = {
 
 def run(model, conds, inputs, steps=4):
     guider = make_guider(model, *conds, text_guidance=5.0, guidance=GUIDANCE)
-    return sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", steps)[
-        "samples"
-    ]
+    return sample(guider, inputs.empty(), 0, "official unipc", "official", steps)["samples"]
 
 
 @pytest.mark.parametrize("name", LORA_FORMATS)
@@ -157,12 +155,12 @@ def test_the_memory_estimate_counts_the_two_reference_frames(golden_patcher, con
 @pytest.mark.parametrize("name", comfy.samplers.SAMPLER_NAMES)
 def test_every_sampler_runs(golden_patcher, conds, inputs, name):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
-    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    latent = inputs.empty()
     assert sample(guider, latent, 0, name, "official", 3)["samples"].isfinite().all()
 
 
 @pytest.mark.parametrize("name", comfy.samplers.SCHEDULER_NAMES)
 def test_every_scheduler_runs(golden_patcher, conds, inputs, name):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
-    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    latent = inputs.empty()
     assert sample(guider, latent, 0, "official dpm++", name, 4)["samples"].isfinite().all()

@@ -1,7 +1,6 @@
 """Guidance nodes of ComfyUI beside the pose: KSampler with Pose Guidance gives what the SteadyDancer Guider gives."""
 
 import pytest
-import torch
 from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_cfg import CFGNorm, CFGZeroStar
 from comfy_extras.nodes_fresca import FreSca
@@ -71,7 +70,7 @@ POST_CFG = {
 
 def guided(model, conds, inputs):
     guider = make_guider(model, *conds, 5.0, POSE)
-    return sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "euler", "simple", STEPS)["samples"]
+    return sample(guider, inputs.empty(), 0, "euler", "simple", STEPS)["samples"]
 
 
 def stock(model, conds, inputs):

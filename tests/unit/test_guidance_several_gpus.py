@@ -69,7 +69,7 @@ class Watch:
 
 
 def sampled(model, conds, inputs, settings=TEN):
-    result, report = run(model, *conds, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, settings)
+    result, report = run(model, *conds, inputs.empty(), 0, settings)
     return result["samples"], report.text
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 import torch
 
 TIMESTEP = 731.0
@@ -39,19 +40,13 @@ def run(patcher, args, dtype=torch.float32):
     return patcher.model.diffusion_model(**cast(args, dtype)).float()
 
 
-def test_velocity_in_float32(golden, inputs, golden_patcher):
-    velocity = run(golden_patcher, arguments(inputs))[0]
-    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 1e-5
-
-
-def test_velocity_in_bfloat16(golden, inputs, golden_patcher_bfloat16):
-    velocity = run(golden_patcher_bfloat16, arguments(inputs), torch.bfloat16)[0]
-    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 3e-2
-
-
-def test_velocity_in_float16(golden, inputs, golden_patcher_float16):
-    velocity = run(golden_patcher_float16, arguments(inputs), torch.float16)[0]
-    assert relative_error(velocity, golden("dit_a")["velocity"]) <= 4e-3
+@pytest.mark.parametrize(
+    ("model", "bound"), [("golden_patcher", 1e-5), ("golden_patcher_bfloat16", 3e-2), ("golden_patcher_float16", 4e-3)]
+)
+def test_the_velocity(golden, inputs, request, model, bound):
+    patcher = request.getfixturevalue(model)
+    velocity = run(patcher, arguments(inputs), patcher.model.get_dtype())[0]
+    assert relative_error(velocity, golden("dit_a")["velocity"]) <= bound
 
 
 @torch.no_grad()

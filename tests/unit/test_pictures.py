@@ -25,7 +25,7 @@ from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.run_log import BRANCHES, RunLog
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_solver, official_sigmas
 from steadydancer_pack.steadydancer_core.sampling.timeline import (
-    COLOURS,
+    COLORS,
     LANE,
     TOP,
     describe_pose,
@@ -65,7 +65,7 @@ def quick(golden_patcher, monkeypatch):
 
 def run(model, conds, inputs, pose=(1.0, 0.1, 0.4, 1), steps=50, solver="official unipc", text=5.0, after=1.0):
     guider = make_guider(model, *conds, text, PoseGuidance(*pose), skip_negative_after=after)
-    latent = sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, solver, "official", steps)
+    latent = sample(guider, inputs.empty(), 0, solver, "official", steps)
     return latent["samples"], guider.log
 
 
@@ -164,7 +164,7 @@ def made_up_log(steps=20):
 
 
 @pytest.mark.parametrize("steps", [20, 300])
-def test_the_drawn_cells_have_the_colours_of_their_branches(steps):
+def test_the_drawn_cells_have_the_colors_of_their_branches(steps):
     shown = timeline([made_up_log(steps)])
     picture = draw_timeline(shown)
     for place, (name, lane) in enumerate(shown.lanes.items()):
@@ -172,8 +172,8 @@ def test_the_drawn_cells_have_the_colours_of_their_branches(steps):
         row = round(TOP + place * (LANE + drawing.GAP) + LANE / 4)
         for step in range(0, steps, max(1, steps // 20)):
             pixel = tuple(picture[row, int(step_place(shown, step) + 1)].tolist())
-            assert (pixel == COLOURS[name]) == (step in computed), (name, step)
-            assert (pixel == drawing.dark(COLOURS[name])) == (step in reused), (name, step)
+            assert (pixel == COLORS[name]) == (step in computed), (name, step)
+            assert (pixel == drawing.dark(COLORS[name])) == (step in reused), (name, step)
 
 
 def test_the_window_is_told_in_steps_and_sigma():
@@ -198,7 +198,7 @@ def test_runs_of_one_schedule_are_one_timeline():
 
 def sampled(model, conds, inputs):
     return SteadyDancerSampler.execute(
-        model, *conds[:2], {"samples": torch.zeros(1, 16, *inputs.size)}, 0, 10, 5.0, 1.0, 0.1, 0.4, "official unipc",
+        model, *conds[:2], inputs.empty(), 0, 10, 5.0, 1.0, 0.1, 0.4, "official unipc",
         "official", 5.0, pose_negative=conds[2],
     )  # fmt: skip
 

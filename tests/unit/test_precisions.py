@@ -32,7 +32,7 @@ def model_name():
 @torch.inference_mode()
 def one_step(model, conds, inputs):
     guider = make_guider(model, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.0, 0.9))
-    return sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official euler", "official", 2)["samples"]
+    return sample(guider, inputs.empty(), 0, "official euler", "official", 2)["samples"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -35,7 +35,7 @@ def sampled(inputs, conds):
     """Return a function that runs the sampler node on the golden conditions: (model, values) -> (latent, report)."""
 
     def sample(model, **values):
-        latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+        latent = inputs.empty()
         positive, negative, pose_negative = conds
         output = SteadyDancerSampler.execute(
             model, positive, negative, latent, 0, **{**OFFICIAL_VALUES, **values}, pose_negative=pose_negative
@@ -116,7 +116,7 @@ def test_values_saved_before_the_presets_run_as_they_did(golden_patcher, inputs,
     found, report = sampled(golden_patcher)
     assert sum(passes) == 22 and report.startswith("Custom: 10 steps with official unipc")
     own = presets.Settings("Custom", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
-    want, _ = run(golden_patcher, *conds, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, own)
+    want, _ = run(golden_patcher, *conds, inputs.empty(), 0, own)
     assert torch.equal(found, want["samples"])
 
 

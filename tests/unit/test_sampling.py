@@ -46,6 +46,20 @@ def run_golden(inputs, patcher, conds, sigmas, solver, noise_scale=1.0):
     return patcher.model.process_latent_in(result)[0]
 
 
+def with_batch_hook(patcher):
+    """Return a clone with another node's batch function, and a list of which conditions each of its calls got."""
+    seen, model = [], patcher.clone()
+
+    def batch(args):
+        seen.append([cond is not None for cond in args["conds"]])
+        return comfy.samplers.calc_cond_batch(
+            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+        )
+
+    model.model_options["sampler_calc_cond_batch_function"] = batch
+    return model, seen
+
+
 def error(found, want):
     return ((found - want).norm() / want.norm()).item()
 
@@ -84,7 +98,7 @@ def test_official_schedules(name):
 def count(inputs, patcher, conds, solver="official unipc", steps=40, text=5.0, pose=1.0, scheduler="official"):
     counter = Counter(patcher)
     guider = make_guider(counter.model, *conds, text_guidance=text, guidance=PoseGuidance(pose, 0.1, 0.4))
-    sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, solver, scheduler, steps)
+    sample(guider, inputs.empty(), 0, solver, scheduler, steps)
     return counter
 
 
@@ -111,18 +125,17 @@ def test_the_model_patch_costs_the_same_passes(inputs, golden_patcher, conds):
     assert counter.passes() == 91
 
 
-def test_heun_keeps_the_window(inputs, golden_patcher, conds):
-    """Steps 5 to 15 of 40 lie inside; each level but the first is asked twice, with three passes inside, else two."""
-    found = count(inputs, golden_patcher, conds, "heun", scheduler="simple").per_level()
-    want = [(1 if i == 0 else 2) * (3 if 4 < i < 16 else 2) for i in range(40)]
-    assert list(found.values()) == want
-
-
-def test_dpm_2_keeps_the_window(inputs, golden_patcher, conds):
-    """The midpoint of step i lies between i and i + 1; the last step has none."""
-    found = count(inputs, golden_patcher, conds, "dpm_2", scheduler="simple").per_level()
-    places = [i + half for i in range(40) for half in (0, 0.5)][:-1]
-    assert list(found.values()) == [3 if 4 < place < 16 else 2 for place in places]
+# heun evaluates each level but the first twice; dpm_2's midpoint of step i lies between i and i + 1, the last has none.
+@pytest.mark.parametrize(
+    ("solver", "passes"),
+    [
+        ("heun", [(1 if i == 0 else 2) * (3 if 4 < i < 16 else 2) for i in range(40)]),
+        ("dpm_2", [3 if 8 < half_steps < 32 else 2 for half_steps in range(79)]),
+    ],
+)
+def test_solvers_that_evaluate_twice_keep_the_window(inputs, golden_patcher, conds, solver, passes):
+    """Steps 5 to 15 of 40 lie inside, with three passes; the others have two."""
+    assert list(count(inputs, golden_patcher, conds, solver, scheduler="simple").per_level().values()) == passes
 
 
 # ddim_uniform starts below pure noise, like a split run, and is placed by the model's own schedule.
@@ -145,7 +158,7 @@ def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
 
 def test_a_window_without_a_step_is_told(inputs, golden_patcher, conds, caplog):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
-    sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", 4)
+    sample(guider, inputs.empty(), 0, "official unipc", "official", 4)
     assert "none of the 4 steps lies between" in caplog.text
 
 
@@ -173,7 +186,7 @@ def test_split_sampling_keeps_the_window(inputs, golden_patcher, conds):
 
 def test_one_seed_gives_one_latent_on_every_road(inputs, golden_patcher, conds):
     guider = make_guider(with_shift(golden_patcher, 5.0), *conds, text_guidance=5.0, guidance=OFFICIAL)
-    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    latent = inputs.empty()
     ours = sample(guider, latent, 7, "euler", "simple", 10)["samples"]
     sigmas = comfy.samplers.calculate_sigmas(golden_patcher.get_model_object("model_sampling"), "simple", 10)
     custom = guider.sample(
@@ -209,28 +222,35 @@ def test_the_ksampler_family_runs(inputs, golden_patcher, conds, name):
 def test_a_batch_of_two_latents_gives_two_videos(inputs, golden_patcher, conds):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
     both = sample(guider, {"samples": torch.zeros(2, 16, *inputs.size)}, 0, "official unipc", "official", 10)["samples"]
-    one = sample(guider, {"samples": torch.zeros(1, 16, *inputs.size)}, 0, "official unipc", "official", 10)["samples"]
+    one = sample(guider, inputs.empty(), 0, "official unipc", "official", 10)["samples"]
     assert both.shape[0] == 2 and error(both[:1], one) <= 1e-4 and error(both[1:], one) > 1e-2
 
 
 def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
-    seen, model = [], golden_patcher.clone()
-
-    def batch(args):
-        seen.append(len(args["conds"]))
-        return comfy.samplers.calc_cond_batch(
-            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
-        )
-
-    model.model_options["sampler_calc_cond_batch_function"] = batch
+    model, seen = with_batch_hook(golden_patcher)
     assert count(inputs, model, conds, steps=10).passes() == 22
-    assert seen == [2] * 10
+    assert seen == [[True, True]] * 10
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.4, 0.4), (0.5, 0.1), (-0.1, 0.4), (0.1, 1.1)])
-def test_an_empty_window_is_refused(start, end):
-    with pytest.raises(ValueError, match="pose window"):
-        PoseGuidance(1.0, start, end)
+@pytest.mark.parametrize(
+    ("settings", "values", "message"),
+    [
+        (PoseGuidance, (1.0, 0.4, 0.4), "pose window"),
+        (PoseGuidance, (1.0, 0.5, 0.1), "pose window"),
+        (PoseGuidance, (1.0, -0.1, 0.4), "pose window"),
+        (PoseGuidance, (1.0, 0.1, 1.1), "pose window"),
+        (PoseGuidance, (1.0, 0.1, 0.4, 0), "pose_every is 0; it must be 1"),
+        (PoseGuidance, (float("nan"),), "Pose guidance is nan"),
+        (PoseGuidance, (float("inf"),), "Pose guidance is inf"),
+        (TextGuidance, (float("nan"),), "Text guidance is nan"),
+        (TextGuidance, (float("inf"),), "Text guidance is inf"),
+        (TextGuidance, (5.0, -0.1), "skip_negative_after is .* it must be between 0 and 1"),
+        (TextGuidance, (5.0, 1.1), "skip_negative_after is .* it must be between 0 and 1"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(settings, values, message):
+    with pytest.raises(ValueError, match=message):
+        settings(*values)
 
 
 def test_pose_guidance_without_a_pose_negative_is_refused(golden_patcher, conds):
@@ -357,11 +377,3 @@ def test_a_picture_instead_of_a_video_latent_is_refused(inputs, golden_patcher, 
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
     with pytest.raises(ValueError, match="The latent is 48x64 pixels with 1 frames"):
         sample(guider, {"samples": torch.zeros(1, 4, *inputs.size[1:])}, 0, "euler", "simple", 2)
-
-
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_a_strength_that_is_no_number_is_refused(scale):
-    with pytest.raises(ValueError, match=f"Pose guidance is {scale}"):
-        PoseGuidance(scale)
-    with pytest.raises(ValueError, match=f"Text guidance is {scale}"):
-        TextGuidance(scale)

@@ -55,7 +55,7 @@ def test_a_lora_with_one_misfit_runs_as_in_comfyui(golden_patcher, conds, inputs
     """ComfyUI leaves the layer out; both samplers and the model patch say so and go on."""
     model = with_lora(golden_patcher, mixed(ATTENTION[:3], ATTENTION[3:4]))
     without = with_lora(golden_patcher, lora(*ATTENTION[:3], width=256))
-    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    latent = inputs.empty()
     settings = Settings("Custom", 1, TextGuidance(1.0), PoseGuidance(0.0), "euler", "simple", 5.0)
     found, report = run(model, *conds, latent, 0, settings)
     want, _ = run(without, *conds, latent, 0, settings)

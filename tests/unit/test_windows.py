@@ -50,7 +50,7 @@ def test_a_window_has_the_motion_of_the_whole_clip(golden_patcher, inputs, indic
 
 def run(model, make_conds, inputs, steps=2, guidance=GUIDANCE):
     guider = make_guider(model, *make_conds(inputs), text_guidance=5.0, guidance=guidance)
-    latent = {"samples": torch.zeros(1, 16, *inputs.size)}
+    latent = inputs.empty()
     return sample(guider, latent, 0, "official unipc", "official", steps)["samples"]
 
 
