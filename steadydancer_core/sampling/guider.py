@@ -114,10 +114,12 @@ class GuidedStep:
         if self.only_negative:
             return [v["negative"]] * 2
         for name in ("negative", "pose_negative"):
+            if due[name] is None:
+                continue
             if name in self.reused:
                 v[name] = v["positive"] - cached_difference(self.run_options, name, level)
                 log.reused[name].add(self.position.step)
-            elif due[name] is not None:
+            else:
                 cache_difference(self.run_options, name, v["positive"] - v[name], level)
         self.branches = v
         # A copy, because a pre-CFG function may change it in place.

@@ -54,7 +54,7 @@ FORBIDDEN = {
 }
 TRANSFORMER = "steadydancer_core/model/transformer.py"
 TRANSFORMER_IMPORTS = {
-    "comfy", "torch", "collections", "functools", "steadydancer_core/model/memory_estimate.py",
+    "comfy", "torch", "collections", "functools",
     "steadydancer_core/model/pose_modulation.py", "steadydancer_core/model/pose_windows.py",
 }  # fmt: skip
 MAX_LINES = 350
