@@ -1,7 +1,7 @@
 """The embedded default: a SteadyDancer of a few MB that was trained on a drawn world, its VAE, prompts and a sample.
 
-SHIPPED holds the files; its README.md is their model card. Writing them needs no library. weights.py and vae.py beside
-this file make other ones, with made-up weights, for tests and timings; nothing that is shipped uses them.
+SHIPPED holds the files; its README.md is their model card. Writing them needs no library. weights.py beside this file
+makes another model, with made-up weights, for tests and timings; nothing that is shipped uses it.
 """
 
 from collections.abc import Mapping

@@ -11,8 +11,6 @@ import zlib
 import numpy as np
 import torch
 
-from .container import safetensors_bytes
-
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
@@ -56,22 +54,13 @@ def steadydancer_shapes(dim: int, ffn_dim: int, layers: int, text_dim: int) -> S
     return {key: shape for part in parts for key, shape in part.items()}
 
 
-def steadydancer_state_dict(
-    dim: int = MINIATURE["dim"],
-    ffn_dim: int = MINIATURE["ffn_dim"],
-    layers: int = MINIATURE["layers"],
-    text_dim: int = MINIATURE["text_dim"],
-    dtype: torch.dtype = torch.float32,
-) -> dict[str, torch.Tensor]:
-    """Return a whole made-up checkpoint on the CPU. ComfyUI takes dim // 128 for the number of heads."""
-    shapes = steadydancer_shapes(dim, ffn_dim, layers, text_dim)
+def steadydancer_state_dict(dtype: torch.dtype = torch.float32, **config: int) -> dict[str, torch.Tensor]:
+    """Return a complete made-up checkpoint on the CPU. ComfyUI takes dim // 128 for the number of heads.
+
+    config: what differs from MINIATURE.
+    """
+    shapes = steadydancer_shapes(**MINIATURE | config)
     return {key: torch.from_numpy(made_up(key, shape)).to(dtype) for key, shape in shapes.items()}
-
-
-def model_file() -> bytes:
-    """Return a small made-up SteadyDancer as a safetensors file in float16."""
-    metadata = {"name": "SteadyDancer made up", "license": "Apache-2.0", "weights": "made-up weights"}
-    return safetensors_bytes(steadydancer_state_dict(**MINIATURE, dtype=torch.float16), metadata)
 
 
 def layer(name: str, *weight: int) -> Shapes:

@@ -9,9 +9,9 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
-from safetensors.torch import load as load_bytes
+from safetensors.torch import load_file
 
-from steadydancer_pack.miniature import vae, weights
+from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video.chunk_key import (
     Unidentified,
     chunk_key,
@@ -27,7 +27,7 @@ WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 
 def load_model(change=None):
     detection.register()
-    state = load_bytes(weights.model_file())
+    state = weights.steadydancer_state_dict(torch.float16)
     if change is not None:
         change(state)
     return comfy.sd.load_diffusion_model_state_dict(state)
@@ -175,7 +175,7 @@ def test_every_patch_of_a_model_counts(model, patch):
 
 
 def test_a_vae_is_known_by_its_weights():
-    state = load_bytes(vae.vae_file())
+    state = load_file(shipped("steadydancer_miniature_vae.safetensors"))
     key = identify_vae(comfy.sd.VAE(sd=dict(state)))
     assert identify_vae(comfy.sd.VAE(sd=dict(state))) == key
     state["conv2.bias"] = state["conv2.bias"] + 1

@@ -7,10 +7,9 @@ import comfy.sd
 import pytest
 import torch
 from comfy.ldm.wan.vae import WanVAE
-from safetensors.torch import load as load_bytes
+from safetensors.torch import load_file
 
-from steadydancer_pack.miniature import vae as miniature_vae
-from steadydancer_pack.miniature import weights
+from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
@@ -38,7 +37,7 @@ def inference():
 @pytest.fixture(scope="module")
 def model():
     detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(load_bytes(weights.model_file()))
+    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 class QuickVae:
@@ -77,7 +76,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def real_vae():
-    return comfy.sd.VAE(sd=load_bytes(miniature_vae.vae_file()))
+    return comfy.sd.VAE(sd=load_file(shipped("steadydancer_miniature_vae.safetensors")))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.dwpose.detect.detector import Region
 from steadydancer_pack.media.frames import clip_pixels
-from steadydancer_pack.miniature.vae import vae_file
+from steadydancer_pack.miniature import shipped
 from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
 from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
@@ -116,7 +116,7 @@ def place(tmp_path_factory):
         write_video(videos / name, make_clip(seed, frames, SIDE).frames)
     (videos / "two.txt").write_text("she  waves\nslowly", "utf-8")
     (videos / "broken.mp4").write_bytes(b"no video")
-    (folder / "vae.safetensors").write_bytes(vae_file())
+    (folder / "vae.safetensors").write_bytes(shipped("steadydancer_miniature_vae.safetensors").read_bytes())
     save_file(base_weights(), folder / "base.safetensors")
     return folder
 
