@@ -159,7 +159,7 @@ def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
 def test_a_window_without_a_step_is_told(inputs, golden_patcher, conds, caplog):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
     sample(guider, inputs.empty(), 0, "official unipc", "official", 4)
-    assert "none of the 4 steps lies between" in caplog.text
+    assert "None of the 4 steps lies between" in caplog.text
 
 
 def ksampler(model, conds, inputs, steps, sampler, scheduler, cfg=5.0, seed=0, **kwargs):
@@ -290,7 +290,7 @@ def test_an_unused_pose_negative_is_told(golden_patcher, conds, caplog):
     off = PoseGuidance(0.0, 0.1, 0.4)
     make_guider(golden_patcher, *conds, 5.0, off)
     patch_model(golden_patcher, conds[2], off)
-    assert caplog.text.count("pose guidance is 0") == 2
+    assert caplog.text.count("Pose guidance is 0") == 2
 
 
 def test_another_model_is_refused(golden_patcher, conds):
