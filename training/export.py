@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..miniature.container import safetensors_bytes
 from ..steadydancer_core.weights import prompt_embeddings
+from .container import safetensors_bytes
 from .prompts import NEGATIVE, POSITIVE, prompt_vectors
 
 EIGHT_BITS = ("blocks.", "img_emb.proj.", "time_projection.")

@@ -15,8 +15,8 @@ from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor
 
 from ..media.frames import uint8_to_video
-from ..miniature.container import safetensors_bytes
 from . import vae_whole
+from .container import safetensors_bytes
 
 LATENT, STRIDE = 16, 8
 CHARACTER_SHARE = 0.75  # of characters in the statistics; the rest are skeletons
