@@ -7,10 +7,8 @@ import comfy.ops
 import comfy.sd
 import numpy as np
 import pytest
-import torch
 
 from steadydancer_pack.miniature import weights
-from steadydancer_pack.steadydancer_core.weights import detection
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
 
@@ -52,15 +50,3 @@ def test_made_up_weights_by_kind(key, shape, low, high):
     assert low <= weight.min() < weight.max() <= high
     u = (weight.astype(np.float64) - (low + high) / 2) / ((high - low) / 2)
     np.testing.assert_allclose(u, weights.uniform(key, shape), atol=1e-5)
-
-
-def test_comfyui_recognises_the_model_file():
-    detection.register()
-    patcher = comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
-    assert type(patcher.model).__name__ == "SteadyDancer"
-    model = patcher.model.diffusion_model
-    assert (model.dim, model.num_heads, len(model.blocks)) == (128, 1, 2)
-    loaded = model.state_dict()["blocks.1.ffn.0.weight"]
-    torch.testing.assert_close(
-        loaded.float(), torch.from_numpy(weights.made_up("blocks.1.ffn.0.weight", (256, 128))), atol=1e-3, rtol=1e-3
-    )
