@@ -1,10 +1,9 @@
-"""The made-up weights of tests and timings: ComfyUI takes them, and their numbers are sane."""
+"""The made-up weights of tests and timings: shapes are those of ComfyUI's model, and values have their ranges."""
 
 import math
 
 import comfy.ldm.wan.model
 import comfy.ops
-import comfy.sd
 import numpy as np
 import pytest
 
