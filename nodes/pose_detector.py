@@ -17,7 +17,7 @@ from .common import model_folders
 from .common.node_text import show_text
 from .common.pose_types import PoseDetector
 
-FOLDER = model_folders.DETECTORS
+FOLDER = "dwpose"
 SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"

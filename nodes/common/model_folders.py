@@ -4,7 +4,6 @@ from pathlib import Path
 
 import folder_paths
 
-DETECTORS = "dwpose"
 PROMPTS = "prompt_embeddings"
 
 
