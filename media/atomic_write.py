@@ -134,20 +134,17 @@ def _link(part: Path, name: Path) -> None:
         os.link(part, name)
     except FileExistsError:
         raise
-    except OSError:  # exFAT, SMB and some container mounts have no hard links, each with an error of its own
-        _reserve(part, name)
+    except OSError:
+        # exFAT, SMB and some container mounts have no hard links, each with an error of its own. An empty file takes
+        # the name, which only one process can create.
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            retry(os.replace, part, name)
+        except BaseException:
+            _remove(name)
+            raise
         return
     _remove(part)
-
-
-def _reserve(part: Path, name: Path) -> None:
-    """Name a file by way of an empty one, which only one process can create; the empty one is seen for a moment."""
-    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    try:
-        retry(os.replace, part, name)
-    except BaseException:
-        _remove(name)
-        raise
 
 
 def _rename_new(part: Path, name: Path) -> None:

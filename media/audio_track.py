@@ -150,7 +150,9 @@ class _Tape:
         self.gaps.decoded += samples.shape[1] / self.rate
         samples = samples[:, max(0, -at) : max(0, round(min(self.limit, self.end)) - at)]
         at = max(0, at)
-        self._grow(at + samples.shape[1])
+        missing = at + samples.shape[1] - self.samples.shape[1]
+        if missing > 0:
+            self.samples = np.pad(self.samples, ((0, 0), (0, max(missing, self.samples.shape[1] // 2))))
         self.samples[:, at : at + samples.shape[1]] = samples
         return self.end < self.limit
 
@@ -179,9 +181,3 @@ class _Tape:
         if not kept:
             self.gaps.leave_out(gap, self.begin + time - gap)
         return kept
-
-    def _grow(self, end: int) -> None:
-        missing = end - self.samples.shape[1]
-        if missing > 0:
-            room = max(missing, self.samples.shape[1] // 2)
-            self.samples = np.pad(self.samples, ((0, 0), (0, room)))
