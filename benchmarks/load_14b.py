@@ -162,7 +162,7 @@ def main() -> int:
 
 
 def report(loader: str, path: Path) -> float:
-    """Print the figures of one way of loading and return by how many bytes loading made the process grow at most."""
+    """Print the numbers of one way of loading and return by how many bytes loading made the process grow at most."""
     command = [sys.executable, "-m", "benchmarks.load_14b", loader, str(path)]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = json.loads(lines[-1])

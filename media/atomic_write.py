@@ -101,7 +101,7 @@ def publish(part: Path, names: Iterable[Path]) -> Path:
 def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> None:
     """Call `rename(source, target)`, repeated for about a second while another program uses one of the files.
 
-    Virus scanners, OneDrive and the search index open new files for a moment, and Windows then refuses to rename them
+    Virus scanners, OneDrive and the search index open new files briefly, and Windows then refuses to rename them
     (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised; elsewhere a refusal is final.
     """
     for seconds in RETRY_SECONDS if ON_WINDOWS else ():

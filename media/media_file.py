@@ -35,7 +35,7 @@ LARGEST_SIZE = "8192x4320 (8K)"
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPEN_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **DECODER_OPTIONS}
 # PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
-# bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
+# bound on pictures holds from the first decoded one on, not while FFmpeg probes the file.
 AV_VERSION = tuple(int(number) for number in re.findall(r"\d+", av.__version__)[:2])
 OPTIONS_NAME = "options" if AV_VERSION >= (17, 1) else "container_options"
 NO_FORMAT = (
