@@ -1,4 +1,4 @@
-"""Every format is written and opened again: frames, size, timing, sound, colours, metadata, and what failure leaves."""
+"""Every format is written and opened again: frames, size, timing, sound, colors, metadata, and what failure leaves."""
 
 import errno
 import io
@@ -23,12 +23,12 @@ from steadydancer_pack.media.video_writer import Settings, VideoWriteError, writ
 
 HEIGHT, WIDTH = 64, 80
 VIDEOS = [name for name, row in FORMATS.items() if row.is_video]
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (128, 128, 128), "white": (255,) * 3}
+COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "gray": (128, 128, 128), "white": (255,) * 3}
 WORKFLOW = {"workflow": json.dumps({"nodes": [1], "text": '\u00e9 "q": {'}), "prompt": json.dumps({"1": {"type": "X"}})}
 
 
 def make_clip(frames=6, height=HEIGHT, width=WIDTH):
-    """Grey frames, each lighter than the last: frame i is recognised by its level."""
+    """Gray frames, each lighter than the last: frame i is recognized by its level."""
     levels = torch.linspace(0.1, 0.9, frames)
     return levels[:, None, None, None].expand(frames, height, width, 3).contiguous()
 
@@ -161,15 +161,15 @@ def test_444_needs_no_padding(tmp_path):
     assert frames.shape == (2, 65, 79, 3)
 
 
-FULL_COLOUR = [(n, p) for n in VIDEOS for p in FORMATS[n].pixel_formats]
+FULL_COLOR = [(n, p) for n in VIDEOS for p in FORMATS[n].pixel_formats]
 
 
-@pytest.mark.parametrize("name, pixel_format", FULL_COLOUR)
-def test_colours_survive_in_every_pixel_format(tmp_path, name, pixel_format):
-    images = torch.tensor(list(COLOURS.values()))[:, None, None].expand(-1, HEIGHT, WIDTH, -1) / 255
+@pytest.mark.parametrize("name, pixel_format", FULL_COLOR)
+def test_colors_survive_in_every_pixel_format(tmp_path, name, pixel_format):
+    images = torch.tensor(list(COLORS.values()))[:, None, None].expand(-1, HEIGHT, WIDTH, -1) / 255
     path = write(tmp_path, name, images, crf=4, pixel_format=pixel_format)
     frames, _ = read(path)
-    assert np.abs(frames[:, HEIGHT // 2, WIDTH // 2] - np.array(list(COLOURS.values()))).max() <= 3
+    assert np.abs(frames[:, HEIGHT // 2, WIDTH // 2] - np.array(list(COLORS.values()))).max() <= 3
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context
         assert context.pix_fmt == pixel_format
@@ -177,10 +177,10 @@ def test_colours_survive_in_every_pixel_format(tmp_path, name, pixel_format):
 
 
 @pytest.mark.parametrize("name", ["GIF", "WebP"])
-def test_colours_survive_in_pictures(tmp_path, name):
-    images = torch.tensor(list(COLOURS.values()))[:, None, None].expand(-1, HEIGHT, WIDTH, -1) / 255
+def test_colors_survive_in_pictures(tmp_path, name):
+    images = torch.tensor(list(COLORS.values()))[:, None, None].expand(-1, HEIGHT, WIDTH, -1) / 255
     frames, _ = read(write(tmp_path, name, images))
-    assert np.abs(frames[:, HEIGHT // 2, WIDTH // 2].astype(int) - np.array(list(COLOURS.values()))).max() <= 4
+    assert np.abs(frames[:, HEIGHT // 2, WIDTH // 2].astype(int) - np.array(list(COLORS.values()))).max() <= 4
 
 
 def test_ten_bits_hold_more_than_256_greys(tmp_path):
@@ -308,7 +308,7 @@ class OneByOne:
         return self.shape[0]
 
     def __getitem__(self, key):
-        if key == (Ellipsis, slice(None, 3)):  # the view of the colour channels
+        if key == (Ellipsis, slice(None, 3)):  # the view of the color channels
             return self
         self.reads.append(key)
         return torch.full(self.shape[1:], key / len(self))
