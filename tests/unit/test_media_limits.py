@@ -17,7 +17,7 @@ from steadydancer_pack.media import clips as media
 from steadydancer_pack.media.audio_track import read_audio
 from steadydancer_pack.media.media_file import open_media
 from steadydancer_pack.media.picture_size import size_by_header
-from steadydancer_pack.media.video_stream import VideoStream, fingerprint, open_video
+from steadydancer_pack.media.video_stream import VideoStream, open_video
 from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, gray, make_video, numbers
 
 MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
@@ -65,7 +65,7 @@ def test_a_list_of_videos_hears_what_is_read(folder):
         VideoStream(str(folder / "list.ffconcat"))
 
 
-@pytest.mark.parametrize("read", [open_video, read_audio, fingerprint])
+@pytest.mark.parametrize("read", [open_video, read_audio])
 @pytest.mark.parametrize("trim", [{}, {"start_time": -1.0}])
 def test_no_port_is_opened(read, trim):
     """Neither here nor by ComfyUI, which opens the file to count a trim from the end."""
