@@ -50,18 +50,12 @@ def make_pair(sizes: dict[str, int], device: str) -> Pair:
     plain = WanModel(model_type="i2v", in_dim=36, **shared)
     ours = SteadyDancerWanModel(**shared)
     ours.blocks = plain.blocks
-    if device != "meta":
-        for network in (plain, ours):
-            _fill(network)
-    return Pair(plain.eval(), ours.eval())
-
-
-def _fill(network: torch.nn.Module) -> None:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    for network in (plain, ours) if device != "meta" else ():
+        generator = torch.Generator().manual_seed(0)
         for parameter in network.parameters():
             fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+            torch.nn.init.normal_(parameter, std=fan_in**-0.5, generator=generator)
+    return Pair(plain.eval(), ours.eval())
 
 
 def make_inputs(height: int, width: int, device: str) -> tuple[tuple, dict]:
@@ -76,6 +70,16 @@ def make_inputs(height: int, width: int, device: str) -> tuple[tuple, dict]:
     return both, {"pose_latents": latent(16), "ref_x": latent(36, 1), "ref_c": latent(16, 1), "clip_fea_c": clip}
 
 
+def passes(pair: Pair, height: int, width: int, device: str) -> tuple[Callable, Callable, Callable]:
+    """Return calls of a plain pass, of one of ours, and of our pose stage."""
+    both, pose = make_inputs(height, width, device)
+    return (
+        lambda: pair.plain(*both, transformer_options=dict(OPTIONS)),
+        lambda: pair.ours(*both, transformer_options=dict(OPTIONS), **pose),
+        lambda: pair.ours.modulate(both[0], pose["pose_latents"]),
+    )
+
+
 @torch.no_grad()
 def flops(run: Callable) -> int:
     """Return the floating point operations of the matrix products and convolutions of `run`."""
@@ -84,33 +88,11 @@ def flops(run: Callable) -> int:
     return counter.get_total_flops()
 
 
-def count(pair: Pair, height: int, width: int) -> tuple[int, int, int]:
-    """Return the operations of a plain pass, of one of ours, and of our pose stage."""
-    both, pose = make_inputs(height, width, "meta")
-    return (
-        flops(lambda: pair.plain(*both, transformer_options=dict(OPTIONS))),
-        flops(lambda: pair.ours(*both, transformer_options=dict(OPTIONS), **pose)),
-        flops(lambda: pair.ours.modulate(both[0], pose["pose_latents"])),
-    )
-
-
 @torch.no_grad()
 def seconds(run: Callable) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def measure(pair: Pair, height: int, width: int) -> list[tuple[float, ...]]:
-    """Return the seconds of a plain pass, of one of ours, and of our pose stage, measured in turn, of each round."""
-    both, pose = make_inputs(height, width, "cpu")
-    runs = (
-        lambda: pair.plain(*both, transformer_options=dict(OPTIONS)),
-        lambda: pair.ours(*both, transformer_options=dict(OPTIONS), **pose),
-        lambda: pair.ours.modulate(both[0], pose["pose_latents"]),
-    )
-    rounds = [[seconds(run) for run in runs] for _ in range(ROUNDS + 1)][1:]
-    return list(zip(*rounds, strict=True))
 
 
 def line(name: str, plain: float, ours: float, pose: float, scale: float, unit: str) -> str:
@@ -125,12 +107,15 @@ def main() -> None:
     pair = make_pair(WHOLE, "meta")
     for width, height in ((w, h) for h, w in SIZES):
         name = f"14B, {width}x{height}, 81 frames, operations"
-        sys.stdout.write(line(name, *count(pair, height, width), 1e12, "TFLOP"))
+        sys.stdout.write(line(name, *map(flops, passes(pair, height, width, "meta")), 1e12, "TFLOP"))
     pair = make_pair(SMALL, "cpu")
     height, width = SMALL_SIZE
     name = f"dim {SMALL['dim']}, {SMALL['num_layers']} blocks, {width}x{height}, 81 frames"
-    sys.stdout.write(line(f"{name}, operations", *count(make_pair(SMALL, "meta"), height, width), 1e12, "TFLOP"))
-    times = measure(pair, height, width)
+    counts = map(flops, passes(make_pair(SMALL, "meta"), height, width, "meta"))
+    sys.stdout.write(line(f"{name}, operations", *counts, 1e12, "TFLOP"))
+    runs = passes(pair, height, width, "cpu")
+    rounds = [[seconds(run) for run in runs] for _ in range(ROUNDS + 1)][1:]
+    times = list(zip(*rounds, strict=True))
     sys.stdout.write(line(f"{name}, median time", *map(statistics.median, times), 1, "s"))
     sys.stdout.write(line(f"{name}, least time", *map(min, times), 1, "s"))
 

@@ -1,6 +1,6 @@
 """How far each preset and shortcut of guidance lies from the full official result, and how many forward passes it asks.
 
-The model is made up (the golden one of the tests), so the figures compare shortcuts with each other and with leaving
+The model is made up (the golden one of the tests), so the numbers compare shortcuts with each other and with leaving
 the term out; they say nothing of SteadyDancer-14B's pictures. Distance: |latent - full| / |full|, mean over the seeds.
 The second table replaces the cached difference by none: of text guidance on the steps without v_neg, of the pose term
 on the steps between, and of the pose term made up for by twice the strength on the others.

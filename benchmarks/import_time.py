@@ -1,7 +1,7 @@
 """Time in which ComfyUI loads the pack, against the time in which it loads its own module `nodes`, in the same process.
 
 As when ComfyUI starts: after its server and its extra nodes. Python collects the garbage of all that was loaded before
-now and then; whether that moment falls into the loading of this pack or of another is chance, so it is told apart.
+now and then; whether that falls into the loading of this pack or of another is chance, so it is reported separately.
 
 Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.import_time
 """

@@ -4,18 +4,18 @@ The file is made up: the shapes of SteadyDancer-14B, the weights of the blocks' 
 scale each, the rest in float16, 16.6 GB. It is written piece by piece and deleted at the end. Two ways of loading, each
 in a process of its own: ComfyUI's 'Load Diffusion Model' and this pack's loader.
 
-Anonymous memory is what the process owns; file memory is pages of the checkpoint that the system can drop again. The
-first line of a way is the process before it loads, Python with torch and ComfyUI; the allowance counts from there.
-Linux only. Run in the project's folder, with ComfyUI's Python:
+Memory is that of the process, with the pages of the checkpoint that the system can drop again. The first line of a way
+is the process before it loads, Python with torch and ComfyUI; the allowance counts from there. Run in the project's
+folder, with ComfyUI's Python:
 
     COMFYUI_PATH=... python -m benchmarks.load_14b FOLDER
 """
 
 import json
 import math
+import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from comfy_client.in_process import use_comfyui
+from steadydancer_pack.comfy_client.process_memory import INTERVAL_SECONDS, PeakMemory
 from steadydancer_pack.miniature.weights import Shape, steadydancer_shapes
 
 GB = 10**9
@@ -33,8 +34,6 @@ PASS_SIZE = (2, 8, 8)  # latent frames, height, width
 ALLOWANCE = 1 * GB  # above the size of the file
 NAMES = {torch.float8_e4m3fn: "F8_E4M3", torch.float16: "F16", torch.float32: "F32"}
 NOISE = 1 << 24  # numbers of made-up weights, repeated as often as a tensor needs
-FIELDS = {"total": "VmRSS", "anonymous": "RssAnon", "file": "RssFile"}
-INTERVAL_SECONDS = 0.02
 
 
 def layout() -> Iterator[tuple[str, Shape, torch.dtype]]:
@@ -85,26 +84,6 @@ def _values(noise: torch.Tensor, name: str, shape: Shape) -> Iterator[torch.Tens
         left -= len(noise)
 
 
-class PeakOfParts:
-    """The peaks of this process's memory since `start`, in bytes, by kind."""
-
-    def __init__(self):
-        self.peaks = dict.fromkeys(FIELDS, 0)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def start(self) -> None:
-        """Count from here."""
-        self.peaks = dict.fromkeys(FIELDS, 0)
-
-    def _watch(self) -> None:
-        while True:
-            lines = Path("/proc/self/status").read_text("ascii").splitlines()
-            table = dict(line.split(":", 1) for line in lines)
-            for kind, field in FIELDS.items():
-                self.peaks[kind] = max(self.peaks[kind], int(table[field].split()[0]) * 1024)
-            time.sleep(INTERVAL_SECONDS)
-
-
 @torch.inference_mode()  # as ComfyUI runs its nodes
 def measure(loader: str, path: Path) -> dict[str, dict[str, float]]:
     """Return peaks in bytes and seconds of this process before it loads the file, of loading and of one pass."""
@@ -115,19 +94,19 @@ def measure(loader: str, path: Path) -> dict[str, dict[str, float]]:
 
     detection.register()
     load = {"stock": comfy.sd.load_diffusion_model, "pack": loading.load_model}[loader]
-    watch, results, models = PeakOfParts(), {}, []
+    results, models = {}, []
     stages = {
         "start": lambda: None,
         "load": lambda: models.append(load(str(path))),
         "pass": lambda: one_pass(models[0]),
     }
     for stage, run in stages.items():
-        watch.start()
-        start = time.perf_counter()
+        watch, start = PeakMemory(os.getpid()), time.perf_counter()
         run()
         seconds = time.perf_counter() - start
         time.sleep(2 * INTERVAL_SECONDS)
-        results[stage] = {**watch.peaks, "seconds": seconds}
+        watch.stop()
+        results[stage] = {"peak": watch.peak, "seconds": seconds}
     return results
 
 
@@ -155,22 +134,20 @@ def main() -> int:
     try:
         write_checkpoint(path)
         size = path.stat().st_size
-        sys.stdout.write(f"The file: {size / GB:.2f} GB\nloader  stage  peak GB  anonymous  file  seconds\n")
+        sys.stdout.write(f"The file: {size / GB:.2f} GB\nloader  stage  peak GB  seconds\n")
         return int(max(report(loader, path) for loader in LOADERS) > size + ALLOWANCE)
     finally:
         path.unlink(missing_ok=True)
 
 
 def report(loader: str, path: Path) -> float:
-    """Print the figures of one way of loading and return by how many bytes loading made the process grow at most."""
+    """Print the numbers of one way of loading and return by how many bytes loading made the process grow at most."""
     command = [sys.executable, "-m", "benchmarks.load_14b", loader, str(path)]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = json.loads(lines[-1])
     for stage, values in found.items():
-        total, anonymous, file = (values[kind] / GB for kind in FIELDS)
-        row = f"{loader:6}  {stage:5} {total:8.2f} {anonymous:10.2f} {file:5.2f} {values['seconds']:8.0f}\n"
-        sys.stdout.write(row)
-    return found["load"]["total"] - found["start"]["total"]
+        sys.stdout.write(f"{loader:6}  {stage:5} {values['peak'] / GB:8.2f} {values['seconds']:8.0f}\n")
+    return found["load"]["peak"] - found["start"]["peak"]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Activations of one pass of SteadyDancer-14B: the estimate against the peak of the pass itself.
 
 The pass runs on tensors without contents, in the widths of the 14B model, with the attention that ComfyUI picks on a
-GPU; what is alive at each moment is counted. The last line holds the counting itself against the memory of a process
+GPU; what is alive at each operation is counted. The last line holds the counting itself against the memory of a process
 that computes on the CPU.
 
 Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.memory

@@ -17,25 +17,6 @@ UPLOAD_BUTTON = "UPLOAD_BUTTON"
 OPTIONAL = "optional"
 
 
-class _Values:
-    """A node's saved widget values, taken from the front; beside some widgets lies a value that is no input."""
-
-    def __init__(self, values: list):
-        self.rest = list(values)
-
-    def take(self, name: str):
-        if not self.rest:
-            raise ValueError(f"no saved value for widget '{name}'; save the workflow again in ComfyUI")
-        return self.rest.pop(0)
-
-    def skip_seed_control(self) -> None:
-        if self.rest and self.rest[0] in SEED_CONTROLS:
-            self.rest.pop(0)
-
-    def skip_button(self) -> None:
-        self.rest = self.rest[1:]
-
-
 def to_api_prompt(workflow: dict, object_info: dict) -> dict:
     """Return {node id: {"class_type", "inputs", "_meta": {"title"}}}; ValueError says which node cannot be sent."""
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
@@ -49,42 +30,42 @@ def _api_node(node: dict, object_info: dict, links: dict) -> dict:
         raise ValueError(f"{name} is {MODES_LEFT_OUT[node['mode']]}. Delete it or turn it on before sending.")
     if kind not in object_info:
         raise ValueError(f"{name}: this ComfyUI has no such node.")
-    try:
-        inputs = dict(_widget_inputs(object_info[kind]["input"], node.get("widgets_values") or []))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+    saved = node.get("widgets_values") or []
+    if isinstance(saved, dict):
+        inputs = dict(saved)
+    else:
+        rest = list(saved)
+        try:
+            inputs = dict(_take_widgets(object_info[kind]["input"], rest, ""))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if any(value is not None for value in rest):
+            raise ValueError(f"{name}: saved values {rest} belong to no widget; save the workflow again in ComfyUI")
     inputs |= {slot["name"]: links[slot["link"]] for slot in node.get("inputs", ()) if slot.get("link") is not None}
     title = node.get("title") or object_info[kind].get("display_name") or kind
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
 
 
-def _widget_inputs(spec: dict, saved: list | dict) -> Iterator[tuple[str, object]]:
-    if isinstance(saved, dict):
-        yield from saved.items()
-        return
-    values = _Values(saved)
-    yield from _take_widgets(spec, values, "")
-    if any(value is not None for value in values.rest):
-        raise ValueError(f"saved values {values.rest} belong to no widget; save the workflow again in ComfyUI")
-
-
-def _take_widgets(spec: dict, values: _Values, prefix: str) -> Iterator[tuple[str, object]]:
+def _take_widgets(spec: dict, saved: list, prefix: str) -> Iterator[tuple[str, object]]:
+    """Yield inputs by name, with values from the front of `saved`; beside some widgets is a value that is no input."""
     for name, (kind, options) in _inputs(spec):
         if kind == UPLOAD_BUTTON:
-            values.skip_button()
+            del saved[:1]
         if options.get("forceInput") or not (isinstance(kind, list) or kind in WIDGET_TYPES | {DYNAMIC_COMBO}):
             continue
-        if options.get(OPTIONAL) and not values.rest:
+        if not saved and options.get(OPTIONAL):
             continue  # saved before the node had it: the node runs with its default, as in the frontend
-        value = values.take(prefix + name)
+        if not saved:
+            raise ValueError(f"no saved value for widget '{prefix}{name}'; save the workflow again in ComfyUI")
+        value = saved.pop(0)
         yield prefix + name, value
         if kind == DYNAMIC_COMBO:
             chosen = next((o for o in options["options"] if o["key"] == value), None)
             if chosen is None:
-                raise ValueError(f"'{prefix + name}' has no option '{value}'")
-            yield from _take_widgets(chosen["inputs"], values, f"{prefix}{name}.")
-        if options.get("control_after_generate", name in SEEDS):
-            values.skip_seed_control()
+                raise ValueError(f"'{prefix}{name}' has no option '{value}'")
+            yield from _take_widgets(chosen["inputs"], saved, f"{prefix}{name}.")
+        if options.get("control_after_generate", name in SEEDS) and saved and saved[0] in SEED_CONTROLS:
+            del saved[0]
 
 
 def _inputs(spec: dict) -> Iterator[tuple[str, tuple]]:

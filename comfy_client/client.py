@@ -44,7 +44,8 @@ class ComfyClient:
     def check(self) -> None:
         """Raise ServerGone unless a ComfyUI answers; without retries."""
         try:
-            known = "system" in ComfyClient(self.address).get("/system_stats")
+            with ComfyClient(self.address) as client:
+                known = "system" in client.get("/system_stats")
         except (ValueError, requests.HTTPError):  # another web server
             known = False
         if not known:

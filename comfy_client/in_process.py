@@ -27,7 +27,7 @@ def use_comfyui(cpu: bool = True) -> Path:
 
 
 def use_pack() -> None:
-    """Make the pack importable as `steadydancer_pack`, with every room in it, as ComfyUI imports it under some name."""
+    """Make the pack importable as `steadydancer_pack`, with every package in it; ComfyUI chooses another name."""
     pack = ModuleType(PACKAGE)
     pack.__path__ = [str(PACK)]
     sys.modules.setdefault(pack.__name__, pack)

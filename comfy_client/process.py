@@ -28,6 +28,7 @@ OPTIONS = (
     *("--cpu", "--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes"),
     *("--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--max-upload-size", "2000"),
 )
+NOT_COPIED = (".*", "__pycache__", "output", "tests")  # what ComfyUI does not read of the pack
 LOG_TAIL_LINES = 40
 ANSWER_SECONDS = 5
 STOP_SECONDS = 10
@@ -75,7 +76,12 @@ class ComfyProcess:
         """Start ComfyUI and return when it answers and the pack is in; StartFailed with the log if not."""
         for name in FOLDERS:
             (self.base / name).mkdir(parents=True, exist_ok=True)
-        link_pack(self.pack, self.base / "custom_nodes" / PACK_FOLDER)
+        target = self.base / "custom_nodes" / PACK_FOLDER
+        if not target.exists():
+            if os.name == "nt":  # where links need rights
+                shutil.copytree(self.pack, target, ignore=shutil.ignore_patterns(*NOT_COPIED))
+            else:
+                target.symlink_to(self.pack, target_is_directory=True)
         try:
             self._launch(timeout)
         except StartFailed:
@@ -152,16 +158,6 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def link_pack(pack: Path, target: Path) -> None:
-    """Put the pack into custom_nodes: a link, or on Windows, where links need rights, a copy of what ComfyUI reads."""
-    if target.exists():
-        return
-    if os.name == "nt":
-        shutil.copytree(pack, target, ignore=shutil.ignore_patterns(".*", "__pycache__", "output", "tests"))
-    else:
-        target.symlink_to(pack, target_is_directory=True)
 
 
 def free_port() -> int:

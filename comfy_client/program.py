@@ -1,4 +1,4 @@
-"""How a command ends: what it prints and returns when something is wrong or when it is stopped."""
+"""How a command ends: what it prints and returns after an error or when it is stopped."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def exit_status(run: Callable[[], None], errors: tuple[type[Exception], ...], stopped: str = "Stopped.") -> int:
-    """Return 0 after `run`, 1 after one of `errors`, told in words, and 130 after Ctrl-C."""
+    """Return 0 after `run`, 1 after one of `errors`, printed as text, and 130 after Ctrl-C."""
     try:
         run()
     except errors as error:

@@ -101,7 +101,7 @@ def publish(part: Path, names: Iterable[Path]) -> Path:
 def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> None:
     """Call `rename(source, target)`, repeated for about a second while another program uses one of the files.
 
-    Virus scanners, OneDrive and the search index open new files for a moment, and Windows then refuses to rename them
+    Virus scanners, OneDrive and the search index open new files briefly, and Windows then refuses to rename them
     (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised; elsewhere a refusal is final.
     """
     for seconds in RETRY_SECONDS if ON_WINDOWS else ():
@@ -134,20 +134,17 @@ def _link(part: Path, name: Path) -> None:
         os.link(part, name)
     except FileExistsError:
         raise
-    except OSError:  # exFAT, SMB and some container mounts have no hard links, each with an error of its own
-        _reserve(part, name)
+    except OSError:
+        # exFAT, SMB and some container mounts have no hard links, each with an error of its own. An empty file takes
+        # the name, which only one process can create.
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            retry(os.replace, part, name)
+        except BaseException:
+            _remove(name)
+            raise
         return
     _remove(part)
-
-
-def _reserve(part: Path, name: Path) -> None:
-    """Name a file by way of an empty one, which only one process can create; the empty one is seen for a moment."""
-    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    try:
-        retry(os.replace, part, name)
-    except BaseException:
-        _remove(name)
-        raise
 
 
 def _rename_new(part: Path, name: Path) -> None:

@@ -25,11 +25,15 @@ def to_audio(audio) -> dict:
     """
     values = audio if isinstance(audio, Mapping) else {}
     waveform, rate = _samples(values.get("waveform")), _rate(values.get("sample_rate"))
-    if waveform is None or waveform.ndim != 3 or not len(waveform) or not rate:
-        raise ValueError(_refusal(values))
-    channels = waveform.shape[1]
-    if not 0 < channels <= MOST_CHANNELS:
-        raise ValueError(_refusal(values))
+    channels = waveform.shape[1] if waveform is not None and waveform.ndim == 3 and len(waveform) else 0
+    if waveform is None or not rate or not 0 < channels <= MOST_CHANNELS:
+        shape = getattr(values.get("waveform"), "shape", None)
+        found = "without samples" if shape is None else f"of shape {tuple(shape)}"
+        raise ValueError(
+            f"Found audio {found} at {values.get('sample_rate')!r:.40} Hz; it must be [batch, channels, samples] with "
+            f"up to {MOST_CHANNELS} channels and a rate of 1 to {HIGHEST_RATE} Hz. Connect the output of Load Audio or "
+            "of a video loader, or disconnect audio."
+        )
     if channels not in CHANNEL_LAYOUTS:
         logger.info("The audio has %d channels; they are mixed to one.", channels)
         waveform = waveform.float().mean(1, keepdim=True)
@@ -59,14 +63,3 @@ def _rate(value) -> int | None:
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
     return round(rate) if math.isfinite(rate) and 1 <= rate <= HIGHEST_RATE else None
-
-
-def _refusal(values: Mapping) -> str:
-    waveform, rate = values.get("waveform"), values.get("sample_rate")
-    shape = getattr(waveform, "shape", None)
-    found = "without samples" if shape is None else f"of shape {tuple(shape)}"
-    return (
-        f"Found audio {found} at {rate!r:.40} Hz; it must be [batch, channels, samples] with up to {MOST_CHANNELS} "
-        f"channels and a rate of 1 to {HIGHEST_RATE} Hz. Connect the output of Load Audio or of a video loader, or "
-        "disconnect audio."
-    )

@@ -31,7 +31,7 @@ from .video_source import CHANNEL_LAYOUTS
 from .video_stream import in_memory, open_file
 
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
-JITTER = 0.05  # seconds by which a piece's time may differ from the end of the piece before it; above, it is a gap
+JITTER = 0.05  # seconds by which a frame's time may differ from the end of the frame before it; above, it is a gap
 UNKNOWN_LENGTH = 60.0
 LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; a damaged header may claim years
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
@@ -60,20 +60,20 @@ def read_file_audio(
             return None
         if begin > RUN_UP:
             wind(container, track, begin - RUN_UP)
-        tape = None
-        for frame in _pieces(container, track, media_name(source)):
+        buffer = None
+        for frame in _packed(container, track, media_name(source)):
             if frame.sample_rate > HIGHEST_RATE:
                 claim = f"its sound claims {frame.sample_rate} samples per second"
                 warn(f"Warning: {media_name(source)} is damaged: {claim}. The sound is left out.")
                 return None
-            tape = tape or _Tape(frame, begin, stop, container, lambda: measure_extent(source).pictures)
-            if not tape.put(frame):
+            buffer = buffer or _SampleBuffer(frame, begin, stop, container, lambda: measure_extent(source).pictures)
+            if not buffer.put(frame):
                 break
-        if tape is None:
+        if buffer is None:
             return None
-        if note := tape.gaps.note(media_name(source), "sound"):
+        if note := buffer.gaps.note(media_name(source), "sound"):
             warn(f"Warning: {note}")
-        return tape.audio()
+        return buffer.audio()
 
 
 def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
@@ -88,23 +88,24 @@ def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
     return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
 
 
-def _pieces(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
-    """Yield the track as float32, all in the layout and rate of its first piece.
+def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
+    """Yield the track as float32, all in the layout and rate of its first frame.
 
     Channels that the writer cannot keep (quad, 5.0) are mixed to stereo.
     """
     resamplers, target = {}, None
     for frame in decode(container, track, name):
-        piece = frame if len(frame.layout.channels) in CHANNEL_LAYOUTS else _mixed(frame)
-        kind = piece.format.name, piece.layout.name, piece.sample_rate
+        if len(frame.layout.channels) not in CHANNEL_LAYOUTS:
+            frame = _mixed(frame)
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
         target = target or kind[1:]
         if kind not in resamplers:
             resamplers[kind] = AudioResampler(PACKED, *target)
-        yield from resamplers[kind].resample(piece)
+        yield from resamplers[kind].resample(frame)
 
 
 def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
-    """Return a piece in stereo; where FFmpeg knows no mix, its first channel, which in ambisonic hears all sides."""
+    """Return a frame in stereo; where FFmpeg knows no mix, its first channel, which in ambisonic hears all sides."""
     try:
         return AudioResampler(PACKED, "stereo", frame.sample_rate).resample(frame)[0]
     except av.FFmpegError:
@@ -114,57 +115,59 @@ def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
     return mono
 
 
-def _samples(piece: av.AudioFrame) -> np.ndarray:
-    """Return the samples [C, T] of a packed piece."""
-    return piece.to_ndarray().reshape(-1, len(piece.layout.channels)).T
+def _samples(frame: av.AudioFrame) -> np.ndarray:
+    """Return the samples [C, T] of a packed frame."""
+    return frame.to_ndarray().reshape(-1, len(frame.layout.channels)).T
 
 
-class _Tape:
-    """Samples [C, T] laid down at the times of their pieces; what no piece covers is silence.
+class _SampleBuffer:
+    """Samples [C, T] at the times of their frames; what no frame covers is silence.
 
     pictures_end: returns the time in seconds at which the pictures end; silence may last until then in any case.
     """
 
     def __init__(
         self,
-        piece: av.AudioFrame,
+        frame: av.AudioFrame,
         begin: float,
         stop: float,
         container: InputContainer,
         pictures_end: Callable[[], float],
     ):
-        self.rate, self.begin, self.zero = piece.sample_rate, begin, begin + clock_start(container)
+        self.rate, self.begin, self.zero = frame.sample_rate, begin, begin + clock_start(container)
         self.pictures_end, self.gaps = cache(pictures_end), Gaps()
         announced = container.duration / av.time_base - begin if container.duration else UNKNOWN_LENGTH
         self.limit = (stop - begin) * self.rate
         capacity = min(self.limit, (min(max(announced, 0), LONGEST_RESERVED) + 1) * self.rate)
-        self.samples = np.zeros((len(piece.layout.channels), math.ceil(capacity)), np.float32)
+        self.samples = np.zeros((len(frame.layout.channels), math.ceil(capacity)), np.float32)
         self.end = None
 
-    def put(self, piece: av.AudioFrame) -> bool:
-        """Lay down one piece; return whether the window has room for another."""
-        at, samples = self._position(piece), _samples(piece)
+    def put(self, frame: av.AudioFrame) -> bool:
+        """Add one frame; return whether another fits into the window."""
+        at, samples = self._position(frame), _samples(frame)
         if at >= self.limit:
             return False
         self.end = at + samples.shape[1]
         self.gaps.decoded += samples.shape[1] / self.rate
         samples = samples[:, max(0, -at) : max(0, round(min(self.limit, self.end)) - at)]
         at = max(0, at)
-        self._grow(at + samples.shape[1])
+        missing = at + samples.shape[1] - self.samples.shape[1]
+        if missing > 0:
+            self.samples = np.pad(self.samples, ((0, 0), (0, max(missing, self.samples.shape[1] // 2))))
         self.samples[:, at : at + samples.shape[1]] = samples
         return self.end < self.limit
 
     def audio(self) -> dict | None:
-        """Return what was laid down as AUDIO, None if nothing lies in the window."""
+        """Return the samples as AUDIO, None if the window holds none."""
         end = round(max(0, min(self.end or 0, self.limit)))
         return {"waveform": torch.from_numpy(self.samples[:, :end])[None], "sample_rate": self.rate} if end else None
 
-    def _position(self, piece: av.AudioFrame) -> int:
-        """Return the sample of the tape at which a piece begins, below 0 if it begins before the window."""
+    def _position(self, frame: av.AudioFrame) -> int:
+        """Return the sample at which a frame begins, below 0 if it begins before the window."""
         end = self.end or 0
-        if piece.pts is None:
+        if frame.pts is None:
             return end
-        at = round((float(seconds(piece.pts, piece.time_base)) - self.zero) * self.rate)
+        at = round((float(seconds(frame.pts, frame.time_base)) - self.zero) * self.rate)
         gap = at - end
         if self.end is None and gap <= 0:
             return at
@@ -179,9 +182,3 @@ class _Tape:
         if not kept:
             self.gaps.leave_out(gap, self.begin + time - gap)
         return kept
-
-    def _grow(self, end: int) -> None:
-        missing = end - self.samples.shape[1]
-        if missing > 0:
-            room = max(missing, self.samples.shape[1] // 2)
-            self.samples = np.pad(self.samples, ((0, 0), (0, room)))

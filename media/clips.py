@@ -97,7 +97,9 @@ def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, targ
     times = sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
     rate = frame_rate(result)
     rows = [pick(source, [round(time * frame_rate(source) / rate) for time in times]) for source in shown.values()]
-    size, caption = tile_size(photo.size), ", ".join(("photo", *shown, "result"))
+    scale = math.sqrt(TILE_AREA / (photo.width * photo.height))
+    size = round(photo.width * scale), round(photo.height * scale)
+    caption = ", ".join(("photo", *shown, "result"))
     cells = [
         row_of((photo, *pictures), size, f"frame {time} of {frames}: {caption}")
         for time, *pictures in zip(times, *rows, pick(result, times), strict=True)
@@ -117,12 +119,6 @@ def pick(source: Path, indices: list[int]) -> list[Image.Image]:
         if not wanted:
             break
     return picked + [frame] * len(wanted)
-
-
-def tile_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of the same aspect at the area of one tile."""
-    scale = math.sqrt(TILE_AREA / (size[0] * size[1]))
-    return round(size[0] * scale), round(size[1] * scale)
 
 
 def row_of(images: Iterable[Image.Image], size: tuple[int, int], caption: str) -> Image.Image:

@@ -39,7 +39,8 @@ class FrameConverter:
         pixels = self._converted(frame, "rgb24")
         if self.transparent and has_alpha(frame):
             alpha = self._alpha(frame)
-            pixels = pixels if alpha.min() == 255 else over_black(pixels, alpha)
+            if alpha.min() < 255:
+                pixels = ((pixels.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
         return _upright(pixels, self._matrix)
 
     def _alpha(self, frame: av.VideoFrame) -> np.ndarray:
@@ -72,11 +73,6 @@ def has_alpha(frame: av.VideoFrame) -> bool:
 def may_be_unfilled(codec: av.VideoCodecContext) -> bool:
     """Return whether FFmpeg declares an alpha channel for a stream that its writer may not have filled."""
     return codec.name in UNFILLED_ALPHA or (codec.name == "rawvideo" and codec.codec_tag == BI_RGB)
-
-
-def over_black(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return uint8 [H, W, 3] laid over black by alpha, uint8 [H, W]; where that is 255 the pixels stay the same."""
-    return ((pixels.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
 def pixel_aspect(stream: av.VideoStream) -> float:

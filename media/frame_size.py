@@ -38,9 +38,9 @@ def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float
 
 
 def crop_fraction(image_size: tuple[int, int], width: int, height: int) -> tuple[float, float]:
-    """Return the parts of an image's (width, height) that a frame of that size shows: 1 is all, the rest is cropped.
+    """Return the fractions of an image's (width, height) that a frame of that size shows; the rest is cropped.
 
-    A difference of shape that the flooring to 16 pixels can make is stretched, not cropped.
+    A difference of shape that the flooring to 16 pixels can make is resized, not cropped.
     """
     w, h = image_size
     if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:

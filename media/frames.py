@@ -1,8 +1,8 @@
 """Frames as tensors: IMAGE [B, H, W, C] in 0..1, cropped and resized to the model's frame and to CLIP's input.
 
-Source: SteadyDancer wan/image2video_dancer.py, generate(): images are stretched onto the frame with plain bicubic
+Source: SteadyDancer wan/image2video_dancer.py, generate(): images are resized onto the frame with plain bicubic
 interpolation. Difference from upstream: an image whose aspect differs from the frame's by more than the flooring to 16
-pixels is cropped about its center first, so that nobody is stretched.
+pixels is cropped about its center first, so that nobody is distorted.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def uint8_to_video(pixels: np.ndarray) -> Tensor:
 
 
 def to_rgb(image: Tensor) -> Tensor:
-    """Return IMAGE [B, H, W, 3] from grey [B, H, W, 1], RGB or RGBA (alpha dropped); ValueError for anything else."""
+    """Return IMAGE [B, H, W, 3] from gray [B, H, W, 1], RGB or RGBA (alpha dropped); ValueError for anything else."""
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"Found an image tensor of shape {tuple(image.shape)}; an IMAGE is [frames, height, width, channels] "
@@ -77,7 +77,7 @@ def clip_pixels(image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
 
 
 def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
-    """Return the parts `kept` of the image's (width, height) about its centre, as RGB [B, h, w, 3]."""
+    """Return the fractions `kept` of the image's (width, height) about its center, as RGB [B, h, w, 3]."""
     image = to_rgb(image)
     h, w = image.shape[1:3]
     crop_w, crop_h = (max(1, round(side * part)) for side, part in zip((w, h), kept, strict=True))
@@ -86,7 +86,7 @@ def crop(image: Tensor, kept: tuple[float, float]) -> Tensor:
 
 
 def blank_video(known: Tensor, length: int) -> Tensor:
-    """Return [length, H, W, 3]: the frames `known` [K, H, W, 3], then mid-grey, the VAE's zero."""
+    """Return [length, H, W, 3]: the frames `known` [K, H, W, 3], then mid-gray, the VAE's zero."""
     video = torch.full((length, *known.shape[1:]), 0.5, dtype=known.dtype, device=known.device)
     video[: len(known)] = known
     return video

@@ -35,7 +35,7 @@ LARGEST_SIZE = "8192x4320 (8K)"
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPEN_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **DECODER_OPTIONS}
 # PyAV before 17.1 ends the process where `options` meet a format that names its streams late, such as FLV. There the
-# bound on pictures holds from the first decoded one on, not in FFmpeg's look at the file.
+# bound on pictures holds from the first decoded one on, not while FFmpeg probes the file.
 AV_VERSION = tuple(int(number) for number in re.findall(r"\d+", av.__version__)[:2])
 OPTIONS_NAME = "options" if AV_VERSION >= (17, 1) else "container_options"
 NO_FORMAT = (
@@ -154,7 +154,7 @@ def _log_damage(name: str, packet: av.Packet | None, error: av.FFmpegError) -> N
 
 def video_of(container: InputContainer, source: Source) -> av.VideoStream:
     """Return the moving pictures of a file; the cover of a song is none."""
-    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         found = "only sound" if container.streams.audio else "neither pictures nor sound"
         raise ValueError(f"{media_name(source)} holds {found}. Load a file that shows the dance, such as an MP4.")
@@ -181,11 +181,6 @@ def decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
         return stream.codec_context
     decoder.options = DECODER_OPTIONS
     return decoder
-
-
-def is_cover(stream: av.VideoStream) -> bool:
-    """Return whether a track is the picture that comes with a song."""
-    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def default_first(streams: Iterable) -> list:

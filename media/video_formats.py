@@ -1,4 +1,4 @@
-"""The formats that Video Combine writes, as one table, and the checks of what an artist may ask of each.
+"""The formats that Video Combine writes, as one table, and the checks of what each allows.
 
 No tensor and no file is touched here: everything that can be refused is refused before the first frame is encoded.
 """
@@ -72,13 +72,13 @@ MP4_OPTIONS = {"movflags": "use_metadata_tags+faststart"}
 X264 = Encoder("libx264", {"preset": "medium"})
 X265 = Encoder("libx265", {"preset": "medium", "x265-params": "log-level=error"})
 VP9 = Encoder("libvpx-vp9", {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
-# SVT-AV1's presets 8 and above tint flat 10-bit frames (grey 128 decodes as 109, 108, 147); preset 6 does not.
+# SVT-AV1's presets 8 and above tint flat 10-bit frames (gray 128 decodes as 109, 108, 147); preset 6 does not.
 SVT_AV1 = Encoder("libsvtav1", {"preset": "6"})
 AOM_AV1 = Encoder("libaom-av1", {"b": "0", "cpu-used": "6", "row-mt": "1"})
 
 FORMATS = {
     "MP4 H.264": VideoFormat("mp4", (X264,), YUV + YUV_10_BIT, CrfRange(0, 51, 19), sound=AAC, options=MP4_OPTIONS),
-    # x265's look-ahead (cuTree) writes past its memory in clips up to 48 pixels wide, which ends the whole process.
+    # x265's look-ahead (cuTree) writes past its memory in clips up to 48 pixels wide, which ends the process.
     "MP4 H.265": VideoFormat(
         "mp4", (X265,), YUV + YUV_10_BIT, CrfRange(0, 51, 22), 64, sound=AAC, codec_tag="hvc1", options=MP4_OPTIONS
     ),
@@ -170,7 +170,7 @@ def choose_encoder(name: str) -> Encoder:
 
 
 def has_encoder(name: str) -> bool:
-    """Tell whether FFmpeg, as PyAV brings it, can encode with the encoder of this name."""
+    """Return whether PyAV's FFmpeg has the encoder of this name."""
     try:
         av.Codec(name, "w")
     except UnknownCodecError:

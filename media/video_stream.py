@@ -264,11 +264,6 @@ def in_memory(video):
     return video.get_components() if inspect.isabstract(owner) else None
 
 
-def fingerprint(video) -> str:
-    """Return a hash of what ComfyUI's VIDEO shows: the bytes of its file and its trim window, or its images."""
-    return open_video(video).fingerprint()
-
-
 def _length(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Return the time at which the pictures end as the file announces it of them, None if it does not."""
     start = float(seconds(stream.start_time or 0, stream.time_base))

@@ -1,7 +1,7 @@
 """Animated WebP files, written picture by picture as they come from the encoder.
 
 FFmpeg's own animation encoder holds all pictures to the end, joins equal ones and keeps neither the duration of a still
-clip nor a workflow. Each picture encoded alone takes no more room.
+clip nor a workflow. Each picture encoded alone takes no more space.
 
 A WebP is a RIFF file: chunks of name (4 bytes), size (uint32) and data padded to even. Source: the WebP container
 specification (developers.google.com/speed/webp/docs/riff_container) and TIFF 6.0 for the EXIF directory; little-endian.
@@ -34,7 +34,7 @@ class WebpAnimation:
         file.write(struct.pack("<4sI4s", b"RIFF", 0, b"WEBP"))
         flags = ANIMATION_FLAG | (EXIF_FLAG if self._entries else 0)
         self._write(b"VP8X", bytes([flags, 0, 0, 0]) + self._size)
-        self._write(b"ANIM", struct.pack("<IH", 0, plays))  # background colour, plays
+        self._write(b"ANIM", struct.pack("<IH", 0, plays))  # background color, plays
 
     def add(self, picture: bytes, milliseconds: int) -> None:
         """Append a still WebP file, opaque and of the animation's size, shown for that long."""

@@ -1,6 +1,6 @@
 """Convert the two BlazePose networks of MediaPipe from TFLite to ONNX: `python tools/blazepose_onnx.py FOLDER`.
 
-For maintainers; dwpose/weights/README.md tells where the sources come from. Needs the packages tflite and onnx.
+For maintainers; dwpose/weights/README.md says where the sources come from. Needs the packages tflite and onnx.
 FOLDER holds the sources, or the unpacked wheel they lie in. The same sources give the same bytes.
 
 Differences from TFLite: feature maps are [N, C, H, W], N is free, sparse weights are written out, and outputs that the

@@ -57,7 +57,7 @@ class CodeBase:
             f"{name}:{node.lineno} {node.name}"
             for name in self.product
             for node in ast.walk(self.trees[name])
-            if isinstance(node, FUNCTIONS) and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+            if isinstance(node, FUNCTIONS) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
         ]
 
     def conditional_repeats(self) -> list[str]:
@@ -132,15 +132,12 @@ class CodeBase:
 
 def _one_use(name: str, tree: ast.Module) -> Iterator[str]:
     nodes = list(ast.walk(tree))
-    uses = Counter(node.id if isinstance(node, ast.Name) else node.attr for node in nodes if _is_reference(node))
+    names = (node.id for node in nodes if isinstance(node, ast.Name))
+    uses = Counter(names) + Counter(node.attr for node in nodes if isinstance(node, ast.Attribute))
     for node in nodes:
         private = isinstance(node, FUNCTIONS) and node.name.startswith("_") and not node.name.startswith("__")
         if private and uses[node.name] == 1:
             yield f"{name}:{node.lineno} {node.name}"
-
-
-def _is_reference(node: ast.AST) -> bool:
-    return isinstance(node, (ast.Name, ast.Attribute))
 
 
 def _conditional_repeats(tree: ast.Module) -> Iterator[int]:

@@ -1,8 +1,8 @@
 """Make a photo dance in a real ComfyUI on the CPU: run by `nox -s demo -- --help`.
 
 Queues a shipped workflow through the server's API, with the bundled sample or with your own photo and driving video
-(or ready pose frames), and leaves an MP4 and a contact sheet. The model is the miniature, which knows drawn figures of
-96x96 pixels and nothing else: with your own files everything runs, but the picture is of no use.
+(or ready pose frames), and writes an MP4 and a contact sheet. The model is the miniature, which knows drawn characters
+of 96x96 pixels and nothing else: with your own files everything runs, but the picture is of no use.
 """
 
 import argparse
@@ -39,9 +39,9 @@ OWN_FILES_AREA = 256 * 144
 OWN_FILES_FRAMES = 17
 SAMPLE_PHOTO = "steadydancer_sample.png"
 SAMPLE_DANCE = "steadydancer_sample_dance.mp4"
-SAMPLE_NOTE = "The miniature knows drawn figures of 96x96 pixels; the video shows its sample, enlarged four times."
+SAMPLE_NOTE = "The miniature knows drawn characters of 96x96 pixels; the video shows its sample, enlarged four times."
 OWN_FILES_NOTE = (
-    "The miniature knows drawn figures of 96x96 pixels and nothing else: with your own files this video shows that "
+    "The miniature knows drawn characters of 96x96 pixels and nothing else: with your own files this video shows that "
     "everything runs, not what SteadyDancer can do. For that load the 14B files in ComfyUI."
 )
 

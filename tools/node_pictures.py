@@ -2,7 +2,7 @@
 
     COMFYUI_PATH=... python -m tools.node_pictures [NODE_ID ...]
 
-Each lies at web/docs/pictures/<NodeId>.jpg, where both the English and the Chinese page look for it. Labels are
+Each goes to web/docs/pictures/<NodeId>.jpg, which both the English and the Chinese page show. Labels are
 English, values those of a new node; lists of files show the miniature's, which the pack brings.
 """
 

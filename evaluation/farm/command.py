@@ -97,7 +97,11 @@ def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
     """Run the pairs at the server, or at one that is started for them; each is measured while the next one runs."""
     with ExitStack() as stack:
         if address is None:
-            own = stack.enter_context(ComfyProcess(folder_to_start(), PACK))
+            try:
+                comfyui = find_comfyui(PACK)
+            except ValueError:
+                raise ValueError("Give --server HOST:PORT, or let COMFYUI_PATH name a ComfyUI to start.") from None
+            own = stack.enter_context(ComfyProcess(comfyui, PACK))
             write_all(own.base / "models", own.base / "input")
             address = own.address
         client = stack.enter_context(ComfyClient(address, RETRIES))
@@ -105,14 +109,6 @@ def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
         runner = Runner(client, results)
         say(f"ComfyUI at {client.address}")
         runner.run(pairs, Lines(len(pairs), results))
-
-
-def folder_to_start() -> Path:
-    """Return the folder of the ComfyUI that is started where no --server is given."""
-    try:
-        return find_comfyui(PACK)
-    except ValueError:
-        raise ValueError("Give --server HOST:PORT, or let COMFYUI_PATH name a ComfyUI folder to start.") from None
 
 
 class Lines:

@@ -32,7 +32,7 @@ SAMPLES = (
 )  # fmt: skip
 SMALL = {"steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
-SHORTEST_SENTENCE = 20
+SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters
 STRANGE = (
     None, True, -1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1, "", "0", "nan", "auto", "../../x", "/",
     "aux", "\u955c\u5934", "\ud800", "a" * 300, "%date:yyyy%", [], [1], {}, {"a": 1},
@@ -85,7 +85,7 @@ def attempt(server: ComfyProcess, prompt: dict, what: str, seed: int, longest: f
             return "refused"
         return Fault("widgets", seed, "crash", f"{what}\n{failure.exception_type}: {failure}")
     except ServerGone as error:
-        return Fault("widgets", seed, "hang", f"{what}\n{error}")
+        return Fault("widgets", seed, "hang", f"{what}\n{error}\n{server.log()[-LOG_END:]}")
     finally:
         timer.cancel()
 

@@ -57,23 +57,23 @@ def test_the_last_frame_stands_for_those_beyond_the_end(pictures):
     assert np.array_equal([np.asarray(frame) for frame in again], arrays[[2, 2, 3]])
 
 
-def folder_of(folder, colours):
+def folder_of(folder, colors):
     folder.mkdir()
-    for index, colour in enumerate(colours):
-        Image.new("RGB", (200, 200), colour).save(folder / f"{index:02d}.png")
+    for index, color in enumerate(colors):
+        Image.new("RGB", (200, 200), color).save(folder / f"{index:02d}.png")
     return folder
 
 
 def sheet_row(sheet, row, columns):
-    """Return the colours in the middle of the pictures of a row of the contact sheet."""
+    """Return the colors in the middle of the pictures of a row of the contact sheet."""
     height = media.GAP + media.CAPTION_HEIGHT + 100 + row * (200 + media.CAPTION_HEIGHT + media.GAP)
     return [sheet.getpixel((media.GAP + 100 + 200 * column, height)) for column in range(columns)]
 
 
 def test_a_contact_sheet_shows_photo_what_is_given_and_result_side_by_side(tmp_path):
     photo, result = Image.new("RGB", (200, 200), "red"), folder_of(tmp_path / "result", ["blue"] * 9)
-    colours = {"driving video": "yellow", "pose": "lime"}
-    shown = {name: folder_of(tmp_path / name, [colour] * 9) for name, colour in colours.items()}
+    colors = {"driving video": "yellow", "pose": "lime"}
+    shown = {name: folder_of(tmp_path / name, [color] * 9) for name, color in colors.items()}
     assert media.contact_sheet(photo, shown, result, tmp_path / "sheet.png") == 9
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet_row(sheet, 0, 4) == [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255)]

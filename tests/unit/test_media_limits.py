@@ -17,12 +17,12 @@ from steadydancer_pack.media import clips as media
 from steadydancer_pack.media.audio_track import read_audio
 from steadydancer_pack.media.media_file import open_media
 from steadydancer_pack.media.picture_size import size_by_header
-from steadydancer_pack.media.video_stream import VideoStream, fingerprint, open_video
-from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, grey, make_video, numbers
+from steadydancer_pack.media.video_stream import VideoStream, open_video
+from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, gray, make_video, numbers
 
 MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
 profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation
-id="1" bandwidth="1"><BaseURL>neighbour.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>"""
+id="1" bandwidth="1"><BaseURL>neighbor.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>"""
 SDP = """v=0
 o=- 0 0 IN IP4 127.0.0.1
 s=dance
@@ -33,8 +33,8 @@ a=rtpmap:96 H264/90000
 """
 LEADING_ELSEWHERE = {  # by name of the file
     "stream.sdp": SDP.format(port=45678),
-    "list.ffconcat": "ffconcat version 1.0\nfile neighbour.mp4\n",
-    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbour.mp4\n#EXT-X-ENDLIST\n",
+    "list.ffconcat": "ffconcat version 1.0\nfile neighbor.mp4\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbor.mp4\n#EXT-X-ENDLIST\n",
     "list.mpd": MPD,
     "text.nfo": "\x1b[2J dance \x1b[1m\n" * 50,
     "meta.txt": ";FFMETADATA1\ntitle=dance\n",
@@ -46,7 +46,7 @@ LEADING_ELSEWHERE = {  # by name of the file
 @pytest.fixture
 def folder(tmp_path):
     """A folder with a video that nobody asked for."""
-    make_video(tmp_path / "neighbour.mp4", 3)
+    make_video(tmp_path / "neighbor.mp4", 3)
     return tmp_path
 
 
@@ -65,7 +65,7 @@ def test_a_list_of_videos_hears_what_is_read(folder):
         VideoStream(str(folder / "list.ffconcat"))
 
 
-@pytest.mark.parametrize("read", [open_video, read_audio, fingerprint])
+@pytest.mark.parametrize("read", [open_video, read_audio])
 @pytest.mark.parametrize("trim", [{}, {"start_time": -1.0}])
 def test_no_port_is_opened(read, trim):
     """Neither here nor by ComfyUI, which opens the file to count a trim from the end."""
@@ -78,15 +78,15 @@ def test_no_port_is_opened(read, trim):
 
 def test_a_sequence_of_pictures_is_one_file(folder):
     for name in ("photo001.png", "photo002.png", "photo%03d.png"):
-        Image.fromarray(grey(30)).save(folder / name)
+        Image.fromarray(gray(30)).save(folder / name)
     with pytest.raises(ValueError, match="playlists and streams are not followed"):
         VideoStream(str(folder / "photo%03d.png"))
     assert numbers(VideoStream(str(folder / "photo001.png"))) == [30]
 
 
 @pytest.mark.parametrize("path", [
-    "http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "concat:neighbour.mp4|neighbour.mp4", "lavfi:testsrc",
-    "subfile,,start,0,end,9,,:neighbour.mp4", "pipe:0", "tcp://127.0.0.1:9",
+    "http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "concat:neighbor.mp4|neighbor.mp4", "lavfi:testsrc",
+    "subfile,,start,0,end,9,,:neighbor.mp4", "pipe:0", "tcp://127.0.0.1:9",
 ])  # fmt: skip
 def test_a_path_is_no_address(folder, monkeypatch, path):
     monkeypatch.chdir(folder)
@@ -97,7 +97,7 @@ def test_a_path_is_no_address(folder, monkeypatch, path):
 def test_a_name_that_looks_like_an_address_is_read_from_disk(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "http:").mkdir()
-    (folder / "neighbour.mp4").rename(folder / "http:" / "v.mp4")
+    (folder / "neighbor.mp4").rename(folder / "http:" / "v.mp4")
     assert numbers(VideoStream("http:/v.mp4", fps=0)) == [0, 1, 2]
 
 

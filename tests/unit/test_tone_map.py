@@ -17,7 +17,7 @@ WHITE = {PQ: 148, HLG: 191}  # of 255: 203 cd/m2, by ITU-R BT.2408 58 % of PQ an
 
 
 def hdr_video(transfer, level):
-    """Return an MP4 of ten frames in which a grey person of that level stands in front of black."""
+    """Return an MP4 of ten frames in which a gray person of that level stands in front of black."""
 
     def prepare(stream):
         context = stream.codec_context

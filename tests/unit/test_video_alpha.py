@@ -40,7 +40,7 @@ KINDS = {  # name: (codec, pixel format, container)
 
 
 def matte(alpha):
-    """Return RGBA [H, W, 4] in grey: the left half opaque, the right half of that alpha."""
+    """Return RGBA [H, W, 4] in gray: the left half opaque, the right half of that alpha."""
     picture = np.full((SIDE, SIDE, 4), LEVEL, np.uint8)
     picture[..., 3] = 255
     picture[:, HALF:, 3] = alpha

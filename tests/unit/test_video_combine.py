@@ -163,7 +163,7 @@ def decoded(path):
 
 @pytest.mark.parametrize("size", [(64, 80), (65, 81)])
 def test_each_frame_is_written_with_its_pose_to_the_right(size):
-    """Flat colours, another for each frame: they survive the encoder. Odd heights are padded, the width is even."""
+    """Flat colors, another for each frame: they survive the encoder. Odd heights are padded, the width is even."""
     images, poses = (torch.linspace(*ends, 4).view(4, 1, 1, 1).expand(4, *size, 3) for ends in ((0.1, 0.4), (0.9, 0.6)))
     video, path = combine(images=images, pose_frames=poses, show_pose="side by side", crf=0).result
     assert video.get_dimensions() == (2 * size[1], size[0] + size[0] % 2)

@@ -17,7 +17,7 @@ from steadydancer_pack.media.audio_track import read_audio, read_file_audio
 from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.pose_extract import ExtractPoses
-from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, grey, numbers, to_frame
+from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, gray, numbers, to_frame
 
 FPS, PICTURES = 16, 32
 SAMPLE_RATE, PIECE = 8000, 500  # a piece of sound for each picture
@@ -28,19 +28,19 @@ FIRST = re.compile("in all, first at ([0-9.]+) s")
 
 
 def make_file(path, container="matroska", picture_jumps=(), sound_jumps=(), pictures=PICTURES):
-    """Write grey pictures that tell their number, and their number as sound too.
+    """Write gray pictures that tell their number, and their number as sound too.
 
     The jumps are (number, seconds): from that picture, or piece of sound, on all times are so much later.
     """
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "ultrafast", "bf": "0"})
-        stream.height, stream.width = grey(0).shape[:2]
+        stream.height, stream.width = gray(0).shape[:2]
         stream.codec_context.time_base = STEP
         codec = CONTAINERS[container]
         track = output.add_stream(codec, rate=16000 if codec == "mp2" else SAMPLE_RATE, layout="mono")
         for index in range(pictures):
             at = index + round(FPS * shift(picture_jumps, index))
-            output.mux(stream.encode(to_frame(grey(index % PICTURES), "yuv420p", at, STEP)))
+            output.mux(stream.encode(to_frame(gray(index % PICTURES), "yuv420p", at, STEP)))
             output.mux(track.encode(piece(track, index, shift(sound_jumps, index))))
         output.mux(stream.encode(None))
         output.mux(track.encode(None))

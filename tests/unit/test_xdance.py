@@ -436,22 +436,21 @@ def web():
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
-    [("html", "is no ComfyUI"), ("json", "is no ComfyUI"), ("other", "is no ComfyUI"), ("no", "refuses with 403")],
+    ("address", "words"),
+    [
+        *((f"http://{{web}}/{path}/", "is no ComfyUI") for path in ("html", "json", "other")),
+        ("http://{web}/no/", "refuses with 403"),
+        ("127.0.0.1:9", r"No ComfyUI answers at 127.0.0.1:9 \("),
+    ],
 )
-def test_a_server_that_is_no_comfyui_or_refuses(web, path, words):
+def test_a_server_that_is_no_comfyui_refuses_or_is_away(web, address, words):
     with pytest.raises(ServerGone, match=words):
-        ComfyClient(f"http://{web}/{path}/").check()
+        ComfyClient(address.format(web=web)).check()
 
 
 def test_a_server_that_dies_while_a_video_is_fetched_is_gone(web, tmp_path):
     with pytest.raises(ServerGone, match=r"The ComfyUI at .* went away while v.mp4 was fetched"):
         ComfyClient(web).fetch("output", "", "v.mp4", tmp_path / "video.mp4")
-
-
-def test_nobody_at_the_address():
-    with pytest.raises(ServerGone, match=r"No ComfyUI answers at 127.0.0.1:9 \("):
-        ComfyClient("127.0.0.1:9").check()
 
 
 def test_the_exit_status_and_the_words_of_a_bad_start(tmp_path, workflow, pairs, capsys):
