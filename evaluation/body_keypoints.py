@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference
-from .shared_pieces import NotMeasured
+from .metrics import NotMeasured
 
 Parts = Mapping[str, Sequence[int]]
 

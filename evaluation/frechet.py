@@ -1,13 +1,13 @@
 """Frechet distance between two sets of features: FID on pictures, FVD on clips.
 
 d^2 = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the Gaussians with the sets' means m and covariances S (Heusel et
-al. 2017; Unterthiner et al. 2018). The figure belongs to its network and to the number of samples: compare only what
-was measured alike. Few samples make it large; below some hundred clips it ranks, it does not measure.
+al. 2017; Unterthiner et al. 2018). The value depends on the network and on the number of samples: compare only what
+was measured alike. Few samples make it large; below some hundred clips it can only rank.
 """
 
 import numpy as np
 
-from .shared_pieces import NotMeasured
+from .metrics import NotMeasured
 
 FEWEST = 2  # samples that have a covariance
 

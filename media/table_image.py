@@ -31,9 +31,9 @@ def draw_table(lines: Sequence[Line], footnote: str = "") -> np.ndarray:
 
 
 def _row(canvas: Canvas, middle: float, line: Line) -> None:
-    colour = FAINT if line.faint or line.heading else INK
-    canvas.text(MARGIN, middle, line.cells[0], colour, "lm", LETTERS)
+    color = FAINT if line.faint or line.heading else INK
+    canvas.text(MARGIN, middle, line.cells[0], color, "lm", LETTERS)
     for column, figure in enumerate(line.cells[1:], 1):
-        canvas.text(MARGIN + FIRST + column * OTHERS, middle, figure, colour, "rm", LETTERS)
+        canvas.text(MARGIN + FIRST + column * OTHERS, middle, figure, color, "rm", LETTERS)
     if line.heading:
         canvas.box(MARGIN, middle + ROW / 2 - 1, canvas.size[0] - MARGIN, middle + ROW / 2, GRID)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Colour
+from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Color
 from .run_log import BRANCHES, RunLog, name_steps
 
 WIDTH, LEFT, RIGHT, TOP = 640, 160, 16, 84
@@ -102,22 +102,22 @@ def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) ->
     canvas.text(LEFT - 12, top + LANE / 2, name, INK if used else FAINT, "rm", LETTERS)
     middle = top + LANE / 2
     canvas.box(LEFT, middle - 1, WIDTH - RIGHT, middle, GRID)
-    for kept, colour in ((lane.kept, dark(COLOURS[name])), (lane.asked, COLOURS[name])):
+    for kept, color in ((lane.kept, dark(COLOURS[name])), (lane.asked, COLOURS[name])):
         for span in kept:
-            _cells(canvas, shown, span, top, colour)
+            _cells(canvas, shown, span, top, color)
 
 
-def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, colour: Colour) -> None:
+def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, color: Color) -> None:
     """Draw a box for each step, or one for all of them where there is no room for a gap."""
     wide = step_place(shown, 1) - LEFT >= SINGLE_STEPS
     for part in [range(step, step + 1) for step in span] if wide else [span]:
         left, right = (step_place(shown, step) for step in (part.start, part.stop))
-        canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, colour)
+        canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, color)
 
 
-def dark(colour: Colour) -> Colour:
-    """Return the colour of a step on which the branch was not computed but its last difference kept."""
-    return tuple(round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
+def dark(color: Color) -> Color:
+    """Return the color of a step on which the branch was not computed but its last difference kept."""
+    return tuple(round(0.35 * full + 0.65 * panel) for full, panel in zip(color, PANEL, strict=True))
 
 
 def _axis(canvas: Canvas, shown: Timeline, top: float) -> None:
