@@ -121,7 +121,8 @@ def _versions() -> Iterator[Finding]:
     yield packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui)
     yield packages.check_version("Python", ".".join(map(str, sys.version_info[:3])), pack.python)
     yield opencv.check_opencv(_opencv())
-    yield packages.check_torchmetrics(_version(packages.EVALUATE_NEEDS))
+    for package in packages.EVALUATE_USES:
+        yield packages.check_evaluate(package, _version(package))
 
 
 def _pack() -> packages.Pack:
