@@ -20,12 +20,11 @@ from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.detector import Detector
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
-from ..dwpose.poses import PoseClip
 from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
 from ..media.frames import size_of
 from ..media.video_stream import VideoStream
-from .body_keypoints import Keypoints, check_canvas, found_person, main_person
+from .body_keypoints import Keypoints, checked, found_person, main_person
 from .clip_report import clip_report, evaluate_and_draw
 from .evaluate import Case, describe, evaluate
 from .evaluation_report import write_report
@@ -113,11 +112,13 @@ def load_keypoints(
 
     detector: files of YOLOX and DW-Pose; none for the bundled detector.
     """
-    goal = main_person(_pose_clip(target, frames).tracks) if target else None
+    size, goal = size_of(frames), None
+    if target:
+        goal = main_person(checked(load(target, size)[0], f"poses in {target.name}", size).tracks)
     if poses:
-        seen = _pose_clip(poses, frames)
+        seen = checked(load(poses, size)[0], f"poses in {poses.name}", size)
     elif detector is not None:
-        seen = search(frames.numpy(), open_detector(detector), size_of(frames), len(frames))
+        seen = search(frames.numpy(), open_detector(detector), size, len(frames))
     else:
         return None, goal
     return found_person(seen.tracks, seen.frames, goal), goal
@@ -130,12 +131,6 @@ def open_detector(files: list[str]) -> Detector:
     if len(files) != 2:
         raise ValueError(f"--detector got {len(files)} files. Give none for the bundled one, or YOLOX and DW-Pose.")
     return DWPose(*files, provider=CPU)
-
-
-def _pose_clip(file: Path, frames: Tensor) -> PoseClip:
-    clip, _ = load(file, size_of(frames))
-    check_canvas(f"poses in {file.name}", (clip.width, clip.height), size_of(frames))
-    return clip
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ With a network that turns pictures into features, it is the cosine of the featur
 in the photo.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -103,7 +105,7 @@ def _histogram(pixels: Tensor) -> Tensor:
     return total / total.sum()
 
 
-def _similarity(found: list[Tensor | None], reference: list[Tensor | None]) -> float:
+def _similarity(found: Sequence[Tensor | None], reference: Sequence[Tensor | None]) -> float:
     pairs = [(a, b) for a, b in zip(found, reference, strict=True) if a is not None and b is not None]
     return float(np.mean([min(1.0, float((a * b).sqrt().sum())) for a, b in pairs])) if pairs else np.nan
 

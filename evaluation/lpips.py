@@ -5,6 +5,7 @@ safetensors file with torchvision's names, trained on ImageNet: VGG-16, AlexNet 
 shapes. The values of different backbones cannot be compared.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,16 +66,10 @@ class Lpips:
 def _model(net: str, weights: Mapping[str, Tensor]) -> torch.nn.Module:
     # torchmetrics' public classes download the backbone.
     model = import_from(TORCHMETRICS, "functional.image.lpips")._LPIPS(net=net, pnet_rand=True).float()
-    # torchmetrics cuts the backbone into slices, whose layers keep the numbers that they have in torchvision.
-    layers = {key: f"features.{_layer(key)}" for key in model.net.state_dict()}
+    # torchmetrics cuts the backbone into slices: slice1.0.weight, slices.0.0.weight. Layers keep torchvision's numbers.
+    layers = {key: re.sub(r"^(slice\d+|slices\.\d+)\.", "features.", key) for key in model.net.state_dict()}
     missing = [layer for layer in layers.values() if layer not in weights]
     if missing:
         raise ValueError(f"The backbone for LPIPS lacks {missing[0]}. Take the whole file again.")
     model.net.load_state_dict({key: weights[layer].float() for key, layer in layers.items()})
     return model.eval()
-
-
-def _layer(key: str) -> str:
-    """Return torchvision's name, behind `features.`, of a slice's slice1.0.weight or slices.0.0.weight."""
-    parts = key.split(".")
-    return ".".join(parts[2:] if parts[0] == "slices" else parts[1:])

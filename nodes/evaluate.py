@@ -13,9 +13,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
-from ..dwpose.poses import PoseClip
 from ..dwpose.track.search import search
-from ..evaluation.body_keypoints import Keypoints, check_canvas, found_person, main_person
+from ..evaluation.body_keypoints import Keypoints, checked, found_person, main_person
 from ..evaluation.clip_report import clip_report, evaluate_and_draw
 from ..evaluation.evaluate import Case, describe
 from ..evaluation.evaluation_report import write_new_report
@@ -208,31 +207,22 @@ def _keypoints(
     images: Tensor, poses: list | None, target: list | None, detector: Detector | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
     """Return the keypoints found in the frames and those that should be there; None for what is not given."""
-    goal = None if target is None else main_person(_clip(target, "target poses", images).tracks)
+    size, goal = size_of(images), None
+    if target is not None:
+        goal = main_person(checked(read_poses(target), "target poses", size).tracks)
     if poses is not None:
-        seen = _clip(poses, "poses", images)
+        seen = checked(read_poses(poses), "poses", size)
     elif detector is not None:
-        seen = _detected(images, detector)
+        bar = ProgressBar(len(images))
+
+        def on_frame(index: int) -> None:
+            throw_exception_if_processing_interrupted()
+            bar.update_absolute(index + 1)
+
+        seen = search(ImageStream(images, fps=0.0), detector, size, len(images), on_frame)
     else:
         return None, goal
     return found_person(seen.tracks, seen.frames, goal), goal
-
-
-def _clip(poses: list, what: str, images: Tensor) -> PoseClip:
-    clip = read_poses(poses)
-    check_canvas(what, (clip.width, clip.height), size_of(images))
-    return clip
-
-
-def _detected(images: Tensor, detector: Detector) -> PoseClip:
-    """Return everybody in the frames; nobody is a result too."""
-    bar = ProgressBar(len(images))
-
-    def on_frame(index: int) -> None:
-        throw_exception_if_processing_interrupted()
-        bar.update_absolute(index + 1)
-
-    return search(ImageStream(images, fps=0.0), detector, size_of(images), len(images), on_frame)
 
 
 def _network(load: Callable[[Path], Network], name: str) -> Network | None:
