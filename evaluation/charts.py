@@ -17,7 +17,6 @@ from .metric_table import NAME, Row, heading, numbers_of
 from .metrics import METRICS, metric_of, number
 
 PANEL_WIDTH, CURVE_HEIGHT, BAR_HEIGHT = 4.9, 2.3, 0.24  # inches
-LETTERS = 24  # of a bar's label
 DRAWING = Lock()  # matplotlib's settings are those of the process
 
 
@@ -73,7 +72,6 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     """
     if not rows or not columns:
         raise ValueError("There are no bars to draw: give at least one row and one column of metrics.")
-    names = [text if len(text) <= LETTERS else f"{text[: LETTERS - 3]}..." for text in (str(r[NAME]) for r in rows)]
 
     def draw(axes: Any, column: str) -> None:
         values, better = numbers_of(rows, column), metric_of(column).better
@@ -82,8 +80,8 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
         bars = axes.barh(range(len(rows)), [values.get(row, 0) for row in range(len(rows))], color=colors)
         axes.bar_label(bars, [number(column, row.get(column)) for row in rows], padding=4, color=_hex(FAINT))
         axes.set_title(heading(column))
-        axes.set_yticks(range(len(rows)), names, color=_hex(INK))
-        axes.margins(x=0.15)
+        axes.set_yticks(range(len(rows)), [str(row[NAME]) for row in rows], color=_hex(INK))
+        axes.margins(x=0.22)
         axes.invert_yaxis()
         axes.tick_params(length=0, labelbottom=False)
 
