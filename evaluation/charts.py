@@ -13,7 +13,7 @@ import numpy as np
 
 from ..media.canvas import ACCENT, BACKGROUND, BEST, FAINT, GRID, INK, PANEL, Canvas, Color
 from .extra_packages import MATPLOTLIB, import_from
-from .metric_table import NAME, Row, heading, numbers_of
+from .metric_table import NAME, Row, best_rows, heading, numbers_of
 from .metrics import METRICS, metric_of, number
 
 PANEL_WIDTH, CURVE_HEIGHT, BAR_HEIGHT = 4.9, 2.3, 0.24  # inches
@@ -74,13 +74,13 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
         raise ValueError("There are no bars to draw: give at least one row and one column of metrics.")
 
     def draw(axes: Any, column: str) -> None:
-        values, better = numbers_of(rows, column), metric_of(column).better
-        best = max(values.values(), key=lambda value: value * better) if values and better else None
-        colors = [_hex(BEST if best is not None and values.get(row) == best else ACCENT) for row in range(len(rows))]
-        bars = axes.barh(range(len(rows)), [values.get(row, 0) for row in range(len(rows))], color=colors)
+        places, values = range(len(rows)), numbers_of(rows, column)
+        best = best_rows(column, rows, places)
+        colors = [_hex(BEST if place in best else ACCENT) for place in places]
+        bars = axes.barh(places, [values.get(place, 0) for place in places], color=colors)
         axes.bar_label(bars, [number(column, row.get(column)) for row in rows], padding=4, color=_hex(FAINT))
         axes.set_title(heading(column))
-        axes.set_yticks(range(len(rows)), [str(row[NAME]) for row in rows], color=_hex(INK))
+        axes.set_yticks(places, [str(row[NAME]) for row in rows], color=_hex(INK))
         axes.margins(x=0.22)
         axes.invert_yaxis()
         axes.tick_params(length=0, labelbottom=False)

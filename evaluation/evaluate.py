@@ -47,11 +47,6 @@ class Case:
     clips: ClipFeatures | None = None
     pictures: PictureFeatures | None = None
 
-    @property
-    def aspect(self) -> float:
-        """Width / height of the frames."""
-        return self.frames.shape[2] / self.frames.shape[1]
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -189,7 +184,8 @@ def _pose_error(case: Case, result: Evaluation) -> None:
         result.notes.append(f"Pose error: {counts}; the first {shortest} are compared.")
     found = poses.first(shortest)
     target, left_out = comparable(found, target.first(shortest))
-    error = pose_error(found, target, case.aspect, case.threshold, case.parts)
+    aspect = case.frames.shape[2] / case.frames.shape[1]
+    error = pose_error(found, target, aspect, case.threshold, case.parts)
     if left_out:
         result.notes.append(f"Pose error: the poses hold no {' and no '.join(left_out)}; they are not compared.")
     result.values.update(error.values)

@@ -57,8 +57,6 @@ def fitted_ground_truth(frames: Tensor, ground_truth: Tensor) -> Tensor:
 
 
 def _frame_by_frame(score: Callable[[Tensor, Tensor], Tensor], frames: Tensor, ground_truth: Tensor) -> Tensor:
-    if frames.shape != ground_truth.shape:
-        raise ValueError(f"Frames {tuple(frames.shape)} and {tuple(ground_truth.shape)} cannot be compared one by one.")
     scores = [
         score(a.movedim(-1, 1), b.movedim(-1, 1))
         for (_, a), (_, b) in zip(batches(frames), batches(ground_truth), strict=True)

@@ -50,7 +50,7 @@ def make_table(rows: Sequence[Row]) -> Table:
     shown = [*rows, *means, _mean(rows, columns, "")]
     lines = [[number(column, row.get(column)) for column in columns] for row in shown]
     ranked = range(len(rows), len(rows) + len(means)) if means else range(len(rows))
-    best = {(line, i) for i, column in enumerate(columns) for line in _best(column, shown, ranked)}
+    best = {(line, i) for i, column in enumerate(columns) for line in best_rows(column, shown, ranked)}
     meanings = [(METRICS[column].label, METRICS[column].meaning) for column in columns if column in METRICS]
     words = sum(column in (NAME, GROUP) for column in columns)
     return Table(columns, headings, lines, words, len(means) + 1, frozenset(best), meanings)
@@ -74,13 +74,7 @@ def numbers_of(rows: Sequence[Row], column: str) -> dict[int, float]:
     }
 
 
-def _mean(rows: Sequence[Row], columns: Sequence[str], group: object) -> Row:
-    numbers = {column: numbers_of(rows, column).values() for column in columns}
-    means = {column: math.fsum(values) / len(values) for column, values in numbers.items() if values}
-    return {NAME: f"mean of {len(rows)}", GROUP: group, **means}
-
-
-def _best(column: str, rows: Sequence[Row], ranked: range) -> list[int]:
+def best_rows(column: str, rows: Sequence[Row], ranked: range) -> list[int]:
     """Return which of the `ranked` rows are best, none where all are equal or neither way is better."""
     values = {line: value for line, value in numbers_of(rows, column).items() if line in ranked}
     better = metric_of(column).better
@@ -88,3 +82,9 @@ def _best(column: str, rows: Sequence[Row], ranked: range) -> list[int]:
         return []
     best = max(values.values(), key=lambda value: value * better)
     return [line for line, value in values.items() if value == best]
+
+
+def _mean(rows: Sequence[Row], columns: Sequence[str], group: object) -> Row:
+    numbers = {column: numbers_of(rows, column).values() for column in columns}
+    means = {column: math.fsum(values) / len(values) for column, values in numbers.items() if values}
+    return {NAME: f"mean of {len(rows)}", GROUP: group, **means}

@@ -28,26 +28,16 @@ class PoseError(NamedTuple):
     joint_error: np.ndarray
 
 
-def joint_distances(found: Keypoints, target: Keypoints, aspect: float) -> np.ndarray:
-    """Return float64 [F, K] in person's heights; NaN where the target has no keypoint, inf where it was not found."""
-    if found.points.shape != target.points.shape:
-        raise ValueError(
-            f"The poses have shape {found.points.shape} and the target {target.points.shape}; both must have the same "
-            "frames and keypoints."
-        )
-    apart = np.linalg.norm((found.points - target.points) * (aspect, 1.0), axis=-1) / person_height(target, aspect)
-    return np.where(target.seen, np.where(found.seen, apart, np.inf), np.nan)
-
-
 def pose_error(
     found: Keypoints, target: Keypoints, aspect: float, threshold: float = THRESHOLD, parts: Parts | None = None
 ) -> PoseError:
     """Compare poses of one length; aspect: width / height of the frame in pixels; parts: keypoints by part.
 
-    ValueError if shapes differ, NotMeasured if the target shows nobody. A part that the target never shows is
-    left out.
+    NotMeasured if the target shows nobody. A part that the target never shows is left out.
     """
-    distances = joint_distances(found, target, aspect)
+    # F K, in person's heights: NaN where the target has no keypoint, inf where it was not found.
+    distances = np.linalg.norm((found.points - target.points) * (aspect, 1.0), axis=-1) / person_height(target, aspect)
+    distances = np.where(target.seen, np.where(found.seen, distances, np.inf), np.nan)
     by_part = {part: distances[:, list(columns)] for part, columns in (parts or parts_of(distances.shape[1])).items()}
     by_part = {part: apart for part, apart in by_part.items() if not np.isnan(apart).all()}
     if not by_part:

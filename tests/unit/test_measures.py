@@ -14,7 +14,6 @@ from steadydancer_pack.evaluation.body_keypoints import (
     Keypoints,
     found_person,
     main_person,
-    person_height,
 )
 from steadydancer_pack.evaluation.evaluate import Case, describe, evaluate
 from steadydancer_pack.evaluation.fidelity import frame_psnr, frame_ssim
@@ -79,16 +78,6 @@ def test_a_shifted_clip_is_less_like_the_ground_truth_than_noise_of_one_level():
     assert (frame_psnr(clip.roll(4, dims=2), clip) < 9).all()
 
 
-def test_ssim_names_the_size_that_is_too_small():
-    with pytest.raises(NotMeasured, match="8x8 are smaller than SSIM's window of 11x11"):
-        frame_ssim(noise(size=8), noise(size=8))
-
-
-def test_clips_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match="cannot be compared one by one"):
-        frame_psnr(noise(4), noise(5))
-
-
 def test_uint8_frames_are_the_same_clip():
     bytes_ = (noise() * 255).round().byte()
     assert torch.equal(unit(bytes_), bytes_.float() / 255)
@@ -122,49 +111,44 @@ def test_flicker_looks_at_the_half_that_changes_least():
     assert motion.motion.tolist() == pytest.approx([255 * 0.5 * 7 / 16] * 8)
 
 
-def test_equal_poses():
-    error = pose_error(standing(), standing(), 1.0, 0.1, PARTS)
-    assert error.values == {
-        "pck": 1.0, "pck_head": 1.0, "pck_hands": 1.0, "pck_feet": 1.0, "found": 1.0,
-        "joint_error": 0.0, "joint_error_head": 0.0, "joint_error_hands": 0.0, "joint_error_feet": 0.0,
-    }  # fmt: skip
-    assert error.pck.tolist() == [1.0] * 4
+def swapped(keypoints):
+    return keypoints._replace(points=keypoints.points[:, [0, 2, 1, 3, 4]])
 
 
-def test_a_joint_off_by_a_known_distance():
-    found = moved(standing(), 0, (0.0, 0.04))  # 5 % of the height of 0.8
-    values = pose_error(found, standing(), 1.0, 0.1, PARTS).values
-    assert values["joint_error_head"] == pytest.approx(5.0) and values["joint_error"] == pytest.approx(5 / 3)
-    assert values["pck"] == 1.0
-    assert pose_error(found, standing(), 1.0, 0.049, PARTS).values["pck_head"] == 0.0
+# 0.04 is 5 % of the height of 0.8; in a frame twice as wide as high, the person is 0.8 wide and 0.8 high
+@pytest.mark.parametrize(
+    ("found", "target", "aspect", "threshold", "expected"),
+    [
+        (standing(), standing(), 1.0, 0.1, {
+            "pck": 1, "pck_head": 1, "pck_hands": 1, "pck_feet": 1, "found": 1,
+            "joint_error": 0, "joint_error_head": 0, "joint_error_hands": 0, "joint_error_feet": 0,
+        }),
+        (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.1, {
+            "joint_error_head": 5, "joint_error": 5 / 3, "pck": 1,
+        }),
+        (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.049, {"pck_head": 0}),
+        (moved(standing(), 0, (0.04, 0.0)), standing(), 2.0, 0.1, {"joint_error_head": 10}),
+        (swapped(standing()), standing(), 1.0, 0.1, {
+            "pck_head": 1, "pck_hands": 0, "pck_feet": 1, "pck": 2 / 3, "joint_error_hands": 50,
+        }),
+        (hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, {
+            "pck_hands": 0.75, "joint_error_hands": 0, "found": 0.9,
+        }),
+        (moved(standing(), 0, (0.5, 0.5)), hidden(standing(), 0), 1.0, 0.1, {"pck": 1, "pck_head": None}),
+        (hidden(standing(), slice(None)), standing(), 1.0, 0.1, {"pck": 0, "found": 0, "joint_error": None}),
+    ],
+    ids=["equal", "off", "beyond the threshold", "wide frame", "swapped", "not found", "not in the target", "nobody"],
+)  # fmt: skip
+def test_pose_error(found, target, aspect, threshold, expected):
+    values = pose_error(found, target, aspect, threshold, PARTS).values
+    assert {name: values.get(name) for name in expected} == pytest.approx(expected)
 
 
-def test_distances_across_count_the_frames_shape():
-    found = moved(standing(), 0, (0.04, 0.0))
-    wide = pose_error(found, standing(), 2.0, 0.1, PARTS).values["joint_error_head"]
-    assert person_height(standing(), 2.0) == pytest.approx(0.8)  # 0.4 wide, doubled: as tall as wide
-    assert wide == pytest.approx(10.0)
-
-
-def test_a_swapped_pair_misses_twice_and_nothing_else():
-    points = standing().points[:, [0, 2, 1, 3, 4]]
-    error = pose_error(standing()._replace(points=points), standing(), 1.0, 0.1, PARTS)
-    assert [error.values[f"pck_{part}"] for part in PARTS] == [1.0, 0.0, 1.0]
-    assert error.values["pck"] == pytest.approx(2 / 3)
-    assert error.values["joint_error_hands"] == pytest.approx(50.0)  # 0.4 of 0.8
-
-
-def test_a_joint_that_is_not_found_is_a_miss_without_a_distance():
-    error = pose_error(hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, PARTS)
-    assert error.values["pck_hands"] == 0.75 and error.values["joint_error_hands"] == 0.0
-    assert error.values["found"] == 0.9
-    assert error.pck.tolist() == pytest.approx([5 / 6, 5 / 6, 1.0, 1.0])
-
-
-def test_a_joint_that_the_target_lacks_is_not_compared():
-    target = hidden(standing(), 0)
-    error = pose_error(moved(standing(), 0, (0.5, 0.5)), target, 1.0, 0.1, PARTS)
-    assert error.values["pck"] == 1.0 and "pck_head" not in error.values
+def test_pose_error_over_the_frames():
+    half = pose_error(hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, PARTS)
+    assert half.pck.tolist() == pytest.approx([5 / 6, 5 / 6, 1.0, 1.0]) and half.joint_error.tolist() == [0.0] * 4
+    nobody = pose_error(hidden(standing(), slice(None), [0]), standing(), 1.0, 0.1, PARTS)
+    assert nobody.pck[0] == 0.0 and np.isnan(nobody.joint_error).tolist() == [True, False, False, False]
 
 
 def test_a_target_that_shows_nobody_is_no_target():
