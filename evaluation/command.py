@@ -18,17 +18,18 @@ from ..comfy_client.in_process import use_comfyui
 from ..comfy_client.program import exit_status
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.detector import Detector
+from ..dwpose.detect.runtime import CPU
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
 from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
-from ..media.frames import size_of
+from ..media.frames import size_of, to_float
 from ..media.video_stream import VideoStream
 from .body_keypoints import Keypoints, checked, found_person, main_person
 from .clip_report import clip_report, evaluate_and_draw
 from .evaluate import Case, describe, evaluate
 from .evaluation_report import write_report
-from .feature_networks import CPU, ClipFeatures, PictureFeatures
+from .feature_networks import ClipFeatures, PictureFeatures
 from .lpips import Lpips
 
 
@@ -81,7 +82,7 @@ def make_case(options: argparse.Namespace) -> Case:
     lpips = Lpips(options.lpips) if options.lpips else None
     clips = ClipFeatures(options.clip_network) if options.clip_network else None
     pictures = PictureFeatures(options.identity_network) if options.identity_network else None
-    photo = load_photo(options.photo) if options.photo else None
+    photo = to_float(np.array(read_photo(options.photo)))[None] if options.photo else None
     ground_truth = load_frames(options.ground_truth) if options.ground_truth else None
     poses, target = load_keypoints(frames, options.poses, options.target, options.detector)
     return Case(
@@ -98,11 +99,6 @@ def load_frames(source: Path) -> Tensor:
     if len(sizes) != 1:
         raise ValueError(f"{source} holds {len(frames)} frames of {len(sizes)} sizes. Give frames of one size.")
     return torch.from_numpy(np.stack(frames))
-
-
-def load_photo(file: Path) -> Tensor:
-    """Return a photo as floats [1, H, W, 3] in 0..1."""
-    return torch.from_numpy(np.array(read_photo(file)))[None].float() / 255
 
 
 def load_keypoints(

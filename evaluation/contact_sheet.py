@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..media.canvas import BACKGROUND, Canvas
+from ..media.frames import to_uint8
 from ..media.image_layout import beside
 from .body_keypoints import FACE, WHOLE_BODY_KEYPOINTS, Keypoints
 from .evaluate import Case
@@ -50,7 +51,7 @@ def sheet_times(frames: int) -> list[int]:
 
 def _tile(frame: Tensor) -> np.ndarray:
     """Return a frame [H, W, 3] as uint8 with a longer side of 200 pixels."""
-    pixels = (unit(frame) * 255).round().byte().numpy()
+    pixels = to_uint8(unit(frame))
     height, width = pixels.shape[:2]
     scale = TILE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))

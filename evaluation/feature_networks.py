@@ -13,10 +13,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..dwpose.detect.runtime import Session, open_session
+from ..dwpose.detect.runtime import CPU, Session, open_session
 from .frame_batches import unit
 
-CPU = "CPU"  # the same numbers on every run
 OPEN_SIDE, OPEN_LENGTH = 224, 16
 PICTURE_AXES, CLIP_AXES = 4, 5
 SHAPES = {PICTURE_AXES: "[N, 3, height, width]", CLIP_AXES: "[N, 3, frames, height, width]"}

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..media.frames import to_float
+
 BATCH_FRAMES = 4  # even, so that odd frames stay odd in a batch
 
 
 def unit(frames: Tensor) -> Tensor:
     """Return frames, uint8 or floats, as float32 on the CPU in 0..1; NaN counts as 0."""
     if frames.dtype == torch.uint8:
-        return frames.cpu().float() / 255
+        return to_float(frames.cpu())
     return frames.detach().cpu().float().nan_to_num(0.0).clamp(0, 1)
 
 

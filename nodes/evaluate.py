@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import folder_paths
-import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io
@@ -21,7 +20,7 @@ from ..evaluation.evaluation_report import write_new_report
 from ..evaluation.feature_networks import ClipFeatures, PictureFeatures
 from ..evaluation.lpips import Lpips
 from ..media.atomic_write import Numbered
-from ..media.frames import size_of, to_rgb
+from ..media.frames import size_of, to_float, to_rgb
 from ..media.video_stream import ImageStream
 from ..steadydancer_core.long_video.windows import window_borders
 from .common import model_folders
@@ -107,7 +106,7 @@ class Evaluate(io.ComfyNode):
             name = Path(filename_prefix.strip()).name
             folder = str(write_new_report(names, clip_report(name, evaluation, drawn)))
             text += f"\nReport: {folder}"
-        sheet, plots = (torch.from_numpy(picture.copy())[None].float() / 255 for picture in drawn.values())
+        sheet, plots = (to_float(picture.copy())[None] for picture in drawn.values())
         shown = [image for picture in drawn.values() for image in show_picture(cls, picture).get("images", ())]
         ui = {"images": shown, **show_text(text).as_dict()}
         return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=ui)
