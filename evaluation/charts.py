@@ -11,35 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..media.canvas import ACCENT, BACKGROUND, BEST, FAINT, GRID, INK, PANEL, Canvas, Color
+from ..media.canvas import Canvas
 from .extra_packages import MATPLOTLIB, import_from
 from .metric_table import NAME, Row, best_rows, heading, numbers_of
 from .metrics import METRICS, metric_of, number
 
 PANEL_WIDTH, CURVE_HEIGHT, BAR_HEIGHT = 4.9, 2.3, 0.24  # inches
+COLOR, BEST_COLOR = "dodgerblue", "limegreen"
+OURS = {"figure.constrained_layout.w_pad": 0.12, "axes.titlelocation": "left", "font.size": 9, "text.parse_math": False}
+STYLE = ("default", "dark_background", OURS)
 DRAWING = Lock()  # matplotlib's settings are those of the process
-
-
-def _hex(color: Color) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-STYLE = {
-    "figure.facecolor": _hex(BACKGROUND),
-    "axes.facecolor": _hex(PANEL),
-    "axes.labelcolor": _hex(FAINT),
-    "axes.edgecolor": _hex(GRID),
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.12,
-    "font.size": 9,
-    "grid.color": _hex(GRID),
-    "text.color": _hex(INK),
-    "text.parse_math": False,  # names of files may hold a $
-    "xtick.color": _hex(FAINT),
-    "ytick.color": _hex(FAINT),
-}
 
 
 def draw_curves(curves: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -57,10 +38,10 @@ def draw_curves(curves: Mapping[str, np.ndarray]) -> np.ndarray:
         frames = np.flatnonzero(np.isfinite(curve))
         step = np.diff(frames).min(initial=len(curve))  # some metrics have a value on every second frame only
         for run in np.split(frames, np.flatnonzero(np.diff(frames) > step) + 1):
-            axes.plot(run, curve[run], color=_hex(ACCENT), marker="." if len(run) == 1 else "")
+            axes.plot(run, curve[run], color=COLOR, marker="." if len(run) == 1 else "")
         axes.set_xlim(0, max(len(curve) - 1, 1))
         axes.set_xlabel("frame")
-        axes.grid(axis="y")
+        axes.grid(axis="y", alpha=0.3)
 
     return _panels(list(known), CURVE_HEIGHT, draw)
 
@@ -76,12 +57,12 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     def draw(axes: Any, column: str) -> None:
         places, values = range(len(rows)), numbers_of(rows, column)
         best = best_rows(column, rows, places)
-        colors = [_hex(BEST if place in best else ACCENT) for place in places]
+        colors = [BEST_COLOR if place in best else COLOR for place in places]
         bars = axes.barh(places, [values.get(place, 0) for place in places], color=colors)
-        axes.bar_label(bars, [number(column, row.get(column)) for row in rows], padding=4, color=_hex(FAINT))
+        axes.bar_label(bars, [number(column, row.get(column)) for row in rows], padding=4)
         axes.set_title(heading(column))
-        axes.set_yticks(places, [str(row[NAME]) for row in rows], color=_hex(INK))
-        axes.margins(x=0.22)
+        axes.set_yticks(places, [str(row[NAME]) for row in rows])
+        axes.margins(x=0.3)
         axes.invert_yaxis()
         axes.tick_params(length=0, labelbottom=False)
 
@@ -100,7 +81,7 @@ def _panels(names: Sequence[str], height: float, draw: Callable[[Any, str], None
     figures, agg = import_from(MATPLOTLIB, "figure"), import_from(MATPLOTLIB, "backends.backend_agg")
     across = min(2, len(names))
     down = math.ceil(len(names) / across)
-    with DRAWING, import_from(MATPLOTLIB, "style").context(["default", STYLE]):
+    with DRAWING, import_from(MATPLOTLIB, "style").context(STYLE):
         figure = figures.Figure(figsize=(across * PANEL_WIDTH, down * height), layout="constrained")
         canvas = agg.FigureCanvasAgg(figure)
         panels = figure.subplots(down, across, squeeze=False).ravel()

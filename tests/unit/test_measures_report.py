@@ -6,20 +6,19 @@ import io
 import math
 import re
 
-import matplotlib
+import matplotlib.colors
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from steadydancer_pack.evaluation.body_keypoints import Keypoints
-from steadydancer_pack.evaluation.charts import draw_bars, draw_curves
+from steadydancer_pack.evaluation.charts import BEST_COLOR, COLOR, draw_bars, draw_curves
 from steadydancer_pack.evaluation.contact_sheet import FOUND, TARGET, contact_sheet, sheet_times
 from steadydancer_pack.evaluation.evaluate import Case
 from steadydancer_pack.evaluation.evaluation_report import report_files, write_report
 from steadydancer_pack.evaluation.html_page import html_list, html_page, html_picture, html_table, html_terms
 from steadydancer_pack.evaluation.metric_table import make_table
-from steadydancer_pack.media.canvas import ACCENT, BEST
 from steadydancer_pack.media.image_layout import CAPTION, GAP
 
 ROWS = [
@@ -128,13 +127,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         write_report(tmp_path / "file" / "new", {})
 
 
-def blue(picture):
-    """Where a picture shows a curve or a bar that is not the best, bool [H, W]."""
-    return np.abs(picture.astype(int) - ACCENT).max(axis=2) < 20
+def shows(picture, color=COLOR):
+    """Where a picture has this color, bool [H, W]."""
+    return np.abs(picture / 255 - matplotlib.colors.to_rgb(color)).max(axis=2) < 0.08
 
 
 def test_a_curve_rises_where_its_values_do():
-    rows, columns = np.nonzero(blue(draw_curves({"pck": np.array([0.0, 1.0])})))
+    rows, columns = np.nonzero(shows(draw_curves({"pck": np.array([0.0, 1.0])})))
     assert rows[columns.argmin()] > rows[columns.argmax()] + 100
 
 
@@ -143,7 +142,7 @@ def test_a_curve_that_skips_frames_is_one_line_and_a_gap_is_none():
     gap = np.where((np.arange(21) < 5) | (np.arange(21) > 15), 0.5, np.nan)
     one_frame = np.where(np.arange(21) == 10, 0.5, np.nan)
     whole, *widths = (
-        blue(draw_curves({"flicker": curve})).any(axis=0).sum()
+        shows(draw_curves({"flicker": curve})).any(axis=0).sum()
         for curve in (np.full(21, 0.5), every_second, gap, one_frame)
     )
     assert widths[:2] == [pytest.approx(whole * part, abs=4) for part in (18 / 20, 8 / 20)] and 0 < widths[2] < 10
@@ -155,8 +154,8 @@ def test_nothing_to_draw_says_so(curves):
 
 
 def test_bars_are_as_long_as_their_values_and_the_best_is_green():
-    picture = draw_bars([*ROWS, {"name": "$a$"}], ["pck"]).astype(int)
-    found = [np.abs(picture - color).max(axis=2) < 4 for color in (ACCENT, BEST)]
+    picture = draw_bars([*ROWS, {"name": "$a$"}], ["pck"])
+    found = [shows(picture, color) for color in (COLOR, BEST_COLOR)]
     rows = [np.flatnonzero(np.diff(shown.sum(axis=1) > 20)) for shown in found]
     assert len(rows[0]) == 4 and len(rows[1]) == 2 and rows[0][1] < rows[1][0] < rows[1][1] < rows[0][2]
     lengths = [(found[0] | found[1])[(start + end) // 2].sum() for start, end in (rows[0][:2], rows[1], rows[0][2:])]
