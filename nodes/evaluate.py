@@ -43,7 +43,7 @@ def register_folders() -> None:
 
 
 class Evaluate(io.ComfyNode):
-    """IMAGE and all that is known of it to figures, curves and a contact sheet."""
+    """IMAGE and all that is known of it to metrics, curves and a contact sheet."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

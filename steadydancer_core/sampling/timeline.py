@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Color
+from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Colour
 from .run_log import BRANCHES, RunLog, name_steps
 
 WIDTH, LEFT, RIGHT, TOP = 640, 160, 16, 84
@@ -16,7 +16,7 @@ LANE, GAP, FOOT, LETTERS, SMALL = 32, 8, 34, 20, 16
 SINGLE_STEPS = 5  # pixels from which on a gap shows between two steps
 NEGATIVE = (240, 150, 70)
 WINDOW = (44, 58, 50)
-COLORS = dict(zip(BRANCHES, (ACCENT, NEGATIVE, BEST), strict=True))
+COLOURS = dict(zip(BRANCHES, (ACCENT, NEGATIVE, BEST), strict=True))
 
 
 class Lane(NamedTuple):
@@ -42,10 +42,7 @@ def timeline(logs: Sequence[RunLog]) -> Timeline:
     if not logs:
         raise ValueError("There is no run to show: nothing was sampled.")
     levels = max((log.levels for log in logs), key=len)
-    lanes = {}
-    for name in BRANCHES:
-        asked, kept = (set().union(*(getattr(log, kind)[name] for log in logs)) for kind in ("asked", "kept"))
-        lanes[name] = Lane(spans(asked), spans(kept))
+    lanes = {name: Lane(*(spans(_of_all(logs, kind, name)) for kind in ("asked", "kept"))) for name in BRANCHES}
     pose = spans(set().union(*(log.pose_steps for log in logs)))
     ends = [span.stop for lane in lanes.values() for span in (*lane.asked, *lane.kept)]
     steps = max([len(levels) - 1, 1, *ends])
@@ -72,18 +69,14 @@ def describe_pose(shown: Timeline) -> str:
     if len(shown.levels) <= steps[-1]:
         return f"pose guidance: {where}"
     first, last = (f"{shown.levels[step]:.3f}" for step in (steps[0], steps[-1]))
-    return (
-        f"pose guidance: {where}, sigma {first}"
-        if len(steps) == 1
-        else f"pose guidance: {where}, sigma {first} to {last}"
-    )
+    return f"pose guidance: {where}, sigma {first}" + f" to {last}" * (len(steps) > 1)
 
 
 def draw_timeline(shown: Timeline) -> np.ndarray:
     """Return uint8 [H, 640, 3]: a lane for each branch over the steps, full where computed, dark where kept."""
     bottom = TOP + len(shown.lanes) * (LANE + GAP)
     canvas = Canvas(WIDTH, bottom + FOOT)
-    steps = "1 step" if shown.steps == 1 else f"{shown.steps} steps"
+    steps = f"{shown.steps} step{'s' * (shown.steps > 1)}"
     runs = f"{shown.runs} x {steps}" if shown.runs > 1 else steps
     canvas.text(16, 12, f"{runs}, {shown.passes} forward passes", INK, "la", LETTERS + 2)
     canvas.text(16, 44, describe_pose(shown), BEST if shown.pose else FAINT, "la", LETTERS)
@@ -91,10 +84,7 @@ def draw_timeline(shown: Timeline) -> np.ndarray:
         canvas.box(step_place(shown, span.start), TOP - GAP, step_place(shown, span.stop), bottom, WINDOW)
     for number, (name, lane) in enumerate(shown.lanes.items()):
         _lane(canvas, shown, TOP + number * (LANE + GAP), name, lane)
-    canvas.text(LEFT, bottom + 6, "step 1", FAINT, "la", SMALL)
-    if any(lane.kept for lane in shown.lanes.values()):
-        canvas.text((LEFT + WIDTH - RIGHT) / 2, bottom + 6, "dark: last difference kept", FAINT, "ma", SMALL)
-    canvas.text(WIDTH - RIGHT, bottom + 6, str(shown.steps), FAINT, "ra", SMALL)
+    _axis(canvas, shown, bottom)
     return canvas.picture()
 
 
@@ -103,21 +93,35 @@ def step_place(shown: Timeline, step: int) -> float:
     return LEFT + step * (WIDTH - LEFT - RIGHT) / shown.steps
 
 
-def dark(color: Color) -> Color:
-    """Return the color of a step on which the branch was not computed but its last difference kept."""
-    red, green, blue = (round(0.35 * full + 0.65 * panel) for full, panel in zip(color, PANEL, strict=True))
-    return red, green, blue
+def _of_all(logs: Sequence[RunLog], kind: str, name: str) -> set[int]:
+    return set().union(*(getattr(log, kind)[name] for log in logs))
 
 
 def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) -> None:
-    """Draw a box for each step, or one for all of a span where there is no space for gaps."""
+    used = bool(lane.asked or lane.kept)
+    canvas.text(LEFT - 12, top + LANE / 2, name, INK if used else FAINT, "rm", LETTERS)
     middle = top + LANE / 2
-    canvas.text(LEFT - 12, middle, name, INK if lane.asked or lane.kept else FAINT, "rm", LETTERS)
     canvas.box(LEFT, middle - 1, WIDTH - RIGHT, middle, GRID)
+    for kept, colour in ((lane.kept, dark(COLOURS[name])), (lane.asked, COLOURS[name])):
+        for span in kept:
+            _cells(canvas, shown, span, top, colour)
+
+
+def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, colour: Colour) -> None:
+    """Draw a box for each step, or one for all of them where there is no room for a gap."""
     wide = step_place(shown, 1) - LEFT >= SINGLE_STEPS
-    for spans_of, color in ((lane.kept, dark(COLORS[name])), (lane.asked, COLORS[name])):
-        for span in spans_of:
-            for start in span if wide else [span.start]:
-                stop = start + 1 if wide else span.stop
-                right = step_place(shown, stop) - (1.5 if wide else 0)
-                canvas.box(step_place(shown, start), top, right, top + LANE, color)
+    for part in [range(step, step + 1) for step in span] if wide else [span]:
+        left, right = (step_place(shown, step) for step in (part.start, part.stop))
+        canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, colour)
+
+
+def dark(colour: Colour) -> Colour:
+    """Return the colour of a step on which the branch was not computed but its last difference kept."""
+    return tuple(round(0.35 * full + 0.65 * panel) for full, panel in zip(colour, PANEL, strict=True))
+
+
+def _axis(canvas: Canvas, shown: Timeline, top: float) -> None:
+    canvas.text(LEFT, top + 6, "step 1", FAINT, "la", SMALL)
+    if any(lane.kept for lane in shown.lanes.values()):
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, top + 6, "dark: last difference kept", FAINT, "ma", SMALL)
+    canvas.text(WIDTH - RIGHT, top + 6, str(shown.steps), FAINT, "ra", SMALL)

@@ -78,9 +78,8 @@ def test_the_page_holds_its_pictures_and_the_text_has_them_beside_it(tmp_path):
 
 
 def test_the_rows_are_saved_with_all_digits():
-    rows = list(
-        csv.DictReader(io.StringIO(report_files("T", [*ROWS, {"name": "d,\n", "pck": 1 / 3}])["report.csv"].decode()))
-    )
+    files = report_files("T", [*ROWS, {"name": "d,\n", "pck": 1 / 3}])
+    rows = list(csv.DictReader(io.StringIO(files["report.csv"].decode())))
     assert [row["name"] for row in rows] == ["a", "b", "c", "d,\n"] and float(rows[3]["pck"]) == 1 / 3
     assert list(rows[0]) == ["name", "group", "first_frame_psnr", "pck", "joint_error", "seconds"]
     assert rows[2]["seconds"] == ""

@@ -25,7 +25,7 @@ from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.run_log import BRANCHES, RunLog
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_solver, official_sigmas
 from steadydancer_pack.steadydancer_core.sampling.timeline import (
-    COLORS,
+    COLOURS,
     LANE,
     TOP,
     describe_pose,
@@ -172,8 +172,8 @@ def test_the_drawn_cells_have_the_colours_of_their_branches(steps):
         row = round(TOP + place * (LANE + room.GAP) + LANE / 4)
         for step in range(0, steps, max(1, steps // 20)):
             pixel = tuple(picture[row, int(step_place(shown, step) + 1)].tolist())
-            assert (pixel == COLORS[name]) == (step in asked), (name, step)
-            assert (pixel == room.dark(COLORS[name])) == (step in kept), (name, step)
+            assert (pixel == COLOURS[name]) == (step in asked), (name, step)
+            assert (pixel == room.dark(COLOURS[name])) == (step in kept), (name, step)
 
 
 def test_the_window_is_told_in_steps_and_sigma():
