@@ -84,31 +84,28 @@ def test_uint8_frames_are_the_same_clip():
     assert evaluate(Case(bytes_)).values == evaluate(Case(unit(bytes_))).values
 
 
-def test_a_constant_clip_is_smooth_and_does_not_flicker_or_move():
-    motion = measure_motion(level(*[0.3] * 6))
-    assert [part.mean().item() for part in motion] == [0.0, 1.0, 1.0]
-    assert [len(part) for part in motion] == [5, 5, 2]
-
-
-def test_a_blinking_clip_by_hand():
-    motion = measure_motion(level(*[0.4, 0.6] * 10))
-    assert motion.flicker.tolist() == pytest.approx([0.8] * 19)
-    assert motion.smoothness.tolist() == pytest.approx([0.8] * 9)
-    assert motion.motion.tolist() == pytest.approx([51.0] * 19, abs=1e-4)
-
-
-def test_an_even_drift_is_smooth_over_the_borders_of_batches():
-    motion = measure_motion(level(*(0.02 * i for i in range(2 * BATCH_FRAMES + 3))))
-    assert motion.smoothness.tolist() == pytest.approx([1.0] * (BATCH_FRAMES + 1), abs=1e-6)
-    assert motion.flicker.tolist() == pytest.approx([0.98] * (2 * BATCH_FRAMES + 2), abs=1e-6)
-
-
-def test_flicker_looks_at_the_half_that_changes_least():
+def half_blinking():
+    """Gray, of which the upper 7 of 16 rows blink."""
     clip = level(*[0.5] * 9).clone()
-    clip[::2, :7] = 0.0  # the upper 7 of 16 rows blink
-    motion = measure_motion(clip)
-    assert motion.flicker.tolist() == [1.0] * 8
-    assert motion.motion.tolist() == pytest.approx([255 * 0.5 * 7 / 16] * 8)
+    clip[::2, :7] = 0.0
+    return clip
+
+
+@pytest.mark.parametrize(
+    ("clip", "change", "flicker", "smoothness"),
+    [
+        (level(*[0.3] * 6), 0.0, 1.0, 1.0),
+        (level(*[0.4, 0.6] * 10), 51.0, 0.8, 0.8),
+        (level(*(0.02 * i for i in range(2 * BATCH_FRAMES + 3))), 5.1, 0.98, 1.0),
+        (half_blinking(), 255 * 0.5 * 7 / 16, 1.0, 1 - 0.5 * 7 / 16),
+    ],
+    ids=["constant", "blinking", "drifting", "half of it blinking"],
+)
+def test_motion_by_hand(clip, change, flicker, smoothness):
+    motion, frames = measure_motion(clip), len(clip)
+    assert motion.motion.tolist() == pytest.approx([change] * (frames - 1), abs=1e-4)
+    assert motion.flicker.tolist() == pytest.approx([flicker] * (frames - 1), abs=1e-6)
+    assert motion.smoothness.tolist() == pytest.approx([smoothness] * ((frames - 1) // 2), abs=1e-6)
 
 
 def swapped(keypoints):
