@@ -1,5 +1,6 @@
 """The node Evaluate and its command: inputs, re-detection, files, what is shown, and the report."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -106,6 +107,7 @@ def test_a_clip_that_is_its_own_ground_truth(images):
 def test_without_matplotlib_all_is_measured_and_the_log_says_at_once_how_to_add_it(
     images, folders, monkeypatch, caplog, forget
 ):
+    importlib.import_module("torchmetrics.functional.image")  # which goes by the metadata of installed packages
     forget("matplotlib")
     said = []
     evaluate = clip_report.evaluate
