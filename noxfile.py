@@ -48,7 +48,7 @@ def environment(session: nox.Session) -> None:
     wanted = PURE
     if not only_pure(session):
         comfyui = comfyui_folder(session) or fetch_comfyui(session)
-        own = own_requirements("requirements.txt", "training/requirements.txt")
+        own = own_requirements("requirements.txt", "evaluation/requirements.txt", "training/requirements.txt")
         wanted = (*TORCH, *comfyui_requirements(comfyui), *own, *TEST_TOOLS, *PURE)
         session.log("PyTorch and what ComfyUI needs take minutes and some GB of disk the first time.")
     installed = Path(session.virtualenv.location, "installed-requirements.txt")

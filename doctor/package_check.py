@@ -4,9 +4,9 @@ import importlib.metadata
 import re
 from typing import NamedTuple
 
-from .findings import OK, PROBLEM, WARNING, Finding
+from .findings import OK, PROBLEM, Finding
 
-EVALUATE_NEEDS = "torchmetrics"
+EVALUATE_USES = {"torchmetrics": "PSNR, SSIM and LPIPS", "matplotlib": "the curves"}  # neither is required
 
 
 class Pack(NamedTuple):
@@ -39,12 +39,12 @@ def check_version(what: str, found: str, floor: str) -> Finding:
     return Finding(PROBLEM, f"{what} is {found}, and this pack needs {floor} or newer.", f"Update {what} and restart.")
 
 
-def check_torchmetrics(version: str | None) -> Finding:
-    """Return whether Evaluate can measure."""
+def check_evaluate(package: str, version: str | None) -> Finding:
+    """Return what Evaluate does with a package of EVALUATE_USES, or without it."""
     if version:
-        return Finding(OK, f"torchmetrics {version}, for Evaluate.")
-    fix = in_own_python(f"install {EVALUATE_NEEDS}")
-    return Finding(WARNING, "torchmetrics is not installed; Evaluate cannot measure.", fix)
+        return Finding(OK, f"{package} {version}, for Evaluate.")
+    without = f"Evaluate works without {EVALUATE_USES[package]} and says how to add it."
+    return Finding(OK, f"{package} is not installed: {without}")
 
 
 def in_own_python(pip: str) -> str:

@@ -1,12 +1,13 @@
 """Keypoints of one person over a clip, the parts of the body, and errors in parts of the person's height."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from ..dwpose.poses import PoseClip, Track
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference
-from .shared_pieces import NotMeasured
+from .metrics import NotMeasured
 
 Parts = Mapping[str, Sequence[int]]
 
@@ -35,19 +36,12 @@ class Keypoints(NamedTuple):
         return Keypoints(self.points[:frames], self.seen[:frames])
 
 
-class Person(Protocol):
-    """A person of a clip, as dwpose's Track: points [F, K, 2], visible [F, K]."""
-
-    points: np.ndarray
-    visible: np.ndarray
-
-
 def parts_of(keypoints: int) -> Parts:
     """Return the parts for so many keypoints: head, hands, feet and body for 134, else all in one."""
     return WHOLE_BODY if keypoints == WHOLE_BODY_KEYPOINTS else {"all": range(keypoints)}
 
 
-def main_person(people: Iterable[Person]) -> Keypoints:
+def main_person(people: Iterable[Track]) -> Keypoints:
     """Return the one of whom most keypoints are seen over the clip; ValueError if there is nobody."""
     people = list(people)
     if not people:
@@ -56,7 +50,7 @@ def main_person(people: Iterable[Person]) -> Keypoints:
     return Keypoints(best.points, best.visible)
 
 
-def found_person(people: Iterable[Person], frames: int, target: Keypoints | None) -> Keypoints | None:
+def found_person(people: Iterable[Track], frames: int, target: Keypoints | None) -> Keypoints | None:
     """Return whom of the people found in a clip of `frames` frames to measure; None for nobody without a target."""
     people = list(people)
     if target is not None:
@@ -64,7 +58,7 @@ def found_person(people: Iterable[Person], frames: int, target: Keypoints | None
     return main_person(people) if people else None
 
 
-def nearest_person(people: Iterable[Person], target: Keypoints) -> Keypoints:
+def nearest_person(people: Iterable[Track], target: Keypoints) -> Keypoints:
     """Return in each frame the person nearest to the target's, on average over the keypoints seen in both.
 
     So somebody who was lost and found again under another number is still one. Nobody in a frame: nothing is seen.
@@ -101,13 +95,14 @@ def comparable(found: Keypoints, target: Keypoints) -> tuple[Keypoints, list[str
     return Keypoints(target.points, seen), list(missing)
 
 
-def check_canvas(what: str, canvas: tuple[int, int], frames: tuple[int, int]) -> None:
-    """Raise ValueError if poses of a picture of `canvas` (width, height) cannot be those of frames of another shape."""
-    if aspect_difference(canvas, frames) > MAX_ASPECT_DIFFERENCE:
+def checked(clip: PoseClip, what: str, size: tuple[int, int]) -> PoseClip:
+    """Return the clip; ValueError if it cannot be that of frames of `size` (width, height), because of its aspect."""
+    if aspect_difference((clip.width, clip.height), size) > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
-            f"The {what} are of a picture of {canvas[0]}x{canvas[1]}, the frames are {frames[0]}x{frames[1]}: of "
+            f"The {what} are of a picture of {clip.width}x{clip.height}, the frames are {size[0]}x{size[1]}: of "
             "another shape, so they cannot be compared. Give the poses as Align Poses hands them to Draw Poses."
         )
+    return clip
 
 
 def person_height(target: Keypoints, aspect: float) -> float:

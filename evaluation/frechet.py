@@ -1,13 +1,13 @@
 """Frechet distance between two sets of features: FID on pictures, FVD on clips.
 
 d^2 = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the Gaussians with the sets' means m and covariances S (Heusel et
-al. 2017; Unterthiner et al. 2018). The figure belongs to its network and to the number of samples: compare only what
-was measured alike. Few samples make it large; below some hundred clips it ranks, it does not measure.
+al. 2017; Unterthiner et al. 2018). The value depends on the network and on the number of samples: compare only what
+was measured alike. Few samples make it large; below some hundred clips it can only rank.
 """
 
 import numpy as np
 
-from .shared_pieces import NotMeasured
+from .metrics import NotMeasured
 
 FEWEST = 2  # samples that have a covariance
 
@@ -18,21 +18,14 @@ def gaussian_distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray,
     tr (S1 S2)^(1/2) is the trace of the root of R S2 R with R = S1^(1/2), which is symmetric: its eigenvalues are
     real and not negative, even of covariances without full rank, where a root of the product itself fails.
     """
-    from scipy.linalg import eigvalsh
+    from scipy.linalg import eigh, eigvalsh
 
-    root = symmetric_root(cov_a)
+    values, vectors = eigh((cov_a + cov_a.T) / 2)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     inner = root @ cov_b @ root
     shared = np.sqrt(np.clip(eigvalsh((inner + inner.T) / 2), 0, None)).sum()
     distance = ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * shared
     return float(max(distance, 0.0))
-
-
-def symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """Return the symmetric square root of a covariance; rounding below 0 counts as 0."""
-    from scipy.linalg import eigh
-
-    values, vectors = eigh((matrix + matrix.T) / 2)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:

@@ -1,9 +1,8 @@
-"""How a clip moves, without any truth: smoothness, flicker, and how much it moves at all.
+"""How a clip moves, without a ground truth: smoothness, flicker, and how much it moves at all.
 
-Our measures, after the idea of VBench's (Huang et al. 2024) temporal flickering and motion smoothness. Differences of
-ours: flicker looks at the half of the pixels that change least over the clip, where VBench wants still videos; the
-frame between two others is their mean, where VBench asks a network. A frozen clip is perfect in both, which `motion`
-tells.
+Our metrics, after VBench's (Huang et al. 2024) temporal flickering and motion smoothness. Differences: flicker is
+measured on the half of the pixels that change least over the clip, where VBench needs still videos; the frame between
+two others is predicted by their mean, where VBench uses a network. A frozen clip is perfect in both; `motion` shows it.
 
 With I_t the frame t in 0..1, | | the mean of absolute differences over pixels and channels:
 motion = 255 mean_t |I_t+1 - I_t|; flicker score = 1 - mean_t |I_t+1 - I_t| over the still half;
@@ -15,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .shared_pieces import pieces
+from .frame_batches import batches
 
 
 class Motion(NamedTuple):
-    """Float64 tensors over the steps from frame to frame [F - 1], and over the odd frames that have two neighbours."""
+    """Float64 tensors over the steps from frame to frame [F - 1], and over the odd frames that have two neighbors."""
 
     motion: Tensor
     flicker: Tensor
@@ -27,15 +26,15 @@ class Motion(NamedTuple):
 
 
 def measure_motion(frames: Tensor) -> Motion:
-    """Return the measures of `frames` [F, H, W, 3]; all are empty for a single frame."""
+    """Return the scores of `frames` [F, H, W, 3]; all are empty for a single frame."""
     still = still_half(frames)
     moved, flicker, smooth = [], [], []
-    for _, piece in pieces(frames, overlap=1):
-        steps = _steps(piece)  # N H W
+    for _, batch in batches(frames, overlap=1):
+        steps = _steps(batch)  # N H W
         moved += [255 * steps.mean(dim=(1, 2))]
         flicker += [1 - steps[:, still].mean(dim=1)]
-    for _, piece in pieces(frames, overlap=2):
-        middle, ends = piece[1:-1:2].double(), (piece[:-2:2].double() + piece[2::2].double()) / 2
+    for _, batch in batches(frames, overlap=2):
+        middle, ends = batch[1:-1:2].double(), (batch[:-2:2].double() + batch[2::2].double()) / 2
         smooth += [1 - (middle - ends).abs().mean(dim=(1, 2, 3))]
     return Motion(*(torch.cat([still.new_empty(0, dtype=torch.float64), *part]) for part in (moved, flicker, smooth)))
 
@@ -43,11 +42,11 @@ def measure_motion(frames: Tensor) -> Motion:
 def still_half(frames: Tensor) -> Tensor:
     """Return bool [H, W]: the half of the pixels that change least over the clip, more where many change alike."""
     total = torch.zeros(frames.shape[1:3], dtype=torch.float64, device="cpu")
-    for _, piece in pieces(frames, overlap=1):
-        total += _steps(piece).sum(dim=0)
+    for _, batch in batches(frames, overlap=1):
+        total += _steps(batch).sum(dim=0)
     return total <= total.median()
 
 
-def _steps(piece: Tensor) -> Tensor:
+def _steps(batch: Tensor) -> Tensor:
     """Return float64 [N - 1, H, W]: how much each pixel changes from frame to frame, as a mean over its channels."""
-    return (piece[1:].double() - piece[:-1].double()).abs().mean(dim=-1)
+    return (batch[1:].double() - batch[:-1].double()).abs().mean(dim=-1)

@@ -24,23 +24,28 @@ class Canvas:
         self._image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+    def box(self, left: float, top: float, right: float, bottom: float, color: Colour) -> None:
         """Fill a rectangle."""
         if right >= left and bottom >= top:
-            self._draw.rectangle(_large([(left, top), (right, bottom)]), fill=colour)
+            self._draw.rectangle(_large([(left, top), (right, bottom)]), fill=color)
 
-    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.5) -> None:
+    def line(self, points: Sequence[Point], color: Colour, width: float = 1.5) -> None:
         """Draw a line through the points; a single point is a dot."""
         if len(points) == 1:
             (x, y), radius = points[0], width
-            self._draw.ellipse(_large([(x - radius, y - radius), (x + radius, y + radius)]), fill=colour)
+            self._draw.ellipse(_large([(x - radius, y - radius), (x + radius, y + radius)]), fill=color)
         else:
-            self._draw.line(_large(points), fill=colour, width=round(width * OVERSAMPLING), joint="curve")
+            self._draw.line(_large(points), fill=color, width=round(width * OVERSAMPLING), joint="curve")
 
-    def text(self, x: float, y: float, text: str, colour: Colour = INK, anchor: str = "la", size: int = TEXT_SIZE):
+    def text(self, x: float, y: float, text: str, color: Colour = INK, anchor: str = "la", size: int = TEXT_SIZE):
         """Write a line of text; anchor: as in Pillow, "la" puts its upper left corner at x, y."""
         font = ImageFont.load_default(size * OVERSAMPLING)
-        self._draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, fill=colour, font=font, anchor=anchor)
+        self._draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, fill=color, font=font, anchor=anchor)
+
+    def paste(self, picture: np.ndarray, left: int = 0, top: int = 0) -> None:
+        """Draw a picture, uint8 [h, w, 3], with its upper left corner at left, top; its pixels stay unchanged."""
+        large = picture.repeat(OVERSAMPLING, axis=0).repeat(OVERSAMPLING, axis=1)
+        self._image.paste(Image.fromarray(large), (left * OVERSAMPLING, top * OVERSAMPLING))
 
     def picture(self) -> np.ndarray:
         """Return uint8 [height, width, 3] RGB."""

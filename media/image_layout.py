@@ -27,8 +27,6 @@ def beside(pictures: Sequence[np.ndarray], captions: Sequence[str] = ()) -> np.n
     canvas = Canvas(lefts.pop(), top + max(len(picture) for picture in pictures) + GAP)
     for left, caption in zip(lefts, captions, strict=bool(captions)):
         canvas.text(left, GAP, caption, INK, "la", LETTERS)
-    whole = canvas.picture().copy()
     for left, picture in zip(lefts, pictures, strict=True):
-        height, width = picture.shape[:2]
-        whole[top : top + height, left : left + width] = picture
-    return whole
+        canvas.paste(picture, left, top)
+    return canvas.picture()

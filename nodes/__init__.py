@@ -9,8 +9,8 @@ from . import (
     conditioning,
     convert,
     doctor,
+    evaluate,
     first_frame,
-    measures,
     memory,
     miniature,
     model,
@@ -27,7 +27,7 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, measures, miniature,
+    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, evaluate, miniature,
     doctor,
 )  # fmt: skip
 
@@ -39,7 +39,7 @@ class SteadyDancerExtension(ComfyExtension):
         detection.register()
         prompt.register_folder()
         pose_detector.register_folders()
-        measures.register_folders()
+        evaluate.register_folders()
         miniature.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -110,7 +110,7 @@ def examine(run_miniature: bool) -> Examination:
         packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui),
         packages.check_version("Python", python, pack.python),
         check_opencv(opencv),
-        packages.check_torchmetrics(installed_version(packages.EVALUATE_NEEDS)),
+        *(packages.check_evaluate(package, installed_version(package)) for package in packages.EVALUATE_USES),
         *models.check_models(files, _reads_gguf(), holds_fp8(comfy.model_management.get_torch_device())),
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),

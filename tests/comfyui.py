@@ -30,4 +30,5 @@ def use_comfyui() -> None:
     for name in FOLDERS:
         (base / name).mkdir()
     args.base_directory = str(base)
+    os.environ["MPLCONFIGDIR"] = str(base / "matplotlib")  # where it keeps its list of fonts
     import folder_paths  # noqa: F401  reads args.base_directory once, so it must come after

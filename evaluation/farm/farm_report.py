@@ -42,11 +42,11 @@ def measure(pair: Pair, results: Results) -> dict:
 def metrics_of(pair: Pair, video: Path) -> dict[str, float]:
     """Return the metrics of a pair's video against its photo and, where it is known, the ground truth."""
     from ...media.frames import to_float  # the rest needs no torch
-    from ..measure import evaluate
+    from ..evaluate import Case, evaluate
 
     photo = to_float(np.array(read_photo(pair.photo)))[None]
     truth = frames_of(pair.truth) if pair.truth else None
-    return evaluate(frames_of(video), photo=photo, truth=truth)
+    return evaluate(Case(frames_of(video), photo, truth)).values
 
 
 def frames_of(video: Path):
@@ -81,7 +81,7 @@ def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
 
 def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
     """Measure what is not measured yet, write report.html and report.md into the folder of the run, return both."""
-    from ..evaluation_report import write_report  # see `metrics_of`
+    from ..evaluation_report import report_files, write_report  # see `metrics_of`
 
     pairs = sorted(pairs, key=lambda pair: (group(pair), pair.name))
     found = {pair.name: measure(pair, results) for pair in pairs}
@@ -90,7 +90,8 @@ def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
     sheets = ((p.name, results.of(p) / SHEET) for p in pairs if found[p.name]["status"] == DONE)
     there = [(name, file) for name, file in sheets if file.is_file()]  # numbered: files of like names would clash
     pictures = {f"{number}. {name}": np.asarray(Image.open(file)) for number, (name, file) in enumerate(there, 1)}
-    return write_report(rows, results.folder, f"X-Dance: {len(pairs)} pairs", pictures, notes(found))
+    files = report_files(f"X-Dance: {len(pairs)} pairs", rows, pictures, notes(found))
+    return write_report(results.folder, files)
 
 
 def group(pair: Pair) -> str:

@@ -1,6 +1,7 @@
 """What the tests in ComfyUI share: the golden model, loaded by ComfyUI's own loader, and the nodes' schemas."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import folder_paths
 import torch
 from safetensors.torch import load_file
 
+from steadydancer_pack.dwpose.packages import pip_advice
 from steadydancer_pack.tests.golden_model import (
     GoldenInputs,
     QuickInputs,
@@ -74,6 +76,30 @@ def quick_model(golden_patcher, monkeypatch):
 
     monkeypatch.setattr(golden_patcher.model.diffusion_model, "_forward", forward)
     return golden_patcher
+
+
+class Absent:
+    """An importer that finds no package of this name."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Return a function that makes a package one that is not installed."""
+
+    def forget(package):
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(sys, "meta_path", [Absent(package), *sys.meta_path])
+        monkeypatch.setattr(pip_advice, "distributions", lambda _: [])
+
+    return forget
 
 
 @pytest.fixture

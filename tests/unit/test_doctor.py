@@ -204,9 +204,10 @@ def test_an_opencv_without_a_display_library_is_to_be_the_headless_one(monkeypat
     assert opencv.check_opencv(opencv.installed_opencv()).fix == AGAIN.format("opencv-python-headless")
 
 
-def test_evaluate_needs_torchmetrics():
-    assert packages.check_torchmetrics("1.9.0").level == "ok"
-    assert "pip install torchmetrics" in packages.check_torchmetrics(None).fix
+def test_evaluate_can_do_without_its_packages():
+    assert packages.check_evaluate("torchmetrics", "1.9.0").line() == "[ok] torchmetrics 1.9.0, for Evaluate."
+    absent = packages.check_evaluate("matplotlib", None)
+    assert absent.level == "ok" and "matplotlib is not installed: Evaluate works without the curves" in absent.what
 
 
 # --- model files

@@ -12,7 +12,7 @@ import folder_paths
 import pytest
 import torch
 
-from steadydancer_pack.nodes import convert, measures, pose_files, prompt, video
+from steadydancer_pack.nodes import convert, evaluate, pose_files, prompt, video
 from steadydancer_pack.nodes.common import file_names, output_file
 from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.tests.pack_nodes import pack_nodes
@@ -28,7 +28,7 @@ RIGHT = (
     "\U0001f483",
 )  # fmt: skip
 UNFILLED = ("%date:yyyy-MM-dd%/x", "x %date:yyyy/MM/dd hh:mm%", "%seed%", "%SteadyDancer Sampler.seed%", "%date%")
-PREFIXED = (video.VideoCombine, pose_files.SavePoses, measures.Evaluate)
+PREFIXED = (video.VideoCombine, pose_files.SavePoses, evaluate.Evaluate)
 NAMED = {prompt.SavePromptEmbeddings: "name", convert.ConvertModel: "file_name"}
 
 
@@ -64,7 +64,7 @@ def test_half_a_character_is_refused_by_every_node(node):
 
 
 @pytest.mark.parametrize("node, added", [
-    (video.VideoCombine, "_00001_.webm"), (pose_files.SavePoses, "_00001_.json"), (measures.Evaluate, "_00001_"),
+    (video.VideoCombine, "_00001_.webm"), (pose_files.SavePoses, "_00001_.json"), (evaluate.Evaluate, "_00001_"),
     (prompt.SavePromptEmbeddings, ".safetensors"), (convert.ConvertModel, ".safetensors.part.json.new"),
 ])  # fmt: skip
 def test_names_that_no_disk_takes_are_refused_before_the_run(node, added):
@@ -178,7 +178,7 @@ def test_a_wrong_prefix_is_refused_before_the_run(node):
 
 
 def test_evaluate_needs_no_report():
-    assert measures.Evaluate.validate_inputs("  ") is True
+    assert evaluate.Evaluate.validate_inputs("  ") is True
 
 
 @pytest.mark.parametrize("node", NAMED)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steadydancer_pack.evaluation.contact_sheet import contact_sheet
-from steadydancer_pack.evaluation.measure import Case, measure
+from steadydancer_pack.evaluation.evaluate import Case, evaluate
 from steadydancer_pack.steadydancer_core.long_video.color_match import match_colours
 from steadydancer_pack.steadydancer_core.long_video.first_frame import exact_first_frame, fit_photo, psnr
 from steadydancer_pack.steadydancer_core.long_video.seams import seam_scores
@@ -50,11 +50,11 @@ def test_the_color_match(clip):
 
 def test_the_metrics(clip):
     frames, photo = clip
-    want = measure(Case(frames, photo, frames.flip(0), borders=[3]))
+    want = evaluate(Case(frames, photo, frames.flip(0), borders=[3]))
     sheet = contact_sheet(Case(frames, photo), [])
     with Float32Device():
         there = [on_device(tensor) for tensor in (frames, photo, frames.flip(0))]
-        found = measure(Case(*there, borders=[3]))
+        found = evaluate(Case(*there, borders=[3]))
         assert (contact_sheet(Case(*there[:2]), []) == sheet).all()
     assert found.values == want.values and found.notes == want.notes
     assert {"first_frame_psnr", "identity", "truth_ssim", "flicker", "smoothness", "seam_jump"} <= set(found.values)

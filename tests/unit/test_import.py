@@ -15,7 +15,7 @@ import asyncio, json, os, sys, threading
 comfyui, base, pack = sys.argv[1:]
 sys.argv = sys.argv[:1]
 sys.path.insert(0, comfyui)
-for required in ("cv2", "onnxruntime", "torchmetrics"):
+for required in ("cv2", "onnxruntime", "torchmetrics", "matplotlib"):
     sys.modules[required] = None
 from comfy.cli_args import args
 args.cpu, args.base_directory = True, base

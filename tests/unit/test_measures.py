@@ -1,28 +1,27 @@
-"""Figures of clips whose answer is known: equal, shifted, constant, blinking, recoloured, with swapped joints."""
+"""Metrics of clips with a known result: equal, shifted, constant, blinking, recolored, with swapped joints."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from steadydancer_pack.dwpose.poses import PoseClip, Track
+from steadydancer_pack.dwpose.packages.pip_advice import install
+from steadydancer_pack.dwpose.poses import Track
+from steadydancer_pack.evaluation import evaluate as evaluate_module
 from steadydancer_pack.evaluation.body_keypoints import (
     WHOLE_BODY,
     Keypoints,
-    check_canvas,
     found_person,
     main_person,
-    person_height,
 )
+from steadydancer_pack.evaluation.evaluate import Case, describe, evaluate
 from steadydancer_pack.evaluation.fidelity import frame_psnr, frame_ssim
-from steadydancer_pack.evaluation.identity import identity_by_colour
-from steadydancer_pack.evaluation.measure import Case, describe, evaluate, measure
-from steadydancer_pack.evaluation.metrics import MEASURES
+from steadydancer_pack.evaluation.frame_batches import BATCH_FRAMES, unit
+from steadydancer_pack.evaluation.identity import identity_by_color
+from steadydancer_pack.evaluation.metrics import METRICS, NotMeasured
 from steadydancer_pack.evaluation.motion import measure_motion
 from steadydancer_pack.evaluation.pose_error import pose_error
-from steadydancer_pack.evaluation.shared_pieces import PIECE, NotMeasured, unit
 from steadydancer_pack.steadydancer_core.long_video.first_frame import psnr
 
 PARTS = {"head": [0], "hands": [1, 2], "feet": [3, 4]}
@@ -61,8 +60,8 @@ def test_psnr_by_hand():
     assert frame_psnr(off, clip)[0].item() == pytest.approx(psnr(off[0], clip[0]), abs=1e-5)
 
 
-def test_psnr_and_ssim_of_equal_clips_longer_than_a_piece():
-    clip = noise(2 * PIECE + 1)
+def test_psnr_and_ssim_of_equal_clips_longer_than_a_batch():
+    clip = noise(2 * BATCH_FRAMES + 1)
     assert frame_psnr(clip, clip).tolist() == [100.0] * len(clip)
     assert frame_ssim(clip, clip).tolist() == pytest.approx([1.0] * len(clip), abs=1e-6)
 
@@ -73,104 +72,80 @@ def test_ssim_of_even_pictures_by_hand():
     assert frame_ssim(level(a), level(b)).tolist() == pytest.approx([expected], abs=5e-4)  # in float32
 
 
-def test_a_shifted_clip_is_less_like_the_truth_than_noise_of_one_level():
+def test_a_shifted_clip_is_less_like_the_ground_truth_than_noise_of_one_level():
     clip = noise(3)
     assert (frame_ssim(clip.roll(4, dims=2), clip) < 0.2).all()
     assert (frame_psnr(clip.roll(4, dims=2), clip) < 9).all()
 
 
-def test_ssim_names_the_size_that_is_too_small():
-    with pytest.raises(NotMeasured, match="8x8 are smaller than SSIM's window of 11x11"):
-        frame_ssim(noise(size=8), noise(size=8))
-
-
-def test_clips_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match="cannot be compared one by one"):
-        frame_psnr(noise(4), noise(5))
-
-
 def test_uint8_frames_are_the_same_clip():
     bytes_ = (noise() * 255).round().byte()
     assert torch.equal(unit(bytes_), bytes_.float() / 255)
-    assert evaluate(bytes_) == evaluate(unit(bytes_))
+    assert evaluate(Case(bytes_)).values == evaluate(Case(unit(bytes_))).values
 
 
-def test_a_constant_clip_is_smooth_and_does_not_flicker_or_move():
-    motion = measure_motion(level(*[0.3] * 6))
-    assert [part.mean().item() for part in motion] == [0.0, 1.0, 1.0]
-    assert [len(part) for part in motion] == [5, 5, 2]
-
-
-def test_a_blinking_clip_by_hand():
-    motion = measure_motion(level(*[0.4, 0.6] * 10))
-    assert motion.flicker.tolist() == pytest.approx([0.8] * 19)
-    assert motion.smoothness.tolist() == pytest.approx([0.8] * 9)
-    assert motion.motion.tolist() == pytest.approx([51.0] * 19, abs=1e-4)
-
-
-def test_an_even_drift_is_smooth_over_the_borders_of_pieces():
-    motion = measure_motion(level(*(0.02 * i for i in range(2 * PIECE + 3))))
-    assert motion.smoothness.tolist() == pytest.approx([1.0] * (PIECE + 1), abs=1e-6)
-    assert motion.flicker.tolist() == pytest.approx([0.98] * (2 * PIECE + 2), abs=1e-6)
-
-
-def test_flicker_looks_at_the_half_that_changes_least():
+def half_blinking():
+    """Gray, of which the upper 7 of 16 rows blink."""
     clip = level(*[0.5] * 9).clone()
-    clip[::2, :7] = 0.0  # the upper 7 of 16 rows blink
-    motion = measure_motion(clip)
-    assert motion.flicker.tolist() == [1.0] * 8
-    assert motion.motion.tolist() == pytest.approx([255 * 0.5 * 7 / 16] * 8)
+    clip[::2, :7] = 0.0
+    return clip
 
 
-def test_equal_poses():
-    error = pose_error(standing(), standing(), 1.0, 0.1, PARTS)
-    assert error.values == {
-        "pck": 1.0, "pck_head": 1.0, "pck_hands": 1.0, "pck_feet": 1.0, "found": 1.0,
-        "joint_error": 0.0, "joint_error_head": 0.0, "joint_error_hands": 0.0, "joint_error_feet": 0.0,
-    }  # fmt: skip
-    assert error.pck.tolist() == [1.0] * 4
+@pytest.mark.parametrize(
+    ("clip", "change", "flicker", "smoothness"),
+    [
+        (level(*[0.3] * 6), 0.0, 1.0, 1.0),
+        (level(*[0.4, 0.6] * 10), 51.0, 0.8, 0.8),
+        (level(*(0.02 * i for i in range(2 * BATCH_FRAMES + 3))), 5.1, 0.98, 1.0),
+        (half_blinking(), 255 * 0.5 * 7 / 16, 1.0, 1 - 0.5 * 7 / 16),
+    ],
+    ids=["constant", "blinking", "drifting", "half of it blinking"],
+)
+def test_motion_by_hand(clip, change, flicker, smoothness):
+    motion, frames = measure_motion(clip), len(clip)
+    assert motion.motion.tolist() == pytest.approx([change] * (frames - 1), abs=1e-4)
+    assert motion.flicker.tolist() == pytest.approx([flicker] * (frames - 1), abs=1e-6)
+    assert motion.smoothness.tolist() == pytest.approx([smoothness] * ((frames - 1) // 2), abs=1e-6)
 
 
-def test_a_joint_off_by_a_known_distance():
-    found = moved(standing(), 0, (0.0, 0.04))  # 5 % of the height of 0.8
-    values = pose_error(found, standing(), 1.0, 0.1, PARTS).values
-    assert values["joint_error_head"] == pytest.approx(5.0) and values["joint_error"] == pytest.approx(5 / 3)
-    assert values["pck"] == 1.0
-    assert pose_error(found, standing(), 1.0, 0.049, PARTS).values["pck_head"] == 0.0
+def swapped(keypoints):
+    return keypoints._replace(points=keypoints.points[:, [0, 2, 1, 3, 4]])
 
 
-def test_distances_across_count_the_frames_shape():
-    found = moved(standing(), 0, (0.04, 0.0))
-    wide = pose_error(found, standing(), 2.0, 0.1, PARTS).values["joint_error_head"]
-    assert person_height(standing(), 2.0) == pytest.approx(0.8)  # 0.4 wide, doubled: as tall as wide
-    assert wide == pytest.approx(10.0)
+# 0.04 is 5 % of the height of 0.8; in a frame twice as wide as high, the person is 0.8 wide and 0.8 high
+@pytest.mark.parametrize(
+    ("found", "target", "aspect", "threshold", "expected"),
+    [
+        (standing(), standing(), 1.0, 0.1, {
+            "pck": 1, "pck_head": 1, "pck_hands": 1, "pck_feet": 1, "found": 1,
+            "joint_error": 0, "joint_error_head": 0, "joint_error_hands": 0, "joint_error_feet": 0,
+        }),
+        (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.1, {
+            "joint_error_head": 5, "joint_error": 5 / 3, "pck": 1,
+        }),
+        (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.049, {"pck_head": 0}),
+        (moved(standing(), 0, (0.04, 0.0)), standing(), 2.0, 0.1, {"joint_error_head": 10}),
+        (swapped(standing()), standing(), 1.0, 0.1, {
+            "pck_head": 1, "pck_hands": 0, "pck_feet": 1, "pck": 2 / 3, "joint_error_hands": 50,
+        }),
+        (hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, {
+            "pck_hands": 0.75, "joint_error_hands": 0, "found": 0.9,
+        }),
+        (moved(standing(), 0, (0.5, 0.5)), hidden(standing(), 0), 1.0, 0.1, {"pck": 1, "pck_head": None}),
+        (hidden(standing(), slice(None)), standing(), 1.0, 0.1, {"pck": 0, "found": 0, "joint_error": None}),
+    ],
+    ids=["equal", "off", "beyond the threshold", "wide frame", "swapped", "not found", "not in the target", "nobody"],
+)  # fmt: skip
+def test_pose_error(found, target, aspect, threshold, expected):
+    values = pose_error(found, target, aspect, threshold, PARTS).values
+    assert {name: values.get(name) for name in expected} == pytest.approx(expected)
 
 
-def test_a_swapped_pair_misses_twice_and_nothing_else():
-    points = standing().points[:, [0, 2, 1, 3, 4]]
-    error = pose_error(standing()._replace(points=points), standing(), 1.0, 0.1, PARTS)
-    assert [error.values[f"pck_{part}"] for part in PARTS] == [1.0, 0.0, 1.0]
-    assert error.values["pck"] == pytest.approx(2 / 3)
-    assert error.values["joint_error_hands"] == pytest.approx(50.0)  # 0.4 of 0.8
-
-
-def test_a_joint_that_is_not_found_is_a_miss_without_a_distance():
-    error = pose_error(hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, PARTS)
-    assert error.values["pck_hands"] == 0.75 and error.values["joint_error_hands"] == 0.0
-    assert error.values["found"] == 0.9
-    assert error.pck.tolist() == pytest.approx([5 / 6, 5 / 6, 1.0, 1.0])
-
-
-def test_a_joint_that_the_target_lacks_is_not_compared():
-    target = hidden(standing(), 0)
-    error = pose_error(moved(standing(), 0, (0.5, 0.5)), target, 1.0, 0.1, PARTS)
-    assert error.values["pck"] == 1.0 and "pck_head" not in error.values
-
-
-def test_nobody_in_the_frames_is_a_score_of_0():
-    error = pose_error(hidden(standing(), slice(None)), standing(), 1.0, 0.1, PARTS)
-    assert error.values["pck"] == error.values["found"] == 0.0 and "joint_error" not in error.values
-    assert np.isnan(error.joint_error).all()
+def test_pose_error_over_the_frames():
+    half = pose_error(hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, PARTS)
+    assert half.pck.tolist() == pytest.approx([5 / 6, 5 / 6, 1.0, 1.0]) and half.joint_error.tolist() == [0.0] * 4
+    nobody = pose_error(hidden(standing(), slice(None), [0]), standing(), 1.0, 0.1, PARTS)
+    assert nobody.pck[0] == 0.0 and np.isnan(nobody.joint_error).tolist() == [True, False, False, False]
 
 
 def test_a_target_that_shows_nobody_is_no_target():
@@ -202,56 +177,45 @@ def test_poses_that_end_before_the_target_are_no_misses_after_their_end():
     assert found_person([], 3, None) is None
 
 
-def test_poses_of_another_shape_are_refused():
-    check_canvas("poses", (1024, 576), (512, 288))
-    with pytest.raises(ValueError, match="1024x576, the frames are 96x96"):
-        check_canvas("poses", (1024, 576), (96, 96))
-
-
-def figure(colours, size=64, frames=3):
-    """A clip on grey with a spot of each colour at the joints of `standing`."""
+def spots(colors, size=64, frames=3):
+    """A clip on gray with a spot of each color at the joints of `standing`."""
     clip = torch.full((frames, size, size, 3), 0.5)
-    for (x, y), colour in zip(STANDING * size, colours, strict=True):
-        clip[:, int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5] = torch.tensor(colour)
+    for (x, y), color in zip(STANDING * size, colors, strict=True):
+        clip[:, int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5] = torch.tensor(color)
     return clip
 
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
-def test_the_same_colours_are_the_same_person():
-    clip = figure([RED] * 5)
-    assert identity_by_colour(clip, clip[:1], standing(3), PARTS).tolist() == pytest.approx([1.0] * 3)
-
-
 def test_a_person_who_moves_stays_the_same():
-    clip = figure([RED] * 5)
+    clip = spots([RED] * 5)
     clip[1] = clip[0].roll(6, dims=1)
     keypoints = moved(standing(3), slice(None), (6 / 64, 0.0), [1])
-    assert identity_by_colour(clip, clip[:1], keypoints, PARTS).tolist() == pytest.approx([1.0] * 3)
+    assert identity_by_color(clip, clip[:1], keypoints, PARTS).tolist() == pytest.approx([1.0] * 3)
 
 
-def test_a_part_that_changes_colour_is_lost_and_nothing_else():
-    clip = figure([RED] * 5)
-    clip[2] = figure([RED, BLUE, BLUE, RED, RED])[0]
-    scores = identity_by_colour(clip, clip[:1], standing(3), PARTS)
+def test_a_part_that_changes_color_is_lost_and_nothing_else():
+    clip = spots([RED] * 5)
+    clip[2] = spots([RED, BLUE, BLUE, RED, RED])[0]
+    scores = identity_by_color(clip, clip[:1], standing(3), PARTS)
     assert scores.tolist() == pytest.approx([1.0, 1.0, 2 / 3])
 
 
 def test_without_keypoints_the_whole_picture_counts():
-    assert identity_by_colour(level(0.0, 1.0), level(0.0)).tolist() == [1.0, 0.0]
+    assert identity_by_color(level(0.0, 1.0), level(0.0)).tolist() == [1.0, 0.0]
 
 
 def test_a_frame_without_the_person_has_no_identity():
-    clip = figure([RED] * 5)
-    scores = identity_by_colour(clip, clip[:1], hidden(standing(3), slice(None), [1]), PARTS)
+    clip = spots([RED] * 5)
+    scores = identity_by_color(clip, clip[:1], hidden(standing(3), slice(None), [1]), PARTS)
     assert np.isnan(scores).tolist() == [False, True, False]
 
 
 def test_everything_of_a_perfect_clip():
-    clip = figure([RED] * 5, frames=12)
+    clip = spots([RED] * 5, frames=12)
     case = Case(clip, clip[:1], clip, standing(12), standing(12), borders=[6], parts=PARTS)
-    values = measure(case).values
+    values = evaluate(case).values
     assert {k: v for k, v in values.items() if not k.startswith(("pck_", "joint_error_"))} == pytest.approx(
         {
             "first_frame_psnr": 100, "first_frame_ssim": 1, "identity": 1, "identity_lowest": 1, "pck": 1,
@@ -260,86 +224,82 @@ def test_everything_of_a_perfect_clip():
         },
         abs=1e-6,
     )  # fmt: skip
-    assert list(values) == [name for name in MEASURES if name in values]
+    assert list(values) == [name for name in METRICS if name in values]
 
 
 def test_the_photo_is_fitted_to_the_frames():
     clip = level(0.5, 0.5, size=32)
-    assert evaluate(clip, photo=level(0.6, size=70))["first_frame_psnr"] == pytest.approx(20.0, abs=1e-3)
+    assert evaluate(Case(clip, photo=level(0.6, size=70))).values["first_frame_psnr"] == pytest.approx(20.0, abs=1e-3)
 
 
-def test_a_truth_of_another_size_and_length_is_compared_as_far_as_it_goes():
-    result = measure(Case(level(0.5, 0.6, 0.7, size=32), truth=level(0.5, 0.5, size=48)))
+def test_a_ground_truth_of_another_size_and_length_is_compared_as_far_as_it_goes():
+    result = evaluate(Case(level(0.5, 0.6, 0.7, size=32), ground_truth=level(0.5, 0.5, size=48)))
     assert result.values["truth_psnr"] == pytest.approx(60.0, abs=1e-3)
     assert math.isnan(result.curves["truth_psnr"][2])
-    assert "The true answer of 48x48 was fitted to the frames of 32x32." in result.notes
-    assert "The true answer has 2 frames, the clip 3: the first 2 are compared." in result.notes
+    assert "The ground truth of 48x48 was fitted to the frames of 32x32." in result.notes
+    assert "The ground truth has 2 frames, the clip 3: the first 2 are compared." in result.notes
 
 
 def test_what_is_not_given_is_not_measured_and_says_so():
-    result = measure(Case(level(0.5, size=8), photo=level(0.5, size=8)))
+    result = evaluate(Case(level(0.5, size=8), photo=level(0.5, size=8)))
     assert result.values == {"first_frame_psnr": 100.0, "identity": 1.0, "identity_lowest": 1.0}
     assert [note for note in result.notes if "not measured" in note] == [
         "First frame: not measured: frames of 8x8 are smaller than SSIM's window of 11x11.",
         "First frame LPIPS: not measured: no file with its weights is given.",
         "Pose error: not measured: no target poses are given.",
-        "PSNR and SSIM against the truth: not measured: no true answer is given.",
-        "LPIPS against the truth: not measured: no true answer is given.",
-        "FVD: not measured: no true answer is given.",
+        "PSNR and SSIM against the ground truth: not measured: no ground truth is given.",
+        "LPIPS against the ground truth: not measured: no ground truth is given.",
+        "FVD: not measured: no ground truth is given.",
         "Motion: not measured: the clip has one frame.",
         "Seams: not measured: the video is one part, or its window is not given.",
     ]
     assert describe(result).splitlines()[0] == "First frame PSNR: 100.00 dB"
 
 
-def test_without_torchmetrics_the_rest_is_measured(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
-    result = measure(Case(level(0.5, 0.5, 0.5), photo=level(0.5)))
-    assert "first_frame_psnr" not in result.values and result.values["identity"] == 1.0
-    (note,) = (note for note in result.notes if note.startswith("First frame: "))
-    assert "not measured: torchmetrics cannot be imported" in note and "install it with pip" in note
+def test_without_torchmetrics_the_rest_is_measured_and_the_log_says_at_once_how_to_add_it(monkeypatch, caplog, forget):
+    forget("torchmetrics")
+    said = []
+    monkeypatch.setattr(evaluate_module, "identity_by_color", lambda *_: said.append(caplog.text) or np.ones(3))
+    result = evaluate(Case(level(0.5, 0.5, 0.5), photo=level(0.5), ground_truth=level(0.5, 0.5, 0.5)))
+    assert result.values.keys() == {"identity", "identity_lowest", "smoothness", "flicker", "motion"}
+    command = f"Run in a terminal:\n{install('torchmetrics')}\nand restart ComfyUI."
+    assert f"SteadyDancer: torchmetrics is not installed. {command}" in said[0]
+    assert result.notes[:2] == [
+        f"torchmetrics is not installed. {command}", "First frame: not measured: torchmetrics is not installed.",
+    ]  # fmt: skip
+    assert "PSNR and SSIM against the ground truth: not measured: torchmetrics is not installed." in result.notes
+
+
+def test_without_torchmetrics_nothing_is_said_where_it_is_not_needed(caplog, forget):
+    forget("torchmetrics")
+    assert "torchmetrics" not in " ".join(evaluate(Case(level(0.5, 0.5))).notes) + caplog.text
 
 
 def test_fingers_that_a_detector_does_not_look_for_are_not_compared():
     points = np.random.default_rng(0).uniform(0, 1, (3, 134, 2))
     target = Keypoints(points, np.ones((3, 134), bool))
-    result = measure(Case(level(*[0.5] * 3), poses=hidden(target, slice(92, 134)), target=target))
+    result = evaluate(Case(level(*[0.5] * 3), poses=hidden(target, slice(92, 134)), target=target))
     assert result.values["pck_hands"] == 1.0 and result.values["found"] == 1.0
     assert "Pose error: the poses hold no fingers; they are not compared." in result.notes
-    nobody = measure(Case(level(*[0.5] * 3), poses=hidden(target, slice(None)), target=target))
+    nobody = evaluate(Case(level(*[0.5] * 3), poses=hidden(target, slice(None)), target=target))
     assert nobody.values["pck_hands"] == 0.0
 
 
 def test_poses_of_another_length_are_compared_as_far_as_they_go():
-    clip = figure([RED] * 5, frames=4)
-    result = measure(Case(clip, poses=standing(3), target=standing(6), parts=PARTS))
+    clip = spots([RED] * 5, frames=4)
+    result = evaluate(Case(clip, poses=standing(3), target=standing(6), parts=PARTS))
     assert result.values["pck"] == 1.0 and np.isnan(result.curves["pck"]).tolist() == [False] * 3 + [True]
     assert "Pose error: 3 poses, 6 target poses, 4 frames; the first 3 are compared." in result.notes
 
 
 def test_a_cut_is_found_where_the_border_is():
     clip = level(*(0.002 * i + 0.2 * (i >= 20) for i in range(40)))
-    values = evaluate(clip, borders=[10, 20, 30])
+    values = evaluate(Case(clip, borders=[10, 20, 30])).values
     assert values["seam_jump"] == pytest.approx(0.202 / 0.002, rel=1e-3) and values["seams_visible"] == 1
     assert values["seam_colour"] == pytest.approx(0.2 * 255, abs=0.01)
-
-
-def test_two_evaluations_are_equal_to_the_last_bit():
-    case = Case(noise(20), noise(1, seed=1), noise(20, seed=2), standing(20), standing(20), parts=PARTS)
-    case = case
-    first, second = measure(case), measure(case)
-    assert first.values == second.values and first.notes == second.notes
-    assert all(np.array_equal(first.curves[name], second.curves[name], equal_nan=True) for name in first.curves)
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 4)])
 def test_what_is_no_clip_is_refused(shape):
     with pytest.raises(ValueError, match="frames are .frames, height, width, 3."):
-        evaluate(torch.zeros(shape))
-
-
-def test_a_pose_clip_gives_its_main_person():
-    clip = PoseClip(8, 8, 4, (track(standing().points, standing().seen),))
-    assert np.array_equal(main_person(clip.tracks).points, standing().points)
-    with pytest.raises(ValueError, match="nobody in the poses"):
-        main_person([])
+        evaluate(Case(torch.zeros(shape)))

@@ -1,5 +1,6 @@
 """The node Evaluate and its command: inputs, re-detection, files, what is shown, and the report."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -15,10 +16,12 @@ from PIL import Image
 from steadydancer_pack.dwpose.detect.detector import Region
 from steadydancer_pack.dwpose.formats.keypoints import to_keypoints
 from steadydancer_pack.dwpose.formats.pose_json import save
+from steadydancer_pack.dwpose.packages.pip_advice import install
 from steadydancer_pack.dwpose.poses import PoseClip, Track
-from steadydancer_pack.evaluation import evaluation_report as report_module
-from steadydancer_pack.nodes import measures as node_module
-from steadydancer_pack.nodes.measures import NODES, Evaluate, register_folders
+from steadydancer_pack.evaluation import clip_report
+from steadydancer_pack.nodes import evaluate as node_module
+from steadydancer_pack.nodes.common import node_picture
+from steadydancer_pack.nodes.evaluate import NODES, Evaluate, register_folders
 from steadydancer_pack.tests.together import meeting, together
 
 PACK = Path(__file__).resolve().parents[2]
@@ -86,12 +89,12 @@ def test_the_folder_of_networks_is_added(monkeypatch):
     assert not Path(paths[0]).exists()
 
 
-def test_a_clip_that_is_its_own_truth(images):
+def test_a_clip_that_is_its_own_ground_truth(images):
     poses = to_keypoints(pose_clip())
     output = Evaluate.execute(images, images[:1], images, poses, poses)
-    figures = values(output)
-    assert figures["first_frame_psnr"] == figures["truth_psnr"] == 100.0
-    assert figures["pck"] == figures["found"] == 1.0 and figures["joint_error"] == pytest.approx(0, abs=1e-6)
+    metrics = values(output)
+    assert metrics["first_frame_psnr"] == metrics["truth_psnr"] == 100.0
+    assert metrics["pck"] == metrics["found"] == 1.0 and metrics["joint_error"] == pytest.approx(0, abs=1e-6)
     report, plots, sheet, _, path = output.result
     assert report.startswith("First frame PSNR: 100.00 dB\n") and path == ""
     assert plots.ndim == sheet.ndim == 4 and plots.min() >= 0 and sheet.max() <= 1
@@ -101,18 +104,44 @@ def test_a_clip_that_is_its_own_truth(images):
     assert not Path(folder_paths.get_output_directory()).exists()
 
 
+def test_without_matplotlib_all_is_measured_and_the_log_says_at_once_how_to_add_it(
+    images, folders, monkeypatch, caplog, forget
+):
+    importlib.import_module("torchmetrics.functional.image")  # which goes by the metadata of installed packages
+    forget("matplotlib")
+    said = []
+    evaluate = clip_report.evaluate
+    monkeypatch.setattr(clip_report, "evaluate", lambda case: said.append(caplog.text) or evaluate(case))
+    output = Evaluate.execute(images, images[:1], filename_prefix="a")
+    command = install("matplotlib")
+    assert f"matplotlib is not installed. Run in a terminal:\n{command}\nand restart ComfyUI." in said[0]
+    assert command in output.result[0] and values(output)["first_frame_psnr"] == 100.0
+    assert output.result[1].max() > 0.8 and len(output.ui["images"]) == 2  # a line of text in place of the curves
+    report = Path(output.result[4], "report.md").read_text()
+    assert "With ComfyUI's own Python: python -m pip install matplotlib." in report and sys.prefix not in report
+
+
+def test_a_full_temp_folder_costs_no_number(images, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(node_picture.ui, "PreviewImage", full)
+    output = Evaluate.execute(images, images[:1])
+    assert values(output)["first_frame_psnr"] == 100.0 and output.ui["images"] == []
+
+
 def test_the_poses_are_looked_for_in_the_frames(images):
     target = to_keypoints(pose_clip())
     output = Evaluate.execute(images, target=target, detector=PresetDetector(pose_clip(0.01)))
-    figures = values(output)
-    assert figures["pck"] == 1.0 and figures["found"] == 1.0
-    assert 1.0 < figures["joint_error"] < 5.0  # sqrt(2) hundredths of the frame, of a person of 0.6
+    metrics = values(output)
+    assert metrics["pck"] == 1.0 and metrics["found"] == 1.0
+    assert 1.0 < metrics["joint_error"] < 5.0  # sqrt(2) hundredths of the frame, of a person of 0.6
 
 
 def test_nobody_in_the_frames_is_a_score_of_0(images):
     target = to_keypoints(pose_clip())
-    figures = values(Evaluate.execute(images, target=target, detector=PresetDetector()))
-    assert figures["pck"] == figures["found"] == 0.0 and "joint_error" not in figures
+    metrics = values(Evaluate.execute(images, target=target, detector=PresetDetector()))
+    assert metrics["pck"] == metrics["found"] == 0.0 and "joint_error" not in metrics
 
 
 def test_a_detector_that_fails_is_no_empty_clip(images):
@@ -140,15 +169,15 @@ def test_two_reports_are_equal_to_the_last_byte(images, folders):
     runs = [Evaluate.execute(images, images[:1], images, poses, poses, filename_prefix="dance/a") for _ in range(2)]
     paths = [Path(run.result[4]) for run in runs]
     assert paths == [folders / "output" / "dance" / f"a_0000{i}_" for i in (1, 2)]
-    names = ["contact_sheet.png", "over_the_frames.png", "report.html", "report.md"]
+    names = ["contact_sheet.png", "over_the_frames.png", "report.csv", "report.html", "report.md"]
     assert [sorted(file.name for file in path.iterdir()) for path in paths] == [names] * 2
     assert all((paths[0] / name).read_bytes() == (paths[1] / name).read_bytes() for name in names)
     assert runs[0].result[3] == runs[1].result[3]
 
 
 def test_two_runs_that_begin_together_keep_both_reports_and_their_pictures(images, folders, monkeypatch):
-    for module in (node_module, report_module):  # both runs have chosen their number when they make a picture
-        monkeypatch.setattr(module, "png_bytes", meeting(report_module.png_bytes))
+    # both runs have chosen their number when they make their report
+    monkeypatch.setattr(node_module, "clip_report", meeting(node_module.clip_report))
     clips = images, images * 0.5
     outputs = together(*(lambda clip=clip: Evaluate.execute(clip, clip[:1], filename_prefix="a") for clip in clips))
     paths = [Path(output.result[4]) for output in outputs]
@@ -156,9 +185,9 @@ def test_two_runs_that_begin_together_keep_both_reports_and_their_pictures(image
     assert sorted((folders / "output").iterdir()) == sorted(paths)
     shown = [[folders / "temp" / entry["filename"] for entry in output.ui["images"]] for output in outputs]
     assert len({file for files in shown for file in files}) == 4
-    for path, (sheet, curves) in zip(paths, shown, strict=True):
-        assert sheet.read_bytes() == (path / "contact_sheet.png").read_bytes()
-        assert curves.read_bytes() == (path / "over_the_frames.png").read_bytes()
+    for path, files in zip(paths, shown, strict=True):
+        saved = path / "contact_sheet.png", path / "over_the_frames.png"
+        assert [Image.open(file).tobytes() for file in files] == [Image.open(file).tobytes() for file in saved]
     assert shown[0][0].read_bytes() != shown[1][0].read_bytes()
 
 
@@ -170,7 +199,7 @@ def test_a_report_that_cannot_be_saved_is_refused_before_anything_is_measured(
 ):
     (folders / "output").mkdir(exist_ok=True)
     (folders / "output" / "file").write_text("")
-    monkeypatch.setattr(node_module, "measure", lambda case: pytest.fail("measured"))
+    monkeypatch.setattr(node_module, "evaluate_and_draw", lambda case: pytest.fail("measured"))
     with pytest.raises(ValueError, match=message):
         Evaluate.execute(images, filename_prefix=prefix)
 
@@ -190,7 +219,7 @@ def test_files_are_offered_by_their_kind_and_missing_ones_named(images, folders)
         Evaluate.execute(images, clip_network="gone.onnx")
 
 
-def run_command(*arguments, start=("-I", PACK / "tools" / "evaluate.py")):
+def run_command(*arguments, start=("-I", PACK / "evaluation")):
     """Run the command in another folder, by its path and in an isolated Python, or as `start` says in the pack's."""
     command = list(map(str, (sys.executable, *start, *arguments)))
     cwd = PACK if "-m" in start else PACK.parent
@@ -206,11 +235,15 @@ def test_the_command(images, tmp_path):
     save(pose_clip(), tmp_path / "poses.json")
     poses, output = tmp_path / "poses.json", tmp_path / "out"
     code, said, error = run_command(
-        clip, "--photo", clip / "0.png", "--truth", clip, "--poses", poses, "--target", poses, "--output", output,
-
-    )  # fmt: skip
+        clip, "--photo", clip / "0.png", "--ground-truth", clip, "--poses", poses, "--target", poses, "--output", output
+    )
     assert (code, error) == (0, "")
-    assert "First frame PSNR: 100.00 dB" in said and "PCK: 1.0000" in said and "PSNR: 100.00 dB" in said
+    assert (
+        (output / "report.csv").is_file()
+        and "First frame PSNR: 100.00 dB" in said
+        and "PCK: 1.0000" in said
+        and "PSNR: 100.00 dB" in said
+    )
     assert (output / "report.html").is_file() and "| name |  | clip |" in (output / "report.md").read_text()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...evaluation.plots import draw_bars
+from ...evaluation.charts import draw_bars
 from ..pipeline import SIZE
 from .baselines import WITHOUT_POSE
 from .kept import SHEET_PAIRS, Rows, kept_clips, rows_file

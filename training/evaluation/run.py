@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...dwpose.detect.detector_files import checksum
-from ...evaluation.evaluation_report import write_report
+from ...evaluation.evaluation_report import report_files, write_report
 from ..export import model_file
 from ..pipeline import SIZE, Work
 from ..whole_file import write_whole
@@ -110,9 +110,9 @@ def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:
         {"name": name, "group": kind, **means([rows[i] for i in own])}
         for kind, own in kinds.items() if own for name, rows in results.items()
     ]  # fmt: skip
-    write_report(grouped, folder / "kinds", "Miniature by kind of misalignment")
+    write_report(folder / "kinds", report_files("Miniature by kind of misalignment", grouped))
     pictures = {"Figures": bars(results), "Clips": contact_sheet(results, pairs, folder)}
-    return write_report(rows, folder, "Miniature on pairs with a true answer", pictures)[1]
+    return write_report(folder, report_files("Miniature on pairs with ground truth", rows, pictures))[1]
 
 
 def contact_sheet(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> np.ndarray:

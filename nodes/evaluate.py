@@ -1,51 +1,49 @@
-"""A finished video in numbers: a table, curves, a contact sheet, and a report if wanted."""
+"""Evaluate: the metrics of a finished video, curves, a contact sheet, and a report."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import folder_paths
-import numpy as np
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
-from ..dwpose.detect.runtime import CPU, open_session
-from ..dwpose.poses import PoseClip
-from ..dwpose.skeleton import LIMBS
 from ..dwpose.track.search import search
-from ..evaluation.body_keypoints import Keypoints, check_canvas, found_person, main_person
-from ..evaluation.contact_sheet import contact_sheet
-from ..evaluation.evaluation_report import png_bytes, write_new_report
-from ..evaluation.feature_networks import ClipFeatures, PictureFeatures, check_clips, check_pictures
-from ..evaluation.measure import Case, describe, measure
-from ..evaluation.perceptual import Lpips
-from ..evaluation.plots import draw_curves
-from ..media.atomic_write import Numbered, atomic_write_new
+from ..evaluation.body_keypoints import Keypoints, checked, found_person, main_person
+from ..evaluation.clip_report import clip_report, evaluate_and_draw
+from ..evaluation.evaluate import Case, describe
+from ..evaluation.evaluation_report import write_new_report
+from ..evaluation.feature_networks import ClipFeatures, PictureFeatures
+from ..evaluation.lpips import Lpips
+from ..media.atomic_write import Numbered
 from ..media.frames import size_of, to_float, to_rgb
 from ..media.video_stream import ImageStream
 from ..steadydancer_core.long_video.windows import window_borders
 from .common import model_folders
+from .common.node_picture import show_picture
 from .common.node_text import show_text
-from .common.output_file import check_prefix, output_names, saved_result
+from .common.output_file import check_prefix, output_names
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
 
 FOLDER = "measures"
 WEIGHTS, NETWORKS = ".safetensors", ".onnx"
 NONE = "none"
-TITLE = "Evaluation"
+Network = TypeVar("Network")
 
 
 def register_folders() -> None:
-    """Add models/measures, for the networks that some figures need, to ComfyUI's model folders."""
+    """Add models/measures, for the networks that some metrics need, to ComfyUI's model folders."""
     for suffix in (WEIGHTS, NETWORKS):
         model_folders.register(FOLDER, suffix)
 
 
 class Evaluate(io.ComfyNode):
-    """IMAGE and all that is known of it to figures, curves and a contact sheet."""
+    """IMAGE and all that is known of it to metrics, curves and a contact sheet."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -93,13 +91,25 @@ class Evaluate(io.ComfyNode):
     ) -> io.NodeOutput:
         images = to_rgb(images)
         names = _names(filename_prefix, size_of(images))  # a wrong prefix is refused before anything is measured
+        lpips, clips = _network(Lpips, lpips_file), _network(ClipFeatures, clip_network)
+        pictures = _network(PictureFeatures, identity_network)
         borders, reach = window_borders(len(images), window, overlap) if window else ([], 0)
         found, goal = _keypoints(images, poses, target, detector)
+        ground_truth = None if truth is None else to_rgb(truth)
         case = Case(
-            images, photo, None if truth is None else to_rgb(truth), poses=found, target=goal, borders=borders,
-            reach=reach, threshold=threshold, **_networks(lpips_file, clip_network, identity_network),
+            images, photo, ground_truth, found, goal, borders, reach, threshold,
+            lpips=lpips, clips=clips, pictures=pictures,
         )  # fmt: skip
-        return _output(case, filename_prefix, names)
+        evaluation, drawn = evaluate_and_draw(case)
+        text, folder = describe(evaluation), ""
+        if names:
+            name = Path(filename_prefix.strip()).name
+            folder = str(write_new_report(names, clip_report(name, evaluation, drawn)))
+            text += f"\nReport: {folder}"
+        sheet, plots = (to_float(picture.copy())[None] for picture in drawn.values())
+        shown = [image for picture in drawn.values() for image in show_picture(cls, picture).get("images", ())]
+        ui = {"images": shown, **show_text(text).as_dict()}
+        return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=ui)
 
 
 def _clip_inputs() -> list[io.Input]:
@@ -198,38 +208,26 @@ def _keypoints(
     images: Tensor, poses: list | None, target: list | None, detector: Detector | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
     """Return the keypoints found in the frames and those that should be there; None for what is not given."""
-    goal = None if target is None else main_person(_clip(target, "target poses", images).tracks)
-    if poses is None and detector is None:
+    size, goal = size_of(images), None
+    if target is not None:
+        goal = main_person(checked(read_poses(target), "target poses", size).tracks)
+    if poses is not None:
+        seen = checked(read_poses(poses), "poses", size)
+    elif detector is not None:
+        bar = ProgressBar(len(images))
+
+        def on_frame(index: int) -> None:
+            throw_exception_if_processing_interrupted()
+            bar.update_absolute(index + 1)
+
+        seen = search(ImageStream(images, fps=0.0), detector, size, len(images), on_frame)
+    else:
         return None, goal
-    seen = _detected(images, detector) if poses is None else _clip(poses, "poses", images)
     return found_person(seen.tracks, seen.frames, goal), goal
 
 
-def _clip(poses: list, what: str, images: Tensor) -> PoseClip:
-    clip = read_poses(poses)
-    check_canvas(what, (clip.width, clip.height), size_of(images))
-    return clip
-
-
-def _detected(images: Tensor, detector: Detector) -> PoseClip:
-    """Return everybody in the frames; nobody is an answer too."""
-    bar = ProgressBar(len(images))
-
-    def on_frame(index: int) -> None:
-        throw_exception_if_processing_interrupted()
-        bar.update_absolute(index + 1)
-
-    return search(ImageStream(images, fps=0.0), detector, size_of(images), len(images), on_frame)
-
-
-def _networks(lpips_file: str, clip_network: str, identity_network: str) -> dict:
-    """Return the networks that were chosen, by the field of Case."""
-    loaders = {
-        "lpips": (lpips_file, Lpips),
-        "clips": (clip_network, lambda path: ClipFeatures(open_session(path, CPU, check=check_clips))),
-        "pictures": (identity_network, lambda path: PictureFeatures(open_session(path, CPU, check=check_pictures))),
-    }
-    return {field: load(_find(name)) for field, (name, load) in loaders.items() if name != NONE}
+def _network(load: Callable[[Path], Network], name: str) -> Network | None:
+    return None if name == NONE else load(_find(name))
 
 
 def _find(name: str) -> Path:
@@ -256,29 +254,6 @@ def _names(prefix: str, size: tuple[int, int]) -> Numbered | None:
             f"No report can be saved as {prefix.strip()}: {error.strerror or error}. Choose another filename_prefix, "
             "or make the folder writable."
         ) from error
-
-
-def _output(case: Case, prefix: str, names: Numbered | None) -> io.NodeOutput:
-    evaluation = measure(case)
-    pictures = {"Contact sheet": contact_sheet(case, LIMBS.tolist()), "Over the frames": draw_curves(evaluation.curves)}
-    text, folder = describe(evaluation), ""
-    if names:
-        row = {"name": Path(prefix.strip()).name, **evaluation.values}
-        folder = str(write_new_report([row], names, TITLE, pictures, evaluation.notes))
-        text += f"\nReport: {folder}"
-    sheet, plots = (to_float(picture.copy())[None] for picture in pictures.values())
-    shown = {**_shown(pictures).as_dict(), **show_text(text).as_dict()}
-    return io.NodeOutput(text, plots, sheet, json.dumps(evaluation.values), folder, ui=shown)
-
-
-def _shown(pictures: dict[str, np.ndarray]) -> ui.SavedImages:
-    """Return the pictures as files that the node shows."""
-    results = []
-    for picture in pictures.values():
-        with atomic_write_new(output_names("evaluation", ".png", *picture.shape[1::-1], io.FolderType.temp)) as new:
-            new.part.write_bytes(png_bytes(picture))
-        results.append(saved_result(new.path, io.FolderType.temp))
-    return ui.SavedImages(results)
 
 
 NODES = [Evaluate]
