@@ -2,36 +2,22 @@
 
 A video is one .npz file named by its key: the size of the frames, and identities [P], points [P, F, 134, 2] and scores
 [P, F, 134] of the P people, in float64, so that a cached clip equals a fresh one bit for bit; what was amiss with the
-video; and the preview's pictures, for which it would have to be read again. A checksum of all of it ends the file. The
-cache never fails a run: what cannot be read, or has changed on the disk, counts as not there, what cannot be written is
-left out, both with a warning.
+video; and the preview's pictures, for which it would have to be read again.
 """
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import re
-import time
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ...media.atomic_write import UNFINISHED, atomic_write
-from ...media.log import logger
+from ...media.disk_cache import DiskCache
 from ..poses import KEYPOINTS, PoseClip, Track
 
 VERSION = 2
 SUFFIX = ".npz"
-UNFINISHED_SECONDS = 3600
-KEY = re.compile(r"[0-9a-f]{16,128}")
-CHECKSUM_BYTES = 32
-# What NumPy and zipfile raise for a file that was cut, overwritten, or made by another version.
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class SeenVideo(NamedTuple):
@@ -52,66 +38,23 @@ def cache_key(**parts) -> str:
 
 
 class PoseCache:
-    """Videos in `folder` by key, at most `limit_bytes` in all: those unused longest go first. 0 turns the cache off."""
+    """Videos in `folder` by key, at most `limit_bytes` in all. 0 turns the cache off."""
 
     def __init__(self, folder: Path, limit_bytes: int):
-        self.folder, self.limit_bytes = Path(folder), limit_bytes
+        self.files, self.limit_bytes = DiskCache(folder, SUFFIX, limit_bytes), limit_bytes
 
     def load(self, key: str) -> SeenVideo | None:
-        """Return what is stored under `key`, None if there is nothing. A damaged file is removed."""
-        path = self._path(key)
-        if self.limit_bytes <= 0 or not os.path.isfile(path):  # noqa: PTH113  never raises
-            return None
-        try:
-            seen = _read(path)
-        except DAMAGE as error:
-            logger.warning("The cached poses in %s cannot be used (%s); they are made anew.", path, error)
-            _remove(path)
-            return None
-        with contextlib.suppress(OSError):  # marks it as used; a read-only folder still serves
-            os.utime(path)
-        return seen
+        """Return what is stored under `key`, None if there is nothing."""
+        return self.files.load(key, _unpacked)
 
     def store(self, key: str, seen: SeenVideo) -> None:
-        """Keep what was seen under `key`, the pictures only if there is room, then drop what is over the limit."""
+        """Keep what was seen under `key`, its pictures only where the limit allows."""
         if self.limit_bytes <= 0:
             return
         content = _packed(seen)
-        if len(content) > self.limit_bytes:
+        if not self.files.fits(len(content)):
             content = _packed(seen._replace(pictures=None))
-        size = len(content)
-        if size > self.limit_bytes:  # it would push out all others
-            logger.info("The poses take %d bytes, more than the pose cache may hold (%d).", size, self.limit_bytes)
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path(key)) as part:
-                part.write_bytes(content)
-            self._drop_oldest()
-            self._drop_unfinished()
-        except OSError as error:
-            logger.warning("The poses could not be cached in %s (%s). The run goes on without.", self.folder, error)
-
-    def _path(self, key: str) -> Path:
-        if not KEY.fullmatch(key):
-            raise ValueError(f"'{key}' is no key of the pose cache. Make keys with cache_key().")
-        return self.folder / (key + SUFFIX)
-
-    def _drop_unfinished(self) -> None:
-        """Remove what a run left that was ended while it wrote."""
-        for part in self.folder.glob("*" + UNFINISHED):
-            if time.time() - part.stat().st_mtime > UNFINISHED_SECONDS:
-                _remove(part)
-
-    def _drop_oldest(self) -> None:
-        files = sorted((path.stat().st_mtime_ns, path.name, path) for path in self.folder.glob("*" + SUFFIX))
-        sizes = [path.stat().st_size for _, _, path in files]
-        excess = sum(sizes) - self.limit_bytes
-        for (_, _, path), size in zip(files, sizes, strict=True):
-            if excess <= 0:
-                return
-            _remove(path)
-            excess -= size
+        self.files.save(key, content)
 
 
 def _packed(seen: SeenVideo) -> bytes:
@@ -130,14 +73,10 @@ def _packed(seen: SeenVideo) -> bytes:
         note=note,
         **shown,
     )
-    return content.getvalue() + _checksum(content.getbuffer())
+    return content.getvalue()
 
 
-def _read(path: Path) -> SeenVideo:
-    stored = memoryview(path.read_bytes())
-    content, checksum = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
-    if _checksum(content) != checksum:
-        raise ValueError("its checksum differs")
+def _unpacked(content: memoryview) -> SeenVideo:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         if file["version"] != VERSION:
             raise ValueError(f"format {file['version']}, not {VERSION}")
@@ -160,15 +99,6 @@ def _pictures(file) -> dict[int, np.ndarray] | None:
     return dict(zip(frames, pictures, strict=True))
 
 
-def _checksum(content: memoryview) -> bytes:
-    return hashlib.blake2b(content, digest_size=CHECKSUM_BYTES).digest()
-
-
 def _check(array: np.ndarray, shape: tuple[int, ...], dtype: type = np.float64) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"{array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
