@@ -14,7 +14,7 @@ to half precision as the store of finished chunks does it, whether chunks are ke
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import comfy.model_management
@@ -23,6 +23,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...media.disk_cache import DiskCache
 from ...media.frame_size import crop_fraction
 from ...media.frames import crop, fit_image, size_of
 from ...media.log import logger
@@ -32,10 +33,10 @@ from ..sampling import run as sampling
 from ..sampling.guidance_checks import check_model
 from ..sampling.presets import Settings
 from ..sampling.run_log import RunLog
-from .chunk_key import Unidentified, chunk_key, identify_model, identify_vae
 from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
-from .chunk_store import ChunkStore, as_stored
+from .chunk_store import KeptChunks
 from .color_match import match_colours
+from .run_manifest import Manifest, make_manifest
 from .seams import describe, seam_scores
 
 OTHER_MODEL_PRECISION = "Load the model with another weight precision, or take the LoRAs off one by one."
@@ -65,6 +66,7 @@ class ChunkSettings:
     overlap: int = 5
     colour_match: float = 1.0
     tiled_vae: bool = False
+    run_name: str = ""  # vouches that what has no value to compare stays the same
 
 
 class LongVideo(NamedTuple):
@@ -76,15 +78,15 @@ class LongVideo(NamedTuple):
 
 
 def make_long_video(
-    model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, store: ChunkStore
+    model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, cache: DiskCache
 ) -> LongVideo:
-    """Return a video as long as the pose frames. Chunks that `store` holds come from there; new ones are kept there.
+    """Return a video as long as the pose frames. Chunks in `cache` come from there; new ones are kept there.
 
     Raises ValueError, before anything is encoded, for what cannot work. Out of memory and Cancel lose no chunk that is
     finished.
     """
     maker = prepare(model, vae, clip_vision, sources, settings)
-    kept = KeptChunks(store, maker)
+    kept = KeptChunks(cache, maker.run_manifest, maker.notes)
     height, width = maker.photo.shape[1:3]
     device = comfy.model_management.intermediate_device()
     video = torch.empty(maker.plan[-1].stop, height, width, 3, dtype=torch.float32, device=device)
@@ -92,7 +94,11 @@ def make_long_video(
         comfy.model_management.throw_exception_if_processing_interrupted()
         before = video[chunk.start : chunk.start + maker.settings.overlap] if chunk.index else None
         with explain_out_of_memory(kept.advice()):
-            frames = kept.find_or_make(chunk, before)
+            frames = kept.get_or_compute(
+                maker.chunk_key_fields(chunk, before),
+                (chunk.frames, height, width, 3),
+                partial(maker.make, chunk, before),
+            )
         video[chunk.start : chunk.stop] = frames.to(video)
     return LongVideo(video, _report(maker, kept, video), [done.log for done in maker.done])
 
@@ -174,19 +180,24 @@ class ChunkMaker:
         photo = self.photo.clamp(0, 1).to(frames)
         return cross_fade(before, match_colours(frames, before.to(frames), photo, self.settings.colour_match))
 
-    def decides(self, chunk: Chunk, before: Tensor | None) -> tuple:
+    def chunk_key_fields(self, chunk: Chunk, before: Tensor | None) -> dict:
         """Return what makes this chunk differ from others of the run."""
-        poses = [None if clip is None else _held(clip, chunk) for clip in self._poses()]
-        return chunk_seed(self.settings.seed, chunk.index), before, poses, chunk.frames
+        pose, pose_negative = (None if clip is None else _held(clip, chunk) for clip in self._poses())
+        return {
+            "seed": chunk_seed(self.settings.seed, chunk.index), "frames": chunk.frames, "before": before,
+            "pose": pose, "pose_negative": pose_negative,
+        }  # fmt: skip
 
-    def decides_all(self) -> tuple:
+    def run_manifest(self) -> Manifest:
         """Return what all chunks of the run have in common."""
-        run = replace(self.settings.run, name="", step_distilled=False)  # what the run is called decides no picture
-        sources, settings = self.sources, replace(self.settings, run=run)
+        settings, sources = vars(self.settings).copy(), self.sources
+        run, run_name = settings.pop("run"), settings.pop("run_name")
         features = [output.penultimate_hidden_states for output in self.clip]
-        first_pose = sources.pose[:1]
-        shared = sources.positive, sources.negative, sources.photo, first_pose, features, settings
-        return identify_model(self.model), identify_vae(self.vae), shared
+        inputs = {
+            "photo": sources.photo, "first_pose": sources.pose[:1], "clip_features": features,
+            "positive": sources.positive, "negative": sources.negative,
+        }  # fmt: skip
+        return make_manifest(self.model, self.vae, run, settings, inputs, run_name)
 
     def _poses(self) -> tuple[Tensor, Tensor | None]:
         return self.sources.pose, self.sources.pose_negative
@@ -203,53 +214,6 @@ class ChunkMaker:
             distorted = shared | {"pose_video_latent": self.codec.encode(pose_negative)}
             augmented = conditions.with_values(self.sources.positive, distorted)
         return *conds, augmented, conditions.empty_latent(pose_latent)
-
-
-class KeptChunks:
-    """The finished chunks of one run on disk. Nothing is kept where a part of the run cannot be told from another."""
-
-    def __init__(self, store: ChunkStore, maker: ChunkMaker):
-        self.store, self.maker = store, maker
-        self.keys: list[str] = []
-        self.found = 0
-        self.identity = self._identify() if store.is_on else None
-
-    def find_or_make(self, chunk: Chunk, before: Tensor | None) -> Tensor:
-        """Return the chunk's frames [frames, H, W, 3] as the store gives them back."""
-        if self.identity is None:
-            return as_stored(self.maker.make(chunk, before))
-        key = chunk_key(self.identity, self.maker.decides(chunk, before))
-        frames = self.store.load(key, (chunk.frames, *self.maker.photo.shape[1:]))
-        if frames is not None:
-            self.found += 1
-        else:
-            frames = as_stored(self.maker.make(chunk, before))
-            if not self.store.save(key, frames, self.keys):
-                self.identity = None  # said once; no run could go on across the gap
-                return frames
-        self.keys.append(key)
-        return frames
-
-    def advice(self) -> str:
-        """Return what an out-of-memory error says of the work that is done."""
-        if not self.keys:
-            return "A smaller chunk_length or size, or tiled_vae, lowers the need too."
-        return (
-            f"{len(self.keys)} finished chunks are kept and the next run goes on from them: raise blocks_to_swap and "
-            "run again. A smaller chunk_length or size, or tiled_vae, lowers the need too, but starts anew."
-        )
-
-    def _identify(self) -> str | None:
-        try:
-            return chunk_key(self.maker.decides_all())
-        except Unidentified as error:
-            note = (
-                f"finished chunks are not kept: {error}, on the model or in a condition, has nothing to be known by in "
-                "a later run. Take the node that adds it out to keep them"
-            )
-            self.maker.notes.append(note)
-            logger.warning("%s", note)
-            return None
 
 
 class TiledVae:
@@ -303,7 +267,10 @@ def _report(maker: ChunkMaker, kept: KeptChunks, video: Tensor) -> str:
     lines = [
         f"{width}x{height}, {frames} frames in {count} chunk(s) of up to {settings.chunk_length}, "
         f"overlap {settings.overlap}",
-        *[f"{kept.found} of {count} chunks were finished before and taken from disk"] * bool(kept.found),
+    ]
+    if kept.found:
+        lines.append(f"{kept.found} of {count} chunks were finished before and taken from disk")
+    lines += [
         *[f"Each chunk that was sampled: {report}" for report in dict.fromkeys(done.text for done in maker.done)],
         *maker.notes,
         describe(seam_scores(video, places, reach)),

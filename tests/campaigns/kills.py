@@ -252,7 +252,7 @@ class Campaign:
     def take_chunks(self) -> tuple[dict[str, bytes], list[np.ndarray]]:
         """Return the stored chunks by name and the pictures of the long video; both are removed."""
         pictures = self.base / "output" / PICTURES
-        chunks = {path.name: path.read_bytes() for path in self.chunk_folder.glob("*.safetensors")}
+        chunks = {path.name: path.read_bytes() for path in self.chunk_folder.glob("*.frames")}
         frames = [np.asarray(Image.open(path)) for path in sorted(pictures.glob("*.png"))]
         for folder in (self.chunk_folder, pictures):
             shutil.rmtree(folder)

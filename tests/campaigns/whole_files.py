@@ -6,7 +6,7 @@ from safetensors import SafetensorError, safe_open
 
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
+from steadydancer_pack.media.disk_cache import DiskCache
 
 LIMIT = 1 << 40
 BROKEN = (OSError, EOFError, ValueError, av.FFmpegError, SafetensorError)
@@ -47,15 +47,18 @@ def _cached_poses(path):
         raise ValueError("the pose cache cannot use it")
 
 
+def _chunk(path):
+    if DiskCache(path.parent, path.suffix, LIMIT).load(path.stem, len) is None:
+        raise ValueError("the store of chunks cannot use it")
+
+
 def _tensors(path):
     with safe_open(path, framework="pt") as file:
-        shapes = {name: file.get_tensor(name).shape for name in file.keys()}  # noqa: SIM118  no mapping
-    is_chunk = shapes.keys() == {"frames"}
-    if is_chunk and ChunkStore(path.parent, LIMIT).load(path.stem, tuple(shapes["frames"])) is None:
-        raise ValueError("the chunk store cannot use it")
+        for name in file.keys():  # noqa: SIM118  no mapping
+            file.get_tensor(name)
 
 
 READERS = {
     ".mp4": _video, ".webm": _video, ".gif": _animation, ".webp": _animation, ".json": _poses, ".npz": _cached_poses,
-    ".safetensors": _tensors,
+    ".frames": _chunk, ".safetensors": _tensors,
 }  # fmt: skip

@@ -28,9 +28,10 @@ from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo
 from steadydancer_pack.media.audio_track import read_audio
+from steadydancer_pack.media.disk_cache import DiskCache
 from steadydancer_pack.media.video_stream import open_video
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX, pack, unpack
 from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header, recipe_of
@@ -188,10 +189,10 @@ def shards(folder: Path, random: Random) -> None:
 def chunk(folder: Path, random: Random) -> None:
     """A kept chunk: what was kept, bit for bit, or nothing."""
     frames = torch.linspace(0, 1, 2 * 8 * 6 * 3).half().float().reshape(2, 8, 6, 3)
-    store = ChunkStore(folder, LIMIT)
-    assert store.save(KEY, frames)
+    store = DiskCache(folder, SUFFIX, LIMIT)
+    assert store.save(KEY, pack(frames))
     _mutate_files(folder, random)
-    found = store.load(KEY, tuple(frames.shape))
+    found = store.load(KEY, lambda content: unpack(content, tuple(frames.shape)))
     assert found is None or torch.equal(found.float(), frames)
 
 

@@ -1,5 +1,6 @@
 """Chunk after chunk: the length of the dance, one reference pair for all, and no finished chunk lost or mistaken."""
 
+from dataclasses import replace
 from functools import partial
 
 import comfy.model_management
@@ -7,12 +8,14 @@ import comfy.sd
 import pytest
 import torch
 from comfy.ldm.wan.vae import WanVAE
-from safetensors.torch import load_file
+from safetensors.torch import load as load_bytes
 
-from steadydancer_pack.miniature import shipped, weights
+from steadydancer_pack.media.disk_cache import DiskCache
+from steadydancer_pack.miniature import vae as miniature_vae
+from steadydancer_pack.miniature import weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
 from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, Sources, TiledVae, make_long_video
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
 from steadydancer_pack.steadydancer_core.sampling import conditions
@@ -22,8 +25,8 @@ from steadydancer_pack.steadydancer_core.sampling.presets import Settings
 from steadydancer_pack.steadydancer_core.weights import detection
 
 WIDTH, HEIGHT = 32, 48
-TWO_STEPS = Settings("Custom", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
-SETTINGS = ChunkSettings(TWO_STEPS, seed=7, width=WIDTH, height=HEIGHT, chunk_length=9, overlap=5)
+TWO_STEPS = Settings("Own values", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
+SETTINGS = ChunkSettings(TWO_STEPS, seed=7, width=WIDTH, height=HEIGHT, chunk_length=9, overlap=5, run_name="watched")
 PASSES = 3  # of a chunk: two steps, and the pose term in the second
 
 
@@ -37,7 +40,7 @@ def inference():
 @pytest.fixture(scope="module")
 def model():
     detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
+    return comfy.sd.load_diffusion_model_state_dict(load_bytes(weights.model_file()))
 
 
 class QuickVae:
@@ -76,17 +79,17 @@ def vae():
 
 @pytest.fixture(scope="module")
 def real_vae():
-    return comfy.sd.VAE(sd=load_file(shipped("steadydancer_miniature_vae.safetensors")))
+    return comfy.sd.VAE(sd=load_bytes(miniature_vae.vae_file()))
 
 
 @pytest.fixture
 def store(tmp_path):
-    return ChunkStore(tmp_path / "chunks", 1 << 30)
+    return DiskCache(tmp_path / "chunks", SUFFIX, 1 << 30)
 
 
 @pytest.fixture
 def off(tmp_path):
-    return ChunkStore(tmp_path / "never", 0)
+    return DiskCache(tmp_path / "never", SUFFIX, 0)
 
 
 def noise(name, *shape):
@@ -107,9 +110,6 @@ class Watch:
         self.model = model.clone()
         self.model.set_model_unet_function_wrapper(self.call)
         self.seen, self.fail_at, self.error = [], fail_at, error
-
-    def __reduce_ex__(self, protocol):  # a copy of it is a plain one: what it has seen is nothing that decides a chunk
-        return Watch, ()
 
     def call(self, apply_model, args):
         if self.fail_at == len(self.seen):
@@ -146,7 +146,7 @@ def test_the_runs_of_this_time_are_logged_and_chunks_from_disk_are_not(model, va
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_chunk_is_the_normal_road(model, real_vae, off, scale):
     vae = real_vae
-    run = Settings("Custom", 2, TextGuidance(3.0), PoseGuidance(scale, 0.1, 0.9), "official unipc")
+    run = Settings("Own values", 2, TextGuidance(3.0), PoseGuidance(scale, 0.1, 0.9), "official unipc")
     sources = make_sources(9)
     found = make(model, vae, off, settings=ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 1), sources=sources).frames
     road = conditions.reconcile(
@@ -264,7 +264,7 @@ def test_cancel_loses_no_finished_chunk(model, vae, store):
     broken = Watch(model, fail_at=PASSES, error=stop)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         make(broken.model, vae, store, 13)
-    assert len(list(store.folder.iterdir())) == 1
+    assert len(list(store.folder.glob("*.frames"))) == 1
 
 
 def test_cancel_between_two_chunks(model, vae, store):
@@ -273,7 +273,7 @@ def test_cancel_between_two_chunks(model, vae, store):
         return True
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
-        patch.setattr(ChunkStore, "save", cancel)
+        patch.setattr(DiskCache, "save", cancel)
         make(model, vae, store, 13)
     assert not comfy.model_management.processing_interrupted()
 
@@ -287,12 +287,12 @@ def test_a_longer_dance_goes_on_from_the_shorter_one(model, vae, store, off):
 
 def test_a_damaged_chunk_is_made_again_and_the_next_ones_still_serve(model, vae, store, caplog):
     make(Watch(model).model, vae, store, 9)
-    (first,) = store.folder.iterdir()
+    (first,) = store.folder.glob("*.frames")
     want = make(Watch(model).model, vae, store, 17).frames
     first.write_bytes(first.read_bytes()[:-1])
     watch = Watch(model)
     assert torch.equal(make(watch.model, vae, store, 17).frames, want)
-    assert watch.passes == PASSES and "sampled anew" in caplog.text
+    assert watch.passes == PASSES and "made anew" in caplog.text
 
 
 def changed(sources, name):
@@ -326,12 +326,13 @@ def test_any_other_source_is_sampled_anew(one_chunk, name):
 @pytest.mark.parametrize(
     "change",
     [{"seed": 8}, {"overlap": 1}, {"chunk_length": 13}, {"colour_match": 0.5}, {"tiled_vae": True}, {"height": 32},
+     {"run_name": "another"},
      {"run": Settings("", 2, TextGuidance(1.0), PoseGuidance(0.9, 0.1, 0.9), "official euler")},
      {"run": Settings("", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler", shift=3.0)}],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
 def test_any_other_setting_is_sampled_anew(one_chunk, vae, change):
-    assert one_chunk(settings=ChunkSettings(**{**vars(SETTINGS), **change})) == PASSES
+    assert one_chunk(settings=replace(SETTINGS, **change)) == PASSES
 
 
 def test_another_lora_is_sampled_anew(model, one_chunk):
@@ -342,16 +343,21 @@ def test_another_lora_is_sampled_anew(model, one_chunk):
 
 
 def test_the_name_of_a_preset_and_the_blocks_to_swap_change_nothing(model, one_chunk):
-    named = Settings("Mine", *list(vars(TWO_STEPS).values())[1:])
-    assert one_chunk(settings=ChunkSettings(**{**vars(SETTINGS), "run": named})) == 0
+    named = replace(TWO_STEPS, name="Mine")
+    assert one_chunk(settings=replace(SETTINGS, run=named)) == 0
     assert one_chunk(model=swap_blocks(model, 2)) == 0
 
 
-def test_what_cannot_be_told_apart_is_not_kept_and_it_is_said(model, vae, store):
+def test_a_changed_setting_is_named(model, vae, store):
+    for seed, text in ((7, ""), (7, "1 of 1 chunks were finished before"), (8, "since the last run: seed 7 -> 8")):
+        assert text in make(model, vae, store, 9, replace(SETTINGS, run_name="", seed=seed)).report
+
+
+def test_without_a_name_what_cannot_be_compared_is_not_kept(model, vae, store):
     opaque = model.clone()
     opaque.model_options["transformer_options"]["hidden"] = (character for character in "opaque")
-    video = make(opaque, vae, store, 9)
-    assert "finished chunks are not kept: builtins.generator" in video.report
+    video = make(opaque, vae, store, 9, replace(SETTINGS, run_name=""))
+    assert "not kept: builtins.generator (transformer_options > hidden), on the model" in video.report
     assert not store.folder.exists()
 
 
@@ -362,7 +368,7 @@ def test_a_full_disk_does_not_stop_the_run(model, vae, store, off, monkeypatch, 
         asked.append(key)
         return False
 
-    monkeypatch.setattr(ChunkStore, "save", full)
+    monkeypatch.setattr(DiskCache, "save", full)
     assert torch.equal(make(model, vae, store, 17).frames, make(model, vae, off, 17).frames)
     assert len(asked) == 1
 
@@ -398,7 +404,7 @@ def test_without_a_vae(model, off):
 
 
 def test_unused_pose_negative_frames_are_noted(model, vae, off):
-    run = Settings("Custom", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
+    run = Settings("Own values", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
     watch = Watch(model)
     video = make(watch.model, vae, off, 9, ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 5))
     assert "pose_negative_frames are not used" in video.report and watch.passes == 1

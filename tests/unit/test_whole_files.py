@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
+from steadydancer_pack.media.disk_cache import DiskCache
 from steadydancer_pack.media.video_formats import FORMATS
 from steadydancer_pack.media.video_writer import Settings, write_video
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import ChunkStore
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
 from steadydancer_pack.tests.campaigns.whole_files import LIMIT, fault
 
 FRAMES = 4
@@ -25,7 +26,7 @@ def write_cached_poses(folder):
 
 
 def write_chunk(folder):
-    ChunkStore(folder, LIMIT).save("0" * 64, torch.rand(FRAMES, 8, 8, 3))
+    DiskCache(folder, SUFFIX, LIMIT).save("0" * 64, bytes(range(64)))
 
 
 def write_model(folder):
