@@ -24,7 +24,7 @@ from ..doctor.package_check import installed_version
 from ..dwpose.detect.detector_files import DWPOSE, PAGE, YOLOX
 from ..dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, sends_telemetry
 from ..miniature import shipped
-from ..steadydancer_core.weights.loading import holds_fp8
+from ..steadydancer_core.weights.loading import supports_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
 from . import pose_detector
@@ -111,7 +111,7 @@ def examine(run_miniature: bool) -> Examination:
         packages.check_version("Python", python, pack.python),
         check_opencv(opencv),
         *(packages.check_evaluate(package, installed_version(package)) for package in packages.EVALUATE_USES),
-        *models.check_models(files, _reads_gguf(), holds_fp8(comfy.model_management.get_torch_device())),
+        *models.check_models(files, _reads_gguf(), supports_fp8(comfy.model_management.get_torch_device())),
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
         *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),

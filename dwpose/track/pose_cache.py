@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,9 @@ def _packed(seen: SeenVideo) -> bytes:
     """Return the content of the file that keeps `seen`."""
     (clip, note, pictures), people = seen, len(seen.clip.tracks)
     tracks, frames = clip.tracks, clip.frames
-    shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]} if pictures else {}
+    shown: dict[str, Any] = {}
+    if pictures:
+        shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]}
     content = io.BytesIO()
     np.savez_compressed(
         content,

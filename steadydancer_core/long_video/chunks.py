@@ -1,14 +1,14 @@
 """A video of any length, chunk after chunk, at the device memory of one chunk.
 
 Each chunk after the first starts from the last frames of the video so far, as stock image-to-video does from a photo:
-they are given (mask 0), the rest is to be made (mask 1). What tells the person stays the same in all chunks: photo and
+they are given (mask 0), the rest is to be made (mask 1). What shows the person stays the same in all chunks: photo and
 first pose, as latents and as CLIP features, are those of the whole video. The photo is never painted again later on.
 
     chunk 0   photo | new ...
     chunk 1              known | new ...     known: the last `overlap` frames of the video so far
     chunk 2                        known | new ...
 
-The known frames come back re-made: colours are matched there, and the old frames fade into the new ones. The first
+The known frames come back re-made: colors are matched there, and the old frames fade into the new ones. The first
 chunk stays as it is: a video of one chunk is that of Reconcile Conditions, SteadyDancer Sampler and VAE Decode, rounded
 to half precision as the store of finished chunks does it, whether chunks are kept or not.
 """
@@ -35,7 +35,7 @@ from ..sampling.presets import Settings
 from ..sampling.run_log import RunLog
 from .chunk_plan import Chunk, borders, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .chunk_store import KeptChunks
-from .color_match import match_colours
+from .color_match import match_colors
 from .run_manifest import Manifest, make_manifest
 from .seams import describe, seam_scores
 
@@ -70,7 +70,7 @@ class ChunkSettings:
 
 
 class LongVideo(NamedTuple):
-    """The frames [F, H, W, 3] in 0..1, in words how they were made and how they meet, and the runs of this time."""
+    """The frames [F, H, W, 3] in 0..1, how they were made and how they meet in words, and the logs of this run."""
 
     frames: Tensor
     report: str
@@ -139,7 +139,7 @@ def _due_pose_negative(frames: Tensor | None, run: Settings, notes: list[str]) -
 class ChunkMaker:
     """Samples one chunk after another, all with one photo, one first pose and their CLIP features.
 
-    `settings` hold sizes and lengths that are valid; `done` what was said of each chunk that was sampled.
+    settings: sizes and lengths are valid; done: a report for each chunk that was sampled.
     """
 
     def __init__(
@@ -178,42 +178,44 @@ class ChunkMaker:
         if before is None:
             return frames
         photo = self.photo.clamp(0, 1).to(frames)
-        return cross_fade(before, match_colours(frames, before.to(frames), photo, self.settings.colour_match))
+        return cross_fade(before, match_colors(frames, before.to(frames), photo, self.settings.colour_match))
 
     def chunk_key_fields(self, chunk: Chunk, before: Tensor | None) -> dict:
         """Return what makes this chunk differ from others of the run."""
-        pose, pose_negative = (None if clip is None else _held(clip, chunk) for clip in self._poses())
+        pose_negative = self.sources.pose_negative
         return {
-            "seed": chunk_seed(self.settings.seed, chunk.index), "frames": chunk.frames, "before": before,
-            "pose": pose, "pose_negative": pose_negative,
-        }  # fmt: skip
+            "seed": chunk_seed(self.settings.seed, chunk.index),
+            "frames": chunk.frames,
+            "before": before,
+            "pose": _held(self.sources.pose, chunk),
+            "pose_negative": None if pose_negative is None else _held(pose_negative, chunk),
+        }
 
     def run_manifest(self) -> Manifest:
         """Return what all chunks of the run have in common."""
         settings, sources = vars(self.settings).copy(), self.sources
         run, run_name = settings.pop("run"), settings.pop("run_name")
-        features = [output.penultimate_hidden_states for output in self.clip]
         inputs = {
-            "photo": sources.photo, "first_pose": sources.pose[:1], "clip_features": features,
-            "positive": sources.positive, "negative": sources.negative,
-        }  # fmt: skip
+            "photo": sources.photo,
+            "first_pose": sources.pose[:1],
+            "clip_features": [output.penultimate_hidden_states for output in self.clip],
+            "positive": sources.positive,
+            "negative": sources.negative,
+        }
         return make_manifest(self.model, self.vae, run, settings, inputs, run_name)
-
-    def _poses(self) -> tuple[Tensor, Tensor | None]:
-        return self.sources.pose, self.sources.pose_negative
 
     def _conditions(self, chunk: Chunk, known: Tensor) -> tuple:
         """Return positive, negative, pose-negative and the empty latent of a chunk that starts with `known`."""
-        pose, pose_negative = (clip if clip is None else self.fit(_held(clip, chunk)) for clip in self._poses())
+        pose = self.fit(_held(self.sources.pose, chunk))
         shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
         conds = [conditions.with_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
-        augmented = None
-        if pose_negative is not None:
-            distorted = shared | {"pose_video_latent": self.codec.encode(pose_negative)}
-            augmented = conditions.with_values(self.sources.positive, distorted)
-        return *conds, augmented, conditions.empty_latent(pose_latent)
+        pose_negative = None
+        if self.sources.pose_negative is not None:
+            distorted = self.codec.encode(self.fit(_held(self.sources.pose_negative, chunk)))
+            pose_negative = conditions.with_values(self.sources.positive, shared | {"pose_video_latent": distorted})
+        return *conds, pose_negative, conditions.empty_latent(pose_latent)
 
 
 class TiledVae:

@@ -1,11 +1,11 @@
 """Colours of a chunk, brought back to those of the video before it and of the photo.
 
 A chunk that goes on from decoded frames is tinted a little by every trip through VAE and model, and chunk after chunk
-the tint adds up. Mean and covariance of the colours say how much: the linear Monge-Kantorovich mapping (Pitie and
-Kokaram 2007) brings both to those of the target and moves colours no further than that takes. It undoes a tint, and
+the tint adds up. Mean and covariance of the colors say how much: the linear Monge-Kantorovich mapping (Pitie and
+Kokaram 2007) brings both to those of the target and moves colors no further than that takes. It undoes a tint, and
 changes of contrast, saturation and white balance.
 
-But the colours of a frame also change when the dancer moves. So they are taken from the half of the picture that
+But the colors of a frame also change when the dancer moves. So they are taken from the half of the picture that
 changed least, place by place: the background, however the dancer moves.
 
 Two fits make the correction of a chunk: its first frames against the same frames of the finished video, so that the
@@ -22,15 +22,15 @@ from torch import Tensor
 
 FIT_SIDE = 64  # pixels of the shorter side that a fit looks at: the tint is large-scale, noise and edges are not
 FIT_ROUNDS = 8
-LEAST_SPREAD = 1 / 255  # a colour that hardly varies has no contrast to compare
+MIN_SPREAD = 1 / 255  # a color that hardly varies has no contrast to compare
 MAX_GAIN, MAX_SHIFT = 1.25, 0.1  # beyond that it is another scene, not a tint
 SURE, LOST = 0.04, 0.08  # rms of what a fit leaves: below the first it is a tint, above the second it never is
 TAIL = 5  # frames at the end of a chunk that are compared with the photo
-PULL_FRAMES = 64  # four seconds from the colours of the border to those of the photo
+PULL_FRAMES = 64  # four seconds from the colors of the border to those of the photo
 
 
 class Tint(NamedTuple):
-    """A change of colour, x @ matrix + offset: a symmetric matrix [3, 3] and an offset [3], both float64."""
+    """A change of color, x @ matrix + offset: a symmetric matrix [3, 3] and an offset [3], both float64."""
 
     matrix: Tensor
     offset: Tensor
@@ -38,12 +38,11 @@ class Tint(NamedTuple):
 
 def no_tint() -> Tint:
     """Return the Tint that changes nothing."""
-    kind = {"dtype": torch.float64, "device": "cpu"}
-    return Tint(torch.eye(3, **kind), torch.zeros(3, **kind))
+    return Tint(torch.eye(3, dtype=torch.float64, device="cpu"), torch.zeros(3, dtype=torch.float64, device="cpu"))
 
 
-def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Return `frames` [F, H, W, 3] with the colours of `before` at their start and of `photo` further on.
+def match_colors(frames: Tensor, before: Tensor, photo: Tensor, strength: float) -> Tensor:
+    """Return `frames` [F, H, W, 3] with the colors of `before` at their start and of `photo` further on.
 
     `before` [V, H, W, 3] are the finished frames that the first V of `frames` show again, `photo` [1, H, W, 3] has
     their size; all in 0..1. strength 1 is the whole correction, 0 returns `frames` as they are.
@@ -60,10 +59,10 @@ def match_colours(frames: Tensor, before: Tensor, photo: Tensor, strength: float
 
 
 def fit_tint(frames: Tensor, target: Tensor) -> Tint:
-    """Return the Tint that brings the colours of `frames` [N, H, W, 3] to those of `target` [N or 1, H, W, 3].
+    """Return the Tint that brings the colors of `frames` [N, H, W, 3] to those of `target` [N or 1, H, W, 3].
 
     Only the half of the places that fit best have a say. Gain and shift are limited to what a tint can be; where even
-    that half keeps differing, as with a moving camera, the colours say nothing and stay.
+    that half keeps differing, as with a moving camera, the colors say nothing and stay.
     """
     found, wanted = torch.broadcast_tensors(_small(frames), _small(target))
     found, wanted = found.reshape(-1, 3), wanted.reshape(-1, 3)
@@ -83,7 +82,7 @@ def mix(a: Tint, b: Tint, part: float) -> Tint:
 
 
 def apply_tint(image: Tensor, tint: Tint) -> Tensor:
-    """Return `image` [..., 3] in 0..1 with its colours changed; the result is clamped to 0..1."""
+    """Return `image` [..., 3] in 0..1 with its colors changed; the result is clamped to 0..1."""
     return (image @ tint.matrix.to(image) + tint.offset.to(image)).clamp(0, 1)
 
 
@@ -99,8 +98,8 @@ def _map_moments(found: Tensor, wanted: Tensor) -> Tint:
     return Tint(matrix, wanted.mean(dim=0) - found.mean(dim=0) @ matrix)
 
 
-def _covariance(colours: Tensor) -> Tensor:
-    return torch.cov(colours.T, correction=0) + LEAST_SPREAD**2 * no_tint().matrix
+def _covariance(colors: Tensor) -> Tensor:
+    return torch.cov(colors.T, correction=0) + MIN_SPREAD**2 * no_tint().matrix
 
 
 def _on_values(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -110,7 +109,7 @@ def _on_values(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _limit(tint: Tint, mean: Tensor) -> Tint:
-    """Return the Tint of limited gain in every direction, which shifts the colour `mean` [3] by MAX_SHIFT at most."""
+    """Return the Tint of limited gain in every direction, which shifts the color `mean` [3] by MAX_SHIFT at most."""
     matrix = _on_values(tint.matrix, partial(torch.clamp, min=1 / MAX_GAIN, max=MAX_GAIN))
     shift = (mean @ tint.matrix + tint.offset - mean).clamp(-MAX_SHIFT, MAX_SHIFT)
     return Tint(matrix, mean + shift - mean @ matrix)

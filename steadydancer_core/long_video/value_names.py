@@ -16,6 +16,7 @@ import uuid
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import comfy.samplers
 import numpy as np
@@ -153,7 +154,7 @@ class ValueNamer:
         return {"unnamed": name}
 
 
-RULES: tuple[tuple[type | tuple[type, ...], Callable], ...] = (
+RULES: tuple[tuple[type | tuple[type, ...], Callable[[ValueNamer, Any], Any]], ...] = (
     (Tensor, ValueNamer._tensor),
     (np.ndarray, ValueNamer._array),
     (bytes, ValueNamer._bytes),

@@ -2,7 +2,7 @@
 
 Source: paper 4.2: windows of 81 frames, FreeNoise (the noise of later windows is a shuffled copy of the first's),
 linear fusion in the overlaps. ComfyUI's context windows do all three; here are the paper's settings for them and what
-is SteadyDancer's own: each window gets the pose of its frames with the neighbours that the temporal convolutions
+is SteadyDancer's own: each window gets the pose of its frames with the neighbors that the temporal convolutions
 reach, so a window's edge is computed as in the whole clip, and every window has the same photo and first pose.
 
 Units: lengths in frames of the video at the nodes, in latent frames here; indices are latent frames of the clip.
@@ -21,7 +21,7 @@ from ..model.memory_estimate import whole_clip_bytes
 SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
 NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
-ROOM = "steadydancer_windows"
+WRAPPER_KEY = "steadydancer_windows"
 
 
 class Windows(NamedTuple):
@@ -57,22 +57,22 @@ def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: boo
         fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if latent.overlap else NO_FUSION),
         context_length=latent.length, context_overlap=latent.overlap, dim=2, freenoise=freenoise,
     )  # fmt: skip
-    windowed.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, ROOM, _reserve_room)
+    windowed.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, WRAPPER_KEY, _estimate_memory)
     if freenoise:
         comfy.context_windows.create_sampler_sample_wrapper(windowed)
     return windowed
 
 
-def _reserve_room(executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
-    """Let ComfyUI make room for one window with the frame before it, and for the latents of the whole clip.
+def _estimate_memory(executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
+    """Let ComfyUI free memory for one window with the frame before it, and for the latents of the whole clip.
 
-    ComfyUI's own context windows make it for one window alone.
+    ComfyUI's own context windows count one window alone.
     """
-    shape = room_for(model, list(noise_shape), kwargs["model_options"]["context_handler"])
+    shape = memory_shape(model, list(noise_shape), kwargs["model_options"]["context_handler"])
     return executor(model, shape, conds, *args, **kwargs)
 
 
-def room_for(model: ModelPatcher, shape: list[int], handler: WindowHandler) -> list[int]:
+def memory_shape(model: ModelPatcher, shape: list[int], handler: WindowHandler) -> list[int]:
     """Return the latent shape whose activations take what a run over the latent [B, 16, T, h, w] in windows does."""
     window = handler.context_length + 1
     if shape[2] <= window:
@@ -99,7 +99,8 @@ def in_latents(window: int, overlap: int) -> Windows:
 def window_starts(total: int, windows: Windows) -> list[int]:
     """Return the first latent frame of every window over a clip of `total` latent frames."""
     handler = comfy.context_windows.IndexListContextHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE), fuse_method=None,
+        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
+        fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION),
         context_length=windows.length, context_overlap=windows.overlap,
     )  # fmt: skip
     return [indices[0] for indices in handler.context_schedule.func(total, handler, {})]

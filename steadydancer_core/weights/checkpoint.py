@@ -13,6 +13,7 @@ import torch
 from comfy.ldm.wan.model import WanModel
 
 from ..model.transformer import SteadyDancerWanModel
+from .gguf_header import GgufHeader
 from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD, first_of
@@ -46,7 +47,12 @@ def check_file(path: str | Path) -> Contents:
             f"{contents.title} holds its weights as {precision(contents)}; ComfyUI cannot compute with them. "
             "Choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
         )
-    _check_layers(contents)
+    unknown = sorted(set(layer_formats(contents)) - comfy.quant_ops.QUANT_ALGOS.keys())
+    if unknown:
+        raise ValueError(
+            f"{contents.title} holds layers as {', '.join(unknown)}, which this ComfyUI does not know. Update ComfyUI, "
+            "or choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
+        )
     names = set(contents.official.values())
     if SHARD.search(contents.title) and not pose_tensor_names() <= names:
         raise ValueError(
@@ -54,7 +60,7 @@ def check_file(path: str | Path) -> Contents:
             "there is none, download it from where the part came from."
         )
     if contents.gguf:
-        _check_gguf(contents)
+        _check_gguf(contents, contents.gguf)
     check_names(contents.title, names)
     return contents
 
@@ -104,17 +110,8 @@ def all_tensor_names(blocks: set[str]) -> set[str]:
     return {re.sub(r"^blocks\.0\.", f"blocks.{block}.", name) for name in names for block in {"0", *blocks}}
 
 
-def _check_layers(contents: Contents) -> None:
-    unknown = sorted(set(layer_formats(contents)) - comfy.quant_ops.QUANT_ALGOS.keys())
-    if unknown:
-        raise ValueError(
-            f"{contents.title} holds layers as {', '.join(unknown)}, which this ComfyUI does not know. Update ComfyUI, "
-            "or choose an fp16, bf16, fp8_scaled or GGUF file of SteadyDancer-14B."
-        )
-
-
-def _check_gguf(contents: Contents) -> None:
-    found = {ours: contents.gguf.tensors[name] for name, ours in contents.official.items()}
+def _check_gguf(contents: Contents, header: GgufHeader) -> None:
+    found = {ours: header.tensors[name] for name, ours in contents.official.items()}
     if not pose_tensor_names() & found.keys():
         return
     if is_diffusers(contents.tensors):
@@ -122,7 +119,8 @@ def _check_gguf(contents: Contents) -> None:
             f"{contents.title} is a GGUF file with diffusers names, which ComfyUI-GGUF does not know. Choose a GGUF "
             "file from MCG-NJU/SteadyDancer-GGUF."
         )
-    for name in sorted(_convolutions_over_time()):
+    tensors = _tensors(SteadyDancerWanModel, in_dim=36, num_layers=0)
+    for name in sorted(name for name, dimensions in tensors.items() if dimensions == 5):
         tensor = found.get(name)
         if tensor is None:
             raise ValueError(f"{contents.title} is SteadyDancer without {name}. {FIVE_D_HINT}")
@@ -133,19 +131,11 @@ def _check_gguf(contents: Contents) -> None:
 
 
 @cache
-def _convolutions_over_time() -> frozenset[str]:
-    tensors = _tensors(SteadyDancerWanModel, in_dim=36, num_layers=0)
-    return frozenset(name for name, dimensions in tensors.items() if dimensions == 5)
-
-
-@cache
 def _official_tensors(num_layers: int = 0) -> frozenset[str]:
     return frozenset(official_names(_tensors(SteadyDancerWanModel, in_dim=36, num_layers=num_layers)).values())
 
 
 def _tensors(model, **config) -> dict[str, int]:
     """Return the number of dimensions of each tensor by name."""
-    empty = model(
-        dim=128, num_heads=1, device=torch.device("meta"), operations=comfy.ops.disable_weight_init, **config
-    )  # fmt: skip
+    empty = model(dim=128, num_heads=1, device=torch.device("meta"), operations=comfy.ops.disable_weight_init, **config)
     return {name: tensor.ndim for name, tensor in empty.state_dict().items()}

@@ -14,7 +14,7 @@ from . import checkpoint
 from .convert_file import DTYPE_NAMES, NEW_RECORD, Piece, Progress, Written, write_safetensors
 from .convert_plan import plan
 from .safetensors_header import read_header
-from .scaled_layers import QUANTISATION
+from .scaled_layers import QUANTIZATION
 from .weight_formats import GGUF_SUFFIX
 from .weight_names import official_names
 from .weight_source import WeightSource, open_weights
@@ -23,7 +23,7 @@ SUFFIX = ".safetensors"
 LONGEST_ENDING = NEW_RECORD  # beside the file while it is written
 MAX_NAME_BYTES = 255
 VERSION = 1  # of the recipe: a part file of another one is not continued
-STALE_METADATA = (QUANTISATION, "modelspec.hash_sha256")
+STALE_METADATA = (QUANTIZATION, "modelspec.hash_sha256")
 
 
 def open_source(path: str | Path) -> WeightSource:
@@ -54,7 +54,9 @@ def convert(
     target = Path(target)
     _check_target(source, target, overwrite)
     pieces, metadata = converted(source, precision)
-    return write_safetensors(target, pieces, metadata, _work(source, precision), progress, overwrite=overwrite)
+    stats = [(path.name, path.stat()) for path in source.paths]
+    work = json.dumps([VERSION, precision, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+    return write_safetensors(target, pieces, metadata, work, progress, overwrite=overwrite)
 
 
 def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[str, str]]:
@@ -63,7 +65,14 @@ def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[s
     checkpoint.check_names(source.title, set(names.values()))
     kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
     metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
-    return plan(source, _places(source.title, names), precision), metadata
+    places = {official: place for place, official in names.items()}
+    if len(places) < len(names):
+        twice = next(place for place, official in names.items() if places[official] != place)
+        raise ValueError(
+            f"{source.title} has two tensors for one place: {twice} and {places[names[twice]]}. "
+            "The file was put together wrongly; download it again."
+        )
+    return plan(source, places, precision), metadata
 
 
 def report(source: WeightSource, written: Written) -> str:
@@ -76,18 +85,6 @@ def report(source: WeightSource, written: Written) -> str:
         f"{written.path.name}: {size_text(written.nbytes)}, {_kinds(after.entries)}\n"
         f"sha256 {written.sha256}{kept}"
     )
-
-
-def _places(title: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Return the source's name of each tensor of the transformer by upstream's name."""
-    places = {official: place for place, official in names.items()}
-    if len(places) < len(names):
-        twice = next(place for place, official in names.items() if places[official] != place)
-        raise ValueError(
-            f"{title} has two tensors for one place: {twice} and {places[names[twice]]}. "
-            "The file was put together wrongly; download it again."
-        )
-    return places
 
 
 def _kinds(tensors: Mapping) -> str:
@@ -109,10 +106,3 @@ def _check_target(source: WeightSource, target: Path, overwrite: bool) -> None:
         raise ValueError(f"{target.name} is the source itself, which is never overwritten. Choose another name.")
     if target.is_dir() or not overwrite:
         raise ValueError(f"{target} is there already. Choose another name, or allow overwriting.")
-
-
-def _work(source: WeightSource, precision: str) -> str:
-    """Return what the result's bytes are made of: the recipe, and the source's files by name, size and time."""
-    stats = [(path.name, path.stat()) for path in source.paths]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return json.dumps([VERSION, precision, files])

@@ -7,10 +7,11 @@ bytes, whether or not the work was stopped in between.
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -98,7 +99,8 @@ def write_safetensors(
     ends = list(accumulate([len(header), *(sum(piece.sizes) for piece in pieces)]))
     part = PartFile(target, hashlib.sha256(work.encode() + header).hexdigest(), ends[-1], progress)
     kept = part.resume()
-    _require_space(target, ends[-1], kept)
+    if shutil.disk_usage(target.parent).free < ends[-1] - kept:
+        raise _disk_full(target, ends[-1], kept)
     try:
         with part:
             for end, rows in zip(ends, [lambda: [header], *(piece.rows for piece in pieces)], strict=True):
@@ -130,8 +132,12 @@ class PartFile:
 
     def resume(self) -> int:
         """Return how many bytes of an earlier run hold; all else of it is removed."""
-        record = self._record()
-        if record.get("work") == self.work and self._rehash(record["bytes"]) == record["sha256"]:
+        try:
+            record = json.loads(self.sidecar.read_text("utf-8"))
+            known = record["work"] == self.work and type(record["bytes"]) is int and type(record["sha256"]) is str
+        except (OSError, ValueError, LookupError, TypeError):
+            known = False
+        if known and self._rehash(record["bytes"]) == record["sha256"]:
             self.settled = self.recorded = record["bytes"]
         else:
             self._hash = hashlib.sha256()
@@ -156,7 +162,7 @@ class PartFile:
         begun, at = self._hash.copy(), self.settled
         try:
             for row in rows:
-                data = row if isinstance(row, bytes) else _bytes_of(row)
+                data = row if isinstance(row, bytes) else row.contiguous().reshape(-1).view(torch.uint8).numpy().data
                 self._require_alone(at)
                 with self._explained():
                     _write_all(self._file, data)
@@ -200,15 +206,6 @@ class PartFile:
             with suppress(OSError):  # what cannot be removed is begun anew the next time
                 path.unlink(missing_ok=True)
 
-    def _record(self) -> dict:
-        try:
-            record = json.loads(self.sidecar.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        kinds = {"work": str, "bytes": int, "sha256": str}
-        whole = isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in kinds.items())
-        return record if whole else {}
-
     def _rehash(self, count: int) -> str | None:
         """Hash the first `count` bytes of the part file; None if it is shorter."""
         if not self.path.is_file() or self.path.stat().st_size < count:
@@ -248,7 +245,7 @@ class PartFile:
         self.recorded = self.settled
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         """Turn an OSError of writing into a ValueError in words."""
         try:
             yield
@@ -257,11 +254,6 @@ class PartFile:
                 raise _disk_full(self.target, self.total, self.settled) from error
             advice = OTHER_DISK if error.errno == errno.EFBIG else MAKE_WRITABLE
             raise ValueError(f"{self.path} could not be written: {error.strerror or error}. {advice}") from error
-
-
-def _require_space(target: Path, total: int, kept: int) -> None:
-    if shutil.disk_usage(target.parent).free < total - kept:
-        raise _disk_full(target, total, kept)
 
 
 def _disk_full(target: Path, total: int, kept: int) -> ValueError:
@@ -273,11 +265,7 @@ def _disk_full(target: Path, total: int, kept: int) -> ValueError:
     )
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
-
-
-def _write_all(file, data: bytes | memoryview) -> None:
+def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

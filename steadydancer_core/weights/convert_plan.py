@@ -76,27 +76,24 @@ def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> tor
 def _piece(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
     if not is_known(source, stored):
         return _copied(source, stored, precision)
-    dtype = _kept_dtype(stored) if precision is None else target_dtype(stored.name, stored.info.shape, precision)
-    stays_plain = precision is None and stored.quantisation is None
+    # Kept, a tensor has its own dtype, unless it is scaled float8 where ComfyUI knows no scale.
+    wanted = precision or Precision(stored.info.dtype, stored.info.dtype)
+    dtype = target_dtype(stored.name, stored.info.shape, wanted)
+    stays_plain = precision is None and stored.quantization is None
+    if stays_plain:
+        dtype = stored.info.dtype
     if dtype not in FP8_NAMES or stays_plain:
         return Piece(((stored.name, dtype, stored.info.shape),), lambda: _converted(source, stored, dtype))
     if stored.info.dtype in FP8_NAMES:
         return _kept_layer(source, stored)
-    return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantised(source, stored, dtype))
-
-
-def _kept_dtype(stored: Stored) -> torch.dtype:
-    """Return the dtype in the precision keep: its own, unless it is scaled float8 where ComfyUI knows no scale."""
-    any_matrix = Precision(stored.info.dtype, stored.info.dtype)
-    takes_scale = stored.quantisation is None or target_dtype(stored.name, stored.info.shape, any_matrix) is not EXACT
-    return stored.info.dtype if takes_scale else EXACT
+    return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantized(source, stored, dtype))
 
 
 def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
     """A tensor of unknown meaning, and what belongs to it, as they are."""
     if precision is not None:
-        kind = (stored.quantisation or {}).get("format", stored.info.dtype)
-        scale = source.tensors.get(stored.companions.get("weight_scale"))
+        kind = (stored.quantization or {}).get("format", stored.info.dtype)
+        scale = source.tensors.get(stored.companions.get("weight_scale", ""))
         scaled = f" with a scale of shape {list(scale.shape)}" if scale and scale.shape else ""
         raise ValueError(
             f"{source.title} stores {stored.name} as {kind}{scaled}, which cannot be converted. "
@@ -105,55 +102,56 @@ def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -
     layer = stored.name.removesuffix(".weight")
     places = {stored.name: stored.place} | {f"{layer}.{kind}": place for kind, place in stored.companions.items()}
     tensors = [(name, *source.tensors[place][:2]) for name, place in places.items()]
-    entry = [] if stored.quantisation is None or "comfy_quant" in stored.companions else [_entry(stored.quantisation)]
+    entry = [] if stored.quantization is None or "comfy_quant" in stored.companions else [_entry(stored.quantization)]
     tensors += [(f"{layer}.comfy_quant", torch.uint8, tuple(found.shape)) for found in entry]
     return Piece(tuple(tensors), lambda: chain(map(source.read, places.values()), entry))
 
 
 def _kept_layer(source: WeightSource, stored: Stored) -> Piece:
     """A layer that is float8 already: its values stay, its scales get the names and shapes of the per-layer format."""
-    inputs = [stored.companions[kind] for kind in ("input_scale",) if kind in stored.companions]
+    input_scale = stored.companions.get("input_scale")
 
     def rows() -> Iterator[Tensor]:
         yield source.read(stored.place)
         yield _scale(source, stored)
-        yield from (_number(source.read(place)) for place in inputs)
+        if input_scale is not None:
+            yield _number(source.read(input_scale))
 
-    names = ["input_scale"] * len(inputs)
-    return _layer(stored, stored.info.dtype, names, stored.quantisation or WEIGHT_ONLY[stored.info.dtype], rows)
+    extra = () if input_scale is None else ("input_scale",)
+    return _layer(stored, stored.info.dtype, extra, stored.quantization or WEIGHT_ONLY[stored.info.dtype], rows)
 
 
-def _layer(stored: Stored, dtype: torch.dtype, extra: Sequence[str], quantisation: Mapping, rows: Rows) -> Piece:
+def _layer(stored: Stored, dtype: torch.dtype, extra: Sequence[str], quantization: Mapping, rows: Rows) -> Piece:
     """A layer in the per-layer format; its last tensor is filled up so that the next layer is aligned."""
     layer = stored.name.removesuffix(".weight")
     scales = [(f"{layer}.{kind}", torch.float32, ()) for kind in ("weight_scale", *extra)]
-    entry = _entry(quantisation, math.prod(stored.info.shape) + 4 * len(scales))
+    entry = _entry(quantization, math.prod(stored.info.shape) + 4 * len(scales))
     said = (f"{layer}.comfy_quant", torch.uint8, tuple(entry.shape))
     return Piece(((stored.name, dtype, stored.info.shape), *scales, said), lambda: chain(rows(), [entry]))
 
 
-def _entry(quantisation: Mapping, before: int = 0) -> Tensor:
+def _entry(quantization: Mapping, before: int = 0) -> Tensor:
     """Return the layer's comfy_quant: JSON as bytes, with spaces up to the alignment after `before` bytes."""
-    text = json.dumps(quantisation).encode()
+    text = json.dumps(quantization).encode()
     text += b" " * (-(before + len(text)) % ALIGNMENT)
     return torch.frombuffer(bytearray(text), dtype=torch.uint8)
 
 
 def _converted(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Yield the values of a tensor in parts, without their scale."""
     scale = _scale(source, stored) if "weight_scale" in stored.companions else None
     for part in _parts(source.read(stored.place)):
-        yield part if scale is None and part.dtype == dtype else _cast(stored.name, part, scale, dtype)
+        if scale is None and part.dtype == dtype:
+            yield part
+            continue
+        values = part.float() if scale is None else part.float() * scale
+        result = values.to(dtype)
+        if not math.isfinite(_largest(result)):
+            raise _unfit(stored.name, values, dtype)
+        yield result
 
 
-def _cast(name: str, part: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
-    values = part.float() if scale is None else part.float() * scale
-    result = values.to(dtype)
-    if not math.isfinite(_largest(result)):
-        raise _unfit(name, values, dtype)
-    return result
-
-
-def _quantised(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+def _quantized(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
     """Yield the float8 values of a matrix in parts, then its scale."""
     matrix = source.read(stored.place)
     peaks = [_largest(part) for part in _parts(matrix)]

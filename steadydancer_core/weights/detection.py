@@ -1,13 +1,10 @@
-"""Teach ComfyUI's own loaders to recognise a SteadyDancer checkpoint.
+"""Teach ComfyUI's own loaders to recognize a SteadyDancer checkpoint.
 
 A supported_models entry before the plain Wan I2V one: the same base, plus the tensors that only
 SteadyDancer has. Load Diffusion Model, the GGUF loader and LoRAs then work without knowing about this pack.
 """
 
-from collections.abc import Iterator
-
 import comfy.supported_models
-from torch import nn
 
 from ..model.model_base import SteadyDancer
 from .lazy_weights import read_on_load
@@ -35,7 +32,9 @@ class SteadyDancerConfig(comfy.supported_models.WAN21_I2V):
         if text is not None and text.ndim == 2 and text.is_floating_point():  # packed weights have another shape
             self.unet_config["text_dim"] = text.shape[1]
         model = SteadyDancer(self, device=device)
-        read_on_load(_parts(model.diffusion_model))
+        transformer = model.diffusion_model
+        others = (child for name, child in transformer.named_children() if name != "blocks")
+        read_on_load([*transformer.get_submodule("blocks").children(), *others])
         return model
 
     def process_unet_state_dict(self, state_dict):
@@ -51,13 +50,7 @@ def register() -> None:
     """Put SteadyDancer before plain Wan I2V in ComfyUI's list of models; calling it again changes nothing."""
     models = comfy.supported_models.models
     if not any(entry.__name__ == SteadyDancerConfig.__name__ for entry in models):
-        models.insert(models.index(comfy.supported_models.WAN21_I2V), SteadyDancerConfig)
-
-
-def _parts(transformer: nn.Module) -> Iterator[nn.Module]:
-    """Yield the parts that load one after the other: every block, and everything else."""
-    yield from transformer.blocks
-    yield from (child for child in transformer.children() if child is not transformer.blocks)
+        models.insert(models.index(comfy.supported_models.WAN21_I2V), SteadyDancerConfig)  # ty: ignore[invalid-argument-type]  typed by what is in it
 
 
 def _rename(state_dict: dict, names: dict[str, str]) -> dict:

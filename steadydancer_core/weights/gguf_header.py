@@ -8,6 +8,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 import math
 import os
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -64,14 +65,14 @@ def read_gguf_header(path: str | Path) -> GgufHeader:
 
 
 def recipe_of(header: GgufHeader) -> str:
-    """Return the quantisation in words, such as "Q4_K_M": as its maker wrote it, else the type of most bytes."""
+    """Return the quantization in words, such as "Q4_K_M": as its maker wrote it, else the type of most bytes."""
     written = header.facts.get("general.file_type")
     if isinstance(written, int) and written in RECIPES:
         return RECIPES[written]
-    nbytes: dict[str, int] = {}
+    nbytes: Counter[str] = Counter()
     for tensor in header.tensors.values():
-        nbytes[tensor.type] = nbytes.get(tensor.type, 0) + tensor.nbytes
-    return max(nbytes, key=nbytes.get, default="empty")
+        nbytes[tensor.type] += tensor.nbytes
+    return nbytes.most_common(1)[0][0] if nbytes else "empty"
 
 
 def _read(path: Path, file: BinaryIO) -> GgufHeader:
@@ -91,8 +92,11 @@ def _read(path: Path, file: BinaryIO) -> GgufHeader:
     alignment = kept.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1:
         raise damaged(path, f"its data is aligned to {str(alignment)[:MAX_SHOWN]}")
-    end_of_header = file.tell()
-    end = _end_of_data(path, rows)
+    end_of_header, end = file.tell(), 0
+    for name, tensor, offset in sorted(rows, key=lambda row: (row[2], row[1].nbytes)):
+        if offset < end:
+            raise damaged(path, f"{name} overlaps the tensor before it")
+        end = offset + tensor.nbytes
     needed = -(-end_of_header // alignment) * alignment + end if rows else end_of_header
     size = path.stat().st_size
     if size < needed:
@@ -105,16 +109,6 @@ def _by_name(path: Path, pairs: list[tuple[str, object]]) -> dict:
     if len(table) < len(pairs):
         raise damaged(path, "a name appears in it twice")
     return table
-
-
-def _end_of_data(path: Path, rows: list[tuple[str, GgufTensor, int]]) -> int:
-    """Return the bytes from the start of the data to its end; ValueError if two tensors share some."""
-    end = 0
-    for name, tensor, offset in sorted(rows, key=lambda row: (row[2], row[1].nbytes)):
-        if offset < end:
-            raise damaged(path, f"{name} overlaps the tensor before it")
-        end = offset + tensor.nbytes
-    return end
 
 
 class _Reader:
@@ -167,14 +161,16 @@ class _Reader:
         kind, offset = self.unpack("IQ")
         if kind not in TYPES:
             raise ValueError(
-                f"{self.path.name} holds {name} in the unknown GGUF type {kind}. Choose another quantisation."
+                f"{self.path.name} holds {name} in the unknown GGUF type {kind}. Choose another quantization."
             )
         label, weights, nbytes = TYPES[kind]
         count = math.prod(stored)
         shape = facts.get(f"{SHAPE_KEY}{name}", list(stored))
-        if count % weights or not _is_shape(shape, count):
+        sizes = shape if isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS else []
+        sizes_fit = all(type(size) is int and size >= 0 for size in sizes) and math.prod(sizes) == count
+        if count % weights or sizes != shape or not sizes_fit:
             raise damaged(self.path, f"the shape of {name} contradicts itself")
-        return name, GgufTensor(label, tuple(shape), stored, count // weights * nbytes), offset
+        return name, GgufTensor(label, tuple(sizes), stored, count // weights * nbytes), offset
 
     def string(self) -> str:
         length = self.length()
@@ -197,9 +193,3 @@ class _Reader:
         if self.strings_left < 0:
             raise damaged(self.path, f"its header has more than {MAX_STRINGS} strings")
         return self.unpack("Q")[0]
-
-
-def _is_shape(value: object, count: int) -> bool:
-    """Return whether `value` is the shape of `count` numbers."""
-    sound = isinstance(value, list) and len(value) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in value)
-    return sound and math.prod(value) == count

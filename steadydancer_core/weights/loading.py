@@ -1,14 +1,13 @@
 """A checkpoint of any known format becomes ComfyUI's MODEL.
 
-Names are made official and weights are read while the model takes them; everything else (precision, quantisation,
+Names are made official and weights are read while the model takes them; everything else (precision, quantization,
 devices, patchers) is ComfyUI's. Where ComfyUI streams weights from the file itself (dynamic VRAM), it gets the file's
 own mapping as from its own loader.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import comfy.memory_management
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from .checkpoint import check_file
 from .lazy_weights import lazy_state_dict
-from .scaled_layers import FP8, QUANTISATION, multiply_out, scale_names
+from .scaled_layers import FP8, QUANTIZATION, dequantize, scale_names
 from .weight_formats import Contents, fp8_inside
 
 SIZE_MISMATCH = re.compile(r"size mismatch for (?:diffusion_model\.)?([\w.]+)")  # torch's words
@@ -36,40 +35,34 @@ def load_model(path: str | Path, model_options: Mapping | None = None, disable_d
     contents = check_file(path)
     device = comfy.model_management.get_torch_device()
     check_device(contents, options.get("dtype"), device)
-    weights, metadata = _weights(contents), _metadata(contents)
-    if not holds_fp8(device):
-        metadata = _without_fp8(metadata, weights)
-        weights = multiply_out(weights, options.get("dtype"))
-    with _mismatch_explained(contents.title):
+    weights = _read_weights(contents)
+    metadata = _name_layers(contents, weights, with_fp8=supports_fp8(device))
+    if not supports_fp8(device):
+        weights = dequantize(weights, options.get("dtype") or torch.float16)
+    try:
         patcher = comfy.sd.load_diffusion_model_state_dict(
             weights, model_options=options, metadata=metadata, disable_dynamic=disable_dynamic
         )
+    except RuntimeError as error:
+        layer = SIZE_MISMATCH.search(str(error))
+        if layer is None:
+            raise
+        raise ValueError(
+            f"{contents.title} has layers that do not fit together, such as {layer[1]}. The file was converted "
+            "wrongly or belongs to another version of the model; download it again."
+        ) from error
     if patcher is None:
         raise ValueError(
-            f"{contents.title} has the names of SteadyDancer, but ComfyUI does not recognise its shapes. "
+            f"{contents.title} has the names of SteadyDancer, but ComfyUI does not recognize its shapes. "
             "Download the file again, or update ComfyUI."
         )
     patcher.cached_patcher_init = (load_model, (path, options))
     return patcher
 
 
-@contextmanager
-def _mismatch_explained(title: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        layer = SIZE_MISMATCH.search(str(error))
-        if layer is None:
-            raise
-        raise ValueError(
-            f"{title} has layers that do not fit together, such as {layer[1]}. The file was converted wrongly or "
-            "belongs to another version of the model; download it again."
-        ) from error
-
-
 def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.device) -> None:
     """Raise ValueError where `device` would have to hold fp8: in the file with dtype None, or as the dtype itself."""
-    if holds_fp8(device):
+    if supports_fp8(device):
         return
     inside = fp8_inside(contents)
     if inside:
@@ -81,7 +74,7 @@ def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.de
         raise ValueError(
             f"weight_precision is fp8, but the device {device} cannot hold fp8 numbers. Set weight_precision to fp16."
         )
-    if dtype is None and any(info.dtype in FP8 for info in contents.source.tensors.values()):
+    if dtype is None and any(info.dtype in FP8 for info in contents.weights.tensors.values()):
         raise ValueError(
             f"{contents.title} holds fp8 weights, and the device {device} cannot. Set weight_precision to fp16: the "
             "weights are then converted while they are loaded and take twice the size of the file. Or choose a GGUF "
@@ -89,40 +82,33 @@ def check_device(contents: Contents, dtype: torch.dtype | None, device: torch.de
         )
 
 
-def holds_fp8(device: torch.device) -> bool:
+def supports_fp8(device: torch.device) -> bool:
     """Return whether ComfyUI can keep fp8 weights on the device, whatever it computes in."""
     return all(comfy.model_management.supports_cast(device, dtype) for dtype in FP8)
 
 
-def _weights(contents: Contents) -> dict[str, Tensor]:
-    """Return the transformer's weights by official name: unread, or as ComfyUI maps files for its dynamic VRAM."""
+def _read_weights(contents: Contents) -> dict[str, Tensor]:
+    """Return the transformer's weights by official name: lazy, or as ComfyUI maps files for its dynamic VRAM."""
     if comfy.memory_management.aimdo_enabled:
         found = {}
-        for path in contents.source.paths:
+        for path in contents.weights.paths:
             found |= comfy.utils.load_torch_file(str(path))
     else:
-        found = lazy_state_dict(contents.source, scale_names(contents.source.tensors))
+        found = lazy_state_dict(contents.weights, scale_names(contents.weights.tensors))
     return {ours: found[name] for name, ours in contents.official.items()}
 
 
-def _metadata(contents: Contents) -> dict[str, str]:
-    """Return the file's metadata; what it says of quantised layers, under their official names."""
-    metadata = dict(contents.source.metadata)
-    if QUANTISATION in metadata:
-        table = json.loads(metadata[QUANTISATION])
-        table["layers"] = {_layer(contents, name): row for name, row in table["layers"].items()}
-        metadata[QUANTISATION] = json.dumps(table)
-    return metadata
+def _name_layers(contents: Contents, weights: Mapping[str, Tensor], with_fp8: bool) -> dict[str, str]:
+    """Return the file's metadata, its table of quantized layers under their official names.
 
-
-def _without_fp8(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the metadata without the rows of layers in fp8, which are multiplied out; other layers keep theirs."""
-    table = json.loads(metadata.get(QUANTISATION, '{"layers": {}}'))
-    fp8 = {name.removesuffix(".weight") for name, weight in weights.items() if weight.dtype in FP8}
-    table["layers"] = {layer: row for layer, row in table["layers"].items() if layer not in fp8}
-    others = {key: value for key, value in metadata.items() if key != QUANTISATION}
-    return {**others, QUANTISATION: json.dumps(table)} if table["layers"] else others
-
-
-def _layer(contents: Contents, name: str) -> str:
-    return contents.official.get(f"{name}.weight", f"{name}.weight").removesuffix(".weight")
+    with_fp8: whether the table keeps the layers in fp8; they are dequantized where it does not.
+    """
+    metadata = dict(contents.weights.metadata)
+    if QUANTIZATION not in metadata:
+        return metadata
+    table, layers = json.loads(metadata.pop(QUANTIZATION)), {}
+    for name, row in table["layers"].items():
+        weight = contents.official.get(f"{name}.weight", f"{name}.weight")
+        if with_fp8 or weight not in weights or weights[weight].dtype not in FP8:
+            layers[weight.removesuffix(".weight")] = row
+    return {**metadata, QUANTIZATION: json.dumps({**table, "layers": layers})} if layers or with_fp8 else metadata

@@ -4,7 +4,6 @@ A LoRA for a smaller Wan has the same layer names, so it is accepted when it is 
 without an error, while it is applied. One with a few layers of another shape works without them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import comfy.utils
@@ -58,29 +57,22 @@ def lora_warnings(model: ModelPatcher) -> list[str]:
 
 
 def _fits(model: ModelPatcher) -> list[LoRAFit]:
+    """Return the fit of each LoRA; adapters of one file share one set of keys."""
+    patches = [(name, *entry) for name, entries in model.patches.items() for entry in entries]
+    # Layers that a file brings whole, as differences; nothing says which file that is.
+    whole = sum(isinstance(patch, tuple) and patch[0] == "diff" for _, _, patch, *_ in patches)
     fits: dict[int, LoRAFit] = {}
-    for lora, name, found, needed in _layers(model):
-        fit = fits.setdefault(lora, LoRAFit(_whole_layers(model)))
+    for name, _, patch, _, offset, _ in patches:
+        if not isinstance(patch, WeightAdapterBase):
+            continue
+        fit = fits.setdefault(id(patch.loaded_keys), LoRAFit(whole))
         fit.layers += 1
+        needed = comfy.utils.get_attr(model.model, name).shape
+        shape = _shape(patch) if offset is None else None
+        found = needed if shape is None else shape
         if found.numel() != needed.numel():
             fit.misfits.append((name, _words(found), _words(needed)))
     return list(fits.values())
-
-
-def _layers(model: ModelPatcher) -> Iterator[tuple[int, str, torch.Size, torch.Size]]:
-    """Yield (LoRA, name, shape in the LoRA, shape in the model); adapters of one file share one set of keys."""
-    for name, patches in model.patches.items():
-        needed = comfy.utils.get_attr(model.model, name).shape
-        for _, patch, _, offset, _ in patches:
-            if isinstance(patch, WeightAdapterBase):
-                shape = _shape(patch) if offset is None else None
-                yield id(patch.loaded_keys), name, needed if shape is None else shape, needed
-
-
-def _whole_layers(model: ModelPatcher) -> int:
-    """Return the number of layers that a file brings whole, as differences; nothing says which file that is."""
-    patches = (patch for entries in model.patches.values() for _, patch, *_ in entries)
-    return sum(isinstance(patch, tuple) and patch[0] == "diff" for patch in patches)
 
 
 def _shape(patch: object) -> torch.Size | None:

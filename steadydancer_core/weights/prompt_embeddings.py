@@ -61,11 +61,11 @@ def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwri
 
 def note_fault(prompt: str) -> str:
     """Return why `prompt` cannot be the note in a file, as a message; "" if it can."""
-    halves = [char for char in prompt if "\ud800" <= char <= "\udfff"]
-    if not halves:
+    half = next((char for char in prompt if "\ud800" <= char <= "\udfff"), None)
+    if half is None:
         return ""
     return (
-        f"prompt holds U+{ord(halves[0]):04X}, one half of a character that was cut in two, such as an emoji, and no "
+        f"prompt holds U+{ord(half):04X}, one half of a character that was cut in two, such as an emoji, and no "
         "file can keep that. Delete the box or question mark that is shown for it, or paste the text again."
     )
 
@@ -82,7 +82,8 @@ def load(path: str | Path) -> Conditioning:
         _check_padding((header.entries[f"cond.{i}"], entry["rows"]) for i, entry in enumerate(entries))
         with safe_open(path, framework="pt") as file:  # copied, because Windows replaces no file that is mapped
             tensors = {name: file.get_tensor(name).clone() for name in header.entries}
-        _check_whole(tensors, header.metadata)
+        if "checksum" in header.metadata and header.metadata["checksum"] != _checksum(tensors, header.metadata):
+            raise ValueError("its checksum differs, so the file was damaged after it was written")
         return [_unpack(tensors, i, **entry) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
@@ -110,16 +111,6 @@ def _pack(cond: Tensor, extra: dict[str, Any]) -> tuple[dict[str, Tensor], dict[
             f"The conditioning holds {found} where the embeddings of a prompt, [1, rows, channels], are needed. "
             "Save the prompt straight from CLIP Text Encode."
         )
-    _check_extra(extra)
-    tensors = {key: value for key, value in extra.items() if isinstance(value, Tensor)}
-    values = {key: value for key, value in extra.items() if key not in tensors}
-    entry = {"rows": cond.shape[1], "tensors": list(tensors), "values": values}
-    kept = {"cond": cond[:, : _used_rows(cond)], **tensors}
-    # A copy each: safetensors refuses tensors that share memory, and a view would write its whole storage.
-    return {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in kept.items()}, entry
-
-
-def _check_extra(extra: dict[str, Any]) -> None:
     wrong = [key for key, value in extra.items() if not _belongs_to_a_prompt(key, value)]
     if wrong:
         raise ValueError(
@@ -127,18 +118,19 @@ def _check_extra(extra: dict[str, Any]) -> None:
             "only the prompt, without latents, control, hooks or clip vision. "
             "Save the prompt straight from CLIP Text Encode, before it goes into any other node."
         )
+    tensors = {key: value for key, value in extra.items() if isinstance(value, Tensor)}
+    values = {key: value for key, value in extra.items() if key not in tensors}
+    entry = {"rows": cond.shape[1], "tensors": list(tensors), "values": values}
+    used = (cond != 0).any(dim=2).any(dim=0).nonzero()
+    kept = {"cond": cond[:, : int(used.max()) + 1 if used.numel() else 0], **tensors}
+    # A copy each: safetensors refuses tensors that share memory, and a view would write its whole storage.
+    return {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in kept.items()}, entry
 
 
 def _belongs_to_a_prompt(key: str, value: Any) -> bool:
     if not isinstance(key, str) or key == "cond" or "latent" in key:
         return False
     return value.ndim <= MAX_DIMENSIONS if isinstance(value, Tensor) else type(value) in PLAIN
-
-
-def _used_rows(cond: Tensor) -> int:
-    """Return the number of rows of `cond` [B, N, C] up to the last one that is not all zero."""
-    used = (cond != 0).any(dim=2).any(dim=0).nonzero()
-    return int(used.max()) + 1 if used.numel() else 0
 
 
 def _unpack(stored: dict[str, Tensor], i: int, rows: int, tensors: list[str], values: dict[str, Any]) -> list:
@@ -173,11 +165,6 @@ def _check(path: Path) -> Header:
             f"{VERSION}. Update the pack, or save the prompt again."
         )
     return header
-
-
-def _check_whole(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    if "checksum" in metadata and metadata["checksum"] != _checksum(tensors, metadata):
-        raise ValueError("its checksum differs, so the file was damaged after it was written")
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:

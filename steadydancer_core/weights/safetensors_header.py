@@ -9,7 +9,7 @@ import math
 import reprlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -60,7 +60,13 @@ def read_header(path: str | Path) -> Header:
     start = LENGTH_BYTES + length
     entries = {name: _entry(path, name, row, start) for name, row in table.items()}
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].nbytes)))
-    _check_gaps(path, entries, start)
+    for name, entry in entries.items():
+        if entry.start != start:
+            raise damaged(path, f"{name} does not follow the tensor before it")
+        start += entry.nbytes
+    size = path.stat().st_size
+    if size != start:
+        raise damaged(path, f"it has {size} bytes, its header speaks of {start}")
     return Header(entries, dict(metadata))
 
 
@@ -86,18 +92,12 @@ def parse_json(path: Path, text: bytes) -> dict:
         raise damaged(path, "it is not readable JSON where it should be") from error
     if not isinstance(table, dict):
         raise damaged(path, "its JSON is not a table")
-    if b"\\u" in text and not _is_unicode(table):
-        raise damaged(path, "a string in it has half a character")
-    return table
-
-
-def _is_unicode(value: object) -> bool:
-    """Return whether every text in a JSON value can be written, which an escaped half of a surrogate pair cannot."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        if b"\\u" in text:  # it may be an escaped half of a surrogate pair, which cannot be written
+            json.dumps(table, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise damaged(path, "a string in it has half a character") from error
+    return table
 
 
 def check_names_fit(path: Path, names: Collection[str]) -> None:
@@ -116,7 +116,7 @@ def damaged(path: Path, reason: str) -> ValueError:
     return ValueError(f"{path.name} is damaged or not complete: {reason}. Delete it and download it again.")
 
 
-def _entry(path: Path, name: str, row: object, start: int) -> Entry:
+def _entry(path: Path, name: str, row: Any, start: int) -> Entry:
     try:
         kind, shape, (begin, end) = row["dtype"], tuple(row["shape"]), row["data_offsets"]
         sound = isinstance(kind, str) and all(type(n) is int and n >= 0 for n in (*shape, begin, end))
@@ -136,13 +136,3 @@ def _dtype(path: Path, name: str, kind: str) -> torch.dtype:
         f"{path.name} stores {name} as {kind[:MAX_DIGITS]}, a kind of numbers that this pack does not know. Choose an "
         "fp16, bf16 or fp8 version of the file, or update the pack."
     )
-
-
-def _check_gaps(path: Path, entries: Mapping[str, Entry], start: int) -> None:
-    for name, entry in entries.items():
-        if entry.start != start:
-            raise damaged(path, f"{name} does not follow the tensor before it")
-        start += entry.nbytes
-    size = path.stat().st_size
-    if size != start:
-        raise damaged(path, f"it has {size} bytes, its header speaks of {start}")

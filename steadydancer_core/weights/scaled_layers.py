@@ -1,8 +1,8 @@
-"""Scaled fp8 weights in layers that cannot compute with a scale: they are multiplied out.
+"""Scaled fp8 weights in layers that cannot compute with a scale: they are dequantized.
 
 ComfyUI knows scaled weights in linear layers. Some converters scale everything, convolutions too; left alone, these
 would load without their scale and be wrong without a word. The pose stage is small and sensitive: all of it is
-multiplied out.
+dequantized.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .lazy_weights import read, unread
+from .lazy_weights import lazy_tensor, read
 from .weight_source import TensorInfo
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 POSE_STAGE = ("condition_embedding_", "patch_embedding")
 OLDER_MARKER = "scaled_fp8"
-QUANTISATION = "_quantization_metadata"  # the newer way without tensors: a table in the file's metadata
+QUANTIZATION = "_quantization_metadata"  # the newer way without tensors: a table in the file's metadata
 MAX_NOTE = 4096  # bytes of a tensor <layer>.comfy_quant, which holds a short text
 SCALES = ("weight_scale", "scale_weight")
 EXTRAS = (*SCALES, "comfy_quant", "input_scale", "scale_input", "weight_scale_2")
@@ -33,12 +33,12 @@ def unscale(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def multiply_out(state_dict: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the weights without any scaled fp8, for a device that cannot hold it; unread, then of `dtype`."""
+def dequantize(state_dict: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the weights without any scaled fp8, for a device that cannot hold it; lazy, then of `dtype`."""
     out = {name: weight for name, weight in state_dict.items() if name != OLDER_MARKER}
     for name, scale in _scales(state_dict).items():
         weight = state_dict[name]
-        out[name] = unread(tuple(weight.shape), dtype, partial(_product, weight, scale, dtype))
+        out[name] = lazy_tensor(tuple(weight.shape), dtype, partial(_product, weight, scale, dtype))
         _drop_scales(out, name)
     return out
 

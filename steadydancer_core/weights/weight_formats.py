@@ -1,16 +1,17 @@
 """What a model file is, told by its headers alone: precision, layout, whose names, how large.
 
-FORMATS is the only list of what is recognised. Sizes are decimal, as download pages give them.
+FORMATS is the only list of what is recognized. Sizes are decimal, as download pages give them.
 """
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from ...media.byte_size import size_text
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
-from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTISATION
+from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTIZATION
 from .weight_names import is_diffusers, official_names, prefix_of
 from .weight_source import WeightSource, open_weights
 
@@ -43,6 +44,13 @@ class Contents(NamedTuple):
     source: WeightSource | None = None
     gguf: GgufHeader | None = None
 
+    @property
+    def weights(self) -> WeightSource:
+        """The weights of a file that is no GGUF file; ValueError for one."""
+        if self.source is None:
+            raise ValueError(f"{self.title} is a GGUF file, which only ComfyUI-GGUF loads.")
+        return self.source
+
 
 class Format(NamedTuple):
     """A way to store weights. words: with {} for the type of the weights; loads: whether ComfyUI can use it."""
@@ -57,7 +65,7 @@ def _ends(*suffixes: str) -> Callable[[Contents], bool]:
 
 
 def _per_layer(contents: Contents) -> bool:
-    return bool(_layer_notes(contents)) or QUANTISATION in _metadata(contents)
+    return bool(_layer_notes(contents)) or QUANTIZATION in _metadata(contents)
 
 
 # The first that fits is meant.
@@ -85,7 +93,9 @@ def look_into(path: str | Path) -> Contents:
         tensors = {name: FileTensor(t.type, t.shape, t.nbytes) for name, t in header.tensors.items()}
         return Contents(path.name, tensors, official_names(tensors), 1, gguf=header)
     source = open_weights(path)
-    tensors = {name: FileTensor(_plain(t.dtype), t.shape, t.nbytes) for name, t in source.tensors.items()}
+    tensors = {
+        name: FileTensor(str(t.dtype).removeprefix("torch."), t.shape, t.nbytes) for name, t in source.tensors.items()
+    }
     return Contents(source.title, tensors, official_names(tensors), len(source.paths), source=source)
 
 
@@ -106,13 +116,13 @@ def main_type(contents: Contents) -> str:
     if _per_layer(contents):
         kind = layer_formats(contents)[0]
         return WORDS.get(kind, kind)
-    nbytes: dict[str, int] = {}
+    nbytes: Counter[str] = Counter()
     for tensor in contents.tensors.values():
-        nbytes[tensor.type] = nbytes.get(tensor.type, 0) + tensor.nbytes
-    ranked = sorted(nbytes, key=nbytes.get, reverse=True)
-    many = [kind for kind in ranked[:2] if nbytes[kind] > MIXED * sum(nbytes.values())] or ranked[:1]
+        nbytes[tensor.type] += tensor.nbytes
+    first, *others = [kind for kind, _ in nbytes.most_common(2)] or ["nothing"]
+    many = [first, *(kind for kind in others if nbytes[kind] > MIXED * nbytes.total())]
     fp8 = [kind for kind in many if kind.startswith("float8")]  # what a converter keeps out of fp8 is no precision
-    return " and ".join(WORDS.get(kind, kind) for kind in fp8[:1] or many) or "nothing"
+    return " and ".join(WORDS.get(kind, kind) for kind in fp8[:1] or many)
 
 
 def size_of(contents: Contents) -> int:
@@ -122,9 +132,13 @@ def size_of(contents: Contents) -> int:
 
 def describe(contents: Contents) -> str:
     """Return one line about a SteadyDancer file: model, precision, tensors, files, size, and whose names it uses."""
-    files = f"{contents.files} file" + "s" * (contents.files > 1)
+    files = "1 file" if contents.files == 1 else f"{contents.files} files"
     tensors = f"{len(contents.tensors)} tensors in {files}"
-    parts = [_model(contents), precision(contents), tensors, size_text(size_of(contents))]
+    shapes = {ours: contents.tensors[name].shape for name, ours in contents.official.items()}
+    blocks, width = len(block_numbers(shapes)), (shapes.get("head.modulation") or (0,))[-1]
+    full = (blocks, width) == FULL_SIZE
+    model = "SteadyDancer-14B" if full else f"SteadyDancer with {blocks} blocks of width {width}"
+    parts = [model, precision(contents), tensors, size_text(size_of(contents))]
     if is_diffusers(contents.tensors):
         parts.append("diffusers names")
     if prefix_of(contents.tensors):
@@ -132,21 +146,13 @@ def describe(contents: Contents) -> str:
     return f"{contents.title}: {', '.join(parts)}"
 
 
-def _model(contents: Contents) -> str:
-    shapes = {ours: contents.tensors[name].shape for name, ours in contents.official.items()}
-    blocks, width = len(block_numbers(shapes)), (shapes.get("head.modulation") or (0,))[-1]
-    if (blocks, width) == FULL_SIZE:
-        return "SteadyDancer-14B"
-    return f"SteadyDancer with {blocks} blocks of width {width}"
-
-
-def block_numbers(names: object) -> set[str]:
+def block_numbers(names: Iterable[str]) -> set[str]:
     """Return the numbers of the transformer blocks among official names."""
     return {name.split(".")[1] for name in names if name.startswith("blocks.")}
 
 
 def layer_formats(contents: Contents) -> list[str]:
-    """Return the format of each layer that is quantised by itself; ValueError if that cannot be read.
+    """Return the format of each layer that is quantized by itself; ValueError if that cannot be read.
 
     Where tensors say it, ComfyUI does not look into the metadata; both must make sense all the same.
     """
@@ -154,8 +160,8 @@ def layer_formats(contents: Contents) -> list[str]:
     if any(contents.tensors[name].nbytes > MAX_NOTE for name in notes):
         raise _unreadable(contents)
     try:
-        table = json.loads(_metadata(contents).get(QUANTISATION, '{"layers": {}}'))
-        rows = [json.loads(bytes(contents.source.read(name).tolist())) for name in notes]
+        table = json.loads(_metadata(contents).get(QUANTIZATION, '{"layers": {}}'))
+        rows = [json.loads(bytes(contents.weights.read(name).tolist())) for name in notes]
         formats = [str(row["format"])[:MAX_FORMAT] for row in (*rows, *table["layers"].values())]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(contents) from error
@@ -165,7 +171,7 @@ def layer_formats(contents: Contents) -> list[str]:
 
 
 def fp8_inside(contents: Contents) -> list[str]:
-    """Return the formats of layers that only a device with fp8 can hold: nothing here multiplies them out."""
+    """Return the formats of layers that only a device with fp8 can hold: nothing here dequantizes them."""
     return sorted(FP8_INSIDE.intersection(layer_formats(contents)))
 
 
@@ -174,12 +180,8 @@ def _layer_notes(contents: Contents) -> list[str]:
 
 
 def _unreadable(contents: Contents) -> ValueError:
-    return ValueError(f"{contents.title} says that its layers are quantised, but not how. Download another file.")
+    return ValueError(f"{contents.title} says that its layers are quantized, but not how. Download another file.")
 
 
 def _metadata(contents: Contents) -> dict[str, str]:
     return contents.source.metadata if contents.source else {}
-
-
-def _plain(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -68,14 +68,18 @@ def official_names(names: Iterable[str]) -> dict[str, str]:
     prefix = prefix_of(names)
     inside = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
     diffusers = is_diffusers(inside)
-    return {name: _joined(_from_diffusers(rest) if diffusers else rest) for name, rest in inside.items()}
+    return {name: _official(rest, diffusers) for name, rest in inside.items()}
 
 
-def _from_diffusers(name: str) -> str:
-    if not name.startswith("blocks."):
-        return _renamed(name, OUTSIDE)
-    index, _, rest = name.removeprefix("blocks.").partition(".")
-    return f"blocks.{index}.{_renamed(rest, IN_BLOCK)}"
+def _official(name: str, diffusers: bool) -> str:
+    if diffusers and name.startswith("blocks."):
+        index, _, rest = name.removeprefix("blocks.").partition(".")
+        name = f"blocks.{index}.{_renamed(rest, IN_BLOCK)}"
+    elif diffusers:
+        name = _renamed(name, OUTSIDE)
+    for official, ours in RENAMED.items():
+        name = name.replace(ours, official)
+    return name
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
@@ -85,10 +89,4 @@ def _renamed(name: str, table: Mapping[str, str]) -> str:
         ours = table.get(".".join(parts[:length]))
         if ours:
             return ".".join([ours, *parts[length:]])
-    return name
-
-
-def _joined(name: str) -> str:
-    for official, ours in RENAMED.items():
-        name = name.replace(ours, official)
     return name

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .safetensors_header import MAX_HEADER, Entry, Header, check_names_fit, damaged, parse_json, read_header
+from .safetensors_header import MAX_HEADER, Header, check_names_fit, damaged, parse_json, read_header
 
 SUFFIXES = (".safetensors", ".sft")
 MAX_SHARDS, MAX_FILE_NAME = 1000, 200
@@ -19,7 +19,7 @@ SHARD = re.compile(r"-\d{5}-of-\d{5}\.(?:safetensors|sft)$", re.IGNORECASE)  # w
 
 
 class TensorInfo(NamedTuple):
-    """What a header tells of a tensor before it is read."""
+    """What a header says of a tensor before it is read."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -60,7 +60,16 @@ class SafetensorsSource:
     def read(self, name: str) -> Tensor:
         """Return one tensor, in memory of its own; ValueError if the file was cut since it was opened."""
         path, entry = self._places[name]
-        return _read(path, entry)
+        data = torch.empty(entry.nbytes, dtype=torch.uint8, device="cpu")
+        with path.open("rb", buffering=0) as file:
+            file.seek(entry.start)
+            view = memoryview(data.numpy())
+            while view:
+                count = file.readinto(view)
+                if not count:
+                    raise damaged(path, f"it ends {len(view)} bytes too early")
+                view = view[count:]
+        return data.view(entry.dtype).reshape(entry.shape)
 
     def map(self, name: str) -> Tensor:
         """Return one tensor as a private view of the file: the system may drop its pages and read them again."""
@@ -80,7 +89,14 @@ def open_weights(path: str | Path) -> SafetensorsSource:
     """
     path = Path(path)
     if path.is_dir():
-        return _open_index(path.name, _index_in(path))
+        found = sorted(file for file in path.iterdir() if file.name.lower().endswith(INDEX_SUFFIX))
+        if len(found) != 1:
+            raise ValueError(
+                f"The folder {path.name} has {len(found)} files that end in {INDEX_SUFFIX}; one is needed "
+                f"({', '.join(file.name for file in found) or 'none'}). Download the whole model folder, one model in "
+                "each, or choose a single file."
+            )
+        return _open_index(path.name, found[0])
     if path.name.lower().endswith(INDEX_SUFFIX):
         return _open_index(path.name, path)
     if path.suffix.lower() in SUFFIXES:
@@ -119,24 +135,18 @@ def first_of(names: Sequence[str], count: int = LISTED) -> str:
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
-def _index_in(folder: Path) -> Path:
-    found = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(INDEX_SUFFIX))
-    if len(found) != 1:
-        raise ValueError(
-            f"The folder {folder.name} has {len(found)} files that end in {INDEX_SUFFIX}; one is needed "
-            f"({', '.join(found) or 'none'}). Download the whole model folder, one model in each, or choose a single "
-            "file."
-        )
-    return folder / found[0]
-
-
 def _open_index(title: str, index: Path) -> SafetensorsSource:
     table = shards_of(index)
     names = sorted(set(table.values()))
     _check_present(index, names)
     headers = {index.parent / name: read_header(index.parent / name) for name in names}
-    _check_places(index, table, headers)
-    _check_kinship(index, headers.values())
+    found = {(name, path.name) for path, header in headers.items() for name in header.entries}
+    absent, extra = sorted(table.items() - found), sorted(found - table.items())
+    if absent:
+        raise _mixed(index, "{} is not in {}, where the index puts it".format(*absent[0]), len(absent))
+    if extra:
+        raise _mixed(index, "{} is in {}, where the index does not put it".format(*extra[0]), len(extra))
+    _check_shapes(index, headers.values())
     return SafetensorsSource(title, headers)
 
 
@@ -155,36 +165,23 @@ def _check_present(index: Path, names: list[str]) -> None:
         )
 
 
-def _check_places(index: Path, table: Mapping[str, str], headers: Mapping[Path, Header]) -> None:
-    found = {(name, path.name) for path, header in headers.items() for name in header.entries}
-    promised = set(table.items())
-    absent, extra = sorted(promised - found), sorted(found - promised)
-    if absent:
-        raise _mixed(index, "{} is not in {}, where the index puts it".format(*absent[0]), len(absent))
-    if extra:
-        raise _mixed(index, "{} is in {}, where the index does not put it".format(*extra[0]), len(extra))
-
-
-def _check_kinship(index: Path, headers: Iterable[Header]) -> None:
+def _check_shapes(index: Path, headers: Iterable[Header]) -> None:
     """Layers with the same role have one shape, and shards of one model share a dtype for it."""
     roles: dict[str, tuple[tuple[int, ...], set[torch.dtype]]] = {}
     for header in headers:
-        for role, entries in _by_role(header.entries).items():
-            shape, dtypes = roles.setdefault(role, (entries[0].shape, {entry.dtype for entry in entries}))
-            odd = [entry for entry in entries if entry.shape != shape]
-            if odd:
-                raise _mixed(index, f"{role} is {list(shape)} in one place and {list(odd[0].shape)} in another", 1)
-            if dtypes.isdisjoint(entry.dtype for entry in entries):
-                pair = sorted(str(dtype) for dtype in {*dtypes, entries[0].dtype})
+        here: dict[str, set[torch.dtype]] = {}
+        for name, entry in header.entries.items():
+            if not entry.dtype.is_floating_point:
+                continue
+            role = re.sub(r"(?<=blocks\.)\d+", "*", name)
+            here.setdefault(role, set()).add(entry.dtype)
+            shape, _ = roles.setdefault(role, (entry.shape, here[role]))
+            if entry.shape != shape:
+                raise _mixed(index, f"{role} is {list(shape)} in one place and {list(entry.shape)} in another", 1)
+        for role, dtypes in here.items():
+            if dtypes.isdisjoint(roles[role][1]):
+                pair = sorted(map(str, (*roles[role][1], *dtypes)))
                 raise _mixed(index, f"{role} is {' in one file and '.join(pair)} in another", 1)
-
-
-def _by_role(entries: Mapping[str, Entry]) -> dict[str, list[Entry]]:
-    roles: dict[str, list[Entry]] = {}
-    for name, entry in entries.items():
-        if entry.dtype.is_floating_point:
-            roles.setdefault(re.sub(r"(?<=blocks\.)\d+", "*", name), []).append(entry)
-    return roles
 
 
 def _mixed(index: Path, reason: str, count: int) -> ValueError:
@@ -193,16 +190,3 @@ def _mixed(index: Path, reason: str, count: int) -> ValueError:
         f"The files beside {index.name} do not belong together: {reason}{more}. They come from two models or two "
         "downloads; download all files of one model again."
     )
-
-
-def _read(path: Path, entry: Entry) -> Tensor:
-    data = torch.empty(entry.nbytes, dtype=torch.uint8, device="cpu")
-    with path.open("rb", buffering=0) as file:
-        file.seek(entry.start)
-        view = memoryview(data.numpy())
-        while view:
-            count = file.readinto(view)
-            if not count:
-                raise damaged(path, f"it ends {len(view)} bytes too early")
-            view = view[count:]
-    return data.view(entry.dtype).reshape(entry.shape)

@@ -153,10 +153,10 @@ def test_a_folder_is_a_model(weights, tmp_path):
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "x", "[" * 100_000, '{"layers": {}}', '{"layers": 3}', '{"layers": {"a": 1}}']
 )
-def test_unreadable_quantisation_is_named(weights, tmp_path, text):
+def test_unreadable_quantization_is_named(weights, tmp_path, text):
     path = tmp_path / "file.safetensors"
     save_file(weights, path, {"_quantization_metadata": text})
-    with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):
+    with pytest.raises(ValueError, match="says that its layers are quantized, but not how"):
         checkpoint.check_file(path)
 
 
@@ -168,11 +168,11 @@ LONG, DEEP = torch.zeros(4097).byte(), torch.tensor(list(b"[" * 4096)).byte()
 )
 def test_an_unreadable_note_on_a_layer_is_named(weights, tmp_path, note):
     path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
-    with pytest.raises(ValueError, match="says that its layers are quantised, but not how"):
+    with pytest.raises(ValueError, match="says that its layers are quantized, but not how"):
         checkpoint.check_file(path)
 
 
-def test_a_quantisation_that_comfyui_does_not_know_is_named(weights, tmp_path):
+def test_a_quantization_that_comfyui_does_not_know_is_named(weights, tmp_path):
     note = torch.tensor(list(b'{"format": "int3_new"}')).byte()
     path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
     with pytest.raises(ValueError, match="holds layers as int3_new, which this ComfyUI does not know. Update ComfyUI"):

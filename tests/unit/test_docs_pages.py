@@ -9,7 +9,7 @@ import comfy.model_management
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.weights.loading import holds_fp8
+from steadydancer_pack.steadydancer_core.weights.loading import supports_fp8
 
 PACK = Path(__file__).resolve().parents[2]
 DOCS = PACK / "docs"
@@ -188,7 +188,7 @@ def test_the_cards_that_hold_fp8_are_those_of_comfyui(page, monkeypatch):
         device = {"MPS": "mps", "CPU": "cpu", "XPU": "xpu", "DirectML": "privateuseone"}.get(pytorch, "cuda")
         with monkeypatch.context() as patch:
             patch.setattr(comfy.model_management, "directml_enabled", pytorch == "DirectML")
-            assert holds_fp8(torch.device(device)) == (not fp8.startswith(("no", "\u4e0d"))), pytorch
+            assert supports_fp8(torch.device(device)) == (not fp8.startswith(("no", "\u4e0d"))), pytorch
 
 
 def labels(schema, shown: dict) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""The table of formats: every kind of file is recognised, loaded, and computes what its precision allows.
+"""The table of formats: every kind of file is recognized, loaded, and computes what its precision allows.
 
 u is the largest relative error that a format's rounding makes of a single weight. A typical weight is off by 0.4 u
 (uniform rounding, uniform mantissa) and the errors of different weights are independent, so that a layer's output is

@@ -83,7 +83,7 @@ def test_full_size_is_called_by_its_name(models_folder):
 
 
 def test_an_unread_weight_has_no_data_by_mistake():
-    weight = lazy_weights.unread((2, 3), torch.float16, lambda: torch.ones(2, 3).half())
+    weight = lazy_weights.lazy_tensor((2, 3), torch.float16, lambda: torch.ones(2, 3).half())
     assert (weight.shape, weight.dtype, weight.nelement()) == ((2, 3), torch.float16, 6)
     assert torch.equal(lazy_weights.read(weight), torch.ones(2, 3).half())
     with pytest.raises(RuntimeError, match="meta"):
@@ -127,5 +127,5 @@ def test_a_model_that_comfyui_does_not_know_is_named(weights, models_folder):
     odd = dict(weights)
     odd["patch_embedding.weight"] = torch.zeros(128, 20, 1, 2, 2)
     save_file(odd, models_folder / "a.safetensors")
-    with pytest.raises(ValueError, match="a.safetensors has the names of SteadyDancer, but ComfyUI does not recognise"):
+    with pytest.raises(ValueError, match="a.safetensors has the names of SteadyDancer, but ComfyUI does not recognize"):
         load_model(models_folder / "a.safetensors")

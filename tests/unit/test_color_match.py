@@ -1,10 +1,10 @@
-"""Colour matching: a tint goes, the dancer's own colours stay, and the border shows no step."""
+"""Color matching: a tint goes, the dancer's own colors stay, and the border shows no step."""
 
 import pytest
 import torch
 
-from steadydancer_pack.steadydancer_core.long_video import color_match as colour_match
-from steadydancer_pack.steadydancer_core.long_video.color_match import apply_tint, fit_tint, match_colours
+from steadydancer_pack.steadydancer_core.long_video import color_match
+from steadydancer_pack.steadydancer_core.long_video.color_match import apply_tint, fit_tint, match_colors
 
 HEIGHT, WIDTH = 48, 64
 STEP = 1 / 255
@@ -36,12 +36,12 @@ def worst(a, b):
 
 def test_strength_0_touches_nothing(stage):
     frames = dance(stage, 9) + TINT
-    assert match_colours(frames, frames[:5] - TINT, stage[None], 0.0) is frames
+    assert match_colors(frames, frames[:5] - TINT, stage[None], 0.0) is frames
 
 
 def test_without_a_tint_a_moving_dancer_changes_nothing(stage):
     frames = dance(stage, 81)
-    assert worst(match_colours(frames, frames[:5].clone(), stage[None], 1.0), frames) < 0.01 * STEP
+    assert worst(match_colors(frames, frames[:5].clone(), stage[None], 1.0), frames) < 0.01 * STEP
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_noise_hardly_disturbs_the_fit(stage):
     assert worst(apply_tint(dance(stage, 5) + TINT, tint), dance(stage, 5)) < 2 * STEP
 
 
-def test_the_chunk_starts_with_the_colours_before_it_and_ends_with_those_of_the_photo(stage):
+def test_the_chunk_starts_with_the_colors_before_it_and_ends_with_those_of_the_photo(stage):
     """The video before is half as tinted as the chunk: no step at the border, nothing left of it at the end."""
     clean = dance(stage, 81)
-    matched = match_colours(clean + TINT, clean[:5] + TINT / 2, stage[None], 1.0)
+    matched = match_colors(clean + TINT, clean[:5] + TINT / 2, stage[None], 1.0)
     assert worst(matched[:5], clean[:5] + TINT / 2) < STEP
     assert worst(matched[-5:], clean[-5:]) < STEP
     left = (matched - clean).mean(dim=(1, 2))[:, 0]
@@ -80,9 +80,9 @@ def test_the_chunk_starts_with_the_colours_before_it_and_ends_with_those_of_the_
 
 def test_the_pull_does_not_hurry_in_a_short_chunk(stage):
     clean = dance(stage, 9)
-    matched = match_colours(clean + TINT, clean[:5] + TINT, stage[None], 1.0)
+    matched = match_colors(clean + TINT, clean[:5] + TINT, stage[None], 1.0)
     left = (matched - clean).mean(dim=(1, 2))[:, 0] / TINT[0]
-    want = torch.tensor([1.0] * 5 + [1 - n / colour_match.PULL_FRAMES for n in range(1, 5)])
+    want = torch.tensor([1.0] * 5 + [1 - n / color_match.PULL_FRAMES for n in range(1, 5)])
     assert torch.allclose(left, want, atol=0.02)
 
 
@@ -92,7 +92,7 @@ def test_drift_that_adds_up_stays_bounded(stage):
     before = stage.repeat(5, 1, 1, 1)
     for _ in range(10):
         tinted_start = (before - stage)[-1].mean(dim=(0, 1))
-        frames = match_colours(stage + tinted_start + drift, before, stage[None], 1.0)
+        frames = match_colors(stage + tinted_start + drift, before, stage[None], 1.0)
         before = frames[-5:]
         assert worst(frames, stage.expand_as(frames)) < 0.5 * float(TINT.max())
     assert worst(before, stage.expand_as(before)) < STEP
@@ -100,19 +100,19 @@ def test_drift_that_adds_up_stays_bounded(stage):
 
 def test_half_the_strength_is_half_the_way(stage):
     clean = dance(stage, 9)
-    matched = match_colours(clean + TINT, clean[:5], stage[None], 0.5)
+    matched = match_colors(clean + TINT, clean[:5], stage[None], 0.5)
     assert worst(matched[:5], clean[:5] + TINT / 2) < STEP
 
 
 def test_another_scene_is_not_taken_for_a_tint(stage):
     """In noise nothing lies where it lay, so nothing is concluded."""
     noise = torch.rand(5, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(1))
-    assert worst(match_colours(noise, noise.flip(0), stage[None], 1.0), noise) < 1e-6
+    assert worst(match_colors(noise, noise.flip(0), stage[None], 1.0), noise) < 1e-6
 
 
 def test_a_tint_is_limited(stage):
     tint = fit_tint((stage[None] - 0.5) * 0.5 + 0.8, stage[None])
-    assert torch.allclose(tint.matrix, colour_match.MAX_GAIN * torch.eye(3).double())
+    assert torch.allclose(tint.matrix, color_match.MAX_GAIN * torch.eye(3).double())
     assert worst(apply_tint(stage, tint), stage) > 0.05
 
 
