@@ -13,6 +13,7 @@ chunk stays as it is: a video of one chunk is that of Reconcile Conditions, Stea
 to half precision as the store of finished chunks does it, whether chunks are kept or not.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -238,10 +239,10 @@ def with_progress(model: ModelPatcher, done: int, total: int) -> ModelPatcher:
     """Return a clone of `model` whose run shows as number `done`, from 0, of `total` runs on one progress bar."""
 
     def shifted(executor, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, *args, **kwargs):
-        def report(step, x0, x, steps):
-            return callback(done * steps + step, x0, x, total * steps)
+        def report(shown: Callable, step, x0, x, steps):
+            return shown(done * steps + step, x0, x, total * steps)
 
-        passed = report if callback is not None else None
+        passed = None if callback is None else partial(report, callback)
         return executor(noise, latent_image, sampler, sigmas, denoise_mask, passed, *args, **kwargs)
 
     clone = model.clone()

@@ -98,15 +98,14 @@ def note_changes(folder: Path, manifest: Manifest) -> str:
     The same video is one of the same run_name with the same photo or the same first pose.
     """
     path = folder / (manifest.key + SUFFIX)
-    earlier = [] if path.is_file() else _newest_first(folder)
-    same = next((fields for fields in map(_read, earlier) if _is_same_video(fields, manifest.fields)), None)
+    last = None if path.is_file() else _last_run(folder, manifest.fields)
     with contextlib.suppress(OSError):  # the chunk that cannot be written either is reported
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             part.write_text(json.dumps(manifest.fields, indent=1), "utf-8")
         for old in _newest_first(folder)[MOST_MANIFESTS:]:
             old.unlink(missing_ok=True)
-    return "" if same is None else ", ".join(_changes(same, manifest.fields)[:MOST_SHOWN])
+    return "" if last is None else ", ".join(_changes(last, manifest.fields)[:MOST_SHOWN])
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -117,18 +116,15 @@ def _newest_first(folder: Path) -> list[Path]:
     return [path for _, path in sorted(times, reverse=True)]
 
 
-def _read(path: Path) -> dict:
-    """Return the fields in a file; none if it is damaged."""
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) and isinstance(fields.get("inputs"), dict) else {}
-
-
-def _is_same_video(a: dict, b: dict) -> bool:
-    inputs = a.get("inputs", {}), b["inputs"]
-    return a.get("run_name") == b["run_name"] and any(inputs[0].get(name) == inputs[1][name] for name in SAME_VIDEO)
+def _last_run(folder: Path, fields: dict) -> dict | None:
+    """Return the newest manifest in `folder` of the video of `fields`; a damaged file is passed over."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
+            found = json.loads(path.read_text("utf-8"))
+            same = any(found["inputs"][name] == fields["inputs"][name] for name in SAME_VIDEO)
+            if same and found["run_name"] == fields["run_name"]:
+                return found
+    return None
 
 
 def _changes(before, now, path: tuple[str, ...] = ()) -> list[str]:

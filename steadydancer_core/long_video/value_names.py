@@ -14,9 +14,7 @@ import sys
 import types
 import uuid
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import comfy.samplers
 import numpy as np
@@ -36,6 +34,7 @@ STOCK_FOLDERS = (
 BUILT_IN = ("builtins", "functools", "math", "operator")
 # Their repr() is their value.
 REPRESENTED = (enum.Enum, uuid.UUID, complex, slice, range, torch.dtype, torch.device, np.generic, type(...))
+SEQUENCES, MAPPINGS = (list, tuple, torch.Size), (dict, OrderedDict, defaultdict, types.MappingProxyType)
 RUN_STATE = {"_step"}  # attributes of stock objects that say where a run stands
 
 
@@ -71,44 +70,58 @@ class ValueNamer:
             return "itself"
         self._above.append(value)
         try:
-            rule = next((rule for kind, rule in RULES if isinstance(value, kind)), ValueNamer._object)
-            return rule(self, value)
+            return self._compound(value)
         finally:
             self._above.pop()
 
+    def _compound(self, value):
+        match value:
+            case Tensor():
+                return self._tensor(value)
+            case np.ndarray() if value.dtype.hasobject:
+                return self(value.tolist())
+            case np.ndarray():
+                content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+                return f"{value.dtype} {list(value.shape)} {_hash(content.data)}"
+            case bytes():
+                return f"bytes {_hash(value)}"
+            case list() | tuple() if type(value) in SEQUENCES or hasattr(value, "_fields"):
+                return [self(element) for element in value]
+            case set() | frozenset():
+                return sorted((self(element) for element in value), key=json.dumps)
+            case _ if type(value) in MAPPINGS:
+                return self._items(value)
+            case types.MethodType():
+                return {"method": self(value.__func__), "of": self(value.__self__)}
+            case functools.partial():
+                return {"partial": self(value.func), "arguments": self([value.args, value.keywords])}
+            case types.FunctionType() if _is_stock_function(value):
+                line = f":{value.__code__.co_firstlineno}" if value.__name__ == "<lambda>" else ""
+                return {"function": _label(value) + line, "defaults": self([value.__defaults__, value.__kwdefaults__])}
+            case types.BuiltinFunctionType() if isinstance(value.__self__, types.ModuleType | None):
+                return _label(value)
+            case type() if _is_stock_class(value):
+                return _label(value)
+            case type() | types.FunctionType() | types.BuiltinFunctionType():
+                return self._unnamed(_label(value))
+        if not _is_stock_object(value):
+            return self._unnamed(_label(type(value)))
+        return {_label(type(value)): self._items({k: v for k, v in vars(value).items() if k not in RUN_STATE})}
+
     def _tensor(self, value: Tensor):
         """Type, shape and hash of the content; of a quantized tensor, those of its parts."""
-        if hasattr(value, "__tensor_flatten__"):
-            names, context = value.__tensor_flatten__()
+        flatten = getattr(value, "__tensor_flatten__", None)
+        if flatten is not None:
+            names, context = flatten()
             return {"parts": [self(getattr(value, name)) for name in names], "context": self(context)}
         plain = value.detach().as_subclass(Tensor)
-        packing = getattr(
-            value, "tensor_type", ""
-        )  # of a GGUF weight, whose bytes alone do not say how they are packed
-        sampled = self.sample and plain.numel() > SAMPLE_ABOVE
-        content = (_sample(plain) if sampled else plain.reshape(-1)).cpu().contiguous().view(torch.uint8)
-        return f"{plain.dtype} {list(plain.shape)} {packing!s} {_hash(content.numpy().data)}"
-
-    def _array(self, value: np.ndarray):
-        if value.dtype.hasobject:
-            return self(value.tolist())
-        return f"{value.dtype} {list(value.shape)} {_hash(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)}"
-
-    def _bytes(self, value: bytes) -> str:
-        return f"bytes {_hash(value)}"
-
-    def _sequence(self, value) -> list:
-        if type(value) not in (list, tuple, torch.Size) and not hasattr(value, "_fields"):
-            return self._object(value)
-        return [self(element) for element in value]
-
-    def _set(self, value) -> list:
-        return sorted((self(element) for element in value), key=json.dumps)
-
-    def _mapping(self, value):
-        if type(value) not in (dict, OrderedDict, defaultdict, types.MappingProxyType):
-            return self._object(value)
-        return self._items(value)
+        packing = getattr(value, "tensor_type", "")  # of a GGUF weight: its bytes do not say how they are packed
+        flat = plain.reshape(-1) if plain.is_contiguous() else plain.contiguous().reshape(-1)
+        if self.sample and len(flat) > SAMPLE_ABOVE:  # by runs, because a weight that lies on disk is read by pages
+            starts = (0, len(flat) // 2, len(flat) - SAMPLE_RUN)
+            flat = torch.cat([flat[start : start + SAMPLE_RUN] for start in starts])
+        content = flat.cpu().contiguous().view(torch.uint8).numpy()
+        return f"{plain.dtype} {list(plain.shape)} {packing!s} {_hash(content.data)}"
 
     def _items(self, value):
         pairs = []
@@ -118,55 +131,9 @@ class ValueNamer:
             self._place.pop()
         return dict(pairs) if all(isinstance(key, str) for key in value) else sorted(pairs, key=json.dumps)
 
-    def _function(self, value: types.FunctionType):
-        files = {value.__code__.co_filename, inspect.unwrap(value).__code__.co_filename}
-        by_name = value.__closure__ is None or _found_by_name(value)
-        if not by_name or not all(map(_is_stock_file, files)):
-            return self._unnamed(value)
-        line = f":{value.__code__.co_firstlineno}" if value.__name__ == "<lambda>" else ""
-        return {"function": _label(value) + line, "defaults": self([value.__defaults__, value.__kwdefaults__])}
-
-    def _method(self, value: types.MethodType):
-        return {"method": self(value.__func__), "of": self(value.__self__)}
-
-    def _partial(self, value: functools.partial):
-        return {"partial": self(value.func), "arguments": self([value.args, value.keywords])}
-
-    def _builtin(self, value):
-        owner = getattr(value, "__self__", None)
-        return _label(value) if owner is None or isinstance(owner, types.ModuleType) else self._unnamed(value)
-
-    def _class(self, value: type):
-        return _label(value) if _is_stock_class(value) else self._unnamed(value)
-
-    def _object(self, value):
-        kind = type(value)
-        has_slots = any(vars(base).get("__slots__") for base in kind.__mro__)
-        changes_in_use = isinstance(value, (nn.Module, ModelPatcher))
-        if not _is_stock_class(kind) or has_slots or changes_in_use or not hasattr(value, "__dict__"):
-            return self._unnamed(value)
-        return {_label(kind): self._items({k: v for k, v in vars(value).items() if k not in RUN_STATE})}
-
-    def _unnamed(self, value) -> dict:
-        kinds = type, types.FunctionType, types.BuiltinFunctionType
-        name = _label(value if isinstance(value, kinds) else type(value))
+    def _unnamed(self, name: str) -> dict:
         self.unnamed.append(f"{name} ({' > '.join(self._place)})" if self._place else name)
         return {"unnamed": name}
-
-
-RULES: tuple[tuple[type | tuple[type, ...], Callable[[ValueNamer, Any], Any]], ...] = (
-    (Tensor, ValueNamer._tensor),
-    (np.ndarray, ValueNamer._array),
-    (bytes, ValueNamer._bytes),
-    ((list, tuple), ValueNamer._sequence),
-    ((set, frozenset), ValueNamer._set),
-    ((dict, types.MappingProxyType), ValueNamer._mapping),
-    (types.FunctionType, ValueNamer._function),
-    (types.MethodType, ValueNamer._method),
-    (functools.partial, ValueNamer._partial),
-    (types.BuiltinFunctionType, ValueNamer._builtin),
-    (type, ValueNamer._class),
-)
 
 
 def _label(value) -> str:
@@ -183,18 +150,21 @@ def _is_stock_class(kind: type) -> bool:
     return kind.__module__ in BUILT_IN or _is_stock_file(getattr(sys.modules.get(kind.__module__), "__file__", None))
 
 
-def _found_by_name(value: types.FunctionType) -> bool:
+def _is_stock_function(value: types.FunctionType) -> bool:
+    """Return whether the name of a function says all of it: it closes over nothing, or its module has it by name."""
     found = sys.modules.get(value.__module__)
     for name in value.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is value
+    files = value.__code__.co_filename, inspect.unwrap(value).__code__.co_filename
+    return (value.__closure__ is None or found is value) and all(map(_is_stock_file, files))
 
 
-def _sample(weight: Tensor) -> Tensor:
-    """Return runs of neighbors, because a weight that lies on disk is read by pages."""
-    flat = weight.reshape(-1) if weight.is_contiguous() else weight.contiguous().reshape(-1)
-    starts = (0, len(flat) // 2, len(flat) - SAMPLE_RUN)
-    return torch.cat([flat[start : start + SAMPLE_RUN] for start in starts])
+def _is_stock_object(value) -> bool:
+    """Return whether the attributes of an object say all of it; those of a network and its patcher change in use."""
+    kind = type(value)
+    has_slots = any(vars(base).get("__slots__") for base in kind.__mro__)
+    changes = isinstance(value, (nn.Module, ModelPatcher))
+    return _is_stock_class(kind) and hasattr(value, "__dict__") and not has_slots and not changes
 
 
 def _hash(content: bytes | memoryview) -> str:

@@ -319,13 +319,13 @@ def test_a_manifest_lies_beside_the_chunks_and_can_be_read(model, tmp_path):
         ({"name": "mine"}, ""),
     ],
 )  # fmt: skip
-def test_what_changed_since_the_last_run_is_told(model, tmp_path, change, text):
+def test_what_changed_since_the_last_run_is_named(model, tmp_path, change, text):
     note_changes(tmp_path, manifest(model))
     assert note_changes(tmp_path, manifest(model, **change)) == text
     assert note_changes(tmp_path, manifest(model, **change)) == ""
 
 
-def test_a_lora_that_changed_is_told(model, tmp_path):
+def test_a_lora_that_changed_is_named(model, tmp_path):
     note_changes(tmp_path, manifest(with_lora(model)))
     assert note_changes(tmp_path, manifest(with_lora(model, strength=0.5))) == "model loras 1 strength 1.0 -> 0.5"
 

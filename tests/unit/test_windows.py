@@ -7,8 +7,8 @@ import torch
 from comfy.context_windows import IndexListContextWindow
 from comfy.patcher_extension import WrappersMP
 
-from steadydancer_pack.steadydancer_core.long_video import windows
 from steadydancer_pack.steadydancer_core.long_video.windows import Windows, apply_windows, in_latents, window_borders
+from steadydancer_pack.steadydancer_core.model import pose_windows
 from steadydancer_pack.steadydancer_core.model.memory_estimate import WHOLE_CLIP_CHANNELS, whole_clip_bytes
 from steadydancer_pack.steadydancer_core.model.pose_modulation import Run, frame_runs
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
@@ -43,7 +43,7 @@ def test_a_window_has_the_motion_of_the_whole_clip(golden_patcher, inputs, indic
     if anchor is not None:
         window.causal_anchor_index = anchor
     own = [*([] if anchor is None else [anchor]), *indices]
-    part = model.modulate(noise[:, :, own], windows.pose_of_window(pose, window), windows.window_runs(window))
+    part = model.modulate(noise[:, :, own], pose_windows.pose_of_window(pose, window), pose_windows.window_runs(window))
     for name in ("temporal", "spatial", "fused"):
         torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:, :, own], rtol=1e-5, atol=1e-6)
 
@@ -206,9 +206,9 @@ def test_borders_by_hand():
 
 def test_a_node_that_cuts_the_video_without_its_pose_is_told(golden_patcher):
     pose, x = torch.zeros(1, 16, 9, 4, 4), torch.zeros(1, 36, 5, 4, 4)
-    assert windows.runs_in({}, x, x) == []
+    assert pose_windows.runs_in({}, x, x) == []
     with pytest.raises(ValueError, match=r"9 latent frames and the video 5.*Long Video \(Windows\)"):
-        windows.runs_in({}, pose, x)
+        pose_windows.runs_in({}, pose, x)
 
 
 def test_a_batch_of_long_videos_is_refused(golden_patcher, make_conds, inputs):
