@@ -38,11 +38,12 @@ class ExactFirstFrame(io.ComfyNode):
         fitted = fit_photo(images, photo)
         decibels = psnr(to_rgb(images[:1])[0], fitted)
         result = exact_first_frame(images, photo, crossfade) if enabled else images
-        text = [
-            f"PSNR of frame 0 against the photo: {decibels:.2f} dB",
-            _what_was_done(len(images), enabled, crossfade),
-        ]
-        return io.NodeOutput(result, decibels, ui=show_text("\n".join(text)))
+        text = "The photo was not pasted."
+        if enabled:
+            blended = min(crossfade, len(images) - 1)
+            text = f"The photo was pasted onto frame 0 and blended into the next {blended} frames."
+        text = f"PSNR of frame 0 against the photo: {decibels:.2f} dB\n{text}"
+        return io.NodeOutput(result, decibels, ui=show_text(text))
 
 
 def _inputs() -> list[io.Input]:
@@ -63,12 +64,6 @@ def _inputs() -> list[io.Input]:
             "cross-fade.",
         ),
     ]  # fmt: skip
-
-
-def _what_was_done(frames: int, enabled: bool, crossfade: int) -> str:
-    if not enabled:
-        return "The photo was not pasted."
-    return f"The photo was pasted onto frame 0 and blended into the next {min(crossfade, frames - 1)} frames."
 
 
 NODES = [ExactFirstFrame]

@@ -60,7 +60,10 @@ class SavePromptEmbeddings(io.ComfyNode):
 
     @classmethod
     def execute(cls, conditioning: list, name: str, prompt: str = "", overwrite: bool = False) -> io.NodeOutput:
-        path = _target(name)
+        fault = _fault(name)
+        if fault:
+            raise ValueError(fault)
+        path = _path_of(name)
         prompt_embeddings.save(conditioning, path, prompt, overwrite)
         return io.NodeOutput(ui=show_text(str(path)))
 
@@ -111,33 +114,23 @@ def _find(file: str) -> Path:
 
 def _fault(name: str) -> str:
     """Return why no prompt can be saved as `name`, as a message; "" if it can."""
-    path = PureWindowsPath(name.strip())  # knows both / and \
+    path = PureWindowsPath(name.strip())
     if not is_file_name(name.strip()) or path.name.lower() == SUFFIX:
         return (
             f"name {quoted(name)} does not name a file inside models/{FOLDER}. Give a name, with subfolders if wanted, "
             f"such as dance/positive; {RULES}."
         )
-    fault = file_fault("name", path.as_posix(), _ending(path))
+    fault = file_fault("name", path.as_posix(), "" if path.suffix.lower() == SUFFIX else SUFFIX)
     if fault or FOLDER not in folder_paths.folder_names_and_paths:  # nothing to look at before it is registered
         return fault
-    return path_fault("name", _in_folder(path)) or place_fault("name", _in_folder(path))
+    return path_fault("name", _path_of(name)) or place_fault("name", _path_of(name))
 
 
-def _target(name: str) -> Path:
-    """Return the path of `name` in the first folder for prompt embeddings; ValueError if it could lead out of it."""
-    fault = _fault(name)
-    if fault:
-        raise ValueError(fault)
-    return _in_folder(PureWindowsPath(name.strip()))
-
-
-def _in_folder(name: PureWindowsPath) -> Path:
-    return Path(folder_paths.get_folder_paths(FOLDER)[0], *name.parent.parts, name.name + _ending(name))
-
-
-def _ending(name: PureWindowsPath) -> str:
-    """Return what is added to `name` to make it that of a file."""
-    return "" if name.name.lower().endswith(SUFFIX) else SUFFIX
+def _path_of(name: str) -> Path:
+    """Return the path of a `name` without fault in the first folder for prompt embeddings."""
+    path = PureWindowsPath(name.strip())  # knows both / and \
+    ending = "" if path.suffix.lower() == SUFFIX else SUFFIX
+    return Path(folder_paths.get_folder_paths(FOLDER)[0], *path.parent.parts, path.name + ending)
 
 
 NODES = [SavePromptEmbeddings, LoadPromptEmbeddings]

@@ -8,7 +8,6 @@ one that COMFYUI_PATH names, else the one the pack lies in, else that of Comfy D
 import argparse
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
@@ -39,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Convert and tell what was done."""
+    """Convert and report what was done."""
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
     use_comfyui()
@@ -47,23 +46,18 @@ def run(options: argparse.Namespace) -> None:
     from steadydancer_pack.steadydancer_core.weights import convert  # needs ComfyUI
 
     source = convert.open_source(options.source)
-    lines = Lines(size_text)
-    written = convert.convert(source, options.dest, options.precision, options.overwrite, lines)
-    sys.stdout.write(f"{convert.report(source, written)}\n")
+    shown = -STEP
 
-
-class Lines:
-    """A line of progress for every 5 per cent."""
-
-    def __init__(self, size_text: Callable[[int], str]):
-        self.size_text, self.next = size_text, 0
-
-    def __call__(self, done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
+        nonlocal shown
         percent = 100 * done // total
-        if percent >= self.next:
-            self.next = percent - percent % STEP + STEP
-            sys.stdout.write(f"{percent:3} %  {self.size_text(done)} of {self.size_text(total)}\n")
+        if percent >= shown + STEP:
+            shown = percent - percent % STEP
+            sys.stdout.write(f"{percent:3} %  {size_text(done)} of {size_text(total)}\n")
             sys.stdout.flush()
+
+    written = convert.convert(source, options.dest, options.precision, options.overwrite, progress)
+    sys.stdout.write(f"{convert.report(source, written)}\n")
 
 
 if __name__ == "__main__":

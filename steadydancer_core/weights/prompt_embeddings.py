@@ -111,7 +111,11 @@ def _pack(cond: Tensor, extra: dict[str, Any]) -> tuple[dict[str, Tensor], dict[
             f"The conditioning holds {found} where the embeddings of a prompt, [1, rows, channels], are needed. "
             "Save the prompt straight from CLIP Text Encode."
         )
-    wrong = [key for key, value in extra.items() if not _belongs_to_a_prompt(key, value)]
+    wrong = []
+    for key, value in extra.items():
+        plain = value.ndim <= MAX_DIMENSIONS if isinstance(value, Tensor) else type(value) in PLAIN
+        if not isinstance(key, str) or key == "cond" or "latent" in key or not plain:
+            wrong.append(key)
     if wrong:
         raise ValueError(
             f"This conditioning holds more than a prompt: {', '.join(map(str, wrong))}. A prompt-embedding file keeps "
@@ -125,12 +129,6 @@ def _pack(cond: Tensor, extra: dict[str, Any]) -> tuple[dict[str, Tensor], dict[
     kept = {"cond": cond[:, : int(used.max()) + 1 if used.numel() else 0], **tensors}
     # A copy each: safetensors refuses tensors that share memory, and a view would write its whole storage.
     return {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in kept.items()}, entry
-
-
-def _belongs_to_a_prompt(key: str, value: Any) -> bool:
-    if not isinstance(key, str) or key == "cond" or "latent" in key:
-        return False
-    return value.ndim <= MAX_DIMENSIONS if isinstance(value, Tensor) else type(value) in PLAIN
 
 
 def _unpack(stored: dict[str, Tensor], i: int, rows: int, tensors: list[str], values: dict[str, Any]) -> list:
