@@ -17,11 +17,10 @@ from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan, detection
 from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
-from steadydancer_pack.steadydancer_core.weights.weight_names import IN_BLOCK, OUTSIDE
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
+from steadydancer_pack.tests import model_files as files
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
-PER_LAYER = {"format": "float8_e4m3fn"}
 MATRIX = "blocks.1.ffn.0.weight"
 OUTER = "time_projection.1.weight"
 POSE = "condition_embedding_align.cross_attn.in_proj_weight"
@@ -34,54 +33,25 @@ def weights(dtype=torch.float32):
     return steadydancer_state_dict(dtype=dtype)
 
 
-def is_block_matrix(name, tensor):
-    return target_dtype(name, tuple(tensor.shape), PRECISIONS["fp8_scaled"]) == E4M3
-
-
-def scaled(dtype=E4M3):
-    """Return fp16 weights whose block matrices are float8, and the scale of each of these by its layer."""
-    found, scales = weights(torch.float16), {}
-    for name, tensor in found.items():
-        if is_block_matrix(name, tensor):
-            scale = tensor.abs().max().float() / torch.finfo(dtype).max
-            found[name], scales[name.removesuffix(".weight")] = (tensor / scale).to(dtype), scale
-    return found, scales
-
-
 def as_json(entry):
     return torch.tensor(list(json.dumps(entry).encode()), dtype=torch.uint8)
 
 
 def old_scaled():
-    found, scales = scaled()
-    found |= {f"{layer}.scale_weight": scale for layer, scale in scales.items()}
-    return (
-        found
-        | {f"{layer}.scale_input": torch.tensor(1.0) for layer in scales}
-        | {"scaled_fp8": torch.zeros(2).to(E4M3)}
-    )
+    found = files.older_marker(weights())
+    layers = [name.removesuffix("scale_weight") for name in found if name.endswith("scale_weight")]
+    return found | {f"{layer}scale_input": torch.tensor(1.0) for layer in layers}
 
 
 def per_layer(dtype=E4M3):
-    found, scales = scaled(dtype)
-    entry = {"format": f"float8_{'e5m2' if dtype == E5M2 else 'e4m3fn'}"}
-    found |= {f"{layer}.weight_scale": scale.reshape(1) for layer, scale in scales.items()}
-    return found | {f"{layer}.comfy_quant": as_json(entry) for layer in scales}
-
-
-def by_diffusers(name):
-    """Return the name that diffusers gives a tensor."""
-    head, _dot, rest = name.partition(".")
-    block, tables = "", OUTSIDE
-    if head == "blocks":
-        index, _, rest = rest.partition(".")
-        block, tables, name = f"blocks.{index}.", IN_BLOCK, rest
-    theirs = sorted(((ours, theirs) for theirs, ours in tables.items()), key=lambda pair: -len(pair[0]))
-    return block + next((t + name[len(o) :] for o, t in theirs if name == o or name.startswith(f"{o}.")), name)
-
-
-def renamed(tensors, rename):
-    return {rename(name): tensor for name, tensor in tensors.items()}
+    """Return a file of the per-layer format whose scales have a dimension."""
+    found = files.per_layer(weights())
+    for layer in [name.removesuffix(".weight_scale") for name in found if name.endswith("weight_scale")]:
+        scale = weights()[f"{layer}.weight"].abs().max().reshape(1) / torch.finfo(dtype).max
+        found[f"{layer}.weight"] = (weights()[f"{layer}.weight"] / scale).to(dtype)
+        found[f"{layer}.weight_scale"] = scale
+        found[f"{layer}.comfy_quant"] = as_json({"format": str(dtype).removeprefix("torch.")})
+    return found
 
 
 def write_one(folder, tensors, metadata=None):
@@ -89,35 +59,24 @@ def write_one(folder, tensors, metadata=None):
     return folder / "source.safetensors"
 
 
-def write_shards(folder, tensors):
-    names = sorted(tensors)
-    table = {name: f"part-{i % 3}.safetensors" for i, name in enumerate(names)}
-    for shard in set(table.values()):
-        save_file({name: tensors[name] for name in names if table[name] == shard}, folder / shard)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
-    return folder
-
-
 def listed(folder):
-    found, scales = scaled()
-    found |= {f"{layer}.weight_scale": scale for layer, scale in scales.items()}
-    table = {"layers": dict.fromkeys(scales, PER_LAYER)}
-    return write_one(folder, found, {"_quantization_metadata": json.dumps(table), "author": "me"})
+    found = files.scaled(weights(), files.in_blocks, "weight_scale")
+    return write_one(folder, found, {**files.layer_metadata(found), "author": "me"})
 
 
 SOURCES = {
     "fp32": lambda folder: write_one(folder, weights(), {"modelspec.hash_sha256": "0"}),
     "fp16": lambda folder: write_one(folder, weights(torch.float16)),
     "bf16": lambda folder: write_one(folder, weights(torch.bfloat16)),
-    "shards": lambda folder: write_shards(folder, weights()),
+    "shards": lambda folder: files.write_shards(folder, weights()).parent,
     "fp8 without scales": lambda folder: write_one(folder, weights(E4M3)),
     "fp8 scaled, old": lambda folder: write_one(folder, old_scaled()),
     "fp8 scaled": lambda folder: write_one(folder, per_layer()),
     "fp8 e5m2 scaled": lambda folder: write_one(folder, per_layer(E5M2)),
     "fp8 scaled by metadata": listed,
-    "prefix": lambda folder: write_one(folder, renamed(weights(), "model.diffusion_model.{}".format)),
-    "diffusers": lambda folder: write_one(folder, renamed(weights(), by_diffusers)),
-    "diffusers, fp8 scaled": lambda folder: write_one(folder, renamed(per_layer(), by_diffusers)),
+    "prefix": lambda folder: write_one(folder, files.prefixed(weights())),
+    "diffusers": lambda folder: write_one(folder, files.diffusers(weights())),
+    "diffusers, fp8 scaled": lambda folder: write_one(folder, files.diffusers(per_layer())),
 }
 
 
@@ -251,7 +210,7 @@ def test_power_of_two_scale(largest, scale):
     assert convert_plan.power_of_two_scale(largest) == scale
 
 
-def test_a_convolution_with_a_scale_is_multiplied_out(tmp_path):
+def test_a_convolution_with_a_scale_is_dequantized(tmp_path):
     """ComfyUI's stock loader would take it without its scale."""
     tensors = old_scaled()
     for name in ("patch_embedding.weight", POSE):
@@ -390,36 +349,34 @@ def test_targets_that_cannot_be(tmp_path, name, message):
         run(path, tmp_path / name, "fp16", overwrite=True)
 
 
+NOTE = "blocks.1.ffn.0.comfy_quant"
+
+
+def noted(note):
+    return {**per_layer(), NOTE: note}
+
+
 BAD_SOURCES = {
     "plain Wan": ({"head.modulation": torch.zeros(1)}, "plain Wan text-to-video model, not SteadyDancer"),
     "cut": ({k: v for k, v in weights(torch.float16).items() if "bn1" not in k}, "2 of 42 pose tensors are missing"),
     "int8": ({**weights(torch.float16), MATRIX: torch.zeros(256, 128).char()}, f"{MATRIX} as torch.int8, which cannot"),
     "nvfp4": (
-        {**weights(torch.float16), "blocks.1.ffn.0.comfy_quant": as_json({"format": "nvfp4"})},
+        {**weights(torch.float16), NOTE: as_json({"format": "nvfp4"})},
         f"{MATRIX} as nvfp4, which cannot be converted. Convert the fp16",
     ),
     "scale by row": (
         {**per_layer(), "blocks.1.ffn.0.weight_scale": torch.ones(256)},
         f"{MATRIX} as float8_e4m3fn with a scale of shape",
     ),
-    "no JSON": (
-        {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.zeros(5).byte()},
-        "blocks.1.ffn.0.comfy_quant is not readable JSON",
-    ),
-    "deep JSON": (
-        {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.tensor(list(b"[" * 4096)).byte()},
-        "blocks.1.ffn.0.comfy_quant is not readable JSON",
-    ),
-    "a long note": (
-        {**per_layer(), "blocks.1.ffn.0.comfy_quant": torch.zeros(4097).byte()},
-        "blocks.1.ffn.0.comfy_quant is longer than 4096 bytes",
-    ),
-    "no table": ({**per_layer(), "blocks.1.ffn.0.comfy_quant": as_json([])}, "comfy_quant is not a table"),
+    "no JSON": (noted(torch.zeros(5).byte()), f"{NOTE} is not readable JSON"),
+    "deep JSON": (noted(torch.tensor(list(b"[" * 4096)).byte()), f"{NOTE} is not readable JSON"),
+    "a long note": (noted(torch.zeros(4097).byte()), f"{NOTE} is longer than 4096 bytes"),
+    "no table": (noted(as_json([])), "comfy_quant is not a table"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_SOURCES)
-def test_bad_sources_are_told_before_anything_is_written(case, tmp_path):
+def test_bad_sources_are_refused_before_anything_is_written(case, tmp_path):
     tensors, message = BAD_SOURCES[case]
     path = write_one(tmp_path, tensors)
     with pytest.raises(ValueError, match=message):
@@ -427,24 +384,17 @@ def test_bad_sources_are_told_before_anything_is_written(case, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ['{"layers": {"blocks.1.ffn.0": 1}}', "[" * 100_000])
-def test_unreadable_metadata_are_told(tmp_path, text):
-    save_file(weights(torch.float16), tmp_path / "a.safetensors", {"_quantization_metadata": text})
-    with pytest.raises(ValueError, match="is damaged: its metadata _quantization_metadata cannot be read"):
-        run(tmp_path / "a.safetensors", tmp_path / "out.safetensors", "fp16")
-
-
 def test_a_tensor_under_two_names_is_refused(tmp_path):
-    tensors = renamed(weights(torch.float16), by_diffusers)
+    tensors = files.diffusers(weights(torch.float16))
     tensors["head.modulation"] = tensors["scale_shift_table"].clone()
     with pytest.raises(ValueError, match="has two tensors for one place: .*head.modulation"):
         run(write_one(tmp_path, tensors), tmp_path / "out.safetensors", "fp16")
 
 
-@pytest.mark.parametrize("text", ["[", "[]", '{"layers": [1]}'])
-def test_metadata_that_cannot_be_read_is_told(tmp_path, text):
+@pytest.mark.parametrize("text", ["[", "[]", '{"layers": [1]}', '{"layers": {"blocks.1.ffn.0": 1}}', "[" * 100_000])
+def test_metadata_that_cannot_be_read_is_named(tmp_path, text):
     path = write_one(tmp_path, weights(torch.float16), {"_quantization_metadata": text})
-    with pytest.raises(ValueError, match="its metadata _quantization_metadata cannot be read"):
+    with pytest.raises(ValueError, match="is damaged: its metadata _quantization_metadata cannot be read"):
         run(path, tmp_path / "out.safetensors", "fp16")
 
 
@@ -462,13 +412,6 @@ def test_keep_copies_what_it_does_not_understand(tmp_path):
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name].view(-1).view(torch.uint8), tensor.view(-1).view(torch.uint8))
     assert json.loads(found[f"{layer}.comfy_quant"].numpy().tobytes()) == {"format": "nvfp4"}
-
-
-@pytest.mark.parametrize("name", ["model.pth", "model.ckpt", "model.bin"])
-def test_pickles_are_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ValueError, match="other formats can run code"):
-        open_weights(tmp_path / name)
 
 
 def test_metadata_stays_but_not_what_is_no_longer_true(paths, tmp_path):

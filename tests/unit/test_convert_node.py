@@ -1,7 +1,6 @@
 """The node Convert Model and the command: names, cancelling, what they tell."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from steadydancer_pack.media.byte_size import size_text
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import convert as node
 from steadydancer_pack.steadydancer_core.weights import detection
+from steadydancer_pack.tests.model_files import INDEX, write_shards
 
 PACK = Path(__file__).resolve().parents[2]
 BAD_NAMES = ("", "  ", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "/a", "a\nb", "a?", "a.")
@@ -28,13 +28,10 @@ def folder(tmp_path, monkeypatch):
     """The only folder of diffusion models, with a model in one file and in shards."""
     detection.register()
     found = tmp_path / "diffusion_models"
-    (found / "parts").mkdir(parents=True)
+    found.mkdir()
     tensors = steadydancer_state_dict(dtype=torch.float16)
     save_file(tensors, found / "source.safetensors")
-    table = {name: f"m-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(tensors)}
-    for shard in set(table.values()):
-        save_file({name: tensors[name] for name in tensors if table[name] == shard}, found / "parts" / shard)
-    (found / "parts" / "m.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+    write_shards(found / "parts", tensors)
     (found / "small.gguf").write_bytes(b"")
     _paths, suffixes = folder_paths.folder_names_and_paths["diffusion_models"]
     others = [str(tmp_path / "unet"), str(found)]
@@ -48,11 +45,11 @@ def run(model_name="source.safetensors", precision="fp8_scaled", file_name="out"
 
 def test_what_it_offers(folder):
     inputs = {i.id: i for i in node.ConvertModel.define_schema().inputs}
-    assert inputs["model_name"].options == [os.path.join("parts", "m.safetensors.index.json"), "source.safetensors"]
+    assert inputs["model_name"].options == [os.path.join("parts", INDEX), "source.safetensors"]
     assert inputs["precision"].options == ["keep", "fp16", "bf16", "fp8_scaled"]
 
 
-@pytest.mark.parametrize("source", ["source.safetensors", "parts/m.safetensors.index.json"])
+@pytest.mark.parametrize("source", ["source.safetensors", f"parts/{INDEX}"])
 def test_the_new_file_is_beside_the_others_and_loads(folder, source):
     output = run(source)
     name, text = output.result
