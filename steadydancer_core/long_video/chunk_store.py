@@ -31,23 +31,23 @@ class KeptChunks:
     """
 
     def __init__(self, cache: DiskCache, manifest: Callable[[], Manifest], notes: list[str]):
-        self.cache, self.run_key = cache, None
+        self.cache = cache
+        self.run_key: str | None = None
         self.keys: list[str] = []
         self.found = 0
-        if cache.is_on:
-            self._start(manifest(), notes)
-
-    def _start(self, manifest: Manifest, notes: list[str]) -> None:
-        if manifest.unnamed and not manifest.fields["run_name"]:
+        if not cache.is_on:
+            return
+        run = manifest()
+        if run.unnamed and not run.fields["run_name"]:
             notes.append(
-                f"finished chunks are not kept: {first_of(manifest.unnamed)}, on the model or in a condition, cannot "
-                "be compared with that of a later run. Take out the node that adds it, or give this run a run_name and "
-                "change the name whenever you change that node"
+                f"finished chunks are not kept: {first_of(run.unnamed)} cannot be compared with that of a later run. "
+                "Take out the node that adds it, or give this run a run_name and change the name whenever you change "
+                "that node"
             )
             logger.warning("%s", notes[-1])
             return
-        self.run_key = manifest.key
-        changed = note_changes(self.cache.folder, manifest)
+        self.run_key = run.key
+        changed = note_changes(cache.folder, run)
         if changed:
             notes.append(f"all chunks are sampled anew, because this changed since the last run: {changed}")
             logger.info("%s", notes[-1])

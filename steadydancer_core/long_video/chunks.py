@@ -113,7 +113,15 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
     # The length that choose_frame would choose drops the tail of the dance; here the last chunk holds it.
     frame = conditions.choose_frame(photo, sources.pose, settings.width, settings.height, conditions.MIN_FRAMES, notes)
     chunk_length, overlap = choose_lengths(settings.chunk_length, settings.overlap, notes)
-    pose_negative = _due_pose_negative(sources.pose_negative, settings.run, notes)
+    pose_negative = sources.pose_negative
+    if settings.run.pose.scale == 0 and pose_negative is not None:
+        notes.append("pose guidance is 0, so the connected pose_negative_frames are not used")
+        pose_negative = None
+    if settings.run.pose.scale != 0 and pose_negative is None:
+        raise ValueError(
+            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the distorted skeleton, or "
+            "set pose guidance to 0."
+        )
     conditions.check_poses(photo, sources.pose, pose_negative, total)
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
@@ -122,19 +130,6 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
     sources = sources._replace(photo=photo, pose_negative=pose_negative)
     settings = replace(settings, width=frame.width, height=frame.height, chunk_length=chunk_length, overlap=overlap)
     return ChunkMaker(model, vae, sources, clip, settings, notes)
-
-
-def _due_pose_negative(frames: Tensor | None, run: Settings, notes: list[str]) -> Tensor | None:
-    if run.pose.scale == 0:
-        if frames is not None:
-            notes.append("pose guidance is 0, so the connected pose_negative_frames are not used")
-        return None
-    if frames is None:
-        raise ValueError(
-            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the distorted skeleton, or "
-            "set pose guidance to 0."
-        )
-    return frames
 
 
 class ChunkMaker:

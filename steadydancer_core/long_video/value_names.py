@@ -97,7 +97,8 @@ class ValueNamer:
                 return {"partial": self(value.func), "arguments": self([value.args, value.keywords])}
             case types.FunctionType() if _is_stock_function(value):
                 line = f":{value.__code__.co_firstlineno}" if value.__name__ == "<lambda>" else ""
-                return {"function": _label(value) + line, "defaults": self([value.__defaults__, value.__kwdefaults__])}
+                name, defaults = _label(value) + line, [value.__defaults__, value.__kwdefaults__]
+                return {"function": name, "defaults": self(defaults)} if any(defaults) else name
             case types.BuiltinFunctionType() if isinstance(value.__self__, types.ModuleType | None):
                 return _label(value)
             case type() if _is_stock_class(value):

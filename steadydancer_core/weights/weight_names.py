@@ -68,18 +68,17 @@ def official_names(names: Iterable[str]) -> dict[str, str]:
     prefix = prefix_of(names)
     inside = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
     diffusers = is_diffusers(inside)
-    return {name: _official(rest, diffusers) for name, rest in inside.items()}
-
-
-def _official(name: str, diffusers: bool) -> str:
-    if diffusers and name.startswith("blocks."):
-        index, _, rest = name.removeprefix("blocks.").partition(".")
-        name = f"blocks.{index}.{_renamed(rest, IN_BLOCK)}"
-    elif diffusers:
-        name = _renamed(name, OUTSIDE)
-    for official, ours in RENAMED.items():
-        name = name.replace(ours, official)
-    return name
+    found = {}
+    for place, name in inside.items():
+        if diffusers and name.startswith("blocks."):
+            index, _, rest = name.removeprefix("blocks.").partition(".")
+            name = f"blocks.{index}.{_renamed(rest, IN_BLOCK)}"
+        elif diffusers:
+            name = _renamed(name, OUTSIDE)
+        for official, ours in RENAMED.items():
+            name = name.replace(ours, official)
+        found[place] = name
+    return found
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:

@@ -357,7 +357,7 @@ def test_without_a_name_what_cannot_be_compared_is_not_kept(model, vae, store):
     opaque = model.clone()
     opaque.model_options["transformer_options"]["hidden"] = (character for character in "opaque")
     video = make(opaque, vae, store, 9, replace(SETTINGS, run_name=""))
-    assert "not kept: builtins.generator (transformer_options > hidden), on the model" in video.report
+    assert "not kept: builtins.generator (transformer_options > hidden) cannot be compared" in video.report
     assert not store.folder.exists()
 
 
