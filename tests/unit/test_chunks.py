@@ -170,7 +170,7 @@ def test_every_call_sees_the_same_reference_pair_and_clip_features(model, vae, o
 
 def test_later_chunks_start_from_the_frames_before_them(model, vae, off):
     watch = Watch(model)
-    settings = ChunkSettings(TWO_STEPS, 7, WIDTH, HEIGHT, 9, 5, colour_match=0.0)
+    settings = replace(SETTINGS, colour_match=0.0)
     first = make(model, vae, off, 9, settings).frames
     make(watch.model, vae, off, 13, settings)
     concat = [call["c_concat"][0] for call in watch.seen]
@@ -215,7 +215,7 @@ def test_tiles_reach_the_vae(model, vae, off, monkeypatch):
     for name in ("encode", "decode"):
         monkeypatch.setattr(vae, f"{name}_tiled", partial(getattr(vae, f"{name}_tiled"), work=getattr(vae, name)))
         monkeypatch.setattr(vae, name, lambda pixels: pytest.fail("not in tiles"))
-    settings = ChunkSettings(TWO_STEPS, 7, WIDTH, HEIGHT, 9, 5, tiled_vae=True)
+    settings = replace(SETTINGS, tiled_vae=True)
     assert make(model, vae, off, 13, settings).frames.shape == (13, HEIGHT, WIDTH, 3)
 
 

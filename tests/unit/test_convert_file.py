@@ -136,40 +136,32 @@ def stopped(target):
     return part_of(target)
 
 
-def test_other_work_starts_anew(target, whole):
-    stopped(target)
-    assert write(target, work="another").kept == 0
-    assert target.read_bytes() == whole
-
-
-def test_other_pieces_start_anew(target, monkeypatch):
-    stopped(target)
-    monkeypatch.setitem(globals(), "PIECES", PIECES[::-1])
-    assert write(target).kept == 0
-    assert load_file(target).keys() == TENSORS.keys()
-
-
-def test_damaged_bytes_start_anew(target, whole):
-    part = stopped(target)
+def flip_a_bit(part):
     data = bytearray(part.read_bytes())
     data[3000] ^= 1
     part.write_bytes(data)
+
+
+def write_record(text):
+    return lambda part: part.with_name(f"{part.name}.json").write_text(text)
+
+
+RECORDS = "", "[]", "{", '{"work": 1, "bytes": "many"}', '{"bytes": 10}'
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink, *map(write_record, RECORDS)])
+def test_what_is_damaged_starts_anew(target, whole, damage):
+    damage(stopped(target))
     assert write(target).kept == 0
     assert target.read_bytes() == whole
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"work": 1, "bytes": "many"}', '{"bytes": 10}'])
-def test_a_damaged_record_starts_anew(target, whole, text):
+def test_other_work_and_other_pieces_start_anew(target, whole, monkeypatch):
     stopped(target)
-    target.with_name(f"{target.name}.part.json").write_text(text)
-    assert write(target).kept == 0
-    assert target.read_bytes() == whole
-
-
-def test_a_record_without_its_file_starts_anew(target, whole):
-    stopped(target).unlink()
-    assert write(target).kept == 0
-    assert target.read_bytes() == whole
+    assert write(target, work="another").kept == 0 and target.read_bytes() == whole
+    stopped(target)
+    monkeypatch.setitem(globals(), "PIECES", PIECES[::-1])
+    assert write(target).kept == 0 and load_file(target).keys() == TENSORS.keys()
 
 
 def disk_with(monkeypatch, free):
