@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.model.model_base import SteadyDancer
 from steadydancer_pack.steadydancer_core.weights import checkpoint, detection
-from steadydancer_pack.tests.model_files import write_shards
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
 
@@ -111,24 +110,10 @@ def test_wrong_files_are_named(weights, tmp_path, case):
         checkpoint.check_file(write(tmp_path / "file.safetensors", change(weights)))
 
 
-def test_a_truncated_file_is_named(weights, tmp_path):
-    path = write(tmp_path / "file.safetensors", weights)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=r"file.safetensors is damaged or not complete"):
-        checkpoint.check_file(path)
-
-
-def test_a_corrupt_file_is_named(tmp_path):
-    path = tmp_path / "file.safetensors"
-    path.write_bytes(b"<html>404 not found</html>")
-    with pytest.raises(ValueError, match="damaged"):
-        checkpoint.check_file(path)
-
-
 @pytest.mark.parametrize("name", ["model.pth", "model.ckpt", "model.bin", "model"])
 def test_other_formats_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ValueError, match="only .safetensors"):
+    with pytest.raises(ValueError, match="only .safetensors is loaded, because other formats can run code"):
         checkpoint.check_file(tmp_path / name)
 
 
@@ -142,12 +127,6 @@ def test_one_part_of_several_is_named(weights, tmp_path):
 def test_a_whole_model_that_is_called_a_part_loads(weights, tmp_path):
     path = write(tmp_path / "model-00001-of-00001.safetensors", weights)
     assert checkpoint.check_file(path).title == path.name
-
-
-def test_a_folder_is_a_model(weights, tmp_path):
-    write_shards(tmp_path / "dancer", weights)
-    contents = checkpoint.check_file(tmp_path / "dancer")
-    assert (contents.title, contents.files, len(contents.tensors)) == ("dancer", 3, 129)
 
 
 @pytest.mark.parametrize(

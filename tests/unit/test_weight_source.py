@@ -150,12 +150,6 @@ def test_shards_that_are_not_whole_are_named(tmp_path, fault):
         open_weights(folder)
 
 
-@pytest.mark.parametrize("name", ["model.pth", "model.ckpt", "model.bin"])
-def test_pickles_are_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="other formats can run code"):
-        open_weights(tmp_path / name)
-
-
 def test_a_folder_needs_one_index(tmp_path):
     with pytest.raises(ValueError, match="has 0 files that end in"):
         open_weights(tmp_path)
