@@ -7,7 +7,6 @@ All else (another pack's function or object, a closure, a network) has no such v
 import enum
 import functools
 import hashlib
-import inspect
 import json
 import re
 import sys
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 HASH_DIGITS = 32
 SAMPLE_ABOVE = 1 << 16  # elements; larger weights are sampled
 SAMPLE_RUN = 64  # adjacent elements at the start, the middle and the end
-COMFYUI, PACKAGES = Path(comfy.samplers.__file__).parents[1], Path(torch.__file__).parents[1]
+MAX_DEPTH = 100
+COMFYUI, PACKAGES = (Path(module.__file__).resolve().parents[1] for module in (comfy.samplers, torch))
 STOCK_FOLDERS = (
     *(COMFYUI / name for name in ("comfy", "comfy_api", "comfy_extras")),
     *(PACKAGES / name for name in ("torch", "comfy_kitchen")),
-    Path(__file__).parents[1],
+    Path(__file__).resolve().parents[1],
 )
 BUILT_IN = ("builtins", "functools", "math", "operator")
 # Their repr() is their value.
@@ -68,6 +68,8 @@ class ValueNamer:
             return f"{_label(type(value))} {value!r}"
         if any(value is outer for outer in self._above):
             return "itself"
+        if len(self._above) > MAX_DEPTH:
+            return self._unnamed("a value that is nested too deeply")
         self._above.append(value)
         try:
             return self._compound(value)
@@ -144,7 +146,7 @@ def _label(value) -> str:
 
 
 def _is_stock_file(file: str | None) -> bool:
-    return file is not None and any(Path(file).is_relative_to(folder) for folder in STOCK_FOLDERS)
+    return file is not None and any(folder in Path(file).resolve().parents for folder in STOCK_FOLDERS)
 
 
 def _is_stock_class(kind: type) -> bool:
@@ -156,8 +158,9 @@ def _is_stock_function(value: types.FunctionType) -> bool:
     found = sys.modules.get(value.__module__)
     for name in value.__qualname__.split("."):
         found = getattr(found, name, None)
-    files = value.__code__.co_filename, inspect.unwrap(value).__code__.co_filename
-    return (value.__closure__ is None or found is value) and all(map(_is_stock_file, files))
+    codes = value.__code__, getattr(getattr(value, "__wrapped__", value), "__code__", None)
+    is_whole = value.__closure__ is None or found is value
+    return is_whole and all(code is not None and _is_stock_file(code.co_filename) for code in codes)
 
 
 def _is_stock_object(value) -> bool:

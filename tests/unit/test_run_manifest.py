@@ -119,6 +119,10 @@ def test_every_solver_and_scheduler_of_comfyui_has_a_name(name):
     named([make_solver(name), comfy.samplers.SCHEDULER_HANDLERS])
 
 
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
 def wrapped_stock_function():
     return functools.wraps(comfy.samplers.normal_scheduler)(lambda *args: None)
 
@@ -131,6 +135,7 @@ def wrapped_stock_function():
         (threading.Lock(), "lock"), (weakref.ref(Box(1)), "ReferenceType"), ((i for i in "a"), "generator"),
         ([].append, "list.append"), (types.SimpleNamespace(a=1), "SimpleNamespace"), (torch.nn.Linear(1, 1), "Linear"),
         (torch.no_grad()(Box.method), "Box.method"), ({"key": [Box(1)]}, "Box (key)"),
+        (functools.wraps(print)(lambda: None), "builtins.print"), (nested(500), "nested too deeply"),
         (comfy.samplers.KSAMPLER(closure(1)), "closure.<locals>.<lambda> (sampler_function)"),
         (comfy.samplers.KSAMPLER(print, {"noise": Box(1)}), "Box (extra_options > noise)"),
     ],
