@@ -11,17 +11,16 @@ from ..steadydancer_core.long_video.chunk_store import SUFFIX
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.sampling import presets
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
-from . import conditioning, sampling
+from .common import condition_inputs, sampling_inputs
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 
 
 def _sources() -> list[io.Input]:
     return [
-        io.Model.Input("model", tooltip="SteadyDancer, with LoRAs if you like."),
-        *conditioning.prompt_inputs(),
-        *conditioning.picture_inputs(),
-        conditioning.clip_inputs()[0],
+        io.Model.Input("model", tooltip="SteadyDancer, with or without LoRAs."),
+        *condition_inputs.prompt_inputs(),
+        *condition_inputs.picture_inputs(),
     ]
 
 
@@ -29,18 +28,16 @@ def _chunk_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "chunk_length", default=81, min=5, max=100001, step=4,
-            tooltip="Frames that are sampled together, 4n+1. 81 is what the model was trained on; fewer need less "
-            "memory.",
+            tooltip="Frames sampled together, 4n+1. The model was trained on 81. Fewer frames need less memory.",
         ),
         io.Int.Input(
             "overlap", default=5, min=1, max=100001, step=4,
-            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 shows it a pose, 5 the "
-            "motion too; more costs time.",
+            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 carries over the pose, 5 "
+            "the motion too. More takes longer.",
         ),
         io.Float.Input(
             "colour_match", default=1.0, min=0.0, max=1.0, step=0.05,
-            tooltip="How far the colours of later chunks are brought back to those of the border and the photo. "
-            "0 leaves them; take it when the light is meant to change.",
+            tooltip="Corrects color drift between chunks. 0 = off, for scenes whose light is meant to change.",
         ),
     ]  # fmt: skip
 
@@ -49,17 +46,17 @@ def _store_inputs() -> list[io.Input]:
     return [
         io.Boolean.Input(
             "keep_chunks", default=True,
-            tooltip="Keep finished chunks on disk, so that a run that was stopped, or one with more pose frames, goes "
-            "on from them.",
+            tooltip="Keep finished chunks on disk. A stopped run, or one with more pose frames, then continues from "
+            "them.",
         ),
         io.Int.Input(
             "chunks_gb", default=20, min=1, max=1 << 20,
-            tooltip="Size of that store in gigabytes; the chunks unused for longest go first. A chunk of 81 frames at "
-            "480x832 takes 0.2.",
+            tooltip="Maximum size of the stored chunks in GB. The least recently used are deleted first. A chunk of "
+            "81 frames at 480x832 takes 0.2 GB.",
         ),
         io.Boolean.Input(
             "tiled_vae", default=False,
-            tooltip="Encode and decode the pictures in tiles: less memory, slower, and not quite the same picture.",
+            tooltip="Encode and decode in tiles. Needs less memory, takes longer, and the picture differs slightly.",
         ),
     ]  # fmt: skip
 
@@ -79,22 +76,22 @@ class ChunkSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerChunkSampler",
-            display_name="Long Video (Chunks)",
+            display_name="SteadyDancer Sampler (any length)",
             category="SteadyDancer/long video",
             description=(
-                "Makes a video as long as the dance at the memory of one chunk: each chunk goes on from the last "
+                "Samples a video of any length with the memory of one chunk. Each chunk continues from the last "
                 "frames of the one before, with the same photo and first pose. Finished chunks are kept on disk."
             ),
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
             inputs=[
-                *_sources(), *sampling.run_inputs(), *conditioning.size_inputs()[:2],
-                *_chunk_inputs(), *_store_inputs(), *sampling.shortcut_inputs(), _run_name_input(),
+                *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
+                *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(), _run_name_input(),
             ],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
                     id="seam_report", display_name="seam_report",
-                    tooltip="What was sampled, and how much each border between two chunks shows.",
+                    tooltip="What was sampled, and how visible each seam between two chunks is.",
                 ),
             ],
         )  # fmt: skip
@@ -106,9 +103,9 @@ class ChunkSampler(io.ComfyNode):
         tiled_vae, pose_negative_frames=None, clip_vision=None, skip_negative_after=1.0, pose_every=1,
         preset=presets.OWN_VALUES, run_name="",
     ) -> io.NodeOutput:  # fmt: skip
-        run = sampling.run_settings(
-            preset, steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
-            skip_negative_after, pose_every,
+        run = sampling_inputs.run_settings(
+            steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
+            skip_negative_after, pose_every, preset,
         )  # fmt: skip
         video = make_long_video(
             model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),

@@ -8,11 +8,10 @@ import comfy.sd
 import pytest
 import torch
 from comfy.ldm.wan.vae import WanVAE
-from safetensors.torch import load as load_bytes
+from safetensors.torch import load_file
 
 from steadydancer_pack.media.disk_cache import DiskCache
-from steadydancer_pack.miniature import vae as miniature_vae
-from steadydancer_pack.miniature import weights
+from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
@@ -25,7 +24,7 @@ from steadydancer_pack.steadydancer_core.sampling.presets import Settings
 from steadydancer_pack.steadydancer_core.weights import detection
 
 WIDTH, HEIGHT = 32, 48
-TWO_STEPS = Settings("Own values", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
+TWO_STEPS = Settings("Custom", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
 SETTINGS = ChunkSettings(TWO_STEPS, seed=7, width=WIDTH, height=HEIGHT, chunk_length=9, overlap=5, run_name="watched")
 PASSES = 3  # of a chunk: two steps, and the pose term in the second
 
@@ -40,7 +39,7 @@ def inference():
 @pytest.fixture(scope="module")
 def model():
     detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(load_bytes(weights.model_file()))
+    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 class QuickVae:
@@ -79,7 +78,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def real_vae():
-    return comfy.sd.VAE(sd=load_bytes(miniature_vae.vae_file()))
+    return comfy.sd.VAE(sd=load_file(shipped("steadydancer_miniature_vae.safetensors")))
 
 
 @pytest.fixture
@@ -146,7 +145,7 @@ def test_the_runs_of_this_time_are_logged_and_chunks_from_disk_are_not(model, va
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_chunk_is_the_normal_road(model, real_vae, off, scale):
     vae = real_vae
-    run = Settings("Own values", 2, TextGuidance(3.0), PoseGuidance(scale, 0.1, 0.9), "official unipc")
+    run = Settings("Custom", 2, TextGuidance(3.0), PoseGuidance(scale, 0.1, 0.9), "official unipc")
     sources = make_sources(9)
     found = make(model, vae, off, settings=ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 1), sources=sources).frames
     road = conditions.reconcile(
@@ -404,7 +403,7 @@ def test_without_a_vae(model, off):
 
 
 def test_unused_pose_negative_frames_are_noted(model, vae, off):
-    run = Settings("Own values", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
+    run = Settings("Custom", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
     watch = Watch(model)
     video = make(watch.model, vae, off, 9, ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 5))
     assert "pose_negative_frames are not used" in video.report and watch.passes == 1

@@ -16,9 +16,9 @@ import comfy.samplers
 import comfy.sd
 import pytest
 import torch
-from safetensors.torch import load as load_bytes
+from safetensors.torch import load_file
 
-from steadydancer_pack.miniature import vae, weights
+from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video.run_manifest import describe_model, make_manifest, note_changes
 from steadydancer_pack.steadydancer_core.long_video.value_names import COMFYUI, ValueNamer, digest
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
@@ -34,7 +34,7 @@ WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 
 def load_model(change=None):
     detection.register()
-    state = load_bytes(weights.model_file())
+    state = weights.steadydancer_state_dict(torch.float16)
     if change is not None:
         change(state)
     return comfy.sd.load_diffusion_model_state_dict(state)
@@ -172,7 +172,10 @@ def test_the_same_file_loaded_again_is_the_same_model_and_another_one_is_not(mod
 
 def test_scaled_fp8_weights_have_a_name():
     detection.register()
-    found = [comfy.sd.load_diffusion_model_state_dict(per_layer(load_bytes(weights.model_file()))) for _ in range(2)]
+    found = [
+        comfy.sd.load_diffusion_model_state_dict(per_layer(weights.steadydancer_state_dict(torch.float16)))
+        for _ in range(2)
+    ]
     assert described(found[0]) == described(found[1]) == (described(found[0])[0], [])
 
 
@@ -290,7 +293,7 @@ def test_a_patch_without_a_value_is_named(model, change, name):
 
 def test_a_vae_is_known_by_its_weights(model):
     def of(change):
-        state = load_bytes(vae.vae_file())
+        state = load_file(shipped("steadydancer_miniature_vae.safetensors"))
         state["conv2.bias"] = state["conv2.bias"] + change
         return manifest(model, comfy.sd.VAE(sd=state)).key
 
