@@ -1,6 +1,6 @@
-"""The skeleton as tables: which joints a limb joins, which joint carries which, and the colours of both.
+"""The skeleton as tables: which joints a limb joins, which joint carries which, and the colors of both.
 
-Limbs and colours are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
+Limbs and colors are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
 """
 
 import colorsys
@@ -17,8 +17,8 @@ LIMBS = np.array(
     ]
 )  # fmt: skip
 
-# OpenPose's rainbow in RGB, one colour a joint; limb i has the colour of joint i.
-JOINT_COLOURS = np.array(
+# OpenPose's rainbow in RGB, one color a joint; limb i has the color of joint i.
+JOINT_COLORS = np.array(
     [
         (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
         (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
@@ -26,11 +26,11 @@ JOINT_COLOURS = np.array(
     ]
 )  # fmt: skip
 LIMB_BRIGHTNESS = 0.6
-HAND_JOINT_COLOUR = (0, 0, 255)
+HAND_JOINT_COLOR = (0, 0, 255)
 
 # Wrist to the first joint of each finger, then along the finger.
 HAND_EDGES = np.array([(0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, 21)])
-HAND_COLOURS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
+HAND_COLORS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
 
 # Part: the joints along which its length is measured, one path a side. Both sides are one part: people are symmetric.
 LIMB_PATHS = {

@@ -23,17 +23,17 @@ OVERLAP = 0.3  # boxes that share more than this, intersection over union, are o
 HIPS, CIRCLE = 4, 6  # columns of a box where x, y of the point begin; before them x, y, width, height
 
 
-def anchor_centres() -> np.ndarray:
+def anchor_centers() -> np.ndarray:
     """Return float32 [2254, 2]: x, y of the anchors in pixels of the network's input."""
-    centres = []
+    centers = []
     for stride, count in LAYERS:
         line = (np.arange(SIDE // stride) + 0.5) * stride
         cells = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-        centres.append(np.repeat(cells, count, axis=0))
-    return np.concatenate(centres).astype(np.float32)
+        centers.append(np.repeat(cells, count, axis=0))
+    return np.concatenate(centers).astype(np.float32)
 
 
-ANCHORS = anchor_centres()
+ANCHORS = anchor_centers()
 Window = tuple[int, int, int]  # left, top, side: a square in pixels of the frame, perhaps partly outside it
 
 

@@ -13,7 +13,7 @@ from ..boxes import around
 
 
 class Region(NamedTuple):
-    """Where a person is: centre and size in pixels, the angle in radians by which the person leans clockwise."""
+    """Where a person is: center and size in pixels, the angle in radians by which the person leans clockwise."""
 
     x: float
     y: float

@@ -154,7 +154,7 @@ def _only(ports: dict[str, tuple]) -> tuple:
 
 
 def _crop(session: Session) -> tuple[int | None, int | None]:
-    """Return height and width of a network that takes one batch of colour pictures."""
+    """Return height and width of a network that takes one batch of color pictures."""
     shape = _only(session.inputs)
     return shape[2:] if len(shape) == 4 and shape[1] == 3 else (None, None)
 

@@ -1,6 +1,6 @@
 """Keypoints by SimCC: crop a person, run the network, read one peak along x and one along y for each keypoint.
 
-Contract: DWPose dw-ll_ucoco_384.onnx, trained on RGB. Input float32 [N, 3, 384, 288], normalised; outputs simcc_x
+Contract: DWPose dw-ll_ucoco_384.onnx, trained on RGB. Input float32 [N, 3, 384, 288], normalized; outputs simcc_x
 [N, 133, 576] and simcc_y [N, 133, 768]: two bins for each pixel of the crop, logits, not probabilities. Crop and
 decoding as mmpose's TopdownAffine and SimCCLabel, flip test as its RTMCC head.
 """
@@ -13,7 +13,7 @@ from ..packages.opencv import import_cv2
 from .detector import Region
 from .runtime import Session
 
-# of the network's three channels, whichever colours they get
+# of the network's three channels, whichever colors they get
 MEAN = np.array([123.675, 116.28, 103.53], np.float32).reshape(3, 1, 1)
 STD = np.array([58.395, 57.12, 57.375], np.float32).reshape(3, 1, 1)
 KEYPOINTS = 133  # COCO-WholeBody
@@ -24,9 +24,9 @@ BATCH = 16  # crops in one run at most, about 5 MB each within the network's inp
 
 
 class Crops(NamedTuple):
-    """Where N crops lie in the frame: centres and sizes float64 [N, 2], x and y in pixels."""
+    """Where N crops lie in the frame: centers and sizes float64 [N, 2], x and y in pixels."""
 
-    centres: np.ndarray
+    centers: np.ndarray
     sizes: np.ndarray
 
 
@@ -74,9 +74,9 @@ def place(regions: list[Region], aspect: float) -> Crops:
 
 
 def cut(frame: np.ndarray, crops: Crops, width: int, height: int, bgr: bool) -> np.ndarray:
-    """Return the crops of the RGB frame as float32 [N, 3, height, width], normalised; black where there is no frame."""
+    """Return the crops of the RGB frame as float32 [N, 3, height, width], normalized; black where there is no frame."""
     cv2 = import_cv2()
-    batch = np.empty((len(crops.centres), 3, height, width), np.float32)
+    batch = np.empty((len(crops.centers), 3, height, width), np.float32)
     for blob, (x, y), (size, _) in zip(batch, *crops, strict=True):
         scale = width / size
         matrix = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
@@ -101,7 +101,7 @@ def decode(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def to_frame(points: np.ndarray, crops: Crops, width: int, height: int) -> np.ndarray:
     """Return points [N, 133, 2] in pixels of width x height crops as pixels of the frame."""
-    return points / (width, height) * crops.sizes[:, None] + (crops.centres - crops.sizes / 2)[:, None]
+    return points / (width, height) * crops.sizes[:, None] + (crops.centers - crops.sizes / 2)[:, None]
 
 
 def unmirrored(x: np.ndarray, y: np.ndarray, mirror: np.ndarray):

@@ -40,16 +40,16 @@ FOLLOW_PADDING = 1.1  # the keypoints do not reach the top of the head and the t
 FOLLOW_JOINTS = 4
 
 
-class ColourOrder(NamedTuple):
+class ColorOrder(NamedTuple):
     """Whether each network sees blue where red should be first."""
 
     yolox_bgr: bool
     pose_bgr: bool
 
 
-COLOUR_ORDERS = {
-    "trained": ColourOrder(yolox_bgr=True, pose_bgr=False),  # what the networks learnt from
-    "official": ColourOrder(yolox_bgr=False, pose_bgr=True),  # what SteadyDancer's preprocessing feeds them
+COLOR_ORDERS = {
+    "trained": ColorOrder(yolox_bgr=True, pose_bgr=False),  # what the networks learned from
+    "official": ColorOrder(yolox_bgr=False, pose_bgr=True),  # what SteadyDancer's preprocessing feeds them
 }
 
 
@@ -72,19 +72,19 @@ class DWPose:
     """The Detector of detector.py with YOLOX and DW-Pose files.
 
     provider: one of runtime.CHOICES. gpu: ComfyUI's, for the notes. flip_test: look at a mirrored crop too.
-    colour_order: a key of COLOUR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
+    color_order: a key of COLOR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
     """
 
     def __init__(
         self, yolox: Path | str, dwpose: Path | str, provider: str = AUTO, gpu: Gpu | None = None,
-        flip_test: bool = False, colour_order: str = "trained",
+        flip_test: bool = False, color_order: str = "trained",
     ):  # fmt: skip
-        if colour_order not in COLOUR_ORDERS:
-            raise ValueError(f"Unknown colour order '{colour_order}'. Choose one of {', '.join(COLOUR_ORDERS)}.")
-        order = COLOUR_ORDERS[colour_order]
+        if color_order not in COLOR_ORDERS:
+            raise ValueError(f"Unknown color order '{color_order}'. Choose one of {', '.join(COLOR_ORDERS)}.")
+        order = COLOR_ORDERS[color_order]
         files = (yolox, YOLOX), (dwpose, DWPOSE)
         self._sessions = finder, pose = [open_network(path, kind, provider, gpu) for path, kind in files]
-        self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} colour={colour_order}"
+        self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} color={color_order}"
         self._finder = PersonFinder(finder, order.yolox_bgr)
         self._pose = SimccPose(pose, order.pose_bgr, MIRROR if flip_test else None)
 

@@ -1,7 +1,7 @@
 """Find people with YOLOX: letterbox, decode, non-maximum suppression.
 
 Contract: Megvii YOLOX 0.1.1rc0, yolox_l.onnx. Input float32 [1, 3, 640, 640], 0..255, trained on BGR; output
-[1, 8400, 85], one row per cell: centre and log size in cells, objectness, 80 class scores. Thresholds: SteadyDancer
+[1, 8400, 85], one row per cell: center and log size in cells, objectness, 80 class scores. Thresholds: SteadyDancer
 preprocess/dwpose/wholebody.py (score) and its detector's config (overlap). Difference from upstream: a second look at
 a lower score when nobody is found, and never the whole picture in place of a person.
 """
@@ -43,7 +43,7 @@ class PersonFinder:
 
 
 def letterbox(frame: np.ndarray, height: int, width: int, bgr: bool) -> tuple[np.ndarray, float]:
-    """Return the RGB frame as float32 [1, 3, height, width] in its top left corner on grey, and the scale used."""
+    """Return the RGB frame as float32 [1, 3, height, width] in its top left corner on gray, and the scale used."""
     cv2 = import_cv2()
     h, w = frame.shape[:2]
     ratio = min(height / h, width / w)
@@ -69,9 +69,9 @@ def decode(rows: np.ndarray, cells: np.ndarray, strides: np.ndarray) -> tuple[np
     kept = np.flatnonzero(rows[:, 4] * rows[:, 5 + PERSON] > SECOND_LOOK)
     kept = kept[rows[kept, 5:].argmax(axis=1) == PERSON]
     rows, strides = rows[kept].astype(np.float64), strides[kept]
-    centre = (rows[:, :2] + cells[kept]) * strides
+    center = (rows[:, :2] + cells[kept]) * strides
     half = np.exp(rows[:, 2:4]) * strides / 2
-    return np.concatenate([centre - half, centre + half], axis=1), rows[:, 4] * rows[:, 5 + PERSON]
+    return np.concatenate([center - half, center + half], axis=1), rows[:, 4] * rows[:, 5 + PERSON]
 
 
 def people(boxes: np.ndarray, scores: np.ndarray) -> list[Region]:

@@ -15,8 +15,7 @@ from ..poses import PoseClip, Track
 from ..skeleton import Aspects
 from .align_official import align_official, ratios_at
 from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
-from .corrections import Corrections, correct
-from .meeting import (
+from .anchor import (
     ANCHORS,
     AT_HEAD,
     AT_NECK,
@@ -28,6 +27,7 @@ from .meeting import (
     whole_body_frame,
     whole_body_note,
 )
+from .corrections import Corrections, correct
 from .pairing import Pair, check_people, pair_people
 
 MODES = ("robust", "official")

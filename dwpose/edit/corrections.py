@@ -66,8 +66,8 @@ def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) 
     for part, keypoints in KEYPOINTS.items():
         correction = getattr(corrections, part)
         points[:, keypoints] += (correction.x, correction.y)
-    centre, body = points[anchor, NECK].copy(), corrections.body
-    points = centre + body.scale * (points - centre) + (body.x, body.y)
+    center, body = points[anchor, NECK].copy(), corrections.body
+    points = center + body.scale * (points - center) + (body.x, body.y)
     return Track(track.identity, points / (aspect, 1), track.scores)
 
 

@@ -2,7 +2,7 @@
 
 The vector from a right joint to its left twin moves smoothly, also through a real turn, where it shrinks to nothing and
 grows again on the other side. A mistaken frame reverses it at full length. For each group of limbs the signs are chosen
-that make this vector's path smoothest over the whole clip (Viterbi 1967, over the signs of two neighbouring frames).
+that make this vector's path smoothest over the whole clip (Viterbi 1967, over the signs of two neighboring frames).
 Only pairs of which both joints are seen bear witness. Lengths are metric: y in frame heights, x times width / height.
 """
 
@@ -62,10 +62,10 @@ def _exchanged(points: np.ndarray, visible: np.ndarray, pairs: list[tuple[int, i
     return exchanged
 
 
-def _jumps(centres: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
+def _jumps(centers: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Return bool [N-1]: between which of the N frames the middles [N, P, 2] of the pairs leap."""
     shared = here[1:] & here[:-1]
-    speeds = np.linalg.norm(np.diff(centres, axis=0), axis=-1) / np.diff(frames)[:, None]
+    speeds = np.linalg.norm(np.diff(centers, axis=0), axis=-1) / np.diff(frames)[:, None]
     typical = np.ma.median(np.ma.array(speeds, mask=~shared), axis=1)
     return typical.filled(0) > JUMP
 

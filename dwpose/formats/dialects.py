@@ -47,7 +47,7 @@ class Dialect(NamedTuple):
     """How poses are written.
 
     fields: the rows of the 134 keypoints, or MID_HIP, that the list of each name holds.
-    normalised: x and y are parts of the canvas, not pixels.
+    normalized: x and y are parts of the canvas, not pixels.
     confidences: c is the real score, also of keypoints that count as not seen; otherwise 1 or 0.
     missing: x and y of a keypoint that is not listed.
     nulls: a face or hand of which nothing is seen is null, otherwise full of missing keypoints.
@@ -56,7 +56,7 @@ class Dialect(NamedTuple):
     """
 
     fields: dict[str, slice | list[int]]
-    normalised: bool = False
+    normalized: bool = False
     confidences: bool = False
     missing: float = 0.0
     nulls: bool = False
@@ -74,7 +74,7 @@ STRICT = "strict (pixels)"
 DIALECTS = {
     STRICT: Dialect(BODY_18 | FOOT_6 | FACE_70 | HANDS, extras=True),
     "DWPose (pixels, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True),
-    "OpenPose (0..1, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True, normalised=True),
+    "OpenPose (0..1, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True, normalized=True),
     "SDPose (real confidences)": Dialect(BODY_18 | FOOT_6 | FACE_70 | CROSSED_HANDS, confidences=True, missing=-1.0),
     "OpenPose BODY_25 (real confidences)": Dialect(BODY_25 | FACE_70 | HANDS, confidences=True, frame={"version": 1.3}),
 }
@@ -112,7 +112,7 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
     pixels = np.clip(points * size, -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
-    places = (points if dialect.normalised else pixels).astype(object)
+    places = (points if dialect.normalized else pixels).astype(object)
     zero = np.array(0.0, object)  # of a bare 0.0 NumPy 1 makes a float for each place
     sure, triples = np.full(scores.shape, zero), np.full((*listed.shape, 3), zero)
     sure[scores > 0] = scores[scores > 0]

@@ -25,9 +25,9 @@ import numpy as np
 from ...media.log import logger
 from ..poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from ..track.identities import check_crowd, make_tracks
+from .coordinate_units import in_fractions
 from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
 from .keypoint_lists import SEEN_CONFIDENCE, has_lists, read_numbers, read_triples
-from .units import in_fractions
 
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
 LARGEST_CANVAS = 1 << 16  # pixels a side
@@ -185,7 +185,7 @@ def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.nd
 def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndarray, np.ndarray]:
     """Return points as fractions of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
     scores = np.maximum(confidence if dialect.confidences else _lifted(confidence), 0)
-    points = pixels / (1 if dialect.normalised else canvases[:, None])
+    points = pixels / (1 if dialect.normalized else canvases[:, None])
     points = np.where(scores[..., None] > 0, points, 0)
     if dialect.fields[LEFT_FIELD] == RIGHT_HAND:
         return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]

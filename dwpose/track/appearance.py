@@ -1,7 +1,7 @@
-"""What a person wears: colour histograms of the torso and the legs, to know somebody again.
+"""What a person wears: color histograms of the torso and the legs, to know somebody again.
 
-A look is float64 [parts, bins]; the row of a part that is not in sight is 0. Colours that have a hue are counted by hue
-and brightness, the others by brightness alone, because the hue of a grey is noise.
+A look is float64 [parts, bins]; the row of a part that is not in sight is 0. Colors that have a hue are counted by hue
+and brightness, the others by brightness alone, because the hue of a gray is noise.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ from ..poses import (
     VISIBLE_SCORE,
 )
 
-HUES, VALUES, GREYS = 12, 3, 6
-BINS = HUES * VALUES + GREYS
-MIN_SATURATION, MIN_VALUE = 48, 32  # of 255; below them a colour counts as grey
+HUES, VALUES, GRAYS = 12, 3, 6
+BINS = HUES * VALUES + GRAYS
+MIN_SATURATION, MIN_VALUE = 48, 32  # of 255; below them a color counts as gray
 # Each part is made of quadrilaterals, as two opposite edges of joints.
 PARTS = (
     (((RIGHT_SHOULDER, RIGHT_HIP), (LEFT_SHOULDER, LEFT_HIP)),),
@@ -39,7 +39,7 @@ MIN_SAMPLES = 40
 
 def look(frame: np.ndarray, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the look [parts, bins] of the person at points [134, 2], in pixels of `frame`, uint8 [H, W, 3] RGB."""
-    return np.stack([_histogram(_colours(frame, _places(part, points, scores))) for part in PARTS])
+    return np.stack([_histogram(_colors(frame, _places(part, points, scores))) for part in PARTS])
 
 
 def blend(mean: np.ndarray | None, new: np.ndarray, share: float) -> np.ndarray:
@@ -77,11 +77,11 @@ def changes(looks: list[np.ndarray], window: int, least: int) -> np.ndarray:
     here = np.arange(count)
     before = sums[:-1] - sums[np.maximum(here - window, 0)]
     after = sums[np.minimum(here + window, count)] - sums[:-1]
-    result = np.nan_to_num(_distance(_normalised(before), _normalised(after)))
+    result = np.nan_to_num(_distance(_normalized(before), _normalized(after)))
     return np.where((here >= least) & (here <= count - least), result, 0)
 
 
-def _normalised(sums: np.ndarray) -> np.ndarray:
+def _normalized(sums: np.ndarray) -> np.ndarray:
     total = sums.sum(-1, keepdims=True)
     return np.where(total > 1e-9, sums, 0) / np.maximum(total, 1e-9)
 
@@ -106,22 +106,22 @@ def _corners(quad, points: np.ndarray) -> np.ndarray:
     return np.stack([edges[0] - side, edges[0] + side])
 
 
-def _colours(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _colors(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
     cells = np.floor(places).astype(int)
     inside = ((cells >= 0) & (cells < (frame.shape[1], frame.shape[0]))).all(1)
     return frame[cells[inside, 1], cells[inside, 0]]
 
 
-def _histogram(colours: np.ndarray) -> np.ndarray:
-    """Return [bins], summing to 1, of uint8 RGB [S, 3]; 0 for too few. Hues are smeared into their neighbours."""
+def _histogram(colors: np.ndarray) -> np.ndarray:
+    """Return [bins], summing to 1, of uint8 RGB [S, 3]; 0 for too few. Hues are smeared into their neighbors."""
     cv2 = import_cv2()
 
-    if len(colours) < MIN_SAMPLES:
+    if len(colors) < MIN_SAMPLES:
         return np.zeros(BINS)
-    hue, saturation, value = cv2.cvtColor(colours[:, None], cv2.COLOR_RGB2HSV_FULL)[:, 0].T.astype(int)
-    coloured = (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
+    hue, saturation, value = cv2.cvtColor(colors[:, None], cv2.COLOR_RGB2HSV_FULL)[:, 0].T.astype(int)
+    colored = (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
     cell = hue * HUES // 256 * VALUES + value * VALUES // 256
-    hues = np.bincount(cell[coloured], minlength=HUES * VALUES).reshape(HUES, VALUES)
+    hues = np.bincount(cell[colored], minlength=HUES * VALUES).reshape(HUES, VALUES)
     hues = hues / 2 + (np.roll(hues, 1, 0) + np.roll(hues, -1, 0)) / 4
-    greys = np.bincount(value[~coloured] * GREYS // 256, minlength=GREYS)
-    return np.concatenate([hues.ravel(), greys]) / len(colours)
+    grays = np.bincount(value[~colored] * GRAYS // 256, minlength=GRAYS)
+    return np.concatenate([hues.ravel(), grays]) / len(colors)

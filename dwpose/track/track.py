@@ -17,7 +17,7 @@ import numpy as np
 from ..boxes import overlaps
 from ..poses import KEYPOINTS, Track
 from . import chains
-from .steady_runs import LONGEST, MOST_PEOPLE, SHORTEST, steady_run
+from .batch_association import LONGEST, MOST_PEOPLE, SHORTEST, steady_run
 from .tracklets import Detection, Detections, Tracklet, assign, joints_seen, link_costs, person_box, person_size
 
 __all__ = ["Detections", "Tracker", "joints_seen", "link_people", "link_rows", "person_box", "person_size"]

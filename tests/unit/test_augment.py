@@ -43,7 +43,7 @@ def test_without_a_neck_the_jitter_is_about_what_stands_in_for_it(hidden, joints
     assert not np.allclose(dancing.tracks[0].points, negative.tracks[0].points)
 
 
-def test_a_neck_that_hides_for_a_while_stays_the_centre():
+def test_a_neck_that_hides_for_a_while_stays_the_center():
     whole = clip(ADULT, dance(8))
     track = whole.tracks[0]
     scores = track.scores.copy()

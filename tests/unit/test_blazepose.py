@@ -167,10 +167,10 @@ def test_a_leaned_person_is_turned_upright():
 
 
 def test_the_axes_of_the_crop_lead_back_to_the_frame():
-    turn, centre = frame_axes(Region(100, 200, 64, 128, angle=math.pi / 2))
+    turn, center = frame_axes(Region(100, 200, 64, 128, angle=math.pi / 2))
     assert crop_side(UPRIGHT) == 160
-    np.testing.assert_allclose(centre + turn @ [128, 0], (100, 280), atol=1e-9)  # to the crop's right: down
-    np.testing.assert_allclose(centre + turn @ [0, -128], (180, 200), atol=1e-9)
+    np.testing.assert_allclose(center + turn @ [128, 0], (100, 280), atol=1e-9)  # to the crop's right: down
+    np.testing.assert_allclose(center + turn @ [0, -128], (180, 200), atol=1e-9)
 
 
 def test_a_landmark_moves_to_the_peak_of_its_heatmap():

@@ -42,7 +42,7 @@ class FakeSession:
 )
 def test_a_crop_is_padded_and_grown_to_three_by_four(width, height, size):
     crops = place([Region(50, 60, width, height)], 3 / 4)
-    assert crops.centres.tolist() == [[50, 60]]
+    assert crops.centers.tolist() == [[50, 60]]
     np.testing.assert_allclose(crops.sizes, [size])
 
 
@@ -88,7 +88,7 @@ def test_points_go_back_to_where_the_crop_was_cut():
 
 def test_a_mark_in_the_frame_is_found_where_it_is():
     frame = np.zeros((300, 300, 3), np.uint8)
-    frame[150:154, 80:84] = 255  # centre (81.5, 151.5)
+    frame[150:154, 80:84] = 255  # center (81.5, 151.5)
     crops = place([Region(90, 140, 60, 160)], 3 / 4)
     white = cut(frame, crops, WIDTH, HEIGHT, False)[0, 0] > 1
     point = np.array([[[axis.mean() for axis in np.nonzero(white)[::-1]]]])

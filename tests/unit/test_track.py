@@ -104,7 +104,7 @@ def test_nobody_gives_no_track(frames):
 
 def test_looks_decide_where_motion_cannot():
     """Two people change places while nobody looks; without looks they would have stayed."""
-    looks = np.eye(2)[:, None] * np.ones((1, 2, 1))  # two parts of two colours
+    looks = np.eye(2)[:, None] * np.ones((1, 2, 1))  # two parts of two colors
     for dressed, expected in ((False, [0.1, 0.1]), (True, [0.1, 0.7])):
         tracker = Tracker()
         for frame, (a, b) in {0: (0.1, 0.7), 1: (0.1, 0.7), 60: (0.7, 0.1), 61: (0.7, 0.1)}.items():
@@ -115,12 +115,12 @@ def test_looks_decide_where_motion_cannot():
 
 
 def track_dressed(frames):
-    """Return the tracks of frames that list people (place, colour)."""
+    """Return the tracks of frames that list people (place, color)."""
     tracker = Tracker()
     for frame, people in enumerate(frames):
         if people:
             points = np.stack([SHAPE + (place, 0.3) for place, _ in people])
-            looks = np.stack([np.eye(3)[[colour, colour]] for _, colour in people])
+            looks = np.stack([np.eye(3)[[color, color]] for _, color in people])
             tracker.update(frame, Detections.of(points, np.ones(points.shape[:2]), looks))
     return tracker.tracks(len(frames))
 
@@ -158,20 +158,20 @@ def test_boxes_and_sizes():
     assert person_size(points, scores).tolist() == pytest.approx([5, 13**0.5, 0])
 
 
-def dressed(colour, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):
-    frame = np.full((200, 100, 3), colour, np.uint8)
+def dressed(color, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):
+    frame = np.full((200, 100, 3), color, np.uint8)
     points, scores = np.zeros((134, 2)), np.zeros(134)
     points[[RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP]] = [(20, 20), (80, 20), (30, 120), (70, 120)]
     scores[list(joints)] = 1
     return appearance.look(frame, points, scores)
 
 
-def test_a_look_counts_the_colours_of_the_parts_in_sight():
-    red, grey = dressed((255, 0, 0)), dressed((130, 128, 126))
+def test_a_look_counts_the_colors_of_the_parts_in_sight():
+    red, gray = dressed((255, 0, 0)), dressed((130, 128, 126))
     assert red.shape == (2, appearance.BINS) and red.sum(1).tolist() == [1, 0]  # no leg is seen
-    # hue 0 at the highest of 3 brightnesses: half in its own bin, a quarter in each neighbour
+    # hue 0 at the highest of 3 brightnesses: half in its own bin, a quarter in each neighbor
     assert {int(i): red[0, i] for i in np.flatnonzero(red[0])} == {2: 0.5, 5: 0.25, 35: 0.25}
-    assert np.flatnonzero(grey[0]).tolist() == [36 + 130 * 6 // 256]
+    assert np.flatnonzero(gray[0]).tolist() == [36 + 130 * 6 // 256]
 
 
 def test_a_look_needs_all_joints_of_a_part_and_stays_inside_the_frame():

@@ -16,7 +16,7 @@ from steadydancer_pack.dwpose.detect.detector_files import (
     download_note,
     open_network,
 )
-from steadydancer_pack.dwpose.detect.wholebody import COLOUR_ORDERS, MIRROR, DWPose, box, to_openpose
+from steadydancer_pack.dwpose.detect.wholebody import COLOR_ORDERS, MIRROR, DWPose, box, to_openpose
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 
 COCO_BODY = [
@@ -89,10 +89,10 @@ def test_too_few_joints_cannot_be_followed():
     assert box(*seen((0, 1, 1), (1, 2, 2), (2, 3, 3), (5, 4, 4))) is not None
 
 
-def test_the_colour_orders():
-    assert COLOUR_ORDERS == {"trained": (True, False), "official": (False, True)}
-    with pytest.raises(ValueError, match="Unknown colour order 'rgb'. Choose one of trained, official"):
-        DWPose("a.onnx", "b.onnx", colour_order="rgb")
+def test_the_color_orders():
+    assert COLOR_ORDERS == {"trained": (True, False), "official": (False, True)}
+    with pytest.raises(ValueError, match="Unknown color order 'rgb'. Choose one of trained, official"):
+        DWPose("a.onnx", "b.onnx", color_order="rgb")
 
 
 class FakeNetworks:
@@ -152,8 +152,8 @@ def test_where_no_joint_is_seen_there_is_nobody(networks):
 
 
 @pytest.mark.parametrize(("order", "yolox_first", "dwpose_first"), [("trained", 30, 10), ("official", 10, 30)])
-def test_each_network_gets_its_colours(networks, order, yolox_first, dwpose_first):
-    fake, detector = networks(colour_order=order)
+def test_each_network_gets_its_colors(networks, order, yolox_first, dwpose_first):
+    fake, detector = networks(color_order=order)
     frame = np.full((640, 640, 3), (10, 20, 30), np.uint8)
     detector.estimate(frame, detector.find(frame))
     assert fake.seen["yolox"][0, 0, 0, 0] == yolox_first
@@ -175,7 +175,7 @@ def test_the_name_and_notes_tell_the_provider_once(networks):
 
 def test_the_fingerprint_follows_files_and_settings(networks, tmp_path):
     prints = [networks()[1].fingerprint, networks(flip_test=True)[1].fingerprint]
-    prints += [networks(colour_order="official")[1].fingerprint]
+    prints += [networks(color_order="official")[1].fingerprint]
     assert networks(provider="CPU")[1].fingerprint == prints[0]
     detector = networks()[1]
     (tmp_path / "dwpose").write_bytes(b"another")
@@ -204,7 +204,7 @@ DW_LL = network([(N, 3, 384, 288)], [(N, 133, 576), (N, 133, 768)])
     "session",
     [YOLOX_L, network([(N, 3, N, N)], [(N, N, 85)]), network([(1, 3, 416, 416)], [(1, 52**2 + 26**2 + 13**2, 85)])],
 )
-def test_yolox_is_recognised(session):
+def test_yolox_is_recognized(session):
     assert YOLOX.fits(session) and not DWPOSE.fits(session)
 
 
@@ -217,7 +217,7 @@ def test_yolox_is_recognised(session):
         network([(N, 3, 256, 192)], [(N, 133, 384), (N, 133, 512)]),  # the small DW-Pose
     ],
 )
-def test_dwpose_is_recognised(session):
+def test_dwpose_is_recognized(session):
     assert DWPOSE.fits(session) and not YOLOX.fits(session)
 
 
