@@ -3,7 +3,7 @@
 Source: BlazePose (arXiv:2006.10204) and MediaPipe modules/pose_detection, whose graph gives the numbers below. The
 network is a single-shot detector: each of its 2254 anchors gives a score, a box, and four points, of which the middle
 of the hips and a point on the circle around the whole body, above the head, say where the person is, how large and how
-far leaned. Difference from MediaPipe: more than one person, and a second look at parts of the frame for small people.
+far leaned. Difference from MediaPipe: more than one person, and a second search in parts of the frame for small people.
 """
 
 import math
@@ -100,7 +100,7 @@ def about(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:
 
 
 def crop_side(region: Region) -> float:
-    """Return the side in pixels of the square that the landmark network looks at."""
+    """Return the side in pixels of the square that the landmark network reads."""
     return CROP_SCALE * max(region.width, region.height)
 
 

@@ -44,19 +44,17 @@ class SimccPose:
             return np.zeros((0, KEYPOINTS, 2)), np.zeros((0, KEYPOINTS))
         crops = place(regions, self._width / self._height)
         batch = cut(frame, crops, self._width, self._height, self._bgr)
-        points, scores = decode(*self._peaks(batch))
+        if self._mirror is None:
+            x, y = self._run(batch)
+        else:
+            (x, y), (x2, y2) = unmirrored(*self._run(np.concatenate([batch, batch[..., ::-1]])), self._mirror)
+            x, y = (x + x2) / 2, (y + y2) / 2
+        points, scores = decode(x, y)
         return to_frame(points, crops, self._width, self._height), scores
 
-    def _peaks(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the outputs along x [N, 133, bins] and y, with a flip test the mean of both looks."""
-        if self._mirror is None:
-            return self._run(batch)
-        x, y = self._run(np.concatenate([batch, batch[..., ::-1]]))
-        return tuple((a + b) / 2 for a, b in zip(*unmirrored(x, y, self._mirror), strict=True))
-
     def _run(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pieces = (batch[i : i + self._batch] for i in range(0, len(batch), self._batch))
-        outputs = [self._session.run({self._input: np.ascontiguousarray(piece)}) for piece in pieces]
+        parts = (batch[i : i + self._batch] for i in range(0, len(batch), self._batch))
+        outputs = [self._session.run({self._input: np.ascontiguousarray(part)}) for part in parts]
         x, y = (np.concatenate(axis) for axis in zip(*outputs, strict=True))
         if x.shape[1] != KEYPOINTS:
             raise ValueError(

@@ -90,7 +90,10 @@ class Tracklet:
 
     def add(self, detection: Detection) -> None:
         if self.detections:
-            step = self._step(detection) / (detection.frame - self.last.frame)
+            shared, step = detection.joints & self.last.joints, self.velocity
+            if shared.any():
+                step = _median(detection.points[shared] - self.last.points[shared])
+            step = step / (detection.frame - self.last.frame)
             self.velocity = step if len(self.detections) == 1 else (self.velocity + step) / 2
         self.size = 0.8 * self.size + 0.2 * detection.size if self.detections else detection.size
         if detection.appearance is not None and (detection.clear or self.appearance is None):
@@ -98,10 +101,6 @@ class Tracklet:
             share = max(0.1, 1 / max(self.clear_appearances, 1))
             self.appearance = appearance.blend(self.appearance, detection.appearance, share)
         self.detections.append(detection)
-
-    def _step(self, detection: Detection) -> np.ndarray:
-        shared = detection.joints & self.last.joints
-        return _median(detection.points[shared] - self.last.points[shared]) if shared.any() else self.velocity
 
     @property
     def first(self) -> Detection:

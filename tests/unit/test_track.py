@@ -1,4 +1,4 @@
-"""Identities without pictures, and the looks that tell people apart with them."""
+"""Identities without pictures, and the appearances that distinguish people with them."""
 
 import numpy as np
 import pytest
@@ -102,14 +102,14 @@ def test_nobody_gives_no_track(frames):
     assert link_people([np.zeros((0, 134, 2))] * frames, [np.zeros((0, 134))] * frames) == []
 
 
-def test_looks_decide_where_motion_cannot():
-    """Two people change places while nobody looks; without looks they would have stayed."""
-    looks = np.eye(2)[:, None] * np.ones((1, 2, 1))  # two parts of two colors
+def test_appearances_decide_where_motion_cannot():
+    """Two people change places unseen; without appearances they would have stayed."""
+    appearances = np.eye(2)[:, None] * np.ones((1, 2, 1))  # two parts of two colors
     for dressed, expected in ((False, [0.1, 0.1]), (True, [0.1, 0.7])):
         tracker = Tracker()
         for frame, (a, b) in {0: (0.1, 0.7), 1: (0.1, 0.7), 60: (0.7, 0.1), 61: (0.7, 0.1)}.items():
             points = np.stack([SHAPE + (a, 0.3), SHAPE + (b, 0.3)])
-            tracker.update(frame, Detections.of(points, np.ones((2, 134)), looks if dressed else None))
+            tracker.update(frame, Detections.of(points, np.ones((2, 134)), appearances if dressed else None))
         first = tracker.tracks(62)[0]
         assert places(first)[[0, 61]] == pytest.approx(expected)
 
@@ -120,8 +120,8 @@ def track_dressed(frames):
     for frame, people in enumerate(frames):
         if people:
             points = np.stack([SHAPE + (place, 0.3) for place, _ in people])
-            looks = np.stack([np.eye(3)[[color, color]] for _, color in people])
-            tracker.update(frame, Detections.of(points, np.ones(points.shape[:2]), looks))
+            appearances = np.stack([np.eye(3)[[color, color]] for _, color in people])
+            tracker.update(frame, Detections.of(points, np.ones(points.shape[:2]), appearances))
     return tracker.tracks(len(frames))
 
 
@@ -163,10 +163,10 @@ def dressed(color, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):
     points, scores = np.zeros((134, 2)), np.zeros(134)
     points[[RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP]] = [(20, 20), (80, 20), (30, 120), (70, 120)]
     scores[list(joints)] = 1
-    return appearance.look(frame, points, scores)
+    return appearance.describe(frame, points, scores)
 
 
-def test_a_look_counts_the_colors_of_the_parts_in_sight():
+def test_an_appearance_counts_the_colors_of_the_parts_seen():
     red, gray = dressed((255, 0, 0)), dressed((130, 128, 126))
     assert red.shape == (2, appearance.BINS) and red.sum(1).tolist() == [1, 0]  # no leg is seen
     # hue 0 at the highest of 3 brightnesses: half in its own bin, a quarter in each neighbor
@@ -174,20 +174,20 @@ def test_a_look_counts_the_colors_of_the_parts_in_sight():
     assert np.flatnonzero(gray[0]).tolist() == [36 + 130 * 6 // 256]
 
 
-def test_a_look_needs_all_joints_of_a_part_and_stays_inside_the_frame():
+def test_an_appearance_needs_all_joints_of_a_part_and_stays_inside_the_frame():
     assert not dressed((255, 0, 0), [RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP]).any()
     points, scores = np.full((134, 2), -500.0), np.ones(134)
-    assert not appearance.look(np.full((50, 50, 3), 200, np.uint8), points, scores).any()
+    assert not appearance.describe(np.full((50, 50, 3), 200, np.uint8), points, scores).any()
 
 
-def test_differences_of_looks():
+def test_differences_of_appearances():
     red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
     mixed = (red + blue) / 2
     difference = appearance.difference(red, np.stack([red, blue, mixed, np.zeros_like(red)]))
     assert difference[:3] == pytest.approx([0, 1, (1 - 0.5**0.5) ** 0.5]) and np.isnan(difference[3])
 
 
-def test_changes_compare_the_looks_before_and_after():
+def test_changes_compare_the_appearances_before_and_after():
     red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
     changes = appearance.changes([red] * 6 + [blue] * 6, window=4, least=2)
     assert changes[[0, 1, 2, 6, 10, 11]].tolist() == [0, 0, 0, 1, 0, 0]
@@ -196,7 +196,7 @@ def test_changes_compare_the_looks_before_and_after():
     assert not appearance.changes([red] * 3, window=4, least=2).any()
 
 
-def test_a_part_out_of_sight_keeps_its_look():
+def test_a_part_not_seen_keeps_its_appearance():
     red, nothing = dressed((255, 0, 0)), np.zeros((2, appearance.BINS))
     assert np.array_equal(appearance.blend(red, nothing, 0.5), red)
     assert np.array_equal(appearance.blend(nothing, red, 0.1), red)
@@ -219,8 +219,8 @@ def test_whole_runs_are_linked_as_frame_after_frame(paths, noise, monkeypatch):
     rng = np.random.default_rng(0)
     points = [places + rng.normal(0, noise, places.shape) for places in points]
     scores = [rng.uniform(0.2, 1, confidence.shape) for confidence in scores]
-    taken, go_on = [], Tracker.go_on
-    monkeypatch.setattr(Tracker, "go_on", lambda *given: taken.append(go_on(*given)) or taken[-1])
+    taken, update_batch = [], Tracker.update_batch
+    monkeypatch.setattr(Tracker, "update_batch", lambda *given: taken.append(update_batch(*given)) or taken[-1])
     where = np.repeat(np.arange(len(points)), [len(places) for places in points])
     owners = link_rows(len(points), where, np.concatenate(points), np.concatenate(scores))
     tracks = link_people(points, scores)
