@@ -55,15 +55,18 @@ def _nowhere(track: Track) -> np.ndarray:
 
 
 def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 0) -> Track:
-    """Return `driver` aligned to the one frame of `photo`, in parts of the photo's frame.
+    """Return `driver` aligned to the one frame of `photo`, in fractions of the photo's frame.
 
     Points that upstream marks as missing come back as it leaves them: the mark plus the offset, outside the frame.
     """
     photo_aspect, video_aspect = aspects
-    points = stand_in(metric(_with_marks(driver), video_aspect), ~_nowhere(driver))
+    hidden = ~driver.visible
+    hidden[:, BODY] = False
+    marked = np.where(hidden[..., None], MISSING, driver.points)
+    points = stand_in(metric(marked, video_aspect), ~_nowhere(driver))
     aligned = scale_limbs_officially(points, ratios_at(photo, driver, aspects, anchor))
     aligned[:, FACE] = points[:, FACE]
-    aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
+    aligned = np.where(hidden[..., None] | np.isnan(aligned), MISSING, aligned)
     neck = stand_in(metric(photo.points[:1], photo_aspect), ~_nowhere(photo)[:1])[0, NECK]
     return Track(driver.identity, (aligned + neck - points[anchor, NECK]) / (photo_aspect, 1), driver.scores)
 
@@ -82,13 +85,3 @@ def scale_limbs_officially(points: np.ndarray, ratios: dict[str, float]) -> np.n
         limb = points[:, children] - points[:, [parent]]
         scaled[:, children] = ratio * (limb + joint) + (1 - ratio) * center
     return scaled
-
-
-def _marked(driver: Track) -> np.ndarray:
-    marked = ~driver.visible
-    marked[:, BODY] = False
-    return marked
-
-
-def _with_marks(driver: Track) -> np.ndarray:
-    return np.where(_marked(driver)[..., None], MISSING, driver.points)

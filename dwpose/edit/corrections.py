@@ -14,7 +14,7 @@ SCALE_RANGE = (0.1, 10.0)
 
 @dataclass(frozen=True)
 class Correction:
-    """Scale of a part about the joint it hangs on; shift to the right and down, in parts of the frame's height."""
+    """Scale of a part about the joint it hangs on; shift to the right and down, as fractions of the frame height."""
 
     scale: float = 1.0
     x: float = 0.0
@@ -62,19 +62,14 @@ def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) 
     if corrections == Corrections():
         return track
     points = metric(track.points, aspect)
-    points = _scale_parts(points, track.visible, corrections)
+    ratios = {part: 1.0 for _, _, part in CHAIN}
+    for name, parts in PARTS.items():
+        ratios |= dict.fromkeys(parts, getattr(corrections, name).scale)
+    if any(ratio != 1 for ratio in ratios.values()):
+        points = scale_limbs(stand_in(points, track.visible), ratios)
     for part, keypoints in KEYPOINTS.items():
         correction = getattr(corrections, part)
         points[:, keypoints] += (correction.x, correction.y)
     center, body = points[anchor, NECK].copy(), corrections.body
     points = center + body.scale * (points - center) + (body.x, body.y)
     return Track(track.identity, points / (aspect, 1), track.scores)
-
-
-def _scale_parts(points: np.ndarray, visible: np.ndarray, corrections: Corrections) -> np.ndarray:
-    ratios = {part: 1.0 for _, _, part in CHAIN}
-    for name, parts in PARTS.items():
-        ratios |= dict.fromkeys(parts, getattr(corrections, name).scale)
-    if all(ratio == 1 for ratio in ratios.values()):
-        return points.copy()
-    return scale_limbs(stand_in(points, visible), ratios)

@@ -38,7 +38,7 @@ MIN_SAMPLES = 40
 
 
 def describe(frame: np.ndarray, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the appearance [parts, bins] of the person at points [134, 2] in pixels of `frame`, uint8 RGB [H, W, 3]."""
+    """Return the appearance [parts, bins] of the person at points [134, 2] in pixels of a uint8 RGB frame [H, W, 3]."""
     histograms = []
     for part in PARTS:
         cells = np.floor(_places(part, points, scores)).astype(int)

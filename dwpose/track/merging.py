@@ -33,7 +33,7 @@ def drop_false_positives(tracklets: list[Tracklet], lasting: int) -> list[Trackl
 
 
 def merge_tracklets(tracklets: list[Tracklet], lasting: int, check: Callable[[], None]) -> list[list[Tracklet]]:
-    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a trajectory.
+    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a link.
 
     lasting: detections from which a tracklet is not brief. check: called now and then; what it raises ends the search.
     """
