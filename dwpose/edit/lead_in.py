@@ -161,7 +161,7 @@ def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
 
 
 def _path(start: Pose, end: Pose, count: int, aspect: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [count, 134, 2] in fractions of the frame, and scores, at count equal steps from start towards end."""
+    """Return points [count, 134, 2] in fractions of the frame, and scores, at equal steps from start towards end."""
     t = np.arange(count) / count
     eased = t * t * (3 - 2 * t)
     path = turn_bones(start, end, eased)

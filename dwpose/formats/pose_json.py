@@ -21,7 +21,7 @@ COMPACT = (",", ":")
 
 
 def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
-    """Write `clip` to `path`, whose folder is made; a file there is replaced, and whole at every moment.
+    """Write `clip` to `path`, whose folder is made; a file there is replaced, and never partly written.
 
     `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
     """
@@ -46,15 +46,20 @@ def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None) ->
 def load(
     path: str | Path, canvas: tuple[int, int] | None = None, check: Callable[[], None] = lambda: None
 ) -> tuple[PoseClip, float | None]:
-    """Return the poses in a file, and the frames per second if it tells them.
+    """Return the poses in a file, and the frames per second if it states them.
 
     canvas: width and height for frames that do not state theirs. check: see `from_keypoints`.
     ValueError if the file holds no poses.
     """
     path = Path(path)
     frames = _frames(_read(path), path.name)
+    stated = (frame.get(FPS) for frame in frames)
+    fps = next((float(value) for value in stated if type(value) in (int, float) and 0 < value < 1000), None)
+    if canvas:
+        size = {"canvas_width": canvas[0], "canvas_height": canvas[1]}
+        frames = [frame if all(map(frame.get, size)) else {**frame, **size} for frame in frames]
     try:
-        return from_keypoints([_with_canvas(frame, canvas) for frame in frames], check), _fps(frames)
+        return from_keypoints(frames, check), fps
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
@@ -95,7 +100,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _compact(value):
-    """Return a list of numbers in which 0.0 is written 0 and 1.0 is 1."""
+    """Return a list of numbers with integers for whole ones; any other value as it is."""
     if not isinstance(value, list):
         return value
     return [int(number) if number.is_integer() else number for number in value]
@@ -146,14 +151,3 @@ def _unwrap(data: Any) -> Any:
         parts = [_unwrap(item) for item in data]
         return [frame for part in parts for frame in (part if isinstance(part, list) else [part])]
     return data
-
-
-def _with_canvas(frame: dict, canvas: tuple[int, int] | None) -> dict:
-    if canvas is None or (frame.get("canvas_width") and frame.get("canvas_height")):
-        return frame
-    return {**frame, "canvas_width": canvas[0], "canvas_height": canvas[1]}
-
-
-def _fps(frames: list[dict]) -> float | None:
-    values = (frame.get(FPS) for frame in frames)
-    return next((float(fps) for fps in values if type(fps) in (int, float) and 0 < fps < 1000), None)
