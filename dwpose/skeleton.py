@@ -1,4 +1,4 @@
-"""The skeleton as tables: which joints a limb joins, which joint carries which, and the colors of both.
+"""The skeleton as tables: its parts, which joints a limb joins, which joint carries which, and the colors of both.
 
 Limbs and colors are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
 """
@@ -8,7 +8,46 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .poses import FACE, FEET, LEFT_HAND, RIGHT_HAND
+from .poses import (
+    FACE,
+    FEET,
+    LEFT_ANKLE,
+    LEFT_EAR,
+    LEFT_ELBOW,
+    LEFT_EYE,
+    LEFT_HAND,
+    LEFT_HIP,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    NECK,
+    NOSE,
+    RIGHT_ANKLE,
+    RIGHT_EAR,
+    RIGHT_ELBOW,
+    RIGHT_EYE,
+    RIGHT_HAND,
+    RIGHT_HIP,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
+
+
+def _range(keypoints: slice) -> list[int]:
+    return list(range(keypoints.start, keypoints.stop))
+
+
+# Every keypoint belongs to one part.
+KEYPOINT_PARTS = {
+    "neck": [NECK],
+    "head": [NOSE, RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR],
+    "face": _range(FACE),
+    "arms": [RIGHT_SHOULDER, RIGHT_ELBOW, LEFT_SHOULDER, LEFT_ELBOW],
+    "hands": [RIGHT_WRIST, LEFT_WRIST, *_range(LEFT_HAND), *_range(RIGHT_HAND)],
+    "legs": [RIGHT_HIP, RIGHT_KNEE, LEFT_HIP, LEFT_KNEE],
+    "feet": [RIGHT_ANKLE, LEFT_ANKLE, *_range(FEET)],
+}
 
 LIMBS = np.array(
     [
@@ -46,7 +85,7 @@ Aspects = tuple[float, float]  # width / height of the photo and of the video
 
 
 def metric(points: np.ndarray, aspect: float) -> np.ndarray:
-    """Return points [..., 2], given in parts of the frame, with both axes in frame heights; aspect: width / height."""
+    """Return points [..., 2] in fractions of the frame with both axes in frame heights; aspect: width / height."""
     return points * (aspect, 1)
 
 
@@ -56,10 +95,6 @@ class Link(NamedTuple):
     children: list[int]
     parent: int
     part: str
-
-
-def _range(keypoints: slice) -> list[int]:
-    return list(range(keypoints.start, keypoints.stop))
 
 
 _FEET = _range(FEET)

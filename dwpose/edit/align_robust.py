@@ -117,7 +117,7 @@ def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRati
 def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: Aspects, anchor: int) -> Track:
     """Return `driver` with the proportions of `rows`, its neck at frame `anchor` on the photo's.
 
-    Where either shows no neck, the next joint of ANCHOR_JOINTS that both show. Points in fractions of the photo's frame.
+    Where either shows no neck, the next joint of ANCHOR_JOINTS that both show. In fractions of the photo's frame.
     """
     photo_aspect, video_aspect = aspects
     used = {row.part: row.ratio for row in rows}

@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..poses import FACE, FEET, LEFT_HAND, NECK, RIGHT_HAND, Track
-from ..skeleton import CHAIN, metric, scale_limbs
+from ..poses import NECK, Track
+from ..skeleton import CHAIN, KEYPOINT_PARTS, metric, scale_limbs
 from .proportions import stand_in
 
 SCALE_RANGE = (0.1, 10.0)
@@ -51,9 +49,9 @@ PARTS = {
     "legs": {"upper_leg", "lower_leg"},
 }
 KEYPOINTS = {
-    "head": np.r_[0, 14:18, FACE],
-    "arms": np.r_[2:8, LEFT_HAND, RIGHT_HAND],
-    "legs": np.r_[8:14, FEET],
+    "head": KEYPOINT_PARTS["head"] + KEYPOINT_PARTS["face"],
+    "arms": KEYPOINT_PARTS["arms"] + KEYPOINT_PARTS["hands"],
+    "legs": KEYPOINT_PARTS["legs"] + KEYPOINT_PARTS["feet"],
 }
 
 

@@ -89,8 +89,8 @@ def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Return points in which every unseen joint that carries others lies where its limb can still be scaled about it.
 
     An unseen neck keeps its offset from the seen shoulders, else from the nose, else from the hips, as in the frames
-    about it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen joint
-    lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
+    about it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen
+    joint lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
     """
     points = points.copy()
     for stand_ins in STAND_INS:

@@ -130,7 +130,7 @@ def test_fps_that_cannot_be(clip, load_text, fps):
         ("[[]]", "holds JSON, but no poses"),
         ('{"1": {"class_type": "KSampler"}}', "no poses"),
         ("[]", "hold no frame"),
-        ('{"people": [], "canvas_width": 0, "canvas_height": 5}', "do not tell the size"),
+        ('{"people": [], "canvas_width": 0, "canvas_height": 5}', "do not state the size"),
         ('{"version": "ap10k", "animals": []}', "animals"),
     ],
 )
