@@ -36,7 +36,7 @@ COLORS = {
 }
 
 
-FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may color or look at
+FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may color or read
 
 
 class Box(NamedTuple):
@@ -50,7 +50,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """How skeletons look. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is official."""
+    """How skeletons are drawn. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is official."""
 
     palette: str = "steadydancer"
     thickness: float = 1.0
@@ -120,17 +120,14 @@ def _draw_body(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
     cv2 = import_cv2()
     for (start, end), color in zip(LIMBS.tolist(), limbs, strict=True):
         if visible[start] and visible[end]:
-            cv2.fillConvexPoly(canvas, _stick(*pixels[start], *pixels[end], half_width), color)
+            (x, y), (end_x, end_y) = pixels[start], pixels[end]
+            length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
+            center = int((x + end_x) / 2), int((y + end_y) / 2)
+            stick = cv2.ellipse2Poly(center, (int(length / 2), half_width), int(angle), 0, 360, 1)
+            cv2.fillConvexPoly(canvas, stick, color)
     for (x, y), seen, color in zip(pixels, visible, joints, strict=True):
         if seen:
             cv2.circle(canvas, (int(x), int(y)), radius, color, thickness=-1)
-
-
-def _stick(x: float, y: float, end_x: float, end_y: float, half_width: int) -> np.ndarray:
-    """Return the outline of a limb: an ellipse from joint to joint."""
-    length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
-    center = int((x + end_x) / 2), int((y + end_y) / 2)
-    return import_cv2().ellipse2Poly(center, (int(length / 2), half_width), int(angle), 0, 360, 1)
 
 
 def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
@@ -162,19 +159,15 @@ def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
     """
     height, width = (side // OVERSAMPLING for side in canvas.shape[:2])
     small = np.zeros((height, width, 3), np.uint8)
-    left, top, right, bottom = _small_box(box or Box(0, 0, *canvas.shape[1::-1]), width, height)
+    large = box or Box(0, 0, *canvas.shape[1::-1])
+    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in large[:2])
+    right = min(width, -(-large.right // OVERSAMPLING) + FILTER_REACH)
+    bottom = min(height, -(-large.bottom // OVERSAMPLING) + FILTER_REACH)
     if right > left and bottom > top:
-        large = slice(top * OVERSAMPLING, bottom * OVERSAMPLING), slice(left * OVERSAMPLING, right * OVERSAMPLING)
-        part = Image.fromarray(canvas[large])
+        rows, columns = (slice(a * OVERSAMPLING, b * OVERSAMPLING) for a, b in ((top, bottom), (left, right)))
+        part = Image.fromarray(canvas[rows, columns])
         # One side after the other: PIL's own order hangs on the shape, and rounding between the two on the order.
         for size in ((right - left, part.height), (right - left, bottom - top)):
             part = part.resize(size, Image.Resampling.BICUBIC)
         small[top:bottom, left:right] = part
     return small
-
-
-def _small_box(box: Box, width: int, height: int) -> Box:
-    """Return the box in pixels of the small picture, with the filter's reach around it."""
-    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in box[:2])
-    right, bottom = (-(-edge // OVERSAMPLING) + FILTER_REACH for edge in box[2:])
-    return Box(left, top, min(width, right), min(height, bottom))

@@ -49,7 +49,7 @@ class Track:
     @property
     def present(self) -> np.ndarray:
         """Return bool [F]: the frames in which any body joint of this person is seen."""
-        return self.visible[:, BODY].any(axis=1)
+        return np.any(self.visible[:, BODY], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

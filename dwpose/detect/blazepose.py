@@ -131,7 +131,7 @@ class BlazePose:
         beside = misplaced(likely, found) if windows[0][2] >= min(frame.shape[:2]) else []
         if beside:
             again = confirmed(beside, self._read(frame, beside), SURE_AGAIN)
-            known = (overlaps(boxes(again), boxes(people)) > OVERLAP).any(axis=1)
+            known = np.any(overlaps(boxes(again), boxes(people)) > OVERLAP, axis=1)
             people += [person for person, is_known in zip(again, known, strict=True) if not is_known]
         return people
 

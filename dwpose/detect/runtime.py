@@ -267,17 +267,14 @@ def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: 
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
         found = f"it does not work here: {'; '.join(failures.values())}"
-    return f"Provider {provider} was asked for, but {found}. {_fix_asked(ort, provider, failures, gpu)}"
-
-
-def _fix_asked(ort, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
-    """Return what to do where the asked provider does not work; of one that cannot work here, no more than 'auto'."""
     if any(map(_is_memory, failures.values())):
-        return f"{FREE_MEMORY} Or choose 'auto'."
-    if elsewhere := not_made_for(provider, gpu):
-        return f"{elsewhere} Choose 'auto'."
-    fix = without_a_build(provider, failures.values()) or _fix(ort, MADE_FOR[provider].package, gpu, failures)
-    return f"{fix} Or choose 'auto'."
+        fix = f"{FREE_MEMORY} Or choose"
+    elif elsewhere := not_made_for(provider, gpu):  # no build would help
+        fix = f"{elsewhere} Choose"
+    else:
+        build = MADE_FOR[provider].package
+        fix = f"{without_a_build(provider, failures.values()) or _fix(ort, build, gpu, failures)} Or choose"
+    return f"Provider {provider} was asked for, but {found}. {fix} 'auto'."
 
 
 def _why(failures: dict[str, str]) -> list[str]:

@@ -20,6 +20,7 @@ KEYPOINTS = 133  # COCO-WholeBody
 PADDING = 1.25
 SPLIT = 2.0  # bins for each pixel
 NOT_FOUND = -1.0  # the bin of a keypoint without a peak
+CROP_SIZE = 384, 288  # height and width, where the network takes any
 BATCH = 16  # crops in one run at most, about 5 MB each within the network's input and outputs
 
 
@@ -36,7 +37,8 @@ class SimccPose:
     def __init__(self, session: Session, bgr: bool = False, mirror: np.ndarray | None = None):
         ((self._input, shape),) = session.inputs.items()
         self._session, self._bgr, self._mirror = session, bgr, mirror
-        self._batch, self._height, self._width = shape[0] or BATCH, shape[2], shape[3]
+        self._batch = shape[0] or BATCH
+        self._height, self._width = (size or usual for size, usual in zip(shape[2:], CROP_SIZE, strict=True))
 
     def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
         """Return points [N, 133, 2] in pixels of the frame, uint8 RGB [H, W, 3], and scores [N, 133], 0 or above."""

@@ -74,16 +74,6 @@ def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     Of several people those who cannot be aligned are left out, with a remark. Raises ValueError for an unknown mode, an
     anchor outside the clip, a photo or clip without people, or where nobody can be aligned: see `_align_person`.
     """
-    _check(photo, clip, request)
-    pairs, notes = pair_people(photo, clip, request.anchor)
-    aspects = request.size[0] / request.size[1], clip.width / clip.height
-    people, left_out = _align_people(pairs, aspects, request)
-    tracks, anchors, tables, remarks = zip(*people, strict=True)
-    notes += [*left_out, *chain.from_iterable(remarks)]
-    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
-
-
-def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
     choices = (
         ("alignment", request.mode, MODES),
         ("anchor", request.anchor_rule, ANCHORS),
@@ -97,6 +87,12 @@ def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
         raise ValueError(
             f"Anchor frame {request.anchor} does not exist: the driving poses have frames 0 to {clip.frames - 1}."
         )
+    pairs, notes = pair_people(photo, clip, request.anchor)
+    aspects = request.size[0] / request.size[1], clip.width / clip.height
+    people, left_out = _align_people(pairs, aspects, request)
+    tracks, anchors, tables, remarks = zip(*people, strict=True)
+    notes += [*left_out, *chain.from_iterable(remarks)]
+    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
 
 
 def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tuple[list[AlignedPerson], list[str]]:

@@ -13,7 +13,7 @@ length, which makes its ratio 1, and lies on the joint that it hangs on.
 
 import numpy as np
 
-from ..poses import BODY, FACE, NECK, Track
+from ..poses import BODY, FACE, LEFT_HIP, NECK, RIGHT_HIP, Track
 from ..skeleton import CHAIN, LIMB_PATHS, Aspects, metric
 from .proportions import stand_in
 
@@ -28,7 +28,8 @@ def official_ratios(photo: np.ndarray, anchor: np.ndarray) -> dict[str, float]:
             part: np.mean([_length(photo, path) / _length(anchor, path) for path in paths])
             for part, paths in PATHS.items()
         }
-        ratios["torso"] = np.divide(*(np.linalg.norm(p[NECK] - (p[8] + p[11]) / 2) for p in (photo, anchor)))
+        torso, anchor_torso = (np.linalg.norm(p[NECK] - (p[RIGHT_HIP] + p[LEFT_HIP]) / 2) for p in (photo, anchor))
+        ratios["torso"] = np.divide(torso, anchor_torso)
         ratios["hand"] = (ratios["upper_arm"] + ratios["lower_arm"]) / 2
     return {part: 1.0 if np.isnan(ratio) else float(ratio) for part, ratio in ratios.items()} | {"face": 1.0}
 

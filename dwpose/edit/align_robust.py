@@ -95,7 +95,7 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
             "Photo and driving video show no common part of the body: no limb is seen in both. Take a photo in which "
             "at least head and shoulders are seen, or another anchor frame."
         )
-    first, largest = next(iter(known)), max(known, key=known.get)
+    first, largest = next(iter(known)), max(known, key=known.__getitem__)
     least = known[largest] / LARGEST_DISPROPORTION
     if known[first] >= least:
         return known[first], f"measured on the {_words(first)}"

@@ -127,19 +127,14 @@ def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
         longest = max(longest, float(np.abs(end.points - start.points)[BODY][both].max(initial=0)))
     if longest == 0:
         return 0
-    speed = _fast(clip, aspect)
-    wanted = FASTEST_EASED * longest / speed if speed > 0 else LONGEST_SUGGESTION
-    # whole latent frames: a length of 4n+1 stays one
-    return min(LONGEST_SUGGESTION, FRAMES_PER_LATENT * math.ceil(wanted / FRAMES_PER_LATENT))
-
-
-def _fast(clip: PoseClip, aspect: float) -> float:
-    """Return a speed that fast joints of the dance have, in frame heights a frame; 0 if nothing moves."""
-    speeds = [np.zeros(1)]
+    speeds = [np.zeros(1)]  # of all joints of the dance, in frame heights a frame
     for track in clip.tracks:
         steps = np.linalg.norm(np.diff(metric(track.points[:, BODY], aspect), axis=0), axis=-1)
         speeds.append(steps[track.visible[1:, BODY] & track.visible[:-1, BODY]])
-    return float(np.percentile(np.concatenate(speeds), USUAL_FAST))
+    speed = float(np.percentile(np.concatenate(speeds), USUAL_FAST))
+    wanted = FASTEST_EASED * longest / speed if speed > 0 else LONGEST_SUGGESTION
+    # whole latent frames: a length of 4n+1 stays one
+    return min(LONGEST_SUGGESTION, FRAMES_PER_LATENT * math.ceil(wanted / FRAMES_PER_LATENT))
 
 
 def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:

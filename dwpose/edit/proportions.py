@@ -95,7 +95,7 @@ def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
     points = points.copy()
     for stand_ins in STAND_INS:
         _replace_neck(points, visible, stand_ins)
-    placed = visible[:, [NECK, *chain.from_iterable(STAND_INS)]].any(axis=1)
+    placed = np.any(visible[:, [NECK, *chain.from_iterable(STAND_INS)]], axis=1)
     points[:, NECK] = _between(points[:, NECK], placed)
     for children, parent, _ in CHAIN:
         hidden = ~visible[:, children]

@@ -44,8 +44,7 @@ def find_swaps(track: Track, aspect: float) -> dict[str, np.ndarray]:
         if len(frames) > 2:
             here = both[frames]
             ends = [np.where(here[..., None], points[np.ix_(frames, side)], 0) for side in (right, left)]
-            costs = _roughness(ends[1] - ends[0], here, frames, _jumps((ends[0] + ends[1]) / 2, here, frames))
-            swaps[group][frames] = _smoothest(costs)
+            swaps[group][frames] = _smoothest(_roughness(*ends, here, frames))
     return swaps
 
 
@@ -59,20 +58,15 @@ def exchange(track: Track, swaps: dict[str, np.ndarray]) -> Track:
     return replace(track, points=points, scores=np.take_along_axis(track.scores, order, axis=1))
 
 
-def _jumps(centers: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Return bool [N-1]: between which of the N frames the middles [N, P, 2] of the pairs leap."""
-    shared = here[1:] & here[:-1]
-    speeds = np.linalg.norm(np.diff(centers, axis=0), axis=-1) / np.diff(frames)[:, None]
-    typical = np.ma.median(np.ma.array(speeds, mask=~shared), axis=1)
-    return typical.filled(0) > JUMP
+def _roughness(right: np.ndarray, left: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Return [N-2, 2, 2]: twice how far the middle of three frames lies off the line between the outer two.
 
-
-def _roughness(apart: np.ndarray, here: np.ndarray, frames: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """Return [N-2, 2, 2]: how far the middle of three frames lies off the line between the outer two, twice.
-
-    apart: [N, P, 2], right to left of each pair. The last axes say whether the first and the second of the three have
-    the sign of the third (0) or not (1); a wholly reversed path is as smooth.
+    right, left: [N, P, 2], both joints of each pair; here: bool [N, P]. The last axes say whether the first and the
+    second of the three have the sign of the third (0) or not (1); a wholly reversed path is as smooth.
     """
+    apart, shared = left - right, here[1:] & here[:-1]
+    speeds = np.linalg.norm(np.diff((right + left) / 2, axis=0), axis=-1) / np.diff(frames)[:, None]
+    jumps = np.ma.median(np.ma.array(speeds, mask=~shared), axis=1).filled(0) > JUMP
     known = (here[:-2] & here[1:-1] & here[2:])[..., None]
     compared = (frames[2:] - frames[:-2] <= LONGEST_SPAN) & ~jumps[1:] & ~jumps[:-1]
     late = ((frames[1:-1] - frames[:-2]) / (frames[2:] - frames[:-2]))[:, None, None]

@@ -126,7 +126,7 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
     for name, rows in dialect.fields.items():
         columns[name] = triples[:, rows].reshape(len(chosen), -1).tolist()
         if dialect.nulls and name != BODY_FIELD:
-            own = triples[:, rows][:, : FACE.stop - FACE.start, 2].any(axis=1)  # of a face without the body's eyes
+            own = np.any(triples[:, rows][:, : FACE.stop - FACE.start, 2], axis=1)  # of a face without the body's eyes
             columns[name] = [values if seen else None for values, seen in zip(columns[name], own, strict=True)]
     if dialect.extras:
         columns["id"] = [int(track.identity) for _ in chosen]

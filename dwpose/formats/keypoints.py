@@ -51,20 +51,11 @@ def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     check_crowd([len(frame["people"] or ()) for frame in frames])
     where, people, ids, dialects = _people(frames)
     points, scores = _read(people, canvases[where], dialects)
-    seen = (scores >= VISIBLE_SCORE).any(axis=1)
+    seen = np.any(scores >= VISIBLE_SCORE, axis=1)
     ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
     tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
     width, height = (int(side) for side in canvases[0])
     return PoseClip(width, height, len(frames), tuple(tracks))
-
-
-def _note(frame: dict) -> tuple[Dialect | None, list]:
-    """Return the dialect and the ids that our writer noted in a frame; None and no ids where there is no such note."""
-    note = frame.get(NOTE)
-    if not isinstance(note, dict) or not isinstance(note.get("dialect"), str):
-        return None, []
-    ids = note.get("ids")
-    return DIALECTS.get(note["dialect"]), ids if isinstance(ids, list) else []
 
 
 def _frames(data) -> list[dict]:
@@ -122,11 +113,14 @@ def _canvases(frames: list[dict]) -> np.ndarray:
 def _people(frames: list[dict]) -> tuple[np.ndarray, list[dict], list, list[Dialect | None]]:
     """Return the frames of the N people in the clip who have any keypoints, these people, their ids and dialects.
 
-    The id is the person's own, else the noted one if a frame notes one for each of its people, else None.
+    Dialects and ids are those that our writer noted in a frame, if it did; a person's own id counts before them.
     """
     where, found, ids, dialects = [], [], [], []
     for i, frame in enumerate(frames):
-        dialect, noted = _note(frame)
+        note, dialect, noted = frame.get(NOTE), None, []
+        if isinstance(note, dict) and isinstance(note.get("dialect"), str):
+            dialect = DIALECTS.get(note["dialect"])
+            noted = note["ids"] if isinstance(note.get("ids"), list) else []
         people = frame["people"] or ()
         for place, person in enumerate(people):
             if has_lists(person):

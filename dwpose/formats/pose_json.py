@@ -6,7 +6,7 @@ single frame, what OpenPose saves (no canvas), and "openpose_json", the text tha
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,8 @@ def load(
     """
     path = Path(path)
     frames = _frames(_read(path), path.name)
-    stated = (frame.get(FPS) for frame in frames)
-    fps = next((float(value) for value in stated if type(value) in (int, float) and 0 < value < 1000), None)
+    numbers = (frame[FPS] for frame in frames if type(frame.get(FPS)) in (int, float))
+    fps = next((float(number) for number in numbers if 0 < number < 1000), None)
     if canvas:
         size = {"canvas_width": canvas[0], "canvas_height": canvas[1]}
         frames = [frame if all(map(frame.get, size)) else {**frame, **size} for frame in frames]
@@ -77,18 +77,21 @@ def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
 
 
 def _write(part: Path, name: str, frames: list[dict]) -> None:
-    """Write `frames` to `part`, a file that will be called `name`."""
+    """Write `frames`, whole numbers as integers, to `part`, a file that will be called `name`."""
     with part.open("w", encoding="utf-8", newline="\n") as file:
         for i, frame in enumerate(frames):
-            people = [{key: _compact(value) for key, value in person.items()} for person in frame["people"]]
-            line = json.dumps({**frame, "people": people}, separators=COMPACT, allow_nan=False)
+            for person in frame["people"]:
+                for key, value in person.items():
+                    if isinstance(value, list):  # 0.0 is written 0, and 1.0 is 1
+                        person[key] = [int(number) if number.is_integer() else number for number in value]
+            line = json.dumps(frame, separators=COMPACT, allow_nan=False)
             file.write(("[\n" if i == 0 else ",\n") + line)
         file.write("\n]\n")
     _check_size(part, name, "Save fewer frames, or fewer people with Pick Person.")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Generator[None, None, None]:
     """Turn an OSError of writing into a ValueError in words."""
     try:
         yield
@@ -97,13 +100,6 @@ def _explained(path: Path) -> Iterator[None]:
             f"The poses could not be saved as {path}: {error.strerror or error}. "
             "Free some space, make the folder writable, or choose another name."
         ) from error
-
-
-def _compact(value):
-    """Return a list of numbers with integers for whole ones; any other value as it is."""
-    if not isinstance(value, list):
-        return value
-    return [int(number) if number.is_integer() else number for number in value]
 
 
 def _read(path: Path) -> str:

@@ -126,7 +126,7 @@ def build_for(gpu: Gpu | None) -> str | None:
 def package_for(gpu: Gpu | None) -> str:
     """Return what to install where there is no ONNX Runtime: the build for the GPU, or the one for the CPU."""
     build = build_for(gpu)
-    if build == NVIDIA_BUILD:
+    if gpu and build == NVIDIA_BUILD:
         return FOR_CUDA.get(gpu.cuda, "onnxruntime")
     return build or "onnxruntime"
 

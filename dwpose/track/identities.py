@@ -49,23 +49,18 @@ def make_tracks(
         for row, one in enumerate(owners.tolist()):
             if one >= 0:
                 rows[one].append(row)
-    _check_places(frames, len(rows), len(where))
+    if len(rows) * frames > max(MAX_PLACES, FULLNESS * len(where)):
+        raise ValueError(
+            f"The poses hold {len(rows)} people over {frames} frames, each seen in {len(where) / len(rows):.0f} of "
+            "them on average, which is too much to keep. Make the poses again with fewer people (a lower max_people in "
+            "Extract Poses) or in shorter clips."
+        )
     tracks = []
     for one, chosen in rows.items():
         all_points, all_scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
         all_points[where[chosen]], all_scores[where[chosen]] = points[chosen], scores[chosen]
         tracks.append(Track(one, all_points, all_scores))
     return tracks
-
-
-def _check_places(frames: int, people: int, seen: int) -> None:
-    """Raise ValueError if the tracks of `people`, of `seen` poses in all, would be large and nearly empty."""
-    if people * frames > max(MAX_PLACES, FULLNESS * seen):
-        raise ValueError(
-            f"The poses hold {people} people over {frames} frames, each seen in {seen / people:.0f} of them on "
-            "average, which is too much to keep. Make the poses again with fewer people (a lower max_people in "
-            "Extract Poses) or in shorter clips."
-        )
 
 
 def _order(where: np.ndarray, ids: list[int]) -> list[int]:

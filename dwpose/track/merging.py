@@ -72,7 +72,8 @@ def _linked(tracklets: list[Tracklet], check: Callable[[], None]) -> list[list[T
 
 def _firsts(tracklets: list[Tracklet]) -> Detections:
     """Return how each of M tracklets begins, with the size and the appearance of the whole."""
-    appearances = None if tracklets[0].appearance is None else np.stack([tracklet.appearance for tracklet in tracklets])
+    known = [tracklet.appearance for tracklet in tracklets if tracklet.appearance is not None]
+    appearances = np.stack(known) if known else None
     points = np.stack([tracklet.first.points for tracklet in tracklets])
     scores = np.stack([tracklet.first.scores for tracklet in tracklets])
     sizes = np.array([tracklet.size for tracklet in tracklets])

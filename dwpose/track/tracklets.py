@@ -36,9 +36,10 @@ class Detections(NamedTuple):
     def of(cls, points: np.ndarray, scores: np.ndarray, appearances: np.ndarray | None = None) -> "Detections":
         return cls(points, scores, joints_seen(scores), person_size(points, scores), appearances)
 
-    def at(self, rows: slice) -> "Detections":
+    def at(self, rows: slice | np.ndarray) -> "Detections":
         """Return some of them."""
-        return Detections(*(None if array is None else array[rows] for array in self))
+        appearances = None if self.appearances is None else self.appearances[rows]
+        return Detections(self.points[rows], self.scores[rows], self.joints[rows], self.sizes[rows], appearances)
 
 
 def joints_seen(scores: np.ndarray) -> np.ndarray:
@@ -91,8 +92,9 @@ class Tracklet:
     def add(self, detection: Detection) -> None:
         if self.detections:
             shared, step = detection.joints & self.last.joints, self.velocity
-            if shared.any():
-                step = _median(detection.points[shared] - self.last.points[shared])
+            if shared.any():  # the median, which np.median takes much longer for
+                steps = np.sort(detection.points[shared] - self.last.points[shared], axis=0)
+                step = (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
             step = step / (detection.frame - self.last.frame)
             self.velocity = step if len(self.detections) == 1 else (self.velocity + step) / 2
         self.size = 0.8 * self.size + 0.2 * detection.size if self.detections else detection.size
@@ -120,11 +122,17 @@ class Tracklet:
         """Return the tracklet cut where the clothes change."""
         if self.appearance is None:
             return [self]
-        clear = [place for place, detection in enumerate(self.detections) if detection.clear]
-        seen = [self.detections[place].appearance for place in clear]
-        changes = appearance.changes(seen, CHANGE_FRAMES, MIN_CHANGE_FRAMES)
-        cuts = [clear[place] for place in _peaks(changes, CHANGE, CHANGE_FRAMES)]
-        ends = [0, *cuts, len(self.detections)]
+        clear = [
+            (place, detection.appearance)
+            for place, detection in enumerate(self.detections)
+            if detection.clear and detection.appearance is not None
+        ]
+        changes, cuts = appearance.changes([one for _, one in clear], CHANGE_FRAMES, MIN_CHANGE_FRAMES), []
+        while len(changes) and changes.max() >= CHANGE:  # the peaks, no two nearer than CHANGE_FRAMES
+            peak = int(changes.argmax())
+            cuts.append(clear[peak][0])
+            changes[max(peak - CHANGE_FRAMES + 1, 0) : peak + CHANGE_FRAMES] = 0
+        ends = [0, *sorted(cuts), len(self.detections)]
         return [Tracklet(self.detections[a:b]) for a, b in pairwise(ends)] if cuts else [self]
 
 
@@ -197,18 +205,3 @@ def assign(costs: np.ndarray, price: float) -> list[tuple[int, int]]:
     np.fill_diagonal(alone, price)
     pairs = zip(*linear_sum_assignment(np.concatenate([costs, alone], 1)), strict=True) if rows else ()
     return [(int(row), int(column)) for row, column in pairs if column < columns]
-
-
-def _median(steps: np.ndarray) -> np.ndarray:
-    """Return the median [2] of steps [n, 2]."""
-    ordered, count = np.sort(steps, axis=0), len(steps)
-    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
-
-
-def _peaks(values: np.ndarray, least: float, apart: int) -> list[int]:
-    """Return where values [n] peak at `least` or above, in order; no two nearer than `apart`."""
-    values, peaks = values.copy(), []
-    while len(values) and values.max() >= least:
-        peaks.append(int(values.argmax()))
-        values[max(peaks[-1] - apart + 1, 0) : peaks[-1] + apart] = 0
-    return sorted(peaks)
