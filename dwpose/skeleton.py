@@ -8,45 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .poses import (
-    FACE,
-    FEET,
-    LEFT_ANKLE,
-    LEFT_EAR,
-    LEFT_ELBOW,
-    LEFT_EYE,
-    LEFT_HAND,
-    LEFT_HIP,
-    LEFT_KNEE,
-    LEFT_SHOULDER,
-    LEFT_WRIST,
-    NECK,
-    NOSE,
-    RIGHT_ANKLE,
-    RIGHT_EAR,
-    RIGHT_ELBOW,
-    RIGHT_EYE,
-    RIGHT_HAND,
-    RIGHT_HIP,
-    RIGHT_KNEE,
-    RIGHT_SHOULDER,
-    RIGHT_WRIST,
-)
+from .poses import FACE, FEET, LEFT_HAND, RIGHT_HAND
 
 
 def _range(keypoints: slice) -> list[int]:
     return list(range(keypoints.start, keypoints.stop))
 
 
-# Every keypoint belongs to one part.
+# Every keypoint belongs to one part; wrists and ankles to hands and feet.
 KEYPOINT_PARTS = {
-    "neck": [NECK],
-    "head": [NOSE, RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR],
+    "neck": [1],
+    "head": [0, 14, 15, 16, 17],
     "face": _range(FACE),
-    "arms": [RIGHT_SHOULDER, RIGHT_ELBOW, LEFT_SHOULDER, LEFT_ELBOW],
-    "hands": [RIGHT_WRIST, LEFT_WRIST, *_range(LEFT_HAND), *_range(RIGHT_HAND)],
-    "legs": [RIGHT_HIP, RIGHT_KNEE, LEFT_HIP, LEFT_KNEE],
-    "feet": [RIGHT_ANKLE, LEFT_ANKLE, *_range(FEET)],
+    "arms": [2, 3, 5, 6],
+    "hands": [4, 7, *_range(LEFT_HAND), *_range(RIGHT_HAND)],
+    "legs": [8, 9, 11, 12],
+    "feet": [10, 13, *_range(FEET)],
 }
 
 LIMBS = np.array(

@@ -112,10 +112,7 @@ class BlazePose:
         check: Callable[[], None] | None,
         largest: float = math.inf,
     ) -> list[Region]:
-        """Return the people, no larger than `largest` pixels, whom both networks see in the windows of the frame.
-
-        Who surely is a person but lies beside the region, is read again at the right place if it is nobody found.
-        """
+        """Return the people, no larger than `largest` pixels, whom both networks see in the windows of the frame."""
         likely = []
         for start in range(0, len(windows), BATCH):
             if check:
@@ -129,11 +126,13 @@ class BlazePose:
         found = self._read(frame, likely)
         people = confirmed(likely, found, least.person)
         beside = misplaced(likely, found) if windows[0][2] >= min(frame.shape[:2]) else []
-        if beside:
-            again = confirmed(beside, self._read(frame, beside), SURE_AGAIN)
-            known = np.any(overlaps(boxes(again), boxes(people)) > OVERLAP, axis=1)
-            people += [person for person, is_known in zip(again, known, strict=True) if not is_known]
-        return people
+        return people + (self._confirm_again(frame, beside, people) if beside else [])
+
+    def _confirm_again(self, frame: np.ndarray, beside: list[Region], people: list[Region]) -> list[Region]:
+        """Return those of the misplaced people whom a run at their own place confirms and who are none of `people`."""
+        found = confirmed(beside, self._read(frame, beside), SURE_AGAIN)
+        known = np.any(overlaps(boxes(found), boxes(people)) > OVERLAP, axis=1)
+        return [person for person, is_known in zip(found, known, strict=True) if not is_known]
 
     def _read(self, frame: np.ndarray, people: list[Region]) -> joints.Landmarks:
         outputs = self._landmarks.run({"image": np.stack([joints.crop(frame, region) for region in people])})

@@ -455,8 +455,8 @@ def test_who_is_found_already_is_not_found_again_by_a_second_look(detector):
     frame = picture(*MAN_IN_COAT)
     (man,) = detector.find(frame)
     beside = man._replace(x=man.x + 0.05 * man.height)
-    assert len(detector._look_again(frame, [beside], [])) == 1
-    assert detector._look_again(frame, [beside], [man._replace(height=1.2 * man.height)]) == []
+    assert len(detector._confirm_again(frame, [beside], [])) == 1
+    assert detector._confirm_again(frame, [beside], [man._replace(height=1.2 * man.height)]) == []
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
