@@ -134,22 +134,16 @@ def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
     lines, (dot,) = COLORS[style.palette, "hand lines"], COLORS[style.palette, "hand joints"]
     width, radius = style.width(HAND_LINE_WIDTH), style.width(JOINT_RADIUS)
     cv2 = import_cv2()
+    # A line is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same.
+    around = (-width, -width, canvas.shape[1] + 2 * width, canvas.shape[0] + 2 * width)
     for (start, end), color in zip(HAND_EDGES.tolist(), lines, strict=True):
         if visible[start] and visible[end]:
-            _line(canvas, pixels[start], pixels[end], color, width)
+            shown, first, last = cv2.clipLine(around, pixels[start], pixels[end])
+            if shown:
+                cv2.line(canvas, first, last, color, thickness=width)
     for point, seen in zip(pixels, visible, strict=True):
         if seen:
             cv2.circle(canvas, point, radius, dot, thickness=-1)
-
-
-def _line(canvas: np.ndarray, start: list[int], end: list[int], color: tuple[float, ...], width: int) -> None:
-    """Draw a line. It is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same."""
-    cv2 = import_cv2()
-    height, canvas_width = canvas.shape[:2]
-    around = (-width, -width, canvas_width + 2 * width, height + 2 * width)
-    shown, start, end = cv2.clipLine(around, start, end)
-    if shown:
-        cv2.line(canvas, start, end, color, thickness=width)
 
 
 def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.frame_size import FRAMES_PER_LATENT, MAX_ASPECT_DIFFERENCE
+from ...media.frame_size import FRAMES_PER_LATENT, MAX_ASPECT_DIFFERENCE, aspect_difference
 from ..poses import (
     BODY,
     FACE,
@@ -140,8 +140,7 @@ def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
 def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
     """Return (person in the photo, dancer) for those who can be led; ValueError if there is none."""
     check_people(photo, clip)
-    ratio = (clip.width * photo.height) / (clip.height * photo.width)
-    if max(ratio, 1 / ratio) - 1 > MAX_ASPECT_DIFFERENCE:
+    if aspect_difference((clip.width, clip.height), (photo.width, photo.height)) > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
             f"The poses are {clip.width}x{clip.height}, the photo's pose is {photo.width}x{photo.height}: two shapes. "
             "A lead-in needs poses that are aligned to this photo: connect the poses of Align Poses."

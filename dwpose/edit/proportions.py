@@ -74,15 +74,13 @@ def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:
     upright = lengths["torso"] >= size
     frames = upright if upright.sum() >= ENOUGH_FRAMES else np.isfinite(size)
     with np.errstate(divide="ignore", invalid="ignore"):  # a body of size 0 has no proportions: NaN
-        return {part: _best(length / size, frames) for part, length in lengths.items()}
-
-
-def _best(values: np.ndarray, preferred: np.ndarray) -> float:
-    """Return the median of the best quarter: of the preferred frames, of all where those show nothing, else NaN."""
-    for shown in (values[preferred & np.isfinite(values)], values[np.isfinite(values)]):
-        if len(shown):
-            return float(np.quantile(shown, BEST))
-    return math.nan
+        relative = {part: length / size for part, length in lengths.items()}
+    usual = {}
+    for part, values in relative.items():
+        known = np.isfinite(values)
+        shown = values[known & frames] if (known & frames).any() else values[known]
+        usual[part] = float(np.quantile(shown, BEST)) if len(shown) else math.nan
+    return usual
 
 
 def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:

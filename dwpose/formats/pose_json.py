@@ -52,7 +52,14 @@ def load(
     ValueError if the file holds no poses.
     """
     path = Path(path)
-    frames = _frames(_read(path), path.name)
+    try:
+        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
+    frames = _frames(text, path.name)
     numbers = (frame[FPS] for frame in frames if type(frame.get(FPS)) in (int, float))
     fps = next((float(number) for number in numbers if 0 < number < 1000), None)
     if canvas:
@@ -100,16 +107,6 @@ def _explained(path: Path) -> Generator[None, None, None]:
             f"The poses could not be saved as {path}: {error.strerror or error}. "
             "Free some space, make the folder writable, or choose another name."
         ) from error
-
-
-def _read(path: Path) -> str:
-    try:
-        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
 
 
 def _check_size(path: Path, name: str, advice: str) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..poses import FEET
-from .tracklets import UNKNOWN_APPEARANCE, Detections, Tracklet, motion_cost, size_cost
+from .tracklets import UNKNOWN_APPEARANCE, Detections, Tracklet, joint_center, motion_cost, size_cost
 
 MOST_PEOPLE = 4  # more are linked frame by frame
 SHORTEST, LONGEST = 16, 512  # frames compared at once: more each time, until a batch breaks off
@@ -54,7 +54,7 @@ def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
     It is a guess, and ends where two people would be the same.
     """
-    centers = (points * joints[..., None]).sum(2) / np.maximum(joints.sum(2), 1)[..., None]
+    centers = joint_center(points, joints)
     apart = np.abs(centers[:-1, :, None] - centers[1:, None]).sum(3)  # F, before, now
     order = [list(range(len(points[0])))]
     for nearest in apart.argmin(2).tolist():

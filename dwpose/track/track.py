@@ -43,7 +43,10 @@ class Tracker:
         self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
         found = dict(assign(self._costs(frame, detections), MAX_ASSOCIATION_COST))
         result = [self.live[found[row]] if row in found else Tracklet() for row in range(len(detections.points))]
-        is_clear = ~_crowded(detections)
+        is_clear = np.ones(len(result), bool)  # only appearances depend on it
+        if detections.appearances is not None:
+            boxes = person_box(detections.points, detections.scores)
+            is_clear = (overlaps(boxes, boxes) > CROWDED).sum(1) <= 1
         for row, tracklet in enumerate(result):
             if not tracklet.detections:
                 self.tracklets.append(tracklet)
@@ -160,11 +163,3 @@ def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Trac
         if seen.any():
             tracker.update(frame, Detections.of(places[seen], confidence[seen]))
     return tracker.tracks(len(points))
-
-
-def _crowded(detections: Detections) -> np.ndarray:
-    """Return bool [N]: whose box another overlaps. Only appearances depend on it."""
-    if detections.appearances is None:
-        return np.zeros(len(detections.points), bool)
-    boxes = person_box(detections.points, detections.scores)
-    return (overlaps(boxes, boxes) > CROWDED).sum(1) > 1

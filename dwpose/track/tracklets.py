@@ -161,8 +161,8 @@ def link_costs(tracklets: Sequence[Tracklet], gaps: np.ndarray, detections: Dete
         seen = shared.sum(2)
         apart = (far * shared).sum(2) / np.maximum(seen, 1)
         if not seen.all():
-            centers = _center(np.array([last.points for last in lasts]), joints) + ahead
-            elsewhere = np.linalg.norm(_center(some.points, some.joints)[:, None] - centers, axis=-1)
+            centers = joint_center(np.array([last.points for last in lasts]), joints) + ahead
+            elsewhere = np.linalg.norm(joint_center(some.points, some.joints)[:, None] - centers, axis=-1)
             apart = np.where(seen, apart, elsewhere)
         distance.append(apart)
     distance = distance[0] if len(distance) == 1 else np.concatenate(distance)
@@ -182,7 +182,8 @@ def size_cost(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return SIZE_WEIGHT * np.minimum(np.abs(np.log2(ratio)), 1)
 
 
-def _center(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+def joint_center(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Return [..., 2]: the mean of the chosen joints, bool [..., K], of points [..., K, 2]; 0 where there is none."""
     return (points * joints[..., None]).sum(-2) / np.maximum(joints.sum(-1), 1)[..., None]
 
 
