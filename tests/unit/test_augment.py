@@ -27,7 +27,7 @@ def foreign(clip):
 
 
 def stray(one: PoseClip, other: PoseClip, joints) -> float:
-    """Return how far the mean of the joints goes from one clip to the other, in parts of the frame."""
+    """Return how far the mean of the joints goes from one clip to the other, as fractions of the frame."""
     means = [c.tracks[0].points[:, list(joints)].mean(axis=1) for c in (one, other)]
     return float(np.linalg.norm(means[1] - means[0], axis=1).max())
 

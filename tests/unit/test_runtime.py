@@ -297,7 +297,7 @@ def test_what_may_compute_on_a_gpu(use, available, provider, gpu):
 
 
 @pytest.mark.parametrize(("provider", "calls"), [("CUDA", 1), ("CPU", 0)])
-def test_room_is_made_once_for_networks_on_a_gpu_and_not_for_the_cpu(use, network, provider, calls):
+def test_memory_is_freed_once_for_networks_on_a_gpu_and_not_for_the_cpu(use, network, provider, calls):
     use("CUDA")
     asked = []
     prepare([open_session(network, provider), open_session(network, provider)], lambda: asked.append(1))
@@ -307,10 +307,10 @@ def test_room_is_made_once_for_networks_on_a_gpu_and_not_for_the_cpu(use, networ
 def test_a_card_that_was_full_is_tried_again_before_each_search(use, network):
     ort, asked = use("CUDA", refused={"CUDA": FULL[0]}), []
     session = open_session(network, gpu=GPU)
-    prepare([session], lambda: asked.append("room"))
-    assert (session.provider, asked) == ("CPU", ["room"])
+    prepare([session], lambda: asked.append("freed"))
+    assert (session.provider, asked) == ("CPU", ["freed"])
     ort.refused.clear()
-    prepare([session], lambda: asked.append("room"))
+    prepare([session], lambda: asked.append("freed"))
     assert (session.provider, session.notes, len(asked)) == ("CUDA", ["net.onnx runs on CUDA."], 2)
     session.run({"x": np.zeros(1)})
     name, _, made = ort.made[-1]
@@ -387,25 +387,25 @@ def test_the_check_comes_before_the_first_run(use, network):
     assert ort.made[0][2].runs == []
 
 
-def test_a_failure_while_running_is_reported(use, network):
-    ort = use("CUDA")
-    session = open_session(network)
-    ort.broken["CUDA"] = Fail("illegal instruction\nat line 1")
-    with pytest.raises(ValueError, match="failed on CUDA: illegal instruction. If the GPU's memory is full"):
+@pytest.mark.parametrize(
+    ("provider", "failure", "message"),
+    [
+        ("CUDA", Fail("illegal instruction\nat line 1"), "illegal instruction. If the GPU's memory is full"),
+        ("CUDA", Fail("CUDA failure 2: out of memory"), f".*memory. {re.escape(UNLOAD)}"),
+        ("CPU", Fail("bad node"), "[^G]*Choose another[^G]*$"),
+        ("CPU", MemoryError(), "[^G]*The computer's memory is full[^G]*$"),
+    ],
+)
+def test_a_failure_while_running_says_what_to_do(use, network, provider, failure, message):
+    """A failure on the CPU blames no GPU."""
+    ort = use(*({provider} - {"CPU"}))
+    session = open_session(network, gpu=GPU)
+    ort.broken[provider] = failure
+    with pytest.raises(ValueError, match=f"failed on {provider}: {message}"):
         session.run({"x": np.zeros(1)})
 
 
-def test_a_failure_on_the_cpu_blames_no_gpu(use, network):
-    ort = use()
-    session = open_session(network, gpu=GPU)
-    for failure, advice in ((Fail("bad node"), "Choose another"), (MemoryError(), "The computer's memory is full")):
-        ort.broken["CPU"] = failure
-        with pytest.raises(ValueError, match=f"failed on CPU: .*{advice}") as error:
-            session.run({"x": np.zeros(1)})
-        assert "GPU" not in str(error.value)
-
-
-def test_pictures_are_given_in_the_type_that_the_network_takes_and_its_figures_are_float32(use, network):
+def test_pictures_are_given_in_the_type_that_the_network_takes_and_its_numbers_are_float32(use, network):
     ort = use()
     session = open_session(network)
     (output,) = session.run({"x": np.full((1, 3, 1, 5), 7.0)})
@@ -422,14 +422,6 @@ def test_a_float16_network_runs(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "h.onnx")
     (output,) = open_session(tmp_path / "h.onnx", "CPU").run({"x": np.full((2, 3), 0.25, np.float32)})
     assert output.dtype == np.float32 and (output == 0.5).all()
-
-
-def test_memory_that_fills_up_while_running_is_reported(use, network):
-    ort = use("CUDA")
-    session = open_session(network)
-    ort.broken["CUDA"] = Fail("CUDA failure 2: out of memory")
-    with pytest.raises(ValueError, match=f"failed on CUDA: .*memory. {re.escape(UNLOAD)}"):
-        session.run({"x": np.zeros(1)})
 
 
 def test_openvino_is_asked_for_its_gpu(use, network):

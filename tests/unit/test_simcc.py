@@ -115,7 +115,7 @@ def test_nobody_costs_nothing():
     assert points.shape == (0, 133, 2) and scores.shape == (0, 133) and session.seen == []
 
 
-def test_the_mirrored_look_is_put_right():
+def test_the_mirrored_pass_is_put_right():
     mirror = np.arange(133)
     mirror[[1, 2]] = 2, 1
     x, y = np.zeros((2, 133, 576)), np.zeros((2, 133, 768))
@@ -124,7 +124,7 @@ def test_the_mirrored_look_is_put_right():
     assert mirrored_x[0].nonzero() == (1, 0) and mirrored_y[0].nonzero() == (1, 10)
 
 
-def test_the_flip_test_gives_the_mean_of_both_looks():
+def test_the_flip_test_gives_the_mean_of_both_passes():
     session = FakeSession({4: (100, 1.0, 200, 0.8)})
     frame = np.random.default_rng(1).integers(0, 256, (99, 99, 3), np.uint8)
     _, scores = SimccPose(session, mirror=np.arange(133)).estimate(frame, [Region(50, 50, 40, 40)])
