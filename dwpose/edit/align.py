@@ -14,7 +14,7 @@ from ..draw import OVERSAMPLING, draw_person, shrink
 from ..poses import PoseClip, Track
 from ..skeleton import Aspects
 from .align_official import align_official, ratios_at
-from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
+from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios, words
 from .anchor import (
     ANCHORS,
     AT_HEAD,
@@ -128,7 +128,7 @@ def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Reques
         table = robust_ratios(photo, driver, aspects, anchor)
         aligned = align_robust(driver, photo, table, aspects, anchor)
     notes = _anchor_notes(driver, aspects[1], anchor, request)
-    infinite = ", ".join(_words(row.part) for row in table if not math.isfinite(row.ratio))
+    infinite = ", ".join(words(row.part) for row in table if not math.isfinite(row.ratio))
     if infinite:
         notes.append(f"Person {driver.number}: official alignment scales {infinite} to infinity. Use robust.")
     if request.meet_at == AT_HEAD:
@@ -183,22 +183,18 @@ def remarks_text(alignment: Alignment) -> str:
     for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True):
         whose = f"Person {track.number}, " if len(alignment.tables) > 1 else ""
         unmeasured = [row for row in rows if row.reason not in (MEASURED, AS_PUBLISHED)]
-        lines += [f"{whose}{_words(row.part)}: {row.reason}" for row in unmeasured]
+        lines += [f"{whose}{words(row.part)}: {row.reason}" for row in unmeasured]
     return "\n".join([*lines, *alignment.notes])
 
 
 def row_cells(row: PartRatio) -> tuple[str, str, str, str]:
     """Return a row as text for COLUMNS: the part, its lengths in % of the frame's height, '-' where not seen, ratio."""
-    return _words(row.part), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
+    return words(row.part), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
 
 
 def follows_body(row: PartRatio) -> bool:
     """Return whether the part has no ratio of its own and takes the body's."""
     return row.reason.endswith(AS_THE_BODY)
-
-
-def _words(part: str) -> str:
-    return part.replace("_", " ")
 
 
 def _columns(part: str, photo: str, video: str, ratio: str) -> str:

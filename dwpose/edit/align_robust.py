@@ -1,10 +1,10 @@
 """Alignment for the photos and videos that people have: close-ups, side views, folded arms, hidden legs, children.
 
-The published alignment (align_official) measures a single frame. Here the body's scale and the
-proportions of its parts are two questions. The scale compares how large photo and video show the body; a part's
-proportion is corrected only as far as the photo truly shows it and people differ. The neck of the anchor frame lies on
-the photo's neck, or the nose on the nose where the photo shows no neck. The path along which the body moves becomes
-smaller with the body; it does not become larger, or the dancer would leave the frame of a close-up.
+The published alignment (align_official) measures a single frame. Here the body's scale and the proportions of its parts
+are two questions. The scale compares how large photo and video show the body; a part's proportion is corrected only as
+far as the photo truly shows it and people differ. The neck of the anchor frame lies on the photo's neck, or the nose on
+the nose where the photo shows no neck. The path along which the body moves becomes smaller with the body; it does not
+become larger, or the dancer would leave the frame of a close-up.
 Coordinates are metric: y in frame heights, x times width / height.
 """
 
@@ -98,8 +98,8 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
     first, largest = next(iter(known)), max(known, key=known.__getitem__)
     least = known[largest] / LARGEST_DISPROPORTION
     if known[first] >= least:
-        return known[first], f"measured on the {_words(first)}"
-    return least, f"{_words(first)} looks foreshortened in the photo; measured on the {_words(largest)}"
+        return known[first], f"from {words(first)}"
+    return least, f"{words(first)} looks foreshortened in the photo; from {words(largest)}"
 
 
 def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRatio:
@@ -141,5 +141,6 @@ def anchor_frame(driver: Track, wanted: int) -> int:
     )
 
 
-def _words(part: str) -> str:
+def words(part: str) -> str:
+    """Return the name of a part as text."""
     return part.replace("_", " ")

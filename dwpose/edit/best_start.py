@@ -1,8 +1,8 @@
 """The frame of a dance whose pose is nearest to the photo's: the one to start from.
 
 Compared is how the limbs point, which needs no alignment: a child and a tall dancer stand alike when their bones point
-alike. Whether somebody faces the camera, stands sideways or shows the back shows in how broad shoulders, hips and
-eyes look, and on which side the left one is. Hands and feet are too fine to decide where a dance starts.
+alike. Which way somebody faces shows in how broad shoulders, hips and eyes look, and on which side the left one is.
+Hands and feet are too fine to decide where a dance starts.
 """
 
 import numpy as np
