@@ -46,7 +46,7 @@ MIGRAPHX_CACHE_SINCE = (1, 23)  # older ones refuse the option
 SHARED_LIBRARIES = {"CUDA": ("shared", "cuda"), "TensorRT": ("shared", "cuda", "tensorrt")}  # in the order of loading
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
 MEMORY_IS_FULL = re.compile(  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so
-    "failed to allocate memory|out[ _]of[ _]memory|outofmemory|not enough memory|alloc_failed"
+    "failed to allocate memory|out of memory|out_of_memory|outofmemory|not enough memory|alloc_failed"
     "|allocation_failed|allocation_failure|memoryallocation|memoryerror|bad_alloc|bad allocation",
     re.IGNORECASE,
 )

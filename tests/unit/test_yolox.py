@@ -13,7 +13,7 @@ ONE_AT_STRIDE_32 = 80 * 80 + 40 * 40 + 10 * 20 + 5  # row 10, column 5
 
 
 def rows(*people):
-    """A whole output with (cell, objectness, class, class score) set, each box 8 x 16 cells, centerd in its cell."""
+    """A whole output with (cell, objectness, class, class score) set, each box 8 x 16 cells, centered in its cell."""
     output = np.zeros((8400, 85), np.float32)
     for cell, objectness, kind, score in people:
         output[cell, :5] = 0.5, 0.5, np.log(8), np.log(16), objectness
