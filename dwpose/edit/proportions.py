@@ -56,12 +56,17 @@ def body_size(lengths: dict[str, np.ndarray]) -> np.ndarray:
     return np.fmax.reduce([factor * lengths[part] for part, factor in PROVEN_TORSO.items()])
 
 
+def body_sizes(track: Track, aspect: float) -> np.ndarray:
+    """Return the `body_size` [F] of a track in frame heights; aspect: width / height of the frame."""
+    return body_size(part_lengths(metric(track.points, aspect), track.visible))
+
+
 def typical_size(track: Track, aspect: float) -> float:
     """Return the body size in frame heights by the median of all frames; aspect: width / height of the frame.
 
     USUAL_SIZE where it cannot be measured, as of joints that are all in one place.
     """
-    sizes = body_size(part_lengths(metric(track.points, aspect), track.visible))
+    sizes = body_sizes(track, aspect)
     return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes)) or USUAL_SIZE
 
 
