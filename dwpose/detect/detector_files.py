@@ -64,7 +64,7 @@ def open_network(path: Path | str, kind: NetworkFile, provider: str = AUTO, gpu:
     """Return the network in the file; ValueError says what the file is if it is not of that kind."""
     path = Path(path)
     if path.is_file():  # open_session reports a missing one
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             head = file.read(32)
         found = next((text for start, text in NOT_ONNX if head.startswith(start)), None) if head else "an empty file"
         if found:

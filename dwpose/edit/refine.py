@@ -4,7 +4,6 @@ To be used before alignment, which would scale the jitter along. Everything look
 lags behind the music. Lengths are metric: y in frame heights, x times width / height.
 """
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator

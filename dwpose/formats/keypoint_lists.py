@@ -71,7 +71,7 @@ def _field(people: list[dict], field: str) -> np.ndarray:
     for rows, values in _by_length([person.get(field) for person in people]):
         array = _convert(values)
         is_flat = array is not None and array.ndim == 2 and array.shape[1] % 3 == 0
-        if is_flat or array is not None and array.ndim == 3 and array.shape[2] == 3:
+        if is_flat or (array is not None and array.ndim == 3 and array.shape[2] == 3):
             result[rows] = _in_order(array.reshape(len(values), -1, 3), field)
             continue
         for row, value in zip(rows, values, strict=True):

@@ -101,7 +101,7 @@ def _is_torn(module: str, error: Exception) -> bool:
     own = (getattr(error, "name", None) or "").partition(".")[0] == module
     if isinstance(error, ModuleNotFoundError):
         return own
-    return own and "cannot import name" in str(error).lower() or bool(TORN.search(str(error)))
+    return (own and "cannot import name" in str(error).lower()) or bool(TORN.search(str(error)))
 
 
 def without_reinstalling(module: str, error: Exception, package: str) -> str:
