@@ -95,18 +95,13 @@ def test_a_mark_in_the_frame_is_found_where_it_is():
     np.testing.assert_allclose(to_frame(point, crops, WIDTH, HEIGHT)[0, 0], (81.5, 151.5), atol=0.3)
 
 
-def test_all_people_go_in_one_run():
-    session = FakeSession({0: (288, 1.0, 384, 0.5)})
+@pytest.mark.parametrize(("batch", "runs"), [(None, [3]), (1, [1, 1, 1])])
+def test_all_people_go_in_one_run_unless_the_network_takes_one_crop(batch, runs):
+    session = FakeSession({0: (288, 1.0, 384, 0.5)}, batch)
     points, scores = SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)] * 3)
-    assert [len(batch) for batch in session.seen] == [3]
+    assert [len(crops) for crops in session.seen] == runs
     assert points.shape == (3, 133, 2) and scores.shape == (3, 133)
     np.testing.assert_allclose(points[:, 0], [[10, 20]] * 3)  # bins 288 and 384 are the middle of the crop
-
-
-def test_a_network_for_one_crop_runs_once_for_each():
-    session = FakeSession({}, batch=1)
-    SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)] * 3)
-    assert [len(batch) for batch in session.seen] == [1, 1, 1]
 
 
 def test_nobody_costs_nothing():
