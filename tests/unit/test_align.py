@@ -205,7 +205,7 @@ def test_unseen_stays_unseen(mode):
     assert not track.visible[:, RIGHT_ANKLE].any() and track.visible[:, RIGHT_HIP].all()
 
 
-ROWS = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "as the body")]
+ROWS = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
 
 
 def test_the_table_reads():
@@ -221,9 +221,9 @@ def test_the_table_reads():
 
 
 def test_the_remarks_leave_out_what_was_measured():
-    assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])) == "neck: as the body\nA remark."
+    assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])) == "neck: body scale used\nA remark."
     two = Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS[:1]], [])
-    assert remarks_text(two) == "Person 2, neck: as the body"
+    assert remarks_text(two) == "Person 2, neck: body scale used"
     assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
 
