@@ -25,7 +25,7 @@ LARGEST_DISPROPORTION = 1.4  # a part that exceeds the body's scale by more prov
 SCALE_FROM = ("torso", "shoulders", "neck", "head", "upper_leg", "upper_arm", "lower_leg", "lower_arm")
 ANCHOR_JOINTS = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
 MEASURED = "measured"
-AS_THE_BODY = "as the body"  # how the reason ends where photo and video give a part no ratio of its own
+AS_THE_BODY = "body scale used"  # how the reason ends where photo and video give a part no ratio of its own
 ANCHOR_FRAMES = 8  # the video's size is the median over this many frames from the anchor on
 
 # Part of the skeleton's chain: the parts whose ratio it takes.
@@ -98,8 +98,8 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
     first, largest = next(iter(known)), max(known, key=known.__getitem__)
     least = known[largest] / LARGEST_DISPROPORTION
     if known[first] >= least:
-        return known[first], f"from {words(first)}"
-    return least, f"{words(first)} looks foreshortened in the photo; from {words(largest)}"
+        return known[first], f"measured on the {words(first)}"
+    return least, f"{words(first)} looks foreshortened in the photo; measured on the {words(largest)}"
 
 
 def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRatio:
