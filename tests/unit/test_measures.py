@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from steadydancer_pack.dwpose.packages.pip_advice import install
-from steadydancer_pack.dwpose.poses import Track
+from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.evaluation import evaluate as evaluate_module
-from steadydancer_pack.evaluation.body_keypoints import (
-    WHOLE_BODY,
-    Keypoints,
-    found_person,
-)
+from steadydancer_pack.evaluation.body_keypoints import WHOLE_BODY, Keypoints, found_person
 from steadydancer_pack.evaluation.evaluate import Case, describe, evaluate
 from steadydancer_pack.evaluation.fidelity import frame_psnr, frame_ssim
 from steadydancer_pack.evaluation.frame_batches import BATCH_FRAMES, unit
