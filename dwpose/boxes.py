@@ -26,6 +26,6 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, limit: float) -> np.ndarray:
     return order[kept]
 
 
-def around(centre: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return the boxes [..., 4] of a size [..., 2] about centres [..., 2]."""
-    return np.concatenate([centre - size / 2, centre + size / 2], axis=-1)
+def around(center: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return the boxes [..., 4] of a size [..., 2] about centers [..., 2]."""
+    return np.concatenate([center - size / 2, center + size / 2], axis=-1)

@@ -1,8 +1,8 @@
 """Skeleton frames as the model was trained on: drawn at twice the frame's size, then shrunk.
 
 Source: SteadyDancer preprocess/util.py draw_bodypose(), draw_handpose() and pose_align.py, pixel for pixel. No face and
-no feet. Upstream swaps red and blue after drawing: its red is OpenPose's blue. Upstream draws the limbs in full colour
-and dims the whole canvas; here they are drawn dim, which comes to the same colours at a fraction of the cost.
+no feet. Upstream swaps red and blue after drawing: its red is OpenPose's blue. Upstream draws the limbs in full color
+and dims the whole canvas; here they are drawn dim, which comes to the same colors at a fraction of the cost.
 """
 
 import math
@@ -15,7 +15,7 @@ from PIL import Image
 
 from .packages.opencv import import_cv2
 from .poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
-from .skeleton import HAND_COLOURS, HAND_EDGES, HAND_JOINT_COLOUR, JOINT_COLOURS, LIMB_BRIGHTNESS, LIMBS
+from .skeleton import HAND_COLORS, HAND_EDGES, HAND_JOINT_COLOR, JOINT_COLORS, LIMB_BRIGHTNESS, LIMBS
 
 OVERSAMPLING = 2
 STICK_HALF_WIDTH, JOINT_RADIUS, HAND_LINE_WIDTH = 4, 4, 2  # pixels of the large drawing
@@ -24,19 +24,19 @@ FAR = 1 << 14  # pixels: beyond any canvas, and still inside what OpenCV's fixed
 
 PALETTES = {"steadydancer": slice(None, None, -1), "openpose": slice(None)}
 DRAWN = {
-    "limbs": [tuple(int(c * LIMB_BRIGHTNESS) for c in rgb) for rgb in JOINT_COLOURS.tolist()[: len(LIMBS)]],
-    "joints": JOINT_COLOURS.tolist(),
-    "hand lines": HAND_COLOURS,
-    "hand joints": [HAND_JOINT_COLOUR],
+    "limbs": [tuple(int(c * LIMB_BRIGHTNESS) for c in rgb) for rgb in JOINT_COLORS.tolist()[: len(LIMBS)]],
+    "joints": JOINT_COLORS.tolist(),
+    "hand lines": HAND_COLORS,
+    "hand joints": [HAND_JOINT_COLOR],
 }
-COLOURS = {
-    (palette, what): [tuple(map(float, rgb[order])) for rgb in colours]
+COLORS = {
+    (palette, what): [tuple(map(float, rgb[order])) for rgb in colors]
     for palette, order in PALETTES.items()
-    for what, colours in DRAWN.items()
+    for what, colors in DRAWN.items()
 }
 
 
-FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may colour or look at
+FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may color or read
 
 
 class Box(NamedTuple):
@@ -50,7 +50,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """How skeletons look. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is official."""
+    """How skeletons are drawn. `palette` is a key of PALETTES; `thickness` multiplies every width, 1 is official."""
 
     palette: str = "steadydancer"
     thickness: float = 1.0
@@ -115,44 +115,35 @@ def draw_person(canvas: np.ndarray, track: Track, frame: int, style: Style = OFF
 
 
 def _draw_body(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
-    limbs, joints = COLOURS[style.palette, "limbs"], COLOURS[style.palette, "joints"]
+    limbs, joints = COLORS[style.palette, "limbs"], COLORS[style.palette, "joints"]
     half_width, radius = style.width(STICK_HALF_WIDTH), style.width(JOINT_RADIUS)
     cv2 = import_cv2()
-    for (start, end), colour in zip(LIMBS.tolist(), limbs, strict=True):
+    for (start, end), color in zip(LIMBS.tolist(), limbs, strict=True):
         if visible[start] and visible[end]:
-            cv2.fillConvexPoly(canvas, _stick(*pixels[start], *pixels[end], half_width), colour)
-    for (x, y), seen, colour in zip(pixels, visible, joints, strict=True):
+            (x, y), (end_x, end_y) = pixels[start], pixels[end]
+            length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
+            center = int((x + end_x) / 2), int((y + end_y) / 2)
+            stick = cv2.ellipse2Poly(center, (int(length / 2), half_width), int(angle), 0, 360, 1)
+            cv2.fillConvexPoly(canvas, stick, color)
+    for (x, y), seen, color in zip(pixels, visible, joints, strict=True):
         if seen:
-            cv2.circle(canvas, (int(x), int(y)), radius, colour, thickness=-1)
-
-
-def _stick(x: float, y: float, end_x: float, end_y: float, half_width: int) -> np.ndarray:
-    """Return the outline of a limb: an ellipse from joint to joint."""
-    length, angle = math.hypot(x - end_x, y - end_y), math.degrees(math.atan2(y - end_y, x - end_x))
-    centre = int((x + end_x) / 2), int((y + end_y) / 2)
-    return import_cv2().ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
+            cv2.circle(canvas, (int(x), int(y)), radius, color, thickness=-1)
 
 
 def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Style) -> None:
-    lines, (dot,) = COLOURS[style.palette, "hand lines"], COLOURS[style.palette, "hand joints"]
+    lines, (dot,) = COLORS[style.palette, "hand lines"], COLORS[style.palette, "hand joints"]
     width, radius = style.width(HAND_LINE_WIDTH), style.width(JOINT_RADIUS)
     cv2 = import_cv2()
-    for (start, end), colour in zip(HAND_EDGES.tolist(), lines, strict=True):
+    # A line is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same.
+    around = (-width, -width, canvas.shape[1] + 2 * width, canvas.shape[0] + 2 * width)
+    for (start, end), color in zip(HAND_EDGES.tolist(), lines, strict=True):
         if visible[start] and visible[end]:
-            _line(canvas, pixels[start], pixels[end], colour, width)
+            shown, first, last = cv2.clipLine(around, pixels[start], pixels[end])
+            if shown:
+                cv2.line(canvas, first, last, color, thickness=width)
     for point, seen in zip(pixels, visible, strict=True):
         if seen:
             cv2.circle(canvas, point, radius, dot, thickness=-1)
-
-
-def _line(canvas: np.ndarray, start: list[int], end: list[int], colour: tuple[float, ...], width: int) -> None:
-    """Draw a line. It is cut near the canvas first, as OpenCV does itself from 4.12 on: all versions draw the same."""
-    cv2 = import_cv2()
-    height, canvas_width = canvas.shape[:2]
-    around = (-width, -width, canvas_width + 2 * width, height + 2 * width)
-    shown, start, end = cv2.clipLine(around, start, end)
-    if shown:
-        cv2.line(canvas, start, end, colour, thickness=width)
 
 
 def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
@@ -162,19 +153,15 @@ def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
     """
     height, width = (side // OVERSAMPLING for side in canvas.shape[:2])
     small = np.zeros((height, width, 3), np.uint8)
-    left, top, right, bottom = _small_box(box or Box(0, 0, *canvas.shape[1::-1]), width, height)
+    large = box or Box(0, 0, *canvas.shape[1::-1])
+    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in large[:2])
+    right = min(width, -(-large.right // OVERSAMPLING) + FILTER_REACH)
+    bottom = min(height, -(-large.bottom // OVERSAMPLING) + FILTER_REACH)
     if right > left and bottom > top:
-        large = slice(top * OVERSAMPLING, bottom * OVERSAMPLING), slice(left * OVERSAMPLING, right * OVERSAMPLING)
-        part = Image.fromarray(canvas[large])
+        rows, columns = (slice(a * OVERSAMPLING, b * OVERSAMPLING) for a, b in ((top, bottom), (left, right)))
+        part = Image.fromarray(canvas[rows, columns])
         # One side after the other: PIL's own order hangs on the shape, and rounding between the two on the order.
         for size in ((right - left, part.height), (right - left, bottom - top)):
             part = part.resize(size, Image.Resampling.BICUBIC)
         small[top:bottom, left:right] = part
     return small
-
-
-def _small_box(box: Box, width: int, height: int) -> Box:
-    """Return the box in pixels of the small picture, with the filter's reach around it."""
-    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in box[:2])
-    right, bottom = (-(-edge // OVERSAMPLING) + FILTER_REACH for edge in box[2:])
-    return Box(left, top, min(width, right), min(height, bottom))

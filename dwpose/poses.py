@@ -1,4 +1,4 @@
-"""Whole-body poses of the people in a clip, the one form that every stage of the pose road takes and returns.
+"""Whole-body poses of the people in a clip, the one form that every stage of the pose pipeline takes and returns.
 
 134 keypoints a person, in DW-Pose's OpenPose order (IDEA-Research/DWPose): 18 body joints, 3 points on each foot, 68 on
 the face, 21 on each hand. "Left" and "right" are the person's own sides.
@@ -27,7 +27,7 @@ class Track:
     """One person through a clip of F frames.
 
     identity: the person's own, the same in every frame and unlike everybody else's in the clip; counts from 0.
-    points: float64 [F, 134, 2], x in parts of the frame's width and y of its height; 0..1 lies inside the frame.
+    points: float64 [F, 134, 2], x as a fraction of the frame width and y of its height; 0..1 lies inside the frame.
     scores: float64 [F, 134], the detector's confidence, 0 for a keypoint that was not looked for or not found. Points
     of low score keep the detector's guess, which official alignment uses; they may be anything, but not NaN.
     """
@@ -49,7 +49,7 @@ class Track:
     @property
     def present(self) -> np.ndarray:
         """Return bool [F]: the frames in which any body joint of this person is seen."""
-        return self.visible[:, BODY].any(axis=1)
+        return np.any(self.visible[:, BODY], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
-"""The skeleton as tables: which joints a limb joins, which joint carries which, and the colours of both.
+"""The skeleton as tables: its parts, which joints a limb joins, which joint carries which, and the colors of both.
 
-Limbs and colours are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
+Limbs and colors are OpenPose's (CMU), in the order in which SteadyDancer preprocess/util.py draws them.
 """
 
 import colorsys
@@ -10,6 +10,22 @@ import numpy as np
 
 from .poses import FACE, FEET, LEFT_HAND, RIGHT_HAND
 
+
+def _range(keypoints: slice) -> list[int]:
+    return list(range(keypoints.start, keypoints.stop))
+
+
+# Every keypoint belongs to one part; wrists and ankles to hands and feet.
+KEYPOINT_PARTS = {
+    "neck": [1],
+    "head": [0, 14, 15, 16, 17],
+    "face": _range(FACE),
+    "arms": [2, 3, 5, 6],
+    "hands": [4, 7, *_range(LEFT_HAND), *_range(RIGHT_HAND)],
+    "legs": [8, 9, 11, 12],
+    "feet": [10, 13, *_range(FEET)],
+}
+
 LIMBS = np.array(
     [
         (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
@@ -17,8 +33,8 @@ LIMBS = np.array(
     ]
 )  # fmt: skip
 
-# OpenPose's rainbow in RGB, one colour a joint; limb i has the colour of joint i.
-JOINT_COLOURS = np.array(
+# OpenPose's rainbow in RGB, one color a joint; limb i has the color of joint i.
+JOINT_COLORS = np.array(
     [
         (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
         (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
@@ -26,11 +42,11 @@ JOINT_COLOURS = np.array(
     ]
 )  # fmt: skip
 LIMB_BRIGHTNESS = 0.6
-HAND_JOINT_COLOUR = (0, 0, 255)
+HAND_JOINT_COLOR = (0, 0, 255)
 
 # Wrist to the first joint of each finger, then along the finger.
 HAND_EDGES = np.array([(0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, 21)])
-HAND_COLOURS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
+HAND_COLORS = [tuple(255 * c for c in colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1)) for i in range(len(HAND_EDGES))]
 
 # Part: the joints along which its length is measured, one path a side. Both sides are one part: people are symmetric.
 LIMB_PATHS = {
@@ -46,7 +62,7 @@ Aspects = tuple[float, float]  # width / height of the photo and of the video
 
 
 def metric(points: np.ndarray, aspect: float) -> np.ndarray:
-    """Return points [..., 2], given in parts of the frame, with both axes in frame heights; aspect: width / height."""
+    """Return points [..., 2] in fractions of the frame with both axes in frame heights; aspect: width / height."""
     return points * (aspect, 1)
 
 
@@ -56,10 +72,6 @@ class Link(NamedTuple):
     children: list[int]
     parent: int
     part: str
-
-
-def _range(keypoints: slice) -> list[int]:
-    return list(range(keypoints.start, keypoints.stop))
 
 
 _FEET = _range(FEET)

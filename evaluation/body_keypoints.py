@@ -1,35 +1,36 @@
-"""Keypoints of one person over a clip, the parts of the body, and errors in parts of the person's height."""
+"""Keypoints of one person over a clip, the parts of the body, and errors as fractions of the person's height."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..dwpose.poses import PoseClip, Track
+from ..dwpose.poses import KEYPOINTS, LEFT_HAND, RIGHT_HAND, PoseClip, Track
+from ..dwpose.skeleton import KEYPOINT_PARTS
+from ..dwpose.track.pick import main_people
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference
 from .metrics import NotMeasured
 
 Parts = Mapping[str, Sequence[int]]
 
-# Of the 134 keypoints of dwpose: 18 body joints, 3 on each foot, 68 on the face, 21 on each hand. The face's 68 are
-# left out: they would outweigh the rest.
-WHOLE_BODY: Parts = {
-    "head": (0, 14, 15, 16, 17),
-    "hands": (4, 7, *range(92, 134)),
-    "feet": (10, 13, *range(18, 24)),
-    "body": (1, 2, 3, 5, 6, 8, 9, 11, 12),
+# The face's 68 keypoints are left out: they would outweigh the rest.
+WHOLE_BODY: Parts = {name: KEYPOINT_PARTS[name] for name in ("head", "hands", "feet")} | {
+    "body": sorted(KEYPOINT_PARTS["neck"] + KEYPOINT_PARTS["arms"] + KEYPOINT_PARTS["legs"])
 }
-WHOLE_BODY_KEYPOINTS = 134
-FACE = slice(24, 92)
 # What some detectors do not look for at all: where none of it is ever found, it says nothing of the video.
-BEYOND_SOME_DETECTORS: Parts = {"fingers": range(92, 134), "small toes": (19, 22)}
+BEYOND_SOME_DETECTORS: Parts = {"fingers": range(LEFT_HAND.start, RIGHT_HAND.stop), "small toes": (19, 22)}
 
 
 class Keypoints(NamedTuple):
-    """One person: points float [F, K, 2] in parts of the frame's width and height, seen bool [F, K]."""
+    """One person: points float [F, K, 2] as fractions of the frame's width and height, seen bool [F, K]."""
 
     points: np.ndarray
     seen: np.ndarray
+
+    @classmethod
+    def of(cls, person: Track) -> "Keypoints":
+        """Return the keypoints of a person of a clip."""
+        return cls(person.points, person.visible)
 
     def first(self, frames: int) -> "Keypoints":
         """Return the first `frames` frames."""
@@ -37,25 +38,18 @@ class Keypoints(NamedTuple):
 
 
 def parts_of(keypoints: int) -> Parts:
-    """Return the parts for so many keypoints: head, hands, feet and body for 134, else all in one."""
-    return WHOLE_BODY if keypoints == WHOLE_BODY_KEYPOINTS else {"all": range(keypoints)}
+    """Return the parts for this number of keypoints: head, hands, feet and body for 134, else all in one."""
+    return WHOLE_BODY if keypoints == KEYPOINTS else {"all": range(keypoints)}
 
 
-def main_person(people: Iterable[Track]) -> Keypoints:
-    """Return the one of whom most keypoints are seen over the clip; ValueError if there is nobody."""
-    people = list(people)
-    if not people:
-        raise ValueError("There is nobody in the poses. Give poses of a video in which a person is seen.")
-    best = max(people, key=lambda person: int(person.visible.sum()))
-    return Keypoints(best.points, best.visible)
+def found_person(clip: PoseClip, target: Keypoints | None) -> Keypoints | None:
+    """Return whom of the people found in a clip to measure: who is nearest to the target, else the main person.
 
-
-def found_person(people: Iterable[Track], frames: int, target: Keypoints | None) -> Keypoints | None:
-    """Return whom of the people found in a clip of `frames` frames to measure; None for nobody without a target."""
-    people = list(people)
+    None for nobody without a target.
+    """
     if target is not None:
-        return nearest_person(people, target.first(frames))
-    return main_person(people) if people else None
+        return nearest_person(clip.tracks, target.first(clip.frames))
+    return Keypoints.of(main_people(clip, clip.tracks, 1)[0]) if clip.tracks else None
 
 
 def nearest_person(people: Iterable[Track], target: Keypoints) -> Keypoints:
@@ -82,7 +76,7 @@ def comparable(found: Keypoints, target: Keypoints) -> tuple[Keypoints, list[str
 
     That is fingers or small toes of which nothing is found in any frame, though somebody is.
     """
-    if found.seen.shape[1] != WHOLE_BODY_KEYPOINTS or not found.seen.any():
+    if found.seen.shape[1] != KEYPOINTS or not found.seen.any():
         return target, []
     missing = {
         name: list(keypoints)
@@ -106,7 +100,7 @@ def checked(clip: PoseClip, what: str, size: tuple[int, int]) -> PoseClip:
 
 
 def person_height(target: Keypoints, aspect: float) -> float:
-    """Return the person's height in parts of the frame's: the median over frames of the box's longer side.
+    """Return the person's height as a fraction of the frame's: the median over frames of the box's longer side.
 
     The box is the one around the keypoints seen. aspect: width / height of the frame. NotMeasured if nothing is seen,
     or all of it in one point.

@@ -21,11 +21,12 @@ from ..dwpose.detect.detector import Detector
 from ..dwpose.detect.runtime import CPU
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
+from ..dwpose.track.pick import main_person
 from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
 from ..media.frames import size_of, to_float
 from ..media.video_stream import VideoStream
-from .body_keypoints import Keypoints, checked, found_person, main_person
+from .body_keypoints import Keypoints, checked, found_person
 from .clip_report import clip_report, evaluate_and_draw
 from .evaluate import Case, describe, evaluate
 from .evaluation_report import write_report
@@ -110,14 +111,14 @@ def load_keypoints(
     """
     size, goal = size_of(frames), None
     if target:
-        goal = main_person(checked(load(target, size)[0], f"poses in {target.name}", size).tracks)
+        goal = Keypoints.of(main_person(checked(load(target, size)[0], f"poses in {target.name}", size)))
     if poses:
         seen = checked(load(poses, size)[0], f"poses in {poses.name}", size)
     elif detector is not None:
         seen = search(frames.numpy(), open_detector(detector), size, len(frames))
     else:
         return None, goal
-    return found_person(seen.tracks, seen.frames, goal), goal
+    return found_person(seen, goal), goal
 
 
 def open_detector(files: list[str]) -> Detector:

@@ -6,10 +6,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..dwpose.poses import FACE, KEYPOINTS
 from ..media.canvas import BACKGROUND, Canvas
 from ..media.frames import to_uint8
 from ..media.image_layout import beside
-from .body_keypoints import FACE, WHOLE_BODY_KEYPOINTS, Keypoints
+from .body_keypoints import Keypoints
 from .evaluate import Case
 from .fidelity import fitted_ground_truth, fitted_photo
 from .frame_batches import unit
@@ -82,6 +83,6 @@ def _points(keypoints: Keypoints | None, time: int, size: tuple[int, int]) -> di
         return {}
     points = keypoints.points[time] * size
     near = keypoints.seen[time] & (np.abs(points) < 4 * max(size)).all(axis=1)
-    if len(near) == WHOLE_BODY_KEYPOINTS:
+    if len(near) == KEYPOINTS:
         near[FACE] = False
     return {int(joint): tuple(points[joint].tolist()) for joint in np.flatnonzero(near)}

@@ -11,9 +11,9 @@ from ..dwpose.detect.detector import Detector
 from ..dwpose.detect.runtime import AUTO as AUTO_PROVIDER
 from ..dwpose.draw import OFFICIAL
 from ..dwpose.edit.align import MODES, Alignment, Request, align, remarks_text, report_text
+from ..dwpose.edit.anchor import AT_NECK, FIRST
 from ..dwpose.edit.augment import augment
 from ..dwpose.edit.lead_in import AUTO, lead_in
-from ..dwpose.edit.meeting import AT_NECK, FIRST
 from ..dwpose.edit.refine import refine
 from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip

@@ -12,8 +12,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
+from ..dwpose.track.pick import main_person
 from ..dwpose.track.search import search
-from ..evaluation.body_keypoints import Keypoints, checked, found_person, main_person
+from ..evaluation.body_keypoints import Keypoints, checked, found_person
 from ..evaluation.clip_report import clip_report, evaluate_and_draw
 from ..evaluation.evaluate import Case, describe
 from ..evaluation.evaluation_report import write_new_report
@@ -210,7 +211,7 @@ def _keypoints(
     """Return the keypoints found in the frames and those that should be there; None for what is not given."""
     size, goal = size_of(images), None
     if target is not None:
-        goal = main_person(checked(read_poses(target), "target poses", size).tracks)
+        goal = Keypoints.of(main_person(checked(read_poses(target), "target poses", size)))
     if poses is not None:
         seen = checked(read_poses(poses), "poses", size)
     elif detector is not None:
@@ -223,7 +224,7 @@ def _keypoints(
         seen = search(ImageStream(images, fps=0.0), detector, size, len(images), on_frame)
     else:
         return None, goal
-    return found_person(seen.tracks, seen.frames, goal), goal
+    return found_person(seen, goal), goal
 
 
 def _network(load: Callable[[Path], Network], name: str) -> Network | None:

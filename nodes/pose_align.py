@@ -20,9 +20,9 @@ from ..dwpose.edit.align import (
     report_text,
     row_cells,
 )
+from ..dwpose.edit.anchor import ANCHORS, AT_NECK, FIRST, MEETINGS
 from ..dwpose.edit.augment import augment
 from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
-from ..dwpose.edit.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
 from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.byte_size import size_text

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
 from ..dwpose.detect.runtime import AUTO, CHOICES, may_use_gpu
-from ..dwpose.detect.wholebody import COLOUR_ORDERS, DWPose
+from ..dwpose.detect.wholebody import COLOR_ORDERS, DWPose
 from ..dwpose.packages.onnxruntime_advice import Gpu
 from .common import model_folders
 from .common.node_text import show_text
@@ -142,9 +142,9 @@ def _setting_inputs() -> list:
             "steadier; the keypoint network takes twice as long.",
         ),
         io.Combo.Input(
-            "colour_order", options=list(COLOUR_ORDERS), default="trained",
-            tooltip="DW-Pose only: 'trained' gives each network the channel order it was trained on. 'official' swaps "
-            "red and blue in both, as SteadyDancer's own preprocessing does.",
+            "colour_order", options=list(COLOR_ORDERS), default="trained",
+            tooltip="DW-Pose only: 'trained' gives each network the colours it learnt from; 'official' swaps red and "
+            "blue in both, as SteadyDancer's own preprocessing does.",
         ),
     ]  # fmt: skip
 

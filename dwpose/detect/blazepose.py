@@ -1,12 +1,11 @@
 """The bundled detector: BlazePose (arXiv:2006.10204), body only, no download.
 
 Finds people by their trunk and head, then reads 33 landmarks in a square around each, turned upright. Weights and
-their origin: dwpose/weights. Differences from MediaPipe, whose networks these are: several people, small people by
-looks at ever smaller parts of the frame, and nobody is found whom the landmark network does not confirm.
+their origin: dwpose/weights. Differences from MediaPipe, whose networks these are: several people, small people in
+ever smaller parts of the frame, and nobody is found whom the landmark network does not confirm.
 """
 
 import hashlib
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...media.log import logger
 from ..boxes import overlaps
 from ..packages.onnxruntime_advice import Gpu
 from ..poses import KEYPOINTS
@@ -22,8 +22,6 @@ from . import blazepose_regions as regions
 from .detector import Region, boxes
 from .opencv_network import open_bundled
 from .runtime import AUTO, OPENCV, prepare
-
-log = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 DETECTION, LANDMARKS = WEIGHTS / "blazepose_detection.onnx", WEIGHTS / "blazepose_landmarks.onnx"
@@ -40,19 +38,19 @@ class Thresholds(NamedTuple):
 
 # To be found, a person must be likelier than to be followed, the more so the more windows are looked at. Chosen on
 # pictures of ComfyUI's templates: WHOLE and PART find somebody in 79 of 89 with people and in 4 of 102 without. False
-# finds of the finest look score under 0.76 in 720p mosaics of those without, 0.81 in one picture of a statue; most
+# finds of the finest search score under 0.76 in 720p mosaics of those without, 0.81 in one picture of a statue; most
 # dancers of 60 to 130 pixels score over 0.9.
 WHOLE, PART, FINE = Thresholds(0.5, 0.6), Thresholds(0.7, 0.6), Thresholds(0.85, 0.9)
-# From the first on, somebody whose hips lie elsewhere is looked at again there, and from the second on confirmed. Of
+# From the first on, somebody whose hips lie elsewhere is read again there, and from the second on confirmed. Of
 # 135 pictures without people one reaches 0.977; most people reach 0.992 and more. On small parts of the frame, where
-# things that are no people reach it too, nobody is looked at again.
+# things that are no people reach it too, nobody is read again.
 SURE_PERSON, SURE_AGAIN = 0.97, 0.99
-OVERLAP = 0.3  # of the boxes, intersection over union, from which on who is looked at again is somebody found already
+OVERLAP = 0.3  # of the boxes, intersection over union, from which on who is read again is somebody found already
 SHIFT = 0.07  # by how many sides of the crop the landmarks may move the hips
 SAME_PERSON = 0.1  # hips nearer than this many sides of the crop are the same person's
 BATCH = 8  # windows in one run, which bounds the memory
 SMALL = 1.25  # sides of a part of the frame; a larger person is not wholly in it, and is found on the whole frame
-LEAST_SIDE = 112  # pixels of a part at the finest look: the joints of who is small in less would be guesses
+LEAST_SIDE = 112  # pixels of a part at the finest search: the joints of who is small in less would be guesses
 
 
 class BlazePose:
@@ -65,7 +63,7 @@ class BlazePose:
         self._detection, self._landmarks = (open_bundled(*network, provider, gpu) for network in OUTPUTS.items())
         self.fingerprint = fingerprint()
         if self._landmarks.provider == OPENCV:
-            log.warning("%s", " ".join(self.notes))
+            logger.warning("%s", " ".join(self.notes))
 
     @property
     def name(self) -> str:
@@ -83,13 +81,13 @@ class BlazePose:
     def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
         height, width = frame.shape[:2]
         short, long = sorted((width, height))
-        people = self._look(frame, [regions.whole_frame(width, height)], WHOLE, check)
+        people = self._search(frame, [regions.whole_frame(width, height)], WHOLE, check)
         if short < long:
-            people += self._look_at_parts(frame, max(short, long // 3), PART, check)
-        people = people or self._look_at_parts(frame, max(short // 2, long // 6, 1), PART, check)
+            people += self._search_parts(frame, max(short, long // 3), PART, check)
+        people = people or self._search_parts(frame, max(short // 2, long // 6, 1), PART, check)
         side = max(short // 4, long // 12)
         if fine and not people and side >= LEAST_SIDE:
-            people = self._look_at_parts(frame, side, FINE, check)
+            people = self._search_parts(frame, side, FINE, check)
         return distinct(people)
 
     def estimate(self, frame: np.ndarray, people: list[Region]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,16 +98,20 @@ class BlazePose:
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
         return joints.next_region(points, scores)
 
-    def _look_at_parts(
+    def _search_parts(
         self, frame: np.ndarray, side: int, least: Thresholds, check: Callable[[], None] | None
     ) -> list[Region]:
         parts = regions.tiles(frame.shape[1], frame.shape[0], side)
-        return self._look(frame, parts, least, check, SMALL * side)
+        return self._search(frame, parts, least, check, SMALL * side)
 
-    def _look(
-        self, frame: np.ndarray, windows: list[regions.Window], least: Thresholds,
-        check: Callable[[], None] | None, largest: float = math.inf,
-    ) -> list[Region]:  # fmt: skip
+    def _search(
+        self,
+        frame: np.ndarray,
+        windows: list[regions.Window],
+        least: Thresholds,
+        check: Callable[[], None] | None,
+        largest: float = math.inf,
+    ) -> list[Region]:
         """Return the people, no larger than `largest` pixels, whom both networks see in the windows of the frame."""
         likely = []
         for start in range(0, len(windows), BATCH):
@@ -124,13 +126,13 @@ class BlazePose:
         found = self._read(frame, likely)
         people = confirmed(likely, found, least.person)
         beside = misplaced(likely, found) if windows[0][2] >= min(frame.shape[:2]) else []
-        return people + (self._look_again(frame, beside, people) if beside else [])
+        return people + (self._confirm_again(frame, beside, people) if beside else [])
 
-    def _look_again(self, frame: np.ndarray, beside: list[Region], people: list[Region]) -> list[Region]:
-        """Return those of the misplaced people whom a look at their own place confirms and who are none of `people`."""
+    def _confirm_again(self, frame: np.ndarray, beside: list[Region], people: list[Region]) -> list[Region]:
+        """Return those of the misplaced people whom a run at their own place confirms and who are none of `people`."""
         found = confirmed(beside, self._read(frame, beside), SURE_AGAIN)
-        known = overlaps(boxes(found), boxes(people)) > OVERLAP
-        return [person for person, is_known in zip(found, known.any(axis=1), strict=True) if not is_known]
+        known = np.any(overlaps(boxes(found), boxes(people)) > OVERLAP, axis=1)
+        return [person for person, is_known in zip(found, known, strict=True) if not is_known]
 
     def _read(self, frame: np.ndarray, people: list[Region]) -> joints.Landmarks:
         outputs = self._landmarks.run({"image": np.stack([joints.crop(frame, region) for region in people])})
@@ -175,7 +177,7 @@ def apart(one: Region, other: Region) -> float:
 
 
 def fingerprint() -> str:
-    """Return what tells these weights and this way to read them from any other detector."""
+    """Return what identifies these weights and this way to read them."""
     digest = hashlib.sha256()
     for file in (DETECTION, LANDMARKS):
         digest.update(file.read_bytes())

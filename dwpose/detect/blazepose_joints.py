@@ -52,23 +52,23 @@ def crop(frame: np.ndarray, region: Region) -> np.ndarray:
     """Return float32 [3, 256, 256] in 0..1: the square about the region, turned upright, black outside the frame."""
     cv2 = import_cv2()
 
-    turn, centre = frame_axes(region)
-    middle = np.full(2, SIDE / 2 - 0.5)  # cv2 counts from the centres of the pixels
-    matrix = np.column_stack([turn, centre - 0.5 - turn @ middle])
+    turn, center = frame_axes(region)
+    middle = np.full(2, SIDE / 2 - 0.5)  # cv2 counts from the centers of the pixels
+    matrix = np.column_stack([turn, center - 0.5 - turn @ middle])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     image = cv2.warpAffine(frame, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT)
     return image.transpose(2, 0, 1) * np.float32(1 / 255)
 
 
 def frame_axes(region: Region) -> tuple[np.ndarray, np.ndarray]:
-    """Return what one pixel of the crop to the right and down is in the frame, as columns [2, 2], and the centre."""
+    """Return what one pixel of the crop to the right and down is in the frame, as columns [2, 2], and the center."""
     cos, sin = math.cos(region.angle), math.sin(region.angle)
     turn = np.array([[cos, -sin], [sin, cos]]) * (crop_side(region) / SIDE)
     return turn, np.array([region.x, region.y])
 
 
 def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
-    """Return the places [N, K, 2] in 0..1 of the crop, moved to the centre of mass of the heatmap around them.
+    """Return the places [N, K, 2] in 0..1 of the crop, moved to the center of mass of the heatmap around them.
 
     heatmaps: [N, K, S, S], logits. Source: MediaPipe refine_landmarks_from_heatmap_calculator, with 7 x 7 cells.
     """
@@ -103,7 +103,7 @@ def read(outputs: list[np.ndarray], regions: list[Region]) -> Landmarks:
     landmarks = landmarks.reshape(len(regions), LANDMARKS, 5).astype(np.float64)
     places = (refined(landmarks[..., :2] / SIDE, heatmaps) - 0.5) * SIDE
     axes = [frame_axes(region) for region in regions]
-    points = [centre + place @ turn.T for place, (turn, centre) in zip(places, axes, strict=True)]
+    points = [center + place @ turn.T for place, (turn, center) in zip(places, axes, strict=True)]
     visible, present = sigmoid(landmarks[..., 3]), sigmoid(landmarks[..., 4])
     return Landmarks(np.array(points), visible * present, person[:, 0])
 

@@ -3,7 +3,7 @@
 Source: BlazePose (arXiv:2006.10204) and MediaPipe modules/pose_detection, whose graph gives the numbers below. The
 network is a single-shot detector: each of its 2254 anchors gives a score, a box, and four points, of which the middle
 of the hips and a point on the circle around the whole body, above the head, say where the person is, how large and how
-far leaned. Difference from MediaPipe: more than one person, and a second look at parts of the frame for small people.
+far leaned. Difference from MediaPipe: more than one person, and a second search in parts of the frame for small people.
 """
 
 import math
@@ -23,17 +23,17 @@ OVERLAP = 0.3  # boxes that share more than this, intersection over union, are o
 HIPS, CIRCLE = 4, 6  # columns of a box where x, y of the point begin; before them x, y, width, height
 
 
-def anchor_centres() -> np.ndarray:
+def anchor_centers() -> np.ndarray:
     """Return float32 [2254, 2]: x, y of the anchors in pixels of the network's input."""
-    centres = []
+    centers = []
     for stride, count in LAYERS:
         line = (np.arange(SIDE // stride) + 0.5) * stride
         cells = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-        centres.append(np.repeat(cells, count, axis=0))
-    return np.concatenate(centres).astype(np.float32)
+        centers.append(np.repeat(cells, count, axis=0))
+    return np.concatenate(centers).astype(np.float32)
 
 
-ANCHORS = anchor_centres()
+ANCHORS = anchor_centers()
 Window = tuple[int, int, int]  # left, top, side: a square in pixels of the frame, perhaps partly outside it
 
 
@@ -100,7 +100,7 @@ def about(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:
 
 
 def crop_side(region: Region) -> float:
-    """Return the side in pixels of the square that the landmark network looks at."""
+    """Return the side in pixels of the square that the landmark network reads."""
     return CROP_SCALE * max(region.width, region.height)
 
 

@@ -13,7 +13,7 @@ from ..boxes import around
 
 
 class Region(NamedTuple):
-    """Where a person is: centre and size in pixels, the angle in radians by which the person leans clockwise."""
+    """Where a person is: center and size in pixels, the angle in radians by which the person leans clockwise."""
 
     x: float
     y: float
@@ -41,8 +41,14 @@ def on_grid(region: Region) -> Region:
     return Region(x, y, width, height, round(region.angle / ANGLE) * ANGLE, region.score)
 
 
+def region_of(low: np.ndarray, high: np.ndarray, score: float, padding: float = 1.0) -> Region:
+    """Return the region of a box from `low` to `high`, each x, y; padding multiplies its size."""
+    (x, y), (width, height) = (low + high) / 2, (high - low) * padding
+    return Region(float(x), float(y), float(width), float(height), score=float(score))
+
+
 def boxes(regions: Iterable[Region]) -> np.ndarray:
-    """Return [N, 4]: left, top, right, bottom, as if nobody leaned."""
+    """Return [N, 4]: left, top, right, bottom, without the angle."""
     rows = np.array([(r.x, r.y, r.width, r.height) for r in regions], float).reshape(-1, 4)
     return around(rows[:, :2], rows[:, 2:])
 
@@ -63,7 +69,7 @@ class Detector(Protocol):
     def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
         """Return the people in the frame, the best score first; an empty list if there is nobody.
 
-        fine: also take a look at small parts of the frame that costs many times the others, if a detector has one.
+        fine: search small parts of the frame too, which costs many times the rest, if a detector can.
         check: called between the runs of a long search; what it raises ends the search.
         """
 
@@ -74,4 +80,4 @@ class Detector(Protocol):
         """
 
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
-        """Return where to look next for a person seen at points [134, 2], scores [134]; None if too little is seen."""
+        """Return the next region of a person seen at points [134, 2], scores [134]; None if too little is seen."""

@@ -6,6 +6,7 @@ Sizes and sha256: the files of repository yzd-v/DWPose on Hugging Face; yolox_l.
 import hashlib
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +63,12 @@ DWPOSE = NetworkFile(
 def open_network(path: Path | str, kind: NetworkFile, provider: str = AUTO, gpu: Gpu | None = None) -> Session:
     """Return the network in the file; ValueError says what the file is if it is not of that kind."""
     path = Path(path)
-    found = _not_onnx(path)
-    if found:
-        raise ValueError(_wrong(path, kind, found))
+    if path.is_file():  # open_session reports a missing one
+        with path.open("rb") as file:
+            head = file.read(32)
+        found = next((text for start, text in NOT_ONNX if head.startswith(start)), None) if head else "an empty file"
+        if found:
+            raise ValueError(_wrong(path, kind, found))
     return open_session(path, provider, gpu, partial(_check, path, kind))
 
 
@@ -84,8 +88,23 @@ def checksum(path: Path) -> str:
 
 
 def describe(session: Session) -> str:
-    """Return what the network is, as far as its inputs and outputs tell."""
-    family = next((text for fits, text in FAMILIES if fits(session)), "another network")
+    """Return what the network is by its inputs and outputs."""
+    shapes, only, (height, width) = list(session.outputs.values()), _only(session.outputs), _crop(session)
+    simcc = [2 * width, 2 * height] if height and width else None
+    if is_yolox(session):
+        family = "a YOLOX person detector"
+    elif is_dwpose(session):
+        family = "a DW-Pose network of 133 keypoints"
+    elif len(shapes) == 4 and any(port.type == "tensor(uint8)" for port in session.ports.values()):
+        family = "a YOLO-NAS detector with suppression inside"
+    elif len(only) == 3 and _cells(session) == only[1] and (only[2] or 0) > 5:
+        family = "a YOLOX detector of other classes than COCO's 80"
+    elif len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and [s[2] for s in shapes] == simcc:
+        family = "a pose network with another set of keypoints than the 133"
+    elif any(shape[-1:] == (5,) and len(shape) in (2, 3) for shape in shapes):
+        family = "a detector with suppression inside"
+    else:
+        family = "another network"
     return f"{family} ({_ports(session.inputs)} in, {_ports(session.outputs)} out)"
 
 
@@ -101,52 +120,12 @@ def _wrong(path: Path, kind: NetworkFile, found: str) -> str:
     )
 
 
-def _not_onnx(path: Path) -> str | None:
-    if not path.is_file():
-        return None  # open_session says so
-    with Path(path).open("rb") as file:
-        head = file.read(32)
-    if not head:
-        return "an empty file"
-    return next((text for start, text in NOT_ONNX if head.startswith(start)), None)
-
-
-def _is_nas(session: Session) -> bool:
-    return len(session.outputs) == 4 and any(port.type == "tensor(uint8)" for port in session.ports.values())
-
-
-def _is_yolox_of_others(session: Session) -> bool:
-    shape = _only(session.outputs)
-    return len(shape) == 3 and _cells(session) == shape[1] and (shape[2] or 0) > 5
-
-
-def _is_simcc(session: Session) -> bool:
-    (height, width), shapes = _crop(session), list(session.outputs.values())
-    fit = height and width and len(shapes) == 2 and all(len(shape) == 3 for shape in shapes)
-    return bool(fit and (shapes[0][2], shapes[1][2]) == (2 * width, 2 * height))
-
-
-def _has_nms_inside(session: Session) -> bool:
-    return any(shape[-1:] == (5,) and len(shape) in (2, 3) for shape in session.outputs.values())
-
-
-FAMILIES = (
-    (is_yolox, "a YOLOX person detector"),
-    (is_dwpose, "a DW-Pose network of 133 keypoints"),
-    (_is_nas, "a YOLO-NAS detector with suppression inside"),
-    (_is_yolox_of_others, "a YOLOX detector of other classes than COCO's 80"),
-    (_is_simcc, "a pose network with another set of keypoints than the 133"),
-    (_has_nms_inside, "a detector with suppression inside"),
-)
-
-
 def _matches(ports: dict[str, tuple], *wanted: tuple) -> bool:
     """Return whether there are as many ports as wanted shapes, each fitting its own; None fits any size."""
-    return len(ports) == len(wanted) and all(map(_fits, ports.values(), wanted))
-
-
-def _fits(shape: tuple, wanted: tuple) -> bool:
-    return len(shape) == len(wanted) and all(a == b or None in (a, b) for a, b in zip(shape, wanted, strict=True))
+    if [*map(len, ports.values())] != [*map(len, wanted)]:
+        return False
+    sizes = zip(chain(*ports.values()), chain(*wanted), strict=True)
+    return all(size == other or None in (size, other) for size, other in sizes)
 
 
 def _only(ports: dict[str, tuple]) -> tuple:
@@ -154,7 +133,7 @@ def _only(ports: dict[str, tuple]) -> tuple:
 
 
 def _crop(session: Session) -> tuple[int | None, int | None]:
-    """Return height and width of a network that takes one batch of colour pictures."""
+    """Return height and width of a network that takes one batch of color pictures."""
     shape = _only(session.inputs)
     return shape[2:] if len(shape) == 4 and shape[1] == 3 else (None, None)
 

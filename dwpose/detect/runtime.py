@@ -7,7 +7,7 @@ providers whose libraries it cannot load, and then quietly uses the CPU.
 import contextlib
 import ctypes
 import io
-import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...media.log import logger
 from ..packages.onnxruntime_advice import MADE_FOR, NO_TENSORRT, Gpu, advice, build_for, not_made_for, without_a_build
 from ..packages.onnxruntime_build import NoOnnxRuntime, cuda_major, import_onnxruntime, installed_builds, version
-
-log = logging.getLogger(__name__)
 
 AUTO = "auto"
 PROVIDERS = {
@@ -46,10 +45,11 @@ DEVICES = {"OpenVINO": ("GPU", "CPU")}  # by default OpenVINO takes the CPU; its
 MIGRAPHX_CACHE_SINCE = (1, 23)  # older ones refuse the option
 SHARED_LIBRARIES = {"CUDA": ("shared", "cuda"), "TensorRT": ("shared", "cuda", "tensorrt")}  # in the order of loading
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
-MEMORY_IS_FULL = (  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so, in lower case
-    "failed to allocate memory", "out of memory", "out_of_memory", "outofmemory", "not enough memory", "alloc_failed",
-    "allocation_failed", "allocation_failure", "memoryallocation", "memoryerror", "bad_alloc", "bad allocation",
-)  # fmt: skip
+MEMORY_IS_FULL = re.compile(  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so
+    "failed to allocate memory|out of memory|out_of_memory|outofmemory|not enough memory|alloc_failed"
+    "|allocation_failed|allocation_failure|memoryallocation|memoryerror|bad_alloc|bad allocation",
+    re.IGNORECASE,
+)
 FREE_MEMORY = (
     "The GPU's memory is full: unload models in ComfyUI (Edit menu: Unload Models), close other programs that use the "
     "GPU, and run again."
@@ -82,7 +82,8 @@ class Session:
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs in the order of `outputs`, float32 from float16 networks too; ValueError if it fails."""
-        typed = {name: _typed(values, self.ports.get(name)) for name, values in feeds.items()}
+        types = {name: DTYPES.get(port.type) for name, port in self.ports.items()}  # None where it is not known
+        typed = {name: np.asarray(values, types.get(name)) for name, values in feeds.items()}
         any_batch = all(shape[:1] == (None,) for shape in self.inputs.values())
         try:
             if self.provider in COMPILED and any_batch:
@@ -99,7 +100,7 @@ class Session:
         return _place(self.provider, self.device)
 
     def try_again(self) -> None:
-        """Move to the provider that was passed over if it has room now; what is open stays where that fails."""
+        """Move to the provider that was passed over if it has memory now; what is open stays where that fails."""
         with contextlib.suppress(ValueError):
             new = self.reopen() if self.reopen else self
             self._session, self.notes, self.reopen = new._session, new.notes, new.reopen
@@ -127,10 +128,10 @@ def open_session(
     if session is None:
         failed = NoOnnxRuntime if provider in (AUTO, CPU) else ValueError
         raise failed(_no_provider(ort, path, provider, failures, gpu))
-    session.notes.append(f"{path.name} runs on {session.place}{', as asked' * asked}.")
+    session.notes.append(f"{path.name} runs on {session.place}{', as asked' if asked else ''}.")
     session.notes += _why(failures) if asked else _why_cpu(ort, session.provider, failures, gpu)
     session.reopen = again if any(map(_is_memory, failures.values())) else None
-    log.info("%s", " ".join(session.notes))
+    logger.info("%s", " ".join(session.notes))
     return session
 
 
@@ -173,18 +174,25 @@ def _first_working(ort, path: Path, places, gpu: Gpu | None, check) -> tuple[Ses
 
 def _try(ort, path: Path, name: str, device: str, gpu: Gpu | None, check) -> tuple[Session | None, str]:
     """Return a session that has run on the provider, or None and the reason why there is none."""
-    said = _preload(ort) if name in SHARED_LIBRARIES else ""
+    said = io.StringIO()
+    if name in SHARED_LIBRARIES and hasattr(ort, "preload_dlls"):  # loads the CUDA libraries of torch or pip
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
     session, reason = _attempt(ort, path, lambda: _create(ort, path, name, _options(ort, name, device, gpu)))
     if session is None:
         return None, reason
     if session.get_providers()[:1] != [PROVIDERS[name]]:
         missing = f"it found no {device}" if device else "ONNX Runtime did not use it and gave no reason"
-        return None, _library_error(ort, name) or said or missing
+        return None, _library_error(ort, name) or " ".join(said.getvalue().split()) or missing
     result = Session(session, name, device, _errors(ort))
     if check:
         check(result)
     if name != CPU:
-        _, reason = _attempt(ort, path, lambda: session.run(None, _zeros(result)))
+        zeros = {
+            name: np.zeros([size or 1 for size in port.shape], DTYPES.get(port.type, np.float32))
+            for name, port in result.ports.items()
+        }
+        _, reason = _attempt(ort, path, lambda: session.run(None, zeros))
     return (None, reason) if reason else (result, "")
 
 
@@ -210,27 +218,18 @@ def _options(ort, name: str, device: str, gpu: Gpu | None) -> dict[str, str]:
             gpu.cache.mkdir(parents=True, exist_ok=True)
             options["migraphx_model_cache_dir"] = str(gpu.cache)
         except OSError as error:
-            log.warning("MIGraphX compiles anew each time: the folder %s cannot be made (%s).", gpu.cache, error)
+            logger.warning("MIGraphX compiles anew each time: the folder %s cannot be made (%s).", gpu.cache, error)
     return options
 
 
 def _create(ort, path: Path, name: str, provider_options: dict[str, str]):
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # its complaints are told in the notes
+    options.log_severity_level = 4  # the notes report its errors
     options.enable_mem_pattern = name != "DirectML"  # DirectML allows no memory patterns
     wanted = [(PROVIDERS[name], provider_options)]
     if name == "TensorRT":  # CUDA for what TensorRT cannot do
         wanted.append((PROVIDERS["CUDA"], OPTIONS["CUDA"]))
     return ort.InferenceSession(str(path), sess_options=options, providers=wanted, enable_fallback=0)
-
-
-def _preload(ort) -> str:
-    """Load the CUDA libraries that torch or pip brought, if ONNX Runtime can, and return what it printed."""
-    said = io.StringIO()
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(said):
-            ort.preload_dlls()
-    return " ".join(said.getvalue().split())
 
 
 def _library_error(ort, name: str) -> str:
@@ -258,7 +257,7 @@ def _failed(provider: str, reason: str) -> str:
 
 def _is_memory(reason: str) -> bool:
     """Return whether a provider failed for lack of memory, so that nothing is wrong with it."""
-    return any(words in reason.lower() for words in MEMORY_IS_FULL)
+    return bool(MEMORY_IS_FULL.search(reason))
 
 
 def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
@@ -268,17 +267,14 @@ def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: 
         found = f"the installed ONNX Runtime has only {_names(ort)}"
     else:
         found = f"it does not work here: {'; '.join(failures.values())}"
-    return f"Provider {provider} was asked for, but {found}. {_fix_asked(ort, provider, failures, gpu)}"
-
-
-def _fix_asked(ort, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
-    """Return what to do where the asked provider does not work; of one that cannot work here, no more than 'auto'."""
     if any(map(_is_memory, failures.values())):
-        return f"{FREE_MEMORY} Or choose 'auto'."
-    if elsewhere := not_made_for(provider, gpu):
-        return f"{elsewhere} Choose 'auto'."
-    fix = without_a_build(provider, failures.values()) or _fix(ort, MADE_FOR[provider].package, gpu, failures)
-    return f"{fix} Or choose 'auto'."
+        fix = f"{FREE_MEMORY} Or choose"
+    elif elsewhere := not_made_for(provider, gpu):  # no build would help
+        fix = f"{elsewhere} Choose"
+    else:
+        build = MADE_FOR[provider].package
+        fix = f"{without_a_build(provider, failures.values()) or _fix(ort, build, gpu, failures)} Or choose"
+    return f"Provider {provider} was asked for, but {found}. {fix} 'auto'."
 
 
 def _why(failures: dict[str, str]) -> list[str]:
@@ -325,18 +321,6 @@ def _names(ort) -> str:
 
 def _port(port) -> Port:
     return Port(tuple(size if isinstance(size, int) else None for size in port.shape), port.type)
-
-
-def _typed(values: np.ndarray, port: Port | None) -> np.ndarray:
-    """Return the values in the type that the input takes; as they are where that is not known."""
-    return np.asarray(values, DTYPES.get(port.type) if port else None)
-
-
-def _zeros(session: Session) -> dict[str, np.ndarray]:
-    return {
-        name: np.zeros([size or 1 for size in port.shape], DTYPES.get(port.type, np.float32))
-        for name, port in session.ports.items()
-    }
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Keypoints by SimCC: crop a person, run the network, read one peak along x and one along y for each keypoint.
 
-Contract: DWPose dw-ll_ucoco_384.onnx, trained on RGB. Input float32 [N, 3, 384, 288], normalised; outputs simcc_x
+Contract: DWPose dw-ll_ucoco_384.onnx, trained on RGB. Input float32 [N, 3, 384, 288], normalized; outputs simcc_x
 [N, 133, 576] and simcc_y [N, 133, 768]: two bins for each pixel of the crop, logits, not probabilities. Crop and
 decoding as mmpose's TopdownAffine and SimCCLabel, flip test as its RTMCC head.
 """
@@ -13,20 +13,21 @@ from ..packages.opencv import import_cv2
 from .detector import Region
 from .runtime import Session
 
-# of the network's three channels, whichever colours they get
+# of the network's three channels, whichever colors they get
 MEAN = np.array([123.675, 116.28, 103.53], np.float32).reshape(3, 1, 1)
 STD = np.array([58.395, 57.12, 57.375], np.float32).reshape(3, 1, 1)
 KEYPOINTS = 133  # COCO-WholeBody
 PADDING = 1.25
 SPLIT = 2.0  # bins for each pixel
 NOT_FOUND = -1.0  # the bin of a keypoint without a peak
+CROP_SIZE = 384, 288  # height and width, where the network takes any
 BATCH = 16  # crops in one run at most, about 5 MB each within the network's input and outputs
 
 
 class Crops(NamedTuple):
-    """Where N crops lie in the frame: centres and sizes float64 [N, 2], x and y in pixels."""
+    """Where N crops lie in the frame: centers and sizes float64 [N, 2], x and y in pixels."""
 
-    centres: np.ndarray
+    centers: np.ndarray
     sizes: np.ndarray
 
 
@@ -36,7 +37,8 @@ class SimccPose:
     def __init__(self, session: Session, bgr: bool = False, mirror: np.ndarray | None = None):
         ((self._input, shape),) = session.inputs.items()
         self._session, self._bgr, self._mirror = session, bgr, mirror
-        self._batch, self._height, self._width = shape[0] or BATCH, shape[2], shape[3]
+        self._batch = shape[0] or BATCH
+        self._height, self._width = (size or usual for size, usual in zip(shape[2:], CROP_SIZE, strict=True))
 
     def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
         """Return points [N, 133, 2] in pixels of the frame, uint8 RGB [H, W, 3], and scores [N, 133], 0 or above."""
@@ -44,19 +46,17 @@ class SimccPose:
             return np.zeros((0, KEYPOINTS, 2)), np.zeros((0, KEYPOINTS))
         crops = place(regions, self._width / self._height)
         batch = cut(frame, crops, self._width, self._height, self._bgr)
-        points, scores = decode(*self._peaks(batch))
+        if self._mirror is None:
+            x, y = self._run(batch)
+        else:
+            (x, y), (x2, y2) = unmirrored(*self._run(np.concatenate([batch, batch[..., ::-1]])), self._mirror)
+            x, y = (x + x2) / 2, (y + y2) / 2
+        points, scores = decode(x, y)
         return to_frame(points, crops, self._width, self._height), scores
 
-    def _peaks(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the outputs along x [N, 133, bins] and y, with a flip test the mean of both looks."""
-        if self._mirror is None:
-            return self._run(batch)
-        x, y = self._run(np.concatenate([batch, batch[..., ::-1]]))
-        return tuple((a + b) / 2 for a, b in zip(*unmirrored(x, y, self._mirror), strict=True))
-
     def _run(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pieces = (batch[i : i + self._batch] for i in range(0, len(batch), self._batch))
-        outputs = [self._session.run({self._input: np.ascontiguousarray(piece)}) for piece in pieces]
+        parts = (batch[i : i + self._batch] for i in range(0, len(batch), self._batch))
+        outputs = [self._session.run({self._input: np.ascontiguousarray(part)}) for part in parts]
         x, y = (np.concatenate(axis) for axis in zip(*outputs, strict=True))
         if x.shape[1] != KEYPOINTS:
             raise ValueError(
@@ -74,9 +74,9 @@ def place(regions: list[Region], aspect: float) -> Crops:
 
 
 def cut(frame: np.ndarray, crops: Crops, width: int, height: int, bgr: bool) -> np.ndarray:
-    """Return the crops of the RGB frame as float32 [N, 3, height, width], normalised; black where there is no frame."""
+    """Return the crops of the RGB frame as float32 [N, 3, height, width], normalized; black where there is no frame."""
     cv2 = import_cv2()
-    batch = np.empty((len(crops.centres), 3, height, width), np.float32)
+    batch = np.empty((len(crops.centers), 3, height, width), np.float32)
     for blob, (x, y), (size, _) in zip(batch, *crops, strict=True):
         scale = width / size
         matrix = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
@@ -101,7 +101,7 @@ def decode(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def to_frame(points: np.ndarray, crops: Crops, width: int, height: int) -> np.ndarray:
     """Return points [N, 133, 2] in pixels of width x height crops as pixels of the frame."""
-    return points / (width, height) * crops.sizes[:, None] + (crops.centres - crops.sizes / 2)[:, None]
+    return points / (width, height) * crops.sizes[:, None] + (crops.centers - crops.sizes / 2)[:, None]
 
 
 def unmirrored(x: np.ndarray, y: np.ndarray, mirror: np.ndarray):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..packages.onnxruntime_advice import Gpu
 from ..poses import BODY, KEYPOINTS, VISIBLE_SCORE
-from .detector import Region
+from .detector import Region, region_of
 from .detector_files import DWPOSE, YOLOX, checksum, open_network
 from .runtime import AUTO, prepare
 from .simcc import KEYPOINTS as COCO_KEYPOINTS
@@ -40,16 +40,16 @@ FOLLOW_PADDING = 1.1  # the keypoints do not reach the top of the head and the t
 FOLLOW_JOINTS = 4
 
 
-class ColourOrder(NamedTuple):
+class ColorOrder(NamedTuple):
     """Whether each network sees blue where red should be first."""
 
     yolox_bgr: bool
     pose_bgr: bool
 
 
-COLOUR_ORDERS = {
-    "trained": ColourOrder(yolox_bgr=True, pose_bgr=False),  # what the networks learnt from
-    "official": ColourOrder(yolox_bgr=False, pose_bgr=True),  # what SteadyDancer's preprocessing feeds them
+COLOR_ORDERS = {
+    "trained": ColorOrder(yolox_bgr=True, pose_bgr=False),  # what the networks learned from
+    "official": ColorOrder(yolox_bgr=False, pose_bgr=True),  # what SteadyDancer's preprocessing feeds them
 }
 
 
@@ -71,20 +71,25 @@ assert len(ORDER) == KEYPOINTS and (MIRROR[MIRROR] == np.arange(COCO_KEYPOINTS))
 class DWPose:
     """The Detector of detector.py with YOLOX and DW-Pose files.
 
-    provider: one of runtime.CHOICES. gpu: ComfyUI's, for the notes. flip_test: look at a mirrored crop too.
-    colour_order: a key of COLOUR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
+    provider: one of runtime.CHOICES. gpu: ComfyUI's, for the notes. flip_test: average with a mirrored crop.
+    color_order: a key of COLOR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
     """
 
     def __init__(
-        self, yolox: Path | str, dwpose: Path | str, provider: str = AUTO, gpu: Gpu | None = None,
-        flip_test: bool = False, colour_order: str = "trained",
-    ):  # fmt: skip
-        if colour_order not in COLOUR_ORDERS:
-            raise ValueError(f"Unknown colour order '{colour_order}'. Choose one of {', '.join(COLOUR_ORDERS)}.")
-        order = COLOUR_ORDERS[colour_order]
+        self,
+        yolox: Path | str,
+        dwpose: Path | str,
+        provider: str = AUTO,
+        gpu: Gpu | None = None,
+        flip_test: bool = False,
+        color_order: str = "trained",
+    ):
+        if color_order not in COLOR_ORDERS:
+            raise ValueError(f"Unknown color order '{color_order}'. Choose one of {', '.join(COLOR_ORDERS)}.")
+        order = COLOR_ORDERS[color_order]
         files = (yolox, YOLOX), (dwpose, DWPOSE)
         self._sessions = finder, pose = [open_network(path, kind, provider, gpu) for path, kind in files]
-        self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} colour={colour_order}"
+        self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} color={color_order}"
         self._finder = PersonFinder(finder, order.yolox_bgr)
         self._pose = SimccPose(pose, order.pose_bgr, MIRROR if flip_test else None)
 
@@ -118,7 +123,7 @@ class DWPose:
         return points, np.where(seen, scores, 0.0)
 
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
-        """Return where to look next for a person seen at points [134, 2], scores [134]; None if too little is seen."""
+        """Return the next region of a person seen at points [134, 2], scores [134]; None if too little is seen."""
         return box(points, scores)
 
 
@@ -136,6 +141,5 @@ def box(points: np.ndarray, scores: np.ndarray) -> Region | None:
     seen = scores >= VISIBLE_SCORE
     if seen[BODY].sum() < FOLLOW_JOINTS:
         return None
-    low, high = points[seen].min(axis=0), points[seen].max(axis=0)
-    (x, y), (width, height) = (low + high) / 2, (high - low) * FOLLOW_PADDING
-    return Region(float(x), float(y), float(width), float(height), score=float(scores[BODY][seen[BODY]].mean()))
+    score = scores[BODY][seen[BODY]].mean()
+    return region_of(points[seen].min(axis=0), points[seen].max(axis=0), score, FOLLOW_PADDING)

@@ -1,16 +1,16 @@
 """Find people with YOLOX: letterbox, decode, non-maximum suppression.
 
 Contract: Megvii YOLOX 0.1.1rc0, yolox_l.onnx. Input float32 [1, 3, 640, 640], 0..255, trained on BGR; output
-[1, 8400, 85], one row per cell: centre and log size in cells, objectness, 80 class scores. Thresholds: SteadyDancer
-preprocess/dwpose/wholebody.py (score) and its detector's config (overlap). Difference from upstream: a second look at
-a lower score when nobody is found, and never the whole picture in place of a person.
+[1, 8400, 85], one row per cell: center and log size in cells, objectness, 80 class scores. Thresholds: SteadyDancer
+preprocess/dwpose/wholebody.py (score) and its detector's config (overlap). Difference from upstream: a lower score
+where nobody is found, and never the whole picture in place of a person.
 """
 
 import numpy as np
 
 from ..boxes import suppress
 from ..packages.opencv import import_cv2
-from .detector import Region
+from .detector import Region, region_of
 from .runtime import Session
 
 STRIDES = (8, 16, 32)
@@ -18,7 +18,7 @@ PAD_VALUE = 114
 ROW = 85  # numbers for each cell: box 4, objectness, COCO's 80 classes
 PERSON = 0  # of these classes
 SCORE = 0.5
-SECOND_LOOK = 0.25
+LOW_SCORE = 0.25  # where nobody reaches SCORE
 OVERLAP = 0.65
 DEFAULT_SIZE = 640
 
@@ -43,7 +43,7 @@ class PersonFinder:
 
 
 def letterbox(frame: np.ndarray, height: int, width: int, bgr: bool) -> tuple[np.ndarray, float]:
-    """Return the RGB frame as float32 [1, 3, height, width] in its top left corner on grey, and the scale used."""
+    """Return the RGB frame as float32 [1, 3, height, width] in its top left corner on gray, and the scale used."""
     cv2 = import_cv2()
     h, w = frame.shape[:2]
     ratio = min(height / h, width / w)
@@ -64,14 +64,14 @@ def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def decode(rows: np.ndarray, cells: np.ndarray, strides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the person boxes [K, 4] as x1, y1, x2, y2 in pixels of the network, and their scores [K].
 
-    rows: float32 [A, 85]. Kept are the cells whose best class is a person and whose score passes the second look.
+    rows: float32 [A, 85]. Kept are the cells whose best class is a person and whose score is above LOW_SCORE.
     """
-    kept = np.flatnonzero(rows[:, 4] * rows[:, 5 + PERSON] > SECOND_LOOK)
+    kept = np.flatnonzero(rows[:, 4] * rows[:, 5 + PERSON] > LOW_SCORE)
     kept = kept[rows[kept, 5:].argmax(axis=1) == PERSON]
     rows, strides = rows[kept].astype(np.float64), strides[kept]
-    centre = (rows[:, :2] + cells[kept]) * strides
+    center = (rows[:, :2] + cells[kept]) * strides
     half = np.exp(rows[:, 2:4]) * strides / 2
-    return np.concatenate([centre - half, centre + half], axis=1), rows[:, 4] * rows[:, 5 + PERSON]
+    return np.concatenate([center - half, center + half], axis=1), rows[:, 4] * rows[:, 5 + PERSON]
 
 
 def people(boxes: np.ndarray, scores: np.ndarray) -> list[Region]:
@@ -79,9 +79,4 @@ def people(boxes: np.ndarray, scores: np.ndarray) -> list[Region]:
     sure = scores > SCORE
     if sure.any():
         boxes, scores = boxes[sure], scores[sure]
-    return [_region(boxes[i], scores[i]) for i in suppress(boxes, scores, OVERLAP)]
-
-
-def _region(box: np.ndarray, score: float) -> Region:
-    (x, y), (width, height) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
-    return Region(float(x), float(y), float(width), float(height), score=float(score))
+    return [region_of(boxes[i, :2], boxes[i, 2:], scores[i]) for i in suppress(boxes, scores, OVERLAP)]

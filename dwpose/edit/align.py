@@ -14,9 +14,8 @@ from ..draw import OVERSAMPLING, draw_person, shrink
 from ..poses import PoseClip, Track
 from ..skeleton import Aspects
 from .align_official import align_official, ratios_at
-from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios
-from .corrections import Corrections, correct
-from .meeting import (
+from .align_robust import AS_THE_BODY, MEASURED, PartRatio, align_robust, anchor_frame, robust_ratios, words
+from .anchor import (
     ANCHORS,
     AT_HEAD,
     AT_NECK,
@@ -28,6 +27,7 @@ from .meeting import (
     whole_body_frame,
     whole_body_note,
 )
+from .corrections import Corrections, correct
 from .pairing import Pair, check_people, pair_people
 
 MODES = ("robust", "official")
@@ -74,18 +74,11 @@ def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     Of several people those who cannot be aligned are left out, with a remark. Raises ValueError for an unknown mode, an
     anchor outside the clip, a photo or clip without people, or where nobody can be aligned: see `_align_person`.
     """
-    _check(photo, clip, request)
-    pairs, notes = pair_people(photo, clip, request.anchor)
-    aspects = request.size[0] / request.size[1], clip.width / clip.height
-    people, left_out = _align_people(pairs, aspects, request)
-    tracks, anchors, tables, remarks = zip(*people, strict=True)
-    notes += [*left_out, *chain.from_iterable(remarks)]
-    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
-
-
-def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
-    choices = (("alignment", request.mode, MODES), ("anchor", request.anchor_rule, ANCHORS),
-               ("place to meet", request.meet_at, MEETINGS))  # fmt: skip
+    choices = (
+        ("alignment", request.mode, MODES),
+        ("anchor", request.anchor_rule, ANCHORS),
+        ("place to meet", request.meet_at, MEETINGS),
+    )
     for what, value, known in choices:
         if value not in known:
             raise ValueError(f"Unknown {what} '{value}'. Choose one of {', '.join(known)}.")
@@ -94,6 +87,12 @@ def _check(photo: PoseClip, clip: PoseClip, request: Request) -> None:
         raise ValueError(
             f"Anchor frame {request.anchor} does not exist: the driving poses have frames 0 to {clip.frames - 1}."
         )
+    pairs, notes = pair_people(photo, clip, request.anchor)
+    aspects = request.size[0] / request.size[1], clip.width / clip.height
+    people, left_out = _align_people(pairs, aspects, request)
+    tracks, anchors, tables, remarks = zip(*people, strict=True)
+    notes += [*left_out, *chain.from_iterable(remarks)]
+    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
 
 
 def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tuple[list[AlignedPerson], list[str]]:
@@ -128,12 +127,15 @@ def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Reques
     else:
         table = robust_ratios(photo, driver, aspects, anchor)
         aligned = align_robust(driver, photo, table, aspects, anchor)
-    notes = _anchor_notes(driver, aspects[1], anchor, request) + _infinite(driver, table)
+    notes = _anchor_notes(driver, aspects[1], anchor, request)
+    infinite = ", ".join(words(row.part) for row in table if not math.isfinite(row.ratio))
+    if infinite:
+        notes.append(f"Person {driver.number}: official alignment scales {infinite} to infinity. Use robust.")
     if request.meet_at == AT_HEAD:
         heads = meet_at_head(aligned, photo, anchor)
         if heads is None:
-            notes.append(f"Person {driver.number}: no joint of the head is seen in both photo and frame {anchor}, so "
-                         f"they meet as with '{AT_NECK}'.")  # fmt: skip
+            hidden = f"no joint of the head is seen in both photo and frame {anchor}"
+            notes.append(f"Person {driver.number}: {hidden}, so they meet as with '{AT_NECK}'.")
         aligned = heads or aligned
     return AlignedPerson(correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes)
 
@@ -159,47 +161,40 @@ def _anchor_notes(driver: Track, aspect: float, anchor: int, request: Request) -
     return notes
 
 
-def _infinite(driver: Track, table: list[PartRatio]) -> list[str]:
-    wrong = ", ".join(row.part.replace("_", " ") for row in table if not math.isfinite(row.ratio))
-    return [f"Person {driver.number}: official alignment scales {wrong} to infinity. Use robust."] if wrong else []
-
-
 COLUMNS = ("part", "photo", "video", "ratio")
 
 
 def report_text(alignment: Alignment) -> str:
     """Return the ratios of each person, lengths in % of the frame's height, '-' where not seen; then the remarks."""
-    blocks = ["\n".join([_columns(*COLUMNS), *map(_row_text, rows)]) for rows in alignment.tables]
-    if len(blocks) > 1:
-        people = zip(alignment.clip.tracks, blocks, strict=True)
-        blocks = [f"Person {track.number}\n{block}" for track, block in people]
-    return "\n\n".join([*blocks, *["\n".join(alignment.notes)] * bool(alignment.notes)])
+    blocks = []
+    for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True):
+        lines = [_columns(*COLUMNS), *(f"{_columns(*row_cells(row))}  {row.reason}" for row in rows)]
+        if len(alignment.tables) > 1:
+            lines.insert(0, f"Person {track.number}")
+        blocks.append("\n".join(lines))
+    if alignment.notes:
+        blocks.append("\n".join(alignment.notes))
+    return "\n\n".join(blocks)
 
 
 def remarks_text(alignment: Alignment) -> str:
-    """Return what the numbers do not tell: how each ratio was had that was not measured; then the remarks."""
-    several = len(alignment.tables) > 1
-    lines = [
-        f"{f'Person {track.number}, ' * several}{row_cells(row)[0]}: {row.reason}"
-        for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True)
-        for row in rows
-        if row.reason not in (MEASURED, AS_PUBLISHED)
-    ]
+    """Return where each ratio is from that was not measured; then the remarks."""
+    lines = []
+    for track, rows in zip(alignment.clip.tracks, alignment.tables, strict=True):
+        whose = f"Person {track.number}, " if len(alignment.tables) > 1 else ""
+        unmeasured = [row for row in rows if row.reason not in (MEASURED, AS_PUBLISHED)]
+        lines += [f"{whose}{words(row.part)}: {row.reason}" for row in unmeasured]
     return "\n".join([*lines, *alignment.notes])
 
 
 def row_cells(row: PartRatio) -> tuple[str, str, str, str]:
     """Return a row as text for COLUMNS: the part, its lengths in % of the frame's height, '-' where not seen, ratio."""
-    return row.part.replace("_", " "), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
+    return words(row.part), _percent(row.photo), _percent(row.video), f"{row.ratio:.2f}"
 
 
 def follows_body(row: PartRatio) -> bool:
     """Return whether the part has no ratio of its own and takes the body's."""
     return row.reason.endswith(AS_THE_BODY)
-
-
-def _row_text(row: PartRatio) -> str:
-    return f"{_columns(*row_cells(row))}  {row.reason}"
 
 
 def _columns(part: str, photo: str, video: str, ratio: str) -> str:

@@ -13,7 +13,7 @@ length, which makes its ratio 1, and lies on the joint that it hangs on.
 
 import numpy as np
 
-from ..poses import BODY, FACE, NECK, Track
+from ..poses import BODY, FACE, LEFT_HIP, NECK, RIGHT_HIP, Track
 from ..skeleton import CHAIN, LIMB_PATHS, Aspects, metric
 from .proportions import stand_in
 
@@ -28,7 +28,8 @@ def official_ratios(photo: np.ndarray, anchor: np.ndarray) -> dict[str, float]:
             part: np.mean([_length(photo, path) / _length(anchor, path) for path in paths])
             for part, paths in PATHS.items()
         }
-        ratios["torso"] = np.divide(*(np.linalg.norm(p[NECK] - (p[8] + p[11]) / 2) for p in (photo, anchor)))
+        torso, anchor_torso = (np.linalg.norm(p[NECK] - (p[RIGHT_HIP] + p[LEFT_HIP]) / 2) for p in (photo, anchor))
+        ratios["torso"] = np.divide(torso, anchor_torso)
         ratios["hand"] = (ratios["upper_arm"] + ratios["lower_arm"]) / 2
     return {part: 1.0 if np.isnan(ratio) else float(ratio) for part, ratio in ratios.items()} | {"face": 1.0}
 
@@ -55,15 +56,18 @@ def _nowhere(track: Track) -> np.ndarray:
 
 
 def align_official(driver: Track, photo: Track, aspects: Aspects, anchor: int = 0) -> Track:
-    """Return `driver` aligned to the one frame of `photo`, in parts of the photo's frame.
+    """Return `driver` aligned to the one frame of `photo`, in fractions of the photo's frame.
 
     Points that upstream marks as missing come back as it leaves them: the mark plus the offset, outside the frame.
     """
     photo_aspect, video_aspect = aspects
-    points = stand_in(metric(_with_marks(driver), video_aspect), ~_nowhere(driver))
+    hidden = ~driver.visible
+    hidden[:, BODY] = False
+    marked = np.where(hidden[..., None], MISSING, driver.points)
+    points = stand_in(metric(marked, video_aspect), ~_nowhere(driver))
     aligned = scale_limbs_officially(points, ratios_at(photo, driver, aspects, anchor))
     aligned[:, FACE] = points[:, FACE]
-    aligned = np.where(_marked(driver)[..., None] | np.isnan(aligned), MISSING, aligned)
+    aligned = np.where(hidden[..., None] | np.isnan(aligned), MISSING, aligned)
     neck = stand_in(metric(photo.points[:1], photo_aspect), ~_nowhere(photo)[:1])[0, NECK]
     return Track(driver.identity, (aligned + neck - points[anchor, NECK]) / (photo_aspect, 1), driver.scores)
 
@@ -82,13 +86,3 @@ def scale_limbs_officially(points: np.ndarray, ratios: dict[str, float]) -> np.n
         limb = points[:, children] - points[:, [parent]]
         scaled[:, children] = ratio * (limb + joint) + (1 - ratio) * center
     return scaled
-
-
-def _marked(driver: Track) -> np.ndarray:
-    marked = ~driver.visible
-    marked[:, BODY] = False
-    return marked
-
-
-def _with_marks(driver: Track) -> np.ndarray:
-    return np.where(_marked(driver)[..., None], MISSING, driver.points)

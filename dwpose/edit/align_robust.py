@@ -1,10 +1,10 @@
 """Alignment for the photos and videos that people have: close-ups, side views, folded arms, hidden legs, children.
 
-The published alignment (align_official) takes one length from one frame at its word. Here the body's scale and the
-proportions of its parts are two questions. The scale compares how large photo and video show the body; a part's
-proportion is corrected only as far as the photo truly shows it and people differ. The neck of the anchor frame lies on
-the photo's neck, or the nose on the nose where the photo shows no neck. The path along which the body moves becomes
-smaller with the body; it does not become larger, or the dancer would leave the frame of a close-up.
+The published alignment (align_official) measures a single frame. Here the body's scale and the proportions of its parts
+are two questions. The scale compares how large photo and video show the body; a part's proportion is corrected only as
+far as the photo truly shows it and people differ. The neck of the anchor frame lies on the photo's neck, or the nose on
+the nose where the photo shows no neck. The path along which the body moves becomes smaller with the body; it does not
+become larger, or the dancer would leave the frame of a close-up.
 Coordinates are metric: y in frame heights, x times width / height.
 """
 
@@ -23,10 +23,10 @@ LIMITS = {"neck": (0.75, 1.6), "head": (0.75, 1.6)}
 LIMB_LIMITS = (0.8, 1.25)
 LARGEST_DISPROPORTION = 1.4  # a part that exceeds the body's scale by more proves that the scale is too small
 SCALE_FROM = ("torso", "shoulders", "neck", "head", "upper_leg", "upper_arm", "lower_leg", "lower_arm")
-MEETING = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
+ANCHOR_JOINTS = (NECK, NOSE, RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP, *range(BODY.stop))
 MEASURED = "measured"
 AS_THE_BODY = "body scale used"  # how the reason ends where photo and video give a part no ratio of its own
-ANCHOR_FRAMES = 8  # the video's size is the median over so many frames from the anchor on
+ANCHOR_FRAMES = 8  # the video's size is the median over this many frames from the anchor on
 
 # Part of the skeleton's chain: the parts whose ratio it takes.
 CHAIN_PARTS = {
@@ -45,7 +45,7 @@ CHAIN_PARTS = {
 
 
 class PartRatio(NamedTuple):
-    """One row of the table: lengths in parts of the frame's height (NaN: not seen), and the ratio that is used."""
+    """One row of the table: lengths as fractions of the frame height (NaN: not seen), and the ratio that is used."""
 
     part: str
     photo: float
@@ -63,7 +63,9 @@ def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) ->
     lengths = part_lengths(metric(driver.points, video_aspect), driver.visible)
     size = _around(body_size(lengths), anchor)
     usual = canonical(lengths)
-    video = {part: _true_length(lengths[part], usual[part] * size, anchor) for part in usual}
+    # As usual in this clip, but never shorter than seen at the anchor.
+    seen = {part: _around(length[anchor : anchor + ANCHOR_FRAMES], 0) for part, length in lengths.items()}
+    video = {part: float(np.fmax(usual[part] * size, seen[part])) for part in usual}
     shown = part_lengths(metric(photo.points[:1], photo_aspect), photo.visible[:1])
     shown = {part: float(length[0]) for part, length in shown.items()}
     scale, reason = _body_scale({part: _ratio(shown[part], video[part]) for part in video})
@@ -80,11 +82,6 @@ def _around(values: np.ndarray, anchor: int) -> float:
     return math.nan
 
 
-def _true_length(lengths: np.ndarray, usual: float, anchor: int) -> float:
-    """Return how long a part is at the anchor: as usual in this clip, but never shorter than it is seen there."""
-    return float(np.fmax(usual, _around(lengths[anchor : anchor + ANCHOR_FRAMES], 0)))
-
-
 def _ratio(photo: float, video: float) -> float:
     """Return how much longer a part is in the photo; NaN if the video has no length for it."""
     return photo / video if video else math.nan
@@ -98,11 +95,11 @@ def _body_scale(ratios: dict[str, float]) -> tuple[float, str]:
             "Photo and driving video show no common part of the body: no limb is seen in both. Take a photo in which "
             "at least head and shoulders are seen, or another anchor frame."
         )
-    first, largest = next(iter(known)), max(known, key=known.get)
+    first, largest = next(iter(known)), max(known, key=known.__getitem__)
     least = known[largest] / LARGEST_DISPROPORTION
     if known[first] >= least:
-        return known[first], f"measured on the {_words(first)}"
-    return least, f"{_words(first)} looks foreshortened in the photo; measured on the {_words(largest)}"
+        return known[first], f"measured on the {words(first)}"
+    return least, f"{words(first)} looks foreshortened in the photo; measured on the {words(largest)}"
 
 
 def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRatio:
@@ -120,7 +117,7 @@ def _part_ratio(part: str, photo: float, video: float, scale: float) -> PartRati
 def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: Aspects, anchor: int) -> Track:
     """Return `driver` with the proportions of `rows`, its neck at frame `anchor` on the photo's.
 
-    Where either shows no neck, the next joint of MEETING that both show. The points are in parts of the photo's frame.
+    Where either shows no neck, the next joint of ANCHOR_JOINTS that both show. In fractions of the photo's frame.
     """
     photo_aspect, video_aspect = aspects
     used = {row.part: row.ratio for row in rows}
@@ -130,7 +127,7 @@ def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: As
     path = points[:, [NECK]]
     moved = scale_limbs(points, ratios) - path + min(1.0, used["body"]) * (path - path[anchor])
     both = photo.visible[0] & driver.visible[anchor]
-    joint = next((joint for joint in MEETING if both[joint]), NECK)
+    joint = next((joint for joint in ANCHOR_JOINTS if both[joint]), NECK)
     return Track(driver.identity, (moved + target[joint] - moved[anchor, joint]) / (photo_aspect, 1), driver.scores)
 
 
@@ -144,5 +141,6 @@ def anchor_frame(driver: Track, wanted: int) -> int:
     )
 
 
-def _words(part: str) -> str:
+def words(part: str) -> str:
+    """Return the name of a part as text."""
     return part.replace("_", " ")

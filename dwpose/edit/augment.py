@@ -20,19 +20,13 @@ def augment(clip: PoseClip, seed: int) -> PoseClip:
 
     `seed` is what Python's random.seed() takes; the same seed gives the same poses on every machine.
     """
-    stretch = _draws(clip.frames, random.Random(seed))
-    return clip.with_tracks(_augment(track, stretch) for track in clip.tracks)
-
-
-def _draws(frames: int, generator: random.Random) -> np.ndarray:
-    """Return the factors on x and y [F, 2], in upstream's order of draws."""
-    rows = [[generator.uniform(*bounds) for bounds in (OFFSET, OFFSET, SCALE, ASPECT)] for _ in range(frames)]
-    scale, aspect = np.array(rows).reshape(frames, 4)[:, 2:].T
-    return np.stack([aspect * scale, scale], axis=1)
-
-
-def _augment(track: Track, stretch: np.ndarray) -> Track:
-    neck, factors = stand_in(track.points, track.visible)[:, [NECK]], stretch[:, None]
-    points = neck + factors * (track.points - neck)
-    points[:, FACE] = track.points[:, FACE] + neck - factors * neck  # upstream moves the face and does not scale it
-    return Track(track.identity, points, track.scores)
+    generator, tracks = random.Random(seed), []
+    draws = [[generator.uniform(*bounds) for bounds in (OFFSET, OFFSET, SCALE, ASPECT)] for _ in range(clip.frames)]
+    scale, aspect = np.array(draws).reshape(clip.frames, 4)[:, 2:].T
+    factors = np.stack([aspect * scale, scale], axis=1)[:, None]  # on x and y [F, 1, 2]
+    for track in clip.tracks:
+        neck = stand_in(track.points, track.visible)[:, [NECK]]
+        points = neck + factors * (track.points - neck)
+        points[:, FACE] = track.points[:, FACE] + neck - factors * neck  # upstream moves the face and does not scale it
+        tracks.append(Track(track.identity, points, track.scores))
+    return clip.with_tracks(tracks)

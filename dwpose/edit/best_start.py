@@ -1,8 +1,8 @@
 """The frame of a dance whose pose is nearest to the photo's: the one to start from.
 
 Compared is how the limbs point, which needs no alignment: a child and a tall dancer stand alike when their bones point
-alike. Whether somebody faces the camera, stands sideways or shows the back is told by how broad shoulders, hips and
-eyes look, and on which side the left one is. Hands and feet are too fine to decide where a dance starts.
+alike. Which way somebody faces shows in how broad shoulders, hips and eyes look, and on which side the left one is.
+Hands and feet are too fine to decide where a dance starts.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from .pairing import check_people, pair_people
 from .proportions import body_size, part_lengths
 
 POINTERS = LIMBS[2:13]  # whose direction is compared: arms, trunk and legs, neck to nose
-# Joints whose distance tells the facing, and that distance in torso lengths in somebody who faces the camera.
+# Joints whose distance shows the facing, and that distance in torso lengths in somebody who faces the camera.
 BREADTHS = np.array([(RIGHT_SHOULDER, LEFT_SHOULDER), (RIGHT_HIP, LEFT_HIP), (RIGHT_EYE, LEFT_EYE)])
 FRONTAL = np.array([0.8, 0.4, 0.13])
 
@@ -33,7 +33,14 @@ def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple
         raise ValueError(f"search_frames is {search_frames}; give 0 to search all frames, or how many to search.")
     frames = slice(0, min(search_frames, clip.frames) or clip.frames)
     pairs, _ = pair_people(photo, clip)
-    people = [_distances(track, person, clip, photo)[frames] for person, track in pairs]
+    people = []
+    for person, track in pairs:
+        features = _features(track, clip.width / clip.height)[frames]
+        photo_features = _features(person, photo.width / photo.height)[0]
+        apart, expected = np.abs(features - photo_features) / 2, np.isfinite(photo_features)
+        seen = np.isfinite(apart)
+        total = np.where(seen, apart, UNKNOWN)[:, expected].sum(axis=1) / max(expected.sum(), 1)
+        people.append(np.where(seen.sum(axis=1) >= ENOUGH, total, np.inf))
     known = np.isfinite(people)
     distances = np.where(known.any(axis=0), np.where(known, people, 1).mean(axis=0), np.inf)
     if np.isinf(distances).all():
@@ -44,20 +51,8 @@ def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple
     return int(distances.argmin()), distances
 
 
-def _distances(track: Track, person: Track, clip: PoseClip, photo: PoseClip) -> np.ndarray:
-    """Return [F], inf where too little is seen."""
-    directions, facings = _features(track, clip.width / clip.height)
-    photo_directions, photo_facings = _features(person, photo.width / photo.height)
-    parts = [directions - photo_directions[0], facings - photo_facings[0]]
-    apart = np.abs(np.concatenate(parts, axis=1)) / 2
-    asked = np.isfinite(np.concatenate([photo_directions[0], photo_facings[0]]))
-    seen = np.isfinite(apart)
-    total = np.where(seen, apart, UNKNOWN)[:, asked].sum(axis=1) / max(asked.sum(), 1)
-    return np.where(seen.sum(axis=1) >= ENOUGH, total, np.inf)
-
-
-def _features(track: Track, aspect: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the limbs' directions, complex of length 1 [F, 11], and how far breadths face us, -1..1 [F, 3].
+def _features(track: Track, aspect: float) -> np.ndarray:
+    """Return complex [F, 14]: 11 limbs' directions, of length 1, and how far 3 breadths face the camera, -1..1.
 
     NaN where a joint is not seen.
     """
@@ -67,7 +62,7 @@ def _features(track: Track, aspect: float) -> tuple[np.ndarray, np.ndarray]:
     directions = np.divide(limbs, lengths, out=np.full_like(limbs, np.nan), where=lengths > 0)
     torso = body_size(part_lengths(points, track.visible))[:, None]
     facings = _between(points, track.visible, BREADTHS).real / (torso * FRONTAL)
-    return directions, np.clip(facings, -1, 1)
+    return np.concatenate([directions, np.clip(facings, -1, 1)], axis=1)
 
 
 def _between(points: np.ndarray, visible: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..poses import FACE, FEET, LEFT_HAND, NECK, RIGHT_HAND, Track
-from ..skeleton import CHAIN, metric, scale_limbs
+from ..poses import NECK, Track
+from ..skeleton import CHAIN, KEYPOINT_PARTS, metric, scale_limbs
 from .proportions import stand_in
 
 SCALE_RANGE = (0.1, 10.0)
@@ -14,7 +12,7 @@ SCALE_RANGE = (0.1, 10.0)
 
 @dataclass(frozen=True)
 class Correction:
-    """Scale of a part about the joint it hangs on; shift to the right and down, in parts of the frame's height."""
+    """Scale of a part about the joint it hangs on; shift to the right and down, as fractions of the frame height."""
 
     scale: float = 1.0
     x: float = 0.0
@@ -51,9 +49,9 @@ PARTS = {
     "legs": {"upper_leg", "lower_leg"},
 }
 KEYPOINTS = {
-    "head": np.r_[0, 14:18, FACE],
-    "arms": np.r_[2:8, LEFT_HAND, RIGHT_HAND],
-    "legs": np.r_[8:14, FEET],
+    "head": KEYPOINT_PARTS["head"] + KEYPOINT_PARTS["face"],
+    "arms": KEYPOINT_PARTS["arms"] + KEYPOINT_PARTS["hands"],
+    "legs": KEYPOINT_PARTS["legs"] + KEYPOINT_PARTS["feet"],
 }
 
 
@@ -62,19 +60,14 @@ def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) 
     if corrections == Corrections():
         return track
     points = metric(track.points, aspect)
-    points = _scale_parts(points, track.visible, corrections)
-    for part, keypoints in KEYPOINTS.items():
-        correction = getattr(corrections, part)
-        points[:, keypoints] += (correction.x, correction.y)
-    centre, body = points[anchor, NECK].copy(), corrections.body
-    points = centre + body.scale * (points - centre) + (body.x, body.y)
-    return Track(track.identity, points / (aspect, 1), track.scores)
-
-
-def _scale_parts(points: np.ndarray, visible: np.ndarray, corrections: Corrections) -> np.ndarray:
     ratios = {part: 1.0 for _, _, part in CHAIN}
     for name, parts in PARTS.items():
         ratios |= dict.fromkeys(parts, getattr(corrections, name).scale)
-    if all(ratio == 1 for ratio in ratios.values()):
-        return points.copy()
-    return scale_limbs(stand_in(points, visible), ratios)
+    if any(ratio != 1 for ratio in ratios.values()):
+        points = scale_limbs(stand_in(points, track.visible), ratios)
+    for part, keypoints in KEYPOINTS.items():
+        correction = getattr(corrections, part)
+        points[:, keypoints] += (correction.x, correction.y)
+    center, body = points[anchor, NECK].copy(), corrections.body
+    points = center + body.scale * (points - center) + (body.x, body.y)
+    return Track(track.identity, points / (aspect, 1), track.scores)

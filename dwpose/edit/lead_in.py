@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.frame_size import FRAMES_PER_LATENT, MAX_ASPECT_DIFFERENCE
+from ...media.frame_size import FRAMES_PER_LATENT, MAX_ASPECT_DIFFERENCE, aspect_difference
 from ..poses import (
     BODY,
     FACE,
@@ -39,7 +39,7 @@ USUAL_FAST = 95  # percentile of the speeds of all joints in the dance
 HALF_TURN_LIKE = math.radians(150)  # from here on either way round is as short, and the limb above decides
 
 
-class Piece(NamedTuple):
+class RigidPart(NamedTuple):
     """Keypoints that turn as one about the parent joint: a bone's end, a hand, the face.
 
     axis: two of them whose line shows the turn; None for the line from the joint to the first of them.
@@ -53,22 +53,22 @@ class Piece(NamedTuple):
 ROOT = KEYPOINTS  # a joint that everybody shows and nothing moves: what hangs on it goes straight
 
 
-def _hand(hand: slice, wrist: int) -> Piece:
+def _hand(hand: slice, wrist: int) -> RigidPart:
     middle_finger = hand.start + 9
-    return Piece([*range(hand.start, hand.stop)], wrist, (hand.start, middle_finger))
+    return RigidPart([*range(hand.start, hand.stop)], wrist, (hand.start, middle_finger))
 
 
 # From the neck outward, so that a joint stands where it belongs before the next one follows.
 TREE = (
-    Piece([NECK], ROOT),
-    *(Piece([joint], parent) for parent, joint in LIMBS.tolist()),
-    *(Piece([toe], LEFT_ANKLE) for toe in range(18, 21)),
-    *(Piece([toe], RIGHT_ANKLE) for toe in range(21, 24)),
-    Piece([*range(FACE.start, FACE.stop)], NOSE, (NECK, NOSE)),
+    RigidPart([NECK], ROOT),
+    *(RigidPart([joint], parent) for parent, joint in LIMBS.tolist()),
+    *(RigidPart([toe], LEFT_ANKLE) for toe in range(18, 21)),
+    *(RigidPart([toe], RIGHT_ANKLE) for toe in range(21, 24)),
+    RigidPart([*range(FACE.start, FACE.stop)], NOSE, (NECK, NOSE)),
     _hand(LEFT_HAND, LEFT_WRIST),
     _hand(RIGHT_HAND, RIGHT_WRIST),
 )
-PARENT = {child: piece.parent for piece in TREE for child in piece.children}
+PARENT = {child: part.parent for part in TREE for child in part.children}
 
 
 class Pose(NamedTuple):
@@ -91,7 +91,7 @@ def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
 
     The first frame of the result is the photo's pose, unchanged; from frame `frames` on it is `clip`, unchanged.
     AUTO takes `suggest_frames`. A keypoint that is seen only in the photo keeps its place on the limb it hangs on for
-    the first half, one that is seen only in the dance for the second half; hands and face move as one piece. Somebody
+    the first half, one that is seen only in the dance for the second half; hands and face move rigidly. Somebody
     without a partner in the photo, or not seen in the first frame of `clip`, appears when the dance does.
     Raises ValueError if nobody is seen in the photo or the first frame, if both differ in shape, or frames < -1.
     """
@@ -101,44 +101,46 @@ def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
     count = suggest_frames(clip, photo) if frames == AUTO else frames
     if count == 0:
         return clip
-    partners = {id(track): person for person, track in pairs}
-    tracks = [_lead(track, partners.get(id(track)), count, clip.width / clip.height) for track in clip.tracks]
+    partners, aspect = {id(track): person for person, track in pairs}, clip.width / clip.height
+    tracks = []
+    for track in clip.tracks:
+        person = partners.get(id(track))
+        if person is None:
+            points, scores = np.repeat(track.points[:1], count, axis=0), np.zeros((count, KEYPOINTS))
+        else:
+            points, scores = _path(pose_of(person, 0, aspect), pose_of(track, 0, aspect), count, aspect)
+            points[0], scores[0] = person.points[0], person.scores[0]
+        points, scores = np.concatenate([points, track.points]), np.concatenate([scores, track.scores])
+        tracks.append(replace(track, points=points, scores=scores))
     return replace(clip, frames=clip.frames + count, tracks=tuple(tracks))
 
 
 def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
-    """Return how many frames let the joint with the longest way move as fast as fast moves of the dance: 0 or 4 to 48.
+    """Return how many frames let the joint with the longest path move as fast as fast moves of the dance: 0 or 4 to 48.
 
     Always whole steps of 4, the frames of one latent frame. Raises ValueError as `lead_in` does.
     """
-    aspect = clip.width / clip.height
-    way = max(_longest_way(track, person, aspect) for person, track in _pairs(clip, photo))
-    speed = _fast(clip, aspect)
-    wanted = FASTEST_EASED * way / speed if speed > 0 else LONGEST_SUGGESTION * (way > 0)
-    # whole latent frames: a length of 4n+1 stays one
-    return min(LONGEST_SUGGESTION, FRAMES_PER_LATENT * math.ceil(wanted / FRAMES_PER_LATENT))
-
-
-def _longest_way(track: Track, person: Track, aspect: float) -> float:
-    end, start = pose_of(track, 0, aspect), pose_of(person, 0, aspect)
-    both = (end.seen & start.seen)[BODY]
-    return float(np.abs(end.points - start.points)[BODY][both].max(initial=0))
-
-
-def _fast(clip: PoseClip, aspect: float) -> float:
-    """Return a speed that fast joints of the dance have, in frame heights a frame; 0 if nothing moves."""
-    speeds = [np.zeros(1)]
+    aspect, longest = clip.width / clip.height, 0.0
+    for person, track in _pairs(clip, photo):
+        end, start = pose_of(track, 0, aspect), pose_of(person, 0, aspect)
+        both = (end.seen & start.seen)[BODY]
+        longest = max(longest, float(np.abs(end.points - start.points)[BODY][both].max(initial=0)))
+    if longest == 0:
+        return 0
+    speeds = [np.zeros(1)]  # of all joints of the dance, in frame heights a frame
     for track in clip.tracks:
         steps = np.linalg.norm(np.diff(metric(track.points[:, BODY], aspect), axis=0), axis=-1)
         speeds.append(steps[track.visible[1:, BODY] & track.visible[:-1, BODY]])
-    return float(np.percentile(np.concatenate(speeds), USUAL_FAST))
+    speed = float(np.percentile(np.concatenate(speeds), USUAL_FAST))
+    wanted = FASTEST_EASED * longest / speed if speed > 0 else LONGEST_SUGGESTION
+    # whole latent frames: a length of 4n+1 stays one
+    return min(LONGEST_SUGGESTION, FRAMES_PER_LATENT * math.ceil(wanted / FRAMES_PER_LATENT))
 
 
 def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
     """Return (person in the photo, dancer) for those who can be led; ValueError if there is none."""
     check_people(photo, clip)
-    ratio = (clip.width * photo.height) / (clip.height * photo.width)
-    if max(ratio, 1 / ratio) - 1 > MAX_ASPECT_DIFFERENCE:
+    if aspect_difference((clip.width, clip.height), (photo.width, photo.height)) > MAX_ASPECT_DIFFERENCE:
         raise ValueError(
             f"The poses are {clip.width}x{clip.height}, the photo's pose is {photo.width}x{photo.height}: two shapes. "
             "A lead-in needs poses that are aligned to this photo: connect the poses of Align Poses."
@@ -152,60 +154,40 @@ def _pairs(clip: PoseClip, photo: PoseClip) -> list[Pair]:
     return pairs
 
 
-def _lead(track: Track, person: Track | None, count: int, aspect: float) -> Track:
-    if person is None:
-        points, scores = np.repeat(track.points[:1], count, axis=0), np.zeros((count, KEYPOINTS))
-    else:
-        points, scores = _way(pose_of(person, 0, aspect), pose_of(track, 0, aspect), count, aspect)
-        points[0], scores[0] = person.points[0], person.scores[0]
-    points, scores = np.concatenate([points, track.points]), np.concatenate([scores, track.scores])
-    return replace(track, points=points, scores=scores)
-
-
-def _way(start: Pose, end: Pose, count: int, aspect: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [count, 134, 2] in parts of the frame, and scores, at count equal steps from start towards end."""
+def _path(start: Pose, end: Pose, count: int, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [count, 134, 2] in fractions of the frame, and scores, at equal steps from start towards end."""
     t = np.arange(count) / count
     eased = t * t * (3 - 2 * t)
-    way = turn_bones(start, end, eased)
+    path = turn_bones(start, end, eased)
     late = np.where(start.seen & end.seen, eased[:, None], eased[:, None] >= 0.5)
     scores = (1 - late) * np.where(start.seen, start.scores, 0) + late * np.where(end.seen, end.scores, 0)
-    return np.stack([way.real / aspect, way.imag], axis=-1), scores
+    return np.stack([path.real / aspect, path.imag], axis=-1), scores
 
 
 def turn_bones(start: Pose, end: Pose, eased: np.ndarray) -> np.ndarray:
-    """Return complex points [N, 134] on the way from start (eased 0) to end (1), for eased [N].
+    """Return complex points [N, 134] on the path from start (eased 0) to end (1), for eased [N].
 
-    A piece hangs on the nearest joint above it that is seen at both ends. What is seen at one end only keeps its length
+    A part hangs on the nearest joint above it that is seen at both ends. What is seen at one end only keeps its length
     and turns along with that joint's own bone.
     """
     ends = [np.append(pose.points, 0) for pose in (start, end)]
     both = np.append(start.seen & end.seen, True)
-    way, turns, middles = np.zeros((len(eased), ROOT + 1), complex), np.zeros(ROOT + 1), np.zeros(ROOT + 1, complex)
-    for piece in TREE:
-        joint = _hanger(piece.parent, both)
-        turn = _turn(piece, joint, ends, both, middles[joint])
-        turn = turns[joint] if turn is None else turn
-        old, new = (points[piece.children] - points[joint] for points in ends)
-        old = np.where(start.seen[piece.children], old, new * np.exp(-1j * turn))
-        new = np.where(end.seen[piece.children], new, old * np.exp(1j * turn))
-        way[:, piece.children] = way[:, [joint]] + _swing(old, new, turn, eased[:, None])
-        turns[piece.children] = turn
-        middles[piece.children] = old * np.exp(0.5j * turn) if joint != ROOT else 0
-    return way[:, :ROOT]
-
-
-def _hanger(joint: int, both: np.ndarray) -> int:
-    while not both[joint]:
-        joint = PARENT[joint]
-    return joint
-
-
-def _turn(piece: Piece, joint: int, ends: list[np.ndarray], both: np.ndarray, along: complex) -> float | None:
-    """Return by what angle the piece turns about the joint; None if that is not seen, or nothing holds it."""
-    base, tip = piece.axis or (joint, piece.children[0])
-    if joint == ROOT or not (both[base] and both[tip]):
-        return None
-    return shortest_turn(*(points[tip] - points[base] for points in ends), along)
+    path, turns, middles = np.zeros((len(eased), ROOT + 1), complex), np.zeros(ROOT + 1), np.zeros(ROOT + 1, complex)
+    for children, joint, axis in TREE:
+        while not both[joint]:
+            joint = PARENT[joint]
+        base, tip = axis or (joint, children[0])
+        turn = turns[joint]
+        if joint != ROOT and both[base] and both[tip]:
+            turn = shortest_turn(*(points[tip] - points[base] for points in ends), middles[joint])
+        old, new = (points[children] - points[joint] for points in ends)
+        old = np.where(start.seen[children], old, new * np.exp(-1j * turn))
+        new = np.where(end.seen[children], new, old * np.exp(1j * turn))
+        blend = (1 - eased[:, None]) * old + eased[:, None] * new * np.exp(-1j * turn)  # of both shapes, turned back
+        path[:, children] = path[:, [joint]] + np.exp(1j * turn * eased[:, None]) * blend
+        turns[children] = turn
+        middles[children] = old * np.exp(0.5j * turn) if joint != ROOT else 0
+    return path[:, :ROOT]
 
 
 def shortest_turn(old: complex, new: complex, along: complex = 0) -> float:
@@ -219,8 +201,3 @@ def shortest_turn(old: complex, new: complex, along: complex = 0) -> float:
     if abs(turn) > HALF_TURN_LIKE and (middle * np.conj(along)).real < 0:
         return turn - math.copysign(2 * math.pi, turn)
     return turn
-
-
-def _swing(old: np.ndarray, new: np.ndarray, turn: float, eased: np.ndarray) -> np.ndarray:
-    """Return the way [N, K] of offsets [K] that turn by `turn` while their shape goes over from old to new."""
-    return np.exp(1j * turn * eased) * ((1 - eased) * old + eased * new * np.exp(-1j * turn))

@@ -103,20 +103,15 @@ def replace_outliers(
     points, scores, found = points.copy(), scores.copy(), np.zeros_like(seen)
     step = max(1, AT_ONCE // max(len(seen), 1))
     for start in range(0, seen.shape[1], step):
-        part = np.s_[:, start : start + step]
-        points[part], scores[part], found[part] = _replace(points[part], scores[part], seen[part], size)
-    return points, scores, found
-
-
-def _replace(points, scores, seen, size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = _find(points, scores, seen, min(BODY_SIZES * size, FRAME_HEIGHTS))
-    if found.any():
-        joints = np.flatnonzero(found.any(axis=0))
+        part = slice(start, start + step)
+        found[:, part] = _find(points[:, part], scores[:, part], seen[:, part], min(BODY_SIZES * size, FRAME_HEIGHTS))
+        joints = start + np.flatnonzero(found[:, part].any(axis=0))
+        if not len(joints):
+            continue
         outliers = _measured(points, scores, found, joints)
         evidence = _examine(outliers, _measured(points, scores, seen & ~found, joints))
         where = outliers.frames, outliers.joints
         found[where] = np.isfinite(evidence.roughness)  # another outlier may have been the last neighbor needed
-        points, scores = points.copy(), scores.copy()
         points[where] += evidence.offset
         scores[where] = np.where(found[where], evidence.score, outliers.scores)
     return points, scores, found

@@ -15,42 +15,50 @@ from ..skeleton import CHAIN, LIMB_PATHS, metric
 
 PATHS = LIMB_PATHS | {"head": [(0, 14, 16), (0, 15, 17)]}
 
-# The torso over the part in people whose part is long: so much torso, at least, does a seen part prove. Between the
+# The torso over the part in people whose part is long: the least torso that a seen part proves. Between the
 # extremes of adults' segment lengths (Drillis and Contini 1966: torso .288 of the height, upper arm .186, lower arm
 # .146, upper leg .245, lower leg .246, shoulders .23) and of children's larger heads.
 PROVEN_TORSO = {
-    "torso": 1.0, "shoulders": 1.1, "neck": 1.6, "upper_arm": 1.3, "lower_arm": 1.6, "upper_leg": 1.0, "lower_leg": 1.0,
-}  # fmt: skip
+    "torso": 1.0,
+    "shoulders": 1.1,
+    "neck": 1.6,
+    "upper_arm": 1.3,
+    "lower_arm": 1.6,
+    "upper_leg": 1.0,
+    "lower_leg": 1.0,
+}
 
-# What tells of an unseen neck, the best last.
+# The joints that place an unseen neck, the best last.
 STAND_INS = ((RIGHT_HIP, LEFT_HIP), (NOSE,), (RIGHT_SHOULDER, LEFT_SHOULDER))
 BEST = 0.875  # quantile: the median of the best quarter, those frames in which a part looks longest
 ENOUGH_FRAMES = 5
-USUAL_SIZE = 0.25  # of the frame's height, where nothing tells the body's
+USUAL_SIZE = 0.25  # of the frame's height, where the body's is unknown
 
 
 def part_lengths(points: np.ndarray, visible: np.ndarray) -> dict[str, np.ndarray]:
     """Return each part's length [F] from metric points [F, 134, 2]: the longer side's; NaN where none is seen."""
     body, seen = points[:, BODY], visible[:, BODY]
-    lengths = {part: _longest([_path(body, seen, p) for p in paths]) for part, paths in PATHS.items()}
+    lengths = {}
+    for part, paths in PATHS.items():
+        sides = []
+        for path in paths:
+            length = np.linalg.norm(np.diff(body[:, path], axis=1), axis=2).sum(axis=1)
+            sides.append(np.where(seen[:, path].all(axis=1) & (length > 0), length, np.nan))
+        lengths[part] = np.fmax.reduce(sides)  # fmax ignores NaN
     hips = (body[:, RIGHT_HIP] + body[:, LEFT_HIP]) / 2
     shown = seen[:, NECK] & seen[:, RIGHT_HIP] & seen[:, LEFT_HIP]
     lengths["torso"] = np.where(shown, np.linalg.norm(body[:, NECK] - hips, axis=1), np.nan)
     return lengths
 
 
-def _path(body: np.ndarray, seen: np.ndarray, path: tuple[int, ...]) -> np.ndarray:
-    length = np.linalg.norm(np.diff(body[:, path], axis=1), axis=2).sum(axis=1)
-    return np.where(seen[:, path].all(axis=1) & (length > 0), length, np.nan)
-
-
-def _longest(sides: list[np.ndarray]) -> np.ndarray:
-    return np.fmax.reduce(sides)  # fmax passes NaN over
-
-
 def body_size(lengths: dict[str, np.ndarray]) -> np.ndarray:
     """Return the length [F] that the torso has at least, judged by every part that is seen; NaN where none is."""
-    return _longest([factor * lengths[part] for part, factor in PROVEN_TORSO.items()])
+    return np.fmax.reduce([factor * lengths[part] for part, factor in PROVEN_TORSO.items()])
+
+
+def body_sizes(track: Track, aspect: float) -> np.ndarray:
+    """Return the `body_size` [F] of a track in frame heights; aspect: width / height of the frame."""
+    return body_size(part_lengths(metric(track.points, aspect), track.visible))
 
 
 def typical_size(track: Track, aspect: float) -> float:
@@ -58,7 +66,7 @@ def typical_size(track: Track, aspect: float) -> float:
 
     USUAL_SIZE where it cannot be measured, as of joints that are all in one place.
     """
-    sizes = body_size(part_lengths(metric(track.points, aspect), track.visible))
+    sizes = body_sizes(track, aspect)
     return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes)) or USUAL_SIZE
 
 
@@ -71,29 +79,27 @@ def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:
     upright = lengths["torso"] >= size
     frames = upright if upright.sum() >= ENOUGH_FRAMES else np.isfinite(size)
     with np.errstate(divide="ignore", invalid="ignore"):  # a body of size 0 has no proportions: NaN
-        return {part: _best(length / size, frames) for part, length in lengths.items()}
-
-
-def _best(values: np.ndarray, preferred: np.ndarray) -> float:
-    """Return the median of the best quarter: of the preferred frames, of all where those show nothing, else NaN."""
-    for shown in (values[preferred & np.isfinite(values)], values[np.isfinite(values)]):
-        if len(shown):
-            return float(np.quantile(shown, BEST))
-    return math.nan
+        relative = {part: length / size for part, length in lengths.items()}
+    usual = {}
+    for part, values in relative.items():
+        known = np.isfinite(values)
+        shown = values[known & frames] if (known & frames).any() else values[known]
+        usual[part] = float(np.quantile(shown, BEST)) if len(shown) else math.nan
+    return usual
 
 
 def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Return points in which every unseen joint that carries others lies where its limb can still be scaled about it.
 
-    An unseen neck keeps its way from the seen shoulders, else from the nose, else from the hips, as in the frames about
-    it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen joint
-    lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
+    An unseen neck keeps its offset from the seen shoulders, else from the nose, else from the hips, as in the frames
+    about it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen
+    joint lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
     """
     points = points.copy()
     for stand_ins in STAND_INS:
         _replace_neck(points, visible, stand_ins)
-    told = visible[:, [NECK, *chain.from_iterable(STAND_INS)]].any(axis=1)
-    points[:, NECK] = _between(points[:, NECK], told)
+    placed = np.any(visible[:, [NECK, *chain.from_iterable(STAND_INS)]], axis=1)
+    points[:, NECK] = _between(points[:, NECK], placed)
     for children, parent, _ in CHAIN:
         hidden = ~visible[:, children]
         points[:, children] = np.where(hidden[..., None], points[:, [parent]], points[:, children])
@@ -101,18 +107,18 @@ def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 
 def _replace_neck(points: np.ndarray, visible: np.ndarray, stand_ins: tuple[int, ...]) -> None:
-    """Put the neck, where it is unseen, at the mean of what the seen ones of these joints say of it."""
+    """Put the neck, where it is unseen, at the mean of where the seen ones of these joints place it.
+
+    Each keeps its offset from the neck as in the frames that show both, 0 if none does.
+    """
     weights = (visible[:, stand_ins] & ~visible[:, [NECK]]).astype(float)
     usable = weights.any(axis=1)
-    necks = np.stack([points[:, joint] + _way_to_neck(points, visible, joint) for joint in stand_ins], axis=1)
-    total = (weights[..., None] * necks).sum(axis=1)
+    necks = []
+    for joint in stand_ins:
+        both = visible[:, joint] & visible[:, NECK]
+        necks.append(points[:, joint] + _between((points[:, NECK] - points[:, joint]) * both.any(), both))
+    total = (weights[..., None] * np.stack(necks, axis=1)).sum(axis=1)
     points[usable, NECK] = total[usable] / weights[usable].sum(axis=1, keepdims=True)
-
-
-def _way_to_neck(points: np.ndarray, visible: np.ndarray, joint: int) -> np.ndarray:
-    """Return the vectors [F, 2] from a joint to the neck, as the frames tell that show both; 0 if none does."""
-    both = visible[:, joint] & visible[:, NECK]
-    return _between((points[:, NECK] - points[:, joint]) * both.any(), both)
 
 
 def _between(values: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -4,11 +4,11 @@ To be used before alignment, which would scale the jitter along. Everything look
 lags behind the music. Lengths are metric: y in frame heights, x times width / height.
 """
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +59,10 @@ def refine_with_report(
     clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool
 ) -> tuple[PoseClip, list[PersonReport]]:
     """Return what `refine` returns, and what was done to each person."""
-    _check(gap_frames, smoothing)
+    if gap_frames < 0:
+        raise ValueError(f"gap_frames is {gap_frames}; give 0 to fill nothing, or the longest gap to fill, in frames.")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; give a number from 0 (off) to 1 (strongest).")
     refined = [_refine_track(track, gap_frames, smoothing, repair_swaps, clip) for track in clip.tracks]
     changed = any(new is not old for (new, _), old in zip(refined, clip.tracks, strict=True))
     return clip.with_tracks(track for track, _ in refined) if changed else clip, [report for _, report in refined]
@@ -70,25 +73,15 @@ def _refine_track(
 ) -> tuple[Track, PersonReport]:
     aspect = clip.width / clip.height
     swaps = find_swaps(track, aspect) if repair_swaps else {}
-    unswapped = exchange(track, swaps) if _any(swaps) else track
+    unswapped = exchange(track, swaps) if any(frames.any() for frames in swaps.values()) else track
     measured = _measured(unswapped, gap_frames)
     clean, outliers = unswapped, np.zeros_like(measured)
     if gap_frames or smoothing:
         clean, outliers = without_outliers(unswapped, measured, aspect)
     whole = fill_gaps(clean, gap_frames, measured) if gap_frames else clean
     smooth = smooth_track(whole, smoothing, aspect) if smoothing else whole
-    return smooth, _report(track, smooth, outliers, _filled(clean, whole), swaps, clip)
-
-
-def _check(gap_frames: int, smoothing: float) -> None:
-    if gap_frames < 0:
-        raise ValueError(f"gap_frames is {gap_frames}; give 0 to fill nothing, or the longest gap to fill, in frames.")
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"smoothing is {smoothing}; give a number from 0 (off) to 1 (strongest).")
-
-
-def _any(swaps: dict[str, np.ndarray]) -> bool:
-    return any(frames.any() for frames in swaps.values())
+    filled = whole.visible & (~clean.visible | (whole.points != clean.points).any(axis=2))  # with those of held poses
+    return smooth, _report(track, smooth, outliers, filled, swaps, clip)
 
 
 def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) -> Track:
@@ -103,7 +96,8 @@ def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) ->
 
     points, scores = track.points.copy(), track.scores.copy()
     for keypoint, seen in enumerate((_measured(track, longest) if measured is None else measured).T):
-        gaps = [gap for gap in _gaps(seen) if gap[1] - gap[0] <= longest]
+        between = pairwise(_runs(seen))
+        gaps = [(stop, start) for (_, stop), (start, _) in between if start - stop <= longest]
         if not gaps:
             continue
         curve = PchipInterpolator(np.flatnonzero(seen), track.points[seen, keypoint])
@@ -115,52 +109,37 @@ def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) ->
 
 
 def _measured(track: Track, longest: int) -> np.ndarray:
-    """Return bool [F, 134]: the points that are seen, and not held from the frame before for up to `longest` frames."""
-    return track.visible & ~_frozen(track, longest)[:, None]
+    """Return bool [F, 134]: the points that are seen, without held poses.
 
-
-def _frozen(track: Track, longest: int) -> np.ndarray:
-    """Return bool [F]: the frames of up to `longest` in a row that repeat the pose before them, and then move on.
-
-    Frames that repeat the very first one are its pose held backward, the last of them the true sight: they stay.
+    Held are up to `longest` frames in a row that repeat the pose before them, if motion follows. Frames that repeat the
+    very first one are its pose held backward, the last of them the true detection: they stay.
     """
     frozen = np.zeros(len(track.points), bool)
     same = (np.diff(track.points, axis=0) == 0).all(axis=(1, 2)) & (np.diff(track.scores, axis=0) == 0).all(axis=1)
     for start, stop in _runs(np.append(False, same)):
         frozen[start:stop] = start > 1 and stop - start <= longest and stop < len(frozen)
-    return frozen
+    return track.visible & ~frozen[:, None]
 
 
 def _runs(seen: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of each stretch of true frames in bool [F]."""
+    """Yield (start, stop) of each run of true frames in bool [F]."""
     edges = np.flatnonzero(np.diff(seen.astype(np.int8), prepend=0, append=0)).tolist()
     return zip(edges[::2], edges[1::2], strict=True)
 
 
-def _gaps(seen: np.ndarray) -> list[tuple[int, int]]:
-    """Return (start, stop) of each stretch of false frames that has true ones on both sides."""
-    runs = list(_runs(seen))
-    return [(before[1], after[0]) for before, after in itertools.pairwise(runs)]
-
-
 def smooth_track(track: Track, strength: float, aspect: float) -> Track:
-    """Return the track with each unbroken stretch of seen points smoothed; strength 0..1, aspect is width / height."""
+    """Return the track with each unbroken run of seen points smoothed; strength 0..1, aspect is width / height."""
     points = track.points.copy()
     tolerance = TOLERANCE * typical_size(track, aspect)
-    for (start, stop), keypoints in _stretches(track.visible).items():
-        if stop - start >= WINDOWS[0]:
-            stretch = metric(points[start:stop, keypoints], aspect)
-            points[start:stop, keypoints] = _smooth(stretch, strength, tolerance) / (aspect, 1)
-    return replace(track, points=points)
-
-
-def _stretches(visible: np.ndarray) -> dict[tuple[int, int], list[int]]:
-    """Return the keypoints that are seen from one frame to another, by (start, stop)."""
-    stretches = defaultdict(list)
-    for keypoint, seen in enumerate(visible.T):
+    keypoints_of = defaultdict(list)  # those seen together from one frame to another
+    for keypoint, seen in enumerate(track.visible.T):
         for run in _runs(seen):
-            stretches[run].append(keypoint)
-    return stretches
+            keypoints_of[run].append(keypoint)
+    for (start, stop), keypoints in keypoints_of.items():
+        if stop - start >= WINDOWS[0]:
+            path = metric(points[start:stop, keypoints], aspect)
+            points[start:stop, keypoints] = _smooth(path, strength, tolerance) / (aspect, 1)
+    return replace(track, points=points)
 
 
 def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
@@ -178,7 +157,7 @@ def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
 def _filter(path: np.ndarray, window: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the points smoothed by one window [N, K, 2], and 0..1 for how well that suits each [N, K, 1].
 
-    Smoothing once more tells moves from noise: noise is mostly gone by then, a fast move is flattened again.
+    Smoothing once more separates moves from noise: noise is mostly gone by then, a fast move is flattened again.
     """
     from scipy.ndimage import maximum_filter1d
     from scipy.signal import savgol_filter
@@ -198,11 +177,6 @@ def jitter(track: Track, keypoints: slice, clip: PoseClip) -> float:
     return float(np.median(np.linalg.norm(bends, axis=-1))) if known.any() else math.nan
 
 
-def _filled(before: Track, after: Track) -> np.ndarray:
-    """Return bool [F, 134]: the points that gap filling made, those of held poses with them."""
-    return after.visible & (~before.visible | (after.points != before.points).any(axis=2))
-
-
 def _report(
     old: Track, new: Track, outliers: np.ndarray, filled: np.ndarray, swaps: dict[str, np.ndarray], clip: PoseClip
 ) -> PersonReport:
@@ -216,17 +190,16 @@ def _report(
 
 def report_text(reports: list[PersonReport]) -> str:
     """Return the reports as text, a line for each group of keypoints that is seen."""
-    return "\n\n".join(map(_person_text, reports)) or "Nobody is in these poses: nothing to refine."
-
-
-def _person_text(person: PersonReport) -> str:
-    lines = [f"Person {person.number}"]
-    swapped = ", ".join(f"{group} in {n} frames" for group, n in person.swapped_frames.items() if n)
-    if person.swapped_frames:
-        lines.append(f"left and right exchanged: {swapped or 'nowhere'}")
-    for row in person.groups:
-        if not math.isnan(row.jitter_after):
-            filled = f"{row.gaps_filled} gaps filled ({row.points_filled} points)"
-            moved = f"jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px"
-            lines.append(f"{row.group}: {filled}, {row.outliers} outliers replaced, {moved}")
-    return "\n".join(lines)
+    blocks = []
+    for person in reports:
+        lines = [f"Person {person.number}"]
+        swapped = ", ".join(f"{group} in {n} frames" for group, n in person.swapped_frames.items() if n)
+        if person.swapped_frames:
+            lines.append(f"left and right exchanged: {swapped or 'nowhere'}")
+        for row in person.groups:
+            if not math.isnan(row.jitter_after):
+                filled = f"{row.gaps_filled} gaps filled ({row.points_filled} points)"
+                moved = f"jitter {row.jitter_before:.2f} -> {row.jitter_after:.2f} px"
+                lines.append(f"{row.group}: {filled}, {row.outliers} outliers replaced, {moved}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) or "Nobody is in these poses: nothing to refine."

@@ -2,8 +2,8 @@
 
 The vector from a right joint to its left twin moves smoothly, also through a real turn, where it shrinks to nothing and
 grows again on the other side. A mistaken frame reverses it at full length. For each group of limbs the signs are chosen
-that make this vector's path smoothest over the whole clip (Viterbi 1967, over the signs of two neighbouring frames).
-Only pairs of which both joints are seen bear witness. Lengths are metric: y in frame heights, x times width / height.
+that make this vector's path smoothest over the whole clip (Viterbi 1967, over the signs of two neighboring frames).
+Only pairs with both joints visible vote. Lengths are metric: y in frame heights, x times width / height.
 """
 
 from dataclasses import replace
@@ -15,13 +15,13 @@ from ..poses import KEYPOINTS, Track
 from ..skeleton import metric
 from .proportions import typical_size
 
-# Group: the pairs (right, left) that bear witness, and those that are exchanged with them.
-WITNESSES = {
+# Group: the pairs (right, left) that vote, and those that are exchanged with them.
+VOTING_PAIRS = {
     "arms": [(2, 5), (3, 6), (4, 7)],
     "legs": [(8, 11), (9, 12), (10, 13)],
     "eyes and ears": [(14, 15), (16, 17)],
 }
-FOLLOWERS = {
+FOLLOWING_PAIRS = {
     "arms": [(113 + i, 92 + i) for i in range(21)],
     "legs": [(21 + i, 18 + i) for i in range(3)],
     "eyes and ears": [],
@@ -29,61 +29,52 @@ FOLLOWERS = {
 
 MARGIN = 0.3  # in body sizes: what a change of sides must save to be believed
 PRIOR = 0.001  # in body sizes a frame: of two equally smooth readings, the one that exchanges fewer frames
-LONGEST_SPAN = 8  # frames: joints seen farther apart tell nothing of each other
-JUMP = 0.75  # in body sizes a frame: nobody moves so fast; it is a cut, and tells nothing either
+LONGEST_SPAN = 8  # frames: joints seen farther apart are not compared
+JUMP = 0.75  # in body sizes a frame: nobody moves so fast; it is a cut, across which nothing is compared
 
 
 def find_swaps(track: Track, aspect: float) -> dict[str, np.ndarray]:
     """Return, for each group, bool [F]: the frames in which its left and right are exchanged."""
-    points = metric(track.points, aspect) / typical_size(track, aspect)
-    return {group: _exchanged(points, track.visible, pairs) for group, pairs in WITNESSES.items()}
+    points, swaps = metric(track.points, aspect) / typical_size(track, aspect), {}
+    for group, pairs in VOTING_PAIRS.items():
+        right, left = np.array(pairs).T
+        both = track.visible[:, right] & track.visible[:, left]
+        frames = np.flatnonzero(both.any(axis=1))
+        swaps[group] = np.zeros(len(points), bool)
+        if len(frames) > 2:
+            here = both[frames]
+            ends = [np.where(here[..., None], points[np.ix_(frames, side)], 0) for side in (right, left)]
+            swaps[group][frames] = _smoothest(_roughness(*ends, here, frames))
+    return swaps
 
 
 def exchange(track: Track, swaps: dict[str, np.ndarray]) -> Track:
     """Return the track with left and right of each group exchanged in the frames given as bool [F]; scores go along."""
     order = np.tile(np.arange(KEYPOINTS), (len(track.points), 1))
     for group, frames in swaps.items():
-        right, left = np.array(WITNESSES[group] + FOLLOWERS[group]).T
+        right, left = np.array(VOTING_PAIRS[group] + FOLLOWING_PAIRS[group]).T
         order[np.ix_(frames, right)], order[np.ix_(frames, left)] = left, right
     points = np.take_along_axis(track.points, order[..., None], axis=1)
     return replace(track, points=points, scores=np.take_along_axis(track.scores, order, axis=1))
 
 
-def _exchanged(points: np.ndarray, visible: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
-    right, left = np.array(pairs).T
-    both = visible[:, right] & visible[:, left]
-    frames = np.flatnonzero(both.any(axis=1))
-    exchanged = np.zeros(len(points), bool)
-    if len(frames) > 2:
-        here = both[frames]
-        ends = [np.where(here[..., None], points[np.ix_(frames, side)], 0) for side in (right, left)]
-        costs = _roughness(ends[1] - ends[0], here, frames, _jumps((ends[0] + ends[1]) / 2, here, frames))
-        exchanged[frames] = _smoothest(costs)
-    return exchanged
+def _roughness(right: np.ndarray, left: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Return [N-2, 2, 2]: twice how far the middle of three frames lies off the line between the outer two.
 
-
-def _jumps(centres: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Return bool [N-1]: between which of the N frames the middles [N, P, 2] of the pairs leap."""
-    shared = here[1:] & here[:-1]
-    speeds = np.linalg.norm(np.diff(centres, axis=0), axis=-1) / np.diff(frames)[:, None]
-    typical = np.ma.median(np.ma.array(speeds, mask=~shared), axis=1)
-    return typical.filled(0) > JUMP
-
-
-def _roughness(apart: np.ndarray, here: np.ndarray, frames: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """Return [N-2, 2, 2]: how far the middle of three frames lies off the line between the outer two, twice.
-
-    apart: [N, P, 2], right to left of each pair. The last axes say whether the first and the second of the three have
-    the sign of the third (0) or not (1); a wholly reversed path is as smooth.
+    right, left: [N, P, 2], both joints of each pair; here: bool [N, P]. The last axes say whether the first and the
+    second of the three have the sign of the third (0) or not (1); a wholly reversed path is as smooth.
     """
+    apart, shared = left - right, here[1:] & here[:-1]
+    speeds = np.linalg.norm(np.diff((right + left) / 2, axis=0), axis=-1) / np.diff(frames)[:, None]
+    jumps = np.ma.median(np.ma.array(speeds, mask=~shared), axis=1).filled(0) > JUMP
     known = (here[:-2] & here[1:-1] & here[2:])[..., None]
-    told = (frames[2:] - frames[:-2] <= LONGEST_SPAN) & ~jumps[1:] & ~jumps[:-1]
+    compared = (frames[2:] - frames[:-2] <= LONGEST_SPAN) & ~jumps[1:] & ~jumps[:-1]
     late = ((frames[1:-1] - frames[:-2]) / (frames[2:] - frames[:-2]))[:, None, None]
-    costs = np.empty((len(told), 2, 2))
+    costs = np.empty((len(compared), 2, 2))
     for first, second in product((0, 1), repeat=2):
         line = (1 - late) * apart[:-2] * (1 - 2 * first) + late * apart[2:]
         off = np.where(known, apart[1:-1] * (1 - 2 * second) - line, 0)
-        costs[:, first, second] = 2 * np.linalg.norm(off, axis=-1).sum(axis=1) * told
+        costs[:, first, second] = 2 * np.linalg.norm(off, axis=-1).sum(axis=1) * compared
     return costs
 
 

@@ -4,7 +4,7 @@ What the packs write, read in their code:
 - strict: what every known reader takes; see `keypoints`.
 - DWPose: comfyui_controlnet_aux, src/custom_controlnet_aux/dwpose encode_poses_as_dict. A hand or face of which nothing
   is seen is null, no feet. The pose editors read and write this one.
-- OpenPose 0..1: the same, as comfyui_controlnet_aux's OpenPose preprocessor writes it, in parts of the canvas.
+- OpenPose 0..1: the same, as comfyui_controlnet_aux's OpenPose preprocessor writes it, in fractions of the canvas.
 - SDPose: ComfyUI comfy_extras/nodes_sdpose.py. Real confidences, -1 for what was not found, and the left hand under the
   name of the right.
 - OpenPose BODY_25: what OpenPose itself saves (doc/02_output.md), here with the size of the canvas.
@@ -47,7 +47,7 @@ class Dialect(NamedTuple):
     """How poses are written.
 
     fields: the rows of the 134 keypoints, or MID_HIP, that the list of each name holds.
-    normalised: x and y are parts of the canvas, not pixels.
+    normalized: x and y are fractions of the canvas, not pixels.
     confidences: c is the real score, also of keypoints that count as not seen; otherwise 1 or 0.
     missing: x and y of a keypoint that is not listed.
     nulls: a face or hand of which nothing is seen is null, otherwise full of missing keypoints.
@@ -56,7 +56,7 @@ class Dialect(NamedTuple):
     """
 
     fields: dict[str, slice | list[int]]
-    normalised: bool = False
+    normalized: bool = False
     confidences: bool = False
     missing: float = 0.0
     nulls: bool = False
@@ -74,7 +74,7 @@ STRICT = "strict (pixels)"
 DIALECTS = {
     STRICT: Dialect(BODY_18 | FOOT_6 | FACE_70 | HANDS, extras=True),
     "DWPose (pixels, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True),
-    "OpenPose (0..1, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True, normalised=True),
+    "OpenPose (0..1, null for absent)": Dialect(BODY_18 | FACE_70 | HANDS, nulls=True, normalized=True),
     "SDPose (real confidences)": Dialect(BODY_18 | FOOT_6 | FACE_70 | CROSSED_HANDS, confidences=True, missing=-1.0),
     "OpenPose BODY_25 (real confidences)": Dialect(BODY_25 | FACE_70 | HANDS, confidences=True, frame={"version": 1.3}),
 }
@@ -108,35 +108,28 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
     """Return one person for each of the N frames `chosen`."""
     size = np.array([clip.width, clip.height], float)
     kept = np.clip(track.points[chosen], -FARTHEST / size, FARTHEST / size)
-    points, scores = _with_mid_hip(kept, track.scores[chosen])
+    scores = track.scores[chosen]
+    # One more keypoint between the hips, as sure as the less sure of them.
+    points = np.concatenate([kept, kept[:, HIPS].mean(axis=1, keepdims=True)], axis=1)
+    scores = np.concatenate([scores, scores[:, HIPS].min(axis=1, keepdims=True)], axis=1)
     pixels = np.clip(points * size, -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
-    places = (points if dialect.normalised else pixels).astype(object)
+    places = (points if dialect.normalized else pixels).astype(object)
     zero = np.array(0.0, object)  # of a bare 0.0 NumPy 1 makes a float for each place
     sure, triples = np.full(scores.shape, zero), np.full((*listed.shape, 3), zero)
     sure[scores > 0] = scores[scores > 0]
     triples[~listed, :2] = dialect.missing
     triples[listed, :2] = places[listed]
     triples[listed, 2] = sure[listed] if dialect.confidences else 1.0
-    columns = {name: _column(name, triples[:, rows], dialect) for name, rows in dialect.fields.items()}
+    columns: dict[str, list] = {}
+    for name, rows in dialect.fields.items():
+        columns[name] = triples[:, rows].reshape(len(chosen), -1).tolist()
+        if dialect.nulls and name != BODY_FIELD:
+            own = np.any(triples[:, rows][:, : FACE.stop - FACE.start, 2], axis=1)  # of a face without the body's eyes
+            columns[name] = [values if seen else None for values, seen in zip(columns[name], own, strict=True)]
     if dialect.extras:
-        columns["id"] = [int(track.identity)] * len(chosen)
+        columns["id"] = [int(track.identity) for _ in chosen]
         columns["scores"] = sure[:, :KEYPOINTS].tolist()
         columns["body_raw_2d"] = places[:, BODY].reshape(len(chosen), -1).tolist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _with_mid_hip(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [N, 135, 2] and scores [N, 135]: the last is between the hips, as sure as the less sure of them."""
-    hip, score = points[:, HIPS].mean(axis=1, keepdims=True), scores[:, HIPS].min(axis=1, keepdims=True)
-    return np.concatenate([points, hip], axis=1), np.concatenate([scores, score], axis=1)
-
-
-def _column(name: str, triples: np.ndarray, dialect: Dialect) -> list:
-    """Return the flat list, or None, that each of N people has for triples [N, K, 3]."""
-    lists = triples.reshape(len(triples), -1).tolist()
-    if not dialect.nulls or name == BODY_FIELD:
-        return lists
-    own = triples[:, : FACE.stop - FACE.start, 2]  # a face without the body's eyes
-    return [values if any(seen) else None for values, seen in zip(lists, own.tolist(), strict=True)]

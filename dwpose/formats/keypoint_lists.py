@@ -69,9 +69,10 @@ def _field(people: list[dict], field: str) -> np.ndarray:
     layouts = LAYOUTS[field]
     result = np.zeros((len(people), len(next(iter(layouts.values()))), 3))
     for rows, values in _by_length([person.get(field) for person in people]):
-        together = _triples(_convert(values), len(values))
-        if together is not None:
-            result[rows] = _in_order(together, field)
+        array = _convert(values)
+        is_flat = array is not None and array.ndim == 2 and array.shape[1] % 3 == 0
+        if is_flat or (array is not None and array.ndim == 3 and array.shape[2] == 3):
+            result[rows] = _in_order(array.reshape(len(values), -1, 3), field)
             continue
         for row, value in zip(rows, values, strict=True):
             result[row] = _in_order(_one_list(value, field)[None], field)
@@ -96,15 +97,6 @@ def _convert(value) -> np.ndarray | None:
         return np.array(value, float)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _triples(array: np.ndarray | None, count: int) -> np.ndarray | None:
-    """Return x, y, c [N, K, 3] of N flat or nested lists, None if the array is neither."""
-    if array is None or array.ndim not in (2, 3) or array.size % (3 * count):
-        return None
-    if array.ndim == 3 and array.shape[2] != 3:
-        return None
-    return array.reshape(count, -1, 3)
 
 
 def _one_list(value, field: str) -> np.ndarray:
@@ -132,12 +124,8 @@ def _in_order(lists: np.ndarray, field: str) -> np.ndarray:
         raise ValueError(f"{field} holds {count} keypoints; {counts} are needed. Use poses of a detector of people.")
     part = np.concatenate([lists, np.zeros((len(lists), 1, 3))], axis=1)[:, layouts[count]]
     if field == BODY_FIELD and count == 17:
-        part[:, NECK] = _necks(part[:, [LEFT_SHOULDER, RIGHT_SHOULDER]])
+        shoulders = part[:, [LEFT_SHOULDER, RIGHT_SHOULDER]]  # the neck is their middle, as in DW-Pose
+        confidence = shoulders[..., 2].min(axis=1)
+        sure = np.where(confidence >= SEEN_CONFIDENCE, confidence, 0)
+        part[:, NECK] = np.column_stack([shoulders[..., :2].mean(axis=1), sure])
     return part
-
-
-def _necks(shoulders: np.ndarray) -> np.ndarray:
-    """Return x, y, c [N, 3] between shoulders [N, 2, 3], as DW-Pose does."""
-    confidence = shoulders[..., 2].min(axis=1)
-    sure = np.where(confidence >= SEEN_CONFIDENCE, confidence, 0)
-    return np.column_stack([shoulders[..., :2].mean(axis=1), sure])

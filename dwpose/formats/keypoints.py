@@ -11,7 +11,7 @@ person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of a
 - A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c. All missing ones come to lie at 0, 0.
 - Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
   or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
-  it when it finds less, no keypoint of it can be told.
+  it when it finds less, none of its keypoints is known.
 - A note by our own writer in a frame (`dialects.NOTE`) is trusted. Without it `units` decides between pixels and 0..1,
   once per clip.
 - SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
@@ -25,9 +25,9 @@ import numpy as np
 from ...media.log import logger
 from ..poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from ..track.identities import check_crowd, make_tracks
+from .coordinate_units import in_fractions
 from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
 from .keypoint_lists import SEEN_CONFIDENCE, has_lists, read_numbers, read_triples
-from .units import in_fractions
 
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
 LARGEST_CANVAS = 1 << 16  # pixels a side
@@ -49,30 +49,13 @@ def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     frames = _frames(data)
     canvases = _canvases(frames)
     check_crowd([len(frame["people"] or ()) for frame in frames])
-    notes = [_note(frame) for frame in frames]
-    where, people, ids = _everybody(frames, [noted for _, noted in notes])
-    points, scores = _read(people, canvases[where], [notes[i][0] for i in where])
-    seen = (scores >= VISIBLE_SCORE).any(axis=1)
+    where, people, ids, dialects = _people(frames)
+    points, scores = _read(people, canvases[where], dialects)
+    seen = np.any(scores >= VISIBLE_SCORE, axis=1)
     ids = [one for one, kept in zip(ids, seen, strict=True) if kept]
     tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
     width, height = (int(side) for side in canvases[0])
     return PoseClip(width, height, len(frames), tuple(tracks))
-
-
-def _note(frame: dict) -> tuple[Dialect | None, list]:
-    """Return the dialect and the ids that our writer noted in a frame; None and no ids where there is no such note."""
-    note = frame.get(NOTE)
-    if not isinstance(note, dict) or not isinstance(note.get("dialect"), str):
-        return None, []
-    ids = note.get("ids")
-    return DIALECTS.get(note["dialect"]), ids if isinstance(ids, list) else []
-
-
-def _ids(people: list[dict], noted: list) -> list:
-    """Return the id of each person of a frame: the person's own, else the noted one if as many are noted."""
-    if len(noted) != len(people):
-        noted = [None] * len(people)
-    return [person.get("id", one) for person, one in zip(people, noted, strict=True)]
 
 
 def _frames(data) -> list[dict]:
@@ -86,13 +69,11 @@ def _frames(data) -> list[dict]:
     for i, frame in enumerate(frames):
         people = frame.get("people", frame)
         if people is not None and not (isinstance(people, list) and all(isinstance(one, dict) for one in people)):
-            found = f"with people that are {_describe(people)}" if people is not frame else f"with {_keys(frame)}"
-            raise ValueError(_wrong(f"frame {i} {found}"))
+            found = f"people that are {_describe(people)}"
+            if people is frame:
+                found = "the keys " + ", ".join(map(str, [*frame][:8])) if frame else "no keys"
+            raise ValueError(_wrong(f"frame {i} with {found}"))
     return list(frames)
-
-
-def _keys(frame: dict) -> str:
-    return "the keys " + ", ".join(map(str, [*frame][:8])) if frame else "no keys"
 
 
 def _wrong(found: str) -> str:
@@ -112,37 +93,42 @@ def _describe(data) -> str:
 
 
 def _canvases(frames: list[dict]) -> np.ndarray:
-    """Return the width and height of each frame [F, 2]; one that tells none has the size of the first that does."""
-    sizes = [_canvas(frame) for frame in frames]
+    """Return the width and height of each frame [F, 2]; one without has the size of the first that has one."""
+    sizes = []
+    for frame in frames:
+        try:
+            size = int(frame["canvas_width"]), int(frame["canvas_height"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            size = (0, 0)
+        sizes.append(size if min(size) > 0 and max(size) <= LARGEST_CANVAS else None)
     known = next((size for size in sizes if size), None)
     if known is None:
         raise ValueError(
-            "The poses do not tell the size of their picture: canvas_width and canvas_height are missing, or not in 1 "
+            "The poses do not state the size of their picture: canvas_width and canvas_height are missing, or not in 1 "
             f"to {LARGEST_CANVAS}. Give the width and height of the video that they were made from."
         )
     return np.array([size or known for size in sizes], float)
 
 
-def _canvas(frame: dict) -> tuple[int, int] | None:
-    try:
-        size = int(frame["canvas_width"]), int(frame["canvas_height"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-    return size if min(size) > 0 and max(size) <= LARGEST_CANVAS else None
+def _people(frames: list[dict]) -> tuple[np.ndarray, list[dict], list, list[Dialect | None]]:
+    """Return the frames of the N people in the clip who have any keypoints, these people, their ids and dialects.
 
-
-def _everybody(frames: list[dict], noted: list[list]) -> tuple[np.ndarray, list[dict], list]:
-    """Return the frames of the N people in the clip who have any keypoints, these people, and their ids.
-
-    noted: the ids noted in each frame.
+    Dialects and ids are those that our writer noted in a frame, if it did; a person's own id counts before them.
     """
-    found = [
-        (i, person, one)
-        for i, (frame, ids) in enumerate(zip(frames, noted, strict=True))
-        for person, one in zip(frame["people"] or (), _ids(frame["people"] or (), ids), strict=True)
-        if has_lists(person)
-    ]
-    return np.array([i for i, _, _ in found], int), [person for _, person, _ in found], [one for _, _, one in found]
+    where, found, ids, dialects = [], [], [], []
+    for i, frame in enumerate(frames):
+        note, dialect, noted = frame.get(NOTE), None, []
+        if isinstance(note, dict) and isinstance(note.get("dialect"), str):
+            dialect = DIALECTS.get(note["dialect"])
+            noted = note["ids"] if isinstance(note.get("ids"), list) else []
+        people = frame["people"] or ()
+        for place, person in enumerate(people):
+            if has_lists(person):
+                where.append(i)
+                found.append(person)
+                ids.append(person.get("id", noted[place] if len(noted) == len(people) else None))
+                dialects.append(dialect)
+    return np.array(where, int), found, ids, dialects
 
 
 def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +171,7 @@ def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.nd
 def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndarray, np.ndarray]:
     """Return points as fractions of the canvas and scores of people whom we wrote in a dialect: nothing is guessed."""
     scores = np.maximum(confidence if dialect.confidences else _lifted(confidence), 0)
-    points = pixels / (1 if dialect.normalised else canvases[:, None])
+    points = pixels / (1 if dialect.normalized else canvases[:, None])
     points = np.where(scores[..., None] > 0, points, 0)
     if dialect.fields[LEFT_FIELD] == RIGHT_HAND:
         return points[:, SWAPPED_HANDS], scores[:, SWAPPED_HANDS]

@@ -6,7 +6,7 @@ single frame, what OpenPose saves (no canvas), and "openpose_json", the text tha
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ COMPACT = (",", ":")
 
 
 def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
-    """Write `clip` to `path`, whose folder is made; a file there is replaced, and whole at every moment.
+    """Write `clip` to `path`, whose folder is made; a file there is replaced, and never partly written.
 
     `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
     """
@@ -46,15 +46,27 @@ def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None) ->
 def load(
     path: str | Path, canvas: tuple[int, int] | None = None, check: Callable[[], None] = lambda: None
 ) -> tuple[PoseClip, float | None]:
-    """Return the poses in a file, and the frames per second if it tells them.
+    """Return the poses in a file, and the frames per second if it states them.
 
     canvas: width and height for frames that do not state theirs. check: see `from_keypoints`.
     ValueError if the file holds no poses.
     """
     path = Path(path)
-    frames = _frames(_read(path), path.name)
     try:
-        return from_keypoints([_with_canvas(frame, canvas) for frame in frames], check), _fps(frames)
+        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
+    frames = _frames(text, path.name)
+    numbers = (frame[FPS] for frame in frames if type(frame.get(FPS)) in (int, float))
+    fps = next((float(number) for number in numbers if 0 < number < 1000), None)
+    if canvas:
+        size = {"canvas_width": canvas[0], "canvas_height": canvas[1]}
+        frames = [frame if all(map(frame.get, size)) else {**frame, **size} for frame in frames]
+    try:
+        return from_keypoints(frames, check), fps
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
@@ -72,18 +84,21 @@ def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
 
 
 def _write(part: Path, name: str, frames: list[dict]) -> None:
-    """Write `frames` to `part`, a file that will be called `name`."""
+    """Write `frames`, whole numbers as integers, to `part`, a file that will be called `name`."""
     with part.open("w", encoding="utf-8", newline="\n") as file:
         for i, frame in enumerate(frames):
-            people = [{key: _compact(value) for key, value in person.items()} for person in frame["people"]]
-            line = json.dumps({**frame, "people": people}, separators=COMPACT, allow_nan=False)
+            for person in frame["people"]:
+                for key, value in person.items():
+                    if isinstance(value, list):  # 0.0 is written 0, and 1.0 is 1
+                        person[key] = [int(number) if number.is_integer() else number for number in value]
+            line = json.dumps(frame, separators=COMPACT, allow_nan=False)
             file.write(("[\n" if i == 0 else ",\n") + line)
         file.write("\n]\n")
     _check_size(part, name, "Save fewer frames, or fewer people with Pick Person.")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Generator[None, None, None]:
     """Turn an OSError of writing into a ValueError in words."""
     try:
         yield
@@ -92,23 +107,6 @@ def _explained(path: Path) -> Iterator[None]:
             f"The poses could not be saved as {path}: {error.strerror or error}. "
             "Free some space, make the folder writable, or choose another name."
         ) from error
-
-
-def _compact(value):
-    """Return a list of numbers in which 0.0 is written 0 and 1.0 is 1."""
-    if not isinstance(value, list):
-        return value
-    return [int(number) if number.is_integer() else number for number in value]
-
-
-def _read(path: Path) -> str:
-    try:
-        _check_size(path, path.name, "Choose a pose file, or save the poses in parts.")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not text. Choose a .json file of poses.") from error
 
 
 def _check_size(path: Path, name: str, advice: str) -> None:
@@ -146,14 +144,3 @@ def _unwrap(data: Any) -> Any:
         parts = [_unwrap(item) for item in data]
         return [frame for part in parts for frame in (part if isinstance(part, list) else [part])]
     return data
-
-
-def _with_canvas(frame: dict, canvas: tuple[int, int] | None) -> dict:
-    if canvas is None or (frame.get("canvas_width") and frame.get("canvas_height")):
-        return frame
-    return {**frame, "canvas_width": canvas[0], "canvas_height": canvas[1]}
-
-
-def _fps(frames: list[dict]) -> float | None:
-    values = (frame.get(FPS) for frame in frames)
-    return next((float(fps) for fps in values if type(fps) in (int, float) and 0 < fps < 1000), None)

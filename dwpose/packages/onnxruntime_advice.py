@@ -37,14 +37,18 @@ class Family(NamedTuple):
 
 ON_WINDOWS = ("onnxruntime-directml", "onnxruntime-windowsml", "ort-nightly-directml")
 NVIDIA = Family(
-    ("nvidia", "geforce", "quadro", "rtx", "tesla"), NVIDIA_BUILD, NVIDIA_BUILD,
+    ("nvidia", "geforce", "quadro", "rtx", "tesla"),
+    NVIDIA_BUILD,
+    NVIDIA_BUILD,
     (NVIDIA_BUILD, "ort-nightly-gpu", "onnxruntime-training", *ON_WINDOWS),
-)  # fmt: skip
+)
 # MIGraphX compiles a network for minutes, so `auto` leaves it out.
 AMD = Family(
-    ("amd", "radeon", "instinct"), "onnxruntime-directml", None,
+    ("amd", "radeon", "instinct"),
+    "onnxruntime-directml",
+    None,
     ("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-training-rocm", *ON_WINDOWS),
-)  # fmt: skip
+)
 DIRECTML = Family(("directml",), "onnxruntime-directml", None, ON_WINDOWS)  # of any maker
 INTEL = Family(("intel",), "onnxruntime-directml", "onnxruntime-openvino", ("onnxruntime-openvino", *ON_WINDOWS))
 APPLE = Family(("apple", "mps"), "onnxruntime", "onnxruntime", ("onnxruntime-silicon", "onnxruntime-coreml"))
@@ -77,15 +81,12 @@ MADE_FOR = {
     "CPU": Made("every system", tuple(SYSTEMS), None, "onnxruntime"),
 }
 NO_TENSORRT = "a TensorRT library could not be loaded"
-CUDA_TABLE = {  # CUDA of torch and of ONNX Runtime -> what to install; libraries only of the same major version
+CUDA_TABLE = {  # CUDA of torch and of ONNX Runtime -> what to install where that is not FOR_CUDA
     (12, 11): "onnxruntime-gpu>=1.19,<1.27",
     (12, 12): "onnxruntime-gpu[cuda,cudnn]<1.27",
-    (12, 13): "onnxruntime-gpu<1.27",
-    (13, 11): "onnxruntime-gpu>=1.27",
-    (13, 12): "onnxruntime-gpu>=1.27",
     (13, 13): "onnxruntime-gpu[cuda,cudnn]>=1.27",
 }
-FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu>=1.27"}  # where none is installed
+FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu>=1.27"}
 
 
 def family(gpu: Gpu | None) -> Family:
@@ -125,7 +126,7 @@ def build_for(gpu: Gpu | None) -> str | None:
 def package_for(gpu: Gpu | None) -> str:
     """Return what to install where there is no ONNX Runtime: the build for the GPU, or the one for the CPU."""
     build = build_for(gpu)
-    if build == NVIDIA_BUILD:
+    if gpu and build == NVIDIA_BUILD:
         return FOR_CUDA.get(gpu.cuda, "onnxruntime")
     return build or "onnxruntime"
 
@@ -162,17 +163,12 @@ def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: i
     if present == build and not is_loaded:
         return f"The files of {present} were overwritten or taken away by another build. {again}"
     if present == NVIDIA_BUILD == build:
-        return _nvidia_advice(torch_cuda, cuda)
+        if torch_cuda is None:
+            return "Update the GPU's driver and restart ComfyUI."
+        command = in_terminal(install(CUDA_TABLE.get((torch_cuda, cuda), fresh)))
+        if torch_cuda != cuda:
+            return f"This ONNX Runtime is made for CUDA {cuda}, and torch here for CUDA {torch_cuda}. {command}"
+        return f"Update the GPU's driver. If that does not help: {command}"
     if present == build or (failed and present in family(gpu).suited):
         return f"Update the GPU's driver. If that does not help: {in_terminal(install(present, options='-U'))}"
     return f"Keep {present}, which packs require: the build that is installed last counts. {again}"
-
-
-def _nvidia_advice(torch_cuda: int | None, cuda: int) -> str:
-    """Return what makes an installed onnxruntime-gpu work beside torch."""
-    if torch_cuda is None:
-        return "Update the GPU's driver and restart ComfyUI."
-    command = in_terminal(install(CUDA_TABLE.get((torch_cuda, cuda), FOR_CUDA[torch_cuda])))
-    if torch_cuda == cuda:
-        return f"Update the GPU's driver. If that does not help: {command}"
-    return f"This ONNX Runtime is made for CUDA {cuda}, and torch here for CUDA {torch_cuda}. {command}"

@@ -4,9 +4,13 @@ from types import ModuleType
 
 from .pip_advice import IMPORT_ERRORS, distributions, import_failure, torn
 
-PACKAGES = (  # the one to keep first: contrib has all that the others have
-    "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless",
-)  # fmt: skip
+# The one to keep first: contrib has all that the others have.
+PACKAGES = (
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+    "opencv-python",
+    "opencv-python-headless",
+)
 
 
 def import_cv2() -> ModuleType:

@@ -8,16 +8,18 @@ import sys
 from collections.abc import Sequence
 
 IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has modules without what others ask of them
-TORN = (
-    "partially initialized module", "missing configuration file", "recursion is detected", "has no attribute",
-    "file too short", "invalid elf header",
-)  # fmt: skip
-NUMPY_ABI = ("multiarray", "numpy.core", "_array_api", "numpy 1.x", "numpy version", "module 'numpy'")
-DISPLAY_LIBRARIES = (
-    "libgl.so", "libgles", "libegl", "libgthread", "libglib", "libsm.so", "libice.so", "libxcb", "libxext",
-    "libxrender", "libx11",
-)  # fmt: skip
-NO_DLL = ("dll load failed", "[winerror 126]", "[winerror 127]", "[winerror 1114]")  # absent, too old, does not start
+TORN = re.compile(
+    "partially initialized module|missing configuration file|recursion is detected|has no attribute"
+    "|file too short|invalid elf header",
+    re.IGNORECASE,
+)
+# An extension built for another NumPy says one of these, or nothing at all.
+NUMPY_ABI = re.compile(r"multiarray|numpy\.core|_array_api|numpy 1\.x|numpy version|module 'numpy'|^$", re.IGNORECASE)
+DISPLAY_LIBRARIES = re.compile(
+    r"libgl\.so|libgles|libegl|libgthread|libglib|libsm\.so|libice\.so|libxcb|libxext|libxrender|libx11",
+    re.IGNORECASE,
+)
+NO_DLL = re.compile(r"dll load failed|\[winerror (126|127|1114)\]", re.IGNORECASE)  # absent, too old, does not start
 WINDOWS_WORD = re.compile(r"[\w:\\/.-]+")  # needs no quotes, neither in cmd nor in PowerShell
 AGAIN = "--force-reinstall --no-deps"  # writes the files of one package again and leaves all others
 TERMINAL, RESTART = "Run in a terminal", "and restart ComfyUI."
@@ -26,7 +28,7 @@ WINDOWS_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 
 def in_terminal(command: str) -> str:
-    """Return the sentence that asks for a command, which has a line of its own."""
+    """Return the sentence that says to run a command, which has a line of its own."""
     in_powershell = IN_POWERSHELL if command.startswith('"') else ""
     return f"{TERMINAL}{in_powershell}:\n{command}\n{RESTART}"
 
@@ -39,8 +41,10 @@ def in_report(advice: str) -> str:
 
 
 def install(*specifiers: str, options: str = "") -> str:
-    """Return the command that installs into this very Python."""
-    return _pip("install", *options.split(), *map(quoted, specifiers))
+    """Return the command that installs into this Python, with its uv where it has no pip."""
+    has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
+    pip = "pip" if has_pip else "uv pip"
+    return " ".join([_python(), "-m", pip, "install", *options.split(), *map(quoted, specifiers)])
 
 
 def quoted(specifier: str) -> str:
@@ -59,13 +63,20 @@ def import_failure(what: str, module: str, error: Exception, best: str) -> str:
 
     best: the package to install where none is.
     """
-    installed, reason = distributions(module), _first_line(error)
+    installed = distributions(module)
     present = _present(installed, best)
     if not installed and isinstance(error, ModuleNotFoundError) and error.name == module:
         return f"{what} is not installed. {in_terminal(install(best))}"
     if _is_torn(module, error):
         return torn(what, module, best)
-    advice = without_reinstalling(module, error, present) or _headless(present)
+    advice = without_reinstalling(module, error, present)
+    if not advice:
+        headless = present.removesuffix("-headless") + "-headless"
+        why = "This system has no display libraries, and the headless OpenCV needs none."
+        if present == headless:
+            why = "This version of the headless OpenCV needs a library of the display; the newest does not."
+        advice = f"{why} {in_terminal(install(headless, options=AGAIN))}"
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return f"{what} is installed, but does not load ({reason}). {advice}"
 
 
@@ -85,19 +96,12 @@ def _present(installed: Sequence[str], best: str) -> str:
 
 def _is_torn(module: str, error: Exception) -> bool:
     """Return whether a part of the module itself is missing; built for another NumPy is not torn."""
-    text = str(error).lower()
-    if _is_of_numpy(error):
+    if NUMPY_ABI.search(str(error)):
         return False
     own = (getattr(error, "name", None) or "").partition(".")[0] == module
     if isinstance(error, ModuleNotFoundError):
         return own
-    return ("cannot import name" in text and own) or any(words in text for words in TORN)
-
-
-def _is_of_numpy(error: Exception) -> bool:
-    """Return whether the package was built for another NumPy, of which an extension says nothing or one of these."""
-    text = str(error).lower()
-    return not text or any(words in text for words in NUMPY_ABI)
+    return (own and "cannot import name" in str(error).lower()) or bool(TORN.search(str(error)))
 
 
 def without_reinstalling(module: str, error: Exception, package: str) -> str:
@@ -106,9 +110,9 @@ def without_reinstalling(module: str, error: Exception, package: str) -> str:
         return ""
     if isinstance(error, ModuleNotFoundError):
         return in_terminal(install(package))  # brings what it depends on
-    if _is_of_numpy(error):
+    if NUMPY_ABI.search(str(error)):
         return f"It was built for another NumPy. {in_terminal(install(package, options='-U'))}"
-    if any(words in str(error).lower() for words in NO_DLL):
+    if NO_DLL.search(str(error)):
         media = "on Windows N its Media Feature Pack too, " if package.startswith("opencv") else ""
         return f"Install the newest Microsoft Visual C++ runtime ({WINDOWS_RUNTIME}), {media}and restart ComfyUI."
     command = in_terminal(install(package, options="-U"))
@@ -117,22 +121,7 @@ def without_reinstalling(module: str, error: Exception, package: str) -> str:
 
 def lacks_display(package: str, error: Exception) -> bool:
     """Return whether an OpenCV does not load for lack of a library of the display."""
-    return package.startswith("opencv") and any(library in str(error).lower() for library in DISPLAY_LIBRARIES)
-
-
-def _headless(package: str) -> str:
-    """Return the command that writes the files of the OpenCV that needs no display, in its newest version."""
-    headless = package.removesuffix("-headless") + "-headless"
-    why = "This system has no display libraries, and the headless OpenCV needs none."
-    if package == headless:
-        why = "This version of the headless OpenCV needs a library of the display; the newest does not."
-    return f"{why} {in_terminal(install(headless, options=AGAIN))}"
-
-
-def _pip(*arguments: str) -> str:
-    """Return a pip command of this Python, or of its uv where pip is not installed."""
-    has_pip = importlib.util.find_spec("pip") or not importlib.util.find_spec("uv")
-    return " ".join([_python(), "-m", "pip" if has_pip else "uv pip", *arguments])
+    return package.startswith("opencv") and bool(DISPLAY_LIBRARIES.search(str(error)))
 
 
 def _python() -> str:
@@ -141,7 +130,3 @@ def _python() -> str:
     if sys.platform != "win32":
         return shlex.quote(python)
     return python if WINDOWS_WORD.fullmatch(python) else f'"{python}"'
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

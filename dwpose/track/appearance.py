@@ -1,7 +1,7 @@
-"""What a person wears: colour histograms of the torso and the legs, to know somebody again.
+"""What a person wears: color histograms of the torso and the legs, to know somebody again.
 
-A look is float64 [parts, bins]; the row of a part that is not in sight is 0. Colours that have a hue are counted by hue
-and brightness, the others by brightness alone, because the hue of a grey is noise.
+An appearance is float64 [parts, bins]; the row of a part that is not seen is 0. Colors that have a hue are counted by
+hue and brightness, the others by brightness alone, because the hue of a gray is noise.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ from ..poses import (
     VISIBLE_SCORE,
 )
 
-HUES, VALUES, GREYS = 12, 3, 6
-BINS = HUES * VALUES + GREYS
-MIN_SATURATION, MIN_VALUE = 48, 32  # of 255; below them a colour counts as grey
+HUES, VALUES, GRAYS = 12, 3, 6
+BINS = HUES * VALUES + GRAYS
+MIN_SATURATION, MIN_VALUE = 48, 32  # of 255; below them a color counts as gray
 # Each part is made of quadrilaterals, as two opposite edges of joints.
 PARTS = (
     (((RIGHT_SHOULDER, RIGHT_HIP), (LEFT_SHOULDER, LEFT_HIP)),),
@@ -37,58 +37,67 @@ LIMB_WIDTH = 0.12  # of its length: a limb is sampled as a band about the line b
 MIN_SAMPLES = 40
 
 
-def look(frame: np.ndarray, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the look [parts, bins] of the person at points [134, 2], in pixels of `frame`, uint8 [H, W, 3] RGB."""
-    return np.stack([_histogram(_colours(frame, _places(part, points, scores))) for part in PARTS])
+def describe(frame: np.ndarray, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the appearance [parts, bins] of the person at points [134, 2] in pixels of a uint8 RGB frame [H, W, 3]."""
+    histograms = []
+    for part in PARTS:
+        cells = np.floor(_places(part, points, scores)).astype(int)
+        inside = ((cells >= 0) & (cells < (frame.shape[1], frame.shape[0]))).all(1)
+        histograms.append(_histogram(frame[cells[inside, 1], cells[inside, 0]]))
+    return np.stack(histograms)
 
 
 def blend(mean: np.ndarray | None, new: np.ndarray, share: float) -> np.ndarray:
-    """Return the running mean of looks with `share` of `new` in it; a part out of sight changes nothing."""
+    """Return the running mean of appearances with `share` of `new` in it; a part that is not seen changes nothing."""
     if mean is None:
         return new
     known, seen = mean.any(1, keepdims=True), new.any(1, keepdims=True)
     return np.where(known & seen, (1 - share) * mean + share * new, np.where(seen, new, mean))
 
 
-def difference(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return [N]: the Hellinger distance, 0 (alike) to 1, of look [parts, bins] to looks [N, parts, bins].
+def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return [...] of appearances [..., parts, bins]: the Hellinger distance, 0 (alike) to 1.
 
     The mean over the parts seen in both; NaN where there is none.
     """
-    return _distance(one, others)
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return [...] of looks [..., parts, bins]: the mean Hellinger distance of the parts seen in both, else NaN."""
     distance = np.sqrt(np.clip(1 - np.sqrt(one * other).sum(-1), 0, 1))  # ... parts
     shared = one.any(-1) & other.any(-1)
     return np.where(shared, distance, 0).sum(-1) / np.where(shared.any(-1), shared.sum(-1), np.nan)
 
 
-def changes(looks: list[np.ndarray], window: int, least: int) -> np.ndarray:
-    """Return [n]: how the mean of the `window` looks before each of n looks differs from that of those from it on.
+def changes(appearances: list[np.ndarray], window: int, least: int) -> np.ndarray:
+    """Return [n]: how the mean of the `window` appearances before each of n differs from that of those from it on.
 
-    0 where there are fewer than `least` looks on a side, and where no part is in sight on both.
+    0 where there are fewer than `least` on a side, and where no part is seen on both.
     """
-    count = len(looks)
+    count = len(appearances)
     if count < 2 * least:
         return np.zeros(count)
-    sums = np.concatenate([np.zeros((1, *looks[0].shape)), np.cumsum(looks, axis=0)])
+    sums = np.concatenate([np.zeros((1, *appearances[0].shape)), np.cumsum(appearances, axis=0)])
     here = np.arange(count)
     before = sums[:-1] - sums[np.maximum(here - window, 0)]
     after = sums[np.minimum(here + window, count)] - sums[:-1]
-    result = np.nan_to_num(_distance(_normalised(before), _normalised(after)))
+    result = np.nan_to_num(difference(_normalized(before), _normalized(after)))
     return np.where((here >= least) & (here <= count - least), result, 0)
 
 
-def _normalised(sums: np.ndarray) -> np.ndarray:
+def _normalized(sums: np.ndarray) -> np.ndarray:
     total = sums.sum(-1, keepdims=True)
     return np.where(total > 1e-9, sums, 0) / np.maximum(total, 1e-9)
 
 
 def _places(part, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the places [S, 2] to sample, of those quadrilaterals whose joints are all seen."""
-    quads = [_corners(quad, points) for quad in part if (scores[np.array(quad)] >= VISIBLE_SCORE).all()]
+    quads = []
+    for quad in part:
+        if (scores[np.array(quad)] < VISIBLE_SCORE).any():
+            continue
+        edges = points[np.array(quad)]
+        if quad[0] == quad[1]:  # a limb is one line: the edges are those of the band about it
+            along = edges[0, 1] - edges[0, 0]
+            side = LIMB_WIDTH * np.array([-along[1], along[0]])
+            edges = np.stack([edges[0] - side, edges[0] + side])
+        quads.append(edges)
     if not quads:
         return np.zeros((0, 2))
     first, second = np.stack(quads, 1)[:, :, :, None, None]  # Q 2 1 1 xy, two edges of two ends
@@ -96,32 +105,16 @@ def _places(part, points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return (edges[0] + ACROSS[:, None] * (edges[1] - edges[0])).reshape(-1, 2)
 
 
-def _corners(quad, points: np.ndarray) -> np.ndarray:
-    """Return [2, 2, 2]: two edges of two ends; of a limb, which is one line, the edges of the band about it."""
-    edges = points[np.array(quad)]
-    if quad[0] != quad[1]:
-        return edges
-    along = edges[0, 1] - edges[0, 0]
-    side = LIMB_WIDTH * np.array([-along[1], along[0]])
-    return np.stack([edges[0] - side, edges[0] + side])
-
-
-def _colours(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
-    cells = np.floor(places).astype(int)
-    inside = ((cells >= 0) & (cells < (frame.shape[1], frame.shape[0]))).all(1)
-    return frame[cells[inside, 1], cells[inside, 0]]
-
-
-def _histogram(colours: np.ndarray) -> np.ndarray:
-    """Return [bins], summing to 1, of uint8 RGB [S, 3]; 0 for too few. Hues are smeared into their neighbours."""
+def _histogram(colors: np.ndarray) -> np.ndarray:
+    """Return [bins], summing to 1, of uint8 RGB [S, 3]; 0 for too few. Hues are smeared into their neighbors."""
     cv2 = import_cv2()
 
-    if len(colours) < MIN_SAMPLES:
+    if len(colors) < MIN_SAMPLES:
         return np.zeros(BINS)
-    hue, saturation, value = cv2.cvtColor(colours[:, None], cv2.COLOR_RGB2HSV_FULL)[:, 0].T.astype(int)
-    coloured = (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
+    hue, saturation, value = cv2.cvtColor(colors[:, None], cv2.COLOR_RGB2HSV_FULL)[:, 0].T.astype(int)
+    colored = (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
     cell = hue * HUES // 256 * VALUES + value * VALUES // 256
-    hues = np.bincount(cell[coloured], minlength=HUES * VALUES).reshape(HUES, VALUES)
+    hues = np.bincount(cell[colored], minlength=HUES * VALUES).reshape(HUES, VALUES)
     hues = hues / 2 + (np.roll(hues, 1, 0) + np.roll(hues, -1, 0)) / 4
-    greys = np.bincount(value[~coloured] * GREYS // 256, minlength=GREYS)
-    return np.concatenate([hues.ravel(), greys]) / len(colours)
+    grays = np.bincount(value[~colored] * GRAYS // 256, minlength=GRAYS)
+    return np.concatenate([hues.ravel(), grays]) / len(colors)

@@ -166,9 +166,9 @@ class _Loop:
         self.empty_frames = 0 if people else self.empty_frames + 1
         if not people:
             return []
-        looks = np.stack([appearance.look(frame, p.points, p.scores) for p in people])
+        appearances = np.stack([appearance.describe(frame, p.points, p.scores) for p in people])
         points, scores = np.stack([p.points for p in people]), np.stack([p.scores for p in people])
-        self.tracker.update(index, Detections.of(points, scores, looks))
+        self.tracker.update(index, Detections.of(points, scores, appearances))
         for person in people:
             region = self.detector.follow(person.points, person.scores)
             self.lost_sight |= region is None

@@ -38,7 +38,8 @@ def make_tracks(
     """
     from .track import link_rows
 
-    if _are_ids(where, ids):
+    are_numbers = all(type(one) is int and abs(one) <= LARGEST_ID for one in ids)
+    if are_numbers and len({*zip(where.tolist(), ids, strict=True)}) == len(ids):
         rows: dict[int, list[int]] = {one: [] for one in _order(where, ids)}
         for row, one in enumerate(ids):
             rows[one].append(row)
@@ -48,31 +49,18 @@ def make_tracks(
         for row, one in enumerate(owners.tolist()):
             if one >= 0:
                 rows[one].append(row)
-    _check_places(frames, len(rows), len(where))
-    return [_track(frames, one, where[chosen], points[chosen], scores[chosen]) for one, chosen in rows.items()]
-
-
-def _are_ids(where: np.ndarray, ids: list) -> bool:
-    """Return whether `ids` tell apart the people of every frame."""
-    if not all(type(one) is int and abs(one) <= LARGEST_ID for one in ids):
-        return False
-    return len({*zip(where.tolist(), ids, strict=True)}) == len(ids)
-
-
-def _check_places(frames: int, people: int, seen: int) -> None:
-    """Raise ValueError if the tracks of `people`, of `seen` poses in all, would be large and nearly empty."""
-    if people * frames > max(MAX_PLACES, FULLNESS * seen):
+    if len(rows) * frames > max(MAX_PLACES, FULLNESS * len(where)):
         raise ValueError(
-            f"The poses hold {people} people over {frames} frames, each seen in {seen / people:.0f} of them on "
-            "average, which is too much to keep. Make the poses again with fewer people (a lower max_people in "
+            f"The poses hold {len(rows)} people over {frames} frames, each seen in {len(where) / len(rows):.0f} of "
+            "them on average, which is too much to keep. Make the poses again with fewer people (a lower max_people in "
             "Extract Poses) or in shorter clips."
         )
-
-
-def _track(frames: int, identity: int, where: np.ndarray, points: np.ndarray, scores: np.ndarray) -> Track:
-    all_points, all_scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
-    all_points[where], all_scores[where] = points, scores
-    return Track(identity, all_points, all_scores)
+    tracks = []
+    for one, chosen in rows.items():
+        all_points, all_scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
+        all_points[where[chosen]], all_scores[where[chosen]] = points[chosen], scores[chosen]
+        tracks.append(Track(one, all_points, all_scores))
+    return tracks
 
 
 def _order(where: np.ndarray, ids: list[int]) -> list[int]:

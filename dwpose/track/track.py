@@ -1,8 +1,8 @@
 """Who is who: people found frame by frame become tracks, one person each.
 
 Two passes. In the first, each frame's people are assigned to the tracklets that are under way (`Tracker.update`). The
-second (`chains`), which knows the whole clip, cuts a tracklet where the clothes change, because there one person hid
-another and the tracker followed the wrong one; then it chains the tracklets into people, so that someone who leaves
+second (`merging`), which knows the whole clip, cuts a tracklet where the clothes change, because there one person hid
+another and the tracker followed the wrong one; then it merges the tracklets into people, so that someone who leaves
 and comes back, elsewhere and long after, is the same person. Both passes solve an assignment over one cost
 (`tracklets.link_costs`): how far the joints are from where they were expected, how unlike the clothes are
 (`appearance`), how unlike the sizes are.
@@ -16,8 +16,8 @@ import numpy as np
 
 from ..boxes import overlaps
 from ..poses import KEYPOINTS, Track
-from . import chains
-from .steady_runs import LONGEST, MOST_PEOPLE, SHORTEST, steady_run
+from .batch_association import LONGEST, MOST_PEOPLE, SHORTEST, associate_batch
+from .merging import drop_false_positives, merge_tracklets
 from .tracklets import Detection, Detections, Tracklet, assign, joints_seen, link_costs, person_box, person_size
 
 __all__ = ["Detections", "Tracker", "joints_seen", "link_people", "link_rows", "person_box", "person_size"]
@@ -43,7 +43,10 @@ class Tracker:
         self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
         found = dict(assign(self._costs(frame, detections), MAX_ASSOCIATION_COST))
         result = [self.live[found[row]] if row in found else Tracklet() for row in range(len(detections.points))]
-        is_clear = ~_crowded(detections)
+        is_clear = np.ones(len(result), bool)  # only appearances depend on it
+        if detections.appearances is not None:
+            boxes = person_box(detections.points, detections.scores)
+            is_clear = (overlaps(boxes, boxes) > CROWDED).sum(1) <= 1
         for row, tracklet in enumerate(result):
             if not tracklet.detections:
                 self.tracklets.append(tracklet)
@@ -56,7 +59,7 @@ class Tracker:
             self.rows += 1
         return result
 
-    def go_on(self, frame: int, count: int, detections: Detections) -> int:
+    def update_batch(self, frame: int, count: int, detections: Detections) -> int:
         """Return how many frames from `frame` on were taken at once, of `count` people each; often none.
 
         detections: those of all frames, without appearances. The tracklets are the same as after that many calls of
@@ -66,23 +69,23 @@ class Tracker:
         steady = len(self.live) == count <= MOST_PEOPLE and len(detections.points) >= SHORTEST * count
         if not steady or any(tracklet.last.frame != frame - 1 for tracklet in self.live):
             return 0
-        run = steady_run(self.live, detections, NEAR, MAX_ASSOCIATION_COST)
-        if run is None:
+        batch = associate_batch(self.live, detections, NEAR, MAX_ASSOCIATION_COST)
+        if batch is None:
             return 0
-        for i, order in enumerate(run.order.tolist()):
+        for i, order in enumerate(batch.order.tolist()):
             for tracklet, person in zip(self.live, order, strict=True):
                 row = i * count + person
                 points, scores, joints = detections.points[row], detections.scores[row], detections.joints[row]
                 size = float(detections.sizes[row])
                 detection = Detection(frame + i, self.rows + row, points, scores, joints, size, None, True)
                 tracklet.detections.append(detection)
-        for tracklet, velocity, size in zip(self.live, run.velocity, run.sizes.tolist(), strict=True):
+        for tracklet, velocity, size in zip(self.live, batch.velocity, batch.sizes.tolist(), strict=True):
             tracklet.velocity, tracklet.size = velocity, size
-        self.rows += run.order.size
-        return len(run.order)
+        self.rows += batch.order.size
+        return len(batch.order)
 
     def _costs(self, frame: int, detections: Detections) -> np.ndarray:
-        """Return [N, M]: what it costs that the people go on with the live tracklets."""
+        """Return [N, M]: what it costs that the people continue the live tracklets."""
         if not self.live:
             return np.empty((len(detections.points), 0))
         gaps = np.array([[frame - tracklet.last.frame for tracklet in self.live]])
@@ -95,14 +98,23 @@ class Tracker:
         check: called now and then; what it raises ends the search.
         """
         lasting = min(FALSE_POSITIVE_FRAMES, 1 + frames // 8)
-        kept = chains.drop_false_positives(self.tracklets, lasting)
+        kept = drop_false_positives(self.tracklets, lasting)
         split = [part for tracklet in kept for part in tracklet.split_on_appearance_change()]
-        found = sorted(chains.merge_tracklets(split, lasting, check), key=lambda chain: _place(chain[0].first))
-        return [[detection for tracklet in chain for detection in tracklet.detections] for chain in found]
+        people = merge_tracklets(split, lasting, check)
+        merged = [[detection for tracklet in person for detection in tracklet.detections] for person in people]
+        boxes = [person_box(person[0].points, person[0].scores) for person in merged]
+        order = sorted(range(len(merged)), key=lambda i: (merged[i][0].frame, boxes[i][0] + boxes[i][2]))
+        return [merged[i] for i in order]
 
     def tracks(self, frames: int) -> list[Track]:
         """Return the people of a clip of `frames` frames as tracks, numbered from 0 in the order of `people`."""
-        return [Track(identity, *_arrays(person, frames)) for identity, person in enumerate(self.people(frames))]
+        tracks = []
+        for identity, person in enumerate(self.people(frames)):
+            points, scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
+            for detection in person:
+                points[detection.frame], scores[detection.frame] = detection.points, detection.scores
+            tracks.append(Track(identity, points, scores))
+        return tracks
 
 
 def link_rows(
@@ -110,7 +122,7 @@ def link_rows(
 ) -> np.ndarray:
     """Return for each of N people, seen in frames `where` [N] in ascending order, the number of the person.
 
-    points: [N, 134, 2]; scores: [N, 134]. People are told apart by motion alone; -1 is nobody. check: called for every
+    points: [N, 134, 2]; scores: [N, 134]. People are distinguished by motion alone; -1 is nobody. check: called in each
     frame; what it raises ends the linking. ValueError if the people are not the same from frame to frame.
     """
     tracker, detections = Tracker(), Detections.of(points, scores)
@@ -121,12 +133,18 @@ def link_rows(
         check()
         stop = min(place + length, *breaks[np.searchsorted(breaks, place, "right") :][:1], len(here))
         some = detections.at(slice(starts[place], starts[stop - 1] + counts[stop - 1]))
-        done = tracker.go_on(int(here[place]), int(counts[place]), some)
+        done = tracker.update_batch(int(here[place]), int(counts[place]), some)
         length = min(2 * length, LONGEST) if place + done == stop else SHORTEST
         place += done
         if not done:
             tracker.update(int(here[place]), detections.at(slice(starts[place], starts[place] + counts[place])))
-            _check_tracklets(len(tracker.tracklets), int(here[place]))
+            if len(tracker.tracklets) > MAX_TRACKLETS:
+                raise ValueError(
+                    f"Nobody can be followed through these poses: up to frame {here[place]}, people have appeared "
+                    f"from nowhere {len(tracker.tracklets)} times. Poses without ids must show the same people from "
+                    "frame to frame. Use the poses of one video instead of single pictures, fewer frames, or the poses "
+                    "of Extract Poses, which have ids."
+                )
             place += 1
     owners = np.full(len(where), -1)
     for number, person in enumerate(tracker.people(frames, check)):
@@ -135,7 +153,7 @@ def link_rows(
 
 
 def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Track]:
-    """Return the people of F frames in which each lists its people in any order, told apart by motion alone.
+    """Return the people of F frames in which each lists its people in any order, distinguished by motion alone.
 
     points: F arrays [N_f, 134, 2]; scores: F arrays [N_f, 134]. People of whom nothing is seen are left out.
     """
@@ -145,31 +163,3 @@ def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Trac
         if seen.any():
             tracker.update(frame, Detections.of(places[seen], confidence[seen]))
     return tracker.tracks(len(points))
-
-
-def _check_tracklets(count: int, frame: int) -> None:
-    if count > MAX_TRACKLETS:
-        raise ValueError(
-            f"Nobody can be followed through these poses: up to frame {frame}, people have appeared from nowhere "
-            f"{count} times. Poses without ids must show the same people from frame to frame. Use the poses of one "
-            "video instead of single pictures, fewer frames, or the poses of Extract Poses, which have ids."
-        )
-
-
-def _crowded(detections: Detections) -> np.ndarray:
-    """Return bool [N]: whose box another overlaps. Only appearances depend on it."""
-    if detections.appearances is None:
-        return np.zeros(len(detections.points), bool)
-    boxes = person_box(detections.points, detections.scores)
-    return (overlaps(boxes, boxes) > CROWDED).sum(1) > 1
-
-
-def _place(detection: Detection) -> tuple[int, float]:
-    return detection.frame, float(person_box(detection.points, detection.scores)[[0, 2]].mean())
-
-
-def _arrays(detections: list[Detection], frames: int) -> tuple[np.ndarray, np.ndarray]:
-    points, scores = np.zeros((frames, KEYPOINTS, 2)), np.zeros((frames, KEYPOINTS))
-    for detection in detections:
-        points[detection.frame], scores[detection.frame] = detection.points, detection.scores
-    return points, scores

@@ -36,9 +36,10 @@ class Detections(NamedTuple):
     def of(cls, points: np.ndarray, scores: np.ndarray, appearances: np.ndarray | None = None) -> "Detections":
         return cls(points, scores, joints_seen(scores), person_size(points, scores), appearances)
 
-    def at(self, rows: slice) -> "Detections":
+    def at(self, rows: slice | np.ndarray) -> "Detections":
         """Return some of them."""
-        return Detections(*(None if array is None else array[rows] for array in self))
+        appearances = None if self.appearances is None else self.appearances[rows]
+        return Detections(self.points[rows], self.scores[rows], self.joints[rows], self.sizes[rows], appearances)
 
 
 def joints_seen(scores: np.ndarray) -> np.ndarray:
@@ -90,7 +91,11 @@ class Tracklet:
 
     def add(self, detection: Detection) -> None:
         if self.detections:
-            step = self._step(detection) / (detection.frame - self.last.frame)
+            shared, step = detection.joints & self.last.joints, self.velocity
+            if shared.any():  # the median, which np.median takes much longer for
+                steps = np.sort(detection.points[shared] - self.last.points[shared], axis=0)
+                step = (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
+            step = step / (detection.frame - self.last.frame)
             self.velocity = step if len(self.detections) == 1 else (self.velocity + step) / 2
         self.size = 0.8 * self.size + 0.2 * detection.size if self.detections else detection.size
         if detection.appearance is not None and (detection.clear or self.appearance is None):
@@ -98,10 +103,6 @@ class Tracklet:
             share = max(0.1, 1 / max(self.clear_appearances, 1))
             self.appearance = appearance.blend(self.appearance, detection.appearance, share)
         self.detections.append(detection)
-
-    def _step(self, detection: Detection) -> np.ndarray:
-        shared = detection.joints & self.last.joints
-        return _median(detection.points[shared] - self.last.points[shared]) if shared.any() else self.velocity
 
     @property
     def first(self) -> Detection:
@@ -121,11 +122,17 @@ class Tracklet:
         """Return the tracklet cut where the clothes change."""
         if self.appearance is None:
             return [self]
-        clear = [place for place, detection in enumerate(self.detections) if detection.clear]
-        seen = [self.detections[place].appearance for place in clear]
-        changes = appearance.changes(seen, CHANGE_FRAMES, MIN_CHANGE_FRAMES)
-        cuts = [clear[place] for place in _peaks(changes, CHANGE, CHANGE_FRAMES)]
-        ends = [0, *cuts, len(self.detections)]
+        clear = [
+            (place, detection.appearance)
+            for place, detection in enumerate(self.detections)
+            if detection.clear and detection.appearance is not None
+        ]
+        changes, cuts = appearance.changes([one for _, one in clear], CHANGE_FRAMES, MIN_CHANGE_FRAMES), []
+        while len(changes) and changes.max() >= CHANGE:  # the peaks, no two nearer than CHANGE_FRAMES
+            peak = int(changes.argmax())
+            cuts.append(clear[peak][0])
+            changes[max(peak - CHANGE_FRAMES + 1, 0) : peak + CHANGE_FRAMES] = 0
+        ends = [0, *sorted(cuts), len(self.detections)]
         return [Tracklet(self.detections[a:b]) for a, b in pairwise(ends)] if cuts else [self]
 
 
@@ -154,8 +161,8 @@ def link_costs(tracklets: Sequence[Tracklet], gaps: np.ndarray, detections: Dete
         seen = shared.sum(2)
         apart = (far * shared).sum(2) / np.maximum(seen, 1)
         if not seen.all():
-            centers = _center(np.array([last.points for last in lasts]), joints) + ahead
-            elsewhere = np.linalg.norm(_center(some.points, some.joints)[:, None] - centers, axis=-1)
+            centers = joint_center(np.array([last.points for last in lasts]), joints) + ahead
+            elsewhere = np.linalg.norm(joint_center(some.points, some.joints)[:, None] - centers, axis=-1)
             apart = np.where(seen, apart, elsewhere)
         distance.append(apart)
     distance = distance[0] if len(distance) == 1 else np.concatenate(distance)
@@ -175,7 +182,8 @@ def size_cost(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return SIZE_WEIGHT * np.minimum(np.abs(np.log2(ratio)), 1)
 
 
-def _center(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+def joint_center(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Return [..., 2]: the mean of the chosen joints, bool [..., K], of points [..., K, 2]; 0 where there is none."""
     return (points * joints[..., None]).sum(-2) / np.maximum(joints.sum(-1), 1)[..., None]
 
 
@@ -198,18 +206,3 @@ def assign(costs: np.ndarray, price: float) -> list[tuple[int, int]]:
     np.fill_diagonal(alone, price)
     pairs = zip(*linear_sum_assignment(np.concatenate([costs, alone], 1)), strict=True) if rows else ()
     return [(int(row), int(column)) for row, column in pairs if column < columns]
-
-
-def _median(steps: np.ndarray) -> np.ndarray:
-    """Return the median [2] of steps [n, 2]."""
-    ordered, count = np.sort(steps, axis=0), len(steps)
-    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
-
-
-def _peaks(values: np.ndarray, least: float, apart: int) -> list[int]:
-    """Return where values [n] peak at `least` or above, in order; no two nearer than `apart`."""
-    values, peaks = values.copy(), []
-    while len(values) and values.max() >= least:
-        peaks.append(int(values.argmax()))
-        values[max(peaks[-1] - apart + 1, 0) : peaks[-1] + apart] = 0
-    return sorted(peaks)

@@ -27,7 +27,7 @@ def foreign(clip):
 
 
 def stray(one: PoseClip, other: PoseClip, joints) -> float:
-    """Return how far the mean of the joints goes from one clip to the other, in parts of the frame."""
+    """Return how far the mean of the joints goes from one clip to the other, as fractions of the frame."""
     means = [c.tracks[0].points[:, list(joints)].mean(axis=1) for c in (one, other)]
     return float(np.linalg.norm(means[1] - means[0], axis=1).max())
 
@@ -43,7 +43,7 @@ def test_without_a_neck_the_jitter_is_about_what_stands_in_for_it(hidden, joints
     assert not np.allclose(dancing.tracks[0].points, negative.tracks[0].points)
 
 
-def test_a_neck_that_hides_for_a_while_stays_the_centre():
+def test_a_neck_that_hides_for_a_while_stays_the_center():
     whole = clip(ADULT, dance(8))
     track = whole.tracks[0]
     scores = track.scores.copy()

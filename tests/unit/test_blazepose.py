@@ -69,8 +69,8 @@ def detector():
 def test_the_networks_compute_what_the_originals_do(file, side, low, wanted):
     image = made_up_image(side) * (1 - low) + low
     outputs = open_session(file, "CPU").run({"image": np.stack([image, np.zeros_like(image)])})
-    for output, figures in zip(outputs, wanted, strict=True):
-        np.testing.assert_allclose(some(output[0]), figures, atol=5e-3)
+    for output, numbers in zip(outputs, wanted, strict=True):
+        np.testing.assert_allclose(some(output[0]), numbers, atol=5e-3)
 
 
 # --- the converter
@@ -122,11 +122,6 @@ def test_parts_cover_the_frame_and_overlap_by_half():
     assert tiles(100, 10, 40) == [(0, -15, 40), (20, -15, 40), (40, -15, 40), (60, -15, 40)]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (10, 3000), (3000, 10)])
-def test_a_frame_of_any_shape_is_looked_at(detector, size):
-    assert detector.find(np.full((*size, 3), 200, np.uint8)) == []
-
-
 def network_output(*people):
     """Scores and boxes for one window: (anchor, score logit, hips, point above the head), in the network's pixels."""
     boxes, scores = np.zeros((1, 2254, 12), np.float32), np.full((1, 2254, 1), -50, np.float32)
@@ -167,10 +162,10 @@ def test_a_leaned_person_is_turned_upright():
 
 
 def test_the_axes_of_the_crop_lead_back_to_the_frame():
-    turn, centre = frame_axes(Region(100, 200, 64, 128, angle=math.pi / 2))
+    turn, center = frame_axes(Region(100, 200, 64, 128, angle=math.pi / 2))
     assert crop_side(UPRIGHT) == 160
-    np.testing.assert_allclose(centre + turn @ [128, 0], (100, 280), atol=1e-9)  # to the crop's right: down
-    np.testing.assert_allclose(centre + turn @ [0, -128], (180, 200), atol=1e-9)
+    np.testing.assert_allclose(center + turn @ [128, 0], (100, 280), atol=1e-9)  # to the crop's right: down
+    np.testing.assert_allclose(center + turn @ [0, -128], (180, 200), atol=1e-9)
 
 
 def test_a_landmark_moves_to_the_peak_of_its_heatmap():
@@ -266,7 +261,7 @@ def test_only_people_whom_both_networks_see_in_one_place_are_confirmed():
     assert found == [Region(100, 200, 60, 120)]
 
 
-def test_who_is_surely_there_but_elsewhere_is_looked_at_again_there():
+def test_who_is_surely_there_but_elsewhere_is_read_again_there():
     people = [seen_at((115, 200), 120, 0.98), seen_at((115, 200), 120, 0.96), seen_at((104, 200), 120, 0.98)]
     points, person = zip(*people, strict=True)
     found = Landmarks(np.array(points), np.ones((3, 39)), np.array(person))
@@ -392,7 +387,7 @@ def test_a_small_person_is_found_on_a_part_of_the_frame(detector):
 
 
 @pytest.mark.parametrize(("size", "person"), [((720, 1280), 75), ((2160, 3840), 230)])
-def test_a_distant_person_is_found_by_the_finest_look(detector, size, person):
+def test_a_distant_person_is_found_by_the_finest_search(detector, size, person):
     frame = np.full((*size, 3), (40, 70, 110), np.uint8)
     side = person * 350 // 330  # the man in the coat is 330 pixels tall, as far as he is seen
     x, y = 2 * size[1] // 3, size[0] // 3
@@ -419,7 +414,7 @@ def blind(detector, monkeypatch):
 
 
 @pytest.mark.parametrize(("fine", "windows"), [(False, 25), (True, 123)])
-def test_the_finest_look_can_be_left_out(blind, fine, windows):
+def test_the_finest_search_can_be_left_out(blind, fine, windows):
     assert blind.find(np.zeros((720, 1280, 3), np.uint8), fine) == []
     assert blind._detection.windows == windows
 
@@ -428,7 +423,7 @@ def test_a_search_ends_between_two_runs(blind):
     checks = iter(range(6))
     with pytest.raises(StopIteration):
         blind.find(np.zeros((720, 1280, 3), np.uint8), check=lambda: next(checks))
-    assert blind._detection.windows == 25 + blazepose.BATCH  # the sixth run is the first of the finest look
+    assert blind._detection.windows == 25 + blazepose.BATCH  # the sixth run is the first of the finest search
 
 
 @pytest.mark.parametrize(
@@ -438,44 +433,41 @@ def test_a_search_ends_between_two_runs(blind):
         ("image", "image_ovis_text_to_image-1.webp", 0, (175, 295)),
     ],
 )
-def test_who_was_looked_at_beside_the_right_place_is_found(detector, package, name, frame, hips):
+def test_who_was_read_beside_the_right_place_is_found(detector, package, name, frame, hips):
     (region,) = detector.find(picture(package, name, frame))
     np.testing.assert_allclose((region.x, region.y), hips, atol=15)
 
 
-@pytest.mark.parametrize(
-    ("package", "name"),
-    [("api", "templates-product_scene_relight-1.webp"), ("image", "image_anima_preview-1.webp")],
-)
-def test_things_on_which_a_look_is_sure_are_nobody_at_the_second_look(detector, package, name):
-    assert detector.find(picture(package, name)) == []
-
-
-def test_who_is_found_already_is_not_found_again_by_a_second_look(detector):
+def test_who_is_found_already_is_not_found_again_by_a_second_run(detector):
     frame = picture(*MAN_IN_COAT)
     (man,) = detector.find(frame)
     beside = man._replace(x=man.x + 0.05 * man.height)
-    assert len(detector._look_again(frame, [beside], [])) == 1
-    assert detector._look_again(frame, [beside], [man._replace(height=1.2 * man.height)]) == []
+    assert len(detector._confirm_again(frame, [beside], [])) == 1
+    assert detector._confirm_again(frame, [beside], [man._replace(height=1.2 * man.height)]) == []
 
 
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_nobody_is_in_an_empty_picture(detector, value):
-    assert detector.find(np.full((720, 1280, 3), value, np.uint8)) == []
-
-
-def test_nobody_is_in_noise(detector):
-    assert detector.find(np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)) == []
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *(np.full((720, 1280, 3), value, np.uint8) for value in (0, 128, 255)),
+        *(np.full((*size, 3), 200, np.uint8) for size in ((1, 1), (3, 5), (10, 3000), (3000, 10))),
+        np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8),
+    ],
+)
+def test_nobody_is_in_an_empty_picture_of_any_shape_or_in_noise(detector, frame):
+    assert detector.find(frame) == []
 
 
 @pytest.mark.parametrize(
     ("package", "name"),
     [
         ("image", "utility-topaz_landscape_upscaler-1.webp"),
-        ("image", "utility-gan_upscaler-1.webp"),
+        ("image", "utility-gan_upscaler-1.webp"),  # parrots
+        ("api", "templates-product_scene_relight-1.webp"),  # here and below the second run of the network decides
+        ("image", "image_anima_preview-1.webp"),
     ],
 )
-def test_nobody_is_in_a_landscape_or_among_parrots(detector, package, name):
+def test_nobody_is_in_a_picture_of_other_things(detector, package, name):
     assert detector.find(picture(package, name)) == []
 
 

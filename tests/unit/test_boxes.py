@@ -14,7 +14,7 @@ def test_overlap_is_intersection_over_union():
 
 
 def test_suppression_keeps_the_best_and_what_only_overlaps_a_suppressed_box():
-    # overlap of neighbours 8/12 = 0.667, of the first and the third 6/14
+    # overlap of neighbors 8/12 = 0.667, of the first and the third 6/14
     boxes = np.array([[2, 0, 12, 1], [0, 0, 10, 1], [4, 0, 14, 1]], float)
     assert suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.65).tolist() == [1, 2]
     assert suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.7).tolist() == [1, 0, 2]
@@ -27,5 +27,5 @@ def test_what_has_no_place_overlaps_nothing():
     assert overlaps(np.zeros((0, 4)), boxes).shape == (0, 3)
 
 
-def test_a_box_lies_around_its_centre():
+def test_a_box_lies_around_its_center():
     assert around(np.array([[5, 6]]), np.array([[2, 4]])).tolist() == [[4, 4, 6, 8]]

@@ -59,7 +59,7 @@ def test_dwpose_has_no_face_for_the_sake_of_the_eyes(clip):
     assert only_person(clip, DWPOSE)[FACE_LIST] is None
 
 
-def test_openpose_is_in_parts_of_the_canvas(clip):
+def test_openpose_is_in_fractions_of_the_canvas(clip):
     person = only_person(clip, OPENPOSE)
     assert person[BODY_LIST][24:27] == [0.04, 0.5, 1.0] and person[RIGHT_LIST] is None
 
@@ -106,7 +106,7 @@ def test_comfyui_draws_it(clip, dialect):
 
 
 def odd_clips():
-    """Return clips that are hard to read back without being told how they were written."""
+    """Return clips that are hard to read back without knowing how they were written."""
     rng = np.random.default_rng(0)
     shape, whole, sizes = rng.random((3, KEYPOINTS, 2)), np.full((3, KEYPOINTS), 0.9), ((512, 768), (1, 1), (15, 9))
     joint, no_wrists, corners, unsure = whole * 0, whole.copy(), shape.copy(), whole.copy()

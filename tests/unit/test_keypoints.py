@@ -153,14 +153,14 @@ def test_people_without_a_body_list_are_seen_by_their_hands():
     assert scores[LEFT_HAND].all() and scores.sum() == 21
 
 
-def test_normalised_list_by_list():
+def test_normalized_list_by_list():
     body = body_list(width=WIDTH, height=HEIGHT)
     mixed = {BODY_LIST: body, LEFT_LIST: hand_list(LEFT_WRIST_AT)}
     expected, _ = only_person(frame({BODY_LIST: body_list(), LEFT_LIST: hand_list(LEFT_WRIST_AT)}))
     assert np.allclose(only_person(frame(mixed))[0], expected)
 
 
-def test_normalised_and_partly_outside_the_picture():
+def test_normalized_and_partly_outside_the_picture():
     body = body_list(width=WIDTH, height=HEIGHT)
     body[39:42] = 0.5, 1.2, 1.0
     assert np.allclose(only_person(frame({BODY_LIST: body}))[0][13], (360, 1536))
@@ -204,7 +204,7 @@ def test_who_joins_people_in_the_strict_form_is_in_pixels():
     assert any(np.allclose(track.points[1, 0] * (WIDTH, HEIGHT), (1.5, 1.0)) for track in clip.tracks)
 
 
-def test_zeros_and_corners_are_not_taken_for_normalised():
+def test_zeros_and_corners_are_not_taken_for_normalized():
     corner = [0.5, 0.8, 1.0] + [0.0] * 60
     points, scores = only_person(frame({BODY_LIST: body_list(), LEFT_LIST: corner, RIGHT_LIST: [0.0] * 63}))
     assert np.allclose(points[LEFT_HAND.start], (0.5, 0.8)) and scores[LEFT_HAND].sum() == 1
@@ -379,12 +379,12 @@ def test_people_without_ids_of_their_own_are_followed(identity):
         ([{"people": ["anna"], "canvas_width": 1}], "frame 0 with people that are a list of str"),
         ([{"canvas_width": 1, "canvas_height": 1}], "the keys canvas_width, canvas_height"),
         ([{"version": "ap10k", "animals": []}], "animals"),
-        ([{"people": []}], "do not tell the size"),
-        ([frame(canvas_width=0)], "do not tell the size"),
-        ([frame(canvas_width="wide")], "do not tell the size"),
-        ([frame(canvas_width=10**400)], "do not tell the size"),
-        ([frame(canvas_width=1 << 17)], "do not tell the size.*not in 1 to 65536"),
-        ([frame(canvas_width=float("inf"))], "do not tell the size"),
+        ([{"people": []}], "do not state the size"),
+        ([frame(canvas_width=0)], "do not state the size"),
+        ([frame(canvas_width="wide")], "do not state the size"),
+        ([frame(canvas_width=10**400)], "do not state the size"),
+        ([frame(canvas_width=1 << 17)], "do not state the size.*not in 1 to 65536"),
+        ([frame(canvas_width=float("inf"))], "do not state the size"),
         ([frame({BODY_LIST: "1.0" * 400_000})], "something other than x, y, c"),
         ([frame({BODY_LIST: [0.5] * 999_999})], "pose_keypoints_2d holds 333333 keypoints"),
         ([frame({LEFT_LIST: [[0.5, 0.5, 1.0]] * 100_000})], "hand_left_keypoints_2d holds 100000 keypoints"),

@@ -30,7 +30,7 @@ REST = np.radians([180, 0, 120, 100, 60, 80, 100, 90, 90, 80, 90, 90, -90, -130,
 
 
 def skeleton(angles=REST, neck=(0.3, 0.3), lengths=LENGTHS):
-    """Return parts of the frame [134, 2] of a body whose limbs have the given angles, with hands and face on it."""
+    """Return in fractions of the frame [134, 2] a body whose limbs have the given angles, with hands and face on it."""
     points = np.zeros((KEYPOINTS, 2))
     points[NECK] = neck
     for (parent, joint), angle, length in zip(LIMBS.tolist(), angles, lengths, strict=True):
@@ -56,7 +56,7 @@ def hidden(clip, keypoints, person=0):
 
 
 def bones(points, edges):
-    """Return the lengths [F, E] of edges between points [..., 2] given in parts of the frame."""
+    """Return the lengths [F, E] of edges between points [..., 2] given in fractions of the frame."""
     metric = points * (ASPECT, 1)
     return np.linalg.norm(metric[..., edges[:, 1], :] - metric[..., edges[:, 0], :], axis=-1)
 

@@ -7,14 +7,9 @@ import pytest
 import torch
 
 from steadydancer_pack.dwpose.packages.pip_advice import install
-from steadydancer_pack.dwpose.poses import Track
+from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.evaluation import evaluate as evaluate_module
-from steadydancer_pack.evaluation.body_keypoints import (
-    WHOLE_BODY,
-    Keypoints,
-    found_person,
-    main_person,
-)
+from steadydancer_pack.evaluation.body_keypoints import WHOLE_BODY, Keypoints, found_person
 from steadydancer_pack.evaluation.evaluate import Case, describe, evaluate
 from steadydancer_pack.evaluation.fidelity import frame_psnr, frame_ssim
 from steadydancer_pack.evaluation.frame_batches import BATCH_FRAMES, unit
@@ -167,14 +162,20 @@ def test_a_person_who_changed_numbers_is_still_one():
     halves = [np.arange(4) < 2, np.arange(4) >= 2]
     people = [track(target.points, np.tile(half[:, None], 5), i) for i, half in enumerate(halves)]
     stranger = track(target.points + 0.3, np.ones((4, 5), bool), 2)
-    found = found_person([stranger, *people], 4, target)
+    found = found_person(PoseClip(8, 8, 4, (stranger, *people)), target)
     assert found.seen.all() and np.array_equal(found.points, target.points)
-    assert main_person([stranger, *people]).points is stranger.points
+
+
+def test_without_a_target_the_largest_person_is_measured_not_the_one_with_most_keypoints():
+    points = np.stack([np.linspace(0.1, 0.9, 134)] * 2, axis=1)[None]
+    dancer = track(points, np.arange(134)[None] < 18)
+    bystander = track(0.1 * points, np.ones((1, 134), bool), 1)
+    assert found_person(PoseClip(8, 8, 1, (bystander, dancer)), None).points is dancer.points
 
 
 def test_poses_that_end_before_the_target_are_no_misses_after_their_end():
-    assert len(found_person([], 3, standing(5)).points) == 3
-    assert found_person([], 3, None) is None
+    assert len(found_person(PoseClip(8, 8, 3), standing(5)).points) == 3
+    assert found_person(PoseClip(8, 8, 3), None) is None
 
 
 def spots(colors, size=64, frames=3):

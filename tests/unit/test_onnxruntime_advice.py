@@ -56,14 +56,14 @@ def test_no_build_is_recommended_beside_a_torch_that_none_goes_with(cuda):
 
 
 @pytest.mark.parametrize(
-    ("version", "told", "cuda"),
+    ("version", "stated", "cuda"),
     [("1.32.0", None, 13), ("1.27.0", None, 13), ("1.26.0", None, 12), ("1.19.2", None, 12), ("1.18.1", None, 11),
      ("1.32.0", "12.8", 12), ("1.24.4", "13.0", 13), ("1.26.0", "", 12)],
 )  # fmt: skip
-def test_the_cuda_of_onnx_runtime(version, told, cuda):
+def test_the_cuda_of_onnx_runtime(version, stated, cuda):
     module = SimpleNamespace(__version__=version)
-    if told is not None:
-        module.cuda_version = told
+    if stated is not None:
+        module.cuda_version = stated
     assert cuda_major(module) == cuda
 
 
@@ -88,36 +88,51 @@ def test_the_build_that_auto_uses_on_a_gpu(monkeypatch, gpu, platform, build):
     assert package_for(Gpu(gpu)) == (build or "onnxruntime")
 
 
+AMD, INTEL, AGAIN = Gpu("AMD Radeon"), Gpu("Intel Arc"), "--force-reinstall --no-deps"
+NEWEST = '"onnxruntime-gpu>=1.27"'
+
+
 @pytest.mark.parametrize(
-    ("gpu", "build", "installed"),
+    ("build", "gpu", "installed", "failed", "start", "command"),
     [
-        ("AMD Radeon", "onnxruntime-directml", "onnxruntime-rocm"),
-        ("AMD Radeon", "onnxruntime-directml", "onnxruntime-windowsml"),
-        ("Intel Arc", "onnxruntime-directml", "onnxruntime-openvino"),
-        ("Apple GPU", "onnxruntime", "onnxruntime-silicon"),
-        (CARD, "onnxruntime-gpu", "onnxruntime-directml"),
-        (CARD, "onnxruntime-gpu", "ort-nightly-gpu"),
+        # another build for the GPU is updated and gets no second one beside it
+        *(
+            (build, Gpu(gpu), [installed], ["OpenVINO"], "Update the GPU's driver.", f"-U {installed}")
+            for gpu, build, installed in [
+                ("AMD Radeon", "onnxruntime-directml", "onnxruntime-rocm"),
+                ("AMD Radeon", "onnxruntime-directml", "onnxruntime-windowsml"),
+                ("Intel Arc", "onnxruntime-directml", "onnxruntime-openvino"),
+                ("Apple GPU", "onnxruntime", "onnxruntime-silicon"),
+                (CARD, "onnxruntime-gpu", "onnxruntime-directml"),
+                (CARD, "onnxruntime-gpu", "ort-nightly-gpu"),
+            ]
+        ),
+        # of two builds the loaded one is updated
+        ("onnxruntime-directml", AMD, ["onnxruntime-directml", "onnxruntime-gpu"], ["DirectML"],
+         "Update the GPU's driver.", "-U onnxruntime-directml"),
+        # pip has it installed, and the files are of another build that was installed after it
+        ("onnxruntime-gpu", Gpu(CARD, 13), ["onnxruntime-gpu"], (),
+         "The files of onnxruntime-gpu were overwritten", f"{AGAIN} {NEWEST}"),
+        ("onnxruntime-openvino", Gpu(CARD, 13), ["onnxruntime-openvino"], (),
+         "The files of onnxruntime-openvino were overwritten", f"{AGAIN} onnxruntime-openvino"),
+        # a build for another GPU stays, and the right one is written over it
+        *(
+            ("onnxruntime-gpu", Gpu(CARD, 13), [other], ["OpenVINO"], f"Keep {other},", f"{AGAIN} {NEWEST}")
+            for other in ("onnxruntime", "onnxruntime-qnn", "onnxruntime-cann", "onnxruntime-openvino")
+        ),
+        # ComfyUI-Manager would bring the build of the requirements back, over the files of the right one
+        ("onnxruntime-directml", AMD, ["onnxruntime-gpu"], (), "Keep onnxruntime-gpu,",
+         f"{AGAIN} onnxruntime-directml"),
+        ("onnxruntime-openvino", INTEL, ["onnxruntime-gpu"], (), "Keep onnxruntime-gpu,",
+         f"{AGAIN} onnxruntime-openvino"),
     ],
-)
-def test_another_build_for_the_gpu_is_updated_and_gets_no_second_beside_it(gpu, build, installed):
-    text = advice(build, Gpu(gpu), [installed], 13, ["OpenVINO"])
-    assert f"{PIP} install -U {installed}\n" in text and "uninstall" not in text
-
-
-@pytest.mark.parametrize(
-    ("build", "package"), [("onnxruntime-gpu", '"onnxruntime-gpu>=1.27"'), ("onnxruntime-openvino",) * 2]
-)
-def test_a_build_whose_provider_is_not_there_is_written_again(build, package):
-    """pip has it installed, and the files are of another build that was installed after it."""
-    text = advice(build, Gpu(CARD, 13), [build], 13)
-    assert text.startswith(f"The files of {build} were overwritten")
-    assert f"{PIP} install --force-reinstall --no-deps {package}\n" in text
-
-
-def test_of_two_builds_the_loaded_one_is_updated_and_not_written_again():
-    installed = ["onnxruntime-directml", "onnxruntime-gpu"]
-    text = advice("onnxruntime-directml", Gpu("AMD Radeon"), installed, 13, ["DirectML"])
-    assert text.startswith("Update the GPU's driver.") and f"{PIP} install -U onnxruntime-directml\n" in text
+)  # fmt: skip
+def test_installed_builds_are_updated_or_written_again_and_none_is_removed(
+    build, gpu, installed, failed, start, command
+):
+    text = advice(build, gpu, installed, 13, failed)
+    assert text.startswith(start) and f"{PIP} install {command}\nand restart ComfyUI." in text
+    assert "uninstall" not in text
 
 
 @pytest.mark.parametrize(
@@ -146,23 +161,6 @@ def test_where_a_provider_cannot_work_that_is_said(monkeypatch, provider, platfo
     monkeypatch.setattr(sys, "platform", platform)
     found = not_made_for(provider, gpu)
     assert said in found and bool(found) == bool(said)
-
-
-@pytest.mark.parametrize("installed", ["onnxruntime", "onnxruntime-qnn", "onnxruntime-cann", "onnxruntime-openvino"])
-def test_a_build_for_another_gpu_stays_and_the_right_one_is_written_over_it(installed):
-    text = advice("onnxruntime-gpu", Gpu(CARD, 13), [installed], 13, ["OpenVINO"])
-    assert f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu>=1.27"\n' in text
-    assert f"Keep {installed}," in text and "uninstall" not in text
-
-
-@pytest.mark.parametrize(
-    ("gpu", "build"), [("AMD Radeon", "onnxruntime-directml"), ("Intel Arc", "onnxruntime-openvino")]
-)
-def test_the_build_that_the_requirements_bring_stays(gpu, build):
-    """ComfyUI-Manager would bring it back, over the files of the right one."""
-    text = advice(build, Gpu(gpu), ["onnxruntime-gpu"], 13)
-    assert text.endswith(f"{PIP} install --force-reinstall --no-deps {build}\nand restart ComfyUI.")
-    assert "Keep onnxruntime-gpu," in text and "uninstall" not in text
 
 
 @pytest.mark.parametrize(

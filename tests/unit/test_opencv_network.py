@@ -84,8 +84,8 @@ def test_an_onnx_runtime_that_runs_nothing_is_replaced(monkeypatch):
 
 def test_a_network_that_opencv_cannot_run_either_is_an_error(no_onnxruntime, tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"onnx")
-    told = rf"(?s)ONNX Runtime is.* OpenCV {cv2.__version__} cannot run other.onnx either:"
-    with pytest.raises(ValueError, match=told):
+    message = rf"(?s)ONNX Runtime is.* OpenCV {cv2.__version__} cannot run other.onnx either:"
+    with pytest.raises(ValueError, match=message):
         open_bundled(tmp_path / "other.onnx", ("y",))
 
 

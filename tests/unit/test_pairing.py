@@ -30,7 +30,7 @@ def test_equal_numbers_go_from_left_to_right():
     assert numbers(pair_people(photo, clip_of(person(5, 0.3), person(6, 0.6)))[0]) == [(0, 6), (1, 5)]
 
 
-def test_the_main_people_take_part_and_the_others_are_told():
+def test_the_main_people_take_part_and_the_others_are_reported():
     photo = clip_of(person(0, 0.5, frames=1))
     pairs, notes = pair_people(photo, clip_of(person(5, 0.5, 0.1), person(6, 0.9, 0.3)))
     assert numbers(pairs) == [(0, 6)]
@@ -57,7 +57,7 @@ def test_aligned_people_go_with_whom_they_stand_on():
     ]  # fmt: skip
 
 
-def test_nobody_is_told():
+def test_nobody_is_reported():
     somebody, nobody = clip_of(person(0, 0.5)), PoseClip(100, 100, 3)
     check_people(somebody, somebody)
     with pytest.raises(ValueError, match="Nobody is seen in the photo's pose"):

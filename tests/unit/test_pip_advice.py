@@ -75,21 +75,24 @@ def test_what_does_not_load_on_windows_needs_the_visual_c_runtime_and_no_second_
     assert "pip" not in text and ("Media Feature Pack" in text) == (module == "cv2")
 
 
-@pytest.mark.parametrize("library", [
+DISPLAY_LIBRARIES = [
     "libGL.so.1", "libGLESv2.so.2", "libEGL.so.1", "libgthread-2.0.so.0", "libSM.so.6", "libXext.so.6", "libxcb.so.1",
-])  # fmt: skip
-def test_opencv_without_a_display_library_is_to_be_the_headless_one(message, library):
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("library", "package", "why"),
+    [
+        *((library, "opencv-contrib-python", "has no display libraries") for library in DISPLAY_LIBRARIES),
+        ("libxcb.so.1", "opencv-python-headless", "needs a library of the display; the newest does not."),  # 4.13.0.90
+    ],
+)
+def test_opencv_without_a_display_library_is_to_be_the_newest_headless_one(message, library, package, why):
     error = ImportError(f"{library}: cannot open shared object file: No such file or directory")
-    text = message("cv2", error, "opencv-contrib-python")
-    assert f"does not load ({library}: cannot open" in text and "has no display libraries" in text
-    assert f"{PIP} install --force-reinstall --no-deps opencv-contrib-python-headless\n" in text
-
-
-def test_a_headless_opencv_that_lacks_a_display_library_is_replaced_by_the_newest(message):
-    error = ImportError("libxcb.so.1: cannot open shared object file: No such file or directory")
-    text = message("cv2", error, "opencv-python-headless")  # 4.13.0.90
-    assert "This version of the headless OpenCV needs a library of the display; the newest does not." in text
-    assert f"{PIP} install --force-reinstall --no-deps opencv-python-headless\n" in text
+    text = message("cv2", error, package)
+    assert f"does not load ({library}: cannot open" in text and why in text
+    headless = package.removesuffix("-headless") + "-headless"
+    assert f"{PIP} install --force-reinstall --no-deps {headless}\n" in text
 
 
 @MODULES

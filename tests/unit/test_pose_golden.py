@@ -1,4 +1,4 @@
-"""Alignment, augmentation and drawing against the figures of the official implementation."""
+"""Alignment, augmentation and drawing against the numbers of the official implementation."""
 
 import hashlib
 import json

@@ -69,11 +69,6 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(clip, tmp_path, monke
     assert pose_json.load(path)[0].frames == 3
 
 
-def test_nothing_to_save(tmp_path):
-    with pytest.raises(ValueError, match="no frame of poses"):
-        pose_json.save(PoseClip(8, 8, 0), tmp_path / "a.json")
-
-
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_dialect_is_loaded(clip, load_text, dialect):
     again, fps = load_text(write(clip, dialect))
@@ -130,7 +125,7 @@ def test_fps_that_cannot_be(clip, load_text, fps):
         ("[[]]", "holds JSON, but no poses"),
         ('{"1": {"class_type": "KSampler"}}', "no poses"),
         ("[]", "hold no frame"),
-        ('{"people": [], "canvas_width": 0, "canvas_height": 5}', "do not tell the size"),
+        ('{"people": [], "canvas_width": 0, "canvas_height": 5}', "do not state the size"),
         ('{"version": "ap10k", "animals": []}', "animals"),
     ],
 )
@@ -163,8 +158,15 @@ def test_what_could_not_be_loaded_again_is_not_saved(clip, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("fps", [float("nan"), float("inf")])
-def test_fps_that_are_no_number_are_refused(clip, tmp_path, fps):
-    with pytest.raises(ValueError, match=f"fps is {fps}; poses need a number above 0"):
-        pose_json.save(clip, tmp_path / "poses.json", fps)
+@pytest.mark.parametrize(
+    ("frames", "fps", "message"),
+    [
+        (3, float("nan"), "fps is nan; poses need a number above 0"),
+        (3, float("inf"), "fps is inf; poses need a number above 0"),
+        (0, None, "no frame of poses"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused(clip, tmp_path, frames, fps, message):
+    with pytest.raises(ValueError, match=message):
+        pose_json.save(clip.at(slice(frames)), tmp_path / "poses.json", fps)
     assert list(tmp_path.iterdir()) == []

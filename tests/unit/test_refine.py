@@ -56,33 +56,32 @@ def moving_with_a_held_pose(length):
     return Track(3, held, walk.scores), walk
 
 
-def test_a_held_pose_is_a_gap_too():
+def test_a_held_pose_is_a_gap_that_is_filled_and_reported():
     held, walk = moving_with_a_held_pose(4)
     assert np.allclose(fill_gaps(held, 4).points, walk.points)
-
-
-def test_a_held_pose_that_was_filled_is_told():
-    held, _ = moving_with_a_held_pose(4)
     ((_, gaps, points, *_), *_) = refine_with_report(clip_of(held), 4, 0.5, True)[1][0].groups
     assert (gaps, points) == (18, 18 * 4)
 
 
-def test_a_pose_held_for_longer_stays():
-    held, _ = moving_with_a_held_pose(5)
-    assert fill_gaps(held, 4) is held
+@pytest.mark.parametrize(
+    ("track", "longest"),
+    [
+        (moving_with_a_held_pose(5)[0], 4),  # held for longer
+        (moving_with_a_held_pose(FRAMES - 10)[0], FRAMES),  # held to the end
+        (with_gap(standing(), LEFT_WRIST, [0, 1, 38, 39]), 10),  # before the first and after the last detection
+        (with_gap(standing(), LEFT_WRIST, slice(None)), 10),  # never seen
+    ],
+)
+def test_what_is_no_short_gap_stays(track, longest):
+    assert fill_gaps(track, longest) is track
 
 
 def test_a_pose_held_back_to_the_beginning_stays():
-    """As "hold" leaves it before the first sight: what was seen then is not to be bent towards the next frame."""
+    """As "hold" leaves it before the first detection: what was seen then is not to be bent towards the next frame."""
     walk = standing()
     walk.points[:, :, 0] += np.linspace(0, 0.2, FRAMES)[:, None]
     walk.points[:3] = walk.points[3]
     assert fill_gaps(walk, 5) is walk
-
-
-def test_a_pose_held_to_the_end_stays():
-    held, _ = moving_with_a_held_pose(FRAMES - 10)
-    assert fill_gaps(held, FRAMES) is held
 
 
 @pytest.mark.parametrize("length", [1, 4])
@@ -102,16 +101,6 @@ def test_gaps_up_to_the_limit_are_filled(length, longest):
         assert result is track
     others = np.delete(np.arange(KEYPOINTS), LEFT_WRIST)
     assert np.array_equal(result.points[:, others], track.points[:, others])
-
-
-def test_nothing_is_invented_before_the_first_and_after_the_last_sight():
-    track = with_gap(standing(), LEFT_WRIST, [0, 1, 38, 39])
-    assert fill_gaps(track, 10) is track
-
-
-def test_a_never_seen_keypoint_stays_unseen():
-    track = with_gap(standing(), LEFT_WRIST, slice(None))
-    assert fill_gaps(track, 10) is track
 
 
 def test_a_person_absent_for_long_stays_absent_and_for_short_is_filled():
@@ -188,9 +177,9 @@ def test_smoothing_stops_at_gaps_and_leaves_hidden_points():
     assert not np.array_equal(first[:20], track.points[:20, LEFT_WRIST])
 
 
-def test_a_stretch_too_short_for_the_window_takes_a_shorter_one_or_none():
+def test_a_run_too_short_for_the_window_takes_a_shorter_one_or_none():
     track = noisy(standing(20), 0.004)
-    track.scores[[4, 11], RIGHT_WRIST] = 0  # stretches of 4, 6 and 8 frames
+    track.scores[[4, 11], RIGHT_WRIST] = 0  # runs of 4, 6 and 8 frames
     result = refine(clip_of(track), 0, 1.0, False).tracks[0].points[:, RIGHT_WRIST]
     same = (result == track.points[:, RIGHT_WRIST]).all(axis=1)
     assert same[:5].all() and same[11]

@@ -42,7 +42,7 @@ class FakeSession:
 )
 def test_a_crop_is_padded_and_grown_to_three_by_four(width, height, size):
     crops = place([Region(50, 60, width, height)], 3 / 4)
-    assert crops.centres.tolist() == [[50, 60]]
+    assert crops.centers.tolist() == [[50, 60]]
     np.testing.assert_allclose(crops.sizes, [size])
 
 
@@ -88,25 +88,20 @@ def test_points_go_back_to_where_the_crop_was_cut():
 
 def test_a_mark_in_the_frame_is_found_where_it_is():
     frame = np.zeros((300, 300, 3), np.uint8)
-    frame[150:154, 80:84] = 255  # centre (81.5, 151.5)
+    frame[150:154, 80:84] = 255  # center (81.5, 151.5)
     crops = place([Region(90, 140, 60, 160)], 3 / 4)
     white = cut(frame, crops, WIDTH, HEIGHT, False)[0, 0] > 1
     point = np.array([[[axis.mean() for axis in np.nonzero(white)[::-1]]]])
     np.testing.assert_allclose(to_frame(point, crops, WIDTH, HEIGHT)[0, 0], (81.5, 151.5), atol=0.3)
 
 
-def test_all_people_go_in_one_run():
-    session = FakeSession({0: (288, 1.0, 384, 0.5)})
+@pytest.mark.parametrize(("batch", "runs"), [(None, [3]), (1, [1, 1, 1])])
+def test_all_people_go_in_one_run_unless_the_network_takes_one_crop(batch, runs):
+    session = FakeSession({0: (288, 1.0, 384, 0.5)}, batch)
     points, scores = SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)] * 3)
-    assert [len(batch) for batch in session.seen] == [3]
+    assert [len(crops) for crops in session.seen] == runs
     assert points.shape == (3, 133, 2) and scores.shape == (3, 133)
     np.testing.assert_allclose(points[:, 0], [[10, 20]] * 3)  # bins 288 and 384 are the middle of the crop
-
-
-def test_a_network_for_one_crop_runs_once_for_each():
-    session = FakeSession({}, batch=1)
-    SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)] * 3)
-    assert [len(batch) for batch in session.seen] == [1, 1, 1]
 
 
 def test_nobody_costs_nothing():
@@ -115,7 +110,7 @@ def test_nobody_costs_nothing():
     assert points.shape == (0, 133, 2) and scores.shape == (0, 133) and session.seen == []
 
 
-def test_the_mirrored_look_is_put_right():
+def test_the_mirrored_pass_is_put_right():
     mirror = np.arange(133)
     mirror[[1, 2]] = 2, 1
     x, y = np.zeros((2, 133, 576)), np.zeros((2, 133, 768))
@@ -124,7 +119,7 @@ def test_the_mirrored_look_is_put_right():
     assert mirrored_x[0].nonzero() == (1, 0) and mirrored_y[0].nonzero() == (1, 10)
 
 
-def test_the_flip_test_gives_the_mean_of_both_looks():
+def test_the_flip_test_gives_the_mean_of_both_passes():
     session = FakeSession({4: (100, 1.0, 200, 0.8)})
     frame = np.random.default_rng(1).integers(0, 256, (99, 99, 3), np.uint8)
     _, scores = SimccPose(session, mirror=np.arange(133)).estimate(frame, [Region(50, 50, 40, 40)])

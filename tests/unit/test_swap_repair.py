@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose.edit.proportions import typical_size
-from steadydancer_pack.dwpose.edit.swap_repair import FOLLOWERS, WITNESSES, exchange, find_swaps
+from steadydancer_pack.dwpose.edit.swap_repair import FOLLOWING_PAIRS, VOTING_PAIRS, exchange, find_swaps
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, Track
 
 FRAMES, ASPECT = 48, 0.5
@@ -12,7 +12,7 @@ FRAMES, ASPECT = 48, 0.5
 HALF_WIDTH = {2: 0.35, 3: 0.5, 4: 0.6, 8: 0.2, 9: 0.22, 10: 0.2, 14: 0.06, 16: 0.13}
 HEIGHT = {0: -0.3, 1: 0, 2: 0, 3: 0.5, 4: 0.9, 8: 1, 9: 1.8, 10: 2.6, 14: -0.35, 16: -0.32}
 TWIN = {2: 5, 3: 6, 4: 7, 8: 11, 9: 12, 10: 13, 14: 15, 16: 17}
-EVERYTHING = [*WITNESSES]
+EVERYTHING = [*VOTING_PAIRS]
 
 
 def dancer(turn=None, frames=FRAMES, size=0.2):
@@ -64,7 +64,7 @@ def test_exchange_takes_hands_and_scores_along():
 
 
 def test_every_left_keypoint_but_the_face_has_its_twin():
-    pairs = [pair for table in (WITNESSES, FOLLOWERS) for group in table.values() for pair in group]
+    pairs = [pair for table in (VOTING_PAIRS, FOLLOWING_PAIRS) for group in table.values() for pair in group]
     both = sorted(keypoint for pair in pairs for keypoint in pair)
     assert both == sorted({*range(134)} - {0, 1} - {*range(24, 92)})
 

@@ -13,7 +13,7 @@ ONE_AT_STRIDE_32 = 80 * 80 + 40 * 40 + 10 * 20 + 5  # row 10, column 5
 
 
 def rows(*people):
-    """A whole output with (cell, objectness, class, class score) set, each box 8 x 16 cells, centred in its cell."""
+    """A whole output with (cell, objectness, class, class score) set, each box 8 x 16 cells, centered in its cell."""
     output = np.zeros((8400, 85), np.float32)
     for cell, objectness, kind, score in people:
         output[cell, :5] = 0.5, 0.5, np.log(8), np.log(16), objectness
@@ -55,7 +55,7 @@ def test_the_grid_of_another_size():
 
 def test_a_cell_decodes_to_its_box():
     boxes, scores = decode(rows((ONE_AT_STRIDE_32, 0.9, 0, 0.8)), CELLS, STRIDES)
-    # centre (5.5, 10.5) * 32 = (176, 336), size (8, 16) * 32 = (256, 512)
+    # center (5.5, 10.5) * 32 = (176, 336), size (8, 16) * 32 = (256, 512)
     np.testing.assert_allclose(boxes, [[48, 80, 304, 592]], atol=1e-4)
     np.testing.assert_allclose(scores, [0.72], atol=1e-6)
 

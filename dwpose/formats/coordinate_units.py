@@ -1,7 +1,7 @@
-"""Whether coordinates that say no unit are pixels or fractions of the frame (0..1): decided once for a whole clip.
+"""Whether coordinates without a unit are pixels or fractions of the frame (0..1): decided once for a whole clip.
 
 A detector's fractions lie in 0..1 and, once a close-up's dance is aligned, a few frames beyond; pixels run into the
-hundreds. The median over all keypoints seen in the clip tells the two apart, whatever single joints do.
+hundreds. The median over all keypoints seen in the clip separates the two, whatever single joints do.
 """
 
 import numpy as np
@@ -40,18 +40,12 @@ def in_fractions(points: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> 
         )
     result[:, BODY] = fractions
     for part in (FEET, FACE, LEFT_HAND, RIGHT_HAND):
-        result[:, part] = _part_in_fractions(extent[:, part], counted[:, part], fractions)
+        seen = counted[:, part]
+        if not seen.any():
+            result[:, part] = fractions
+        elif fractions:
+            result[:, part] = np.median(extent[:, part][seen]) <= LARGEST_FRACTION * TIE
+        else:  # a keypoint alone may lie in the corner: pixels of a body need two keypoints a list to be doubted
+            is_small = np.median(extent[:, part][seen]) <= LARGEST_FRACTION / TIE
+            result[:, part] = is_small and seen.sum() > seen.any(axis=1).sum()
     return result & large_enough[:, None]
-
-
-def _part_in_fractions(extent: np.ndarray, seen: np.ndarray, body: bool) -> bool:
-    """Return whether one kind of list is in fractions, where the body is or is not.
-
-    A keypoint alone may lie in the corner: pixels of a body need two keypoints a list to be doubted.
-    """
-    if not seen.any():
-        return body
-    median = float(np.median(extent[seen]))
-    if body:
-        return median <= LARGEST_FRACTION * TIE
-    return median <= LARGEST_FRACTION / TIE and seen.sum() > seen.any(axis=1).sum()

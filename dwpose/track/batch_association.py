@@ -1,7 +1,7 @@
-"""A shortcut through the first pass of linking: frames in which the same people simply go on, compared all at once.
+"""A shortcut through the first pass of linking: frames in which the same people continue are associated all at once.
 
-Most frames of a dance are like that. The result is exactly that of one frame after the other, which takes longer; the
-run ends before the first frame that is not that plain.
+Most frames of a dance are like that. The result equals that of one frame after the other, which takes longer; the batch
+ends before the first frame that is not that plain.
 
 Dimensions: F frames, N people in each of them and N tracklets, K joints that can be compared.
 """
@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..poses import FEET
-from .tracklets import UNKNOWN_APPEARANCE, Detections, Tracklet, motion_cost, size_cost
+from .tracklets import UNKNOWN_APPEARANCE, Detections, Tracklet, joint_center, motion_cost, size_cost
 
 MOST_PEOPLE = 4  # more are linked frame by frame
-SHORTEST, LONGEST = 16, 512  # frames compared at once: more each time, until a run breaks off
+SHORTEST, LONGEST = 16, 512  # frames compared at once: more each time, until a batch breaks off
 
 
-class Run(NamedTuple):
+class Batch(NamedTuple):
     """Which of the N detections of each frame continues each tracklet [F, N], and the tracklets after those frames."""
 
     order: np.ndarray
@@ -25,8 +25,8 @@ class Run(NamedTuple):
     sizes: np.ndarray  # [N]
 
 
-def steady_run(tracklets: list[Tracklet], detections: Detections, near: float, price: float) -> Run | None:
-    """Return how N tracklets, all seen in the frame before, go on in the first of F frames; None if in none of them.
+def associate_batch(tracklets: list[Tracklet], detections: Detections, near: float, price: float) -> Batch | None:
+    """Return how N tracklets, all seen in the frame before, continue in the first of F frames; None if in none of them.
 
     detections: without appearances, F * N, those of the frames that follow without a gap. near: the motion cost, and
     price: the whole cost, that a link must stay below.
@@ -46,7 +46,7 @@ def steady_run(tracklets: list[Tracklet], detections: Detections, near: float, p
     velocity, running = _running(tracklets, steps, sizes)
     plain = known & _stay(points, joints, velocity[:-1], sizes, running[:-1], near, price)
     length = len(plain) if plain.all() else int(plain.argmin())
-    return Run(order[1 : length + 1], velocity[length], running[length]) if length else None
+    return Batch(order[1 : length + 1], velocity[length], running[length]) if length else None
 
 
 def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
     It is a guess, and ends where two people would be the same.
     """
-    centers = (points * joints[..., None]).sum(2) / np.maximum(joints.sum(2), 1)[..., None]
+    centers = joint_center(points, joints)
     apart = np.abs(centers[:-1, :, None] - centers[1:, None]).sum(3)  # F, before, now
     order = [list(range(len(points[0])))]
     for nearest in apart.argmin(2).tolist():

@@ -11,7 +11,7 @@ import numpy as np
 from ..poses import LEFT_ANKLE, LEFT_EAR, NECK, NOSE, RIGHT_EYE, Track
 from ..skeleton import metric
 from .align_robust import ANCHOR_FRAMES
-from .proportions import body_size, part_lengths
+from .proportions import body_sizes
 
 FIRST, WHOLE_BODY = ANCHORS = "first", "whole body"
 AT_NECK, AT_HEAD = MEETINGS = "neck", "head"
@@ -33,7 +33,7 @@ def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
     whole = _measured(driver, first) & (joints >= shown[-min(ENOUGH_FRAMES, math.ceil(ENOUGH_FRACTION * len(shown)))])
     if driver.visible[whole, NECK].any():
         whole &= driver.visible[:, NECK]
-    necks, sizes = metric(driver.points[:, NECK], aspect), _sizes(driver, aspect)
+    necks, sizes = metric(driver.points[:, NECK], aspect), body_sizes(driver, aspect)
     known = whole & (sizes > 0)
     if not known.any():
         return int(whole.argmax())
@@ -51,7 +51,7 @@ def whole_body_note(driver: Track, anchor: int) -> str:
 
 def anchor_remarks(driver: Track, aspect: float, anchor: int) -> list[str]:
     """Return what speaks against the anchor frame: half a body, or one much smaller or larger than usual."""
-    joints, sizes, frames = _joints(driver), _sizes(driver, aspect), _measured(driver, 0)
+    joints, sizes, frames = _joints(driver), body_sizes(driver, aspect), _measured(driver, 0)
     usual = int(np.median(joints[frames]))
     if usual - joints[anchor] >= MISSING_JOINTS:
         found = f"shows {joints[anchor]} joints, {usual} in the median frame"
@@ -82,10 +82,6 @@ def meet_at_head(aligned: Track, photo: Track, anchor: int) -> Track | None:
 def _joints(driver: Track) -> np.ndarray:
     """Return the number of seen joints [F]."""
     return driver.visible[:, JOINTS].sum(axis=1)
-
-
-def _sizes(driver: Track, aspect: float) -> np.ndarray:
-    return body_size(part_lengths(metric(driver.points, aspect), driver.visible))
 
 
 def _measured(driver: Track, first: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The second pass of linking, which knows the whole clip: tracklets become people, whoever leaves and comes back.
+"""The second pass of linking, which knows the whole clip: tracklets are merged into people who leave and come back.
 
-Dimensions: M tracklets, C people.
+Dimensions: M tracklets.
 """
 
 from bisect import bisect_left
@@ -33,22 +33,23 @@ def drop_false_positives(tracklets: list[Tracklet], lasting: int) -> list[Trackl
 
 
 def merge_tracklets(tracklets: list[Tracklet], lasting: int, check: Callable[[], None]) -> list[list[Tracklet]]:
-    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a chain.
+    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a link.
 
     lasting: detections from which a tracklet is not brief. check: called now and then; what it raises ends the search.
     """
     brief = [tracklet for tracklet in tracklets if len(tracklet.detections) < lasting]
     if len(brief) == len(tracklets):
-        return _chained(tracklets, check)
-    chains = [_Chain(chain) for chain in _chained([s for s in tracklets if len(s.detections) >= lasting], check)]
+        return _linked(tracklets, check)
+    lasting_ones = [tracklet for tracklet in tracklets if len(tracklet.detections) >= lasting]
+    trajectories = [_Trajectory(linked) for linked in _linked(lasting_ones, check)]
     for tracklet in brief:
         check()
-        _insert(tracklet, chains)
-    return [chain.tracklets for chain in chains]
+        _insert(tracklet, trajectories)
+    return [trajectory.tracklets for trajectory in trajectories]
 
 
-def _chained(tracklets: list[Tracklet], check: Callable[[], None]) -> list[list[Tracklet]]:
-    """Return chains of tracklets, in each of which every one is followed by at most one that starts later."""
+def _linked(tracklets: list[Tracklet], check: Callable[[], None]) -> list[list[Tracklet]]:
+    """Return the tracklets linked into sequences, in which each is followed by at most one that starts later."""
     if not tracklets:
         return []
     costs = np.full((len(tracklets), len(tracklets)), np.inf)
@@ -58,22 +59,28 @@ def _chained(tracklets: list[Tracklet], check: Callable[[], None]) -> list[list[
         block = tracklets[start : start + BLOCK]
         later = np.flatnonzero(firsts > min(tracklet.last.frame for tracklet in block))
         if len(later):
-            costs[start : start + BLOCK, later] = _chain_costs(block, detections.at(later), firsts[later]).T
+            costs[start : start + BLOCK, later] = _merge_costs(block, detections.at(later), firsts[later]).T
     after = dict(assign(costs, MAX_MERGE_COST))
-    heads = set(range(len(tracklets))) - set(after.values())
-    return [[tracklets[i] for i in _walk(head, after)] for head in sorted(heads)]
+    sequences = []
+    for head in sorted(set(range(len(tracklets))) - set(after.values())):
+        sequence = [head]
+        while sequence[-1] in after:
+            sequence.append(after[sequence[-1]])
+        sequences.append([tracklets[i] for i in sequence])
+    return sequences
 
 
 def _firsts(tracklets: list[Tracklet]) -> Detections:
     """Return how each of M tracklets begins, with the size and the appearance of the whole."""
-    appearances = None if tracklets[0].appearance is None else np.stack([tracklet.appearance for tracklet in tracklets])
+    known = [tracklet.appearance for tracklet in tracklets if tracklet.appearance is not None]
+    appearances = np.stack(known) if known else None
     points = np.stack([tracklet.first.points for tracklet in tracklets])
     scores = np.stack([tracklet.first.scores for tracklet in tracklets])
     sizes = np.array([tracklet.size for tracklet in tracklets])
     return Detections(points, scores, joints_seen(scores), sizes, appearances)
 
 
-def _chain_costs(
+def _merge_costs(
     tracklets: list[Tracklet], detections: Detections, firsts: np.ndarray, mixed: bool = False
 ) -> np.ndarray:
     """Return [N, M]: the cost of going on with N others, which begin as `detections` in frames `firsts` [N], after M.
@@ -88,13 +95,14 @@ def _chain_costs(
     return np.where((gaps > 0) & (costs < MAX_MERGE_COST), costs, np.inf)
 
 
-class _Chain:
+class _Trajectory:
     """The tracklets of one person, and the detections in them by frame."""
 
     def __init__(self, tracklets: list[Tracklet]):
         self.tracklets: list[Tracklet] = []
         self.detections: list[Detection] = []
         self.frames: list[int] = []
+        self.taken: set[int] = set()
         self.ends: dict[int, Tracklet] = {}
         for tracklet in tracklets:
             self.append(tracklet)
@@ -103,41 +111,31 @@ class _Chain:
         self.tracklets.append(tracklet)
         self.detections = sorted([*self.detections, *tracklet.detections], key=lambda detection: detection.frame)
         self.frames = [detection.frame for detection in self.detections]
+        self.taken = {*self.frames}
         self.ends.clear()
 
     def end_before(self, brief: Tracklet) -> Tracklet | None:
         """Return the last few detections before a tracklet; None if there are none, or some in its own frames."""
         place = bisect_left(self.frames, brief.first.frame)
-        if not place or (self.frames[-1] >= brief.first.frame and self._meets(brief)):
+        if not place or not self.taken.isdisjoint(detection.frame for detection in brief.detections):
             return None
         if place not in self.ends:
             self.ends[place] = Tracklet(self.detections[max(place - COAST_FRAMES, 0) : place])
         return self.ends[place]
 
-    def _meets(self, brief: Tracklet) -> bool:
-        places = ((detection.frame, bisect_left(self.frames, detection.frame)) for detection in brief.detections)
-        return any(place < len(self.frames) and self.frames[place] == frame for frame, place in places)
 
-
-def _insert(brief: Tracklet, chains: list[_Chain]) -> None:
+def _insert(brief: Tracklet, trajectories: list[_Trajectory]) -> None:
     """Put a brief tracklet into the gap of the person whom it suits best.
 
-    Between two people a network may see a third for a moment, so what suits nobody goes. Without pictures it stays: to
-    be a person of its own is then all that can be said of it.
+    Between two people a network may briefly see a third, so what suits nobody is dropped. Without pictures it becomes a
+    person of its own.
     """
-    ends = [(chain, end) for chain in chains if (end := chain.end_before(brief)) is not None]
+    ends = [(trajectory, end) for trajectory in trajectories if (end := trajectory.end_before(brief)) is not None]
     costs = np.array([np.inf])
     if ends:
         firsts = np.array([brief.first.frame])
-        costs = _chain_costs([end for _, end in ends], _firsts([brief]), firsts, mixed=True)[0]
+        costs = _merge_costs([end for _, end in ends], _firsts([brief]), firsts, mixed=True)[0]
     if costs.min() < np.inf:
         ends[int(np.argmin(costs))][0].append(brief)
     elif brief.appearance is None:
-        chains.append(_Chain([brief]))
-
-
-def _walk(start: int, after: dict[int, int]) -> list[int]:
-    steps = [start]
-    while steps[-1] in after:
-        steps.append(after[steps[-1]])
-    return steps
+        trajectories.append(_Trajectory([brief]))
