@@ -29,7 +29,7 @@ from steadydancer_pack.media import video_writer
 from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes.animate import AnimateFromVideo
-from steadydancer_pack.steadydancer_core.long_video.color_match import match_colours
+from steadydancer_pack.steadydancer_core.long_video.color_match import match_colors
 from steadydancer_pack.steadydancer_core.sampling import run as sampling
 from steadydancer_pack.steadydancer_core.sampling.conditions import reconcile
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
@@ -172,7 +172,7 @@ def prepare(vae):
     files = [shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")]
     prompts = map(prompt_embeddings.load, files)
     conditions = reconcile(*prompts, vae, photo, pose, negative, width=SIDE, height=SIDE, length=FRAMES)
-    tinted = match_colours(pose, negative[:2], photo[:, :SIDE, :SIDE], 1.0)
+    tinted = match_colors(pose, negative[:2], photo[:, :SIDE, :SIDE], 1.0)
     made = {"pose": pose, "negative": negative, "overlay": overlay, "fps": fps, "sound": audio["waveform"],
             "told": animated[-1], "conditions": conditions[:4], "tinted": tinted}  # fmt: skip
     return made, audio

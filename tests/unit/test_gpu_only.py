@@ -5,7 +5,7 @@ import torch
 
 from steadydancer_pack.evaluation.contact_sheet import contact_sheet
 from steadydancer_pack.evaluation.evaluate import Case, evaluate
-from steadydancer_pack.steadydancer_core.long_video.color_match import match_colours
+from steadydancer_pack.steadydancer_core.long_video.color_match import match_colors
 from steadydancer_pack.steadydancer_core.long_video.first_frame import exact_first_frame, fit_photo, psnr
 from steadydancer_pack.steadydancer_core.long_video.seams import seam_scores
 from steadydancer_pack.tests.float32_device import Float32Device, on_device
@@ -42,9 +42,9 @@ def test_the_first_frame(clip):
 def test_the_color_match(clip):
     frames, photo = clip
     before, photo = frames[:2] * 0.9, fit_photo(frames, photo)[None]
-    want = match_colours(frames, before, photo, 1.0)
+    want = match_colors(frames, before, photo, 1.0)
     with Float32Device():
-        found = match_colours(*(on_device(tensor) for tensor in (frames, before, photo)), 1.0)
+        found = match_colors(*(on_device(tensor) for tensor in (frames, before, photo)), 1.0)
         assert torch.equal(found.cpu(), want) and not torch.equal(want, frames)
 
 
