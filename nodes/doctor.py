@@ -30,7 +30,8 @@ from ..steadydancer_core.weights.weight_source import SUFFIXES
 from . import pose_detector
 from .common.model_folders import PROMPTS, files_below
 from .common.node_text import show_text
-from .common.steadydancer_files import GGUF_LOADER, find_model_file, model_files
+from .common.pose_detection import gpu_name, this_gpu
+from .prompt import FOLDER as PROMPTS
 
 PACK = Path(__file__).resolve().parent.parent
 FOLDERS = ("vae", "clip_vision", "text_encoders", PROMPTS)  # all their files are looked at
@@ -100,10 +101,8 @@ class Doctor(io.ComfyNode):
 
 
 def examine(run_miniature: bool) -> Examination:
-    """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
-    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
-    here, gpu, opencv = machine.this_machine(), pose_detector.this_gpu(), installed_opencv()
-    card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
+    """Return what is found in this installation. Nothing is loaded, but for the miniature if it is asked for."""
+    here, gpu, runtime = machine.this_machine(), gpu_name(), _runtime()
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
     found = [
@@ -156,7 +155,23 @@ def _reads_gguf() -> bool:
 
     packs = (Path(place) for place in folder_paths.get_folder_paths("custom_nodes"))
     folders = (path.name.lower() for place in packs if place.is_dir() for path in place.iterdir())
-    return GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
+    return model.GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
+
+
+def _runtime() -> pose.Runtime:
+    """Return ONNX Runtime after a bundled network has run on what it finds."""
+    gpu, builds = this_gpu(), tuple(installed_builds())
+    name, best = gpu.name if gpu else None, quoted(to_keep(gpu, builds))
+    try:
+        session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
+    except ValueError as error:
+        return pose.Runtime(builds, best, gpu=name, error=ValueError(in_report(str(error))))
+    if session.provider == OPENCV:
+        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(in_report(session.notes[1])))
+    available = tuple(import_onnxruntime().get_available_providers())
+    cause, fix = (*map(in_report, session.notes[1:]), "", "")[:2]
+    has_build = gpu is None or build_for(gpu) is not None
+    return pose.Runtime(builds, best, available, name, session.place, cause, fix, has_build=has_build)
 
 
 def _detector_files() -> list[pose.DetectorFile]:

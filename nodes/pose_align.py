@@ -1,13 +1,10 @@
 """From driving poses to pose frames: aligned to the photo, jittered for the pose-negative, drawn for the model."""
 
 import numpy as np
-import torch
-from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dwpose.draw import PALETTES, Style, draw_clip
+from ..dwpose.draw import PALETTES, Style
 from ..dwpose.edit.align import (
     COLUMNS,
     MODES,
@@ -15,29 +12,22 @@ from ..dwpose.edit.align import (
     Request,
     align,
     follows_body,
-    overlay,
     remarks_text,
     report_text,
     row_cells,
 )
 from ..dwpose.edit.augment import augment
 from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
-from ..dwpose.edit.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
+from ..dwpose.edit.meeting import AT_NECK, FIRST
 from ..dwpose.formats.keypoints import to_keypoints
-from ..dwpose.poses import PoseClip
-from ..media.byte_size import size_text
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
-from ..media.frames import fit_image, size_of, to_float, to_rgb, to_uint8
+from ..media.frames import size_of, to_rgb
 from ..media.image_layout import beside, shrink
 from ..media.table_image import Line, draw_table
-from ..steadydancer_core.sampling.conditions import choose_size
 from .common.node_picture import show_picture, show_picture_and_text
-from .common.pose_input import read_poses
+from .common.pose_images import draw_images, overlay_image
+from .common.pose_input import meeting_inputs, read_poses
 from .common.pose_types import PoseKeypoint
-
-# A drawing may differ from the poses' shape by that much to have exactly the size asked for. The poses' shape differs
-# from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.
-MAX_STRETCH = 0.04
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
 UNIT, GREY = "% of the frame height", "; gray: body scale used"
@@ -138,36 +128,9 @@ def _correction_inputs() -> list[io.Input]:
     return inputs
 
 
-def meeting_inputs(start: str) -> list[io.Input]:
-    """Return when and where the dance meets the photo; optional, so that prompts from before still run.
-
-    start: what the tooltip calls the frame in which the search begins.
-    """
-    return [
-        io.Combo.Input(
-            "anchor", options=list(ANCHORS), default=FIRST, optional=True, advanced=True,
-            tooltip="The driving frame that is matched to the photo. first: with robust the first frame from "
-            f"{start} on that shows the neck; with official {start} itself. whole body: the frame from {start} on with "
-            "the most complete body, near the median position and size; for people who walk in.",
-        ),
-        io.Combo.Input(
-            "meet_at", options=list(MEETINGS), default=AT_NECK, optional=True, advanced=True,
-            tooltip="The body part that is matched to the photo in that frame. head: for a person who looks aside or "
-            "leans, where matching the neck would put the head in the wrong place.",
-        ),
-    ]  # fmt: skip
-
-
 def _corrections(values: dict[str, float]) -> Corrections:
     parts = {part: [values[f"{part}_{key}"] for key in ("scale", "x", "y")] for part in CORRECTED}
     return Corrections(**{part: Correction(*numbers) for part, numbers in parts.items()})
-
-
-def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:
-    """Return the photo at the alignment's size, with the skeleton over it, as IMAGE [1, H, W, 3]."""
-    clip = alignment.clip
-    pixels = to_uint8(fit_image(photo[:1], clip.width, clip.height)[0])
-    return to_float(overlay(pixels, alignment))[None]
 
 
 def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
@@ -268,60 +231,6 @@ def _draw_inputs() -> list[io.Input]:
         io.Boolean.Input("hands", default=True, tooltip="Draw hands where they were detected."),
         PoseKeypoint.Input("negative_poses", optional=True, tooltip="The pose-negative, from Augment Poses."),
     ]  # fmt: skip
-
-
-def draw_images(clips: list[PoseClip], width: int, height: int, style: Style) -> list[Tensor]:
-    """Return each clip's frames as IMAGE [F, H, W, 3], with progress over all.
-
-    The clips are the poses and their negatives. ValueError for a clip without frames, and for clips that do not match.
-    """
-    _check_match(*clips)
-    bar = ProgressBar(sum(clip.frames for clip in clips))
-    return [_draw(clip, *drawing_size(clip, width, height), style, bar) for clip in clips]
-
-
-def drawing_size(clip: PoseClip, width: int, height: int) -> tuple[int, int]:
-    """Return the (width, height) to draw at, so that Reconcile Conditions, which crops to its own, shrinks nothing."""
-    if not width and not height:
-        return clip.width, clip.height
-    width, height = choose_size(clip.width, clip.height, width, height)
-    if aspect_difference((clip.width, clip.height), (width, height)) <= MAX_STRETCH:
-        return width, height
-    scale = max(width / clip.width, height / clip.height)
-    return round(clip.width * scale), round(clip.height * scale)
-
-
-def _check_match(clip: PoseClip, *negatives: PoseClip) -> None:
-    shape = clip.width, clip.height, clip.frames
-    for other in negatives:
-        if (other.width, other.height, other.frames) != shape:
-            raise ValueError(
-                f"The negative poses are {other.frames} frames of {other.width}x{other.height}, the poses are "
-                f"{clip.frames} of {clip.width}x{clip.height}. Give Augment Poses the same poses as Draw Poses."
-            )
-
-
-def _draw(clip: PoseClip, width: int, height: int, style: Style, bar: ProgressBar) -> Tensor:
-    if not clip.frames:
-        raise ValueError("The poses have no frames. Connect the poses of Align Poses or Extract Poses.")
-    images = _blank(clip.frames, height, width)
-    for image, frame in zip(images, draw_clip(clip, width, height, style), strict=True):
-        throw_exception_if_processing_interrupted()
-        image.copy_(to_float(frame))
-        bar.update(1)
-    return images
-
-
-def _blank(frames: int, height: int, width: int) -> Tensor:
-    """Return IMAGE [F, H, W, 3] to be filled; ValueError if there is not so much memory."""
-    try:
-        return torch.empty(frames, height, width, 3, dtype=torch.float32, device="cpu")
-    except RuntimeError as error:
-        need = size_text(frames * height * width * 3 * torch.float32.itemsize)
-        raise ValueError(
-            f"{frames} pose frames of {width}x{height} need {need} of memory, more than there is. Set width and height "
-            "to those of Reconcile Conditions, or take fewer frames with max_frames."
-        ) from error
 
 
 NODES = [AlignPoses, AugmentPoses, DrawPoses]

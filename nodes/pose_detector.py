@@ -3,27 +3,22 @@
 import os
 from pathlib import Path
 
-import comfy.model_management
 import folder_paths
-import torch
 from comfy_api.latest import io
 
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
-from ..dwpose.detect.runtime import AUTO, CHOICES, may_use_gpu
+from ..dwpose.detect.runtime import AUTO, CHOICES
 from ..dwpose.detect.wholebody import COLOUR_ORDERS, DWPose
-from ..dwpose.packages.onnxruntime_advice import Gpu
 from .common import model_folders
 from .common.node_text import show_text
+from .common.pose_detection import make_room_for, this_gpu
 from .common.pose_types import PoseDetector
 
 FOLDER = "dwpose"
 SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"
-# What ONNX Runtime takes of a GPU: its CUDA libraries, both networks and a batch of crops. ComfyUI does not manage that
-# memory, and keeps the diffusion model there after sampling.
-ONNX_BYTES = 2 << 30
 FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
 
 
@@ -74,37 +69,6 @@ class LoadPoseDetector(io.ComfyNode):
             raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
         report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
         return io.NodeOutput(loaded, report, ui=show_text(report))
-
-
-def this_gpu() -> Gpu | None:
-    """Return the GPU that ComfyUI computes on; None if it is the CPU."""
-    name, cuda = gpu_name(), torch.version.cuda
-    cache = Path(folder_paths.get_user_directory(), "steadydancer", "onnx_cache")
-    return Gpu(name, int(cuda.partition(".")[0]) if cuda else None, cache) if name else None
-
-
-def gpu_name() -> str | None:
-    """Return the name of the GPU that ComfyUI computes on; None if it is the CPU."""
-    device = comfy.model_management.get_torch_device()
-    if device.type == "cpu":
-        return None
-    if device.type in ("cuda", "xpu"):
-        return getattr(torch, device.type).get_device_name(device)
-    return {"mps": "Apple GPU", "privateuseone": "DirectML GPU"}.get(device.type, device.type)
-
-
-def make_room_for(provider: str) -> None:
-    """Make room on the GPU if networks on this provider may come to lie there."""
-    if may_use_gpu(provider):
-        make_room()
-
-
-def make_room() -> None:
-    """Let ComfyUI unload what stands in ONNX Runtime's way on its GPU; on the CPU nothing happens."""
-    device = comfy.model_management.get_torch_device()
-    if device.type != "cpu":
-        comfy.model_management.free_memory(ONNX_BYTES, device)
-        comfy.model_management.soft_empty_cache()  # torch keeps what is unloaded, where ONNX Runtime cannot have it
 
 
 def _network_inputs() -> list:

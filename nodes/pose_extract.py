@@ -1,31 +1,23 @@
 """Poses out of the driving video: everybody in it, followed from frame to frame, and the one who leads the dance."""
 
-import contextlib
-import itertools
-from pathlib import Path
-
-import folder_paths
-from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.utils import ProgressBar
+import torch
 from comfy_api.latest import Input, io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
 from ..dwpose.formats.keypoints import to_keypoints
+from ..dwpose.pipeline import detect_people_cached, detection_warnings
 from ..dwpose.poses import PoseClip
-from ..dwpose.track.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
+from ..dwpose.track.extract import NOBODY_RULES, ExtractSettings, apply_nobody_rule
 from ..dwpose.track.pick import RULES, pick
-from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
+from ..dwpose.track.pose_cache import PoseCache, SeenVideo
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
-from ..media.frame_size import MODEL_FPS
-from ..media.frames import to_float
-from ..media.log import logger
-from ..media.video_stream import ImageStream, VideoStream, open_video
+from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
 from .common.node_text import show_text
+from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
-from .pose_detector import make_room
 
 NOBODY_TOOLTIP = (
     "hold: repeat the last pose; before the first person, use the first pose. blank: no skeleton. end: the clip ends "
@@ -66,11 +58,11 @@ class ExtractPoses(io.ComfyNode):
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
-        stream = open_stream(images, video, source_fps, fps)
+        stream = _open(images, video, source_fps, fps)
         settings = ExtractSettings(detect_every, max_people)
         cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
         preview = Preview()
-        seen = seen_people(stream, detector, settings, max_frames, cache, preview)
+        seen = detect_people_cached(stream, detector, settings, max_frames, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
         sound_notes = []
         audio = read_audio(video, sound_notes.append) if video is not None else None
@@ -208,82 +200,11 @@ def _pick_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-def open_stream(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
+def _open(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
     if (images is None) == (video is None):
         found = "neither images nor video" if images is None else "both images and video"
         raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
     return open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
-
-
-def cache_folder() -> Path:
-    return Path(folder_paths.get_user_directory(), "steadydancer", "pose_cache")
-
-
-def seen_people(
-    stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache,
-    preview: Preview | None = None,
-) -> SeenVideo:  # fmt: skip
-    """Return who is seen, and fill `preview`. The video is read only if it never was, or never for a preview."""
-    key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
-    known = cache.load(key) if key else None
-    if known is not None:
-        logger.info("The poses of this video come from the cache.")
-    if known is None or (preview and known.pictures is None):
-        seen = _read(stream, detector, settings, max_frames, preview, known and known.clip)
-        if key:
-            cache.store(key, seen)
-        return seen
-    if preview:
-        preview.kept = known.pictures
-    return known
-
-
-def _read(
-    stream, detector: Detector, settings: ExtractSettings, max_frames: int, preview: Preview | None,
-    clip: PoseClip | None,
-) -> SeenVideo:  # fmt: skip
-    """Return what the frames show. Where their `clip` is known already, they are read for `preview` alone."""
-    tick = _progress(min(stream.frames, max_frames or stream.frames))
-
-    def on_frame(index, frame, _people=()) -> None:
-        tick(index)
-        if preview:
-            preview.add(index, frame)
-
-    with contextlib.closing(iter(stream)) as frames:
-        frames = itertools.islice(frames, max_frames or None)
-        if clip is None:
-            detector.prepare(make_room)
-            clip = extract(frames, detector, settings, on_frame, throw_exception_if_processing_interrupted)
-        else:
-            for index, frame in enumerate(frames):
-                on_frame(index, frame)
-    if preview:
-        preview.kept = {index: stream.displayed(picture) for index, picture in preview.kept.items()}
-    return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
-
-
-def _key(stream, detector: Detector, settings: ExtractSettings, max_frames: int) -> str:
-    return cache_key(
-        method=METHOD,
-        video=stream.fingerprint(),
-        fps=stream.fps,
-        detector=detector.fingerprint,
-        detect_every=settings.detect_every,
-        max_people=settings.max_people,
-        max_frames=max_frames,
-    )
-
-
-def _progress(total: int):
-    """Return the function that shows progress after a frame, and stops at the user's Cancel."""
-    bar = ProgressBar(total)
-
-    def tick(index: int) -> None:
-        throw_exception_if_processing_interrupted()
-        bar.update_absolute(index + 1, max(total, index + 1))
-
-    return tick
 
 
 def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: str) -> str:
@@ -293,7 +214,7 @@ def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: s
         f"Detector: {detector.name}",
         *_people(seen.clip),
         *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
-        *warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}"),
+        *detection_warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}"),
         *["Several people: choose one with Pick Person."] * (len(seen.clip.tracks) > 1),
     ]
     return "\n".join(lines)
@@ -301,18 +222,6 @@ def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: s
 
 def _people(clip: PoseClip) -> list[str]:
     return [f"Person {t.number}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
-
-
-def warnings(break_note: str, seen: PoseClip, who: str, then: str) -> list[str]:
-    """Return what a video lacks: its end, and somebody in some of its frames.
-
-    who: "nobody is", or who is not; then: what becomes of those frames, with the sign that joins it to the sentence.
-    """
-    empty = int((~seen.present).sum())
-    return [
-        *[f"Warning: {break_note}"] * bool(break_note),
-        *[f"Warning: {who} seen in {empty} of {seen.frames} frames{then}."] * bool(empty),
-    ]
 
 
 NODES = [ExtractPoses, PickPerson]

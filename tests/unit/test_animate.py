@@ -76,7 +76,7 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
     photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
     photo[:, 0, 0, :3] = 0  # the number of the frame
     photo[:, 64:, :, 3] = 0
-    animate.poses_of(photo, video, Watching(), animate.PoseOptions("largest", "robust", 0.0, 0, 0))
+    AnimateFromVideo.execute(photo, video, "largest", "robust", 0.0, 0, 0, 144, 256, 1, detector=Watching())
     (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
     assert (seen[1:64] == 100).all() and not seen[64:].any()
 

@@ -459,8 +459,9 @@ def test_the_command_for_onnx_runtime_can_be_pasted_from_the_report(monkeypatch,
         notes = {"OpenCV": ["It runs.", f"It is slow. {advice}"], "CPU": ["It runs.", "It is slow.", advice]}[runs]
         return SimpleNamespace(provider=runs, place=runs, notes=notes)
 
-    monkeypatch.setattr(pose, "open_bundled", opens)
-    text = report.write(pose.check_runtime(pose.try_runtime(Gpu(CARD, 12))), {}, node_module._roots())
+    monkeypatch.setattr(node_module, "open_bundled", opens)
+    monkeypatch.setattr(node_module, "this_gpu", lambda: Gpu(CARD, 12))
+    text = report.write(pose.check_runtime(node_module._runtime()), {}, node_module._roots())
     fix = 'FIX: With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.\n'
     assert fix in text and "<python>" not in text and "mary" not in text
 

@@ -18,8 +18,7 @@ from steadydancer_pack.dwpose.track import preview as preview_module
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache
 from steadydancer_pack.dwpose.track.preview import Preview, person_colour
 from steadydancer_pack.media.video_stream import ImageStream, VideoStream
-from steadydancer_pack.nodes import pose_extract as node_module
-from steadydancer_pack.nodes.pose_detector import make_room
+from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
 
 HEIGHT, WIDTH = 96, 160
@@ -167,7 +166,7 @@ def test_room_is_made_before_an_extraction_and_not_for_the_cache():
     frames, detector = images(*[(3,)] * 5), BrightnessDetector()
     run(detector, images=frames, use_cache=True)
     run(detector, images=frames, use_cache=True)
-    assert detector.prepared == [(0, make_room)] and detector.finds > 0
+    assert detector.prepared == [(0, pose_detection.make_room)] and detector.finds > 0
 
 
 @pytest.fixture
@@ -241,7 +240,7 @@ def test_progress_counts_every_frame(monkeypatch):
 
 
 def test_cancel_stops_at_the_frame_and_stores_nothing(user_folder, monkeypatch, cancelling_bar):
-    monkeypatch.setattr(node_module, "ProgressBar", cancelling_bar)
+    monkeypatch.setattr(pose_detection, "ProgressBar", cancelling_bar)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(images=images(*[(3,)] * 9), use_cache=True)
     assert cancelling_bar.seen == [1, 2] and not list(user_folder.glob("*"))
