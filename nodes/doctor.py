@@ -27,10 +27,9 @@ from ..miniature import shipped
 from ..steadydancer_core.weights.loading import holds_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
-from . import pose_detector
-from .common.model_folders import PROMPTS, files_below
+from . import model
+from .common import pose_detection
 from .common.node_text import show_text
-from .common.pose_detection import gpu_name, this_gpu
 from .prompt import FOLDER as PROMPTS
 
 PACK = Path(__file__).resolve().parent.parent
@@ -102,7 +101,7 @@ class Doctor(io.ComfyNode):
 
 def examine(run_miniature: bool) -> Examination:
     """Return what is found in this installation. Nothing is loaded, but for the miniature if it is asked for."""
-    here, gpu, runtime = machine.this_machine(), gpu_name(), _runtime()
+    here, gpu, runtime = machine.this_machine(), pose_detection.gpu_name(), _runtime()
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
     found = [
@@ -113,9 +112,10 @@ def examine(run_miniature: bool) -> Examination:
         *models.check_models(files, _reads_gguf(), holds_fp8(comfy.model_management.get_torch_device())),
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
-        *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),
-        memory.check_device(here, card),
-        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL) if file.contents),
+        *pose.check_detector_files(_detector_files(), f"models/{pose_detection.FOLDER}", PAGE),
+        memory.check_device(here, gpu),
+        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL)),
+        *([_trial(here.device)] if run_miniature else []),
     ]
     if run_miniature:
         try:
@@ -160,7 +160,7 @@ def _reads_gguf() -> bool:
 
 def _runtime() -> pose.Runtime:
     """Return ONNX Runtime after a bundled network has run on what it finds."""
-    gpu, builds = this_gpu(), tuple(installed_builds())
+    gpu, builds = pose_detection.this_gpu(), tuple(installed_builds())
     name, best = gpu.name if gpu else None, quoted(to_keep(gpu, builds))
     try:
         session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
@@ -175,12 +175,38 @@ def _runtime() -> pose.Runtime:
 
 
 def _detector_files() -> list[pose.DetectorFile]:
-    names, files = sorted(files_below(pose_detector.FOLDER)), []
-    for kind in (YOLOX, DWPOSE):
-        name = next((name for name in names if Path(name).name.lower() == kind.file), "")
-        path = folder_paths.get_full_path(pose_detector.FOLDER, name) if name else None
-        files.append(pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name))
-    return files
+    return [_detector_file(kind) for kind in (YOLOX, DWPOSE)]
+
+
+def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
+    names = _names(pose_detection.FOLDER, (pose_detection.SUFFIX,))
+    name = next((name for name in names if os.path.basename(name).lower() == kind.file), None)
+    path = folder_paths.get_full_path(pose_detection.FOLDER, name) if name else None
+    return pose.DetectorFile(kind.file, kind.size, os.path.getsize(path) if path else None, name or "")
+
+
+def _trial(device: str) -> Finding:
+    try:
+        result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
+    except trial.ERRORS as error:
+        result = error
+    return trial.check_trial(result, device)
+
+
+def _about_pack() -> dict[str, str]:
+    return {"SteadyDancer pack": _pack().version, "ComfyUI": comfyui_version.__version__}
+
+
+def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
+    """Return the versions of the packages that matter, by what they are; "-" for what is not installed."""
+    builds = ", ".join(f"{name} {_version(name)}" for name in runtime.builds) or "-"
+    has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
+    providers = f"{has}; runs {runtime.provider}" if runtime.provider else ""
+    return {
+        "ONNX Runtime": f"{builds}{providers}",
+        "OpenCV": opencv.in_words(_opencv()),
+        **{what: _version(package) or "-" for what, package in TOLD.items()},
+    }
 
 
 def _roots() -> list[redact.Root]:

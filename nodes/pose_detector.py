@@ -12,11 +12,9 @@ from ..dwpose.detect.runtime import AUTO, CHOICES
 from ..dwpose.detect.wholebody import COLOUR_ORDERS, DWPose
 from .common import model_folders
 from .common.node_text import show_text
-from .common.pose_detection import make_room_for, this_gpu
+from .common.pose_detection import FOLDER, SUFFIX, make_room_for, this_gpu
 from .common.pose_types import PoseDetector
 
-FOLDER = "dwpose"
-SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"
 FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"

@@ -12,6 +12,7 @@ from ...dwpose.detect.runtime import may_use_gpu
 from ...dwpose.packages.onnxruntime_advice import Gpu
 from ...dwpose.pipeline import Callbacks
 
+FOLDER, SUFFIX = "dwpose", ".onnx"  # of the networks, below models/
 # What ONNX Runtime takes of a GPU: its CUDA libraries, both networks and a batch of crops. ComfyUI does not manage that
 # memory, and keeps the diffusion model there after sampling.
 ONNX_BYTES = 2 << 30
