@@ -5,7 +5,7 @@ Frames come as streams of NumPy arrays; progress, interrupts and room on the GPU
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -44,7 +44,7 @@ class FrameStream(Protocol):
     note: str  # what the user should know, or ""
     break_note: str  # the same, known after the last frame
 
-    def __iter__(self) -> Iterator[np.ndarray]: ...
+    def __iter__(self) -> Generator[np.ndarray, None, None]: ...
 
     def displayed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels of a frame for a screen of standard range."""
@@ -63,6 +63,9 @@ class Callbacks(NamedTuple):
     progress: Callable[[int, int], None] = lambda done, total: None
     check: Callable[[], None] | None = None
     make_room: Callable[[], None] = lambda: None
+
+
+SILENT = Callbacks()
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def compute_poses(
     video: FrameStream,
     detector: Detector,
     options: PoseOptions,
-    cache: PoseCache,
-    callbacks: Callbacks = Callbacks(),  # noqa: B008  immutable
+    cache: PoseCache | None,
+    callbacks: Callbacks = SILENT,
 ) -> Poses:
     """Return the poses of `video`, aligned to the person in `photo`, at the default size of the photo's aspect.
 
@@ -125,7 +128,7 @@ def compute_poses(
 
 
 def _detect(
-    where: str, stream: FrameStream, detector: Detector, max_frames: int, cache: PoseCache, callbacks: Callbacks
+    where: str, stream: FrameStream, detector: Detector, max_frames: int, cache: PoseCache | None, callbacks: Callbacks
 ) -> SeenVideo:
     try:
         return detect_people_cached(stream, detector, DETECTION, max_frames, cache, callbacks)
@@ -138,16 +141,17 @@ def detect_people_cached(
     detector: Detector,
     settings: ExtractSettings,
     max_frames: int,
-    cache: PoseCache,
-    callbacks: Callbacks = Callbacks(),  # noqa: B008  immutable
+    cache: PoseCache | None,
+    callbacks: Callbacks = SILENT,
     preview: Preview | None = None,
 ) -> SeenVideo:
     """Return the people in the first `max_frames` frames of a stream, 0 for all, and fill `preview`.
 
     The frames are read only if the cache does not hold their people, or holds no pictures for `preview`.
     """
-    key = ""
-    if cache.limit_bytes:
+    if cache is None:
+        seen = _read(stream, detector, settings, max_frames, callbacks, preview)
+    else:
         key = cache_key(
             method=METHOD,
             video=stream.fingerprint(),
@@ -157,14 +161,13 @@ def detect_people_cached(
             max_people=settings.max_people,
             max_frames=max_frames,
         )
-    seen = cache.load(key) if key else None
-    if seen is not None:
-        logger.info("The poses of this video come from the cache.")
-    if seen is None or (preview and seen.pictures is None):
-        seen = _read(stream, detector, settings, max_frames, callbacks, preview, seen and seen.clip)
-        if key:
+        seen = cache.load(key)
+        if seen is not None:
+            logger.info("The poses of this video come from the cache.")
+        if seen is None or (preview and seen.pictures is None):
+            seen = _read(stream, detector, settings, max_frames, callbacks, preview, seen and seen.clip)
             cache.store(key, seen)
-    if preview:
+    if preview and seen.pictures:
         preview.kept = seen.pictures
     return seen
 
@@ -176,18 +179,18 @@ def _read(
     max_frames: int,
     callbacks: Callbacks,
     preview: Preview | None,
-    clip: PoseClip | None,
+    clip: PoseClip | None = None,
 ) -> SeenVideo:
     """Return the people in the frames. If `clip` holds them already, the frames are read for `preview` alone."""
     total = min(stream.frames, max_frames or stream.frames)
 
-    def on_frame(index: int, frame: np.ndarray, people: list = ()) -> None:
+    def on_frame(index: int, frame: np.ndarray, *_) -> None:
         callbacks.progress(index + 1, max(total, index + 1))
         if preview:
             preview.add(index, frame)
 
-    with contextlib.closing(iter(stream)) as frames:
-        frames = itertools.islice(frames, max_frames or None)
+    with contextlib.closing(iter(stream)) as every_frame:
+        frames = itertools.islice(every_frame, max_frames or None)
         if clip is None:
             detector.prepare(callbacks.make_room)
             clip = extract(frames, detector, settings, on_frame, callbacks.check)
@@ -235,10 +238,7 @@ def drawing_size(clips: Sequence[PoseClip], width: int, height: int) -> tuple[in
 
 
 def draw_poses(
-    clips: Sequence[PoseClip],
-    size: tuple[int, int],
-    style: Style = OFFICIAL,
-    callbacks: Callbacks = Callbacks(),  # noqa: B008  immutable
+    clips: Sequence[PoseClip], size: tuple[int, int], style: Style = OFFICIAL, callbacks: Callbacks = SILENT
 ) -> Iterator[np.ndarray]:
     """Yield the drawn frames of one clip after the other, uint8 [height, width, 3] RGB of `size` (width, height)."""
     total = sum(clip.frames for clip in clips)

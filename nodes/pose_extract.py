@@ -60,7 +60,7 @@ class ExtractPoses(io.ComfyNode):
     ) -> io.NodeOutput:
         stream = _open(images, video, source_fps, fps)
         settings = ExtractSettings(detect_every, max_people)
-        cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
+        cache = PoseCache(cache_folder(), cache_mb << 20) if use_cache and cache_mb else None
         preview = Preview()
         seen = detect_people_cached(stream, detector, settings, max_frames, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)

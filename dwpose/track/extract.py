@@ -54,13 +54,14 @@ def extract(
     settings: ExtractSettings = ExtractSettings(),
     on_frame: Callable[[int, np.ndarray, People], None] = _ignore,
     check: Callable[[], None] | None = None,
+    allow_nobody: bool = False,
 ) -> PoseClip:
     """Return everybody in a stream of frames, uint8 [H, W, 3] RGB, all of one size; as many frames as came in.
 
     on_frame: called after each frame with its index, its picture and the people seen; what it raises ends the loop.
     check: called during long searches of one frame; what it raises ends the loop too.
     In a frame in which nobody is seen, all scores are 0: see `apply_nobody_rule`. ValueError if there is no frame at
-    all, if the size changes, or if nobody is seen in any frame.
+    all, if the size changes, or, unless `allow_nobody`, if nobody is seen in any frame.
     """
     loop, size, count = _Loop(detector, settings, check), None, 0
     for index, frame in enumerate(frames):
@@ -71,7 +72,7 @@ def extract(
         raise ValueError("The video has no frames. Connect a video or images with at least one frame.")
     height, width = size
     tracks = loop.tracker.tracks(count)
-    if not tracks:
+    if not tracks and not allow_nobody:
         raise ValueError(_nobody(detector, count))
     return PoseClip(width, height, count, tuple(_in_parts(track, width, height) for track in tracks))
 

@@ -46,7 +46,8 @@ class Preview:
 
 def person_colour(identity: int) -> tuple[int, int, int]:
     """Return the RGB colour, 0..255, of the person with this number."""
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(identity * GOLDEN_ANGLE % 1, 0.85, 1))
+    red, green, blue = colorsys.hsv_to_rgb(identity * GOLDEN_ANGLE % 1, 0.85, 1)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _small(frame: np.ndarray, long_side: int) -> np.ndarray:
