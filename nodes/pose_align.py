@@ -26,7 +26,7 @@ from ..media.image_layout import beside, shrink
 from ..media.table_image import Line, draw_table
 from .common.node_picture import show_picture, show_picture_and_text
 from .common.pose_images import draw_images, overlay_image
-from .common.pose_input import meeting_inputs, read_poses
+from .common.pose_input import PHOTO, SEED, meeting_inputs, read_poses, size_inputs
 from .common.pose_types import PoseKeypoint
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
@@ -38,6 +38,7 @@ CORRECTED = {  # part: what it is called, where it starts
     "arms": ("arms", "about the shoulders"),
     "legs": ("legs", "about the hips"),
 }
+KEYS = "scale", "x", "y"
 
 
 class AlignPoses(io.ComfyNode):
@@ -52,7 +53,7 @@ class AlignPoses(io.ComfyNode):
                 "droop and limbs stretch."
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions"],
-            inputs=[*_align_inputs(), *_correction_inputs(), *meeting_inputs("anchor_frame")],
+            inputs=[*ALIGN_INPUTS, *_correction_inputs(), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output(
@@ -68,8 +69,13 @@ class AlignPoses(io.ComfyNode):
         cls, photo, photo_poses, poses, mode, anchor_frame, anchor=FIRST, meet_at=AT_NECK, **corrections
     ) -> io.NodeOutput:
         size, stands = size_of(to_rgb(photo)), read_poses(photo_poses)
-        _check_shapes(size, (stands.width, stands.height))
-        request = Request(default_size(*size), mode, anchor_frame, _corrections(corrections), anchor, meet_at)
+        if aspect_difference(size, (stands.width, stands.height)) > MAX_ASPECT_DIFFERENCE:
+            raise ValueError(
+                f"photo_poses were found in a picture of {stands.width}x{stands.height}, but the photo is "
+                f"{size[0]}x{size[1]}: the shapes differ. Give Extract Poses the same photo as this node."
+            )
+        parts = {part: Correction(*(corrections[f"{part}_{key}"] for key in KEYS)) for part in CORRECTED}
+        request = Request(default_size(*size), mode, anchor_frame, Corrections(**parts), anchor, meet_at)
         alignment = align(stands, read_poses(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
@@ -77,34 +83,26 @@ class AlignPoses(io.ComfyNode):
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 
-def _check_shapes(photo: tuple[int, int], canvas: tuple[int, int]) -> None:
-    if aspect_difference(photo, canvas) > MAX_ASPECT_DIFFERENCE:
-        raise ValueError(
-            f"photo_poses were found in a picture of {canvas[0]}x{canvas[1]}, but the photo is {photo[0]}x{photo[1]}: "
-            "the shapes differ. Give Extract Poses the same photo as this node."
-        )
-
-
-def _align_inputs() -> list[io.Input]:
-    return [
-        io.Image.Input(
-            "photo",
-            tooltip="Photo of the person to animate. If there are several images, the first is used.",
-        ),
-        PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
-        PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
-        io.Combo.Input(
-            "mode", options=list(MODES),
-            tooltip="robust works with any photo and video: close-ups, side views, hidden limbs. official computes "
-            "exactly what was published and measures a single frame.",
-        ),
-        io.Int.Input(
-            "anchor_frame", default=0, min=0, max=1000000,
-            tooltip="The driving frame whose neck is placed on the photo's neck, or nose on nose if the photo shows "
-            "no neck. 0 is the first frame. robust uses the next frame that shows the neck. If anchor is whole body, "
-            "the search starts here.",
-        ),
-    ]  # fmt: skip
+ALIGN_INPUTS: list[io.Input] = [
+    PHOTO,
+    PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
+    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
+    io.Combo.Input(
+        "mode",
+        options=list(MODES),
+        tooltip="robust works with any photo and video: close-ups, side views, hidden limbs. official computes "
+        "exactly what was published and measures a single frame.",
+    ),
+    io.Int.Input(
+        "anchor_frame",
+        default=0,
+        min=0,
+        max=1000000,
+        tooltip="The driving frame whose neck is placed on the photo's neck, or nose on nose if the photo shows "
+        "no neck. 0 is the first frame. robust uses the next frame that shows the neck. If anchor is whole body, "
+        "the search starts here.",
+    ),
+]
 
 
 def _correction_inputs() -> list[io.Input]:
@@ -114,23 +112,28 @@ def _correction_inputs() -> list[io.Input]:
     for part, (name, centre) in CORRECTED.items():
         inputs.append(
             io.Float.Input(
-                f"{part}_scale", default=1.0, min=low, max=high, step=0.01, advanced=True,
+                f"{part}_scale",
+                default=1.0,
+                min=low,
+                max=high,
+                step=0.01,
+                advanced=True,
                 tooltip=f"Scales the {name} {centre}, after the alignment. 1 = no change.",
             )
-        )  # fmt: skip
+        )
         for axis, way in (("x", "right"), ("y", "down")):
             inputs.append(
                 io.Float.Input(
-                    f"{part}_{axis}", default=0.0, min=-2.0, max=2.0, step=0.005, advanced=True,
+                    f"{part}_{axis}",
+                    default=0.0,
+                    min=-2.0,
+                    max=2.0,
+                    step=0.005,
+                    advanced=True,
                     tooltip=f"Moves the {name} {way}, as a fraction of the frame height (0.05 = 5 %). 0 = no change.",
                 )
-            )  # fmt: skip
+            )
     return inputs
-
-
-def _corrections(values: dict[str, float]) -> Corrections:
-    parts = {part: [values[f"{part}_{key}"] for key in ("scale", "x", "y")] for part in CORRECTED}
-    return Corrections(**{part: Correction(*numbers) for part, numbers in parts.items()})
 
 
 def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
@@ -140,8 +143,8 @@ def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
         name = f"person {track.number}" if len(alignment.tables) > 1 else COLUMNS[0]
         lines.append(Line((name, *COLUMNS[1:]), heading=True))
         lines += [Line(row_cells(row), follows_body(row)) for row in rows]
-    table = draw_table(lines, UNIT + GREY * any(line.faint for line in lines))
-    return beside([shrink(_pixels(picture), *SHOWN), table])
+    caption = UNIT + GREY if any(line.faint for line in lines) else UNIT
+    return beside([shrink(_pixels(picture), *SHOWN), draw_table(lines, caption)])
 
 
 def _pixels(images: Tensor) -> np.ndarray:
@@ -161,15 +164,9 @@ class AugmentPoses(io.ComfyNode):
                 "from frame to frame. Pose guidance pushes the video away from it."
             ),
             search_aliases=["pose negative", "pose augmentation", "negative pose"],
-            inputs=[
-                PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses."),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                    tooltip="The same seed gives the same pose-negative.",
-                ),
-            ],
+            inputs=[PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses."), SEED],
             outputs=[PoseKeypoint.Output("negative_poses", tooltip="Connect to negative_poses of Draw Poses.")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, poses, seed) -> io.NodeOutput:
@@ -186,7 +183,7 @@ class DrawPoses(io.ComfyNode):
             description="Draws the skeletons as the model saw them in training: same colors, same line widths, no "
             "face.",
             search_aliases=["render pose", "openpose", "draw skeleton", "pose image"],
-            inputs=_draw_inputs(),
+            inputs=DRAW_INPUTS,
             outputs=[
                 io.Image.Output("pose_frames", tooltip="Connect to pose_frames of Reconcile Conditions."),
                 io.Image.Output(
@@ -206,31 +203,26 @@ class DrawPoses(io.ComfyNode):
         return io.NodeOutput(frames[0], frames[1] if len(frames) > 1 else None, ui=show_picture(cls, shown))
 
 
-def _draw_inputs() -> list[io.Input]:
-    return [
-        PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses or Lead-in."),
-        io.Int.Input(
-            "width", default=0, min=0, max=4096, step=16,
-            tooltip="Must equal the width in Reconcile Conditions. 0 follows the aspect ratio of the poses; both 0: "
-            "their size.",
-        ),
-        io.Int.Input(
-            "height", default=0, min=0, max=4096, step=16,
-            tooltip="Must equal the height in Reconcile Conditions. 0 follows the aspect ratio of the poses; both 0: "
-            "their size.",
-        ),
-        io.Combo.Input(
-            "palette", options=list(PALETTES),
-            tooltip="steadydancer: neck to nose is red, as in training. openpose: red and blue swapped, as ControlNet "
-            "and most other models expect.",
-        ),
-        io.Float.Input(
-            "thickness", default=1.0, min=0.1, max=10.0, step=0.05,
-            tooltip="Line and joint width. 1 is what the model was trained on; 2 is what ControlNet models expect.",
-        ),
-        io.Boolean.Input("hands", default=True, tooltip="Draw hands where they were detected."),
-        PoseKeypoint.Input("negative_poses", optional=True, tooltip="The pose-negative, from Augment Poses."),
-    ]  # fmt: skip
+DRAW_INPUTS: list[io.Input] = [
+    PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses or Lead-in."),
+    *size_inputs("the aspect ratio of the poses", "their size"),
+    io.Combo.Input(
+        "palette",
+        options=list(PALETTES),
+        tooltip="steadydancer: neck to nose is red, as in training. openpose: red and blue swapped, as ControlNet "
+        "and most other models expect.",
+    ),
+    io.Float.Input(
+        "thickness",
+        default=1.0,
+        min=0.1,
+        max=10.0,
+        step=0.05,
+        tooltip="Line and joint width. 1 is what the model was trained on; 2 is what ControlNet models expect.",
+    ),
+    io.Boolean.Input("hands", default=True, tooltip="Draw hands where they were detected."),
+    PoseKeypoint.Input("negative_poses", optional=True, tooltip="The pose-negative, from Augment Poses."),
+]
 
 
 NODES = [AlignPoses, AugmentPoses, DrawPoses]

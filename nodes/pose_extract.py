@@ -39,8 +39,8 @@ class ExtractPoses(io.ComfyNode):
                 "by frame. Videos of any length are read frame by frame."
             ),
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
-            inputs=[*_sources(), *_extract_options(), *_cache_options()],
-            outputs=_extract_outputs(),
+            inputs=EXTRACT_INPUTS,
+            outputs=EXTRACT_OUTPUTS,
         )
 
     @classmethod
@@ -58,7 +58,10 @@ class ExtractPoses(io.ComfyNode):
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
-        stream = _open(images, video, source_fps, fps)
+        if (images is None) == (video is None):
+            found = "neither images nor video" if images is None else "both images and video"
+            raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
+        stream = open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
         settings = ExtractSettings(detect_every, max_people)
         cache = PoseCache(cache_folder(), cache_mb << 20) if use_cache and cache_mb else None
         preview = Preview()
@@ -83,7 +86,7 @@ class PickPerson(io.ComfyNode):
             category="SteadyDancer/pose",
             description="Keeps one person, the same in all frames.",
             search_aliases=["select person", "choose dancer", "filter people", "multi person"],
-            inputs=_pick_inputs(),
+            inputs=PICK_INPUTS,
             outputs=[PoseKeypoint.Output(id="picked", display_name="poses", tooltip="The poses of the person picked.")],
         )
 
@@ -96,115 +99,125 @@ class PickPerson(io.ComfyNode):
         return io.NodeOutput(to_keypoints(clip), ui=show_text("\n".join(_people(seen))))
 
 
-def _sources() -> list[io.Input]:
-    return [
-        PoseDetector.Input("detector", tooltip="The output of Load Pose Detector."),
-        io.Image.Input(
-            "images", optional=True,
-            tooltip="The frames of the driving video, or a single photo. Connect either this or video.",
-        ),
-        io.Video.Input(
-            "video", optional=True,
-            tooltip="The driving video, read from its file frame by frame. Connect either this or images.",
-        ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.0, max=240.0, step=0.01,
-            tooltip="Poses per second. The model was trained at 16. The dance keeps its duration at any frame rate. 0 "
-            "= one pose per source frame.",
-        ),
-        io.Float.Input(
-            "source_fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frame rate of images. A video brings its own.",
-        ),
-    ]  # fmt: skip
+EXTRACT_INPUTS: list[io.Input] = [
+    PoseDetector.Input("detector", tooltip="The output of Load Pose Detector."),
+    io.Image.Input(
+        "images",
+        optional=True,
+        tooltip="The frames of the driving video, or a single photo. Connect either this or video.",
+    ),
+    io.Video.Input(
+        "video",
+        optional=True,
+        tooltip="The driving video, read from its file frame by frame. Connect either this or images.",
+    ),
+    io.Float.Input(
+        "fps",
+        default=MODEL_FPS,
+        min=0.0,
+        max=240.0,
+        step=0.01,
+        tooltip="Poses per second. The model was trained at 16. The dance keeps its duration at any frame rate. 0 "
+        "= one pose per source frame.",
+    ),
+    io.Float.Input(
+        "source_fps",
+        default=MODEL_FPS,
+        min=0.01,
+        max=240.0,
+        step=0.01,
+        tooltip="Frame rate of images. A video brings its own.",
+    ),
+    io.Int.Input(
+        "detect_every",
+        default=5,
+        min=1,
+        max=1000,
+        tooltip="Detect people every Nth frame; in between they are tracked. If someone is lost, detection runs "
+        "at once. 1 is the most careful, and slow on a CPU.",
+    ),
+    io.Int.Input(
+        "max_people",
+        default=4,
+        min=1,
+        max=64,
+        tooltip="Maximum number of people tracked at once: first those already tracked, then those with the "
+        "highest score.",
+    ),
+    io.Combo.Input(
+        "when_nobody",
+        options=list(NOBODY_RULES),
+        default=NOBODY_RULES[0],
+        tooltip=f"What to do in frames where nobody is detected. {NOBODY_TOOLTIP}",
+    ),
+    io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after this many poses. 0 = no limit."),
+    io.Boolean.Input(
+        "use_cache",
+        default=True,
+        tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
+        "processed again.",
+    ),
+    io.Int.Input(
+        "cache_mb",
+        default=1024,
+        min=0,
+        max=1 << 20,
+        tooltip="Maximum size of this cache in MB. The least recently used poses are deleted first.",
+    ),
+]
 
 
-def _extract_options() -> list[io.Input]:
-    return [
-        io.Int.Input(
-            "detect_every", default=5, min=1, max=1000,
-            tooltip="Detect people every Nth frame; in between they are tracked. If someone is lost, detection runs "
-            "at once. 1 is the most careful, and slow on a CPU.",
-        ),
-        io.Int.Input(
-            "max_people", default=4, min=1, max=64,
-            tooltip="Maximum number of people tracked at once: first those already tracked, then those with the "
-            "highest score.",
-        ),
-        io.Combo.Input(
-            "when_nobody", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"What to do in frames where nobody is detected. {NOBODY_TOOLTIP}",
-        ),
-        io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after this many poses. 0 = no limit."),
-    ]  # fmt: skip
+EXTRACT_OUTPUTS: list[io.Output] = [
+    PoseKeypoint.Output("poses", tooltip="The poses of everyone, frame by frame."),
+    io.Image.Output(
+        "preview",
+        tooltip="Up to 16 evenly spaced small frames with the skeletons and each person's number.",
+    ),
+    io.Float.Output(
+        id="fps_out",
+        display_name="fps",
+        tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
+    ),
+    io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
+    io.Int.Output("frame_count", tooltip="Number of frames with poses."),
+    io.String.Output("report", tooltip="Who was detected in how many frames, by which detector, and what to check."),
+]
 
 
-def _cache_options() -> list[io.Input]:
-    return [
-        io.Boolean.Input(
-            "use_cache", default=True,
-            tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
-            "processed again.",
-        ),
-        io.Int.Input(
-            "cache_mb", default=1024, min=0, max=1 << 20,
-            tooltip="Maximum size of this cache in MB. The least recently used poses are deleted first.",
-        ),
-    ]  # fmt: skip
-
-
-def _extract_outputs() -> list[io.Output]:
-    return [
-        PoseKeypoint.Output("poses", tooltip="The poses of everyone, frame by frame."),
-        io.Image.Output(
-            "preview",
-            tooltip="Up to 16 evenly spaced small frames with the skeletons and each person's number.",
-        ),
-        io.Float.Output(
-            id="fps_out",
-            display_name="fps",
-            tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
-        ),
-        io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
-        io.Int.Output("frame_count", tooltip="Number of frames with poses."),
-        io.String.Output(
-            "report", tooltip="Who was detected in how many frames, by which detector, and what to check."
-        ),
-    ]
-
-
-def _pick_inputs() -> list[io.Input]:
-    return [
-        PoseKeypoint.Input("poses", tooltip="Poses of several people, from Extract Poses or any other node."),
-        io.Combo.Input(
-            "rule", options=list(RULES), default="largest",
-            tooltip="largest: seen longest and largest. centre: closest to the center on average. number: the number "
-            "in the preview. index and nearest: in one frame, counted from the left or closest to a point. all: "
-            "everyone.",
-        ),
-        io.Int.Input(
-            "index", default=0, min=0, max=1000,
-            tooltip="For number: the person's number in the preview, from 1. For index: counts the people of that "
-            "frame from the left, from 0.",
-        ),
-        io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
-        io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
-        io.Int.Input(
-            "frame", default=0, min=0, max=1 << 20,
-            tooltip="For index and nearest: the frame that decides. 0 is the first.",
-        ),
-        io.Combo.Input(
-            "when_absent", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"What to do in frames where the person picked is not detected. {NOBODY_TOOLTIP}",
-        ),
-    ]  # fmt: skip
-
-
-def _open(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
-    if (images is None) == (video is None):
-        found = "neither images nor video" if images is None else "both images and video"
-        raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
-    return open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
+PICK_INPUTS: list[io.Input] = [
+    PoseKeypoint.Input("poses", tooltip="Poses of several people, from Extract Poses or any other node."),
+    io.Combo.Input(
+        "rule",
+        options=list(RULES),
+        default="largest",
+        tooltip="largest: seen longest and largest. centre: closest to the center on average. number: the number "
+        "in the preview. index and nearest: in one frame, counted from the left or closest to a point. all: "
+        "everyone.",
+    ),
+    io.Int.Input(
+        "index",
+        default=0,
+        min=0,
+        max=1000,
+        tooltip="For number: the person's number in the preview, from 1. For index: counts the people of that "
+        "frame from the left, from 0.",
+    ),
+    io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
+    io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
+    io.Int.Input(
+        "frame",
+        default=0,
+        min=0,
+        max=1 << 20,
+        tooltip="For index and nearest: the frame that decides. 0 is the first.",
+    ),
+    io.Combo.Input(
+        "when_absent",
+        options=list(NOBODY_RULES),
+        default=NOBODY_RULES[0],
+        tooltip=f"What to do in frames where the person picked is not detected. {NOBODY_TOOLTIP}",
+    ),
+]
 
 
 def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: str) -> str:
@@ -213,10 +226,12 @@ def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: s
         f"Rate: {stream.source_fps:.5g} fps -> {stream.fps:.5g} fps",
         f"Detector: {detector.name}",
         *_people(seen.clip),
-        *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
-        *detection_warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}"),
-        *["Several people: choose one with Pick Person."] * (len(seen.clip.tracks) > 1),
     ]
+    if stream.note and isinstance(stream, VideoStream):
+        lines.append(stream.note)
+    lines += detection_warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}")
+    if len(seen.clip.tracks) > 1:
+        lines.append("Several people: choose one with Pick Person.")
     return "\n".join(lines)
 
 

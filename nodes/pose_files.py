@@ -9,11 +9,10 @@ from comfy_api.latest import io
 from ..dwpose.formats import pose_json
 from ..dwpose.formats.dialects import DIALECTS, STRICT, write
 from ..dwpose.poses import PoseClip
-from ..media.atomic_write import Numbered
-from ..media.frame_size import MODEL_FPS
+from ..media.video_stream import MODEL_FPS
 from .common.node_text import show_text
 from .common.output_file import check_prefix, output_names
-from .common.pose_input import read_poses
+from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
 
 SUFFIX = ".json"
@@ -43,16 +42,17 @@ class SavePoses(io.ComfyNode):
             inputs=[
                 PoseKeypoint.Input("poses", tooltip="The poses, from Extract Poses or from any other pack."),
                 io.String.Input(
-                    "filename_prefix", default="poses/SteadyDancer",
+                    "filename_prefix",
+                    default="poses/SteadyDancer",
                     tooltip="Name of the file, with subfolders if you like. %year%, %month%, %day%, %hour%, %minute%, "
                     "%second%, %width% and %height% are filled in. A number is added, so nothing is overwritten.",
                 ),
-                io.Float.Input(
-                    "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-                    tooltip="Frames per second of the poses, stored in the file. Connect the fps of Extract Poses.",
-                ),
+                fps_input("Frames per second of the poses, stored in the file. Connect the fps of Extract Poses."),
                 io.Combo.Input(
-                    "dialect", options=[UNCHANGED, *DIALECTS], default=UNCHANGED, optional=True,
+                    "dialect",
+                    options=[UNCHANGED, *DIALECTS],
+                    default=UNCHANGED,
+                    optional=True,
                     tooltip="How the poses are written, in the file and in the output. unchanged: strict in the file, "
                     f"and the output equals the input. {DIALECT_TOOLTIP}",
                 ),
@@ -61,7 +61,7 @@ class SavePoses(io.ComfyNode):
                 PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, in that dialect."),
                 io.String.Output("path", tooltip="Path of the file on the machine that runs ComfyUI."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
@@ -74,7 +74,12 @@ class SavePoses(io.ComfyNode):
         clip = read_poses(poses)
         written = poses if dialect == UNCHANGED else write(clip, dialect)
         in_file = STRICT if dialect == UNCHANGED else dialect
-        path = pose_json.save_new(clip, _names(filename_prefix, clip), fps, in_file)
+        try:
+            names = output_names(filename_prefix, SUFFIX, clip.width, clip.height)
+        except OSError as error:
+            fault = error.strerror or error
+            raise ValueError(f"No file can be written for '{filename_prefix}': {fault}.") from error
+        path = pose_json.save_new(clip, names, fps, in_file)
         return io.NodeOutput(written, str(path), ui=show_text(f"{path}\n{_summary(clip, fps)}"))
 
 
@@ -119,31 +124,32 @@ def _load_inputs() -> list[io.Input]:
     size = "0: as the file says. What OpenPose itself saves does not say it: give the size of its video."
     return [
         io.Combo.Input(
-            "file", options=_files(),
+            "file",
+            options=_files(),
             tooltip="A .json file in ComfyUI's input folder, or in its output folder, marked [output]. JSON files "
             "cannot be uploaded: copy the file into the input folder, then press R in ComfyUI.",
         ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frames per second, for files that do not store it. Files by Save Poses do.",
-        ),
+        fps_input("Frames per second, for files that do not store it. Files by Save Poses do."),
         io.Int.Input("width", default=0, min=0, max=16384, tooltip=f"Width of the picture in pixels. {size}"),
         io.Int.Input("height", default=0, min=0, max=16384, tooltip=f"Height of the picture in pixels. {size}"),
         io.Combo.Input(
-            "dialect", options=list(DIALECTS), default=STRICT, optional=True,
+            "dialect",
+            options=list(DIALECTS),
+            default=STRICT,
+            optional=True,
             tooltip=f"How the output is written. {DIALECT_TOOLTIP}",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _files() -> list[str]:
     """Return the .json files in input/, then those in output/, as ComfyUI annotates them."""
     folders = {"": folder_paths.get_input_directory(), " [output]": folder_paths.get_output_directory()}
-    return [f"{name}{mark}" for mark, folder in folders.items() for name in _json_files(folder)]
-
-
-def _json_files(folder: str) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{SUFFIX}"))
+    return [
+        f"{path.relative_to(folder).as_posix()}{mark}"
+        for mark, folder in folders.items()
+        for path in sorted(Path(folder).rglob(f"*{SUFFIX}"))
+    ]
 
 
 def _missing(file: str) -> str:
@@ -158,14 +164,6 @@ def _find(file: str) -> Path:
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"{path.name} is no {SUFFIX} file. Choose a file of poses.")
     return path
-
-
-def _names(prefix: str, clip: PoseClip) -> Numbered:
-    """Return the names for `prefix`; ValueError if its folder cannot be made."""
-    try:
-        return output_names(prefix, SUFFIX, clip.width, clip.height)
-    except OSError as error:
-        raise ValueError(f"No file can be written for '{prefix}': {error.strerror or error}.") from error
 
 
 def _summary(clip: PoseClip, fps: float) -> str:

@@ -67,7 +67,7 @@ class Detector(Protocol):
         check: called between the runs of a long search; what it raises ends the search.
         """
 
-    def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(self, frame: np.ndarray, regions: list[Region], /) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints of the person in each of N regions: points [N, 134, 2] in pixels, scores [N, 134].
 
         The scores of a region in which there is nobody are 0 throughout.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..boxes import overlaps
 from ..detect.detector import Detector, Region, boxes, on_grid
-from ..poses import BODY, VISIBLE_SCORE, PoseClip, Track
+from ..poses import BODY, VISIBLE_SCORE, PoseClip
 from . import appearance
 from .track import Detections, Tracker, joints_seen, person_box, person_size
 
@@ -44,15 +44,11 @@ class ExtractSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
 
 
-def _ignore(index: int, frame: np.ndarray, people: People) -> None:
-    pass
-
-
 def extract(
     frames: Iterable[np.ndarray],
     detector: Detector,
-    settings: ExtractSettings = ExtractSettings(),
-    on_frame: Callable[[int, np.ndarray, People], None] = _ignore,
+    settings: ExtractSettings = ExtractSettings(),  # noqa: B008  frozen
+    on_frame: Callable[[int, np.ndarray, People], None] = lambda *_: None,
     check: Callable[[], None] | None = None,
     allow_nobody: bool = False,
 ) -> PoseClip:
@@ -65,7 +61,12 @@ def extract(
     """
     loop, size, count = _Loop(detector, settings, check), None, 0
     for index, frame in enumerate(frames):
-        size = _same_size(size, frame, index)
+        size = size or frame.shape[:2]
+        if size != frame.shape[:2]:
+            raise ValueError(
+                f"Frame {index} is {frame.shape[1]}x{frame.shape[0]}, the frames before are {size[1]}x{size[0]}. "
+                "All frames of a clip must have one size."
+            )
         on_frame(index, frame, loop.step(index, frame))
         count = index + 1
     if size is None:
@@ -74,7 +75,7 @@ def extract(
     tracks = loop.tracker.tracks(count)
     if not tracks and not allow_nobody:
         raise ValueError(_nobody(detector, count))
-    return PoseClip(width, height, count, tuple(_in_parts(track, width, height) for track in tracks))
+    return PoseClip(width, height, count, tuple(replace(t, points=t.points / (width, height)) for t in tracks))
 
 
 def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
@@ -145,9 +146,9 @@ class _Loop:
         fine = self.empty_frames % self.settings.detect_every == 0
         found = self.detector.find(frame, fine, self.check)
         shared = overlaps(boxes(guess.region for guess in guesses), boxes(found))
-        seen = (shared >= CONFIRMS).any(1)
+        seen = np.any(shared >= CONFIRMS, axis=1)
         kept = [g._replace(missed=0 if s else g.missed + 1) for g, s in zip(guesses, seen, strict=True)]
-        known = (shared >= SAME_REGION).any(0)
+        known = np.any(shared >= SAME_REGION, axis=0)
         new = [_Guess(region) for region, is_known in zip(found, known, strict=True) if not is_known]
         return [g for g in kept if g.missed < MAX_MISSED] + new[: self.settings.max_people]
 
@@ -200,19 +201,6 @@ def _same_person(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     alike = near > SAME_PERSON * np.maximum(shared.sum(-1), 1)
     outlines = person_box(points, scores)
     return np.where(shared.sum(-1) >= MIN_JOINTS, alike, overlaps(outlines, outlines) > SAME_BOX)
-
-
-def _in_parts(track: Track, width: int, height: int) -> Track:
-    return replace(track, points=track.points / (width, height))
-
-
-def _same_size(size: tuple[int, int] | None, frame: np.ndarray, index: int) -> tuple[int, int]:
-    if size is not None and size != frame.shape[:2]:
-        raise ValueError(
-            f"Frame {index} is {frame.shape[1]}x{frame.shape[0]}, the frames before are {size[1]}x{size[0]}. "
-            "All frames of a clip must have one size."
-        )
-    return frame.shape[:2]
 
 
 def _nobody(detector: Detector, frames: int) -> str:

@@ -25,10 +25,11 @@ def pick(clip: PoseClip, rule: str, index: int = 0, x: float = 0.5, y: float = 0
     """
     if rule not in RULES:
         raise ValueError(f"Unknown rule '{rule}' to pick a person. Choose one of {', '.join(RULES)}.")
-    if rule == ALL:
+    choose = RULES[rule]
+    if choose is None:
         return clip
     _check_anybody(clip)
-    return clip.with_tracks([RULES[rule](clip, index, x, y, frame)])
+    return clip.with_tracks([choose(clip, index, x, y, frame)])
 
 
 def main_person(clip: PoseClip) -> Track:
@@ -42,7 +43,12 @@ def main_person(clip: PoseClip) -> Track:
 
 def main_people(clip: PoseClip, tracks: Sequence[Track], count: int) -> list[Track]:
     """Return the `count` of `tracks` who are seen most and largest, the main one first."""
-    return sorted(tracks, key=lambda track: np.nansum(_areas(clip, track)), reverse=True)[:count]
+
+    def area(track: Track) -> float:
+        boxes = _boxes(clip, track)
+        return np.nansum((boxes[:, 2:] - boxes[:, :2]).prod(1))
+
+    return sorted(tracks, key=area, reverse=True)[:count]
 
 
 def _centre(clip: PoseClip, *_) -> Track:
@@ -89,11 +95,6 @@ def _boxes(clip: PoseClip, track: Track) -> np.ndarray:
     return person_box(track.points * (clip.width, clip.height), track.scores)
 
 
-def _areas(clip: PoseClip, track: Track) -> np.ndarray:
-    boxes = _boxes(clip, track)
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
-
-
 def _middles(clip: PoseClip, track: Track) -> np.ndarray:
     boxes = _boxes(clip, track)
     return (boxes[:, 2:] + boxes[:, :2]) / 2
@@ -125,7 +126,9 @@ def _check_anybody(clip: PoseClip) -> None:
 
 
 def _ranges(flags: np.ndarray) -> str:
-    """Return the stretches of True in words, such as "0-11, 40": the first few of them."""
+    """Return the ranges of True as text such as "0-11, 40": the first few of them."""
     edges = np.flatnonzero(np.diff(flags.astype(int), prepend=0, append=0)).reshape(-1, 2)
     words = [f"{first}-{end - 1}" if end - first > 1 else str(first) for first, end in edges]
-    return ", ".join([*words[:MAX_RANGES], *["..."] * (len(words) > MAX_RANGES)])
+    if len(words) > MAX_RANGES:
+        words[MAX_RANGES:] = ["..."]
+    return ", ".join(words)

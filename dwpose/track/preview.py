@@ -40,8 +40,12 @@ class Preview:
 
     def draw(self, clip: PoseClip) -> np.ndarray:
         """Return uint8 [N, h, w, 3] RGB: the pictures kept of the frames of `clip`, with its people drawn on them."""
-        shown = [_annotated(picture, clip, index) for index, picture in self.kept.items() if index < clip.frames]
-        return np.stack(shown)
+        shown = {index: picture.copy() for index, picture in self.kept.items() if index < clip.frames}
+        for index, picture in shown.items():
+            for track in clip.tracks:
+                if track.present[index]:
+                    _draw_person(picture, track, index)
+        return np.stack([*shown.values()])
 
 
 def person_colour(identity: int) -> tuple[int, int, int]:
@@ -59,14 +63,6 @@ def _small(frame: np.ndarray, long_side: int) -> np.ndarray:
         return frame.copy()
     height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _annotated(picture: np.ndarray, clip: PoseClip, index: int) -> np.ndarray:
-    picture = picture.copy()
-    for track in clip.tracks:
-        if track.present[index]:
-            _draw_person(picture, track, index)
-    return picture
 
 
 def _draw_person(picture: np.ndarray, track: Track, index: int) -> None:
