@@ -6,7 +6,7 @@ Frames come as streams of NumPy arrays; progress, interrupts and room on the GPU
 import contextlib
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ MAX_STRETCH = 0.04
 
 
 class FrameStream(Protocol):
-    """Frames uint8 [height, width, 3] RGB at a constant rate; media.video_stream has two of them."""
+    """Frames uint8 [height, width, 3] RGB at a constant rate, as a stream of media.video_stream."""
 
     width: int
     height: int
@@ -45,19 +45,15 @@ class FrameStream(Protocol):
     break_note: str  # the same, known after the last frame
 
     def __iter__(self) -> Generator[np.ndarray, None, None]: ...
-
-    def displayed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the pixels of a frame for a screen of standard range."""
-
-    def fingerprint(self) -> str:
-        """Return a hash of all that decides the frames, except `fps`."""
+    def displayed(self, pixels: np.ndarray) -> np.ndarray: ...
+    def fingerprint(self) -> str: ...
 
 
 class Callbacks(NamedTuple):
     """What is called during the work; an exception from any of them ends it.
 
-    progress: after each frame, with the number of frames done and in all. check: now and then during the search of one
-    frame. make_room: before a detector that may use the GPU starts on a video; makes room there.
+    progress: after each frame, with the number of frames done and in all. check: during a long search of one frame.
+    make_room: makes room on the GPU for a detector that is about to use it.
     """
 
     progress: Callable[[int, int], None] = lambda done, total: None
@@ -108,14 +104,14 @@ def compute_poses(
 
     ValueError if nobody is detected in either, or where nobody can be aligned.
     """
-    stands = _detect("Photo", photo, detector, 1, cache, callbacks).clip
+    standing = _detect("Photo", photo, detector, 1, cache, callbacks).clip
     seen = _detect("Driving video", video, detector, options.max_frames, cache, callbacks)
     chosen = pick(seen.clip, options.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
     size = default_size(photo.width, photo.height)
     request = Request(size, options.mode, anchor_rule=options.anchor, meet_at=options.meet_at)
-    alignment = align(stands, dance, request)
-    clip = lead_in(alignment.clip, stands, options.lead_in) if options.lead_in else alignment.clip
+    alignment = align(standing, dance, request)
+    clip = lead_in(alignment.clip, standing, options.lead_in) if options.lead_in else alignment.clip
     notes = [detector.name, *detector.notes]
     if video.note:
         notes.append(video.note)
@@ -131,7 +127,8 @@ def _detect(
     where: str, stream: FrameStream, detector: Detector, max_frames: int, cache: PoseCache | None, callbacks: Callbacks
 ) -> SeenVideo:
     try:
-        return detect_people_cached(stream, detector, DETECTION, max_frames, cache, callbacks)
+        settings = replace(DETECTION, max_frames=max_frames)
+        return detect_people_cached(stream, detector, settings, cache, callbacks)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -140,34 +137,25 @@ def detect_people_cached(
     stream: FrameStream,
     detector: Detector,
     settings: ExtractSettings,
-    max_frames: int,
     cache: PoseCache | None,
     callbacks: Callbacks = SILENT,
     preview: Preview | None = None,
 ) -> SeenVideo:
-    """Return the people in the first `max_frames` frames of a stream, 0 for all, and fill `preview`.
+    """Return the people in a stream, and fill `preview`.
 
     The frames are read only if the cache does not hold their people, or holds no pictures for `preview`.
     """
     if cache is None:
-        seen = _read(stream, detector, settings, max_frames, callbacks, preview)
-    else:
-        key = cache_key(
-            method=METHOD,
-            video=stream.fingerprint(),
-            fps=stream.fps,
-            detector=detector.fingerprint,
-            detect_every=settings.detect_every,
-            max_people=settings.max_people,
-            max_frames=max_frames,
-        )
-        seen = cache.load(key)
-        if seen is not None:
-            logger.info("The poses of this video come from the cache.")
-        if seen is None or (preview and seen.pictures is None):
-            seen = _read(stream, detector, settings, max_frames, callbacks, preview, seen and seen.clip)
-            cache.store(key, seen)
-    if preview and seen.pictures:
+        return _read(stream, detector, settings, callbacks, preview)
+    decisive = {"method": METHOD, "video": stream.fingerprint(), "fps": stream.fps, "detector": detector.fingerprint}
+    key = cache_key(**decisive, **asdict(settings))
+    seen = cache.load(key)
+    if seen is not None:
+        logger.info("The poses of this video come from the cache.")
+    if seen is None or (preview and seen.pictures is None):
+        seen = _read(stream, detector, settings, callbacks, preview, seen and seen.clip)
+        cache.store(key, seen)
+    elif preview and seen.pictures:
         preview.kept = seen.pictures
     return seen
 
@@ -176,29 +164,28 @@ def _read(
     stream: FrameStream,
     detector: Detector,
     settings: ExtractSettings,
-    max_frames: int,
     callbacks: Callbacks,
     preview: Preview | None,
     clip: PoseClip | None = None,
 ) -> SeenVideo:
     """Return the people in the frames. If `clip` holds them already, the frames are read for `preview` alone."""
-    total = min(stream.frames, max_frames or stream.frames)
+    total = min(stream.frames, settings.max_frames or stream.frames)
 
     def on_frame(index: int, frame: np.ndarray, *_) -> None:
         callbacks.progress(index + 1, max(total, index + 1))
         if preview:
             preview.add(index, frame)
 
-    with contextlib.closing(iter(stream)) as every_frame:
-        frames = itertools.islice(every_frame, max_frames or None)
+    with contextlib.closing(iter(stream)) as frames:
         if clip is None:
             detector.prepare(callbacks.make_room)
             clip = extract(frames, detector, settings, on_frame, callbacks.check)
         else:
-            for index, frame in enumerate(frames):
+            for index, frame in enumerate(itertools.islice(frames, settings.max_frames or None)):
                 on_frame(index, frame)
-    pictures = {index: stream.displayed(picture) for index, picture in preview.kept.items()} if preview else None
-    return SeenVideo(clip, stream.break_note, pictures)
+    if preview:
+        preview.kept = {index: stream.displayed(picture) for index, picture in preview.kept.items()}
+    return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
 
 
 def detection_warnings(break_note: str, clip: PoseClip, who: str, then: str) -> list[str]:

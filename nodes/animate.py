@@ -68,12 +68,12 @@ class AnimateFromVideo(io.ComfyNode):
             detector = BlazePose(gpu=this_gpu())
         cache = PoseCache(cache_folder(), CACHE_BYTES)
         poses = compute_poses(*streams, detector, options, cache, node_callbacks())
-        frames, negative = draw_images([poses.clip, poses.pose_negative], width, height)
+        frames, pose_negative_frames = draw_images([poses.clip, poses.pose_negative], width, height)
         picture = overlay_image(photo, poses.alignment)
         audio = read_audio(video, poses.notes.append)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join([*poses.notes, text]).rstrip() for text in texts)
-        outputs = (frames, negative, picture, streams[1].fps, audio, poses.lead_in)
+        outputs = (frames, pose_negative_frames, picture, streams[1].fps, audio, poses.lead_in)
         return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(report, shown=brief))
 
 

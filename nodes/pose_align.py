@@ -109,7 +109,7 @@ def _correction_inputs() -> list[io.Input]:
     """Return scale and shift of each part, in the order of CORRECTED."""
     low, high = SCALE_RANGE
     inputs = []
-    for part, (name, centre) in CORRECTED.items():
+    for part, (name, center) in CORRECTED.items():
         inputs.append(
             io.Float.Input(
                 f"{part}_scale",
@@ -118,7 +118,7 @@ def _correction_inputs() -> list[io.Input]:
                 max=high,
                 step=0.01,
                 advanced=True,
-                tooltip=f"Scales the {name} {centre}, after the alignment. 1 = no change.",
+                tooltip=f"Scales the {name} {center}, after the alignment. 1 = no change.",
             )
         )
         for axis, way in (("x", "right"), ("y", "down")):

@@ -1,4 +1,4 @@
-"""Poses out of the driving video: everybody in it, followed from frame to frame, and the one who leads the dance."""
+"""Poses of the people in the driving video, tracked from frame to frame, and of the one to follow."""
 
 import torch
 from comfy_api.latest import Input, io
@@ -62,10 +62,10 @@ class ExtractPoses(io.ComfyNode):
             found = "neither images nor video" if images is None else "both images and video"
             raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
         stream = open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
-        settings = ExtractSettings(detect_every, max_people)
+        settings = ExtractSettings(detect_every, max_people, max_frames)
         cache = PoseCache(cache_folder(), cache_mb << 20) if use_cache and cache_mb else None
         preview = Preview()
-        seen = detect_people_cached(stream, detector, settings, max_frames, cache, node_callbacks(), preview)
+        seen = detect_people_cached(stream, detector, settings, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
         sound_notes = []
         audio = read_audio(video, sound_notes.append) if video is not None else None

@@ -1,4 +1,4 @@
-"""Poses in time: made whole and smooth, started well, led to from the photo's own pose; the sound stays with them."""
+"""Poses in time: refined, started at the best frame, led in from the photo's own pose; the sound stays with them."""
 
 import numpy as np
 from comfy_api.latest import Input, io
@@ -143,7 +143,7 @@ class TrimLeadIn(io.ComfyNode):
 
 TRIM_INPUTS: list[io.Input] = [
     io.Image.Input("images", tooltip="The decoded frames of the video, lead-in and dance."),
-    io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Frames of the lead-in: what Lead-in tells."),
+    io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Number of lead-in frames, from Lead-in."),
     io.Combo.Input(
         "mode",
         options=[TRIM, KEEP],
@@ -221,7 +221,7 @@ def trim(images: Tensor, lead_in: int) -> Tensor:
 
 
 def delay_audio(audio, seconds: float) -> dict | None:
-    """Return AUDIO after so much silence; None stays None."""
+    """Return AUDIO after some seconds of silence; None stays None."""
     if audio is None:
         return None
     audio = to_audio(audio)
@@ -230,7 +230,7 @@ def delay_audio(audio, seconds: float) -> dict | None:
 
 
 def cut_audio(audio, seconds: float) -> dict | None:
-    """Return AUDIO from so many seconds on; None if there is no sound that late."""
+    """Return AUDIO from some seconds on; None if there is no sound that late."""
     if audio is None:
         return None
     audio = to_audio(audio)

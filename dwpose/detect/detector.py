@@ -50,9 +50,15 @@ def boxes(regions: Iterable[Region]) -> np.ndarray:
 class Detector(Protocol):
     """Finds people and their keypoints. Holds its networks, but nothing of the frames it saw."""
 
-    name: str  # for people: "DW-Pose (CUDA)"
-    notes: list[str]  # what runs where, and why not on the GPU if there is one
     fingerprint: str  # the same for the same files and settings: part of the pose cache's key
+
+    @property
+    def name(self) -> str:
+        """Return the name for people, such as "DW-Pose (CUDA)"."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what runs where, and why not on the GPU if there is one."""
 
     def prepare(self, make_room: Callable[[], None]) -> None:
         """Get ready for a video; `make_room` makes room on the GPU, and is called only if that is to compute.

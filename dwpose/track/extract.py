@@ -1,10 +1,11 @@
 """The loop over a video: find people now and then, follow them in between, keep their keypoints and nothing else.
 
-A frame is looked at when its turn comes and never kept. On a CPU detection takes most of the time, so it runs only
-every few frames, when nobody is being followed, and when somebody's scores fall; in between each person is looked for
-where the last pose was. While nobody is followed, the finest look of the detector is taken only every few frames.
+No frame is kept. On a CPU detection takes most of the time, so it runs only every few frames, when nobody is being
+followed, and when somebody's scores fall; in between each person is searched where the last pose was. While nobody is
+followed, the detector's finest search runs only every few frames.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,9 +23,9 @@ NOBODY_RULES = ("hold", "blank", "end")
 MIN_JOINTS = 3  # visible body joints, below which nobody was there
 CONFIRMS = 0.3  # overlap from which a detection says that a followed person is still there
 SAME_REGION = 0.6  # overlap from which a detection is nothing but the followed region again
-FALL = 0.6  # scores below that part of their running mean have fallen
+FALL = 0.6  # scores below that fraction of their running mean have fallen
 MAX_MISSED = 2  # detections in a row without a followed person, after which the person is gone
-JOINT_ERROR = 0.05  # two estimates of one joint differ by that part of the person's size
+JOINT_ERROR = 0.05  # two estimates of one joint differ by that fraction of the person's size
 SAME_PERSON = 0.5  # similarity of keypoints from which two estimates show one person
 SAME_BOX = 0.7  # overlap of the boxes for the same, where too few joints are seen in both
 
@@ -33,10 +34,14 @@ People = list[tuple[np.ndarray, np.ndarray]]  # points [134, 2] in pixels and sc
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """detect_every: frames from one detection to the next. max_people: how many are followed at once."""
+    """detect_every: frames from one detection to the next. max_people: how many are followed at once.
+
+    max_frames: how many frames are read, 0 for all.
+    """
 
     detect_every: int = 5
     max_people: int = 4
+    max_frames: int = 0
 
     def __post_init__(self):
         for name in ("detect_every", "max_people"):
@@ -60,7 +65,7 @@ def extract(
     all, if the size changes, or, unless `allow_nobody`, if nobody is seen in any frame.
     """
     loop, size, count = _Loop(detector, settings, check), None, 0
-    for index, frame in enumerate(frames):
+    for index, frame in enumerate(itertools.islice(frames, settings.max_frames or None)):
         size = size or frame.shape[:2]
         if size != frame.shape[:2]:
             raise ValueError(
@@ -97,7 +102,7 @@ def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
 
 
 class _Guess(NamedTuple):
-    """Where to look for a person in this frame, and what is known of who is being followed there."""
+    """Where to search for a person in this frame, and what is known of who is being followed there."""
 
     region: Region
     strength: float = 0.0  # running mean of the sum of the body's scores; 0 for somebody new
@@ -123,13 +128,13 @@ class _Loop:
     def __init__(self, detector: Detector, settings: ExtractSettings, check: Callable[[], None] | None):
         self.detector, self.settings, self.check, self.tracker = detector, settings, check, Tracker()
         self.followed: list[_Guess] = []
-        self.lost_sight = False
+        self.lost_person = False
         self.found_at = 0
         self.empty_frames = 0  # in a row up to now
 
     def step(self, index: int, frame: np.ndarray) -> People:
         guesses = self.followed
-        due = not guesses or self.lost_sight or index - self.found_at >= self.settings.detect_every
+        due = not guesses or self.lost_person or index - self.found_at >= self.settings.detect_every
         if due:
             guesses = self._find(index, frame, guesses)
         people, fallen = self._estimate(frame, guesses)
@@ -163,8 +168,8 @@ class _Loop:
         return people, [g for g in guesses if g.fell(strengths.get(id(g), 0.0))]
 
     def _keep(self, index: int, frame: np.ndarray, people: list[_Seen]) -> People:
-        """Give the people to the tracker, and note where to look for them next."""
-        self.followed, self.lost_sight = [], False
+        """Give the people to the tracker, and note where to search for them next."""
+        self.followed, self.lost_person = [], False
         self.empty_frames = 0 if people else self.empty_frames + 1
         if not people:
             return []
@@ -173,7 +178,7 @@ class _Loop:
         self.tracker.update(index, Detections.of(points, scores, looks))
         for person in people:
             region = self.detector.follow(person.points, person.scores)
-            self.lost_sight |= region is None
+            self.lost_person |= region is None
             old = person.guess.strength or person.strength
             if region is not None:
                 self.followed.append(_Guess(on_grid(region), (old + person.strength) / 2, person.guess.missed))

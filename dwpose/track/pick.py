@@ -20,7 +20,7 @@ def pick(clip: PoseClip, rule: str, index: int = 0, x: float = 0.5, y: float = 0
     rule: "largest" is who is seen most and largest (`main_person`), "centre" who is nearest to the middle of the
     picture on average over the frames in which they are seen. "number" is the person whose number is `index`, as the
     preview and the report name people. "index" counts the people of the anchor frame `frame` from the left, 0 being the
-    leftmost. "nearest" is the nearest in that frame to the point x, y in parts of width and height.
+    leftmost. "nearest" is the nearest in that frame to the point x, y as fractions of width and height.
     ValueError for an unknown rule, a frame outside the clip or without anybody, and a number that nobody has.
     """
     if rule not in RULES:
@@ -51,7 +51,7 @@ def main_people(clip: PoseClip, tracks: Sequence[Track], count: int) -> list[Tra
     return sorted(tracks, key=area, reverse=True)[:count]
 
 
-def _centre(clip: PoseClip, *_) -> Track:
+def _center(clip: PoseClip, *_) -> Track:
     return min(clip.people, key=lambda track: np.nanmean(_distances(clip, track, 0.5, 0.5)))
 
 
@@ -82,7 +82,7 @@ def _nearest(clip: PoseClip, _index: int, x: float, y: float, frame: int) -> Tra
 
 RULES: dict[str, Callable[..., Track] | None] = {
     "largest": lambda clip, *_: main_person(clip),
-    "centre": _centre,
+    "centre": _center,
     "number": _by_number,
     "index": _by_index,
     "nearest": _nearest,

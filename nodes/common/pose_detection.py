@@ -36,13 +36,13 @@ def gpu_name() -> str | None:
 
 
 def make_room_for(provider: str) -> None:
-    """Make room on the GPU if networks on this provider may come to lie there."""
+    """Make room on the GPU if networks on this provider may use it."""
     if may_use_gpu(provider):
         make_room()
 
 
 def make_room() -> None:
-    """Let ComfyUI unload what stands in ONNX Runtime's way on its GPU; on the CPU nothing happens."""
+    """Let ComfyUI unload models to make room for ONNX Runtime on its GPU; on the CPU nothing happens."""
     device = comfy.model_management.get_torch_device()
     if device.type != "cpu":
         comfy.model_management.free_memory(ONNX_BYTES, device)

@@ -16,7 +16,7 @@ from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoi
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
 from steadydancer_pack.dwpose.track import preview as preview_module
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache
-from steadydancer_pack.dwpose.track.preview import Preview, person_colour
+from steadydancer_pack.dwpose.track.preview import Preview, person_color
 from steadydancer_pack.media.video_stream import ImageStream, VideoStream
 from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
@@ -301,6 +301,6 @@ def test_the_preview_draws_each_person_in_a_colour_of_their_own_and_counts_from_
         preview.add(index, np.zeros((100, 200, 3), np.uint8))
     pictures = preview.draw(from_keypoints(two_people()))
     assert set(written) == {1, 2}
-    colours = [np.array(person_colour(identity)) for identity in (0, 1)]
+    colours = [np.array(person_color(identity)) for identity in (0, 1)]
     shown = [[bool((picture == colour).all(2).any()) for colour in colours] for picture in pictures]
     assert shown == [[True, False]] * 2 + [[True, True]] * 2 + [[False, True]] * 2
