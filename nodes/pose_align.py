@@ -21,7 +21,7 @@ from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.edit.meeting import AT_NECK, FIRST
 from ..dwpose.formats.keypoints import to_keypoints
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
-from ..media.frames import size_of, to_rgb
+from ..media.frames import size_of, to_rgb, to_uint8
 from ..media.image_layout import beside, shrink
 from ..media.table_image import Line, draw_table
 from .common.node_picture import show_picture, show_picture_and_text
@@ -144,12 +144,7 @@ def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
         lines.append(Line((name, *COLUMNS[1:]), heading=True))
         lines += [Line(row_cells(row), follows_body(row)) for row in rows]
     caption = UNIT + GREY if any(line.faint for line in lines) else UNIT
-    return beside([shrink(_pixels(picture), *SHOWN), draw_table(lines, caption)])
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    """Return the first of `images` [B, H, W, 3] in 0..1 as uint8 [H, W, 3]."""
-    return to_uint8(images[0])
+    return beside([shrink(to_uint8(picture[0]), *SHOWN), draw_table(lines, caption)])
 
 
 class AugmentPoses(io.ComfyNode):
@@ -198,7 +193,7 @@ class DrawPoses(io.ComfyNode):
         style = Style(palette, thickness, hands)
         clips = [read_poses(data) for data in (poses, negative_poses) if data is not None]
         frames = draw_images(clips, width, height, style)
-        pictures = [shrink(_pixels(images), *SHOWN) for images in frames]
+        pictures = [shrink(to_uint8(images[0]), *SHOWN) for images in frames]
         shown = beside(pictures, ("pose_frames", "negative_frames")[: len(frames)])
         return io.NodeOutput(frames[0], frames[1] if len(frames) > 1 else None, ui=show_picture(cls, shown))
 

@@ -1,6 +1,5 @@
 """Poses of the people in the driving video, tracked from frame to frame, and of the one to follow."""
 
-import torch
 from comfy_api.latest import Input, io
 from torch import Tensor
 
@@ -13,7 +12,9 @@ from ..dwpose.track.pick import RULES, pick
 from ..dwpose.track.pose_cache import PoseCache, SeenVideo
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
-from ..media.video_stream import MODEL_FPS, ImageStream, VideoStream, open_video
+from ..media.frame_size import MODEL_FPS
+from ..media.frames import to_float
+from ..media.video_stream import ImageStream, VideoStream, open_video
 from .common.node_text import show_text
 from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_input import read_poses

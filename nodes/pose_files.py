@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..dwpose.formats import pose_json
 from ..dwpose.formats.dialects import DIALECTS, STRICT, write
 from ..dwpose.poses import PoseClip
-from ..media.video_stream import MODEL_FPS
+from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
 from .common.output_file import check_prefix, output_names
 from .common.pose_input import fps_input, read_poses

@@ -166,8 +166,8 @@ def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode,
     height, width = frames.shape[1:3]
     random = np.random.default_rng(zlib.crc32(name.encode()))
     drawn = draw_poses([poses, with_jump(poses, random)], (width, height))
-    skeletons, changed = _unit(np.stack(list(drawn))).chunk(2)
-    pictures = _unit(frames)
+    skeletons, changed = to_float(np.stack(list(drawn))).chunk(2)
+    pictures = to_float(frames)
     videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
     out = {array: _half(latent(video)) for array, video in videos.items()}
     return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}

@@ -10,7 +10,7 @@ from ...dwpose.edit.align import Alignment, overlay
 from ...dwpose.pipeline import draw_poses, drawing_size
 from ...dwpose.poses import PoseClip
 from ...media.byte_size import size_text
-from ...media.frames import fit_image
+from ...media.frames import fit_image, to_float, to_uint8
 from .pose_detection import node_callbacks
 
 
@@ -31,12 +31,12 @@ def draw_images(clips: list[PoseClip], width: int, height: int, style: Style = O
         ) from error
     frames = draw_poses(clips, (width, height), style, node_callbacks())
     for image, frame in zip(itertools.chain.from_iterable(images), frames, strict=True):
-        image.copy_(torch.from_numpy(frame)).div_(255)
+        image.copy_(to_float(frame))
     return images
 
 
 def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:
     """Return the photo at the alignment's size, with the skeleton over it, as IMAGE [1, H, W, 3]."""
     clip = alignment.clip
-    pixels = fit_image(photo[:1], clip.width, clip.height)[0].clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return torch.from_numpy(overlay(pixels, alignment)).float().div(255)[None]
+    pixels = to_uint8(fit_image(photo[:1], clip.width, clip.height)[0])
+    return to_float(overlay(pixels, alignment))[None]

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from ...dwpose.edit.meeting import ANCHORS, AT_NECK, FIRST, MEETINGS
 from ...dwpose.formats.keypoints import from_keypoints
 from ...dwpose.poses import PoseClip
-from ...media.video_stream import MODEL_FPS
+from ...media.frame_size import MODEL_FPS
 
 PHOTO = io.Image.Input(
     "photo", tooltip="Photo of the person to animate. If there are several images, the first is used."
