@@ -19,7 +19,7 @@ from steadydancer_pack.dwpose.track.pose_cache import PoseCache
 from steadydancer_pack.dwpose.track.preview import Preview, person_color
 from steadydancer_pack.media.video_stream import ImageStream, VideoStream
 from steadydancer_pack.nodes.common import pose_detection
-from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
+from steadydancer_pack.nodes.pose_extract import ExtractPoses, PickPerson
 
 HEIGHT, WIDTH = 96, 160
 
@@ -79,17 +79,6 @@ def user_folder(tmp_path, monkeypatch):
     return tmp_path / "steadydancer" / "pose_cache"
 
 
-def test_schemas():
-    extract, pick = (node.GET_SCHEMA() for node in NODES)
-    assert (extract.node_id, extract.display_name) == ("SteadyDancerExtractPoses", "Extract Poses")
-    assert (pick.node_id, pick.display_name) == ("SteadyDancerPickPerson", "Pick Person")
-    for schema in (extract, pick):
-        assert schema.category == "SteadyDancer/pose" and schema.description and schema.search_aliases
-        assert all(part.tooltip for part in (*schema.inputs, *schema.outputs))
-    assert ExtractPoses.GET_NODE_INFO_V1()["output"] == ["POSE_KEYPOINT", "IMAGE", "FLOAT", "AUDIO", "INT", "STRING"]
-    assert list(ExtractPoses.GET_NODE_INFO_V1()["input"]["optional"]) == ["images", "video"]
-
-
 def test_images_become_poses():
     keypoints, preview, fps, audio, count, report = run(images=images(*[(1, 4)] * 20)).result
     assert (fps, audio, count, len(keypoints)) == (16.0, None, 20, 20)
@@ -135,12 +124,6 @@ def test_a_photo_is_one_frame():
     keypoints, preview, _, _, count, report = run(images=images((3,))).result
     assert count == len(keypoints) == len(preview) == 1
     assert "Person 1: in 100 % of the frames" in report
-
-
-@pytest.mark.parametrize("frames, where", [([()], "the picture"), ([()] * 9, "any of the 9 frames")])
-def test_nobody_at_all_is_an_error_in_words(frames, where):
-    with pytest.raises(ValueError, match=f"Brightness found nobody in {where}"):
-        run(images=images(*frames))
 
 
 @pytest.mark.parametrize("rule, count, people", [
