@@ -62,18 +62,18 @@ class AnimateFromVideo(io.ComfyNode):
         meet_at=AT_NECK,
     ) -> io.NodeOutput:
         options = PoseOptions(person, mode, smoothing, lead_in, max_frames, anchor, meet_at, seed)
-        streams = ImageStream(photo[:1]), open_video(video)
+        stream = open_video(video)
         if detector is None:
             make_room_for(AUTO_PROVIDER)
             detector = BlazePose(gpu=this_gpu())
         cache = PoseCache(cache_folder(), CACHE_BYTES)
-        poses = compute_poses(*streams, detector, options, cache, node_callbacks())
+        poses = compute_poses(ImageStream(photo[:1]), stream, detector, options, cache, node_callbacks())
         frames, pose_negative_frames = draw_images([poses.clip, poses.pose_negative], width, height)
         picture = overlay_image(photo, poses.alignment)
         audio = read_audio(video, poses.notes.append)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join([*poses.notes, text]).rstrip() for text in texts)
-        outputs = (frames, pose_negative_frames, picture, streams[1].fps, audio, poses.lead_in)
+        outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in)
         return io.NodeOutput(*outputs, to_keypoints(poses.clip), report, ui=show_text(report, shown=brief))
 
 

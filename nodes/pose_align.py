@@ -30,7 +30,7 @@ from .common.pose_input import PHOTO, SEED, meeting_inputs, read_poses, size_inp
 from .common.pose_types import PoseKeypoint
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
-UNIT, GREY = "% of the frame height", "; gray: body scale used"
+UNIT, GRAY = "% of the frame height", "; gray: body scale used"
 
 CORRECTED = {  # part: what it is called, where it starts
     "body": ("whole body", "about the neck"),
@@ -68,15 +68,15 @@ class AlignPoses(io.ComfyNode):
     def execute(
         cls, photo, photo_poses, poses, mode, anchor_frame, anchor=FIRST, meet_at=AT_NECK, **corrections
     ) -> io.NodeOutput:
-        size, stands = size_of(to_rgb(photo)), read_poses(photo_poses)
-        if aspect_difference(size, (stands.width, stands.height)) > MAX_ASPECT_DIFFERENCE:
+        size, standing = size_of(to_rgb(photo)), read_poses(photo_poses)
+        if aspect_difference(size, (standing.width, standing.height)) > MAX_ASPECT_DIFFERENCE:
             raise ValueError(
-                f"photo_poses were found in a picture of {stands.width}x{stands.height}, but the photo is "
+                f"photo_poses were found in a picture of {standing.width}x{standing.height}, but the photo is "
                 f"{size[0]}x{size[1]}: the shapes differ. Give Extract Poses the same photo as this node."
             )
         parts = {part: Correction(*(corrections[f"{part}_{key}"] for key in KEYS)) for part in CORRECTED}
         request = Request(default_size(*size), mode, anchor_frame, Corrections(**parts), anchor, meet_at)
-        alignment = align(stands, read_poses(poses), request)
+        alignment = align(standing, read_poses(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
         shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text, remarks_text(alignment))
@@ -143,7 +143,7 @@ def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
         name = f"person {track.number}" if len(alignment.tables) > 1 else COLUMNS[0]
         lines.append(Line((name, *COLUMNS[1:]), heading=True))
         lines += [Line(row_cells(row), follows_body(row)) for row in rows]
-    caption = UNIT + GREY if any(line.faint for line in lines) else UNIT
+    caption = UNIT + GRAY if any(line.faint for line in lines) else UNIT
     return beside([shrink(to_uint8(picture[0]), *SHOWN), draw_table(lines, caption)])
 
 
