@@ -6,7 +6,6 @@ from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.runtime import AUTO as AUTO_PROVIDER
 from ..dwpose.edit.align import MODES, remarks_text, report_text
 from ..dwpose.edit.lead_in import AUTO
-from ..dwpose.edit.meeting import AT_NECK, FIRST
 from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.pipeline import PoseOptions, compute_poses
 from ..dwpose.track.pick import ALL
@@ -45,29 +44,13 @@ class AnimateFromVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        photo,
-        video,
-        person,
-        mode,
-        smoothing,
-        lead_in,
-        max_frames,
-        width,
-        height,
-        seed,
-        detector=None,
-        anchor=FIRST,
-        meet_at=AT_NECK,
-    ) -> io.NodeOutput:
-        options = PoseOptions(person, mode, smoothing, lead_in, max_frames, anchor, meet_at, seed)
+    def execute(cls, photo, video, width, height, detector=None, **options) -> io.NodeOutput:
         stream = open_video(video)
         if detector is None:
             make_room_for(AUTO_PROVIDER)
             detector = BlazePose(gpu=this_gpu())
         cache = PoseCache(cache_folder(), CACHE_BYTES)
-        poses = compute_poses(ImageStream(photo[:1]), stream, detector, options, cache, node_callbacks())
+        poses = compute_poses(ImageStream(photo[:1]), stream, detector, PoseOptions(**options), cache, node_callbacks())
         frames, pose_negative_frames = draw_images([poses.clip, poses.pose_negative], width, height)
         picture = overlay_image(photo, poses.alignment)
         audio = read_audio(video, poses.notes.append)

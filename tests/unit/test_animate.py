@@ -76,7 +76,7 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
     photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
     photo[:, 0, 0, :3] = 0  # the number of the frame
     photo[:, 64:, :, 3] = 0
-    AnimateFromVideo.execute(photo, video, "largest", "robust", 0.0, 0, 0, 144, 256, 1, detector=Watching())
+    AnimateFromVideo.execute(photo, video, 144, 256, Watching(), lead_in=0, max_frames=0)
     (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
     assert (seen[1:64] == 100).all() and not seen[64:].any()
 
@@ -157,11 +157,8 @@ def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeyp
     monkeypatch.setattr(animate, "BlazePose", Bundled)
     monkeypatch.setattr(animate, "this_gpu", lambda: "a GPU")
     monkeypatch.setattr(animate, "make_room_for", lambda provider: room.append((provider, dict(told))))
-    AnimateFromVideo.execute(
-        picture(0, PHOTO_CAMERA)[None],
-        InputImpl.VideoFromComponents(Types.VideoComponents(picture(0, VIDEO_CAMERA)[None], Fraction(16))),
-        "largest", "robust", 0.0, 0, 0, 144, 256, 1,
-    )  # fmt: skip
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(picture(0, VIDEO_CAMERA)[None], Fraction(16)))
+    AnimateFromVideo.execute(picture(0, PHOTO_CAMERA)[None], video, 144, 256)
     assert told == {"gpu": "a GPU"} and room == [("auto", {})]
 
 
