@@ -56,7 +56,7 @@ class Callbacks(NamedTuple):
     make_room: makes room on the GPU for a detector that is about to use it.
     """
 
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Callable[[int, int], None] = lambda _done, _total: None
     check: Callable[[], None] | None = None
     make_room: Callable[[], None] = lambda: None
 

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import av

@@ -52,7 +52,7 @@ class ExtractSettings:
 def extract(
     frames: Iterable[np.ndarray],
     detector: Detector,
-    settings: ExtractSettings = ExtractSettings(),  # noqa: B008  frozen
+    settings: ExtractSettings = ExtractSettings(),
     on_frame: Callable[[int, np.ndarray, People], None] = lambda *_: None,
     check: Callable[[], None] | None = None,
     allow_nobody: bool = False,
