@@ -25,8 +25,9 @@ def choose_size(image_width: int, image_height: int, width: int, height: int) ->
     """Return (width, height) in multiples of 16; 0 for one side follows the image's aspect, 0 for both its area too."""
     if not width and not height:
         return default_size(image_width, image_height)
-    width, height = width or height * image_width / image_height, height or width * image_height / image_width
-    return tuple(max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in (width, height))
+    sides = width or height * image_width / image_height, height or width * image_height / image_width
+    wide, high = (max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in sides)
+    return wide, high
 
 
 def valid_length(frames: int) -> int:

@@ -27,10 +27,10 @@ from ..miniature import shipped
 from ..steadydancer_core.weights.loading import holds_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
-from . import model
 from .common import pose_detection
+from .common.model_folders import PROMPTS, files_below
 from .common.node_text import show_text
-from .prompt import FOLDER as PROMPTS
+from .common.steadydancer_files import GGUF_LOADER, find_model_file, model_files
 
 PACK = Path(__file__).resolve().parent.parent
 FOLDERS = ("vae", "clip_vision", "text_encoders", PROMPTS)  # all their files are looked at
@@ -100,8 +100,10 @@ class Doctor(io.ComfyNode):
 
 
 def examine(run_miniature: bool) -> Examination:
-    """Return what is found in this installation. Nothing is loaded, but for the miniature if it is asked for."""
-    here, gpu, runtime = machine.this_machine(), pose_detection.gpu_name(), _runtime()
+    """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
+    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+    here, gpu, opencv = machine.this_machine(), pose_detection.this_gpu(), installed_opencv()
+    card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
     found = [
@@ -113,9 +115,8 @@ def examine(run_miniature: bool) -> Examination:
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
         *pose.check_detector_files(_detector_files(), f"models/{pose_detection.FOLDER}", PAGE),
-        memory.check_device(here, gpu),
-        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL)),
-        *([_trial(here.device)] if run_miniature else []),
+        memory.check_device(here, card),
+        *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL) if file.contents),
     ]
     if run_miniature:
         try:
@@ -155,58 +156,16 @@ def _reads_gguf() -> bool:
 
     packs = (Path(place) for place in folder_paths.get_folder_paths("custom_nodes"))
     folders = (path.name.lower() for place in packs if place.is_dir() for path in place.iterdir())
-    return model.GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
-
-
-def _runtime() -> pose.Runtime:
-    """Return ONNX Runtime after a bundled network has run on what it finds."""
-    gpu, builds = pose_detection.this_gpu(), tuple(installed_builds())
-    name, best = gpu.name if gpu else None, quoted(to_keep(gpu, builds))
-    try:
-        session = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS], AUTO, gpu)
-    except ValueError as error:
-        return pose.Runtime(builds, best, gpu=name, error=ValueError(in_report(str(error))))
-    if session.provider == OPENCV:
-        return pose.Runtime(builds, best, gpu=name, provider=OPENCV, error=ValueError(in_report(session.notes[1])))
-    available = tuple(import_onnxruntime().get_available_providers())
-    cause, fix = (*map(in_report, session.notes[1:]), "", "")[:2]
-    has_build = gpu is None or build_for(gpu) is not None
-    return pose.Runtime(builds, best, available, name, session.place, cause, fix, has_build=has_build)
+    return GGUF_LOADER in nodes.NODE_CLASS_MAPPINGS or "comfyui-gguf" in folders
 
 
 def _detector_files() -> list[pose.DetectorFile]:
-    return [_detector_file(kind) for kind in (YOLOX, DWPOSE)]
-
-
-def _detector_file(kind: NetworkFile) -> pose.DetectorFile:
-    names = _names(pose_detection.FOLDER, (pose_detection.SUFFIX,))
-    name = next((name for name in names if os.path.basename(name).lower() == kind.file), None)
-    path = folder_paths.get_full_path(pose_detection.FOLDER, name) if name else None
-    return pose.DetectorFile(kind.file, kind.size, os.path.getsize(path) if path else None, name or "")
-
-
-def _trial(device: str) -> Finding:
-    try:
-        result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
-    except trial.ERRORS as error:
-        result = error
-    return trial.check_trial(result, device)
-
-
-def _about_pack() -> dict[str, str]:
-    return {"SteadyDancer pack": _pack().version, "ComfyUI": comfyui_version.__version__}
-
-
-def _about_packages(runtime: pose.Runtime) -> dict[str, str]:
-    """Return the versions of the packages that matter, by what they are; "-" for what is not installed."""
-    builds = ", ".join(f"{name} {_version(name)}" for name in runtime.builds) or "-"
-    has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
-    providers = f"{has}; runs {runtime.provider}" if runtime.provider else ""
-    return {
-        "ONNX Runtime": f"{builds}{providers}",
-        "OpenCV": opencv.in_words(_opencv()),
-        **{what: _version(package) or "-" for what, package in TOLD.items()},
-    }
+    names, files = sorted(files_below(pose_detection.FOLDER)), []
+    for kind in (YOLOX, DWPOSE):
+        name = next((name for name in names if Path(name).name.lower() == kind.file), "")
+        path = folder_paths.get_full_path(pose_detection.FOLDER, name) if name else None
+        files.append(pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name))
+    return files
 
 
 def _roots() -> list[redact.Root]:

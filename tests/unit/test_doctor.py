@@ -29,7 +29,6 @@ from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
-from steadydancer_pack.nodes import model
 from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
 from steadydancer_pack.steadydancer_core.memory.fit import MAX_BRANCHES
@@ -460,9 +459,8 @@ def test_the_command_for_onnx_runtime_can_be_pasted_from_the_report(monkeypatch,
         notes = {"OpenCV": ["It runs.", f"It is slow. {advice}"], "CPU": ["It runs.", "It is slow.", advice]}[runs]
         return SimpleNamespace(provider=runs, place=runs, notes=notes)
 
-    monkeypatch.setattr(node_module, "open_bundled", opens)
-    monkeypatch.setattr(node_module.pose_detection, "this_gpu", lambda: Gpu(CARD, 12))
-    text = report.write(pose.check_runtime(node_module._runtime()), {}, node_module._roots())
+    monkeypatch.setattr(pose, "open_bundled", opens)
+    text = report.write(pose.check_runtime(pose.try_runtime(Gpu(CARD, 12))), {}, node_module._roots())
     fix = 'FIX: With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.\n'
     assert fix in text and "<python>" not in text and "mary" not in text
 
