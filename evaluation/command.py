@@ -21,8 +21,8 @@ from ..dwpose.detect.detector import Detector
 from ..dwpose.detect.runtime import CPU
 from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.formats.pose_json import load
+from ..dwpose.track.extract import ExtractSettings, extract
 from ..dwpose.track.pick import main_person
-from ..dwpose.track.search import search
 from ..media.clips import read_frames, read_photo
 from ..media.frames import size_of, to_float
 from ..media.video_stream import VideoStream
@@ -115,7 +115,8 @@ def load_keypoints(
     if poses:
         seen = checked(load(poses, size)[0], f"poses in {poses.name}", size)
     elif detector is not None:
-        seen = search(frames.numpy(), open_detector(detector), size, len(frames))
+        every_frame = ExtractSettings(detect_every=1)
+        seen = extract(frames.numpy(), open_detector(detector), every_frame, allow_nobody=True)
     else:
         return None, goal
     return found_person(seen, goal), goal

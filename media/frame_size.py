@@ -21,6 +21,15 @@ def default_size(image_width: int, image_height: int, area: int = DEFAULT_AREA) 
     return max(width, SIZE_STEP), max(height, SIZE_STEP)
 
 
+def choose_size(image_width: int, image_height: int, width: int, height: int) -> tuple[int, int]:
+    """Return (width, height) in multiples of 16; 0 for one side follows the image's aspect, 0 for both its area too."""
+    if not width and not height:
+        return default_size(image_width, image_height)
+    sides = width or height * image_width / image_height, height or width * image_height / image_width
+    wide, high = (max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in sides)
+    return wide, high
+
+
 def valid_length(frames: int) -> int:
     """Return the largest 4n+1 that is not above `frames`: the clip lengths that the causal VAE can hold."""
     return (frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT + 1

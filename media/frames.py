@@ -23,7 +23,8 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 def to_float(pixels: np.ndarray | Tensor) -> Tensor:
     """Return uint8 pixels as float32 in 0..1 of the same shape."""
-    return torch.as_tensor(pixels).float() / 255
+    tensor = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels  # never the default device
+    return tensor.float() / 255
 
 
 def video_to_uint8(video: Tensor) -> np.ndarray:

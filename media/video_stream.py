@@ -11,7 +11,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -84,7 +84,7 @@ class ImageStream:
         self.height, self.width = self.images.shape[1:3]
         self.note, self.break_note = STILL_NOTE if len(images) == 1 else "", ""
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Generator[np.ndarray, None, None]:
         for index in self._indices:
             pixels = self.images[index].detach().cpu().float()
             if self.alpha is not None:
@@ -149,7 +149,7 @@ class VideoStream:
         shown = min(self.stop, self._extent.pictures) - self.begin
         self.frames = 1 if self.note else max(1, math.floor(shown * self.fps + 0.5))
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Generator[np.ndarray, None, None]:
         with open_media(self.source) as container:
             pictures, last = self._at_rate(self._shown(self._decoded(container))), None
             for last in itertools.islice(pictures, 1) if self.note else pictures:

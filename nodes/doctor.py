@@ -27,7 +27,7 @@ from ..miniature import shipped
 from ..steadydancer_core.weights.loading import supports_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
-from . import pose_detector
+from .common import pose_detection
 from .common.model_folders import PROMPTS, files_below
 from .common.node_text import show_text
 from .common.steadydancer_files import GGUF_LOADER, find_model_file, model_files
@@ -102,7 +102,7 @@ class Doctor(io.ComfyNode):
 def examine(run_miniature: bool) -> Examination:
     """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
     pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
-    here, gpu, opencv = machine.this_machine(), pose_detector.this_gpu(), installed_opencv()
+    here, gpu, opencv = machine.this_machine(), pose_detection.this_gpu(), installed_opencv()
     card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
@@ -114,7 +114,7 @@ def examine(run_miniature: bool) -> Examination:
         *models.check_models(files, _reads_gguf(), supports_fp8(comfy.model_management.get_torch_device())),
         *pose.check_runtime(runtime),
         *pose.check_telemetry(sends_telemetry(), TELEMETRY_SWITCH),
-        *pose.check_detector_files(_detector_files(), f"models/{pose_detector.FOLDER}", PAGE),
+        *pose.check_detector_files(_detector_files(), f"models/{pose_detection.FOLDER}", PAGE),
         memory.check_device(here, card),
         *(memory.check_memory(file.contents, here) for file in files_of(files, MODEL) if file.contents),
     ]
@@ -160,10 +160,10 @@ def _reads_gguf() -> bool:
 
 
 def _detector_files() -> list[pose.DetectorFile]:
-    names, files = sorted(files_below(pose_detector.FOLDER)), []
+    names, files = sorted(files_below(pose_detection.FOLDER)), []
     for kind in (YOLOX, DWPOSE):
         name = next((name for name in names if Path(name).name.lower() == kind.file), "")
-        path = folder_paths.get_full_path(pose_detector.FOLDER, name) if name else None
+        path = folder_paths.get_full_path(pose_detection.FOLDER, name) if name else None
         files.append(pose.DetectorFile(kind.file, kind.size, Path(path).stat().st_size if path else None, name))
     return files
 

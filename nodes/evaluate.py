@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import folder_paths
-from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
+from ..dwpose.track.extract import ExtractSettings, extract
 from ..dwpose.track.pick import main_person
-from ..dwpose.track.search import search
 from ..evaluation.body_keypoints import Keypoints, checked, found_person
 from ..evaluation.clip_report import clip_report, evaluate_and_draw
 from ..evaluation.evaluate import Case, describe
@@ -28,6 +26,7 @@ from .common import model_folders
 from .common.node_picture import show_picture
 from .common.node_text import show_text
 from .common.output_file import check_prefix, output_names
+from .common.pose_detection import node_callbacks
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
 
@@ -215,13 +214,13 @@ def _keypoints(
     if poses is not None:
         seen = checked(read_poses(poses), "poses", size)
     elif detector is not None:
-        bar = ProgressBar(len(images))
+        callbacks = node_callbacks()
 
-        def on_frame(index: int) -> None:
-            throw_exception_if_processing_interrupted()
-            bar.update_absolute(index + 1)
+        def on_frame(index: int, *_) -> None:
+            callbacks.progress(index + 1, len(images))
 
-        seen = search(ImageStream(images, fps=0.0), detector, size, len(images), on_frame)
+        stream, every_frame = ImageStream(images, fps=0.0), ExtractSettings(detect_every=1)
+        seen = extract(stream, detector, every_frame, on_frame, callbacks.check, allow_nobody=True)
     else:
         return None, goal
     return found_person(seen, goal), goal

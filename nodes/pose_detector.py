@@ -3,33 +3,32 @@
 import os
 from pathlib import Path
 
-import comfy.model_management
 import folder_paths
-import torch
 from comfy_api.latest import io
 
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
-from ..dwpose.detect.runtime import AUTO, CHOICES, may_use_gpu
+from ..dwpose.detect.runtime import AUTO, CHOICES
 from ..dwpose.detect.wholebody import COLOR_ORDERS, DWPose
-from ..dwpose.packages.onnxruntime_advice import Gpu
 from .common import model_folders
 from .common.node_text import show_text
+from .common.pose_detection import FOLDER, SUFFIX, make_room_for, this_gpu
 from .common.pose_types import PoseDetector
 
-FOLDER = "dwpose"
-SUFFIX = ".onnx"
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
 BUNDLED = "bundled body-only (BlazePose)"
-# What ONNX Runtime takes of a GPU: its CUDA libraries, both networks and a batch of crops. ComfyUI does not manage that
-# memory, and keeps the diffusion model there after sampling.
-ONNX_BYTES = 2 << 30
+BODY_ONLY = "Body only, without hands. For hands choose DW-Pose, which needs two files."
 FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
 
 
 def register_folders() -> None:
     """Add models/dwpose to ComfyUI's model folders, and read beside it where DW-Pose's files lie already."""
-    model_folders.register(FOLDER, SUFFIX, *_shared_folders())
+    known = folder_paths.folder_names_and_paths
+    detection = folder_paths.get_folder_paths("detection") if "detection" in known else []
+    packs = folder_paths.get_folder_paths("custom_nodes") if "custom_nodes" in known else []
+    ckpts = [str(path) for pack in packs for path in sorted(Path(pack).glob("*/ckpts")) if path.is_dir()]
+    own = filter(None, [os.environ.get(AUX_CKPTS)])
+    model_folders.register(FOLDER, SUFFIX, *detection, *ckpts, *own)
 
 
 class LoadPoseDetector(io.ComfyNode):
@@ -46,7 +45,7 @@ class LoadPoseDetector(io.ComfyNode):
                 "Runtime has here, and reports which one runs and why."
             ),
             search_aliases=["dwpose", "openpose", "yolox", "blazepose", "onnxruntime", "pose estimator"],
-            inputs=[*_network_inputs(), *_setting_inputs()],
+            inputs=[*_network_inputs(), *SETTINGS],
             outputs=[
                 PoseDetector.Output("pose_detector", tooltip="The detector, for Extract Poses."),
                 io.String.Output("report", tooltip="What was loaded, which provider runs it, and why."),
@@ -60,12 +59,17 @@ class LoadPoseDetector(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, detector: str = BUNDLED, yolox_file: str = AUTO, dwpose_file: str = AUTO, provider: str = AUTO,
-        flip_test: bool = False, colour_order: str = "trained",
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        detector: str = BUNDLED,
+        yolox_file: str = AUTO,
+        dwpose_file: str = AUTO,
+        provider: str = AUTO,
+        flip_test: bool = False,
+        colour_order: str = "trained",
+    ) -> io.NodeOutput:
         if detector == BUNDLED:
             make_room_for(provider)
-            loaded, hint = BlazePose(provider, this_gpu()), _hint()
+            loaded, hint = BlazePose(provider, this_gpu()), [BODY_ONLY, *_downloads()]
         elif detector == FROM_FILES:
             files = _files(yolox_file, dwpose_file)
             make_room_for(provider)
@@ -76,81 +80,56 @@ class LoadPoseDetector(io.ComfyNode):
         return io.NodeOutput(loaded, report, ui=show_text(report))
 
 
-def this_gpu() -> Gpu | None:
-    """Return the GPU that ComfyUI computes on; None if it is the CPU."""
-    name, cuda = gpu_name(), torch.version.cuda
-    cache = Path(folder_paths.get_user_directory(), "steadydancer", "onnx_cache")
-    return Gpu(name, int(cuda.partition(".")[0]) if cuda else None, cache) if name else None
-
-
-def gpu_name() -> str | None:
-    """Return the name of the GPU that ComfyUI computes on; None if it is the CPU."""
-    device = comfy.model_management.get_torch_device()
-    if device.type == "cpu":
-        return None
-    if device.type in ("cuda", "xpu"):
-        return getattr(torch, device.type).get_device_name(device)
-    return {"mps": "Apple GPU", "privateuseone": "DirectML GPU"}.get(device.type, device.type)
-
-
-def make_room_for(provider: str) -> None:
-    """Make room on the GPU if networks on this provider may come to lie there."""
-    if may_use_gpu(provider):
-        make_room()
-
-
-def make_room() -> None:
-    """Let ComfyUI unload what stands in ONNX Runtime's way on its GPU; on the CPU nothing happens."""
-    device = comfy.model_management.get_torch_device()
-    if device.type != "cpu":
-        comfy.model_management.free_memory(ONNX_BYTES, device)
-        comfy.model_management.soft_empty_cache()  # torch keeps what is unloaded, where ONNX Runtime cannot have it
-
-
 def _network_inputs() -> list:
     options = [AUTO, *_listed()]
     return [
         io.Combo.Input(
-            "detector", options=[BUNDLED, FROM_FILES], default=BUNDLED,
+            "detector",
+            options=[BUNDLED, FROM_FILES],
+            default=BUNDLED,
             tooltip="The bundled detector needs no download and detects the body without hands. DW-Pose is what "
             "SteadyDancer's own preprocessing uses: body and hands, from two ONNX files.",
         ),
         io.Combo.Input(
-            "yolox_file", options=options, default=AUTO,
+            "yolox_file",
+            options=options,
+            default=AUTO,
             tooltip=f"DW-Pose only: the person detector, {YOLOX.file}. 'auto' finds it by its name in models/dwpose, "
             "models/detection and the ckpts folder of controlnet_aux.",
         ),
         io.Combo.Input(
-            "dwpose_file", options=options, default=AUTO,
+            "dwpose_file",
+            options=options,
+            default=AUTO,
             tooltip=f"DW-Pose only: the keypoint network, {DWPOSE.file}. 'auto' finds it by its name in the same "
             "places.",
         ),
-    ]  # fmt: skip
+    ]
 
 
-def _setting_inputs() -> list:
-    return [
-        io.Combo.Input(
-            "provider", options=list(CHOICES), default=AUTO,
-            tooltip="The device ONNX Runtime runs on. 'auto' uses the first that works, GPU before CPU. Any other "
-            "choice is used or raises an error. MIGraphX and TensorRT compile for minutes and run only if chosen: "
-            "TensorRT compiles after each start of ComfyUI, MIGraphX once.",
-        ),
-        io.Boolean.Input(
-            "flip_test", default=False,
-            tooltip="DW-Pose only: also run on the mirrored picture and average, as upstream does. Left and right are "
-            "steadier; the keypoint network takes twice as long.",
-        ),
-        io.Combo.Input(
-            "colour_order", options=list(COLOR_ORDERS), default="trained",
-            tooltip="DW-Pose only: 'trained' gives each network the colours it learnt from; 'official' swaps red and "
-            "blue in both, as SteadyDancer's own preprocessing does.",
-        ),
-    ]  # fmt: skip
-
-
-def _hint() -> list[str]:
-    return ["Body only, without hands. For hands choose DW-Pose, which needs two files.", *_downloads()]
+SETTINGS: list[io.Input] = [
+    io.Combo.Input(
+        "provider",
+        options=list(CHOICES),
+        default=AUTO,
+        tooltip="The device ONNX Runtime runs on. 'auto' uses the first that works, GPU before CPU. Any other "
+        "choice is used or raises an error. MIGraphX and TensorRT compile for minutes and run only if chosen: "
+        "TensorRT compiles after each start of ComfyUI, MIGraphX once.",
+    ),
+    io.Boolean.Input(
+        "flip_test",
+        default=False,
+        tooltip="DW-Pose only: also run on the mirrored picture and average, as upstream does. Left and right are "
+        "steadier; the keypoint network takes twice as long.",
+    ),
+    io.Combo.Input(
+        "colour_order",
+        options=list(COLOR_ORDERS),
+        default="trained",
+        tooltip="DW-Pose only: 'trained' gives each network the channel order it was trained on. 'official' swaps "
+        "red and blue in both, as SteadyDancer's own preprocessing does.",
+    ),
+]
 
 
 def _downloads() -> list[str]:
@@ -189,15 +168,6 @@ def _listed() -> list[str]:
 
 def _own_folder() -> str:
     return folder_paths.get_folder_paths(FOLDER)[0]
-
-
-def _shared_folders() -> list[str]:
-    """Return the other folders in which DW-Pose's files lie: of detectors, and of controlnet_aux."""
-    known = folder_paths.folder_names_and_paths
-    detection = folder_paths.get_folder_paths("detection") if "detection" in known else []
-    packs = folder_paths.get_folder_paths("custom_nodes") if "custom_nodes" in known else []
-    ckpts = [str(path) for pack in packs for path in sorted(Path(pack).glob("*/ckpts")) if path.is_dir()]
-    return [*detection, *ckpts, *filter(None, [os.environ.get(AUX_CKPTS)])]
 
 
 NODES = [LoadPoseDetector]

@@ -1,31 +1,24 @@
-"""Poses out of the driving video: everybody in it, followed from frame to frame, and the one who leads the dance."""
+"""Poses of the people in the driving video, tracked from frame to frame, and of the one to follow."""
 
-import contextlib
-import itertools
-from pathlib import Path
-
-import folder_paths
-from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.utils import ProgressBar
 from comfy_api.latest import Input, io
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
 from ..dwpose.formats.keypoints import to_keypoints
+from ..dwpose.pipeline import detect_people_cached, detection_warnings
 from ..dwpose.poses import PoseClip
-from ..dwpose.track.extract import METHOD, NOBODY_RULES, ExtractSettings, apply_nobody_rule, extract
+from ..dwpose.track.extract import NOBODY_RULES, ExtractSettings, apply_nobody_rule
 from ..dwpose.track.pick import RULES, pick
-from ..dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
+from ..dwpose.track.pose_cache import PoseCache, SeenVideo
 from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
 from ..media.frame_size import MODEL_FPS
 from ..media.frames import to_float
-from ..media.log import logger
 from ..media.video_stream import ImageStream, VideoStream, open_video
 from .common.node_text import show_text
+from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
-from .pose_detector import make_room
 
 NOBODY_TOOLTIP = (
     "hold: repeat the last pose; before the first person, use the first pose. blank: no skeleton. end: the clip ends "
@@ -47,8 +40,8 @@ class ExtractPoses(io.ComfyNode):
                 "by frame. Videos of any length are read frame by frame."
             ),
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton"],
-            inputs=[*_sources(), *_extract_options(), *_cache_options()],
-            outputs=_extract_outputs(),
+            inputs=EXTRACT_INPUTS,
+            outputs=EXTRACT_OUTPUTS,
         )
 
     @classmethod
@@ -66,11 +59,14 @@ class ExtractPoses(io.ComfyNode):
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
-        stream = open_stream(images, video, source_fps, fps)
-        settings = ExtractSettings(detect_every, max_people)
-        cache = PoseCache(cache_folder(), cache_mb << 20 if use_cache else 0)
+        if (images is None) == (video is None):
+            found = "neither images nor video" if images is None else "both images and video"
+            raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
+        stream = open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
+        settings = ExtractSettings(detect_every, max_people, max_frames)
+        cache = PoseCache(cache_folder(), cache_mb << 20) if use_cache and cache_mb else None
         preview = Preview()
-        seen = seen_people(stream, detector, settings, max_frames, cache, preview)
+        seen = detect_people_cached(stream, detector, settings, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
         sound_notes = []
         audio = read_audio(video, sound_notes.append) if video is not None else None
@@ -91,7 +87,7 @@ class PickPerson(io.ComfyNode):
             category="SteadyDancer/pose",
             description="Keeps one person, the same in all frames.",
             search_aliases=["select person", "choose dancer", "filter people", "multi person"],
-            inputs=_pick_inputs(),
+            inputs=PICK_INPUTS,
             outputs=[PoseKeypoint.Output(id="picked", display_name="poses", tooltip="The poses of the person picked.")],
         )
 
@@ -104,186 +100,125 @@ class PickPerson(io.ComfyNode):
         return io.NodeOutput(to_keypoints(clip), ui=show_text("\n".join(_people(seen))))
 
 
-def _sources() -> list[io.Input]:
-    return [
-        PoseDetector.Input("detector", tooltip="The output of Load Pose Detector."),
-        io.Image.Input(
-            "images", optional=True,
-            tooltip="The frames of the driving video, or a single photo. Connect either this or video.",
-        ),
-        io.Video.Input(
-            "video", optional=True,
-            tooltip="The driving video, read from its file frame by frame. Connect either this or images.",
-        ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.0, max=240.0, step=0.01,
-            tooltip="Poses per second. The model was trained at 16. The dance keeps its duration at any frame rate. 0 "
-            "= one pose per source frame.",
-        ),
-        io.Float.Input(
-            "source_fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frame rate of images. A video brings its own.",
-        ),
-    ]  # fmt: skip
+EXTRACT_INPUTS: list[io.Input] = [
+    PoseDetector.Input("detector", tooltip="The output of Load Pose Detector."),
+    io.Image.Input(
+        "images",
+        optional=True,
+        tooltip="The frames of the driving video, or a single photo. Connect either this or video.",
+    ),
+    io.Video.Input(
+        "video",
+        optional=True,
+        tooltip="The driving video, read from its file frame by frame. Connect either this or images.",
+    ),
+    io.Float.Input(
+        "fps",
+        default=MODEL_FPS,
+        min=0.0,
+        max=240.0,
+        step=0.01,
+        tooltip="Poses per second. The model was trained at 16. The dance keeps its duration at any frame rate. 0 "
+        "= one pose per source frame.",
+    ),
+    io.Float.Input(
+        "source_fps",
+        default=MODEL_FPS,
+        min=0.01,
+        max=240.0,
+        step=0.01,
+        tooltip="Frame rate of images. A video brings its own.",
+    ),
+    io.Int.Input(
+        "detect_every",
+        default=5,
+        min=1,
+        max=1000,
+        tooltip="Detect people every Nth frame; in between they are tracked. If someone is lost, detection runs "
+        "at once. 1 is the most careful, and slow on a CPU.",
+    ),
+    io.Int.Input(
+        "max_people",
+        default=4,
+        min=1,
+        max=64,
+        tooltip="Maximum number of people tracked at once: first those already tracked, then those with the "
+        "highest score.",
+    ),
+    io.Combo.Input(
+        "when_nobody",
+        options=list(NOBODY_RULES),
+        default=NOBODY_RULES[0],
+        tooltip=f"What to do in frames where nobody is detected. {NOBODY_TOOLTIP}",
+    ),
+    io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after this many poses. 0 = no limit."),
+    io.Boolean.Input(
+        "use_cache",
+        default=True,
+        tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
+        "processed again.",
+    ),
+    io.Int.Input(
+        "cache_mb",
+        default=1024,
+        min=0,
+        max=1 << 20,
+        tooltip="Maximum size of this cache in MB. The least recently used poses are deleted first.",
+    ),
+]
 
 
-def _extract_options() -> list[io.Input]:
-    return [
-        io.Int.Input(
-            "detect_every", default=5, min=1, max=1000,
-            tooltip="Detect people every Nth frame; in between they are tracked. If someone is lost, detection runs "
-            "at once. 1 is the most careful, and slow on a CPU.",
-        ),
-        io.Int.Input(
-            "max_people", default=4, min=1, max=64,
-            tooltip="Maximum number of people tracked at once: first those already tracked, then those with the "
-            "highest score.",
-        ),
-        io.Combo.Input(
-            "when_nobody", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"What to do in frames where nobody is detected. {NOBODY_TOOLTIP}",
-        ),
-        io.Int.Input("max_frames", default=0, min=0, max=1 << 20, tooltip="Stop after this many poses. 0 = no limit."),
-    ]  # fmt: skip
+EXTRACT_OUTPUTS: list[io.Output] = [
+    PoseKeypoint.Output("poses", tooltip="The poses of everyone, frame by frame."),
+    io.Image.Output(
+        "preview",
+        tooltip="Up to 16 evenly spaced small frames with the skeletons and each person's number.",
+    ),
+    io.Float.Output(
+        id="fps_out",
+        display_name="fps",
+        tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
+    ),
+    io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
+    io.Int.Output("frame_count", tooltip="Number of frames with poses."),
+    io.String.Output("report", tooltip="Who was detected in how many frames, by which detector, and what to check."),
+]
 
 
-def _cache_options() -> list[io.Input]:
-    return [
-        io.Boolean.Input(
-            "use_cache", default=True,
-            tooltip="Keep the poses on disk, so that the same video with the same detector and settings is not "
-            "processed again.",
-        ),
-        io.Int.Input(
-            "cache_mb", default=1024, min=0, max=1 << 20,
-            tooltip="Maximum size of this cache in MB. The least recently used poses are deleted first.",
-        ),
-    ]  # fmt: skip
-
-
-def _extract_outputs() -> list[io.Output]:
-    return [
-        PoseKeypoint.Output("poses", tooltip="The poses of everyone, frame by frame."),
-        io.Image.Output(
-            "preview",
-            tooltip="Up to 16 evenly spaced small frames with the skeletons and each person's number.",
-        ),
-        io.Float.Output(
-            id="fps_out",
-            display_name="fps",
-            tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
-        ),
-        io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
-        io.Int.Output("frame_count", tooltip="Number of frames with poses."),
-        io.String.Output(
-            "report", tooltip="Who was detected in how many frames, by which detector, and what to check."
-        ),
-    ]
-
-
-def _pick_inputs() -> list[io.Input]:
-    return [
-        PoseKeypoint.Input("poses", tooltip="Poses of several people, from Extract Poses or any other node."),
-        io.Combo.Input(
-            "rule", options=list(RULES), default="largest",
-            tooltip="largest: seen longest and largest. centre: closest to the center on average. number: the number "
-            "in the preview. index and nearest: in one frame, counted from the left or closest to a point. all: "
-            "everyone.",
-        ),
-        io.Int.Input(
-            "index", default=0, min=0, max=1000,
-            tooltip="For number: the person's number in the preview, from 1. For index: counts the people of that "
-            "frame from the left, from 0.",
-        ),
-        io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
-        io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
-        io.Int.Input(
-            "frame", default=0, min=0, max=1 << 20,
-            tooltip="For index and nearest: the frame that decides. 0 is the first.",
-        ),
-        io.Combo.Input(
-            "when_absent", options=list(NOBODY_RULES), default=NOBODY_RULES[0],
-            tooltip=f"What to do in frames where the person picked is not detected. {NOBODY_TOOLTIP}",
-        ),
-    ]  # fmt: skip
-
-
-def open_stream(images: Tensor | None, video, source_fps: float, fps: float) -> ImageStream | VideoStream:
-    if (images is None) == (video is None):
-        found = "neither images nor video" if images is None else "both images and video"
-        raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
-    return open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
-
-
-def cache_folder() -> Path:
-    return Path(folder_paths.get_user_directory(), "steadydancer", "pose_cache")
-
-
-def seen_people(
-    stream, detector: Detector, settings: ExtractSettings, max_frames: int, cache: PoseCache,
-    preview: Preview | None = None,
-) -> SeenVideo:  # fmt: skip
-    """Return who is seen, and fill `preview`. The video is read only if it never was, or never for a preview."""
-    key = _key(stream, detector, settings, max_frames) if cache.limit_bytes else ""
-    known = cache.load(key) if key else None
-    if known is not None:
-        logger.info("The poses of this video come from the cache.")
-    if known is None or (preview and known.pictures is None):
-        seen = _read(stream, detector, settings, max_frames, preview, known and known.clip)
-        if key:
-            cache.store(key, seen)
-        return seen
-    if preview:
-        preview.kept = known.pictures
-    return known
-
-
-def _read(
-    stream, detector: Detector, settings: ExtractSettings, max_frames: int, preview: Preview | None,
-    clip: PoseClip | None,
-) -> SeenVideo:  # fmt: skip
-    """Return what the frames show. Where their `clip` is known already, they are read for `preview` alone."""
-    tick = _progress(min(stream.frames, max_frames or stream.frames))
-
-    def on_frame(index, frame, _people=()) -> None:
-        tick(index)
-        if preview:
-            preview.add(index, frame)
-
-    with contextlib.closing(iter(stream)) as frames:
-        frames = itertools.islice(frames, max_frames or None)
-        if clip is None:
-            detector.prepare(make_room)
-            clip = extract(frames, detector, settings, on_frame, throw_exception_if_processing_interrupted)
-        else:
-            for index, frame in enumerate(frames):
-                on_frame(index, frame)
-    if preview:
-        preview.kept = {index: stream.displayed(picture) for index, picture in preview.kept.items()}
-    return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
-
-
-def _key(stream, detector: Detector, settings: ExtractSettings, max_frames: int) -> str:
-    return cache_key(
-        method=METHOD,
-        video=stream.fingerprint(),
-        fps=stream.fps,
-        detector=detector.fingerprint,
-        detect_every=settings.detect_every,
-        max_people=settings.max_people,
-        max_frames=max_frames,
-    )
-
-
-def _progress(total: int):
-    """Return the function that shows progress after a frame, and stops at the user's Cancel."""
-    bar = ProgressBar(total)
-
-    def tick(index: int) -> None:
-        throw_exception_if_processing_interrupted()
-        bar.update_absolute(index + 1, max(total, index + 1))
-
-    return tick
+PICK_INPUTS: list[io.Input] = [
+    PoseKeypoint.Input("poses", tooltip="Poses of several people, from Extract Poses or any other node."),
+    io.Combo.Input(
+        "rule",
+        options=list(RULES),
+        default="largest",
+        tooltip="largest: seen longest and largest. centre: closest to the center on average. number: the number "
+        "in the preview. index and nearest: in one frame, counted from the left or closest to a point. all: "
+        "everyone.",
+    ),
+    io.Int.Input(
+        "index",
+        default=0,
+        min=0,
+        max=1000,
+        tooltip="For number: the person's number in the preview, from 1. For index: counts the people of that "
+        "frame from the left, from 0.",
+    ),
+    io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is left, 1 is right."),
+    io.Float.Input("y", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="For nearest: 0 is top, 1 is bottom."),
+    io.Int.Input(
+        "frame",
+        default=0,
+        min=0,
+        max=1 << 20,
+        tooltip="For index and nearest: the frame that decides. 0 is the first.",
+    ),
+    io.Combo.Input(
+        "when_absent",
+        options=list(NOBODY_RULES),
+        default=NOBODY_RULES[0],
+        tooltip=f"What to do in frames where the person picked is not detected. {NOBODY_TOOLTIP}",
+    ),
+]
 
 
 def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: str) -> str:
@@ -292,27 +227,17 @@ def _report(stream, detector: Detector, seen: SeenVideo, clip: PoseClip, rule: s
         f"Rate: {stream.source_fps:.5g} fps -> {stream.fps:.5g} fps",
         f"Detector: {detector.name}",
         *_people(seen.clip),
-        *[stream.note] * isinstance(stream, VideoStream) * bool(stream.note),
-        *warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}"),
-        *["Several people: choose one with Pick Person."] * (len(seen.clip.tracks) > 1),
     ]
+    if stream.note and isinstance(stream, VideoStream):
+        lines.append(stream.note)
+    lines += detection_warnings(seen.note, seen.clip, "nobody is", f"; rule: {rule}")
+    if len(seen.clip.tracks) > 1:
+        lines.append("Several people: choose one with Pick Person.")
     return "\n".join(lines)
 
 
 def _people(clip: PoseClip) -> list[str]:
     return [f"Person {t.number}: in {100 * t.present.mean():.0f} % of the frames" for t in clip.tracks]
-
-
-def warnings(break_note: str, seen: PoseClip, who: str, then: str) -> list[str]:
-    """Return what a video lacks: its end, and somebody in some of its frames.
-
-    who: "nobody is", or who is not; then: what becomes of those frames, with the sign that joins it to the sentence.
-    """
-    empty = int((~seen.present).sum())
-    return [
-        *[f"Warning: {break_note}"] * bool(break_note),
-        *[f"Warning: {who} seen in {empty} of {seen.frames} frames{then}."] * bool(empty),
-    ]
 
 
 NODES = [ExtractPoses, PickPerson]

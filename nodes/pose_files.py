@@ -1,4 +1,4 @@
-"""Poses of other packs, and poses in files: nothing has to be detected twice, or here."""
+"""Poses in files, and in the dialects of other packs: nothing has to be detected twice, or here."""
 
 from pathlib import Path
 
@@ -8,16 +8,20 @@ from comfy_api.latest import io
 
 from ..dwpose.formats import pose_json
 from ..dwpose.formats.dialects import DIALECTS, STRICT, write
-from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
-from ..media.atomic_write import Numbered
 from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
 from .common.output_file import check_prefix, output_names
-from .common.pose_input import read_poses
+from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
 
 SUFFIX = ".json"
+UNCHANGED = "unchanged"
+DIALECT_TOOLTIP = (
+    "For a node of another pack; SteadyDancer's own nodes read every dialect. Strict is what every known pack reads. "
+    "DWPose and OpenPose have null for a hand or face that is not seen, SDPose has real confidences and the hands "
+    "under each other's name, BODY_25 is what OpenPose itself saves."
+)
 
 
 class SavePoses(io.ComfyNode):
@@ -33,35 +37,50 @@ class SavePoses(io.ComfyNode):
                 "Saves the poses of a dance as a JSON file that pose editors and other packs can read too. Load Poses "
                 "restores them exactly."
             ),
-            search_aliases=["save keypoints", "export pose", "openpose json", "dwpose json"],
+            search_aliases=["save keypoints", "export pose", "openpose json", "dwpose json", "convert keypoints"],
             is_output_node=True,
             inputs=[
                 PoseKeypoint.Input("poses", tooltip="The poses, from Extract Poses or from any other pack."),
                 io.String.Input(
-                    "filename_prefix", default="poses/SteadyDancer",
+                    "filename_prefix",
+                    default="poses/SteadyDancer",
                     tooltip="Name of the file, with subfolders if you like. %year%, %month%, %day%, %hour%, %minute%, "
                     "%second%, %width% and %height% are filled in. A number is added, so nothing is overwritten.",
                 ),
-                io.Float.Input(
-                    "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-                    tooltip="Frames per second of the poses, stored in the file. Connect the fps of Extract Poses.",
+                fps_input("Frames per second of the poses, stored in the file. Connect the fps of Extract Poses."),
+                io.Combo.Input(
+                    "dialect",
+                    options=[UNCHANGED, *DIALECTS],
+                    default=UNCHANGED,
+                    optional=True,
+                    tooltip="How the poses are written, in the file and in the output. unchanged: strict in the file, "
+                    f"and the output equals the input. {DIALECT_TOOLTIP}",
                 ),
             ],
             outputs=[
-                PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, unchanged."),
+                PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses, in that dialect."),
                 io.String.Output("path", tooltip="Path of the file on the machine that runs ComfyUI."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
         return check_prefix(filename_prefix, SUFFIX)
 
     @classmethod
-    def execute(cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS) -> io.NodeOutput:
+    def execute(
+        cls, poses: list, filename_prefix: str, fps: float = MODEL_FPS, dialect: str = UNCHANGED
+    ) -> io.NodeOutput:
         clip = read_poses(poses)
-        path = pose_json.save_new(clip, _names(filename_prefix, clip), fps)
-        return io.NodeOutput(poses, str(path), ui=show_text(f"{path}\n{_summary(clip, fps)}"))
+        written = poses if dialect == UNCHANGED else write(clip, dialect)
+        in_file = STRICT if dialect == UNCHANGED else dialect
+        try:
+            names = output_names(filename_prefix, SUFFIX, clip.width, clip.height)
+        except OSError as error:
+            fault = error.strerror or error
+            raise ValueError(f"No file can be written for '{filename_prefix}': {fault}.") from error
+        path = pose_json.save_new(clip, names, fps, in_file)
+        return io.NodeOutput(written, str(path), ui=show_text(f"{path}\n{_summary(clip, fps)}"))
 
 
 class LoadPoses(io.ComfyNode):
@@ -92,69 +111,45 @@ class LoadPoses(io.ComfyNode):
         return _find(file).stat().st_mtime_ns
 
     @classmethod
-    def execute(cls, file: str, fps: float = MODEL_FPS, width: int = 0, height: int = 0) -> io.NodeOutput:
+    def execute(
+        cls, file: str, fps: float = MODEL_FPS, width: int = 0, height: int = 0, dialect: str = STRICT
+    ) -> io.NodeOutput:
         canvas = (width, height) if width and height else None
         clip, own_fps = pose_json.load(_find(file), canvas, throw_exception_if_processing_interrupted)
         rate = own_fps or fps
-        return io.NodeOutput(to_keypoints(clip), rate, clip.frames, ui=show_text(_summary(clip, rate)))
-
-
-class ConvertPoses(io.ComfyNode):
-    """POSE_KEYPOINT in one dialect to POSE_KEYPOINT in another."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SteadyDancerConvertPoses",
-            display_name="Convert Poses",
-            category="SteadyDancer/pose",
-            description=(
-                "Writes poses the way another pack expects them. SteadyDancer's own nodes read every dialect and "
-                "need no conversion."
-            ),
-            search_aliases=["convert keypoints", "sdpose", "dwpose", "openpose", "normalize pose"],
-            inputs=[
-                PoseKeypoint.Input("poses", tooltip="Poses of any pack: pixels or 0..1, with null or without."),
-                io.Combo.Input(
-                    "dialect", options=list(DIALECTS), default=STRICT,
-                    tooltip="Strict is what every known pack reads. DWPose and OpenPose have null for a hand or face "
-                    "that is not seen, SDPose has real confidences and the hands under each other's name, "
-                    "BODY_25 is what OpenPose itself saves.",
-                ),
-            ],
-            outputs=[PoseKeypoint.Output(id="poses_out", display_name="poses", tooltip="The poses in that dialect.")],
-        )  # fmt: skip
-
-    @classmethod
-    def execute(cls, poses: list, dialect: str = STRICT) -> io.NodeOutput:
-        return io.NodeOutput(write(read_poses(poses), dialect))
+        return io.NodeOutput(write(clip, dialect), rate, clip.frames, ui=show_text(_summary(clip, rate)))
 
 
 def _load_inputs() -> list[io.Input]:
     size = "0: as the file says. What OpenPose itself saves does not say it: give the size of its video."
     return [
         io.Combo.Input(
-            "file", options=_files(),
+            "file",
+            options=_files(),
             tooltip="A .json file in ComfyUI's input folder, or in its output folder, marked [output]. JSON files "
             "cannot be uploaded: copy the file into the input folder, then press R in ComfyUI.",
         ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frames per second, for files that do not store it. Files by Save Poses do.",
-        ),
+        fps_input("Frames per second, for files that do not store it. Files by Save Poses do."),
         io.Int.Input("width", default=0, min=0, max=16384, tooltip=f"Width of the picture in pixels. {size}"),
         io.Int.Input("height", default=0, min=0, max=16384, tooltip=f"Height of the picture in pixels. {size}"),
-    ]  # fmt: skip
+        io.Combo.Input(
+            "dialect",
+            options=list(DIALECTS),
+            default=STRICT,
+            optional=True,
+            tooltip=f"How the output is written. {DIALECT_TOOLTIP}",
+        ),
+    ]
 
 
 def _files() -> list[str]:
     """Return the .json files in input/, then those in output/, as ComfyUI annotates them."""
     folders = {"": folder_paths.get_input_directory(), " [output]": folder_paths.get_output_directory()}
-    return [f"{name}{mark}" for mark, folder in folders.items() for name in _json_files(folder)]
-
-
-def _json_files(folder: str) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{SUFFIX}"))
+    return [
+        f"{path.relative_to(folder).as_posix()}{mark}"
+        for mark, folder in folders.items()
+        for path in sorted(Path(folder).rglob(f"*{SUFFIX}"))
+    ]
 
 
 def _missing(file: str) -> str:
@@ -171,17 +166,9 @@ def _find(file: str) -> Path:
     return path
 
 
-def _names(prefix: str, clip: PoseClip) -> Numbered:
-    """Return the names for `prefix`; ValueError if its folder cannot be made."""
-    try:
-        return output_names(prefix, SUFFIX, clip.width, clip.height)
-    except OSError as error:
-        raise ValueError(f"No file can be written for '{prefix}': {error.strerror or error}.") from error
-
-
 def _summary(clip: PoseClip, fps: float) -> str:
     people = "1 person" if len(clip.tracks) == 1 else f"{len(clip.tracks)} people"
     return f"{clip.frames} frames of {clip.width} x {clip.height} at {fps:g} fps, {people}"
 
 
-NODES = [SavePoses, LoadPoses, ConvertPoses]
+NODES = [SavePoses, LoadPoses]

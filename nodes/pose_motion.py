@@ -1,4 +1,4 @@
-"""Poses in time: made whole and smooth, started well, led to from the photo's own pose; the sound stays with them."""
+"""Poses in time: refined, started at the best frame, led in from the photo's own pose; the sound stays with them."""
 
 import numpy as np
 from comfy_api.latest import Input, io
@@ -10,9 +10,8 @@ from ..dwpose.edit.lead_in import AUTO, lead_in
 from ..dwpose.edit.refine import refine_with_report, report_text
 from ..dwpose.formats.keypoints import to_keypoints
 from ..media.audio_input import to_audio
-from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
-from .common.pose_input import read_poses
+from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
 
 TRIM, KEEP = "trim", "keep"
@@ -31,7 +30,7 @@ class RefinePoses(io.ComfyNode):
                 "errors, fills short gaps, and removes jitter without flattening fast moves."
             ),
             search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
-            inputs=_refine_inputs(),
+            inputs=REFINE_INPUTS,
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),
                 io.String.Output("report", tooltip="What was filled, swapped back and smoothed, per person."),
@@ -46,26 +45,33 @@ class RefinePoses(io.ComfyNode):
         return io.NodeOutput(poses if refined is clip else to_keypoints(refined), text, ui=show_text(text))
 
 
-def _refine_inputs() -> list[io.Input]:
-    return [
-        PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses."),
-        io.Boolean.Input(
-            "repair_swaps", default=True,
-            tooltip="Fix arms, legs, eyes and ears where the detector swapped left and right for some frames. A "
-            "dancer who really turns is not changed.",
-        ),
-        io.Int.Input(
-            "gap_frames", default=5, min=0, max=1000,
-            tooltip="Fill gaps of up to this many frames from the poses before and after. Longer gaps stay open. 0 = "
-            "fill nothing. A pose held while nobody was detected counts as a gap. Single-frame errors are replaced "
-            "first.",
-        ),
-        io.Float.Input(
-            "smoothing", default=0.5, min=0.0, max=1.0, step=0.05,
-            tooltip="How strongly jitter is removed. 0 = off. Fast moves keep their peaks, and nothing lags. "
-            "Single-frame errors are replaced first.",
-        ),
-    ]  # fmt: skip
+REFINE_INPUTS: list[io.Input] = [
+    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses."),
+    io.Boolean.Input(
+        "repair_swaps",
+        default=True,
+        tooltip="Fix arms, legs, eyes and ears where the detector swapped left and right for some frames. A "
+        "dancer who really turns is not changed.",
+    ),
+    io.Int.Input(
+        "gap_frames",
+        default=5,
+        min=0,
+        max=1000,
+        tooltip="Fill gaps of up to this many frames from the poses before and after. Longer gaps stay open. 0 = "
+        "fill nothing. A pose held while nobody was detected counts as a gap. Single-frame errors are replaced "
+        "first.",
+    ),
+    io.Float.Input(
+        "smoothing",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        tooltip="How strongly jitter is removed. 0 = off. Fast moves keep their peaks, and nothing lags. "
+        "Single-frame errors are replaced first.",
+    ),
+]
 
 
 class LeadIn(io.ComfyNode):
@@ -84,7 +90,10 @@ class LeadIn(io.ComfyNode):
                 PoseKeypoint.Input("poses", tooltip="The dance, aligned to the photo, from Align Poses."),
                 PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
                 io.Int.Input(
-                    "frames", default=AUTO, min=AUTO, max=1000,
+                    "frames",
+                    default=AUTO,
+                    min=AUTO,
+                    max=1000,
                     tooltip="Number of frames before the dance. -1 = automatic, from the speed of the dance. 0 = "
                     "none. Multiples of 4 suit the model.",
                 ),
@@ -93,7 +102,7 @@ class LeadIn(io.ComfyNode):
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The lead-in followed by the dance."),
                 io.Int.Output("lead_in", tooltip="Number of frames added before the dance, for Trim Lead-in."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, poses: list, photo_poses: list, frames: int) -> io.NodeOutput:
@@ -116,7 +125,7 @@ class TrimLeadIn(io.ComfyNode):
                 "the dance."
             ),
             search_aliases=["cut start", "delay audio", "start gap"],
-            inputs=_trim_inputs(),
+            inputs=TRIM_INPUTS,
             outputs=[
                 io.Image.Output("images_out", display_name="images", tooltip="The frames, for Video Combine."),
                 io.Audio.Output("audio_out", display_name="audio", tooltip="The sound, in time with the dance."),
@@ -132,21 +141,18 @@ class TrimLeadIn(io.ComfyNode):
         return io.NodeOutput(trim(images, lead_in), audio)
 
 
-def _trim_inputs() -> list[io.Input]:
-    return [
-        io.Image.Input("images", tooltip="The decoded frames of the video, lead-in and dance."),
-        io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Frames of the lead-in: what Lead-in tells."),
-        io.Combo.Input(
-            "mode", options=[TRIM, KEEP],
-            tooltip="trim: drop the lead-in, the sound stays as it is. keep: show the lead-in, and put as much silence "
-            "before the sound.",
-        ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Frames per second of the video: what Video Combine gets.",
-        ),
-        io.Audio.Input("audio", optional=True, tooltip="The sound of the dance, from Extract Poses or Best Start."),
-    ]  # fmt: skip
+TRIM_INPUTS: list[io.Input] = [
+    io.Image.Input("images", tooltip="The decoded frames of the video, lead-in and dance."),
+    io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Number of lead-in frames, from Lead-in."),
+    io.Combo.Input(
+        "mode",
+        options=[TRIM, KEEP],
+        tooltip="trim: drop the lead-in, the sound stays as it is. keep: show the lead-in, and put as much silence "
+        "before the sound.",
+    ),
+    fps_input("Frames per second of the video: what Video Combine gets."),
+    io.Audio.Input("audio", optional=True, tooltip="The sound of the dance, from Extract Poses or Best Start."),
+]
 
 
 class BestStart(io.ComfyNode):
@@ -160,7 +166,7 @@ class BestStart(io.ComfyNode):
                 "Finds the frame whose pose is closest to the photo's, and starts the dance and its audio there."
             ),
             search_aliases=["start frame", "nearest pose", "start gap", "match pose"],
-            inputs=_start_inputs(),
+            inputs=START_INPUTS,
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance from that frame on."),
                 io.Int.Output("start_frame", tooltip="The frame the dance starts from. 0 is the first."),
@@ -180,21 +186,20 @@ class BestStart(io.ComfyNode):
         return io.NodeOutput(result, start, cut_audio(audio, start / fps), text, ui=show_text(text))
 
 
-def _start_inputs() -> list[io.Input]:
-    return [
-        PoseKeypoint.Input("poses", tooltip="The dance, from Extract Poses, Refine Poses or Align Poses."),
-        PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
-        io.Int.Input(
-            "search_frames", default=48, min=0, max=1000000,
-            tooltip="Search only this many frames from the start, so that little of the dance is lost. 0 searches the "
-            "whole clip.",
-        ),
-        io.Float.Input(
-            "fps", default=MODEL_FPS, min=0.01, max=240.0, step=0.01,
-            tooltip="Poses per second, from Extract Poses. Used to cut the audio.",
-        ),
-        io.Audio.Input("audio", optional=True, tooltip="The audio of the driving video, from Extract Poses."),
-    ]  # fmt: skip
+START_INPUTS: list[io.Input] = [
+    PoseKeypoint.Input("poses", tooltip="The dance, from Extract Poses, Refine Poses or Align Poses."),
+    PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
+    io.Int.Input(
+        "search_frames",
+        default=48,
+        min=0,
+        max=1000000,
+        tooltip="Search only this many frames from the start, so that little of the dance is lost. 0 searches the "
+        "whole clip.",
+    ),
+    fps_input("Poses per second, from Extract Poses. Used to cut the audio."),
+    io.Audio.Input("audio", optional=True, tooltip="The audio of the driving video, from Extract Poses."),
+]
 
 
 def start_text(start: int, distances: np.ndarray, frames: int, fps: float) -> str:
@@ -215,8 +220,8 @@ def trim(images: Tensor, lead_in: int) -> Tensor:
     return images[lead_in:]
 
 
-def delay_audio(audio: dict | None, seconds: float) -> dict | None:
-    """Return AUDIO after so much silence; None stays None."""
+def delay_audio(audio, seconds: float) -> dict | None:
+    """Return AUDIO after some seconds of silence; None stays None."""
     if audio is None:
         return None
     audio = to_audio(audio)
@@ -224,8 +229,8 @@ def delay_audio(audio: dict | None, seconds: float) -> dict | None:
     return {**audio, "waveform": pad(audio["waveform"], (silence, 0))}
 
 
-def cut_audio(audio: dict | None, seconds: float) -> dict | None:
-    """Return AUDIO from so many seconds on; None if there is no sound that late."""
+def cut_audio(audio, seconds: float) -> dict | None:
+    """Return AUDIO from some seconds on; None if there is no sound that late."""
     if audio is None:
         return None
     audio = to_audio(audio)

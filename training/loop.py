@@ -45,14 +45,14 @@ class Task(Protocol):
     @property
     def module(self) -> torch.nn.Module: ...
 
-    def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def batch(self, step: int, generator: torch.Generator, /) -> dict[str, Tensor]:
         """Return the next batch of a step that counts from 0, on any device; its tensors' first axis is the sample.
 
         All its randomness comes from `generator`, which lies on the CPU; with accumulation it is asked several times
         with the same one.
         """
 
-    def pictures(self, step: int) -> dict[str, np.ndarray]:
+    def pictures(self, step: int, /) -> dict[str, np.ndarray]:
         """Return pictures after `step` steps, name -> uint8 [H, W, 3]; may be empty.
 
         Called on every process at once, without gradients, in the plan's precision, with the averaged parameters in

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
-from ..dwpose.draw import draw_clip
+from ..dwpose.pipeline import draw_poses
 from ..dwpose.poses import PoseClip
 from ..dwpose.track.extract import apply_nobody_rule, extract
 from ..media.atomic_write import atomic_write
@@ -165,9 +165,8 @@ def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode,
     """Return a clip's arrays [1, ...] in float16; its changed poses are drawn by its name."""
     height, width = frames.shape[1:3]
     random = np.random.default_rng(zlib.crc32(name.encode()))
-    skeletons, changed = (
-        to_float(np.stack(list(draw_clip(clip, width, height)))) for clip in (poses, with_jump(poses, random))
-    )
+    drawn = draw_poses([poses, with_jump(poses, random)], (width, height))
+    skeletons, changed = to_float(np.stack(list(drawn))).chunk(2)
     pictures = to_float(frames)
     videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
     out = {array: _half(latent(video)) for array, video in videos.items()}

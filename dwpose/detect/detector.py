@@ -56,9 +56,15 @@ def boxes(regions: Iterable[Region]) -> np.ndarray:
 class Detector(Protocol):
     """Finds people and their keypoints. Holds its networks, but nothing of the frames it saw."""
 
-    name: str  # for people: "DW-Pose (CUDA)"
-    notes: list[str]  # what runs where, and why not on the GPU if there is one
     fingerprint: str  # the same for the same files and settings: part of the pose cache's key
+
+    @property
+    def name(self) -> str:
+        """Return the name for people, such as "DW-Pose (CUDA)"."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what runs where, and why not on the GPU if there is one."""
 
     def prepare(self, make_room: Callable[[], None]) -> None:
         """Get ready for a video; `make_room` makes room on the GPU, and is called only if that is to compute.
@@ -73,7 +79,7 @@ class Detector(Protocol):
         check: called between the runs of a long search; what it raises ends the search.
         """
 
-    def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(self, frame: np.ndarray, regions: list[Region], /) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints of the person in each of N regions: points [N, 134, 2] in pixels, scores [N, 134].
 
         The scores of a region in which there is nobody are 0 throughout.

@@ -34,7 +34,7 @@ def in_fractions(points: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> 
         logger.warning(
             "These poses do not say whether they are in pixels or in fractions of the frame, and could be either: half "
             "of their coordinates are above %.2f. They are read as %s. If the skeletons come out far too large or "
-            "small, use Convert Poses in the workflow that made them.",
+            "small, save them with Save Poses in the workflow that made them.",
             median,
             "fractions" if fractions else "pixels",
         )

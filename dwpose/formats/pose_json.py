@@ -1,6 +1,6 @@
 """Poses in a JSON file: a list with one dict per frame, as comfyui_controlnet_aux's Save Pose Keypoints writes it.
 
-`save` writes the strict form of `keypoints`, one frame a line, and the "fps" in the first frame. `load` also takes a
+`save` writes one of the `dialects`, one frame a line, and the "fps" in the first frame. `load` also takes a
 single frame, what OpenPose saves (no canvas), and "openpose_json", the text that DWPose and the pose editors show.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from ...media.atomic_write import atomic_write, atomic_write_new
 from ..poses import PoseClip
-from .keypoints import from_keypoints, to_keypoints
+from .dialects import STRICT, write
+from .keypoints import from_keypoints
 
 MAX_BYTES = 256 * 2**20
 FPS = "fps"  # in the first frame that holds it
@@ -25,19 +26,19 @@ def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
 
     `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
     """
-    path, frames = Path(path), _frames_of(clip, fps)
+    path, frames = Path(path), _frames_of(clip, fps, STRICT)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             _write(part, path.name, frames)
 
 
-def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None) -> Path:
+def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None, dialect: str = STRICT) -> Path:
     """Write `clip` to the first of `names` that is free when the file is whole, and return that name; as `save`.
 
-    names: a list of paths in one folder, which must exist, or Numbered.
+    names: a list of paths in one folder, which must exist, or Numbered. dialect: one of DIALECTS.
     """
-    first, frames = next(iter(names)), _frames_of(clip, fps)
+    first, frames = next(iter(names)), _frames_of(clip, fps, dialect)
     with _explained(first), atomic_write_new(names) as new:
         _write(new.part, first.name, frames)
     return new.path
@@ -71,9 +72,9 @@ def load(
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _frames_of(clip: PoseClip, fps: float | None) -> list[dict]:
+def _frames_of(clip: PoseClip, fps: float | None, dialect: str) -> list[dict]:
     """Return the frames to save; ValueError if there are none."""
-    frames = to_keypoints(clip)
+    frames = write(clip, dialect)
     if not frames:
         raise ValueError("There is no frame of poses to save. Connect poses of at least one frame.")
     if fps and not math.isfinite(fps):

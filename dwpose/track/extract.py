@@ -1,10 +1,11 @@
 """The loop over a video: find people now and then, follow them in between, keep their keypoints and nothing else.
 
-A frame is looked at when its turn comes and never kept. On a CPU detection takes most of the time, so it runs only
-every few frames, when nobody is being followed, and when somebody's scores fall; in between each person is looked for
-where the last pose was. While nobody is followed, the finest look of the detector is taken only every few frames.
+No frame is kept. On a CPU detection takes most of the time, so it runs only every few frames, when nobody is being
+followed, and when somebody's scores fall; in between each person is searched where the last pose was. While nobody is
+followed, the detector's finest search runs only every few frames.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..boxes import overlaps
 from ..detect.detector import Detector, Region, boxes, on_grid
-from ..poses import BODY, VISIBLE_SCORE, PoseClip, Track
+from ..poses import BODY, VISIBLE_SCORE, PoseClip
 from . import appearance
 from .track import Detections, Tracker, joints_seen, person_box, person_size
 
@@ -22,9 +23,9 @@ NOBODY_RULES = ("hold", "blank", "end")
 MIN_JOINTS = 3  # visible body joints, below which nobody was there
 CONFIRMS = 0.3  # overlap from which a detection says that a followed person is still there
 SAME_REGION = 0.6  # overlap from which a detection is nothing but the followed region again
-FALL = 0.6  # scores below that part of their running mean have fallen
+FALL = 0.6  # scores below that fraction of their running mean have fallen
 MAX_MISSED = 2  # detections in a row without a followed person, after which the person is gone
-JOINT_ERROR = 0.05  # two estimates of one joint differ by that part of the person's size
+JOINT_ERROR = 0.05  # two estimates of one joint differ by that fraction of the person's size
 SAME_PERSON = 0.5  # similarity of keypoints from which two estimates show one person
 SAME_BOX = 0.7  # overlap of the boxes for the same, where too few joints are seen in both
 
@@ -33,10 +34,14 @@ People = list[tuple[np.ndarray, np.ndarray]]  # points [134, 2] in pixels and sc
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """detect_every: frames from one detection to the next. max_people: how many are followed at once."""
+    """detect_every: frames from one detection to the next. max_people: how many are followed at once.
+
+    max_frames: how many frames are read, 0 for all.
+    """
 
     detect_every: int = 5
     max_people: int = 4
+    max_frames: int = 0
 
     def __post_init__(self):
         for name in ("detect_every", "max_people"):
@@ -44,36 +49,38 @@ class ExtractSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
 
 
-def _ignore(index: int, frame: np.ndarray, people: People) -> None:
-    pass
-
-
 def extract(
     frames: Iterable[np.ndarray],
     detector: Detector,
     settings: ExtractSettings = ExtractSettings(),
-    on_frame: Callable[[int, np.ndarray, People], None] = _ignore,
+    on_frame: Callable[[int, np.ndarray, People], None] = lambda *_: None,
     check: Callable[[], None] | None = None,
+    allow_nobody: bool = False,
 ) -> PoseClip:
     """Return everybody in a stream of frames, uint8 [H, W, 3] RGB, all of one size; as many frames as came in.
 
     on_frame: called after each frame with its index, its picture and the people seen; what it raises ends the loop.
     check: called during long searches of one frame; what it raises ends the loop too.
     In a frame in which nobody is seen, all scores are 0: see `apply_nobody_rule`. ValueError if there is no frame at
-    all, if the size changes, or if nobody is seen in any frame.
+    all, if the size changes, or, unless `allow_nobody`, if nobody is seen in any frame.
     """
     loop, size, count = _Loop(detector, settings, check), None, 0
-    for index, frame in enumerate(frames):
-        size = _same_size(size, frame, index)
+    for index, frame in enumerate(itertools.islice(frames, settings.max_frames or None)):
+        size = size or frame.shape[:2]
+        if size != frame.shape[:2]:
+            raise ValueError(
+                f"Frame {index} is {frame.shape[1]}x{frame.shape[0]}, the frames before are {size[1]}x{size[0]}. "
+                "All frames of a clip must have one size."
+            )
         on_frame(index, frame, loop.step(index, frame))
         count = index + 1
     if size is None:
         raise ValueError("The video has no frames. Connect a video or images with at least one frame.")
     height, width = size
     tracks = loop.tracker.tracks(count)
-    if not tracks:
+    if not tracks and not allow_nobody:
         raise ValueError(_nobody(detector, count))
-    return PoseClip(width, height, count, tuple(_in_parts(track, width, height) for track in tracks))
+    return PoseClip(width, height, count, tuple(replace(t, points=t.points / (width, height)) for t in tracks))
 
 
 def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
@@ -95,7 +102,7 @@ def apply_nobody_rule(clip: PoseClip, rule: str) -> PoseClip:
 
 
 class _Guess(NamedTuple):
-    """Where to look for a person in this frame, and what is known of who is being followed there."""
+    """Where to search for a person in this frame, and what is known of who is being followed there."""
 
     region: Region
     strength: float = 0.0  # running mean of the sum of the body's scores; 0 for somebody new
@@ -121,13 +128,13 @@ class _Loop:
     def __init__(self, detector: Detector, settings: ExtractSettings, check: Callable[[], None] | None):
         self.detector, self.settings, self.check, self.tracker = detector, settings, check, Tracker()
         self.followed: list[_Guess] = []
-        self.lost_sight = False
+        self.lost_person = False
         self.found_at = 0
         self.empty_frames = 0  # in a row up to now
 
     def step(self, index: int, frame: np.ndarray) -> People:
         guesses = self.followed
-        due = not guesses or self.lost_sight or index - self.found_at >= self.settings.detect_every
+        due = not guesses or self.lost_person or index - self.found_at >= self.settings.detect_every
         if due:
             guesses = self._find(index, frame, guesses)
         people, fallen = self._estimate(frame, guesses)
@@ -144,9 +151,9 @@ class _Loop:
         fine = self.empty_frames % self.settings.detect_every == 0
         found = self.detector.find(frame, fine, self.check)
         shared = overlaps(boxes(guess.region for guess in guesses), boxes(found))
-        seen = (shared >= CONFIRMS).any(1)
+        seen = np.any(shared >= CONFIRMS, axis=1)
         kept = [g._replace(missed=0 if s else g.missed + 1) for g, s in zip(guesses, seen, strict=True)]
-        known = (shared >= SAME_REGION).any(0)
+        known = np.any(shared >= SAME_REGION, axis=0)
         new = [_Guess(region) for region, is_known in zip(found, known, strict=True) if not is_known]
         return [g for g in kept if g.missed < MAX_MISSED] + new[: self.settings.max_people]
 
@@ -161,8 +168,8 @@ class _Loop:
         return people, [g for g in guesses if g.fell(strengths.get(id(g), 0.0))]
 
     def _keep(self, index: int, frame: np.ndarray, people: list[_Seen]) -> People:
-        """Give the people to the tracker, and note where to look for them next."""
-        self.followed, self.lost_sight = [], False
+        """Give the people to the tracker, and note where to search for them next."""
+        self.followed, self.lost_person = [], False
         self.empty_frames = 0 if people else self.empty_frames + 1
         if not people:
             return []
@@ -171,7 +178,7 @@ class _Loop:
         self.tracker.update(index, Detections.of(points, scores, appearances))
         for person in people:
             region = self.detector.follow(person.points, person.scores)
-            self.lost_sight |= region is None
+            self.lost_person |= region is None
             old = person.guess.strength or person.strength
             if region is not None:
                 self.followed.append(_Guess(on_grid(region), (old + person.strength) / 2, person.guess.missed))
@@ -199,19 +206,6 @@ def _same_person(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
     alike = near > SAME_PERSON * np.maximum(shared.sum(-1), 1)
     outlines = person_box(points, scores)
     return np.where(shared.sum(-1) >= MIN_JOINTS, alike, overlaps(outlines, outlines) > SAME_BOX)
-
-
-def _in_parts(track: Track, width: int, height: int) -> Track:
-    return replace(track, points=track.points / (width, height))
-
-
-def _same_size(size: tuple[int, int] | None, frame: np.ndarray, index: int) -> tuple[int, int]:
-    if size is not None and size != frame.shape[:2]:
-        raise ValueError(
-            f"Frame {index} is {frame.shape[1]}x{frame.shape[0]}, the frames before are {size[1]}x{size[0]}. "
-            "All frames of a clip must have one size."
-        )
-    return frame.shape[:2]
 
 
 def _nobody(detector: Detector, frames: int) -> str:

@@ -20,15 +20,16 @@ def pick(clip: PoseClip, rule: str, index: int = 0, x: float = 0.5, y: float = 0
     rule: "largest" is who is seen most and largest (`main_person`), "centre" who is nearest to the middle of the
     picture on average over the frames in which they are seen. "number" is the person whose number is `index`, as the
     preview and the report name people. "index" counts the people of the anchor frame `frame` from the left, 0 being the
-    leftmost. "nearest" is the nearest in that frame to the point x, y in parts of width and height.
+    leftmost. "nearest" is the nearest in that frame to the point x, y as fractions of width and height.
     ValueError for an unknown rule, a frame outside the clip or without anybody, and a number that nobody has.
     """
     if rule not in RULES:
         raise ValueError(f"Unknown rule '{rule}' to pick a person. Choose one of {', '.join(RULES)}.")
-    if rule == ALL:
+    choose = RULES[rule]
+    if choose is None:
         return clip
     _check_anybody(clip)
-    return clip.with_tracks([RULES[rule](clip, index, x, y, frame)])
+    return clip.with_tracks([choose(clip, index, x, y, frame)])
 
 
 def main_person(clip: PoseClip) -> Track:
@@ -42,10 +43,15 @@ def main_person(clip: PoseClip) -> Track:
 
 def main_people(clip: PoseClip, tracks: Sequence[Track], count: int) -> list[Track]:
     """Return the `count` of `tracks` who are seen most and largest, the main one first."""
-    return sorted(tracks, key=lambda track: np.nansum(_areas(clip, track)), reverse=True)[:count]
+
+    def area(track: Track) -> float:
+        boxes = _boxes(clip, track)
+        return np.nansum((boxes[:, 2:] - boxes[:, :2]).prod(1))
+
+    return sorted(tracks, key=area, reverse=True)[:count]
 
 
-def _centre(clip: PoseClip, *_) -> Track:
+def _center(clip: PoseClip, *_) -> Track:
     return min(clip.people, key=lambda track: np.nanmean(_distances(clip, track, 0.5, 0.5)))
 
 
@@ -76,7 +82,7 @@ def _nearest(clip: PoseClip, _index: int, x: float, y: float, frame: int) -> Tra
 
 RULES: dict[str, Callable[..., Track] | None] = {
     "largest": lambda clip, *_: main_person(clip),
-    "centre": _centre,
+    "centre": _center,
     "number": _by_number,
     "index": _by_index,
     "nearest": _nearest,
@@ -87,11 +93,6 @@ RULES: dict[str, Callable[..., Track] | None] = {
 def _boxes(clip: PoseClip, track: Track) -> np.ndarray:
     """Return [F, 4] in pixels: left, top, right, bottom; NaN where the person is not seen."""
     return person_box(track.points * (clip.width, clip.height), track.scores)
-
-
-def _areas(clip: PoseClip, track: Track) -> np.ndarray:
-    boxes = _boxes(clip, track)
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
 
 
 def _middles(clip: PoseClip, track: Track) -> np.ndarray:
@@ -125,7 +126,9 @@ def _check_anybody(clip: PoseClip) -> None:
 
 
 def _ranges(flags: np.ndarray) -> str:
-    """Return the stretches of True in words, such as "0-11, 40": the first few of them."""
+    """Return the ranges of True as text such as "0-11, 40": the first few of them."""
     edges = np.flatnonzero(np.diff(flags.astype(int), prepend=0, append=0)).reshape(-1, 2)
     words = [f"{first}-{end - 1}" if end - first > 1 else str(first) for first, end in edges]
-    return ", ".join([*words[:MAX_RANGES], *["..."] * (len(words) > MAX_RANGES)])
+    if len(words) > MAX_RANGES:
+        words[MAX_RANGES:] = ["..."]
+    return ", ".join(words)

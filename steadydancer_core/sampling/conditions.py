@@ -23,10 +23,9 @@ from torch import Tensor
 from ...media.frame_size import (
     MAX_ASPECT_DIFFERENCE,
     MIN_FRAMES,
-    SIZE_STEP,
     aspect_difference,
+    choose_size,
     crop_fraction,
-    default_size,
     latent_frames,
     valid_length,
 )
@@ -144,15 +143,6 @@ def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: i
     if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
     return Frame(*chosen, choose_length(length, pose.shape[0], notes))
-
-
-def choose_size(photo_width: int, photo_height: int, width: int, height: int) -> tuple[int, int]:
-    """Return (width, height) in multiples of 16; 0 for one side follows the photo's aspect, 0 for both its area too."""
-    if not width and not height:
-        return default_size(photo_width, photo_height)
-    sides = width or height * photo_width / photo_height, height or width * photo_height / photo_width
-    wide, high = (max(SIZE_STEP, int(side // SIZE_STEP) * SIZE_STEP) for side in sides)
-    return wide, high
 
 
 def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:

@@ -24,11 +24,12 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.dwpose.detect import runtime
+from steadydancer_pack.dwpose.pipeline import drawing_size
 from steadydancer_pack.dwpose.poses import NECK, PoseClip
 from steadydancer_pack.media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.nodes import pose_detector
-from steadydancer_pack.nodes.pose_align import drawing_size
+from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.training import sample
 
 PACK = Path(__file__).resolve().parents[2]
@@ -352,7 +353,7 @@ def test_a_drawing_of_any_size_fits_any_photo():
         width = pick.randint(400, 4000)
         photo = width, round(width * pick.uniform(1 / 3, 3))
         asked = [pick.choice((0, 16, 96, 480, 832, pick.randrange(16, 2048, 16))) for _ in range(2)]
-        drawn = drawing_size(PoseClip(*default_size(*photo), 5), *asked)
+        drawn = drawing_size([PoseClip(*default_size(*photo), 5)], *asked)
         assert aspect_difference(drawn, photo) <= MAX_ASPECT_DIFFERENCE, (photo, asked, drawn)
 
 
@@ -514,7 +515,7 @@ def test_the_right_files_in_their_slots_find_the_dancer(server, ours, chain, net
 
 def test_two_builds_of_onnx_runtime_are_told_where_the_gpu_stays_unused(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "installed_builds", lambda: ["onnxruntime", "onnxruntime-gpu"])
-    monkeypatch.setattr(pose_detector, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
+    monkeypatch.setattr(pose_detection, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "dwpose", ([str(tmp_path)], {".onnx"}))
     _, report = pose_detector.LoadPoseDetector.execute().result
     assert "The GPU (NVIDIA GeForce RTX 4090) is not used for pose detection." in report

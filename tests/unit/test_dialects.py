@@ -10,8 +10,8 @@ from comfy_extras.nodes_sdpose import SDPoseDrawKeypoints
 from steadydancer_pack.dwpose.formats.dialects import DIALECTS, NOTE, STRICT, write
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import FACE, FEET, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, PoseClip, Track
+from steadydancer_pack.nodes.common.pose_input import read_poses
 from steadydancer_pack.nodes.pose_align import CORRECTED, AlignPoses
-from steadydancer_pack.nodes.pose_files import ConvertPoses
 
 WIDTH, HEIGHT = 200, 100
 DWPOSE, OPENPOSE, SDPOSE, BODY_25 = [*DIALECTS][1:]
@@ -186,7 +186,7 @@ def test_a_close_up_goes_through_the_nodes():
     keep = dict.fromkeys((f"{part}_{axis}" for part in CORRECTED for axis in "xy"), 0.0)
     keep |= {f"{part}_scale": 1.0 for part in CORRECTED}
     aligned = AlignPoses.execute(image, photo, dance, "robust", 0, **keep).result[0]
-    (written,) = ConvertPoses.execute(aligned, OPENPOSE).result
+    written = write(read_poses(aligned), OPENPOSE)
     (expected,), (found,) = from_keypoints(aligned).tracks, from_keypoints(written).tracks
     assert expected.points[0, :18, 1].max() > 2.5
     assert np.abs(expected.points - found.points)[expected.visible].max() < 1e-6

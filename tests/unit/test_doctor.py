@@ -29,7 +29,7 @@ from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
-from steadydancer_pack.nodes import pose_detector
+from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.nodes.doctor import NODES, Doctor, examine
 from steadydancer_pack.steadydancer_core.memory.fit import MAX_BRANCHES
 from steadydancer_pack.steadydancer_core.memory.fit import gather as gather_loaded
@@ -565,7 +565,7 @@ def installation(tmp_path, monkeypatch, weights):
     """Folders with a SteadyDancer under a subfolder, a VAE that is a LoRA, and a cut YOLOX."""
     own = {name: ([str(tmp_path / "models" / name)], {".safetensors"}) for name in node_module.FOLDERS}
     own["diffusion_models"] = ([str(tmp_path / "models" / "diffusion_models")], {".safetensors"})
-    own[pose_detector.FOLDER] = ([str(tmp_path / "models" / "dwpose")], {".onnx"})
+    own[pose_detection.FOLDER] = ([str(tmp_path / "models" / "dwpose")], {".onnx"})
     own["custom_nodes"] = ([str(tmp_path / "custom_nodes")], set())
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", own)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})

@@ -245,6 +245,11 @@ def test_bad_input_is_refused_in_words(frames, message):
         run(frames)
 
 
+def test_a_clip_may_be_empty_where_that_is_allowed():
+    clip = extract([picture()] * 3, FakeDetector(), allow_nobody=True)
+    assert (clip.width, clip.height, clip.frames, clip.tracks) == (WIDTH, HEIGHT, 3, ())
+
+
 @pytest.mark.parametrize("name", ["detect_every", "max_people"])
 def test_settings_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} is 0"):

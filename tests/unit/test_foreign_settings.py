@@ -167,7 +167,7 @@ def prepare(vae):
     with Image.open(shipped("steadydancer_sample.png")) as file:
         photo = torch.from_numpy(np.array(file.convert("RGB")))[None].float() / 255
     video = InputImpl.VideoFromFile(str(shipped("steadydancer_sample_dance.mp4")), duration=SECONDS_OF_DANCE)
-    animated = AnimateFromVideo.execute(photo, video, "largest", "robust", 0.5, 1, 0, SIDE, SIDE, 1).result
+    animated = AnimateFromVideo.execute(photo, video, SIDE, SIDE, lead_in=1, seed=1).result
     pose, negative, overlay, fps, audio = animated[:5]
     files = [shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")]
     prompts = map(prompt_embeddings.load, files)

@@ -13,7 +13,6 @@ from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.dwpose.track import identities, track
 from steadydancer_pack.dwpose.track.identities import MAX_PEOPLE
 from steadydancer_pack.nodes.common.pose_input import read_poses
-from steadydancer_pack.nodes.pose_files import ConvertPoses
 
 SIDE = 512
 DWPOSE = [*DIALECTS][1]
@@ -95,7 +94,7 @@ def test_what_our_nodes_write_is_not_linked_again(monkeypatch, dialect):
     calls = []
     link_rows = track.link_rows
     monkeypatch.setattr(track, "link_rows", lambda *given: calls.append(given) or link_rows(*given))
-    (written,) = ConvertPoses.execute(dance_without_ids(4), dialect).result
+    written = write(read_poses(dance_without_ids(4)), dialect)
     assert len(calls) == 1
     again = read_poses(written)
     assert len(calls) == 1 and [one.identity for one in again.tracks] == [0, 1]
@@ -104,7 +103,7 @@ def test_what_our_nodes_write_is_not_linked_again(monkeypatch, dialect):
 def test_cancel_ends_the_linking():
     interrupt_current_processing(True)
     with pytest.raises(InterruptProcessingException):
-        ConvertPoses.execute(jumping(5))
+        read_poses(jumping(5))
     interrupt_current_processing(False)
 
 

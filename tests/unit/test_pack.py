@@ -22,6 +22,12 @@ def test_every_node_has_a_valid_schema_of_its_own(nodes):
     assert all(node_id.startswith("SteadyDancer") for node_id in ids)
 
 
+def test_every_node_its_inputs_and_its_outputs_are_described(nodes):
+    for schema in (node.GET_SCHEMA() for node in nodes):
+        assert schema.description and schema.search_aliases and schema.category.startswith("SteadyDancer/"), schema
+        assert all(part.tooltip for part in [*schema.inputs, *schema.outputs]), schema.node_id
+
+
 def test_defaults_can_be_typed(nodes):
     """The frontend rounds what is typed to min plus whole steps; a default off that grid could not come back."""
     for node in nodes:

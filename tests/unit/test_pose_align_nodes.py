@@ -9,13 +9,14 @@ from PIL import Image
 from steadydancer_pack.dwpose.draw import OFFICIAL
 from steadydancer_pack.dwpose.edit.align import COLUMNS
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
+from steadydancer_pack.dwpose.pipeline import drawing_size
 from steadydancer_pack.dwpose.poses import NECK, NOSE, PoseClip
-from steadydancer_pack.media.frame_size import crop_fraction
+from steadydancer_pack.media.frame_size import choose_size, crop_fraction
 from steadydancer_pack.media.frames import fit_image
 from steadydancer_pack.media.image_layout import GAP, shrink
 from steadydancer_pack.media.table_image import ROW, Line, draw_table
-from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses, draw_images, drawing_size
-from steadydancer_pack.steadydancer_core.sampling.conditions import choose_size
+from steadydancer_pack.nodes.common.pose_images import draw_images
+from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 from steadydancer_pack.tests.unit.test_align import together
 
@@ -122,7 +123,7 @@ def test_poses_of_another_photo_are_refused():
 @pytest.mark.parametrize("wish", [(0, 0), (480, 832), (480, 0), (0, 832), (512, 512), (832, 480), (16, 16)])
 def test_drawn_frames_are_cropped_to_reconciles_size_and_never_resized(wish):
     poses = PoseClip(576, 1024, 1)
-    drawn = drawing_size(poses, *wish)
+    drawn = drawing_size([poses], *wish)
     frame = choose_size(432, 768, *wish)
     assert abs(drawn[0] / drawn[1] - 576 / 1024) < 0.03 or min(frame) < 32
     kept = crop_fraction((432, 768), *frame)

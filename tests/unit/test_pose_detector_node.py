@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from steadydancer_pack.nodes import pose_detector as node
-from steadydancer_pack.nodes.pose_detector import BUNDLED, FROM_FILES, LoadPoseDetector, gpu_name, register_folders
+from steadydancer_pack.nodes.common import pose_detection
+from steadydancer_pack.nodes.pose_detector import BUNDLED, FROM_FILES, LoadPoseDetector, register_folders
 
 YOLOX, DW_LL = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
 
@@ -89,7 +90,7 @@ def test_files_are_found_where_they_are(home, loads, monkeypatch, folder):
 def test_a_chosen_file_and_all_settings_go_to_the_detector(home, loads, monkeypatch):
     put(home, "models/dwpose/a.onnx", f"models/dwpose/{DW_LL}")
     register_folders()
-    monkeypatch.setattr(node, "gpu_name", lambda: "GPU")
+    monkeypatch.setattr(pose_detection, "gpu_name", lambda: "GPU")
     output = LoadPoseDetector.execute(FROM_FILES, "a.onnx", "auto", "CUDA", True, "official")
     ours = home / "models" / "dwpose"
     ((*files, provider, gpu, flip_test, order),) = loads
@@ -153,7 +154,7 @@ def manager(monkeypatch):
         monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: device)
         monkeypatch.setattr(comfy.model_management, "free_memory", lambda size, on: asked.append((size, on.type)))
         monkeypatch.setattr(comfy.model_management, "soft_empty_cache", lambda: asked.append("cache"))
-        monkeypatch.setattr(node, "gpu_name", lambda: "GPU")
+        monkeypatch.setattr(pose_detection, "gpu_name", lambda: "GPU")
         return asked
 
     return on
@@ -171,7 +172,7 @@ def test_room_is_made_on_the_gpu_before_a_network_is_opened(
     put(home, f"models/dwpose/{YOLOX}", f"models/dwpose/{DW_LL}")
     register_folders()
     asked = manager(device)
-    monkeypatch.setattr(node, "may_use_gpu", lambda wanted: gpu)
+    monkeypatch.setattr(pose_detection, "may_use_gpu", lambda wanted: gpu)
     kind = "BlazePose" if detector == BUNDLED else "DWPose"
     load = getattr(node, kind)
     monkeypatch.setattr(node, kind, lambda *args: asked.append("opened") or load(*args))
@@ -187,9 +188,9 @@ def test_comfyui_still_takes_what_it_is_asked(manager):
 
 @pytest.mark.parametrize(("version", "cuda"), [("12.8", 12), ("13.0", 13), (None, None)])
 def test_the_cuda_of_torch_goes_with_the_gpu(monkeypatch, version, cuda):
-    monkeypatch.setattr(node, "gpu_name", lambda: "GeForce")
+    monkeypatch.setattr(pose_detection, "gpu_name", lambda: "GeForce")
     monkeypatch.setattr(torch.version, "cuda", version)
-    assert node.this_gpu()[:2] == ("GeForce", cuda)
+    assert pose_detection.this_gpu()[:2] == ("GeForce", cuda)
 
 
 @pytest.mark.parametrize(
@@ -199,4 +200,4 @@ def test_the_cuda_of_torch_goes_with_the_gpu(monkeypatch, version, cuda):
 def test_the_name_of_the_gpu(monkeypatch, device, name):
     monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: SimpleNamespace(type=device))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GeForce")
-    assert gpu_name() == name
+    assert pose_detection.gpu_name() == name

@@ -16,11 +16,10 @@ from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoi
 from steadydancer_pack.dwpose.poses import NECK, PoseClip, Track
 from steadydancer_pack.dwpose.track import preview as preview_module
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache
-from steadydancer_pack.dwpose.track.preview import Preview, person_colour
+from steadydancer_pack.dwpose.track.preview import Preview, person_color
 from steadydancer_pack.media.video_stream import ImageStream, VideoStream
-from steadydancer_pack.nodes import pose_extract as node_module
-from steadydancer_pack.nodes.pose_detector import make_room
-from steadydancer_pack.nodes.pose_extract import NODES, ExtractPoses, PickPerson
+from steadydancer_pack.nodes.common import pose_detection
+from steadydancer_pack.nodes.pose_extract import ExtractPoses, PickPerson
 
 HEIGHT, WIDTH = 96, 160
 
@@ -80,17 +79,6 @@ def user_folder(tmp_path, monkeypatch):
     return tmp_path / "steadydancer" / "pose_cache"
 
 
-def test_schemas():
-    extract, pick = (node.GET_SCHEMA() for node in NODES)
-    assert (extract.node_id, extract.display_name) == ("SteadyDancerExtractPoses", "Extract Poses")
-    assert (pick.node_id, pick.display_name) == ("SteadyDancerPickPerson", "Pick Person")
-    for schema in (extract, pick):
-        assert schema.category == "SteadyDancer/pose" and schema.description and schema.search_aliases
-        assert all(part.tooltip for part in (*schema.inputs, *schema.outputs))
-    assert ExtractPoses.GET_NODE_INFO_V1()["output"] == ["POSE_KEYPOINT", "IMAGE", "FLOAT", "AUDIO", "INT", "STRING"]
-    assert list(ExtractPoses.GET_NODE_INFO_V1()["input"]["optional"]) == ["images", "video"]
-
-
 def test_images_become_poses():
     keypoints, preview, fps, audio, count, report = run(images=images(*[(1, 4)] * 20)).result
     assert (fps, audio, count, len(keypoints)) == (16.0, None, 20, 20)
@@ -138,12 +126,6 @@ def test_a_photo_is_one_frame():
     assert "Person 1: in 100 % of the frames" in report
 
 
-@pytest.mark.parametrize("frames, where", [([()], "the picture"), ([()] * 9, "any of the 9 frames")])
-def test_nobody_at_all_is_an_error_in_words(frames, where):
-    with pytest.raises(ValueError, match=f"Brightness found nobody in {where}"):
-        run(images=images(*frames))
-
-
 @pytest.mark.parametrize("rule, count, people", [
     ("hold", 12, [1] * 12), ("blank", 12, [0, 0, *[1] * 5, *[0] * 5]), ("end", 7, [1] * 7),
 ])  # fmt: skip
@@ -167,7 +149,7 @@ def test_room_is_made_before_an_extraction_and_not_for_the_cache():
     frames, detector = images(*[(3,)] * 5), BrightnessDetector()
     run(detector, images=frames, use_cache=True)
     run(detector, images=frames, use_cache=True)
-    assert detector.prepared == [(0, make_room)] and detector.finds > 0
+    assert detector.prepared == [(0, pose_detection.make_room)] and detector.finds > 0
 
 
 @pytest.fixture
@@ -241,7 +223,7 @@ def test_progress_counts_every_frame(monkeypatch):
 
 
 def test_cancel_stops_at_the_frame_and_stores_nothing(user_folder, monkeypatch, cancelling_bar):
-    monkeypatch.setattr(node_module, "ProgressBar", cancelling_bar)
+    monkeypatch.setattr(pose_detection, "ProgressBar", cancelling_bar)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(images=images(*[(3,)] * 9), use_cache=True)
     assert cancelling_bar.seen == [1, 2] and not list(user_folder.glob("*"))
@@ -302,6 +284,6 @@ def test_the_preview_draws_each_person_in_a_colour_of_their_own_and_counts_from_
         preview.add(index, np.zeros((100, 200, 3), np.uint8))
     pictures = preview.draw(from_keypoints(two_people()))
     assert set(written) == {1, 2}
-    colours = [np.array(person_colour(identity)) for identity in (0, 1)]
+    colours = [np.array(person_color(identity)) for identity in (0, 1)]
     shown = [[bool((picture == colour).all(2).any()) for colour in colours] for picture in pictures]
     assert shown == [[True, False]] * 2 + [[True, True]] * 2 + [[False, True]] * 2

@@ -1,7 +1,8 @@
-"""Save Poses, Load Poses and Convert Poses: schemas, where files go and come from, and what is refused."""
+"""Save Poses and Load Poses: schemas, where files go and come from, for other packs too, and what is refused."""
 
 import json
 import os
+from pathlib import Path
 
 import folder_paths
 import numpy as np
@@ -11,7 +12,7 @@ from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.dwpose.formats.dialects import DIALECTS, write
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
-from steadydancer_pack.nodes.pose_files import NODES, ConvertPoses, LoadPoses, SavePoses
+from steadydancer_pack.nodes.pose_files import LoadPoses, SavePoses
 from steadydancer_pack.tests.together import meeting, together
 
 
@@ -34,23 +35,8 @@ def options():
     return next(i for i in LoadPoses.GET_SCHEMA().inputs if i.id == "file").options
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_schema(node):
-    schema = node.GET_SCHEMA()
-    assert schema.node_id == f"SteadyDancer{node.__name__}" and schema.category == "SteadyDancer/pose"
-    assert schema.description and schema.search_aliases
-    assert all(part.tooltip for part in [*schema.inputs, *schema.outputs])
-    assert schema.is_output_node == (node is SavePoses)
-
-
-def test_outputs():
-    assert [node.GET_NODE_INFO_V1()["output"] for node in (SavePoses, LoadPoses, ConvertPoses)] == [
-        ["POSE_KEYPOINT", "STRING"], ["POSE_KEYPOINT", "FLOAT", "INT"], ["POSE_KEYPOINT"]
-    ]  # fmt: skip
-
-
 def test_two_runs_that_begin_together_keep_both_files(folders, clip, monkeypatch):
-    monkeypatch.setattr(pose_json, "to_keypoints", meeting(to_keypoints))  # both have chosen their number
+    monkeypatch.setattr(pose_json, "write", meeting(write))  # both have chosen their number
     clips = clip, PoseClip(32, 24, clip.frames, clip.tracks)
     outputs = together(*(lambda c=c: SavePoses.execute(to_keypoints(c), "dance/a") for c in clips))
     paths = [output.result[1] for output in outputs]
@@ -62,7 +48,7 @@ def test_two_runs_that_begin_together_keep_both_files(folders, clip, monkeypatch
 def test_saved_and_loaded_again(folders, clip):
     poses = to_keypoints(clip)
     first, second = (SavePoses.execute(poses, "dance/a", 24.0) for _ in range(2))
-    assert first.result[0] is poses
+    assert first.result[0] is poses and SavePoses.GET_SCHEMA().is_output_node
     assert [node.result[1] for node in (first, second)] == [
         str(folders / "output" / "dance" / f"a_0000{i}_.json") for i in (1, 2)
     ]
@@ -143,6 +129,17 @@ def test_what_is_no_pose_is_not_saved(folders):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_converted(clip, dialect):
+def test_poses_are_written_for_another_pack(folders, clip, dialect):
     poses = to_keypoints(clip)
-    assert ConvertPoses.execute(poses, dialect).result == (write(from_keypoints(poses), dialect),)
+    written = write(from_keypoints(poses), dialect)
+    output, path = SavePoses.execute(poses, "a", dialect=dialect).result
+    assert output == written
+    assert json.loads(Path(path).read_text("utf-8")) == [{"fps": 16.0, **written[0]}, *written[1:]]
+    loaded = LoadPoses.execute("a_00001_.json [output]", dialect=dialect).result[0]
+    assert loaded == write(pose_json.load(path)[0], dialect)
+
+
+def test_an_unknown_dialect_is_refused_before_a_file_is_written(folders, clip):
+    with pytest.raises(ValueError, match="There is no dialect 'mine'"):
+        SavePoses.execute(to_keypoints(clip), "a", dialect="mine")
+    assert [*folders.rglob("*.json")] == []

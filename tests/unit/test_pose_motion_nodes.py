@@ -1,17 +1,13 @@
 """The nodes around a dance's time: what they hand on, and that the sound stays with the dance."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import BODY, KEYPOINTS, LEFT_WRIST, NECK, PoseClip, Track
-from steadydancer_pack.nodes.pose_motion import NODES, BestStart, LeadIn, RefinePoses, TrimLeadIn, start_text
+from steadydancer_pack.nodes.pose_motion import BestStart, LeadIn, RefinePoses, TrimLeadIn, start_text
 
-PACK = Path(__file__).resolve().parents[2]
 RATE, FPS = 800, 16.0
 STANDING = np.array(
     [
@@ -139,13 +135,3 @@ def test_a_photo_of_nobody():
     for node, settings in ((LeadIn, (4,)), (BestStart, (0, FPS))):
         with pytest.raises(ValueError, match="Nobody is seen in the photo's pose"):
             node.execute(dance([0, 1]), nobody, *settings)
-
-
-@pytest.mark.parametrize("node", NODES)
-def test_schema_and_page(node):
-    schema = node.GET_SCHEMA()
-    assert all(item.tooltip for item in [*schema.inputs, *schema.outputs])
-    page = (PACK / "web" / "docs" / f"{schema.node_id}.md").read_text("utf-8")
-    assert page.startswith(f"# {schema.display_name}\n")
-    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [item.id for item in schema.inputs]
-    assert [o.id for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == []

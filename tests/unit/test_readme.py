@@ -12,7 +12,7 @@ import torch
 from steadydancer_pack import miniature
 from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.nodes.chunks import chunk_folder
-from steadydancer_pack.nodes.pose_extract import cache_folder
+from steadydancer_pack.nodes.common.pose_detection import cache_folder
 from steadydancer_pack.nodes.prompt import FOLDER as PROMPTS
 from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 

@@ -202,9 +202,7 @@ def test_the_nodes_name_the_gaps(tmp_path, monkeypatch):
     video = InputImpl.VideoFromFile(path)
     *_, count, report = ExtractPoses.execute(Blind(), 16, 16, 1, 1, "hold", 0, False, 0, video=video).result
     photo = torch.full((1, 48, 64, 3), LEVEL_STEP / 255)
-    frames, *_, animated = AnimateFromVideo.execute(
-        photo, video, "largest", "robust", 0.0, 0, 0, 64, 48, 1, detector=Blind()
-    ).result
+    frames, *_, animated = AnimateFromVideo.execute(photo, video, 64, 48, Blind()).result
     assert count == len(frames) == PICTURES
     for text in (report, animated):
         assert "Warning: 'dance.mkv' is damaged: the times of its pictures jump ahead by 36000 s" in text

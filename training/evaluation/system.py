@@ -18,7 +18,7 @@ from ...dwpose.edit.augment import augment
 from ...dwpose.poses import PoseClip
 from ...media.frames import to_float, to_uint8
 from ...steadydancer_core.sampling import run as sampling
-from ...steadydancer_core.sampling.conditions import clip_pair, encode_shared, with_values
+from ...steadydancer_core.sampling.conditions import encode_shared, with_values, zero_clip
 from ...steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from ...steadydancer_core.sampling.presets import Settings
 from ...steadydancer_core.weights import detection
@@ -72,9 +72,7 @@ class System:
 
     def conditions(self, pairs: list[Pair], poses: list[PoseClip]) -> tuple[list, list, list]:
         """Return positive, negative and pose-negative conditionings of a batch."""
-        notes: list[str] = []
-        clip = clip_pair(None, (None, None), None, None, notes)
-        each = []
+        clip, each = zero_clip(), []
         for pair, drawn in zip(pairs, poses, strict=True):
             photo, pose, negative_pose = (
                 to_float(frames)

@@ -1,0 +1,235 @@
+"""The pose pipeline: a photo and a driving video in, aligned poses, their pose-negative and drawn frames out.
+
+Frames come as streams of NumPy arrays; progress, interrupts and room on the GPU are callbacks of the caller.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ..media.frame_size import aspect_difference, choose_size, default_size
+from ..media.log import logger
+from .detect.detector import Detector
+from .draw import OFFICIAL, Style, draw_clip
+from .edit.align import Alignment, Request, align
+from .edit.anchor import AT_NECK, FIRST
+from .edit.augment import augment
+from .edit.lead_in import lead_in
+from .edit.refine import refine
+from .poses import PoseClip
+from .track.extract import METHOD, ExtractSettings, apply_nobody_rule, extract
+from .track.pick import ALL, pick
+from .track.pose_cache import PoseCache, SeenVideo, cache_key
+from .track.preview import Preview
+
+DETECTION = ExtractSettings(detect_every=5, max_people=4)
+GAP_FRAMES = 5
+HELD = f". Gaps of up to {GAP_FRAMES} frames are filled in; in longer ones the last pose is held"
+# A drawing may differ from the poses' aspect by this much to have exactly the requested size. The poses' aspect differs
+# from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.
+MAX_STRETCH = 0.04
+
+
+class FrameStream(Protocol):
+    """Frames uint8 [height, width, 3] RGB at a constant rate, as a stream of media.video_stream."""
+
+    width: int
+    height: int
+    fps: float
+    frames: int  # as announced: there may be more or fewer
+    note: str  # what the user should know, or ""
+    break_note: str  # the same, known after the last frame
+
+    def __iter__(self) -> Generator[np.ndarray, None, None]: ...
+    def displayed(self, pixels: np.ndarray) -> np.ndarray: ...
+    def fingerprint(self) -> str: ...
+
+
+class Callbacks(NamedTuple):
+    """What is called during the work; an exception from any of them ends it.
+
+    progress: after each frame, with the number of frames done and in all. check: during a long search of one frame.
+    make_room: makes room on the GPU for a detector that is about to use it.
+    """
+
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+    check: Callable[[], None] | None = None
+    make_room: Callable[[], None] = lambda: None
+
+
+SILENT = Callbacks()
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """What is made of a photo and a driving video.
+
+    person: a rule of `pick`. mode, anchor, meet_at: see `Request`. smoothing: 0..1. lead_in: frames before the dance,
+    AUTO as many as needed. max_frames: of the video, 0 for all. seed: of the pose-negative.
+    """
+
+    person: str = "largest"
+    mode: str = "robust"
+    smoothing: float = 0.5
+    lead_in: int = 0
+    max_frames: int = 0
+    anchor: str = FIRST
+    meet_at: str = AT_NECK
+    seed: int = 0
+
+
+class Poses(NamedTuple):
+    """Poses aligned to a photo, and their pose-negative; both begin with `lead_in` frames of lead-in."""
+
+    clip: PoseClip
+    pose_negative: PoseClip
+    alignment: Alignment
+    lead_in: int
+    notes: list[str]
+
+
+def compute_poses(
+    photo: FrameStream,
+    video: FrameStream,
+    detector: Detector,
+    options: PoseOptions,
+    cache: PoseCache | None,
+    callbacks: Callbacks = SILENT,
+) -> Poses:
+    """Return the poses of `video`, aligned to the person in `photo`, at the default size of the photo's aspect.
+
+    ValueError if nobody is detected in either, or where nobody can be aligned.
+    """
+    standing = _detect("Photo", photo, detector, 1, cache, callbacks).clip
+    seen = _detect("Driving video", video, detector, options.max_frames, cache, callbacks)
+    chosen = pick(seen.clip, options.person)
+    dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
+    size = default_size(photo.width, photo.height)
+    request = Request(size, options.mode, anchor_rule=options.anchor, meet_at=options.meet_at)
+    alignment = align(standing, dance, request)
+    clip = lead_in(alignment.clip, standing, options.lead_in) if options.lead_in else alignment.clip
+    notes = [detector.name, *detector.notes]
+    if video.note:
+        notes.append(video.note)
+    notes.append(
+        f"Frames: {clip.frames} at {video.fps:.5g} fps. People: {len(seen.clip.tracks)}, {options.person} chosen."
+    )
+    who = "nobody is" if options.person == ALL else "the person chosen is not"
+    notes += detection_warnings(seen.note, chosen, who, HELD)
+    return Poses(clip, augment(clip, options.seed), alignment, clip.frames - dance.frames, notes)
+
+
+def _detect(
+    where: str, stream: FrameStream, detector: Detector, max_frames: int, cache: PoseCache | None, callbacks: Callbacks
+) -> SeenVideo:
+    try:
+        settings = replace(DETECTION, max_frames=max_frames)
+        return detect_people_cached(stream, detector, settings, cache, callbacks)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def detect_people_cached(
+    stream: FrameStream,
+    detector: Detector,
+    settings: ExtractSettings,
+    cache: PoseCache | None,
+    callbacks: Callbacks = SILENT,
+    preview: Preview | None = None,
+) -> SeenVideo:
+    """Return the people in a stream, and fill `preview`.
+
+    The frames are read only if the cache does not hold their people, or holds no pictures for `preview`.
+    """
+    if cache is None:
+        return _read(stream, detector, settings, callbacks, preview)
+    decisive = {"method": METHOD, "video": stream.fingerprint(), "fps": stream.fps, "detector": detector.fingerprint}
+    key = cache_key(**decisive, **asdict(settings))
+    seen = cache.load(key)
+    if seen is not None:
+        logger.info("The poses of this video come from the cache.")
+    if seen is None or (preview and seen.pictures is None):
+        seen = _read(stream, detector, settings, callbacks, preview, seen and seen.clip)
+        cache.store(key, seen)
+    elif preview and seen.pictures:
+        preview.kept = seen.pictures
+    return seen
+
+
+def _read(
+    stream: FrameStream,
+    detector: Detector,
+    settings: ExtractSettings,
+    callbacks: Callbacks,
+    preview: Preview | None,
+    clip: PoseClip | None = None,
+) -> SeenVideo:
+    """Return the people in the frames. If `clip` holds them already, the frames are read for `preview` alone."""
+    total = min(stream.frames, settings.max_frames or stream.frames)
+
+    def on_frame(index: int, frame: np.ndarray, *_) -> None:
+        callbacks.progress(index + 1, max(total, index + 1))
+        if preview:
+            preview.add(index, frame)
+
+    with contextlib.closing(iter(stream)) as frames:
+        if clip is None:
+            detector.prepare(callbacks.make_room)
+            clip = extract(frames, detector, settings, on_frame, callbacks.check)
+        else:
+            for index, frame in enumerate(itertools.islice(frames, settings.max_frames or None)):
+                on_frame(index, frame)
+    if preview:
+        preview.kept = {index: stream.displayed(picture) for index, picture in preview.kept.items()}
+    return SeenVideo(clip, stream.break_note, preview.kept if preview else None)
+
+
+def detection_warnings(break_note: str, clip: PoseClip, who: str, then: str) -> list[str]:
+    """Return what a video lacks: its end, and somebody in some of its frames.
+
+    who: "nobody is", or who is not; then: what becomes of those frames, with the sign that joins it to the sentence.
+    """
+    empty = int((~clip.present).sum())
+    notes = [break_note] if break_note else []
+    if empty:
+        notes.append(f"{who} seen in {empty} of {clip.frames} frames{then}.")
+    return [f"Warning: {note}" for note in notes]
+
+
+def drawing_size(clips: Sequence[PoseClip], width: int, height: int) -> tuple[int, int]:
+    """Return the (width, height) to draw at, so that Reconcile Conditions, which crops to its own, shrinks nothing.
+
+    clips: the poses, and their pose-negative or nothing. 0 for one side follows the poses' aspect, 0 for both takes
+    their size. ValueError for clips without frames, and for clips that do not match.
+    """
+    clip, *negatives = clips
+    for other in negatives:
+        if (other.width, other.height, other.frames) != (clip.width, clip.height, clip.frames):
+            raise ValueError(
+                f"The negative poses are {other.frames} frames of {other.width}x{other.height}, the poses are "
+                f"{clip.frames} of {clip.width}x{clip.height}. Give Augment Poses the same poses as Draw Poses."
+            )
+    if not clip.frames:
+        raise ValueError("The poses have no frames. Connect the poses of Align Poses or Extract Poses.")
+    if not width and not height:
+        return clip.width, clip.height
+    width, height = choose_size(clip.width, clip.height, width, height)
+    if aspect_difference((clip.width, clip.height), (width, height)) <= MAX_STRETCH:
+        return width, height
+    scale = max(width / clip.width, height / clip.height)
+    return round(clip.width * scale), round(clip.height * scale)
+
+
+def draw_poses(
+    clips: Sequence[PoseClip], size: tuple[int, int], style: Style = OFFICIAL, callbacks: Callbacks = SILENT
+) -> Iterator[np.ndarray]:
+    """Yield the drawn frames of one clip after the other, uint8 [height, width, 3] RGB of `size` (width, height)."""
+    total = sum(clip.frames for clip in clips)
+    frames = itertools.chain.from_iterable(draw_clip(clip, *size, style) for clip in clips)
+    for done, frame in enumerate(frames, 1):
+        callbacks.progress(done, total)
+        yield frame
