@@ -127,7 +127,7 @@ def _imports_made_up(monkeypatch, version):
 
 def test_the_pack_alone_leaves_the_environment_as_it_is():
     assert not hasattr(onnxruntime_build, "onnxruntime")
-    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import dwpose.onnxruntime_build, dwpose.runtime; "
+    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import dwpose.detect.runtime; "
     code += f"print(os.environ.get({TELEMETRY_SWITCH!r}), 'onnxruntime' in sys.modules)"
     environment = {name: value for name, value in os.environ.items() if name != TELEMETRY_SWITCH}
     done = subprocess.run([sys.executable, "-c", code, str(PACK)], env=environment, capture_output=True, text=True)
