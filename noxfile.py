@@ -22,11 +22,11 @@ FETCHED_COMFYUI = "comfyui-0.30.0"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
 NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
-TEST_TOOLS = ("websocket-client==1.9.2", "playwright==1.65.2", "ty==0.0.108")
+TEST_TOOLS = ("playwright==1.65.2", "ty==0.0.108")
 # What tests/pure needs, for which ComfyUI and PyTorch are not installed.
 PURE = (
     "av", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
-    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy",
+    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "websocket-client==1.9.2",
 )  # fmt: skip
 PURE_TESTS = "tests/pure"
 TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")

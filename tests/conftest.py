@@ -16,7 +16,7 @@ import pytest
 
 PACK = Path(__file__).resolve().parent.parent
 TEXT_PACKAGES = ("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes", "steadydancer_core")
-TIERS = ("server", "browser", "fuzz", "unit")  # the longest files first, for two processes
+TIERS = ("server", "browser", "fuzz", "comfy", "pure")  # the longest files first, for two processes
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # the processes share the cores

@@ -26,15 +26,21 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class CodeBase:
-    """The Python files below `root`, by their name relative to it, each as a syntax tree."""
+    """The Python files below `root`, by their name relative to it."""
 
     def __init__(self, root: Path):
         packages = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] not in "._"]
         files = [*root.glob("*.py"), *(file for package in packages for file in sorted(package.rglob("*.py")))]
         self.root = root
+        self._trees: dict[str, ast.Module] = {}
         self.texts = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in files}
-        self.trees = {name: ast.parse(text) for name, text in self.texts.items()}
         self.product = [name for name in self.texts if "/" in name and not name.startswith("tests/")]
+
+    def tree(self, name: str) -> ast.Module:
+        """Return the syntax tree of a file."""
+        if name not in self._trees:
+            self._trees[name] = ast.parse(self.texts[name])
+        return self._trees[name]
 
     def lines(self) -> dict[str, int]:
         """Return the number of lines of each top-level package, tests among them."""
@@ -45,7 +51,7 @@ class CodeBase:
 
     def one_use(self) -> list[str]:
         """Return 'file:line name' of the product's private functions that are referred to once."""
-        return [found for name in self.product for found in _one_use(name, self.trees[name])]
+        return [found for name in self.product for found in _one_use(name, self.tree(name))]
 
     def one_use_per_thousand(self) -> float:
         lines = sum(len(self.texts[name].splitlines()) for name in self.product)
@@ -56,13 +62,13 @@ class CodeBase:
         return [
             f"{name}:{node.lineno} {node.name}"
             for name in self.product
-            for node in ast.walk(self.trees[name])
+            for node in ast.walk(self.tree(name))
             if isinstance(node, FUNCTIONS) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
         ]
 
     def conditional_repeats(self) -> list[str]:
         """Return 'file:line' where the product multiplies a list, tuple or text by a condition."""
-        return [f"{name}:{line}" for name in self.product for line in _conditional_repeats(self.trees[name])]
+        return [f"{name}:{line}" for name in self.product for line in _conditional_repeats(self.tree(name))]
 
     def same_names(self) -> dict[str, list[str]]:
         """Return the product's file names that occur in more than one folder, with those folders."""
@@ -79,7 +85,7 @@ class CodeBase:
 
     def _imported(self, name: str) -> Iterator[str]:
         folder = name.split("/")[:-1]
-        for node in ast.walk(self.trees[name]):
+        for node in ast.walk(self.tree(name)):
             if not isinstance(node, ast.ImportFrom):
                 continue
             base = folder[: len(folder) + 1 - node.level] if node.level else []

@@ -23,14 +23,16 @@ OFFLINE = (
 
 
 @contextmanager
-def running(base: Path, frontend: str | None, prepare: Callable[[Path], None] | None = None) -> Iterator[ComfyProcess]:
+def running(base: Path, frontend: str = "", prepare: Callable[[Path], None] | None = None) -> Iterator[ComfyProcess]:
     """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour.
 
-    frontend: the folder with the page that it serves instead of its own. prepare: writes more into `base` before.
+    frontend: the folder with the page that it serves instead of its own, by default COMFYUI_FRONTEND, if that is set.
+    prepare: writes more into `base` before.
     """
     write_settings(base, {})
     if prepare:
         prepare(base)
+    frontend = frontend or os.environ.get("COMFYUI_FRONTEND", "")
     options = ("--front-end-root", frontend) if frontend else ()
     with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as server:
         write_all(server.base / "models", server.base / "input")
@@ -39,8 +41,8 @@ def running(base: Path, frontend: str | None, prepare: Callable[[Path], None] | 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """The ComfyUI of most files, with the page in the folder COMFYUI_FRONTEND, if that is set."""
-    with running(tmp_path_factory.mktemp("comfyui"), os.environ.get("COMFYUI_FRONTEND")) as server:
+    """The ComfyUI of the files that run nothing."""
+    with running(tmp_path_factory.mktemp("comfyui")) as server:
         yield server
 
 

@@ -1,6 +1,5 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
-import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,8 +148,7 @@ IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[ComfyProcess]:
     """A ComfyUI with the files of all mistakes, and with a node that stands for a full graphics card."""
-    frontend = os.environ.get("COMFYUI_FRONTEND")
-    with running(tmp_path_factory.mktemp("comfyui"), frontend, write_full_card) as server:
+    with running(tmp_path_factory.mktemp("comfyui"), prepare=write_full_card) as server:
         write_files(server.base)
         yield server
 

@@ -1,11 +1,10 @@
 """What an artist reads in ComfyUI's menu: every node of the pack is there and explains itself."""
 
-import asyncio
 from pathlib import Path
 
-from steadydancer_pack.nodes import SteadyDancerExtension
+from steadydancer_pack.tests.pack_nodes import pack_nodes
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+NODES = (Path(__file__).resolve().parents[2] / "docs" / "nodes.md").read_text("utf-8")
 
 
 def inputs(info: dict):
@@ -25,15 +24,14 @@ def faults(node_id: str, info: dict) -> list[str]:
         "no display name": info["display_name"] in (None, "", node_id),
         "category outside SteadyDancer/": not info["category"].startswith("SteadyDancer/"),
         "no description": not info["description"],
-        "not in the README": info["display_name"] not in README,
+        "not in docs/nodes.md": info["display_name"] not in NODES,
     }
     silent = [f"no tooltip on {name}" for name, options in inputs(info["input"]) if not options.get("tooltip")]
     return [rule for rule, broken in rules.items() if broken] + silent
 
 
 def test_the_pack_brings_exactly_its_list_of_nodes(server):
-    classes = asyncio.run(SteadyDancerExtension().get_node_list())
-    assert server.pack_info().keys() == {node.GET_SCHEMA().node_id for node in classes} != set()
+    assert server.pack_info().keys() == {node.GET_SCHEMA().node_id for node in pack_nodes()} != set()
 
 
 def test_every_node_explains_itself(server):

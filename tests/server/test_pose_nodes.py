@@ -30,6 +30,7 @@ from steadydancer_pack.media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_dif
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.nodes import pose_detector
 from steadydancer_pack.nodes.common import pose_detection
+from steadydancer_pack.tests.prompts import node
 from steadydancer_pack.training import sample
 
 PACK = Path(__file__).resolve().parents[2]
@@ -133,10 +134,6 @@ def ours(object_info):
         return node(f"SteadyDancer{name}", **widgets | inputs)
 
     return make
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, 
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import run
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
+from steadydancer_pack.tests.comfy.test_sampling import ksampler
 from steadydancer_pack.tests.golden_model import GOLDEN_CONFIG, forget_dead_models
-from steadydancer_pack.tests.unit.test_sampling import ksampler
 
 FIRST, SECOND = torch.device("cpu"), torch.device("cpu", 1)
 TEN = presets.Settings("ten", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc", shift=3.0)

@@ -15,7 +15,7 @@ from steadydancer_pack.media.frame_size import default_size, valid_length
 from steadydancer_pack.media.frames import clip_pixels, fit_image
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.steadydancer_core.sampling import conditions
-from steadydancer_pack.tests.unit.test_pose_golden import CASES, track
+from steadydancer_pack.tests.pure.test_pose_golden import CASES, track
 
 TEXT = [[torch.zeros(1, 512, 64), {}]]
 NEGATIVE = [[torch.ones(1, 512, 64), {}]]

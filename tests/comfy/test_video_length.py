@@ -10,7 +10,7 @@ import pytest
 
 from steadydancer_pack.media.media_file import measure_extent
 from steadydancer_pack.media.video_stream import VideoStream
-from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, add_sound, make_video
+from steadydancer_pack.tests.comfy.test_video_stream import HEIGHT, SAMPLE_RATE, WIDTH, add_sound, make_video
 
 FPS, PICTURES = 16, 32
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}

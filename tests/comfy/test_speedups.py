@@ -8,8 +8,8 @@ from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
-from steadydancer_pack.tests.unit.test_ecosystem import windowed
-from steadydancer_pack.tests.unit.test_sampling import ksampler
+from steadydancer_pack.tests.comfy.test_ecosystem import windowed
+from steadydancer_pack.tests.comfy.test_sampling import ksampler
 from steadydancer_pack.training.network import Size, build
 
 STEPS = 20  # 40 passes for both prompts, 5 for the pose

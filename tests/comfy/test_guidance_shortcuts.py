@@ -14,7 +14,7 @@ from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_mo
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver, official_sigmas
 from steadydancer_pack.steadydancer_core.sampling.step_position import StepPosition
-from steadydancer_pack.tests.unit.test_sampling import Counter, error, ksampler, with_batch_hook
+from steadydancer_pack.tests.comfy.test_sampling import Counter, error, ksampler, with_batch_hook
 
 OFFICIAL = PoseGuidance(1.0, 0.1, 0.4)
 OFF = PoseGuidance(0.0)

@@ -1,19 +1,13 @@
-import asyncio
 import inspect
 
 import pytest
 
-from steadydancer_pack.nodes import SteadyDancerExtension
+from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    async def load():
-        extension = SteadyDancerExtension()
-        await extension.on_load()
-        return await extension.get_node_list()
-
-    return asyncio.run(load())
+    return pack_nodes()
 
 
 def test_every_node_has_a_valid_schema_of_its_own(nodes):

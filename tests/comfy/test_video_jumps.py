@@ -17,7 +17,7 @@ from steadydancer_pack.media.audio_track import read_audio, read_file_audio
 from steadydancer_pack.media.video_stream import VideoStream
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.pose_extract import ExtractPoses
-from steadydancer_pack.tests.unit.test_video_stream import LEVEL_STEP, gray, numbers, to_frame
+from steadydancer_pack.tests.comfy.test_video_stream import LEVEL_STEP, gray, numbers, to_frame
 
 FPS, PICTURES = 16, 32
 SAMPLE_RATE, PIECE = 8000, 500  # a piece of sound for each picture

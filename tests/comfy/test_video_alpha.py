@@ -12,8 +12,8 @@ from PIL import Image
 
 from steadydancer_pack.media import frame_converter, media_file
 from steadydancer_pack.media.video_stream import ImageStream, VideoStream, open_video
-from steadydancer_pack.tests.unit import test_pose_extract_node as node
-from steadydancer_pack.tests.unit.test_pose_extract_node import user_folder  # noqa: F401  fixture
+from steadydancer_pack.tests.comfy import test_pose_extract_node as node
+from steadydancer_pack.tests.comfy.test_pose_extract_node import user_folder  # noqa: F401  fixture
 
 SIDE, FRAMES, LEVEL = 64, 3, 200
 HALF = SIDE // 2

@@ -38,8 +38,8 @@ from steadydancer_pack.steadydancer_core.weights.lazy_weights import SMALL
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.steadydancer_core.weights.weight_source import SafetensorsSource
 from steadydancer_pack.tests import model_files as files
+from steadydancer_pack.tests.comfy.test_model import arguments, relative_error, run
 from steadydancer_pack.tests.golden_model import GoldenInputs
-from steadydancer_pack.tests.unit.test_model import arguments, relative_error, run
 
 U = {"fp32": 0.0, "fp16": 2**-11, "bf16": 2**-8, "e4m3": 2**-4, "e5m2": 2**-3, "Q8_0": 1 / 127}
 

@@ -7,9 +7,9 @@ import pytest
 
 from steadydancer_pack.media.tone_map import HLG, PQ, tone_mapped
 from steadydancer_pack.media.video_stream import VideoStream
-from steadydancer_pack.tests.unit import test_pose_extract_node as node
-from steadydancer_pack.tests.unit.test_pose_extract_node import user_folder  # noqa: F401  fixture
-from steadydancer_pack.tests.unit.test_video_stream import file_video, make_video
+from steadydancer_pack.tests.comfy import test_pose_extract_node as node
+from steadydancer_pack.tests.comfy.test_pose_extract_node import user_folder  # noqa: F401  fixture
+from steadydancer_pack.tests.comfy.test_video_stream import file_video, make_video
 
 SDR = 1
 BT2020 = 9

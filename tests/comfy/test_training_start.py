@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from steadydancer_pack.tests.comfy.test_training_loop import PLAN, assert_same_bits
 from steadydancer_pack.tests.training_double import Sums
-from steadydancer_pack.tests.unit.test_training_loop import PLAN, assert_same_bits
 from steadydancer_pack.training import full, pipeline
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.latents import ARRAYS, Store

@@ -18,7 +18,7 @@ from steadydancer_pack.media.table_image import ROW, Line, draw_table
 from steadydancer_pack.nodes.common.pose_images import draw_images
 from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
-from steadydancer_pack.tests.unit.test_align import together
+from steadydancer_pack.tests.pure.test_align import together
 
 CAMERA = Camera(432, 768, (0.3, 0.2), 0.6)
 PHOTO = torch.full((1, 768, 432, 4), 0.5)

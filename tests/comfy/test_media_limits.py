@@ -18,7 +18,7 @@ from steadydancer_pack.media.audio_track import read_audio
 from steadydancer_pack.media.media_file import open_media
 from steadydancer_pack.media.picture_size import size_by_header
 from steadydancer_pack.media.video_stream import VideoStream, open_video
-from steadydancer_pack.tests.unit.test_video_stream import HEIGHT, WIDTH, gray, make_video, numbers
+from steadydancer_pack.tests.comfy.test_video_stream import HEIGHT, WIDTH, gray, make_video, numbers
 
 MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
 profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation

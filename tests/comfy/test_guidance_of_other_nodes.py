@@ -12,7 +12,7 @@ from comfy_extras.nodes_tcfg import TCFG
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
-from steadydancer_pack.tests.unit.test_sampling import error, ksampler
+from steadydancer_pack.tests.comfy.test_sampling import error, ksampler
 
 STEPS = 5
 POSE = PoseGuidance(4.0, 0.1, 0.9, every=2)  # computed on steps 1 and 3, kept on steps 2 and 4
