@@ -21,11 +21,11 @@ import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this 
 import comfy.utils
 import torch
 
+from steadydancer_pack.benchmarks.golden_model import GoldenInputs, load_golden_model, make_conditions
 from steadydancer_pack.steadydancer_core.sampling import guider, presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample, with_shift
 from steadydancer_pack.steadydancer_core.sampling.run_log import RunLog
-from steadydancer_pack.tests.golden_model import GoldenInputs, load_golden_model, make_conditions
 
 SEEDS = (0, 1, 2)
 FULL = presets.PRESETS["Official 40"]

@@ -179,18 +179,16 @@ def _is_condition(node: ast.AST, names: set[str]) -> bool:
 
 
 def _package(name: str) -> str:
-    """Return the package in ORDER that a file lies in, its folder if there is none."""
+    """Return the package in ORDER that a file is (`dwpose/pipeline.py`) or lies in, its folder if there is none."""
     folder = name.rpartition("/")[0]
-    parents = [folder, *(parent.as_posix() for parent in Path(folder).parents)]
+    parents = [name.removesuffix(".py"), folder, *(parent.as_posix() for parent in Path(folder).parents)]
     return next((parent for parent in parents if parent in ORDER), folder)
 
 
 def _rank(name: str) -> int:
-    """Return the place in ORDER; a file named like a package there (`dwpose/pipeline.py`) has that one's."""
-    for package in (name.removesuffix(".py"), _package(name)):
-        if package in ORDER:
-            return ORDER.index(package)
-    return len(ORDER)
+    """Return the place of a file's package in ORDER."""
+    package = _package(name)
+    return ORDER.index(package) if package in ORDER else len(ORDER)
 
 
 def _cycles(imports: dict[str, set[str]]) -> list[list[str]]:

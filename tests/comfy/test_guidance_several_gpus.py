@@ -14,6 +14,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_multigpu import MultiGPUCFGSplitNode
 from safetensors.torch import save_file
 
+from steadydancer_pack.benchmarks.golden_model import GOLDEN_CONFIG, forget_dead_models
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.sampling import presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
@@ -21,7 +22,6 @@ from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_mo
 from steadydancer_pack.steadydancer_core.sampling.run import run
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.comfy.test_sampling import ksampler
-from steadydancer_pack.tests.golden_model import GOLDEN_CONFIG, forget_dead_models
 
 FIRST, SECOND = torch.device("cpu"), torch.device("cpu", 1)
 TEN = presets.Settings("ten", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc", shift=3.0)

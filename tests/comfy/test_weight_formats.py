@@ -30,6 +30,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from steadydancer_pack.benchmarks.golden_model import GoldenInputs
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes.common.steadydancer_files import model_files
 from steadydancer_pack.nodes.model import PRECISIONS, LoadModel
@@ -39,7 +40,6 @@ from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.steadydancer_core.weights.weight_source import SafetensorsSource
 from steadydancer_pack.tests import model_files as files
 from steadydancer_pack.tests.comfy.test_model import arguments, relative_error, run
-from steadydancer_pack.tests.golden_model import GoldenInputs
 
 U = {"fp32": 0.0, "fp16": 2**-11, "bf16": 2**-8, "e4m3": 2**-4, "e5m2": 2**-3, "Q8_0": 1 / 127}
 

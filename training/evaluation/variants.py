@@ -70,4 +70,5 @@ VARIANTS = (
 def command_for(weights: str, work: str = "WORK") -> str:
     """Return the command that makes the weights of a variant."""
     stage, before = BESIDE.get(weights, (weights, ""))
-    return f"python -m training {stage} {work}" + f" --before {before} --output {weights}" * bool(before)
+    options = f" --before {before} --output {weights}" if before else ""
+    return f"python -m training {stage} {work}{options}"

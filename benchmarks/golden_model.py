@@ -1,5 +1,7 @@
 """The golden model: a small SteadyDancer with made-up weights, its inputs, and its conditions."""
 
+from typing import Any
+
 import comfy.clip_vision
 import comfy.model_management
 import comfy.sd
@@ -8,7 +10,7 @@ import torch
 from steadydancer_pack.miniature.weights import made_up_input, steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.weights import detection
 
-GOLDEN_CONFIG = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
+GOLDEN_CONFIG: dict[str, Any] = {"dim": 256, "ffn_dim": 512, "layers": 2, "text_dim": 64}
 FRAMES, HEIGHT, WIDTH = 3, 8, 6
 
 
@@ -36,12 +38,6 @@ class GoldenInputs:
         return torch.nn.functional.pad(rows, (0, 0, 0, self.text_tokens - 7))[None]
 
 
-class QuickInputs(GoldenInputs):
-    """The same with few tokens of CLIP and text, which take most of the time of a pass."""
-
-    clip_tokens, text_tokens = 8, 16
-
-
 def load_golden_model(dtype=torch.float32):
     detection.register()
     return comfy.sd.load_diffusion_model_state_dict(
@@ -51,7 +47,7 @@ def load_golden_model(dtype=torch.float32):
 
 def clip_output(features):
     output = comfy.clip_vision.Output()
-    output.penultimate_hidden_states = features
+    output["penultimate_hidden_states"] = features
     return output
 
 
