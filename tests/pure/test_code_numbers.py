@@ -40,7 +40,6 @@ def test_imports_are_followed(planted):
     assert planted.package_cycles() == [["dwpose", "nodes"]]
 
 
-@pytest.mark.xfail(reason="some packages still exceed them")
 def test_the_code_base_stays_within_its_bounds():
     code = CodeBase(PACK)
     assert code.one_use_per_thousand() <= 12
