@@ -39,9 +39,13 @@ class Batches:
     """
 
     def __init__(
-        self, store: Store, cuts: Cuts, negative_text: Tensor, blank_pose: Tensor | None = None,
+        self,
+        store: Store,
+        cuts: Cuts,
+        negative_text: Tensor,
+        blank_pose: Tensor | None = None,
         blank_features: Tensor | None = None,
-    ):  # fmt: skip
+    ):
         self.store, self.cuts, self.negative_text, self.blank_pose = store, cuts, negative_text, blank_pose
         self.blank_features = blank_features
 
@@ -53,7 +57,15 @@ class Batches:
         if length < self.store.latent_frames and torch.rand((), generator=generator).item() < cuts.middle:
             start = 1 + int(torch.randint(self.store.latent_frames - length, (), generator=generator))
         rows = np.sort(torch.randperm(self.store.count, generator=generator)[:count].numpy())
-        return self._with_noise(self._clips(rows, slice(start, start + length), generator), generator)
+        batch = self._clips(rows, slice(start, start + length), generator)
+        noise = torch.randn(batch["clean"].shape, generator=generator)
+        even = torch.rand(len(noise), generator=generator)
+        batch |= {"negative_text": self.negative_text.expand(len(noise), -1, -1)}
+        if self.blank_pose is not None:
+            batch["blank_pose"] = self.blank_pose[:, :, : noise.shape[2]].expand_as(noise)
+        if self.blank_features is not None:
+            batch["blank_features"] = self.blank_features.expand(len(noise), -1, -1)
+        return {**batch, "noise": noise, "sigma": shifted(even, cuts.shift)}
 
     def _clips(self, rows: np.ndarray, frames: slice, generator: torch.Generator) -> Batch:
         clean, pose, photo = (self.store.take(name, rows) for name in (CLIP, POSE, PHOTO))
@@ -64,16 +76,6 @@ class Batches:
         text[torch.rand(len(rows), generator=generator) < self.cuts.negative] = self.negative_text
         features = {name: self.store.take(name, rows) for name in self.store.features}
         return {**conditions(photo, pose, frames), **features, "clean": clean[:, :, frames], "text": text}
-
-    def _with_noise(self, batch: Batch, generator: torch.Generator) -> Batch:
-        noise = torch.randn(batch["clean"].shape, generator=generator)
-        even = torch.rand(len(noise), generator=generator)
-        extra = {"negative_text": self.negative_text.expand(len(noise), -1, -1)}
-        if self.blank_pose is not None:
-            extra["blank_pose"] = self.blank_pose[:, :, : noise.shape[2]].expand_as(noise)
-        if self.blank_features is not None:
-            extra["blank_features"] = self.blank_features.expand(len(noise), -1, -1)
-        return {**batch, **extra, "noise": noise, "sigma": shifted(even, self.cuts.shift)}
 
 
 def conditions(photo: Tensor, pose: Tensor, frames: slice) -> Batch:

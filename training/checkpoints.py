@@ -61,8 +61,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         raise ValueError(f"{full_disk_error(new, size, error)}{kept}") from error
     retry(Path.rename, new, place / f"step-{checkpoint.step:07d}")
     _flush(place)
+    doomed = place / DELETING
     for path in older:
-        _delete(path)
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        retry(Path.rename, path, doomed)
+        shutil.rmtree(doomed)
 
 
 def load(folder: Path) -> Checkpoint | None:
@@ -122,14 +126,6 @@ def _checksums(path: Path, state: Mapping[str, Any]) -> dict[str, int]:
             while data := file.read(READ_BYTES):
                 checksums[name] = zlib.crc32(data, checksums[name])
     return checksums
-
-
-def _delete(path: Path) -> None:
-    doomed = path.with_name(DELETING)
-    if doomed.exists():
-        shutil.rmtree(doomed)
-    retry(Path.rename, path, doomed)
-    shutil.rmtree(doomed)
 
 
 def _flush(path: Path) -> None:

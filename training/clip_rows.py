@@ -48,9 +48,10 @@ class ClipRows:
     def add(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write the next row; arrays [1, ...] by name, the same for every clip."""
         for array, row in arrays.items():
-            file = self._file(array, row.shape[1:])
-            file[len(self.clips)] = row[0]
-            file.flush()
+            if array not in self._files:
+                self._files[array] = self._open(self.folder / f"{array}.part", (self.room, *row.shape[1:]))
+            self._files[array][len(self.clips)] = row[0]
+            self._files[array].flush()
         self.clips.append(name)
         self._record()
 
@@ -71,18 +72,15 @@ class ClipRows:
         self.done = True
         self._record()
 
-    def _file(self, name: str, shape: tuple[int, ...]) -> np.memmap:
-        if name not in self._files:
-            path, shape = self.folder / f"{name}.part", (self.room, *shape)
-            begun = bool(self.clips) and path.exists()
-            opened = np.lib.format.open_memmap(path, "r+") if begun else new_array(path, shape)
-            if opened.shape != shape:
-                raise ValueError(
-                    f"{path} has rows of {list(opened.shape[1:])}, this clip's are {list(shape[1:])}: it was made with "
-                    f"other files. Delete the folder {self.folder} and prepare it again."
-                )
-            self._files[name] = opened
-        return self._files[name]
+    def _open(self, path: Path, shape: tuple[int, ...]) -> np.memmap:
+        begun = bool(self.clips) and path.exists()
+        opened = np.lib.format.open_memmap(path, "r+") if begun else new_array(path, shape)
+        if opened.shape != shape:
+            raise ValueError(
+                f"{path} has rows of {list(opened.shape[1:])}, this clip's are {list(shape[1:])}: it was made with "
+                f"other files. Delete the folder {self.folder} and prepare it again."
+            )
+        return opened
 
     def _record(self) -> None:
         state = {"facts": self.facts, "done": self.done, "clips": self.clips, "left_out": self.left_out}

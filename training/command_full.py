@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.wholebody import DWPose
-from .column_table import columns
 from .encoders import Encoders, load_encoder, load_text, load_vision
 from .full import FullFiles, run_full
 from .memory_plan import table
 from .pipeline import Work
 from .real_clips import FRAMES, NEGATIVE, PROMPT, ClipSettings, prepare_clips
+from .stages import columns
 
 STORE = "clips"
 
@@ -67,9 +67,10 @@ def _tables(_work: Work, _options: argparse.Namespace) -> None:
 
 def _prepare(work: Work, options: argparse.Namespace) -> None:
     encoders = Encoders(
-        lambda: load_encoder(options.vae), lambda: load_vision(options.clip_vision),
+        lambda: load_encoder(options.vae),
+        lambda: load_vision(options.clip_vision),
         lambda: load_text(options.text_encoder),
-    )  # fmt: skip
+    )
     settings = ClipSettings(options.frames, options.size, options.prompt, options.negative)
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")

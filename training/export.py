@@ -21,8 +21,9 @@ FP8, LARGEST = torch.float8_e4m3fn, 448.0
 FORMAT = {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
 MODEL, VAE = "steadydancer_miniature.safetensors", "steadydancer_miniature_vae.safetensors"
 PROMPTS = {
-    POSITIVE: "steadydancer_miniature_positive.safetensors", NEGATIVE: "steadydancer_miniature_negative.safetensors",
-}  # fmt: skip
+    POSITIVE: "steadydancer_miniature_positive.safetensors",
+    NEGATIVE: "steadydancer_miniature_negative.safetensors",
+}
 
 
 def model_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -13,6 +13,7 @@ blank_pose of the same shapes as text and pose. Latents are in model space. Wher
 clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first pose and the blank pose.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from .network import ATTENTION, CLIP_WIDTH
 
 STEPS = 1000
+SHIFT = 5.0  # of the sampling schedule
 Batch = dict[str, Tensor]
 
 
@@ -105,6 +107,15 @@ class Distillation(nn.Module):
             return {"loss": difference(whole, taught), "data": difference(whole, data).detach()}
         free, bound = difference(self.velocity(batch, x, conditional=False), taught), difference(whole, data)
         return {"loss": free + bound, "unconditional": free.detach(), "conditional": bound.detach()}
+
+
+@torch.no_grad()
+def sample(velocity: Velocity, batch: Batch, noise: Tensor, steps: int, shift: float = SHIFT) -> Tensor:
+    """Return the latent [B, 16, T, h, w] that `noise` becomes under the batch's conditions: Euler, without guidance."""
+    x, sigmas = noise, shifted(torch.linspace(1, 0, steps + 1), shift).to(noise.device)
+    for sigma, lower in itertools.pairwise(sigmas):
+        x = x + (lower - sigma) * velocity({**batch, "sigma": sigma.expand(len(x))}, x).float()
+    return x
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:

@@ -52,7 +52,10 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
     if is_done(path):
         return path
     plan = replace(stage.full, steps=steps) if steps else stage.full
-    origin = start_path(work, before or BEFORE[name], files.base)
+    before = before or BEFORE[name]
+    origin = files.base if before == "base" else work.weights(before)
+    if not origin.exists():
+        raise ValueError(f"There is no {origin}. Train '{before}' first, or name another stage with --before.")
     start, teacher = WanFile(origin), None if stage.loss == "flow" else files.base
     task = prepare_full(stage, plan, start, files)
     trained = train(task, plan, path.parent, start_of(origin, Store(files.store), teacher))
@@ -62,30 +65,25 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
     return path
 
 
-def start_path(work: Work, before: str, base: Path) -> Path:
-    """Return the file or folder of weights that a stage after `before` starts from."""
-    path = base if before == "base" else work.weights(before)
-    if not path.exists():
-        raise ValueError(f"There is no {path}. Train '{before}' first, or name another stage with --before.")
-    return path
-
-
 def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> StageTask:
     """Return the task of a stage of a whole model; its networks are on this process's device."""
     allow_gradients()
     store, shared = Store(files.store), load_file(files.store / SHARED)
-    _check_store(files.store, store, start)
-    batches = Batches(
-        store, cast(Cuts, stage.full_cuts), shared[NEGATIVE_TEXT].float(), shared[BLANK_POSE].float(),
-        shared[BLANK_FEATURES].float(),
-    )  # fmt: skip
+    width = store.arrays[TEXT].shape[-1]
+    if width != start.size.text_dim:
+        raise ValueError(
+            f"The prompts in {files.store} are {width} wide, {start.title} reads {start.size.text_dim}. Prepare the "
+            "clips with the text encoder of this model (umt5-xxl for Wan 2.1)."
+        )
+    if not store.features:
+        raise ValueError(f"The clips in {files.store} have no CLIP vision features. Make them with `prepare`.")
+    negative, pose, features = (shared[name].float() for name in (NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES))
+    batches = Batches(store, cast(Cuts, stage.full_cuts), negative, pose, features)
     network = starting_network(stage, plan, start)
     taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
     preview = preview_of(store, files.vae) if files.vae else None
-    return StageTask(
-        stage, network, batches, taught, preview, recompute=True, seed=plan.seed, stream=PRECISIONS[plan.precision],
-        sees=True,
-    )  # fmt: skip
+    stream = PRECISIONS[plan.precision]
+    return StageTask(stage, network, batches, taught, preview, True, plan.seed, stream=stream, sees=True)
 
 
 def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
@@ -106,23 +104,19 @@ def teacher(plan: Plan, base: WanFile) -> nn.Module:
     """Return the frozen base model, its blocks sharded among the processes where the plan shards."""
     state = processes()
     device, sharded = torch.device(str(state.device)), plan.shard and state.num_processes > 1
-    network = build(base.size, False, PRECISIONS[plan.precision], "cpu" if sharded else str(device))
+    network: Any = build(base.size, False, PRECISIONS[plan.precision], "cpu" if sharded else str(device))
     fill(network, base)
     network.requires_grad_(False)
     if sharded:
-        _shard_blocks(network, device.type, state.num_processes)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(device.type, (state.num_processes,))
+        for block in network.blocks:
+            fully_shard(block, mesh=mesh)
         for part in (part for name, part in network.named_children() if name != "blocks"):
             part.to(device)
     return network
-
-
-def _shard_blocks(network: Any, kind: str, processes: int) -> None:
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(kind, (processes,))
-    for block in network.blocks:
-        fully_shard(block, mesh=mesh)
 
 
 def preview_of(store: Store, vae: Path) -> tuple[Batch, Decode]:
@@ -132,14 +126,3 @@ def preview_of(store: Store, vae: Path) -> tuple[Batch, Decode]:
     batch |= {name: store.take(name, rows) for name in store.features}
     batch |= {"clean": store.take(CLIP, rows), "text": store.take(TEXT, rows)}
     return batch, load_decoder(vae)
-
-
-def _check_store(folder: Path, store: Store, start: WanFile) -> None:
-    width = store.arrays[TEXT].shape[-1]
-    if width != start.size.text_dim:
-        raise ValueError(
-            f"The prompts in {folder} are {width} wide, {start.title} reads {start.size.text_dim}. Prepare the clips "
-            "with the text encoder of this model (umt5-xxl for Wan 2.1)."
-        )
-    if not store.features:
-        raise ValueError(f"The clips in {folder} have no CLIP vision features. Make them with `prepare`.")

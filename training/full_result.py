@@ -41,13 +41,14 @@ def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alph
 
 def side_paths(trained: Mapping[str, Tensor]) -> SidePaths:
     """Return the LoRA layers among the trained tensors by their layer's name."""
-    downs = [name for name in trained if name.startswith(PATHS) and name.endswith(".down")]
     return {
         name.removeprefix(PATHS).removesuffix(".down").replace("/", "."): (
-            trained[name], trained[name.removesuffix(".down") + ".up"],
+            down,
+            trained[f"{name.removesuffix('.down')}.up"],
         )
-        for name in downs
-    }  # fmt: skip
+        for name, down in trained.items()
+        if name.startswith(PATHS) and name.endswith(".down")
+    }
 
 
 def lora_tensors(sides: SidePaths, alpha: float) -> dict[str, Tensor]:
@@ -69,15 +70,11 @@ def _piece(name: str, start: WanFile, own: Tensor | None, side: tuple[Tensor, Te
         if side is not None:
             down, up = side
             weight = weight + alpha / len(down) * (up.float() @ down.float())
-        yield _half(name, weight)
+        half = weight.to(WEIGHT_DTYPE)
+        if not half.isfinite().all():
+            raise UnfitWeights(
+                f"{name} does not fit float16: the training diverged. Train again with a lower learning rate."
+            )
+        yield half
 
     return Piece(((name, WEIGHT_DTYPE, shape),), rows)
-
-
-def _half(name: str, weight: Tensor) -> Tensor:
-    half = weight.to(WEIGHT_DTYPE)
-    if not half.isfinite().all():
-        raise UnfitWeights(
-            f"{name} does not fit float16: the training diverged. Train again with a lower learning rate."
-        )
-    return half

@@ -5,7 +5,7 @@ process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of
 Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +47,6 @@ class Store:
     def take(self, name: str, rows: np.ndarray) -> Tensor:
         """Return these rows of an array in float32."""
         return torch.from_numpy(self.arrays[name][rows].astype(np.float32))
-
-
-def write_store(folder: Path, count: int, batches: Iterator[Pixels], encode: Encode) -> Store:
-    """Encode `count` clips into `folder`."""
-    return write_arrays(folder, count, (encoded(batch, encode) for batch in batches))
 
 
 def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarray]]) -> Store:

@@ -28,7 +28,7 @@ from .checkpoints import Checkpoint
 from .optimizer_state import OptimizerState, gather, trained_parameters
 from .plan import Plan
 from .run_logger import Clock, MetricAverager, RunLogger, duration
-from .start import Start, other_start
+from .start import Start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
 SAMPLES = "samples"  # of one process in a step: batches may be of different sizes
@@ -139,18 +139,14 @@ class _Run:
             samples += max(len(tensor) for tensor in batch.values() if tensor.ndim)
             last = turn == self.plan.accumulate
             with nullcontext() if last else self.accelerator.no_sync(self.optimizer.model):
-                self._add(batch, metrics)
+                with self.optimizer.precision():
+                    results = self.optimizer.model(batch)
+                self.optimizer.backward(results["loss"])
+            for name, value in results.items():
+                metrics[name] = metrics.get(name, 0.0) + value.detach().float() / self.plan.accumulate
         norms = self.optimizer.gradient_norms()
         norm = self.optimizer.step(self.done)
         return {**metrics, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms
-
-    def _add(self, batch: dict[str, Tensor], metrics: dict[str, Tensor]) -> None:
-        """Add the gradient and the metrics of one batch to those of its step."""
-        with self.optimizer.precision():
-            results = self.optimizer.model(batch)
-        self.optimizer.backward(results["loss"])
-        for name, value in results.items():
-            metrics[name] = metrics.get(name, 0.0) + value.detach().float() / self.plan.accumulate
 
     def _tell(self, logger: RunLogger, metrics: Mapping[str, float], seconds: float) -> None:
         plan, rate = self.plan, self.plan.rate(self.done - 1)
@@ -192,7 +188,10 @@ def _check_same(plan: Plan, start: Start, checkpoint: Checkpoint, folder: Path) 
         raise ValueError(
             f"The folder {folder} holds a run of another plan: {'; '.join(differ)}. Use its plan, or another folder."
         )
-    differ = other_start(start, checkpoint.facts.get("start", {}))
+    began = checkpoint.facts.get("start", {})  # checkpoints of earlier versions have none
+    differ = [
+        f"{name}: now {mine}, then {began[name]}" for name, mine in start.items() if began.get(name, mine) != mine
+    ]
     if differ:
         raise ValueError(
             f"The folder {folder} holds a run that began with other files. {'; '.join(differ)}. Name the files that "
@@ -202,14 +201,7 @@ def _check_same(plan: Plan, start: Start, checkpoint: Checkpoint, folder: Path) 
 
 def _take_over(module: torch.nn.Module, checkpoint: Checkpoint, folder: Path) -> None:
     """Put the parameters of `checkpoint` into `module`. ValueError: they are of another module."""
-    trained = trained_parameters(module)
-    _check_shapes(trained, checkpoint.trained, folder)
-    with torch.no_grad():
-        for name, p in trained.items():
-            p.copy_(checkpoint.trained[name])
-
-
-def _check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], folder: Path) -> None:
+    mine, theirs = trained_parameters(module), checkpoint.trained
     shapes = [{name: list(tensor.shape) for name, tensor in tensors.items()} for tensors in (mine, theirs)]
     differ = [name for name in dict.fromkeys([*mine, *theirs]) if shapes[0].get(name) != shapes[1].get(name)]
     if differ:
@@ -218,3 +210,6 @@ def _check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], fold
             f"The folder {folder} holds a run of another module: {len(differ)} parameters differ, such as "
             f"{differ[0]}: {found} in the module, {wanted} in the folder. Use its module, or another folder."
         )
+    with torch.no_grad():
+        for name, p in mine.items():
+            p.copy_(theirs[name])

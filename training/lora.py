@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-PARTS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "cross_attn.v",
-         "cross_attn.o", "ffn.0", "ffn.2")  # fmt: skip
+PARTS = (*(f"{attention}.{part}" for attention in ("self_attn", "cross_attn") for part in "qkvo"), "ffn.0", "ffn.2")
 
 
 class LoRALayer(nn.Module):
@@ -27,6 +26,10 @@ class LoRALayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the addition to the layer's output."""
         return self.scale * nn.functional.linear(nn.functional.linear(x, self.down), self.up)
+
+    def add(self, _layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        """Return the layer's output with the addition: a forward hook."""
+        return output + self(args[0]).to(output.dtype)
 
     def delta(self) -> Tensor:
         """Return the addition to the layer's weight in float32."""
@@ -45,20 +48,13 @@ class Adapter(nn.Module):
         paths = {}
         for name, layer in layers.items():
             paths[name.replace(".", "/")] = path = LoRALayer(layer, rank, alpha / rank, generator)
-            layer.register_forward_hook(_adding(path))
+            layer.register_forward_hook(path.add)
         self.paths = nn.ModuleDict(paths)
 
     def deltas(self) -> dict[str, Tensor]:
         """Return what to add to the network's weights, by their names."""
         paths = {name: path for name, path in self.paths.items() if isinstance(path, LoRALayer)}
         return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in paths.items()}
-
-
-def _adding(path: LoRALayer):
-    def hook(_layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        return output + path(args[0]).to(output.dtype)
-
-    return hook
 
 
 @torch.no_grad()

@@ -76,10 +76,18 @@ def build(size: Size, pose: bool, dtype: torch.dtype = torch.float32, device: st
     """Return the base, or with `pose` SteadyDancer, with unset weights."""
     network = TrainedDancer if pose else WanModel
     return network(
-        model_type="i2v", patch_size=PATCH, in_dim=INPUT, dim=size.dim, ffn_dim=size.ffn_dim, text_dim=size.text_dim,
-        num_heads=size.dim // 128, num_layers=size.layers, device=device, dtype=dtype,
+        model_type="i2v",
+        patch_size=PATCH,
+        in_dim=INPUT,
+        dim=size.dim,
+        ffn_dim=size.ffn_dim,
+        text_dim=size.text_dim,
+        num_heads=size.dim // 128,
+        num_layers=size.layers,
+        device=device,
+        dtype=dtype,
         operations=Layers,
-    )  # fmt: skip
+    )
 
 
 def allow_gradients() -> None:

@@ -39,7 +39,15 @@ class OptimizerState:
             )
         if plan.precision == "fp16" and kind == "cpu":
             raise ValueError("precision fp16 needs a GPU. Choose bf16 or no on this machine.")
-        _check(trained_parameters(module))
+        trained = trained_parameters(module)
+        if not trained:
+            raise ValueError("The task's module has no parameter with requires_grad: there is nothing to train.")
+        coarse = [name for name, p in trained.items() if p.dtype != torch.float32]
+        if coarse:
+            raise ValueError(
+                f"{len(coarse)} trained parameters are not float32, such as {coarse[0]} ({trained[coarse[0]].dtype}). "
+                "Small steps vanish in coarser numbers: convert them with .float(), and set precision in the plan."
+            )
         several = self.accelerator.num_processes > 1
         if plan.shard and several:
             _shard_module(module, kind)
@@ -158,14 +166,3 @@ def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in source.items():
             target[name].copy_(tensor)
-
-
-def _check(trained: Mapping[str, Tensor]) -> None:
-    if not trained:
-        raise ValueError("The task's module has no parameter with requires_grad: there is nothing to train.")
-    coarse = [name for name, p in trained.items() if p.dtype != torch.float32]
-    if coarse:
-        raise ValueError(
-            f"{len(coarse)} trained parameters are not float32, such as {coarse[0]} ({trained[coarse[0]].dtype}). "
-            "Small steps vanish in coarser numbers: convert them with .float(), and set precision in the plan."
-        )

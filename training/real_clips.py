@@ -64,7 +64,7 @@ class ClipSettings:
 
 def prepare_clips(
     folder: Path, videos: Path, encoders: Encoders, detector: Detector, settings: ClipSettings = ClipSettings()
-) -> Store:  # fmt: skip
+) -> Store:
     """Make the store `folder` of the videos below `videos`, or go on with it.
 
     Videos that cannot be used are named in the log and in clips.json, and left out. ValueError: there are none, or the
@@ -145,20 +145,18 @@ def read_clip(
 
 def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
     """Return the first frames of a video at MODEL_FPS, cropped and shrunk to `size`, uint8 [F, H, W, 3]."""
-    frames = [_fitted(frame, size) for frame in itertools.islice(VideoStream(str(path)), count)]
+    frames = []
+    for frame in itertools.islice(VideoStream(str(path)), count):
+        kept = crop_fraction(frame.shape[1::-1], *size)
+        part = crop(torch.from_numpy(frame)[None], kept).movedim(-1, 1).float()
+        shrunk = F.interpolate(part, size=size[::-1], mode="bicubic", antialias=True)
+        frames.append(shrunk[0].round().clamp(0, 255).byte().movedim(0, -1).numpy())
     if len(frames) < count - MISSING:
         raise ValueError(
             f"{path.name} is too short: {len(frames)} frames at {MODEL_FPS:g} a second, {count} are needed "
             f"({count / MODEL_FPS:.2f} s)."
         )
     return np.stack(frames + frames[-1:] * (count - len(frames)))
-
-
-def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    kept = crop_fraction(frame.shape[1::-1], *size)
-    part = crop(torch.from_numpy(frame)[None], kept).movedim(-1, 1).float()
-    shrunk = F.interpolate(part, size=size[::-1], mode="bicubic", antialias=True)
-    return shrunk[0].round().clamp(0, 255).byte().movedim(0, -1).numpy()
 
 
 def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:

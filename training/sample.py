@@ -82,9 +82,11 @@ def negative_pose_file() -> bytes:
 
 
 FILES = {
-    "steadydancer_sample.png": photo_file, "steadydancer_sample_dance.mp4": dance_file,
-    "steadydancer_sample_pose.mp4": pose_file, "steadydancer_sample_pose_negative.mp4": negative_pose_file,
-}  # fmt: skip
+    "steadydancer_sample.png": photo_file,
+    "steadydancer_sample_dance.mp4": dance_file,
+    "steadydancer_sample_pose.mp4": pose_file,
+    "steadydancer_sample_pose_negative.mp4": negative_pose_file,
+}
 
 
 def write_sample(folder: Path) -> list[Path]:

@@ -32,16 +32,14 @@ class Stage:
 
 
 def _plan(steps: int, rate: float, **more: Any) -> Plan:
-    settings: dict[str, Any] = {"batch_size": 8, "warmup": 100, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16",
-                "log_every": 50, "checkpoint_every": 250, "picture_every": 500}  # fmt: skip
+    settings: dict[str, Any] = {"batch_size": 8, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16"}
+    settings |= {"log_every": 50, "checkpoint_every": 250}
     return Plan(steps=steps, learning_rate=rate, **(settings | more))
 
 
 def _full(steps: int, rate: float, shard: bool = False) -> Plan:
-    return Plan(
-        steps=steps, learning_rate=rate, batch_size=1, warmup=0, decay="constant", precision="bf16",
-        log_every=10, checkpoint_every=250, picture_every=250, shard=shard,
-    )  # fmt: skip
+    every = {"log_every": 10, "checkpoint_every": 250, "picture_every": 250}
+    return Plan(steps, rate, batch_size=1, warmup=0, decay="constant", precision="bf16", shard=shard, **every)
 
 
 STAGES = {
@@ -71,3 +69,21 @@ STAGES = {
         pose_parts=False,
     ),
 }  # fmt: skip
+
+
+def columns() -> str:
+    """Return the stages as a Markdown table, the 14B column beside the miniature's. training/README.md holds it."""
+    head = "| stage | loss | trains | 14B: steps, rate, frames | miniature: steps, rate, latent frames x clips |"
+    rows = [head, "|" + " --- |" * 5]
+    for name, stage in STAGES.items():
+        trains = f"LoRA of rank {stage.rank}" if stage.rank else "all weights"
+        if stage.rank and stage.pose_parts:
+            trains += " and the pose tensors"
+        full = "a file"
+        if stage.full and stage.full_cuts:
+            frames = 4 * stage.full_cuts.lengths[0][0] - 3
+            full = f"{stage.full.steps}, {stage.full.learning_rate:g}, {frames}"
+        clips = ", ".join(f"{frames} x {count}" for frames, count in stage.cuts.lengths)
+        small = f"{stage.miniature.steps}, {stage.miniature.learning_rate:g}, {clips}"
+        rows.append(f"| {name} | {stage.loss} | {trains} | {full} | {small} |")
+    return "\n".join(rows)

@@ -32,9 +32,3 @@ def fingerprint(path: Path) -> str:
                 content.seek(max(0, size - PIECE) * piece // PIECES)
                 digest.update(content.read(PIECE))
     return f"{size_text(sum(file.stat().st_size for file in files))}, hash {digest.hexdigest()[:12]}"
-
-
-def other_start(mine: Start, stored: Start) -> list[str]:
-    """Return in words what a run would start from now and did not when it began; checkpoints of old tell nothing."""
-    differ = [name for name in mine if name in stored and mine[name] != stored[name]]
-    return [f"{name}: now {mine[name]}, then {stored[name]}" for name in differ]

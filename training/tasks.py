@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from ..media.frames import video_to_uint8
 from .batches import Batches
-from .flow import Batch, Distillation, FlowMatching, Velocity
+from .flow import Batch, Distillation, FlowMatching, Velocity, sample
 from .lora import Adapter, merged
 from .network import POSE_PARTS, untrained
-from .preview import sample
 from .stages import Stage
 
 PREVIEW_STEPS, PREVIEW_SEED = 12, 5
@@ -28,10 +27,18 @@ class StageTask:
     """
 
     def __init__(
-        self, stage: Stage, network: Any, batches: Batches, teacher: nn.Module | None = None,
-        preview: tuple[Batch, Decode] | None = None, recompute: bool = False, seed: int = 0, fast: bool = False,
-        stream: torch.dtype = torch.float32, sees: bool = False,
-    ):  # fmt: skip
+        self,
+        stage: Stage,
+        network: Any,
+        batches: Batches,
+        teacher: nn.Module | None = None,
+        preview: tuple[Batch, Decode] | None = None,
+        recompute: bool = False,
+        seed: int = 0,
+        fast: bool = False,
+        stream: torch.dtype = torch.float32,
+        sees: bool = False,
+    ):
         self.stage, self.batches, self.preview = stage, batches, preview
         self.velocity = Velocity(network, stage.pose, recompute, stream)
         choose_trained(stage, network, sees)

@@ -18,21 +18,13 @@ import torch
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor, nn
 
+from ..media.atomic_write import atomic_write
 from ..media.frame_size import latent_frames
 from ..media.frames import video_to_uint8
 from . import vae_whole
 from .loop import Plan, train
 from .processes import processes
-from .vae_file import (
-    as_video,
-    folded,
-    latent_statistics,
-    photo_then_gray,
-    reconstruction,
-    stock_vae,
-    vae_file,
-)
-from .whole_file import write_whole
+from .vae_file import as_video, folded, latent_statistics, photo_then_gray, reconstruction, stock_vae, vae_file
 
 WIDTH = 8
 HELD = 16  # clips at the end of the files that are never trained on
@@ -49,8 +41,9 @@ class Crop(NamedTuple):
     weight: float
 
 
-CROPS = (Crop(1, 64, 0.2), Crop(5, 48, 0.27), Crop(9, 48, 0.3), Crop(9, 96, 0.1), Crop(17, 48, 0.1),
-         Crop(33, 48, 0.03))  # fmt: skip
+CROPS = tuple(
+    Crop(*crop) for crop in ((1, 64, 0.2), (5, 48, 0.27), (9, 48, 0.3), (9, 96, 0.1), (17, 48, 0.1), (33, 48, 0.03))
+)
 STILLS, STILLS_SHARE = (Crop(1, 64, 0.8), Crop(1, 96, 0.2)), 0.1  # of the steps, at first: single frames only
 KINDS = {"character": 0.7, "skeleton": 0.2, "photo, then gray": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
@@ -63,9 +56,17 @@ SQUARED, EDGES = 2.0, 0.1
 def default_plan(steps: int = 12750) -> Plan:
     """Return the plan that the shipped VAE ended with, as two processes; what it had before, its model card tells."""
     return Plan(
-        steps=steps, learning_rate=1.2e-3, batch_size=1, warmup=200, floor=0.02, weight_decay=0.0, clip_norm=1.0,
-        ema_decay=0.995, precision="bf16", log_every=20, checkpoint_every=250, picture_every=250,
-    )  # fmt: skip
+        steps=steps,
+        learning_rate=1.2e-3,
+        batch_size=1,
+        warmup=200,
+        floor=0.02,
+        weight_decay=0.0,
+        ema_decay=0.995,
+        precision="bf16",
+        checkpoint_every=250,
+        picture_every=250,
+    )
 
 
 def fresh_vae(width: int = WIDTH, seed: int = 0) -> WanVAE:
@@ -142,7 +143,14 @@ class VaeTask:
 
     def __init__(self, clips: Path, poses: Path, plan: Plan, width: int = WIDTH):
         self.clips, self.poses = (np.load(path, mmap_mode="r") for path in (clips, poses))
-        _check_clips(self.clips, self.poses)
+        shape, longest = self.clips.shape, max(crop.frames for crop in CROPS)
+        fits = len(shape) == 5 and shape[0] > HELD and shape[1] >= longest and shape[2] % 8 == 0
+        if not (fits and shape == self.poses.shape and self.clips.dtype == self.poses.dtype == np.uint8):
+            raise ValueError(
+                f"Found clips {self.clips.dtype} {list(shape)} and skeletons {self.poses.dtype} "
+                f"{list(self.poses.shape)}; both must be uint8 [N, F, S, S, 3] of the same shape with N over {HELD}, "
+                f"F of {longest} or more and S a multiple of 8. Render both files again."
+            )
         self.plan, self.module = plan, VaeModule(fresh_vae(width, plan.seed))
 
     def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -184,17 +192,6 @@ def _draw(weights: list[float], generator: torch.Generator) -> int:
     return int(torch.multinomial(torch.tensor(weights), 1, generator=generator))
 
 
-def _check_clips(clips: np.ndarray, poses: np.ndarray) -> None:
-    longest = max(crop.frames for crop in CROPS)
-    fits = clips.ndim == 5 and clips.shape[0] > HELD and clips.shape[1] >= longest and clips.shape[2] % 8 == 0
-    if not (fits and clips.shape == poses.shape and clips.dtype == poses.dtype == np.uint8):
-        raise ValueError(
-            f"Found clips {clips.dtype} {list(clips.shape)} and skeletons {poses.dtype} {list(poses.shape)}; both must "
-            f"be uint8 [N, F, S, S, 3] of the same shape with N over {HELD}, F of {longest} or more and S a multiple "
-            "of 8. Render both files again."
-        )
-
-
 def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, width: int = WIDTH) -> Path:
     """Train a VAE in `folder` on two .npy files (see VaeTask), or go on with it; return its safetensors file.
 
@@ -207,9 +204,11 @@ def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, 
         count = min(STATISTICS_CLIPS, len(task.clips) - HELD)
         state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
         facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
-        write_whole(path, vae_file(state, facts))
+        with atomic_write(path) as part:
+            part.write_bytes(vae_file(state, facts))
         metrics = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
         told = {"metrics": metrics, "plan": asdict(plan), "width": width}
-        write_whole(folder / METRICS, json.dumps(told, indent=2).encode())
+        with atomic_write(folder / METRICS) as part:
+            part.write_bytes(json.dumps(told, indent=2).encode())
     processes().wait_for_everyone()
     return path

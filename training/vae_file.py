@@ -26,9 +26,14 @@ METADATA = {"name": "SteadyDancer miniature VAE", "license": "Apache-2.0", "weig
 def stock_vae(width: int) -> WanVAE:
     """Return ComfyUI's Wan 2.1 VAE of this width, its weights unset."""
     return WanVAE(
-        dim=width, z_dim=LATENT, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
-        temperal_downsample=[False, True, True], dropout=0.0,
-    )  # fmt: skip
+        dim=width,
+        z_dim=LATENT,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+        dropout=0.0,
+    )
 
 
 def loaded_vae(state: Mapping[str, Tensor]) -> WanVAE:
@@ -43,27 +48,21 @@ def as_video(frames: np.ndarray) -> Tensor:
     return uint8_to_video(np.array(frames)).movedim(-1, 1)
 
 
+@torch.no_grad()
 def latent_statistics(state: Mapping[str, Tensor], characters: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation [16] of the raw latents of clips, uint8 [N, F, H, W, 3] each.
 
     Both are of the mixture of CHARACTER_SHARE characters and skeletons for the rest.
     """
-    vae = loaded_vae(state)
-    moments = [
-        share * _moments(vae, clips) for share, clips in ((CHARACTER_SHARE, characters), (1 - CHARACTER_SHARE, poses))
-    ]
-    mean, square = moments[0] + moments[1]
+    vae, moments = loaded_vae(state), torch.zeros(2, LATENT, dtype=torch.float64)  # mean and mean square
+    for share, clips in ((CHARACTER_SHARE, characters), (1 - CHARACTER_SHARE, poses)):
+        total = torch.zeros_like(moments)
+        for clip in clips:
+            latent = vae_whole.encode(vae, as_video(clip[None])).double()
+            total += torch.stack([latent, latent.square()]).mean(dim=(1, 3, 4, 5))
+        moments += share * (total / len(clips))
+    mean, square = moments
     return mean.float(), (square - mean.square()).sqrt().float()
-
-
-@torch.no_grad()
-def _moments(vae: WanVAE, clips: np.ndarray) -> Tensor:
-    """Return the mean and the mean square [2, 16] of the clips' raw latents."""
-    total = torch.zeros(2, LATENT, dtype=torch.float64)
-    for clip in clips:
-        latent = vae_whole.encode(vae, as_video(clip[None])).double()
-        total += torch.stack([latent, latent.square()]).mean(dim=(1, 3, 4, 5))
-    return total / len(clips)
 
 
 def folded(state: Mapping[str, Tensor], mean: Tensor, std: Tensor) -> dict[str, Tensor]:
@@ -106,14 +105,15 @@ def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int
         latent = vae_whole.encode(vae, video)
         back = vae_whole.decode(vae, latent)
         normal = Wan21().process_in(latent)
-        rows.append({
+        row = {
             "photo_psnr": psnr(back[:, :, :1], video[:, :, :1]),
             "frames_psnr": psnr(back[:, :, 1:], video[:, :, 1:]),
             "skeleton_psnr": _psnr_of(vae, drawn),
             "grey_photo_psnr": _psnr_of(vae, photo_then_gray(video)),
             "latent_mean": float(normal.mean()),
             "latent_std": float(normal.std()),
-        })  # fmt: skip
+        }
+        rows.append(row)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 

@@ -26,7 +26,6 @@ from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_n
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
-from steadydancer_pack.training.column_table import columns
 from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text, load_vision
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
@@ -36,7 +35,7 @@ from steadydancer_pack.training.memory_plan import GB, host, needs, table, token
 from steadydancer_pack.training.network import POSE_PARTS, Size, build, untrained
 from steadydancer_pack.training.pipeline import Work
 from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
-from steadydancer_pack.training.stages import STAGES
+from steadydancer_pack.training.stages import STAGES, columns
 from steadydancer_pack.training.wan_file import WanFile
 from steadydancer_pack.training.world.clips import make_clip
 

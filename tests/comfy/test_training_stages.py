@@ -6,8 +6,19 @@ import torch
 
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.training.batches import Batches, Cuts, conditions
-from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, shifted
-from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store, write_store
+from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
+from steadydancer_pack.training.latents import (
+    ARRAYS,
+    CHANGED,
+    CLIP,
+    PHOTO,
+    POSE,
+    TEXT,
+    Pixels,
+    Store,
+    encoded,
+    write_arrays,
+)
 from steadydancer_pack.training.lora import Adapter, merged
 from steadydancer_pack.training.network import (
     Size,
@@ -20,7 +31,6 @@ from steadydancer_pack.training.network import (
     untrained,
 )
 from steadydancer_pack.training.pose_simulation import REACH, with_jump
-from steadydancer_pack.training.preview import sample
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
@@ -321,7 +331,7 @@ def test_a_store_holds_what_was_encoded(tmp_path):
     def encode(video):
         return video[:, :1, ::4, ::8, ::8].repeat(1, 16, 1, 1, 1)
 
-    store = write_store(tmp_path, 3, iter(halves), encode)
+    store = write_arrays(tmp_path, 3, (encoded(half, encode) for half in halves))
     assert store.count == 3 and store.latent_frames == 2
     first = store.take(CLIP, np.array([2]))[0, 0, 0, 0, 0]
     assert first.item() == pytest.approx(pictures[0][2, 0, 0, 0, 0] / 127.5 - 1, abs=1e-3)

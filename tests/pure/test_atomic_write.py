@@ -13,7 +13,6 @@ import pytest
 from steadydancer_pack.media import atomic_write as module
 from steadydancer_pack.media.atomic_write import UNFINISHED, Numbered, atomic_write, atomic_write_new
 from steadydancer_pack.tests.together import meeting, together
-from steadydancer_pack.training.whole_file import write_whole
 
 PACK = Path(__file__).resolve().parents[2]
 COUNT = 8
@@ -150,8 +149,13 @@ def test_a_name_that_was_reserved_in_vain_is_given_back(tmp_path, monkeypatch):
 
 def test_two_that_write_the_same_results_both_succeed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", meeting(os.replace))
-    together(*(partial(write_whole, tmp_path / "figures.json", data) for data in (b"one", b"other")))
-    assert [path.read_bytes() in (b"one", b"other") for path in tmp_path.iterdir()] == [True]
+
+    def write(text):
+        with atomic_write(tmp_path / "results.json") as part:
+            part.write_text(text)
+
+    together(*(partial(write, text) for text in ("one", "other")))
+    assert [path.read_text() in ("one", "other") for path in tmp_path.iterdir()] == [True]
 
 
 def in_use(rename, times):

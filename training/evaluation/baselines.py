@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ...media.frames import to_float, video_to_uint8
 from ..batches import conditions
-from ..flow import Velocity
+from ..flow import Velocity, sample
 from ..network import MINIATURE, build
 from ..pipeline import Work, to_frames, to_latent
-from ..preview import sample
 from ..prompts import POSITIVE, prompt_vectors
 from ..vae_file import as_video, loaded_vae
 from .pairs import Pair
@@ -43,19 +42,6 @@ def vae_alone(vae: WanVAE, pair: Pair) -> np.ndarray:
     return _pictures(to_frames(vae, to_latent(vae, as_video(pair.truth.frames[None]))))
 
 
-@torch.no_grad()
-def without_pose(velocity: Velocity, vae: WanVAE, pair: Pair) -> np.ndarray:
-    """Return what the base stage makes of the photo, uint8 [F, H, W, 3]."""
-    photo = torch.full((1, len(pair.truth.frames), *pair.photo.shape), 0.5)
-    photo[:, 0] = to_float(pair.photo)
-    latent = to_latent(vae, 2 * photo.movedim(-1, 1) - 1)
-    batch = conditions(latent, torch.zeros_like(latent), slice(None)) | {"text": prompt_vectors(POSITIVE)[None]}
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
-    with torch.autocast("cpu", torch.bfloat16):
-        made = sample(velocity, batch, noise, STEPS)
-    return _pictures(to_frames(vae, made))
-
-
 def _pictures(video: Tensor) -> np.ndarray:
     """Return one video [1, 3, F, H, W] in -1..1 as uint8 [F, H, W, 3]."""
     return video_to_uint8(video[0].movedim(0, -1))
@@ -70,10 +56,21 @@ def _through_the_vae(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
     return [vae_alone(vae, pair) for pair in pairs]
 
 
+@torch.no_grad()
 def _by_the_base(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
-    vae, network = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False)
+    """Return what the base stage makes of the photos."""
+    vae, network, clips = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False), []
     network.load_state_dict(load_file(work.weights("base")))
-    return [without_pose(Velocity(network, pose=False), vae, pair) for pair in pairs]
+    for pair in pairs:
+        photo = torch.full((1, len(pair.truth.frames), *pair.photo.shape), 0.5)
+        photo[:, 0] = to_float(pair.photo)
+        latent = to_latent(vae, 2 * photo.movedim(-1, 1) - 1)
+        batch = conditions(latent, torch.zeros_like(latent), slice(None)) | {"text": prompt_vectors(POSITIVE)[None]}
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
+        with torch.autocast("cpu", torch.bfloat16):
+            made = sample(Velocity(network, pose=False), batch, noise, STEPS)
+        clips.append(_pictures(to_frames(vae, made)))
+    return clips
 
 
 BASELINES = (

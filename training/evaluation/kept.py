@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ...dwpose.detect.detector_files import checksum
+from ...media.atomic_write import atomic_write
 from ..pipeline import Work
-from ..whole_file import write_whole
 from .metrics import metrics
 from .pairs import Pair
 
@@ -28,13 +28,18 @@ def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callab
     The first clips lie beside their rows; while they change there are no rows.
     """
     file = rows_file(folder, name)
-    rows = _read(file, key)
-    if rows is None:
-        file.unlink(missing_ok=True)
-        clips = make()
-        np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[:SHEET_PAIRS]))
-        rows = [metrics(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
-        write_whole(file, json.dumps({"of": key, "rows": rows}).encode())
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        found = None
+    if isinstance(found, dict) and found.get("of") == key:
+        return found["rows"]
+    file.unlink(missing_ok=True)
+    clips = make()
+    np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[:SHEET_PAIRS]))
+    rows = [metrics(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
+    with atomic_write(file) as part:
+        part.write_bytes(json.dumps({"of": key, "rows": rows}).encode())
     return rows
 
 
@@ -52,12 +57,3 @@ def evaluation_folder(work: Work, count: int) -> Path:
 def rows_file(folder: Path, name: str) -> Path:
     """Return where the rows of this name lie."""
     return folder / f"{name.replace(' ', '_')}.json"
-
-
-def _read(file: Path, key: Key) -> Rows | None:
-    """Return the rows of a file, or None where it is of another key, broken or not there."""
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return found["rows"] if isinstance(found, dict) and found.get("of") == key else None

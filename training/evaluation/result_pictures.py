@@ -1,6 +1,7 @@
 """The pictures of training/results: the metrics as bars, and some pairs with what was made of them."""
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,13 @@ def pairs_sheet(folder: Path) -> np.ndarray | None:
     names = (SHIPPED.name, WITHOUT_POSE)
     if not all(rows_file(folder, name).with_suffix(".npz").exists() for name in names):
         return None
-    clips, pairs = [kept_clips(folder, name) for name in names], make_pairs(SHEET_PAIRS, FRAMES, SIZE)
-    frames = list(SHOWN_FRAMES)
-    blocks = [[_rows(pairs[i].driver.frames, pairs[i].truth.frames, *(clip[i] for clip in clips), at=frames)
-               for i in line] for line in SHOWN]  # fmt: skip
-    sheet = _joined([_joined(line, 1) for line in blocks], 0)
+    made, pairs, blocks = [kept_clips(folder, name) for name in names], make_pairs(SHEET_PAIRS, FRAMES, SIZE), {}
+    for i in itertools.chain(*SHOWN):
+        clips = [pairs[i].driver.frames, pairs[i].truth.frames, *(clips[i] for clips in made)]
+        blocks[i] = np.concatenate([np.concatenate(list(clip[list(SHOWN_FRAMES)]), axis=1) for clip in clips])
+    sheet = _joined([_joined([blocks[i] for i in line], 1) for line in SHOWN], 0)
     height, width = (round(ENLARGED * side) for side in sheet.shape[:2])
     return np.asarray(Image.fromarray(sheet).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _rows(*clips: np.ndarray, at: list[int]) -> np.ndarray:
-    return np.concatenate([np.concatenate(list(clip[at]), axis=1) for clip in clips])
 
 
 def _joined(blocks: list[np.ndarray], axis: int) -> np.ndarray:

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from ...evaluation.evaluation_report import png_bytes
+from ...media.atomic_write import atomic_write
 from ..pipeline import Work
-from ..whole_file import write_whole
 from .baselines import BASELINES
 from .kept import Rows, evaluation_folder, rows_file
 from .metrics import means
@@ -44,10 +44,12 @@ def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
     files[PAGE] = filled((FOLDER / PAGE).read_text("utf-8"), tables(many, few)).encode()
     files["ablations.png"] = png_bytes(bars({name: few[name] for name in ABLATIONS if name in few}))
     sheet = pairs_sheet(evaluation_folder(work, MANY))
-    files |= {"pairs.jpg": jpeg(sheet)} if sheet is not None else {}
+    if sheet is not None:
+        files["pairs.jpg"] = jpeg(sheet)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        write_whole(folder / name, data)
+        with atomic_write(folder / name) as part:
+            part.write_bytes(data)
     return [folder / name for name in files]
 
 
@@ -93,20 +95,24 @@ def read_rows(folder: Path, count: int) -> dict[str, Rows]:
 
 def tables(many: dict[str, Rows], few: dict[str, Rows]) -> dict[str, str]:
     """Return the Markdown tables by their markers' names."""
-    against, left_out = ({name: rows[name] for name in names if name in rows}
-                         for rows, names in ((many, AGAINST), (few, ABLATIONS)))  # fmt: skip
-    return {"baselines": _by_metric(against), "ablations": _by_metric(left_out), "kinds": _by_kind(left_out)}
+    against, left_out = (
+        {name: rows[name] for name in names if name in rows} for rows, names in ((many, AGAINST), (few, ABLATIONS))
+    )
+    metric, kinds = "pck_all", range(len(KINDS))
+    by_kind = [
+        [name, *(_cells(means(rows[kind :: len(KINDS)]), [metric])[0] for kind in kinds)]
+        for name, rows in left_out.items()
+    ]
+    return {
+        "baselines": _by_metric(against),
+        "ablations": _by_metric(left_out),
+        "kinds": _table([COLUMNS[metric][0], *KINDS], by_kind),
+    }
 
 
 def _by_metric(rows: dict[str, Rows]) -> str:
     lines = [[name, *_cells(means(own), COLUMNS)] for name, own in rows.items()]
     return _table(["what", *(title for title, _ in COLUMNS.values())], lines)
-
-
-def _by_kind(rows: dict[str, Rows], metric: str = "pck_all") -> str:
-    kinds = range(len(KINDS))
-    lines = [[name, *(_cells(means(own[i :: len(KINDS)]), [metric])[0] for i in kinds)] for name, own in rows.items()]
-    return _table([COLUMNS[metric][0], *KINDS], lines)
 
 
 def _cells(metrics: dict[str, float], names) -> list[str]:

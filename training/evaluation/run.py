@@ -6,7 +6,7 @@ was measured with other weights, another VAE or another number of pairs is measu
 
 import logging
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ...dwpose.detect.detector_files import checksum
 from ...evaluation.evaluation_report import report_files, write_report
+from ...media.atomic_write import atomic_write
 from ..export import model_file
 from ..pipeline import SIZE, Work
-from ..whole_file import write_whole
 from .baselines import BASELINES, Baseline
 from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
 from .metrics import means
@@ -38,7 +38,12 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
 
     What lacks its weights is left out, and the log says how they are made. ValueError: no such variant, no VAE.
     """
-    _check(work, names)
+    known = [one.name for one in (*BASELINES, *VARIANTS)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"There is no variant {unknown[0]!r}. There are: {', '.join(known)}.")
+    if not work.vae_file.exists():
+        raise ValueError(f"{work.vae_file} is not there. It is made by: {command_for('vae', str(work.folder))}")
     folder.mkdir(parents=True, exist_ok=True)
     pairs, results = make_pairs(count, FRAMES, SIZE), {}
     for one in (*BASELINES, *(variant for variant in VARIANTS if not names or variant.name in names)):
@@ -54,15 +59,6 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
     return _report(results, pairs, folder)
 
 
-def _check(work: Work, names: tuple[str, ...]) -> None:
-    known = [one.name for one in (*BASELINES, *VARIANTS)]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"There is no variant {unknown[0]!r}. There are: {', '.join(known)}.")
-    if not work.vae_file.exists():
-        raise ValueError(f"{work.vae_file} is not there. It is made by: {command_for('vae', str(work.folder))}")
-
-
 def variant_clips(variant: Variant, work: Work, pairs: list[Pair]) -> list[np.ndarray]:
     """Return the clips that the variant makes of the pairs, uint8 [F, H, W, 3] each."""
     system = load_system(work, variant.weights)
@@ -73,19 +69,13 @@ def variant_clips(variant: Variant, work: Work, pairs: list[Pair]) -> list[np.nd
 def load_system(work: Work, stage: str) -> System:
     """Return the pipeline with a stage's weights, rounded as they are shipped."""
     weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
-    of = checksum(weights)
-    if _rounded_from(file) != of:
-        write_whole(file, model_file(load_file(weights), {OF: of}))
+    of, rounded_from = checksum(weights), None
+    with suppress(OSError, SafetensorError), safe_open(file, "pt") as opened:
+        rounded_from = (opened.metadata() or {}).get(OF)
+    if rounded_from != of:
+        with atomic_write(file) as part:
+            part.write_bytes(model_file(load_file(weights), {OF: of}))
     return System(file, work.vae_file)
-
-
-def _rounded_from(file: Path) -> str | None:
-    """Return the sha256 of the weights that a file was rounded from, None where it does not tell."""
-    try:
-        with safe_open(file, "pt") as opened:
-            return (opened.metadata() or {}).get(OF)
-    except (OSError, SafetensorError):
-        return None
 
 
 @contextmanager
@@ -108,8 +98,10 @@ def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:
     kinds = {kind: [i for i, pair in enumerate(pairs) if pair.misalignment == kind] for kind in KINDS}
     grouped = [
         {"name": name, "group": kind, **means([rows[i] for i in own])}
-        for kind, own in kinds.items() if own for name, rows in results.items()
-    ]  # fmt: skip
+        for kind, own in kinds.items()
+        if own
+        for name, rows in results.items()
+    ]
     write_report(folder / "kinds", report_files("Miniature by kind of misalignment", grouped))
     pictures = {"Figures": bars(results), "Clips": contact_sheet(results, pairs, folder)}
     return write_report(folder, report_files("Miniature on pairs with ground truth", rows, pictures))[1]

@@ -47,23 +47,19 @@ class System:
         self.model = load_model(self.model_file, {"dtype": self.dtype})
         self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self.vae_file)))
 
+    @torch.no_grad()
     def run(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings = SETTINGS) -> list[np.ndarray]:
         """Return what the photos do, uint8 [F, H, W, 3] each, under these poses (aligned or not)."""
         out = []
         for start in range(0, len(pairs), BATCH):
-            out += self._batch(pairs[start : start + BATCH], poses[start : start + BATCH], settings)
+            batch = slice(start, start + BATCH)
+            positive, negative, pose_negative = self.conditions(pairs[batch], poses[batch])
+            empty = {"samples": torch.zeros_like(positive[0][1]["pose_video_latent"])}
+            if settings.pose.scale == 0:
+                pose_negative = None
+            latent, _ = sampling.run(self.model, positive, negative, pose_negative, empty, NOISE_SEED, settings)
+            out += [self.frames(clip) for clip in latent["samples"].split(1)]
         return out
-
-    @torch.no_grad()
-    def _batch(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings) -> list[np.ndarray]:
-        positive, negative, pose_negative = self.conditions(pairs, poses)
-        empty = torch.zeros_like(positive[0][1]["pose_video_latent"])
-        if settings.pose.scale == 0:
-            pose_negative = None
-        latent, _ = sampling.run(
-            self.model, positive, negative, pose_negative, {"samples": empty}, NOISE_SEED, settings
-        )
-        return [self.frames(clip) for clip in latent["samples"].split(1)]
 
     def frames(self, latent: Tensor) -> np.ndarray:
         """Return a clip's latent [1, 16, T, h, w] as uint8 frames [F, H, W, 3]."""

@@ -25,7 +25,24 @@ COLUMNS = ("photo", "video", "category", "misalignment", "truth", "photo_poses",
 
 def write_set(folder: Path, pairs: Iterable[Pair]) -> Path:
     """Write the pairs' files below `folder` and return its pairs.csv."""
-    rows = [_write(folder, pair) for pair in pairs]
+    rows = []
+    for pair in pairs:
+        name = pair.name
+        row = {
+            "photo": f"{reference_folder(pair)}/{name}.png",
+            "video": f"Driving/{name}.mp4",
+            "truth": f"Truth/{name}.mp4",
+            "photo_poses": f"Poses/{name}-photo.json",
+            "driving_poses": f"Poses/{name}-video.json",
+        }
+        for path in row.values():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pair.photo).save(folder / row["photo"])
+        (folder / row["video"]).write_bytes(video_file(pair.driver.frames, None))
+        (folder / row["truth"]).write_bytes(video_file(pair.truth.frames, None))
+        pose_json.save(pair.photo_poses, folder / row["photo_poses"])
+        pose_json.save(pair.driver.poses, folder / row["driving_poses"], FPS)
+        rows.append(row | {"category": pair.category, "misalignment": pair.misalignment})
     table = folder / "pairs.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -40,18 +57,3 @@ def reference_folder(pair: Pair) -> str:
         return "Ref-Cartoon-Movie"
     sex = ("Female", "Male")[int(pair.name.partition("-")[0]) % 2]
     return f"Ref-{sex}-{'Upper' if pair.category == UPPER else 'Whole'}-Body"
-
-
-def _write(folder: Path, pair: Pair) -> dict[str, str]:
-    name = pair.name
-    row = {"photo": f"{reference_folder(pair)}/{name}.png", "video": f"Driving/{name}.mp4",
-           "truth": f"Truth/{name}.mp4", "photo_poses": f"Poses/{name}-photo.json",
-           "driving_poses": f"Poses/{name}-video.json"}  # fmt: skip
-    for path in row.values():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pair.photo).save(folder / row["photo"])
-    (folder / row["video"]).write_bytes(video_file(pair.driver.frames, None))
-    (folder / row["truth"]).write_bytes(video_file(pair.truth.frames, None))
-    pose_json.save(pair.photo_poses, folder / row["photo_poses"])
-    pose_json.save(pair.driver.poses, folder / row["driving_poses"], FPS)
-    return row | {"category": pair.category, "misalignment": pair.misalignment}

@@ -47,9 +47,8 @@ def draw_proportions(random: np.random.Generator) -> Proportions:
     return Proportions(**{part: mean + spread * random.uniform(-1, 1) for part, (mean, spread) in RANGES.items()})
 
 
-def joints(body: Proportions, motion: Motion) -> dict[str, np.ndarray]:
+def joints(body: Proportions, angles: Motion) -> dict[str, np.ndarray]:
     """Return every joint's position [F, 3]; y = 0 is the ground and the standing character reaches up to y = -1."""
-    angles = {name: motion[name] for name in motion}
     turned = _turn_y(angles["yaw"])
     chest_frame = turned @ _turn_z(angles["lean"]) @ _turn_y(angles["twist"])
     points = {"pelvis": np.zeros((len(angles["yaw"]), 3))}
@@ -58,11 +57,25 @@ def joints(body: Proportions, motion: Motion) -> dict[str, np.ndarray]:
     for side, sign in SIDES:
         _add_arm(points, body, angles, side, sign, chest_frame)
         _add_leg(points, body, angles, side, sign, turned)
-    _add_head(points, body, angles, chest_frame)
-    return _stand(points, body, angles)
+    r = body.head
+    frame = chest_frame @ _turn_z(angles["head_tilt"]) @ _turn_y(angles["head_yaw"])
+    points["head"] = _along(points["neck"], frame, (0, -body.neck - r, 0))
+    places = {
+        "nose": (0, 0.12 * r, 0.95 * r),
+        "right_eye": (-0.36 * r, -0.12 * r, 0.85 * r),
+        "left_eye": (0.36 * r, -0.12 * r, 0.85 * r),
+        "right_ear": (-0.86 * r, 0.02 * r, 0),
+        "left_ear": (0.86 * r, 0.02 * r, 0),
+        "cap": (0, -0.72 * r, 0),
+    }
+    points |= {name: _along(points["head"], frame, place) for name, place in places.items()}
+    standing = body.leg + body.torso + body.neck + 2 * r + 0.03
+    sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + 0.03
+    moved = np.stack([angles["travel"], -sole / standing - angles["jump"], np.zeros_like(sole)], axis=1)
+    return {name: point / standing + moved for name, point in points.items()}
 
 
-def _add_arm(points: dict, body: Proportions, angles: dict, side: str, sign: int, frame: np.ndarray) -> None:
+def _add_arm(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
     raised, forward, bend = (angles[f"{side}_arm_{name}"] for name in ("raise", "forward", "bend"))
     upper, lower = _direction(raised, forward, sign), _direction(raised + bend, forward, sign)
     points[f"{side}_shoulder"] = _along(points["neck"], frame, (sign * body.shoulders, 0.02, 0))
@@ -71,33 +84,13 @@ def _add_arm(points: dict, body: Proportions, angles: dict, side: str, sign: int
     points[f"{side}_hand"] = _along(points[f"{side}_wrist"], frame, 0.028 * lower)
 
 
-def _add_leg(points: dict, body: Proportions, angles: dict, side: str, sign: int, frame: np.ndarray) -> None:
+def _add_leg(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
     raised, forward, bend = (angles[f"{side}_leg_{name}"] for name in ("raise", "forward", "bend"))
     thigh, shin = _direction(raised, forward, sign), _direction(raised - bend, forward, sign)
     points[f"{side}_hip"] = _along(points["pelvis"], frame, (sign * body.hips, 0.0, 0))
     points[f"{side}_knee"] = _along(points[f"{side}_hip"], frame, 0.5 * body.leg * thigh)
     points[f"{side}_ankle"] = _along(points[f"{side}_knee"], frame, 0.5 * body.leg * shin)
     points[f"{side}_toe"] = _along(points[f"{side}_ankle"], frame, (sign * 0.022, 0.032, 0.05))
-
-
-def _add_head(points: dict, body: Proportions, angles: dict, chest_frame: np.ndarray) -> None:
-    r = body.head
-    frame = chest_frame @ _turn_z(angles["head_tilt"]) @ _turn_y(angles["head_yaw"])
-    points["head"] = _along(points["neck"], frame, (0, -body.neck - r, 0))
-    places = {
-        "nose": (0, 0.12 * r, 0.95 * r), "right_eye": (-0.36 * r, -0.12 * r, 0.85 * r),
-        "left_eye": (0.36 * r, -0.12 * r, 0.85 * r), "right_ear": (-0.86 * r, 0.02 * r, 0),
-        "left_ear": (0.86 * r, 0.02 * r, 0), "cap": (0, -0.72 * r, 0),
-    }  # fmt: skip
-    points |= {name: _along(points["head"], frame, place) for name, place in places.items()}
-
-
-def _stand(points: dict, body: Proportions, angles: dict) -> dict[str, np.ndarray]:
-    """Put the lower foot on the ground, add travel and jump, and make the standing character 1 high."""
-    standing = body.leg + body.torso + body.neck + 2 * body.head + 0.03
-    sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + 0.03
-    moved = np.stack([angles["travel"], -sole / standing - angles["jump"], np.zeros_like(sole)], axis=1)
-    return {name: point / standing + moved for name, point in points.items()}
 
 
 def _along(start: np.ndarray, frame: np.ndarray, offset) -> np.ndarray:

@@ -14,8 +14,13 @@ from .motion import Motion, draw_motion
 from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_background, draw_character, draw_prop, shrink
 
 MARGIN = 0.04  # of the picture, that a character's hands and head keep from its edge
-MARKED = {"head": "cap", "right_hand": "right_hand", "left_hand": "left_hand", "right_foot": "right_toe",
-          "left_foot": "left_toe"}  # fmt: skip
+MARKED = {
+    "head": "cap",
+    "right_hand": "right_hand",
+    "left_hand": "left_hand",
+    "right_foot": "right_toe",
+    "left_foot": "left_toe",
+}
 
 
 class Clip(NamedTuple):

@@ -21,7 +21,11 @@ def keypoints(points: dict[str, np.ndarray], width: int, height: int) -> PoseCli
     flat, scores = np.zeros((frames, KEYPOINTS, 2)), np.full((frames, KEYPOINTS), SEEN)
     flat[:, BODY] = np.stack([points[name][:, :2] for name in BODY_JOINTS], axis=1)
     flat[:, FEET] = np.concatenate([_foot(points, "left"), _foot(points, "right")], axis=1)
-    flat[:, FACE] = _face(points)
+    turn = np.linspace(0, 2 * np.pi, FACE.stop - FACE.start, endpoint=False)
+    nose, eyes = points["nose"][:, :2], (points["right_eye"] + points["left_eye"])[:, :2] / 2
+    down, across = nose - eyes, (points["left_eye"] - points["right_eye"])[:, :2]
+    oval = np.cos(turn)[:, None, None] * across + np.sin(turn)[:, None, None] * 2 * down  # about the eyes and nose
+    flat[:, FACE] = (nose + oval).transpose(1, 0, 2)
     flat[:, RIGHT_HAND], flat[:, LEFT_HAND] = _hand(points, "right"), _hand(points, "left")
     for name in FACIAL:
         away = points[name][:, 2] < points["head"][:, 2]
@@ -35,15 +39,6 @@ def keypoints(points: dict[str, np.ndarray], width: int, height: int) -> PoseCli
 def _foot(points: dict, side: str) -> np.ndarray:
     ankle, toe = points[f"{side}_ankle"][:, :2], points[f"{side}_toe"][:, :2]
     return np.stack([toe, toe + 0.2 * (toe - ankle), ankle + 0.3 * (ankle - toe)], axis=1)
-
-
-def _face(points: dict) -> np.ndarray:
-    """Return 68 points: an oval about the eyes and nose."""
-    turn = np.linspace(0, 2 * np.pi, FACE.stop - FACE.start, endpoint=False)
-    nose, eyes = points["nose"][:, :2], (points["right_eye"] + points["left_eye"])[:, :2] / 2
-    down, across = nose - eyes, (points["left_eye"] - points["right_eye"])[:, :2]
-    oval = np.cos(turn)[:, None, None] * across + np.sin(turn)[:, None, None] * 2 * down
-    return (nose + oval).transpose(1, 0, 2)
 
 
 def _hand(points: dict, side: str) -> np.ndarray:

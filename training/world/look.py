@@ -66,12 +66,15 @@ def draw_look(random: np.random.Generator, cartoon: bool | None = None) -> Look:
     return Look(
         skin=SKIN[random.integers(len(SKIN))],
         hair=HAIR[random.integers(len(HAIR))],
-        shirt=muted(random), second=muted(random), trousers=muted(random, 0.25, 0.6),
+        shirt=muted(random),
+        second=muted(random),
+        trousers=muted(random, 0.25, 0.6),
         pattern=str(random.choice(PATTERNS)),
-        long_hair=bool(random.random() < 0.45), long_sleeves=bool(random.random() < 0.5),
+        long_hair=bool(random.random() < 0.45),
+        long_sleeves=bool(random.random() < 0.5),
         skirt=bool(random.random() < 0.25),
         cartoon=bool(random.random() < 0.2) if cartoon is None else cartoon,
-    )  # fmt: skip
+    )
 
 
 def draw_scene(random: np.random.Generator, framing: str | None = None) -> Scene:
@@ -82,12 +85,16 @@ def draw_scene(random: np.random.Generator, framing: str | None = None) -> Scene
     wall = muted(random, 0.55, 0.95)
     red, green, blue = (int(c * random.uniform(0.75, 0.95)) for c in wall)
     horizon = random.uniform(0.68, 0.82)
-    return Scene(
-        (wall, (red, green, blue)), muted(random, 0.35, 0.75), horizon, ground, random.uniform(0.42, 0.58), scale,
-        tuple(_draw_prop(random, horizon) for _ in range(random.integers(0, 4))),
-        _draw_occluder(random) if framing == "whole" and random.random() < 0.1 else None,
-        tuple(random.uniform(-1, 1, 3) * DRIFT) if random.random() < 0.08 else (0.0, 0.0, 0.0),
-    )  # fmt: skip
+    floor, feet_x = muted(random, 0.35, 0.75), random.uniform(0.42, 0.58)
+    props = tuple(_draw_prop(random, horizon) for _ in range(random.integers(0, 4)))
+    occluder = None
+    if framing == "whole" and random.random() < 0.1:
+        x = random.choice((random.uniform(0.2, 0.4), random.uniform(0.6, 0.8)))
+        occluder = Prop(
+            "box", (x, 0.93, random.uniform(0.14, 0.26), random.uniform(0.14, 0.3)), muted(random, 0.3, 0.7)
+        )
+    drift = tuple(random.uniform(-1, 1, 3) * DRIFT) if random.random() < 0.08 else (0.0, 0.0, 0.0)
+    return Scene((wall, (red, green, blue)), floor, horizon, ground, feet_x, scale, props, occluder, drift)
 
 
 def placed(scene: Scene, feet_x: float, ground: float, scale: float) -> Scene:
@@ -108,8 +115,3 @@ def _draw_prop(random: np.random.Generator, horizon: float) -> Prop:
     if kind == "shelf":
         return Prop(kind, (x, horizon - 0.08, wide, random.uniform(0.16, 0.3)), muted(random, 0.3, 0.7))
     return Prop(kind, (x, y, wide, wide * random.uniform(0.8, 1.4)), muted(random))
-
-
-def _draw_occluder(random: np.random.Generator) -> Prop:
-    x = random.choice((random.uniform(0.2, 0.4), random.uniform(0.6, 0.8)))
-    return Prop("box", (x, 0.93, random.uniform(0.14, 0.26), random.uniform(0.14, 0.3)), muted(random, 0.3, 0.7))

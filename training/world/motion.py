@@ -10,8 +10,12 @@ import numpy as np
 
 FPS = 16
 Motion = Mapping[str, np.ndarray]
-LIMBS = tuple(f"{side}_{limb}_{angle}" for side in ("right", "left") for limb in ("arm", "leg")
-              for angle in ("raise", "forward", "bend"))  # fmt: skip
+LIMBS = tuple(
+    f"{side}_{limb}_{angle}"
+    for side in ("right", "left")
+    for limb in ("arm", "leg")
+    for angle in ("raise", "forward", "bend")
+)
 CHANNELS = ("yaw", "lean", "twist", "head_tilt", "head_yaw", "travel", "jump", *LIMBS)
 REST = {"arm_raise": 12.0, "arm_bend": 8.0, "leg_raise": 4.0}
 
@@ -94,9 +98,11 @@ def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
 def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     beat = random.uniform(0.25, 0.45)
     out = _sway(random, time, beat, 0.5) | _bounce(random, time, beat, random.uniform(0, 12))
-    half = random.random() < 0.5
-    out["yaw"] = wave(random, time, beat * 0.6, random.uniform(50, 100), 0.1) if half else \
-        random.choice((-1, 1)) * random.uniform(50, 100) * (time - time[0]) + random.uniform(-40, 40)  # fmt: skip
+    if random.random() < 0.5:
+        out["yaw"] = wave(random, time, beat * 0.6, random.uniform(50, 100), 0.1)
+    else:
+        pace = random.choice((-1, 1)) * random.uniform(50, 100)
+        out["yaw"] = pace * (time - time[0]) + random.uniform(-40, 40)
     for side in ("right", "left"):
         out[f"{side}_arm_raise"] = random.uniform(10, 80) + wave(random, time, beat, 14)
         out[f"{side}_arm_bend"] = random.uniform(-10, 40) + wave(random, time, beat, 14)
@@ -113,6 +119,10 @@ def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
 
 
 KINDS: dict[str, Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]] = {
-    "dance": _dance, "walk": _walk, "wave": _greet, "turn": _turn, "jacks": _jacks,
-}  # fmt: skip
+    "dance": _dance,
+    "walk": _walk,
+    "wave": _greet,
+    "turn": _turn,
+    "jacks": _jacks,
+}
 SHARES = (0.55, 0.12, 0.11, 0.12, 0.10)

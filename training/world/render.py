@@ -40,10 +40,7 @@ class Canvas:
             width = max(1, round(rounding * self.unit + 2 * extra))
             cv2.polylines(self.picture, [points], True, paint, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
-    def ellipse(
-        self, center: np.ndarray, radii: tuple[float, float], color: Color, angle: float = 0,
-        arc: tuple[int, int] = (0, 360),
-    ) -> None:  # fmt: skip
+    def ellipse(self, center: np.ndarray, radii: tuple[float, float], color: Color, angle: float = 0, arc=(0, 360)):
         """Fill an ellipse, or its part from arc[0] to arc[1] degrees; radii in parts of the character's height."""
         for extra, paint in self._passes(color):
             axes = tuple(round((r * self.unit + extra) * 2**SUBPIXEL_BITS) for r in radii)
@@ -51,10 +48,8 @@ class Canvas:
 
     def dot(self, center: np.ndarray, radius: float, color: Color) -> None:
         """Fill a small disc without an outline."""
-        cv2.circle(
-            self.picture, _fixed(center), round(radius * self.unit * 2**SUBPIXEL_BITS), color, -1, cv2.LINE_AA,
-            SUBPIXEL_BITS,
-        )  # fmt: skip
+        pixels = round(radius * self.unit * 2**SUBPIXEL_BITS)
+        cv2.circle(self.picture, _fixed(center), pixels, color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def _passes(self, color: Color) -> list[tuple[float, Color]]:
         return ([(self.outline, OUTLINE)] if self.outline else []) + [(0.0, color)]
