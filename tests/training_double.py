@@ -1,9 +1,10 @@
-"""A task that trains in no time, and a process that trains it and dies where it is told to.
+"""A task that trains in no time, and a process that trains it, also in children that are killed on the way.
 
-    python training_double.py FOLDER '[{"steps": 12, ...}, ...]' [batch STEP | file NUMBER]
+    python training_double.py '[["FOLDER", {"steps": 12, ...}], ["FOLDER", {...}, "batch", STEP], ...]'
 
-It trains the plans one after the other. It is killed while it draws the batch of STEP, or when half of the NUMBER-th
-tensor file of its checkpoints is written.
+It trains the plans in their folders one after the other. Those with a death are trained by forked children: killed
+while the batch of STEP is drawn ("batch"), or when half of the n-th tensor file of the checkpoints is written ("file").
+Prints the children's exit statuses as JSON.
 """
 
 import json
@@ -64,7 +65,7 @@ class Sums:
 
 
 def die():
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_at_batch(step):
@@ -102,7 +103,14 @@ if __name__ == "__main__":
     from steadydancer_pack.training.loop import Plan, train
     from steadydancer_pack.training.processes import leave
 
-    folder, plans, *death = sys.argv[1:]
-    for plan in json.loads(plans):
-        train(DEATHS[death[0]](int(death[1])) if death else Sums(), Plan(**plan), Path(folder))
+    statuses = []
+    for folder, plan, *death in json.loads(sys.argv[1]):
+        if not death:
+            train(Sums(), Plan(**plan), Path(folder))
+        elif child := os.fork():
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        else:
+            train(DEATHS[death[0]](death[1]), Plan(**plan), Path(folder))
+            os._exit(0)
+    sys.stdout.write(json.dumps(statuses))
     leave(0)

@@ -2,24 +2,32 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from steadydancer_pack.tests.training_double import PACK, Regression, Sums
 from steadydancer_pack.tests.two_processes import run_two
-from steadydancer_pack.training import checkpoints
+from steadydancer_pack.training import checkpoints, full, pipeline
+from steadydancer_pack.training.full import FullFiles, run_full
+from steadydancer_pack.training.latents import ARRAYS, Store
 from steadydancer_pack.training.loop import Plan, step_seed, train
 from steadydancer_pack.training.optimizer_state import OptimizerState
+from steadydancer_pack.training.pipeline import Work, run_stage
+from steadydancer_pack.training.processes import leave
 from steadydancer_pack.training.run_logger import Clock
+from steadydancer_pack.training.start import HEAD, fingerprint, start_of
 
 DOUBLE = PACK / "tests" / "training_double.py"
 PLAN = Plan(
@@ -33,18 +41,27 @@ PLAN = Plan(
     checkpoint_every=4,
     picture_every=6,
 )
+SHORT = replace(PLAN, decay="constant", steps=4)
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+@pytest.fixture(scope="module", autouse=True)
+def on_the_cpu():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(Sums(), PLAN, folder)
+    return folder
 
 
 @pytest.fixture
-def uninterrupted(tmp_path):
-    folder = tmp_path / "uninterrupted"
-    train(Sums(), PLAN, folder)
-    return state(folder)
+def uninterrupted(finished):
+    return state(finished)
 
 
 def state(folder, step=12):
@@ -62,30 +79,28 @@ def assert_same_bits(mine, theirs):
     assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
-def start_process(folder, plans, *death):
-    command = [sys.executable, str(DOUBLE), str(folder), json.dumps([*map(asdict, plans)]), *map(str, death)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def train_in_two_processes(folder, *plans):
-    return run_two(str(DOUBLE), str(folder), json.dumps([*map(asdict, plans)]))
-
-
 class Killed(BaseException):
     """Stands for the death of the process: nothing may catch it."""
 
 
-@pytest.mark.parametrize(
-    "death",
-    [*(("batch", step) for step in (0, 3, 4, 11)), ("file", 2), ("file", 6)],  # a checkpoint follows step 3
-    ids=lambda death: " ".join(map(str, death)),
-)
-def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, uninterrupted, death):
-    process = start_process(tmp_path / "run", [PLAN], *death)
-    told = process.communicate()[0].decode()
-    assert process.returncode not in (0, 1), f"{death}: it was not killed\n{told}"
-    train(Sums(), PLAN, tmp_path / "run")
-    assert_same_bits(state(tmp_path / "run"), uninterrupted)
+DEATHS = [*(("batch", step) for step in (0, 3, 4, 11)), ("file", 2), ("file", 6)]  # a checkpoint follows step 3
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folders of runs that were killed, by their deaths."""
+    folders = {death: tmp_path_factory.mktemp(death[0]) for death in DEATHS}
+    jobs = [(str(folder), asdict(PLAN), *death) for death, folder in folders.items()]
+    done = subprocess.run([sys.executable, str(DOUBLE), json.dumps(jobs)], capture_output=True, text=True, timeout=600)
+    assert done.stdout == json.dumps([-signal.SIGKILL] * len(DEATHS)), done.stderr
+    return folders
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system forks no process")
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: " ".join(map(str, death)))
+def test_a_killed_process_goes_on_to_the_same_bits(killed, uninterrupted, death):
+    train(Sums(), PLAN, killed[death])
+    assert_same_bits(state(killed[death]), uninterrupted)
 
 
 FILE_OPERATIONS = [
@@ -133,17 +148,16 @@ def test_stopped_before_any_operation_on_files_it_goes_on_to_the_same_bits(tmp_p
     assert len(operations) > 30
 
 
-def test_a_finished_folder_is_returned_at_once(tmp_path):
-    first = train(Sums(), PLAN, tmp_path)
+def test_a_finished_folder_is_returned_at_once(finished, uninterrupted):
     again = Sums()
-    second = train(again, PLAN, tmp_path)
+    result = train(again, PLAN, finished)
     assert again.drawn == []
     blocks = [f"blocks.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")]
-    assert list(first) == list(second) == ["offset", *blocks]
-    assert_same_bits(first, second)
+    assert list(result) == ["offset", *blocks]
+    assert_same_bits(result, {name: uninterrupted["ema", name] for name in result})
     assert_same_bits(
         {name: p for name, p in again.module.named_parameters() if p.requires_grad},
-        {name: state(tmp_path)["trained", name] for name in first},
+        {name: uninterrupted["trained", name] for name in result},
     )
 
 
@@ -242,24 +256,34 @@ def test_a_run_is_what_its_arithmetic_says(uninterrupted):
     assert_close(uninterrupted, by_hand(PLAN))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Runs of two processes by whether their parameters are sharded: plan, folder, folder that was gone on with."""
+    runs, jobs = {}, []
+    for shard in (False, True):
+        plan = replace(PLAN, shard=shard, steps=6, decay="constant")
+        runs[shard] = plan, *(tmp_path_factory.mktemp("run") for _ in range(2))
+        whole, resumed = map(str, runs[shard][1:])
+        jobs += [(whole, asdict(plan)), (resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
+    status, said = run_two(str(DOUBLE), json.dumps(jobs))
+    assert status == 0, said
+    return runs
+
+
 @pytest.mark.parametrize("shard", [False, True])
-def test_two_processes_average_their_gradients(tmp_path, shard):
-    plan = replace(PLAN, shard=shard, steps=6, decay="constant")
-    status, said = train_in_two_processes(tmp_path, plan)
-    assert status == 0, said
-    assert_close(state(tmp_path, 6), by_hand(plan, processes=2))
-    assert shown(tmp_path, 6) == error_of(state(tmp_path, 6), "ema", 6)
-    status, said = train_in_two_processes(tmp_path / "resumed", replace(plan, steps=3), plan)
-    assert status == 0, said
-    assert_same_bits(state(tmp_path / "resumed", 6), state(tmp_path, 6))
+def test_two_processes_average_their_gradients(shared, shard):
+    plan, folder, resumed = shared[shard]
+    found = state(folder, 6)
+    assert_close(found, by_hand(plan, processes=2))
+    assert shown(folder, 6) == error_of(found, "ema", 6)
+    assert_same_bits(state(resumed, 6), found)
 
 
-def test_bfloat16_rounds_the_pass_and_keeps_float32_parameters(tmp_path):
-    exact = train(Sums(), PLAN, tmp_path / "no")
-    rounded = train(Sums(), replace(PLAN, precision="bf16"), tmp_path / "bf16")
-    for name, tensor in rounded.items():
+def test_bfloat16_rounds_the_pass_and_keeps_float32_parameters(tmp_path, uninterrupted):
+    for name, tensor in train(Sums(), replace(PLAN, precision="bf16"), tmp_path).items():
+        exact = uninterrupted["ema", name]
         assert tensor.dtype == torch.float32
-        assert 0 < (tensor - exact[name]).norm() < 0.05 * exact[name].norm()
+        assert 0 < (tensor - exact).norm() < 0.05 * exact.norm()
 
 
 def shown(folder, step):
@@ -357,3 +381,119 @@ def test_a_module_that_cannot_be_trained_is_refused():
         OptimizerState(Regression().bfloat16(), PLAN)
     with pytest.raises(ValueError, match="fp16 needs a GPU"):
         OptimizerState(Regression(), replace(PLAN, precision="fp16"))
+
+
+def weights(path, value, count=1):
+    save_file({"w": torch.full((count,), float(value))}, path)
+    return path
+
+
+def store(folder, count):
+    folder.mkdir()
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", np.zeros((count, 2, 3), np.float16))
+    return Store(folder)
+
+
+def test_a_run_goes_on_from_the_same_start_alone(tmp_path):
+    start = {"weights": "1 GB, hash a", "clips": "7 of [2]"}
+    train(Sums(), SHORT, tmp_path, start)
+    with pytest.raises(ValueError, match="with other files. weights: now 1 GB, hash b, then 1 GB, hash a. Name the fi"):
+        train(Sums(), replace(SHORT, steps=6), tmp_path, {**start, "weights": "1 GB, hash b"})
+    grown = train(Sums(), replace(SHORT, steps=6), tmp_path, start)
+    assert_same_bits(grown, train(Sums(), replace(SHORT, steps=6), tmp_path / "whole", start))
+
+
+def test_a_checkpoint_of_old_which_tells_no_start_serves(tmp_path):
+    train(Sums(), SHORT, tmp_path)
+    task = Sums()
+    train(task, replace(SHORT, steps=6), tmp_path, {"weights": "1 GB, hash a"})
+    assert sorted(set(task.drawn)) == [4, 5]
+
+
+def test_weights_of_one_size_and_one_header_are_told_apart(tmp_path):
+    one, same, other = (weights(tmp_path / f"{name}.safetensors", name == "other") for name in ("one", "same", "other"))
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    large = [fingerprint(weights(tmp_path / f"{value}.safetensors", value, HEAD)) for value in (3, 4)]
+    assert large[0] != large[1] and all(text.startswith("4.19 MB, hash ") for text in large)
+
+
+def test_a_start_tells_weights_clips_and_teacher(tmp_path):
+    file, clips = weights(tmp_path / "a.safetensors", 1), store(tmp_path / "clips", 5)
+    assert start_of(None, clips) == {"weights": "fresh ones", "clips": "5 of [2, 3]"}
+    assert start_of(file, clips, file)["teacher"] == start_of(file, clips)["weights"] == fingerprint(file)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The starts that stages hand to the loop, in whose place nothing is trained."""
+    starts = []
+
+    class Enough(Exception):
+        pass
+
+    def note(task, plan, folder, start):
+        starts.append(start)
+        raise Enough
+
+    for module in (pipeline, full):
+        monkeypatch.setattr(module, "train", note)
+    return starts, Enough
+
+
+def test_the_stages_of_the_miniature_tell_their_start(tmp_path, monkeypatch, asked):
+    starts, enough = asked
+    for place, value in (("base", 1), ("stage1", 2), ("elsewhere", 3)):
+        (tmp_path / place).mkdir()
+        weights(tmp_path / place / "weights.safetensors", value)
+    task = SimpleNamespace(batches=SimpleNamespace(store=store(tmp_path / "store", 5)), result=None)
+    monkeypatch.setattr(pipeline, "prepare", lambda *_: task)
+    for name, before in (("base", ""), ("stage2", ""), ("stage2", "elsewhere")):
+        with pytest.raises(enough):
+            run_stage(Work(tmp_path), name, before=before, output="out")
+    assert [start["weights"] for start in starts[1:]] == [
+        fingerprint(tmp_path / place / "weights.safetensors") for place in ("stage1", "elsewhere")
+    ]
+    assert starts[0] == {"weights": "fresh ones", "clips": "5 of [2, 3]"}
+    assert starts[1]["teacher"] == starts[2]["teacher"] == fingerprint(tmp_path / "base" / "weights.safetensors")
+
+
+def test_a_result_that_is_there_is_told(tmp_path, caplog):
+    (tmp_path / "stage1").mkdir()
+    there = weights(tmp_path / "stage1" / "weights.safetensors", 1)
+    with caplog.at_level(logging.INFO):
+        assert run_stage(Work(tmp_path), "stage1") == there
+        assert run_full(Work(tmp_path), "stage1", FullFiles(tmp_path, tmp_path)) == there
+    told = f"{there} is there already. Delete it to go on with more steps; delete its folder to train again."
+    assert caplog.messages == [told] * 2
+
+
+# the thread of the collective waits for the interpreter lock, which the main thread keeps until it leaves
+UNFINISHED = """
+import sys, time
+import torch
+import torch.distributed as dist
+from comfy_client.in_process import use_pack
+use_pack()
+from steadydancer_pack.training.processes import leave
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+tensor = torch.ones(1)
+sys.stdout.write("trained")
+sys.setswitchinterval(100)
+dist.all_reduce(tensor, async_op=True)
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    pass
+leave(3)
+"""
+
+
+def test_a_process_leaves_while_a_thread_of_gloo_holds_a_tensor():
+    done = subprocess.run([sys.executable, "-c", UNFINISHED], cwd=PACK, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (3, "trained"), done.stderr
+
+
+def test_a_process_alone_exits_as_usual():
+    with pytest.raises(SystemExit) as exit:
+        leave(3)
+    assert exit.value.code == 3
