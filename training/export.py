@@ -44,20 +44,12 @@ def model_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     return safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
 
 
-def write_prompts(folder: Path) -> list[Path]:
-    """Write the prompt and the negative prompt that the miniature was trained with."""
-    paths = []
-    for prompt, name in PROMPTS.items():
-        paths.append(folder / name)
-        prompt_embeddings.save([[prompt_vectors(prompt)[None], {}]], paths[-1], prompt)
-    return paths
-
-
 def export(weights: Path, vae: Path, folder: Path) -> list[Path]:
     """Write model, VAE and prompts into `folder` and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"name": "SteadyDancer miniature", "license": "Apache-2.0", "weights": "trained on the drawn world"}
-    path = folder / MODEL
-    path.write_bytes(model_file(load_file(weights), facts))
+    (folder / MODEL).write_bytes(model_file(load_file(weights), facts))
     (folder / VAE).write_bytes(vae.read_bytes())
-    return [path, folder / VAE, *write_prompts(folder)]
+    for prompt, name in PROMPTS.items():
+        prompt_embeddings.save([[prompt_vectors(prompt)[None], {}]], folder / name, prompt)
+    return [folder / name for name in (MODEL, VAE, *PROMPTS.values())]

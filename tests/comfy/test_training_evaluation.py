@@ -23,10 +23,7 @@ from steadydancer_pack.training.world.look import MARKERS
 from steadydancer_pack.training.world.store import HELD_OUT
 
 FRAMES, SIZE = 5, 96
-FOLDERS = {
-    "Ref-Cartoon-Movie", "Ref-Female-Upper-Body", "Ref-Female-Whole-Body", "Ref-Male-Upper-Body",
-    "Ref-Male-Whole-Body",
-}  # fmt: skip
+BODIES = {f"Ref-{sex}-{part}-Body" for sex in ("Female", "Male") for part in ("Upper", "Whole")}
 
 
 def picture(places, size=SIZE, radius=4):
@@ -40,7 +37,7 @@ def picture(places, size=SIZE, radius=4):
 PLACES = {part: (15 + 16 * index, 30 + 8 * index) for index, part in enumerate(MARKERS)}
 
 
-def test_parts_are_found_at_their_centres():
+def test_parts_are_found_at_their_centers():
     found = find_parts(picture(PLACES)[None])
     for part, place in PLACES.items():
         assert found[part][0] == pytest.approx(place, abs=0.01)
@@ -86,10 +83,10 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
     places = find_parts(frames)
     red, blue = MARKERS["right_hand"], MARKERS["left_hand"]
     for index in range(len(frames)):
-        for colour, part in ((blue, "right_hand"), (red, "left_hand")):
+        for color, part in ((blue, "right_hand"), (red, "left_hand")):
             if np.isfinite(places[part][index]).all():
                 x, y = places[part][index].round().astype(int)
-                frames[index, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = colour
+                frames[index, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = color
     found = metrics(pair, frames)
     assert found["pck_hands"] < 0.3 and found["pck_head"] == 1
 
@@ -175,7 +172,7 @@ def test_a_set_on_disk_is_found_by_the_runner(tmp_path):
     table = write_set(tmp_path, make_pairs(4, 3, 64))
     pairs = find_pairs(tmp_path, tmp_path, table)
     assert [pair.misalignment for pair in pairs] == list(KINDS)
-    assert {path.name for path in tmp_path.iterdir() if path.name.startswith("Ref-")} <= FOLDERS
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith("Ref-")} <= {"Ref-Cartoon-Movie", *BODIES}
     for pair in pairs:
         files = pair.photo, pair.video, pair.truth, pair.photo_poses, pair.driving_poses
         assert all(path.is_file() for path in files)

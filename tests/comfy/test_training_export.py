@@ -1,4 +1,4 @@
-"""What is shipped: the network in 8 bits under official names, its prompts, and the road that runs it."""
+"""What is shipped: the network in 8 bits under official names, its prompts, and the loader that takes it."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWa
 from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.evaluation.run import zeroed
-from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file, write_prompts
+from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file
 from steadydancer_pack.training.network import Size, build, initialise
-from steadydancer_pack.training.prompts import POSITIVE, ROWS, WIDTH, prompt_vectors
+from steadydancer_pack.training.prompts import WIDTH, prompt_vectors
 
 TINY = Size(128, 64, 1, WIDTH)
 
@@ -32,8 +32,13 @@ def shipped(state, tmp_path_factory):
     return folder / "shipped"
 
 
-def test_matrices_of_the_blocks_take_8_bits_and_come_back_within_their_rounding(state):
-    tensors = load(model_file(state, {}))
+@pytest.fixture(scope="module")
+def tensors(state):
+    """What the file holds."""
+    return load(model_file(state, {}))
+
+
+def test_matrices_of_the_blocks_take_8_bits_and_come_back_within_their_rounding(state, tensors):
     name = "blocks.0.ffn.0.weight"
     assert tensors[name].dtype == torch.float8_e4m3fn
     back = tensors[name].float() * tensors["blocks.0.ffn.0.weight_scale"]
@@ -41,15 +46,12 @@ def test_matrices_of_the_blocks_take_8_bits_and_come_back_within_their_rounding(
     assert (error <= state[name].abs() / 16 + 1e-4).all()  # e4m3 has 3 bits after the first
 
 
-def test_all_else_is_float16(state):
-    tensors = load(model_file(state, {}))
-    assert tensors["patch_embedding_fuse.weight"].dtype == torch.float16
-    assert tensors["blocks.0.norm3.weight"].dtype == torch.float16
+def test_all_else_is_float16(state, tensors):
+    assert {tensors[name].dtype for name in ("patch_embedding_fuse.weight", "blocks.0.norm3.weight")} == {torch.float16}
     assert set(state) <= set(tensors)
 
 
-def test_weights_that_are_all_zero_stay_zero(state):
-    tensors = load(model_file(state, {}))
+def test_weights_that_are_all_zero_stay_zero(tensors):
     assert not tensors["img_emb.proj.1.weight"].float().any() and tensors["img_emb.proj.1.weight_scale"] == 1
 
 
@@ -71,15 +73,10 @@ def test_the_same_weights_give_the_same_bytes(state):
     assert model_file(state, {"a": "b"}) == model_file(state, {"a": "b"})
 
 
-def test_prompts_are_those_of_the_training(tmp_path):
-    paths = write_prompts(tmp_path)
-    assert [path.name for path in paths] == list(PROMPTS.values())
-    found = prompt_embeddings.load(paths[list(PROMPTS).index(POSITIVE)])[0][0]
-    assert found.shape == (1, ROWS, WIDTH) and torch.equal(found[0], prompt_vectors(POSITIVE))
-
-
-def test_everything_shipped_is_written(shipped):
+def test_everything_shipped_is_written_with_the_prompts_of_the_training(shipped):
     assert {path.name for path in shipped.iterdir()} == {MODEL, VAE, *PROMPTS.values()}
+    for prompt, name in PROMPTS.items():
+        assert torch.equal(prompt_embeddings.load(shipped / name)[0][0], prompt_vectors(prompt)[None])
 
 
 def test_a_zeroed_module_puts_out_nothing_and_only_meanwhile():

@@ -5,31 +5,12 @@ import pytest
 import torch
 
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.training import latents
 from steadydancer_pack.training.batches import Batches, Cuts, conditions
 from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
-from steadydancer_pack.training.latents import (
-    ARRAYS,
-    CHANGED,
-    CLIP,
-    PHOTO,
-    POSE,
-    TEXT,
-    Pixels,
-    Store,
-    encoded,
-    write_arrays,
-)
+from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store
 from steadydancer_pack.training.lora import Adapter, merged
-from steadydancer_pack.training.network import (
-    Size,
-    add_pose,
-    allow_gradients,
-    attention,
-    base_part,
-    build,
-    initialise,
-    untrained,
-)
+from steadydancer_pack.training.network import Size, add_pose, attention, base_part, build, initialise, untrained
 from steadydancer_pack.training.pose_simulation import REACH, with_jump
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
@@ -43,8 +24,7 @@ N, T, H = 6, 4, 4
 def gradients(monkeypatch):
     import comfy.model_management
 
-    monkeypatch.setattr(comfy.model_management, "in_training", False)
-    allow_gradients()
+    monkeypatch.setattr(comfy.model_management, "in_training", True)
 
 
 @pytest.fixture
@@ -65,6 +45,11 @@ def batches(store, **cuts):
     return Batches(store, Cuts(**settings), prompt_vectors(NEGATIVE), torch.full((1, 16, 1, H, H), 0.5))
 
 
+@pytest.fixture
+def batch(store):
+    return batches(store)(generator())
+
+
 def network(pose, seed=0):
     model = build(TINY, pose)
     initialise(model, seed)
@@ -72,10 +57,14 @@ def network(pose, seed=0):
     return model
 
 
-def test_noise_level_0_is_the_clip_and_1_is_noise(store):
-    batch = batches(store)(generator())
-    clean = noised(batch | {"sigma": torch.zeros(2)})
-    assert torch.equal(clean, batch["clean"])
+def distilled(decoupled=True):
+    """Return a student with poses, its teacher, and the distillation of both."""
+    student, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
+    return student, teacher, Distillation(student, teacher, decoupled)
+
+
+def test_noise_level_0_is_the_clip_and_1_is_noise(batch):
+    assert torch.equal(noised(batch | {"sigma": torch.zeros(2)}), batch["clean"])
     assert torch.allclose(noised(batch | {"sigma": torch.ones(2)}), batch["noise"])
 
 
@@ -92,21 +81,15 @@ def test_batches_follow_from_the_generator(store):
     assert not torch.equal(one["noise"][:1, :, :1], other["noise"][:1, :, :1])
 
 
-def test_a_batch_from_the_start_has_the_photo_and_its_mask():
-    photo, pose = torch.randn(2, 16, T, H, H), torch.randn(2, 16, T, H, H)
-    given = conditions(photo, pose, slice(0, 3))
+def test_a_batch_from_the_start_has_the_photo_and_its_mask_one_from_the_middle_neither():
+    photo, pose = torch.randn(2, 2, 16, T, H, H)
+    given, later = (conditions(photo, pose, frames) for frames in (slice(0, 3), slice(1, 4)))
     assert (given["image"][:, :4, 0] == 1).all() and (given["image"][:, :4, 1:] == 0).all()
     assert torch.equal(given["image"][:, 4:], photo[:, :, :3])
     assert torch.equal(given["ref_x"][:, :16], photo[:, :, :1]) and torch.equal(given["ref_x"][:, 20:], photo[:, :, :1])
     assert (given["ref_x"][:, 16:20] == 1).all()
-    assert torch.equal(given["ref_c"], pose[:, :, :1])
-
-
-def test_a_batch_from_the_middle_has_no_photo_in_its_image():
-    photo, pose = torch.randn(2, 16, T, H, H), torch.randn(2, 16, T, H, H)
-    given = conditions(photo, pose, slice(1, 4))
-    assert (given["image"][:, :4] == 0).all()
-    assert torch.equal(given["ref_c"], pose[:, :, :1]) and torch.equal(given["pose"], pose[:, :, 1:4])
+    assert (later["image"][:, :4] == 0).all() and torch.equal(later["pose"], pose[:, :, 1:4])
+    assert all(torch.equal(each["ref_c"], pose[:, :, :1]) for each in (given, later))
 
 
 def test_middle_batches_are_as_frequent_as_asked(store):
@@ -128,28 +111,23 @@ def test_the_negative_prompt_replaces_text(store):
     assert torch.equal(batch["text"], prompt_vectors(NEGATIVE).expand(2, -1, -1))
 
 
-def test_flow_loss_of_a_network_that_says_nothing_is_the_velocity_itself(store):
+def test_flow_loss_of_a_network_that_says_nothing_is_the_velocity_itself(batch):
     model = build(TINY, pose=True)
     initialise(model, 0)  # its head is zero
-    batch = batches(store)(generator())
     loss = FlowMatching(Velocity(model, True))(batch)["loss"]
     assert loss.item() == pytest.approx((batch["noise"] - batch["clean"]).square().mean().item(), rel=1e-5)
 
 
-def test_pose_reaches_the_velocity_and_the_base_has_none(store):
-    batch = batches(store)(generator())
-    model = network(True)
-    one = Velocity(model, True)(batch, batch["noise"])
-    other = Velocity(model, True)(batch | {"pose": -batch["pose"]}, batch["noise"])
-    assert (one - other).abs().max() > 1e-4
-    base = network(False)
-    same = [Velocity(base, False)(batch | {"pose": pose}, batch["noise"]) for pose in (batch["pose"], -batch["pose"])]
-    assert torch.equal(*same)
+@pytest.mark.parametrize("pose", [True, False])
+def test_pose_reaches_the_velocity_and_the_base_has_none(batch, pose):
+    velocity = Velocity(network(pose), pose)
+    one, other = (velocity(batch | {"pose": poses}, batch["noise"]) for poses in (batch["pose"], -batch["pose"]))
+    assert (one - other).abs().max() > 1e-4 if pose else torch.equal(one, other)
 
 
 @pytest.mark.parametrize("pose", [True, False])
-def test_tokens_are_made_in_float32_under_autocast(store, pose):
-    batch, model, seen = batches(store)(generator()), network(pose), []
+def test_tokens_are_made_in_float32_under_autocast(batch, pose):
+    model, seen = network(pose), []
     for name, layer in model.named_children():
         if name.startswith(("patch_embedding", "condition_embedding")):
             layer.register_forward_hook(lambda layer, args, output: seen.append(output))
@@ -185,8 +163,8 @@ def test_no_gradient_reads_memory_that_nobody_wrote(store, frames, threads):
     assert [name for name, weight in model.named_parameters() if not weight.grad.isfinite().all()] == []
 
 
-def test_recomputing_blocks_changes_no_gradient(store):
-    batch, grads = batches(store)(generator()), []
+def test_recomputing_blocks_changes_no_gradient(batch):
+    grads = []
     for recompute in (False, True):
         model = network(True)
         FlowMatching(Velocity(model, True, recompute))(batch)["loss"].backward()
@@ -194,10 +172,9 @@ def test_recomputing_blocks_changes_no_gradient(store):
     assert torch.equal(*grads)
 
 
-def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher(store):
-    batch = batches(store)(generator())
-    student, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
-    parts = Distillation(student, teacher)(batch)
+def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher(batch):
+    student, teacher, module = distilled()
+    parts = module(batch)
     x, data = noised(batch), batch["noise"] - batch["clean"]
     with torch.no_grad():
         free = (student(batch, x, conditional=False) - teacher(batch, x, conditional=False)).square().mean()
@@ -207,29 +184,28 @@ def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher
     assert parts["loss"].item() == pytest.approx((free + bound).item(), rel=1e-4)
 
 
-def test_plain_distillation_holds_the_conditional_output_to_the_teacher(store):
-    batch = batches(store)(generator())
-    student, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
+def test_plain_distillation_holds_the_conditional_output_to_the_teacher(batch):
+    student, teacher, module = distilled(decoupled=False)
     x = noised(batch)
     with torch.no_grad():
         wanted = (student(batch, x) - teacher(batch, x)).square().mean()
-    assert Distillation(student, teacher, False)(batch)["loss"].item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert module(batch)["loss"].item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_a_teacher_is_neither_trained_nor_saved(store):
-    module = Distillation(Velocity(network(True), True), Velocity(network(False), False))
-    module(batches(store)(generator()))["loss"].backward()
-    assert all(weight.grad is None for weight in module.teacher[0].parameters())
+def test_a_teacher_is_neither_trained_nor_saved(batch):
+    _, teacher, module = distilled()
+    module(batch)["loss"].backward()
+    assert all(weight.grad is None for weight in teacher.parameters())
     assert not [name for name in module.state_dict() if "teacher" in name]
 
 
-def test_side_paths_start_at_nothing_and_merge_to_what_they_did(store):
-    batch, model = batches(store)(generator()), network(True)
+def test_lora_layers_start_at_nothing_and_merge_to_what_they_did(batch):
+    model = network(True)
     before = Velocity(model, True)(batch, batch["noise"])
     adapter = Adapter(model, rank=4, alpha=8, seed=0)
     assert torch.equal(Velocity(model, True)(batch, batch["noise"]), before)
-    for path in adapter.paths.values():
-        torch.nn.init.normal_(path.up, std=0.1, generator=generator())
+    for layer in adapter.paths.values():
+        torch.nn.init.normal_(layer.up, std=0.1, generator=generator())
     adapted = Velocity(model, True)(batch, batch["noise"])
     other = build(TINY, True)
     other.load_state_dict(merged(model.state_dict(), adapter))
@@ -242,31 +218,35 @@ def test_an_adapter_without_layers_says_so():
         Adapter(torch.nn.Linear(2, 2), 4, 4, 0)
 
 
-@pytest.mark.parametrize(("name", "trained"), [
-    ("base", {"blocks", "head"}), ("stage1", {"condition_embedding_spatial", "patch_embedding_fuse"}),
-    ("stage2", {"blocks", "condition_embedding_align"}), ("stage3", set()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        ("base", {"blocks", "head"}),
+        ("stage1", {"condition_embedding_spatial", "patch_embedding_fuse"}),
+        ("stage2", {"blocks", "condition_embedding_align"}),
+        ("stage3", set()),
+    ],
+)
 def test_each_stage_trains_what_its_table_says(name, trained):
     model = network(STAGES[name].pose)
     choose_trained(STAGES[name], model)
     names = {key for key, weight in model.named_parameters() if weight.requires_grad}
-    rooms = {key.split(".")[0] for key in names}
-    assert trained <= rooms if trained else not names
+    parts = {key.split(".")[0] for key in names}
+    assert trained <= parts if trained else not names
     assert not any(untrained(key) for key in names)
-    if name == "stage1":
-        assert "blocks" not in rooms and len(names) == 42
 
 
-def test_stage_1_trains_side_paths_and_the_42_pose_tensors(store):
+def test_stage_1_trains_lora_layers_and_the_42_pose_tensors(store):
     task = StageTask(STAGES["stage1"], network(True), batches(store))
     names = [name for name, weight in task.module.named_parameters() if weight.requires_grad]
-    side = [name for name in names if name.startswith("adapter.")]
-    assert len(side) == 2 * 10 * TINY.layers and len(names) - len(side) == 42
+    lora = [name for name in names if name.startswith("adapter.")]
+    assert len(lora) == 2 * 10 * TINY.layers and len(names) - len(lora) == 42
+    assert not [name for name in names if "network.blocks" in name]
     task.module(task.batch(0, generator()))["loss"].backward()
     assert all(weight.grad is not None for weight in task.module.parameters() if weight.requires_grad)
 
 
-def test_a_stage_s_result_is_the_network_with_its_side_paths_merged(store):
+def test_a_stage_s_result_is_the_network_with_its_lora_layers_merged(store):
     task = StageTask(STAGES["stage3"], network(True), batches(store))
     key = "adapter.paths.blocks/0/ffn/0.up"
     ups = {name: torch.ones_like(w) for name, w in task.module.named_parameters() if name == key}
@@ -300,9 +280,14 @@ def test_plain_products_are_attention():
     assert torch.allclose(attention(None, q, k, v, 4), wanted, atol=1e-6)
 
 
+def moving_poses(frames):
+    points = np.arange(frames, dtype=float)[:, None, None] * np.ones((frames, KEYPOINTS, 2))
+    return PoseClip(64, 64, frames, (Track(0, points, np.ones((frames, KEYPOINTS))),))
+
+
 def test_the_second_pose_moves_ahead_and_no_other():
-    points = np.arange(6, dtype=float)[:, None, None] * np.ones((6, KEYPOINTS, 2))
-    poses = PoseClip(64, 64, 6, (Track(0, points, np.ones((6, KEYPOINTS))),))
+    poses = moving_poses(6)
+    points = poses.tracks[0].points
     for seed in range(10):
         moved = with_jump(poses, np.random.default_rng(seed)).tracks[0].points
         assert moved[1, 0, 0] in {reach / 2 for reach in REACH}
@@ -311,7 +296,7 @@ def test_the_second_pose_moves_ahead_and_no_other():
 
 
 def test_a_clip_too_short_for_a_jump_stays():
-    poses = PoseClip(64, 64, 2, (Track(0, np.zeros((2, KEYPOINTS, 2)), np.ones((2, KEYPOINTS))),))
+    poses = moving_poses(2)
     assert with_jump(poses, np.random.default_rng(0)) is poses
 
 
@@ -323,15 +308,13 @@ def test_prompts_are_rows_of_words():
 
 
 def test_a_store_holds_what_was_encoded(tmp_path):
-    random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, (3, 5, 8, 8, 3), dtype=np.uint8) for _ in range(3)]
-    halves = [Pixels(*(p[part] for p in pictures), np.ones((len(p_), 2, 4))) for part in (slice(0, 2), slice(2, 3))
-              for p_ in [pictures[0][part]]]  # fmt: skip
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 3, 5, 8, 8, 3), dtype=np.uint8)
+    halves = [Pixels(*pictures[:, part], np.ones((3, 2, 4))[part]) for part in (slice(0, 2), slice(2, 3))]
 
     def encode(video):
         return video[:, :1, ::4, ::8, ::8].repeat(1, 16, 1, 1, 1)
 
-    store = write_arrays(tmp_path, 3, (encoded(half, encode) for half in halves))
+    store = latents.write_arrays(tmp_path, 3, (latents.encoded(half, encode) for half in halves))
     assert store.count == 3 and store.latent_frames == 2
     first = store.take(CLIP, np.array([2]))[0, 0, 0, 0, 0]
     assert first.item() == pytest.approx(pictures[0][2, 0, 0, 0, 0] / 127.5 - 1, abs=1e-3)
@@ -340,15 +323,11 @@ def test_a_store_holds_what_was_encoded(tmp_path):
     assert store.take(POSE, np.array([0])).shape == (1, 16, 2, 1, 1)
 
 
-def test_a_sampler_that_knows_the_answer_finds_it(store):
-    batch = batches(store)(generator())
+def test_a_sampler_that_knows_the_answer_finds_it(batch):
+    def velocity(batch, x):
+        return (x - batch["clean"]) / batch["sigma"].view(-1, 1, 1, 1, 1)
 
-    class Knows(torch.nn.Module):
-        def forward(self, batch, x, conditional=True):
-            return (x - batch["clean"]) / batch["sigma"].view(-1, 1, 1, 1, 1)
-
-    found = sample(Knows(), batch, batch["noise"], steps=4)
-    assert torch.allclose(found, batch["clean"], atol=1e-4)
+    assert torch.allclose(sample(velocity, batch, batch["noise"], steps=4), batch["clean"], atol=1e-4)
 
 
 def test_strips_show_clip_after_clip():

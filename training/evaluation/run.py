@@ -19,6 +19,7 @@ from torch import Tensor
 from ...dwpose.detect.detector_files import checksum
 from ...evaluation.evaluation_report import report_files, write_report
 from ...media.atomic_write import atomic_write
+from ...steadydancer_core.sampling.presets import Settings
 from ..export import model_file
 from ..pipeline import SIZE, Work
 from .baselines import BASELINES, Baseline
@@ -26,7 +27,7 @@ from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
 from .metrics import means
 from .pairs import FRAMES, KINDS, Pair, make_pairs
 from .result_pictures import bars
-from .system import System
+from .system import SETTINGS, System
 from .variants import VARIANTS, Variant, command_for
 
 SHEET_EVERY = 4
@@ -61,12 +62,12 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
 
 def variant_clips(variant: Variant, work: Work, pairs: list[Pair]) -> list[np.ndarray]:
     """Return the clips that the variant makes of the pairs, uint8 [F, H, W, 3] each."""
-    system = load_system(work, variant.weights)
+    system = load_system(work, variant.weights, variant.settings)
     with zeroed(system.model.model.diffusion_model, variant.zeroed):
-        return system.run(pairs, [variant.poses(pair) for pair in pairs], variant.settings)
+        return system.run(pairs, [variant.poses(pair) for pair in pairs])
 
 
-def load_system(work: Work, stage: str) -> System:
+def load_system(work: Work, stage: str, settings: Settings = SETTINGS) -> System:
     """Return the pipeline with a stage's weights, rounded as they are shipped."""
     weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
     of, rounded_from = checksum(weights), None
@@ -75,7 +76,7 @@ def load_system(work: Work, stage: str) -> System:
     if rounded_from != of:
         with atomic_write(file) as part:
             part.write_bytes(model_file(load_file(weights), {OF: of}))
-    return System(file, work.vae_file)
+    return System(file, work.vae_file, settings)
 
 
 @contextmanager

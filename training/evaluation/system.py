@@ -38,6 +38,7 @@ class System:
 
     model_file: Path
     vae_file: Path
+    settings: Settings = SETTINGS
     dtype: torch.dtype = torch.bfloat16
     model: ModelPatcher = field(init=False)
     vae: comfy.sd.VAE = field(init=False)
@@ -48,16 +49,16 @@ class System:
         self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self.vae_file)))
 
     @torch.no_grad()
-    def run(self, pairs: list[Pair], poses: list[PoseClip], settings: Settings = SETTINGS) -> list[np.ndarray]:
+    def run(self, pairs: list[Pair], poses: list[PoseClip]) -> list[np.ndarray]:
         """Return what the photos do, uint8 [F, H, W, 3] each, under these poses (aligned or not)."""
         out = []
         for start in range(0, len(pairs), BATCH):
             batch = slice(start, start + BATCH)
             positive, negative, pose_negative = self.conditions(pairs[batch], poses[batch])
             empty = {"samples": torch.zeros_like(positive[0][1]["pose_video_latent"])}
-            if settings.pose.scale == 0:
+            if self.settings.pose.scale == 0:
                 pose_negative = None
-            latent, _ = sampling.run(self.model, positive, negative, pose_negative, empty, NOISE_SEED, settings)
+            latent, _ = sampling.run(self.model, positive, negative, pose_negative, empty, NOISE_SEED, self.settings)
             out += [self.frames(clip) for clip in latent["samples"].split(1)]
         return out
 
