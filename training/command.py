@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from .command_full import add_full_options, add_prepare, add_tables, run_full_stage
+from .command_full import add_full_options, add_full_verbs, run_full_stage
 from .command_measure import add_measures
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
 from .stages import STAGES
@@ -46,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in STAGES:
             add_full_options(verb)
         verb.set_defaults(run=run_step, name=name)
-    add_prepare(verbs)
-    add_tables(verbs)
+    add_full_verbs(verbs)
     add_measures(verbs)
     return parser
 

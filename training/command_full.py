@@ -35,8 +35,8 @@ def run_full_stage(work: Work, options: argparse.Namespace) -> None:
     run_full(work, options.name, files, options.steps, options.before, options.output)
 
 
-def add_prepare(verbs) -> argparse.ArgumentParser:
-    """Add the command that makes a store of a folder of videos."""
+def add_full_verbs(verbs) -> None:
+    """Add the commands that make a store of a folder of videos, and that print the tables of README.md."""
     verb = verbs.add_parser("prepare", help="encode a folder of videos for stages with --full")
     verb.add_argument("work", type=Path, help="the folder in which everything is made")
     verb.add_argument("--videos", type=Path, required=True, help="videos, and prompts as .txt of the same name")
@@ -51,11 +51,6 @@ def add_prepare(verbs) -> argparse.ArgumentParser:
     verb.add_argument("--store", type=Path, help=f"where the clips go, else WORK/{STORE}")
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
     verb.set_defaults(run=_prepare, name="prepare")
-    return verb
-
-
-def add_tables(verbs) -> None:
-    """Add the command that prints the tables of README.md."""
     verb = verbs.add_parser("tables", help="print the stages, and what they take of a GPU's memory at 14B")
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
     verb.set_defaults(run=_tables, work=Path())

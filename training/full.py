@@ -11,25 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from .batches import Batches, Cuts, conditions
+from .batches import Batches, Cuts
 from .encoders import load_decoder
-from .flow import Batch
 from .full_result import write_result
-from .latents import CLIP, PHOTO, POSE, TEXT, Store
+from .latents import TEXT, Store
 from .loop import train
 from .network import POSE_PARTS, allow_gradients, build
-from .pipeline import BEFORE, Work, is_done
+from .pipeline import BEFORE, Work, is_done, preview_batch
 from .plan import PRECISIONS, Plan
 from .processes import processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
 from .stages import STAGES, Stage
 from .start import start_of
-from .tasks import Decode, StageTask
+from .tasks import StageTask
 from .wan_file import WanFile, fill, start_pose
 
 
@@ -81,7 +79,7 @@ def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> 
     batches = Batches(store, cast(Cuts, stage.full_cuts), negative, pose, features)
     network = starting_network(stage, plan, start)
     taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
-    preview = preview_of(store, files.vae) if files.vae else None
+    preview = (preview_batch(store, 1, slice(None)), load_decoder(files.vae)) if files.vae else None
     stream = PRECISIONS[plan.precision]
     return StageTask(stage, network, batches, taught, preview, True, plan.seed, stream=stream, sees=True)
 
@@ -117,12 +115,3 @@ def teacher(plan: Plan, base: WanFile) -> nn.Module:
         for part in (part for name, part in network.named_children() if name != "blocks"):
             part.to(device)
     return network
-
-
-def preview_of(store: Store, vae: Path) -> tuple[Batch, Decode]:
-    """Return the store's first clip as a batch without noise, and what shows it."""
-    rows, frames = np.arange(1), slice(None)
-    batch = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
-    batch |= {name: store.take(name, rows) for name in store.features}
-    batch |= {"clean": store.take(CLIP, rows), "text": store.take(TEXT, rows)}
-    return batch, load_decoder(vae)

@@ -30,9 +30,15 @@ def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alph
     """
     sides = side_paths(trained)
     metadata = {"format": "pt", "title": title, "base": start.title}
-    if sides:
+    lora = {}
+    for layer, (down, up) in sides.items():
+        name = f"diffusion_model.{layer}"
+        lora[f"{name}.lora_down.weight"] = down.to(LORA_DTYPE).contiguous()
+        lora[f"{name}.lora_up.weight"] = up.to(LORA_DTYPE).contiguous()
+        lora[f"{name}.alpha"] = torch.tensor(float(alpha))
+    if lora:
         with atomic_write(path.with_name(LORA)) as part:
-            save_file(lora_tensors(sides, alpha), part, metadata)
+            save_file(lora, part, metadata)
     own = {official(name.removeprefix(NETWORK)): t for name, t in trained.items() if name.startswith(NETWORK)}
     names = dict.fromkeys([*start.shapes, *own])
     pieces = [_piece(name, start, own.get(name), sides.get(name.removesuffix(".weight")), alpha) for name in names]
@@ -49,17 +55,6 @@ def side_paths(trained: Mapping[str, Tensor]) -> SidePaths:
         for name, down in trained.items()
         if name.startswith(PATHS) and name.endswith(".down")
     }
-
-
-def lora_tensors(sides: SidePaths, alpha: float) -> dict[str, Tensor]:
-    """Return the LoRA layers as the tensors of a LoRA file."""
-    tensors = {}
-    for layer, (down, up) in sides.items():
-        name = f"diffusion_model.{layer}"
-        tensors[f"{name}.lora_down.weight"] = down.to(LORA_DTYPE).contiguous()
-        tensors[f"{name}.lora_up.weight"] = up.to(LORA_DTYPE).contiguous()
-        tensors[f"{name}.alpha"] = torch.tensor(float(alpha))
-    return tensors
 
 
 def _piece(name: str, start: WanFile, own: Tensor | None, side: tuple[Tensor, Tensor] | None, alpha: float) -> Piece:

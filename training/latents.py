@@ -6,8 +6,8 @@ Stores of real clips have CLIP vision's features of the photo and of the first s
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,7 @@ CHANGED_FRAMES = 9  # only the second pose is another: later latents are those o
 Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """A batch of clips: frames, skeletons and changed skeletons uint8 [B, F, H, W, 3]; text float [B, rows, width]."""
 
     frames: np.ndarray
@@ -74,11 +73,9 @@ def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
     photo = np.full_like(batch.frames, round(255 * GREY))
     photo[:, 0] = batch.frames[:, 0]
     pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed[:, :CHANGED_FRAMES]}
-    out = {name: encode(to_model(frames)).to(torch.float16).numpy() for name, frames in pictures.items()}
+    out = {
+        name: encode(uint8_to_video(frames).movedim(-1, 1)).to(torch.float16).numpy()
+        for name, frames in pictures.items()
+    }
     rest = out[POSE][:, :, out[CHANGED].shape[2] :]
     return out | {CHANGED: np.concatenate([out[CHANGED], rest], axis=2), TEXT: batch.text.astype(np.float16)}
-
-
-def to_model(frames: np.ndarray) -> Tensor:
-    """Return frames uint8 [B, F, H, W, 3] as [B, 3, F, H, W] in -1..1."""
-    return uint8_to_video(frames).permute(0, 4, 1, 2, 3)

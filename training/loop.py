@@ -14,6 +14,7 @@ import platform
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,7 @@ from . import checkpoints
 from .checkpoints import Checkpoint
 from .optimizer_state import OptimizerState, gather, trained_parameters
 from .plan import Plan
-from .run_logger import Clock, MetricAverager, RunLogger, duration
+from .run_logger import Clock, MetricAverager, RunLogger
 from .start import Start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
@@ -155,7 +156,7 @@ class _Run:
         logger.metrics(self.done, {**told, "learning_rate": rate, "samples_per_second": speed})
         logger.info(
             f"step {self.done}/{plan.steps}  loss {metrics['loss']:.5f}  lr {rate:.2e}  {speed:.2f} samples/s  "
-            f"{duration((plan.steps - self.done) * seconds)} left"
+            f"{timedelta(seconds=round((plan.steps - self.done) * seconds))} left"
         )
 
     def _save(self) -> None:

@@ -31,10 +31,6 @@ class LoRALayer(nn.Module):
         """Return the layer's output with the addition: a forward hook."""
         return output + self(args[0]).to(output.dtype)
 
-    def delta(self) -> Tensor:
-        """Return the addition to the layer's weight in float32."""
-        return self.scale * (self.up.float() @ self.down.float())
-
 
 class Adapter(nn.Module):
     """The LoRA layers of a network. Names in it are the layers' with '/' for '.'."""
@@ -52,9 +48,12 @@ class Adapter(nn.Module):
         self.paths = nn.ModuleDict(paths)
 
     def deltas(self) -> dict[str, Tensor]:
-        """Return what to add to the network's weights, by their names."""
-        paths = {name: path for name, path in self.paths.items() if isinstance(path, LoRALayer)}
-        return {f"{name.replace('/', '.')}.weight": path.delta() for name, path in paths.items()}
+        """Return what to add to the network's weights, in float32, by their names."""
+        return {
+            f"{name.replace('/', '.')}.weight": layer.scale * (layer.up.float() @ layer.down.float())
+            for name, layer in self.paths.items()
+            if isinstance(layer, LoRALayer)
+        }
 
 
 @torch.no_grad()

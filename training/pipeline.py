@@ -24,7 +24,7 @@ from ..steadydancer_core.model.transformer import SteadyDancerWanModel
 from . import vae_whole
 from .batches import Batches, conditions
 from .flow import Batch
-from .latents import CLIP, PHOTO, POSE, TEXT, Pixels, Store, encoded, write_arrays
+from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded, write_arrays
 from .loop import train
 from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialise
 from .processes import processes
@@ -77,8 +77,7 @@ def _encoded(vae_file: Path, seeds: range, workers: int) -> Iterator[dict[str, n
 
 def encode_seed(vae_file: Path, seed: int) -> dict[str, np.ndarray]:
     """Return the arrays of the training clip of one seed."""
-    pixels = Pixels(*(array[None] for array in make_one(seed, FRAMES, SIZE)))
-    return encoded(pixels, partial(to_latent, _worker_vae(vae_file)))
+    return encoded(make_one(seed, FRAMES, SIZE), partial(to_latent, _worker_vae(vae_file)))
 
 
 @lru_cache(maxsize=1)
@@ -139,7 +138,8 @@ def prepare(work: Work, stage: Stage, before: str, seed: int, fast: bool = False
     if stage.loss != "flow":
         teacher = build(MINIATURE, pose=False)
         teacher.load_state_dict(load_file(work.weights("base")))
-    preview = preview_batch(Store(work.folder / "held")), partial(to_frames, vae)
+    shown = preview_batch(Store(work.folder / "held"), PREVIEW_CLIPS, slice(PREVIEW_LENGTH))
+    preview = shown, partial(to_frames, vae)
     network = starting_network(work, stage, before, seed)
     return StageTask(stage, network, batches, teacher, preview, seed=seed, fast=fast)
 
@@ -163,8 +163,9 @@ def blank_pose(vae) -> Tensor:
     return to_latent(vae, -torch.ones(1, 3, 1, SIZE, SIZE))
 
 
-def preview_batch(store: Store) -> Batch:
-    """Return the first clips of a store as a batch without noise."""
-    rows, frames = torch.arange(PREVIEW_CLIPS).numpy(), slice(0, PREVIEW_LENGTH)
-    given = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
-    return given | {"clean": store.take(CLIP, rows)[:, :, frames], "text": store.take(TEXT, rows)}
+def preview_batch(store: Store, count: int, frames: slice) -> Batch:
+    """Return these frames of the first clips of a store as a batch without noise."""
+    rows = np.arange(count)
+    batch = conditions(store.take(PHOTO, rows), store.take(POSE, rows), frames)
+    batch |= {name: store.take(name, rows) for name in store.features}
+    return batch | {"clean": store.take(CLIP, rows)[:, :, frames], "text": store.take(TEXT, rows)}

@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
 
@@ -152,8 +151,3 @@ class Clock:
         mean = self.seconds / max(1, self.step - self.told)
         self.told, self.seconds = self.step, 0.0
         return mean
-
-
-def duration(seconds: float) -> str:
-    """Return hours, minutes and seconds, as in 1:02:03."""
-    return str(timedelta(seconds=round(seconds)))

@@ -112,11 +112,9 @@ class VaeModule(nn.Module):
         latent = vae_whole.encode(self.vae, video).float()
         spread = latent.detach().std(dim=(0, 2, 3, 4), keepdim=True)
         back = vae_whole.decode(self.vae, latent + NOISE * spread * batch["noise"]).float()
-        return losses(back, batch["video"], latent, 0.0 * sum(weight.sum() for weight in self.between_frames()))
-
-    def between_frames(self) -> list[Tensor]:
-        """Return the weights that a single frame does not meet; every process must use every weight in every step."""
-        return [weight for name, weight in self.vae.named_parameters() if "time_conv" in name]
+        # a single frame does not meet these, and every process must use every weight in every step
+        unused = sum(weight.sum() for name, weight in self.vae.named_parameters() if "time_conv" in name)
+        return losses(back, batch["video"], latent, 0.0 * unused)
 
 
 def losses(back: Tensor, video: Tensor, latent: Tensor, unused: Tensor | float = 0.0) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ def test_what_is_measured_is_kept_and_another_count_is_measured_again(work, smal
     first, other = ({name: json.loads(text) for name, (text, _) in found.items()} for found in (before, kept(tmp_path)))
     for name in NAMES:
         assert (len(first[name]["rows"]), other[name]["of"]) == (2, [1, *first[name]["of"][1:]])
-    assert str(other["photo_repeated"]["rows"]) == str(first["photo_repeated"]["rows"][:1])  # as text, since NaN is not NaN
+    assert str(other["photo_repeated"]["rows"]) == str(first["photo_repeated"]["rows"][:1])  # NaN is in it
 
 
 def test_what_lacks_its_weights_is_named_with_the_command_that_makes_them(work, small, tmp_path, caplog):

@@ -11,9 +11,8 @@ from steadydancer_pack.evaluation.farm.cell_sets import find_pairs
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
-from steadydancer_pack.training.evaluation.metrics import means, metrics, psnr
+from steadydancer_pack.training.evaluation.metrics import find_parts, means, metrics, psnr
 from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
-from steadydancer_pack.training.evaluation.parts import find_parts
 from steadydancer_pack.training.evaluation.system import aligned, shuffled
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for, in_any_order, unaligned
 from steadydancer_pack.training.evaluation.xdance_set import write_set

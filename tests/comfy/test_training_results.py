@@ -31,7 +31,7 @@ from steadydancer_pack.training.evaluation.results import (
 from steadydancer_pack.training.evaluation.variants import BESIDE, VARIANTS, command_for
 from steadydancer_pack.training.pipeline import SIZE, Work
 
-ROWS = {count: read_rows(FOLDER, count) for count in (MANY, FEW)}
+ROWS = {count: read_rows((FOLDER / rows_name(count)).read_bytes()) for count in (MANY, FEW)}
 CARD, STEP = SHIPPED / "README.md", re.compile(r"^    (python|torchrun --nproc-per-node 2) -m training ([^#\n]+)", re.M)
 LARGEST = 500_000  # bytes of the rows
 
@@ -92,7 +92,7 @@ def test_the_command_writes_what_was_evaluated(tmp_path):
     keep(evaluation_folder(work, FEW), "shipped", changed, [FEW, "a", "b"])
     assert main(["results", str(work.folder), "--output", str(out), "--cpu"]) == 0
     assert (out / rows_name(MANY)).read_bytes() == (FOLDER / rows_name(MANY)).read_bytes()
-    assert means(read_rows(out, FEW)["shipped"]) == means(changed)
+    assert means(read_rows((out / rows_name(FEW)).read_bytes())["shipped"]) == means(changed)
     page = (out / PAGE).read_text("utf-8")
     assert tables(ROWS[MANY], {"shipped": changed})["kinds"] in page and "| 0.125 | 0.125 | 0.125 | 0.125 |" in page
     assert (np.asarray(Image.open(out / "ablations.png")) == bars({"shipped": changed})).all()

@@ -8,17 +8,10 @@ from ...media.frames import to_float
 from ...steadydancer_core.long_video.seams import seam_scores
 from ...steadydancer_core.long_video.windows import apply_windows, window_borders
 from .metrics import metrics
-from .pairs import Pair, make_pair
+from .pairs import make_pair
 from .system import System, aligned
 
 FRAMES, WINDOW, OVERLAP = 161, 33, 17
-
-
-def long_clip(system: System, pair: Pair, window: int = WINDOW, overlap: int = OVERLAP) -> np.ndarray:
-    """Return the pair's clip, uint8 [F, H, W, 3], sampled in windows with a constant reference pair."""
-    windowed = copy(system)
-    windowed.model = apply_windows(system.model, window, overlap)
-    return windowed.run([pair], [aligned(pair)])[0]
 
 
 def measure_long(
@@ -28,8 +21,9 @@ def measure_long(
 
     `truth_jump` is the same seam score of the true answer: what the motion itself amounts to there.
     """
-    pair = make_pair(index, "place", frames, size)
-    clip = long_clip(system, pair)
+    pair, windowed = make_pair(index, "place", frames, size), copy(system)
+    windowed.model = apply_windows(system.model, WINDOW, OVERLAP)
+    (clip,) = windowed.run([pair], [aligned(pair)])
     borders, reach = window_borders(frames, WINDOW, OVERLAP)
     found, truth = (seam_scores(to_float(f), borders, reach) for f in (clip, pair.truth.frames))
     jumps = {"seam_jump": found, "truth_jump": truth}

@@ -40,7 +40,7 @@ def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
     for count in (MANY, FEW):
         taken = taken_rows(evaluation_folder(work, count), count)
         files[rows_name(count)] = as_text(taken).encode() if taken else (FOLDER / rows_name(count)).read_bytes()
-    many, few = (_rows(files[rows_name(count)]) for count in (MANY, FEW))
+    many, few = (read_rows(files[rows_name(count)]) for count in (MANY, FEW))
     files[PAGE] = filled((FOLDER / PAGE).read_text("utf-8"), tables(many, few)).encode()
     files["ablations.png"] = png_bytes(bars({name: few[name] for name in ABLATIONS if name in few}))
     sheet = pairs_sheet(evaluation_folder(work, MANY))
@@ -54,7 +54,7 @@ def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
 
 
 def rows_name(count: int) -> str:
-    """Return the file of the rows of so many pairs."""
+    """Return the file of the rows of `count` pairs."""
     return f"pairs-{count}.json"
 
 
@@ -81,16 +81,12 @@ def as_text(found: dict[str, dict]) -> str:
     return "{\n" + ",\n".join(names) + "\n}\n"
 
 
-def _rows(data: bytes) -> dict[str, Rows]:
+def read_rows(data: bytes) -> dict[str, Rows]:
+    """Return the rows of a file by the name of what was measured."""
     return {
         name: [{key: math.nan if value is None else value for key, value in row.items()} for row in one["rows"]]
         for name, one in json.loads(data).items()
     }
-
-
-def read_rows(folder: Path, count: int) -> dict[str, Rows]:
-    """Return the rows of so many pairs by the name of what was measured."""
-    return _rows((folder / rows_name(count)).read_bytes())
 
 
 def tables(many: dict[str, Rows], few: dict[str, Rows]) -> dict[str, str]:

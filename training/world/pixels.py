@@ -5,11 +5,11 @@ frame; now and then a limb is not seen.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from ...dwpose.poses import BODY, PoseClip
+from ..latents import Pixels
 from ..pose_simulation import with_jump
 from ..prompts import prompt_of, prompt_vectors
 from .clips import make_clip
@@ -21,23 +21,15 @@ LOST = 0.04  # share of clips in which one joint is not seen
 JITTER_SEED = 77
 
 
-class Made(NamedTuple):
-    """One clip: frames, skeletons and changed skeletons uint8 [F, H, W, 3], and its prompt [rows, width]."""
-
-    frames: np.ndarray
-    skeletons: np.ndarray
-    changed: np.ndarray
-    text: np.ndarray
-
-
-def make_one(seed: int, frames: int, size: int) -> Made:
-    """Return the training clip of a seed."""
+def make_one(seed: int, frames: int, size: int) -> Pixels:
+    """Return the training clip of a seed, a batch of one."""
     random = np.random.default_rng((JITTER_SEED, seed))
     kind = str(random.choice(list(KINDS), p=SHARES))
     clip = make_clip(seed, frames, size, kind=kind)
     poses = as_detected(clip.poses, random)
     changed = skeletons(with_jump(poses, random))
-    return Made(clip.frames, skeletons(poses), changed, prompt_vectors(prompt_of(kind)).numpy())
+    made = clip.frames, skeletons(poses), changed, prompt_vectors(prompt_of(kind)).numpy()
+    return Pixels(*(array[None] for array in made))
 
 
 def as_detected(poses: PoseClip, random: np.random.Generator) -> PoseClip:
