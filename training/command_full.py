@@ -20,7 +20,7 @@ STORE = "clips"
 
 
 def add_full_options(verb: argparse.ArgumentParser) -> None:
-    """Let a stage's command be told to train a whole model."""
+    """Add the options that train a whole model."""
     verb.add_argument("--full", action="store_true", help="train a whole Wan 2.1 I2V with the 14B column of the table")
     verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
     verb.add_argument("--store", type=Path, help=f"with --full: the folder that `prepare` made, else WORK/{STORE}")

@@ -66,7 +66,7 @@ VERBS = {
     "export": (_export, "write the shipped files of model, VAE and prompts"),
     "sample": (_sample, "write the sample: photo, driving video, skeletons"),
     "set": (_set, "write the pairs of different people in X-Dance's layout"),
-    "evaluate": (_evaluate, "baselines, ablations and the shipped road on pairs with a true answer"),
+    "evaluate": (_evaluate, "baselines, ablations and the shipped pipeline on pairs with a true answer"),
     "results": (_results, "write rows, tables and pictures of training/results from what was evaluated"),
     "long": (_long, "a long video in windows: seams, first frame, truth"),
 }

@@ -1,4 +1,4 @@
-"""Room on the disk, taken before it is written: under a memory map a full disk ends the process without a word."""
+"""Space on the disk, taken before it is written: under a memory map a full disk ends the process without a word."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def reserve(path: Path) -> None:
 
 
 def full_disk_error(path: Path, size: int, error: Exception) -> ValueError:
-    """Return what to tell where `size` bytes cannot be written to `path`, a file or a folder."""
+    """Return the error where `size` bytes cannot be written to `path`, a file or a folder."""
     free = shutil.disk_usage(next(place for place in path.absolute().parents if place.exists())).free
     return ValueError(
         f"{path} cannot be written ({error}): it needs {size_text(size)}, {size_text(free)} are free. "

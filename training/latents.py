@@ -1,4 +1,4 @@
-"""Clips as the video model sees them, encoded once: latents of the frames, of the skeletons, of photo and grey.
+"""Clips as the video model sees them, encoded once: latents of the frames, of the skeletons, of photo and gray.
 
 A store is a folder of .npy files that are read piece by piece, float16 [N, 16, T, h, w] in model space (after
 process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of stage 3 (see pose_simulation.py).
@@ -19,7 +19,7 @@ from .disk_space import new_array
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
 PHOTO_FEATURES, POSE_FEATURES = FEATURES = ("clip_fea", "clip_fea_c")
-GREY = 0.5
+GRAY = 0.5
 CHANGED_FRAMES = 9  # only the second pose is another: later latents are those of the unchanged poses
 
 Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latents in model space [B, 16, T, h, w]
@@ -70,7 +70,7 @@ def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarra
 
 def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
     """Return the arrays of a batch of clips in float16."""
-    photo = np.full_like(batch.frames, round(255 * GREY))
+    photo = np.full_like(batch.frames, round(255 * GRAY))
     photo[:, 0] = batch.frames[:, 0]
     pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed[:, :CHANGED_FRAMES]}
     out = {

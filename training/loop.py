@@ -49,7 +49,7 @@ class Task(Protocol):
     def batch(self, step: int, generator: torch.Generator, /) -> dict[str, Tensor]:
         """Return the next batch of a step that counts from 0, on any device; its tensors' first axis is the sample.
 
-        All its randomness comes from `generator`, which lies on the CPU; with accumulation it is asked several times
+        All its randomness comes from `generator`, which lies on the CPU; with accumulation it is called several times
         with the same one.
         """
 
@@ -119,7 +119,7 @@ class _Run:
                 averager.check()  # before a checkpoint could keep what is not finite
                 clock.stop(self.done)
             if logs:
-                self._tell(logger, averager.means(), clock.seconds_per_step())
+                self._report(logger, averager.means(), clock.seconds_per_step())
             if saves:
                 self._save()
             if shows:
@@ -149,11 +149,11 @@ class _Run:
         norm = self.optimizer.step(self.done)
         return {**metrics, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms
 
-    def _tell(self, logger: RunLogger, metrics: Mapping[str, float], seconds: float) -> None:
+    def _report(self, logger: RunLogger, metrics: Mapping[str, float], seconds: float) -> None:
         plan, rate = self.plan, self.plan.rate(self.done - 1)
         speed = metrics[SAMPLES] * self.accelerator.num_processes / seconds
-        told = {name: value for name, value in metrics.items() if name != SAMPLES}
-        logger.metrics(self.done, {**told, "learning_rate": rate, "samples_per_second": speed})
+        shown = {name: value for name, value in metrics.items() if name != SAMPLES}
+        logger.metrics(self.done, {**shown, "learning_rate": rate, "samples_per_second": speed})
         logger.info(
             f"step {self.done}/{plan.steps}  loss {metrics['loss']:.5f}  lr {rate:.2e}  {speed:.2f} samples/s  "
             f"{timedelta(seconds=round((plan.steps - self.done) * seconds))} left"

@@ -1,6 +1,6 @@
-"""Low-rank adaptation of a network's linear layers: a side path of two thin matrices on each, merged at the end.
+"""Low-rank adaptation of a network's linear layers: two thin matrices beside each, merged at the end.
 
-The side path is added by a forward hook, so the network's own classes and names stay as they are. Source of the method:
+A forward hook adds what they put out, so the network's own classes and names stay as they are. Source of the method:
 Hu et al., LoRA (arXiv:2106.09685); the paper names neither rank nor layers, ours are in stages.py.
 """
 

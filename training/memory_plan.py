@@ -56,7 +56,7 @@ def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
 
 
 def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1) -> Needs:
-    """Return what `stage` takes on each of `gpus` with one clip of so many tokens in a batch."""
+    """Return what `stage` takes on each of `gpus` with one clip of `clip_tokens` tokens in a batch."""
     frozen, trained = _weights(size, stage, PRECISIONS[plan.precision])
     adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
     trained += stage.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)

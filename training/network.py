@@ -96,7 +96,7 @@ def allow_gradients() -> None:
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, seed: int) -> None:
+def initialize(model: nn.Module, seed: int) -> None:
     """Give every weight its initial value."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in sorted(model.named_parameters()):
@@ -119,14 +119,14 @@ def _initial(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor
 
 
 def untrained(name: str) -> bool:
-    """Tell whether a tensor of the miniature stays zero, since it serves CLIP vision only."""
+    """Return whether a tensor of the miniature stays zero, since it serves CLIP vision only."""
     return any(part in name for part in UNTRAINED)
 
 
 @torch.no_grad()
 def add_pose(model: SteadyDancerWanModel, base: dict[str, Tensor], seed: int) -> None:
     """Load the base's weights and start the pose tensors from them; see the module's docstring."""
-    initialise(model, seed)
+    initialize(model, seed)
     model.load_state_dict(base, strict=False)
     patch = base["patch_embedding.weight"].float()
     fuse, first_pose = model.patch_embedding_fuse, model.patch_embedding_ref_c

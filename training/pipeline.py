@@ -1,4 +1,4 @@
-"""The road from nothing to the shipped files, step by step, each in its own folder below one work folder.
+"""The pipeline from nothing to the shipped files, step by step, each in its own folder below one work folder.
 
     world/   frames and skeletons for the VAE       store/, held/   latents for training and for pictures on the way
     vae/     the miniature VAE                      base/ .. stage3/  the stages; each ends in weights.safetensors
@@ -26,7 +26,7 @@ from .batches import Batches, conditions
 from .flow import Batch
 from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded, write_arrays
 from .loop import train
-from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialise
+from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialize
 from .processes import processes
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
@@ -122,7 +122,7 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
 
 
 def is_done(weights: Path) -> bool:
-    """Tell whether a stage's result is there, and say so: then it is not trained, whatever steps are asked for."""
+    """Return whether a stage's result is there, and log it: then it is not trained, whatever the number of steps."""
     if weights.exists():
         log.info("%s is there already. Delete it to go on with more steps; delete its folder to train again.", weights)
     return weights.exists()
@@ -148,7 +148,7 @@ def starting_network(work: Work, stage: Stage, before: str, seed: int) -> torch.
     """Return the stage's network with the weights of the stage before, or fresh ones."""
     network = build(MINIATURE, stage.pose)
     if not before:
-        initialise(network, seed)
+        initialize(network, seed)
         return network
     state = load_file(work.weights(before))
     if isinstance(network, SteadyDancerWanModel) and not any(key.startswith(POSE_PARTS) for key in state):

@@ -15,8 +15,8 @@ Start = Mapping[str, str]
 def start_of(weights: Path | None, store: Store, teacher: Path | None = None) -> dict[str, str]:
     """Return what a stage starts from: the weights, None for fresh ones, the clips, the teacher where it has one."""
     count, *shape = store.arrays[CLIP].shape
-    told = {"weights": "fresh ones" if weights is None else fingerprint(weights), "clips": f"{count} of {shape}"}
-    return told if teacher is None else {**told, "teacher": fingerprint(teacher)}
+    start = {"weights": "fresh ones" if weights is None else fingerprint(weights), "clips": f"{count} of {shape}"}
+    return start if teacher is None else {**start, "teacher": fingerprint(teacher)}
 
 
 def fingerprint(path: Path) -> str:

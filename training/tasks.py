@@ -23,7 +23,7 @@ class StageTask:
     """A stage on a network that already has the weights of the stage before.
 
     `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents;
-    `sees` tells whether the network has trained parts for CLIP vision.
+    `sees`: whether the network has trained parts for CLIP vision.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ SQUARED, EDGES = 2.0, 0.1
 
 
 def default_plan(steps: int = 12750) -> Plan:
-    """Return the plan that the shipped VAE ended with, as two processes; what it had before, its model card tells."""
+    """Return the plan that the shipped VAE ended with, as two processes; its model card says what it had before."""
     return Plan(
         steps=steps,
         learning_rate=1.2e-3,
@@ -205,8 +205,8 @@ def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, 
         with atomic_write(path) as part:
             part.write_bytes(vae_file(state, facts))
         metrics = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
-        told = {"metrics": metrics, "plan": asdict(plan), "width": width}
+        results = {"metrics": metrics, "plan": asdict(plan), "width": width}
         with atomic_write(folder / METRICS) as part:
-            part.write_bytes(json.dumps(told, indent=2).encode())
+            part.write_bytes(json.dumps(results, indent=2).encode())
     processes().wait_for_everyone()
     return path

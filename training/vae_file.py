@@ -95,8 +95,8 @@ def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int
     """Return how well the VAE gives back the last `n` clips of two .npy files, uint8 [N, F, H, W, 3].
 
     Computed in float32, as ComfyUI does on a CPU. Means over the clips: PSNR in dB of the photo (a first
-    frame), of all later frames, of skeleton frames and of a photo that grey frames follow; mean and standard deviation
-    of the characters' latents after ComfyUI's normalisation.
+    frame), of all later frames, of skeleton frames and of a photo that gray frames follow; mean and standard deviation
+    of the characters' latents after ComfyUI's normalization.
     """
     vae, rows = loaded_vae(state), []
     characters, skeletons = (np.load(path, mmap_mode="r")[-n:] for path in (clips, poses))
@@ -122,7 +122,7 @@ def _psnr_of(vae: WanVAE, video: Tensor) -> float:
 
 
 def photo_then_gray(video: Tensor) -> Tensor:
-    """Return the video with all but its first frame grey, as Wan's image conditioning has it."""
+    """Return the video with all but its first frame gray, as Wan's image conditioning has it."""
     return torch.cat([video[:, :, :1], torch.zeros_like(video[:, :, 1:])], 2)
 
 

@@ -75,16 +75,18 @@ def checkpoint(step, count):
 
 
 @pytest.mark.parametrize("name", ["trained.safetensors", "adam.safetensors", "state.json"])
-def test_a_checkpoint_with_a_flipped_bit_is_refused_in_words(tmp_path, name):
+def test_a_checkpoint_with_a_flipped_bit_or_a_cut_file_is_refused_in_words(tmp_path, name):
     state = Checkpoint(7, {"scaler": 65536.0}, {"w": torch.ones(3)}, {}, {"w.step": torch.ones(3)})
     checkpoints.save(tmp_path, state)
     assert checkpoints.load(tmp_path).facts == {"scaler": 65536.0}
     file = tmp_path / "checkpoints" / "step-0000007" / name
-    stored = bytearray(file.read_bytes())
-    stored[stored.index(b"6") if name == "state.json" else -2] ^= 1
-    file.write_bytes(stored)
-    with pytest.raises(ValueError, match="step-0000007 cannot be read: a checksum differs"):
-        checkpoints.load(tmp_path)
+    stored = file.read_bytes()
+    flipped = bytearray(stored)
+    flipped[stored.index(b"6") if name == "state.json" else -2] ^= 1
+    for damaged, words in ((flipped, "a checksum differs"), (stored[:-9], "")):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"step-0000007 cannot be read: {words}"):
+            checkpoints.load(tmp_path)
 
 
 def test_a_checkpoint_of_earlier_versions_has_no_checksum(tmp_path):

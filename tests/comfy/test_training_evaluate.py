@@ -17,7 +17,7 @@ from steadydancer_pack.training.evaluation.pairs import make_pairs
 from steadydancer_pack.training.evaluation.run import evaluate, load_system
 from steadydancer_pack.training.evaluation.system import SETTINGS
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for
-from steadydancer_pack.training.network import MINIATURE, build, initialise
+from steadydancer_pack.training.network import MINIATURE, build, initialize
 from steadydancer_pack.training.pipeline import Work
 
 FRAMES, SIZE, STEPS = 5, 32, 4
@@ -27,7 +27,7 @@ NAMES = "VAE_alone", "photo_repeated", "base_without_pose", "shipped"
 
 def write_weights(work: Work, name: str, seed: int, pose: bool = True) -> None:
     network = build(MINIATURE, pose=pose)
-    initialise(network, seed)
+    initialize(network, seed)
     work.weights(name).parent.mkdir(exist_ok=True)
     save_file({key: tensor.clone() for key, tensor in network.state_dict().items()}, work.weights(name))
 

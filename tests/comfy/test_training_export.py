@@ -10,7 +10,7 @@ from steadydancer_pack.steadydancer_core.weights import detection, prompt_embedd
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.evaluation.run import zeroed
 from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file
-from steadydancer_pack.training.network import Size, build, initialise
+from steadydancer_pack.training.network import Size, build, initialize
 from steadydancer_pack.training.prompts import WIDTH, prompt_vectors
 
 TINY = Size(128, 64, 1, WIDTH)
@@ -19,7 +19,7 @@ TINY = Size(128, 64, 1, WIDTH)
 @pytest.fixture(scope="module")
 def state():
     network = build(TINY, pose=True)
-    initialise(network, 0)
+    initialize(network, 0)
     return network.state_dict()
 
 
@@ -81,7 +81,7 @@ def test_everything_shipped_is_written_with_the_prompts_of_the_training(shipped)
 
 def test_a_zeroed_module_puts_out_nothing_and_only_meanwhile():
     network = build(TINY, pose=True)
-    initialise(network, 0)
+    initialize(network, 0)
     pose = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 16, 2, 4, 4)).astype(np.float32))
     before = network.condition_embedding_temporal(pose)
     with zeroed(network, ("condition_embedding_temporal",)):

@@ -50,7 +50,7 @@ def kept_clips(folder: Path, name: str) -> np.ndarray:
 
 
 def evaluation_folder(work: Work, count: int) -> Path:
-    """Return where the metrics on so many pairs lie."""
+    """Return where the metrics on `count` pairs lie."""
     return work.folder / f"evaluation-{count}"
 
 

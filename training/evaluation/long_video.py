@@ -17,7 +17,7 @@ FRAMES, WINDOW, OVERLAP = 161, 33, 17
 def measure_long(
     system: System, size: int, index: int = 0, frames: int = FRAMES
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Return the metrics of a pair of `frames` frames, its seams' mean jump and largest colour shift, and the clip.
+    """Return the metrics of a pair of `frames` frames, its seams' mean jump and largest color shift, and the clip.
 
     `truth_jump` is the same seam score of the true answer: what the motion itself amounts to there.
     """
@@ -28,5 +28,5 @@ def measure_long(
     found, truth = (seam_scores(to_float(f), borders, reach) for f in (clip, pair.truth.frames))
     jumps = {"seam_jump": found, "truth_jump": truth}
     out = {name: float(np.mean([score.jump for score in scores])) for name, scores in jumps.items()}
-    colour = max(score.colour for score in found)
-    return metrics(pair, clip) | out | {"seam_colour": colour, "seams": len(found)}, clip
+    color = max(score.colour for score in found)
+    return metrics(pair, clip) | out | {"seam_colour": color, "seams": len(found)}, clip

@@ -36,7 +36,7 @@ def jpeg(picture: np.ndarray) -> bytes:
 def pairs_sheet(folder: Path) -> np.ndarray | None:
     """Return some pairs, uint8 [H, W, 3], or None where `folder` has no clips of them.
 
-    Of each pair from above: the driver, the truth, the shipped road and the base without pose.
+    Of each pair from above: the driver, the truth, the shipped pipeline and the base without pose.
     """
     names = (SHIPPED.name, WITHOUT_POSE)
     if not all(rows_file(folder, name).with_suffix(".npz").exists() for name in names):

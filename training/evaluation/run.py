@@ -104,7 +104,7 @@ def _report(results: dict[str, Rows], pairs: list[Pair], folder: Path) -> Path:
         for name, rows in results.items()
     ]
     write_report(folder / "kinds", report_files("Miniature by kind of misalignment", grouped))
-    pictures = {"Figures": bars(results), "Clips": contact_sheet(results, pairs, folder)}
+    pictures = {"Metrics": bars(results), "Clips": contact_sheet(results, pairs, folder)}
     return write_report(folder, report_files("Miniature on pairs with ground truth", rows, pictures))[1]
 
 

@@ -1,4 +1,4 @@
-"""What is compared: the shipped road, and the road with one thing left out or replaced.
+"""What is compared: the shipped pipeline, and the pipeline with one thing left out or replaced.
 
 `zeroed` modules are those of the trained network with their output set to zero, not networks trained without them.
 """
