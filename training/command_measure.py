@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import logging
 from pathlib import Path
 
+from ..media.log import logger
 from .evaluation.kept import evaluation_folder
 from .evaluation.long_video import measure_long
 from .evaluation.pairs import FRAMES, make_pairs
@@ -34,7 +34,7 @@ def add_measures(verbs) -> None:
 
 def _export(work: Work, options: argparse.Namespace) -> None:
     for path in export(work.weights(options.stage), work.vae_file, options.output or work.folder / "shipped"):
-        logging.info("%s: %d bytes", path, path.stat().st_size)
+        logger.info("%s: %d bytes", path, path.stat().st_size)
 
 
 def _sample(work: Work, options: argparse.Namespace) -> None:
@@ -44,22 +44,22 @@ def _sample(work: Work, options: argparse.Namespace) -> None:
 def _set(work: Work, options: argparse.Namespace) -> None:
     table = write_set(options.output or work.folder / "xdance", make_pairs(options.pairs, FRAMES, SET_SIZE))
     command = "python -m evaluation.farm %s %s --pairs %s --workflow workflows/dance_from_video.json"
-    logging.info(command, table.parent, table.parent, table)
+    logger.info(command, table.parent, table.parent, table)
 
 
 def _evaluate(work: Work, options: argparse.Namespace) -> None:
     folder = options.output or evaluation_folder(work, options.pairs)
-    logging.info("%s", evaluate(work, options.pairs, folder, tuple(options.only)))
+    logger.info("%s", evaluate(work, options.pairs, folder, tuple(options.only)))
 
 
 def _results(work: Work, options: argparse.Namespace) -> None:
     for path in write_results(work, options.output or FOLDER):
-        logging.info("%s", path)
+        logger.info("%s", path)
 
 
 def _long(work: Work, options: argparse.Namespace) -> None:
     metrics, _ = measure_long(load_system(work, options.stage), SIZE)
-    logging.info("%s", json.dumps(metrics))
+    logger.info("%s", json.dumps(metrics))
 
 
 VERBS = {

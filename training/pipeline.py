@@ -6,7 +6,6 @@
 A step whose result is there is not done again; one that was killed goes on.
 """
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..media.atomic_write import atomic_write
+from ..media.log import logger
 from ..steadydancer_core.model.transformer import SteadyDancerWanModel
 from . import vae_whole
 from .batches import Batches, conditions
@@ -36,7 +36,6 @@ from .vae_file import loaded_vae
 from .world.pixels import make_one
 from .world.store import HELD_OUT
 
-log = logging.getLogger(__name__)
 FRAMES, SIZE = 33, 96
 PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
 WEIGHTS = "weights.safetensors"
@@ -124,7 +123,9 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
 def is_done(weights: Path) -> bool:
     """Return whether a stage's result is there, and log it: then it is not trained, whatever the number of steps."""
     if weights.exists():
-        log.info("%s is there already. Delete it to go on with more steps; delete its folder to train again.", weights)
+        logger.info(
+            "%s is there already. Delete it to go on with more steps; delete its folder to train again.", weights
+        )
     return weights.exists()
 
 

@@ -8,7 +8,6 @@ corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame 
 
 import hashlib
 import itertools
-import logging
 import shutil
 import zlib
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from ..dwpose.track.extract import apply_nobody_rule, extract
 from ..media.atomic_write import atomic_write
 from ..media.frame_size import MIN_FRAMES, MODEL_FPS, crop_fraction, default_size, valid_length
 from ..media.frames import blank_video, crop, to_float
+from ..media.log import logger
 from ..media.video_stream import VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
@@ -85,11 +85,11 @@ def prepare_clips(
             try:
                 frames, poses = read_clip(path, name, size, settings.frames, detector)
             except ValueError as error:
-                logging.warning("%s is left out: %s", name, error)
+                logger.warning("%s is left out: %s", name, error)
                 rows.leave_out(name, str(error))
                 continue
             rows.add(name, encoded_clip(name, frames, poses, latent, see) | {TEXT: _half(texts(prompts[name]))})
-            logging.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(paths))
+            logger.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(paths))
         rows.finish()
         shutil.rmtree(folder / PROMPTS)
     return Store(folder)

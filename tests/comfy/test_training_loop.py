@@ -455,8 +455,8 @@ def test_a_result_that_is_there_is_told(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         assert run_stage(Work(tmp_path), "stage1") == there
         assert run_full(Work(tmp_path), "stage1", FullFiles(tmp_path, tmp_path)) == there
-    told = f"{there} is there already. Delete it to go on with more steps; delete its folder to train again."
-    assert caplog.messages == [told] * 2
+    advice = "Delete it to go on with more steps; delete its folder to train again."
+    assert caplog.messages == [f"SteadyDancer: {there} is there already. {advice}"] * 2
 
 
 # the thread of the collective waits for the interpreter lock, which the main thread keeps until it leaves

@@ -5,13 +5,13 @@ metric that a pair has not is null. The tables stand between markers in the READ
 """
 
 import json
-import logging
 import math
 import re
 from pathlib import Path
 
 from ...evaluation.evaluation_report import png_bytes
 from ...media.atomic_write import atomic_write
+from ...media.log import logger
 from ..pipeline import Work
 from .baselines import BASELINES
 from .kept import Rows, evaluation_folder, rows_file
@@ -64,7 +64,7 @@ def taken_rows(folder: Path, count: int) -> dict[str, dict]:
     files = {name: file for name in names if (file := rows_file(folder, name)).exists()}
     found = {name: json.loads(file.read_text("utf-8")) for name, file in files.items()}
     if not found:
-        logging.info("%s has no metrics; those of training/results stay.", folder)
+        logger.info("%s has no metrics; those of training/results stay.", folder)
     vaes = {one["of"][2] for one in found.values()} - {""}
     if len(vaes) > 1 or {one["of"][0] for one in found.values()} - {count}:
         raise ValueError(f"The metrics in {folder} are of several VAEs or other numbers of pairs. Run evaluate again.")

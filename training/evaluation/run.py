@@ -4,7 +4,6 @@ Every variant's metrics are kept beside the report as soon as they are there; a 
 was measured with other weights, another VAE or another number of pairs is measured again.
 """
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +18,7 @@ from torch import Tensor
 from ...dwpose.detect.detector_files import checksum
 from ...evaluation.evaluation_report import report_files, write_report
 from ...media.atomic_write import atomic_write
+from ...media.log import logger
 from ...steadydancer_core.sampling.presets import Settings
 from ..export import model_file
 from ..pipeline import SIZE, Work
@@ -50,13 +50,13 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
     for one in (*BASELINES, *(variant for variant in VARIANTS if not names or variant.name in names)):
         if one.weights and not work.weights(one.weights).exists():
             command = command_for(one.weights, str(work.folder))
-            logging.warning("%s is left out, its weights are not there. They are made by: %s", one.name, command)
+            logger.warning("%s is left out, its weights are not there. They are made by: %s", one.name, command)
             continue
         weights = work.weights(one.weights) if one.weights else None
         key = key_of(count, weights, work.vae_file if isinstance(one, Variant) or one.vae else None)
         make = one.clips if isinstance(one, Baseline) else partial(variant_clips, one)
         results[one.name] = kept_rows(folder, one.name, key, pairs, partial(make, work, pairs))
-        logging.info("%s: %s", one.name, means(results[one.name]))
+        logger.info("%s: %s", one.name, means(results[one.name]))
     return _report(results, pairs, folder)
 
 
