@@ -63,8 +63,6 @@ WITHOUT_CACHE = {
 
 
 class Bench:
-    """The golden model and its conditions."""
-
     def __init__(self):
         self.model, self.inputs = load_golden_model(), GoldenInputs()
         self.conditions = make_conditions(self.model, self.inputs)
@@ -95,7 +93,6 @@ class Bench:
 
 
 def table(bench: Bench, rows: dict[str, presets.Settings]) -> str:
-    """Return the measured rows as Markdown."""
     measured = ((name, *bench.distance(settings)) for name, settings in rows.items())
     lines = [f"| {name} | {passes} | {distance:.4f} |" for name, passes, distance in measured]
     return "\n".join(["| Settings | Forward passes | Distance to Official 40 |", "|---|---|---|", *lines, "", ""])

@@ -33,7 +33,6 @@ def measure(model, frames: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a table, one length a line, with ratios to the first."""
     use_comfyui()
     import comfy.utils
 

@@ -60,10 +60,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def make_model(dim: int, ffn_dim: int, dtype: torch.dtype, device: str):
-    """Return ComfyUI's model object of SteadyDancer in these widths, weights not initialized.
-
-    It has two blocks, whose pass takes as much memory as one of forty.
-    """
+    """Return SteadyDancer in ComfyUI, two blocks in these widths: forty take as much. Weights are not initialized."""
     from steadydancer_pack.steadydancer_core.weights.detection import SteadyDancerConfig
 
     shape = {"dim": dim, "ffn_dim": ffn_dim, "num_heads": dim // 128, "num_layers": 2}

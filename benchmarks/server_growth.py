@@ -49,7 +49,6 @@ class Prompt(NamedTuple):
 
 
 def ours(server: ComfyProcess) -> Iterator[Prompt]:
-    """Yield prompts of mixed kinds without end."""
     info = server.client.object_info()
     graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
     for graph in graphs:

@@ -52,13 +52,11 @@ class ComfyClient:
             raise ServerGone(f"What answers at {self.address} is no ComfyUI. Give the HOST:PORT that ComfyUI prints.")
 
     def get(self, path: str, timeout: float = TIMEOUT) -> dict:
-        """Return the JSON that ComfyUI answers to GET `path`."""
         answer = self.http.get(self._url(path), timeout=timeout)
         answer.raise_for_status()
         return answer.json()
 
     def object_info(self) -> dict:
-        """Return /object_info: every node type with its inputs and outputs."""
         return self.get("/object_info")
 
     def upload(self, file: Path, name: str | None = None) -> str:
@@ -113,9 +111,8 @@ class ComfyClient:
     def wait(
         self, prompt_id: str, on_event: Callable[[str, dict], None] | None = None, silence: float = 600
     ) -> RunReport:
-        """Watch a queued prompt to its end; prompts must be waited for in the order they were queued.
+        """Watch a queued prompt to its end, in the order of queueing; on_event(type, data) gets every message of it.
 
-        on_event(type, data) gets every message of the prompt, previews as ("preview", {"bytes": n}).
         PromptFailed, PromptInterrupted; ServerGone after `silence` seconds without a message.
         """
         watcher = RunWatcher(prompt_id, on_event or (lambda *_: None))
@@ -146,11 +143,9 @@ class ComfyClient:
         return self.get(f"/history/{prompt_id}")[prompt_id]
 
     def clear_history(self) -> None:
-        """Remove every finished prompt from the history."""
         self._post("/history", {"clear": True})
 
     def interrupt(self) -> None:
-        """Stop the prompt that runs now."""
         self._post("/interrupt", {})
 
     def stop_prompts(self, prompt_ids: list[str]) -> None:

@@ -29,6 +29,5 @@ class PeakMemory:
             return 0
 
     def stop(self) -> None:
-        """Stop watching; `peak` stays."""
         self._stopped.set()
         self._thread.join()

@@ -64,7 +64,6 @@ class RunWatcher:
         self.since = 0.0
 
     def take(self, message: str | bytes) -> None:
-        """Read one message; those of other prompts are ignored."""
         if isinstance(message, bytes):
             if struct.unpack(">I", message[:4])[0] in PREVIEW_EVENTS:
                 self.report.previews += 1
@@ -104,7 +103,6 @@ def rejection_text(answer: dict) -> str:
 
 
 def prompt_state(entry: dict) -> PromptState:
-    """Return the state in an entry of ComfyUI's history."""
     status = entry.get("status") or {}
     messages = dict(status.get("messages") or ())
     times = [data["timestamp"] for data in messages.values() if "timestamp" in data]

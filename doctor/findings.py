@@ -17,7 +17,6 @@ class Finding:
     fix: str = ""
 
     def line(self) -> str:
-        """Return the finding as one line."""
         fix = f" FIX: {self.fix}" if self.fix else ""
         return " ".join(f"[{self.level}] {self.what}{fix}".split())
 

@@ -59,10 +59,7 @@ DIFFUSION = ("diffusion_models", "unet_gguf")
 
 
 def check_models(files: Sequence[ModelFile], reads_gguf: bool, supports_fp8: bool) -> list[Finding]:
-    """Return findings about all files of SteadyDancer, what is missing beside them, and files in wrong places.
-
-    reads_gguf: whether ComfyUI-GGUF is installed; supports_fp8: whether the device can keep fp8 weights.
-    """
+    """Return findings about all files of SteadyDancer, what is missing beside them, and files in wrong places."""
     known, lost = [], []
     present = [file for file in files if file.kind != LOST]
     for file in present:

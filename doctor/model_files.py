@@ -47,8 +47,6 @@ class ModelFile:
 
 
 class Kind(NamedTuple):
-    """A kind of file, recognized by the names and shapes of its tensors."""
-
     fits: Callable[[Shapes], bool]
     role: str
     words: str

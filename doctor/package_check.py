@@ -10,8 +10,6 @@ EVALUATE_USES = {"torchmetrics": "PSNR, SSIM and LPIPS", "matplotlib": "the curv
 
 
 class Pack(NamedTuple):
-    """What pyproject.toml says: the pack's version, and the oldest ComfyUI and Python that it runs on."""
-
     version: str
     comfyui: str
     python: str
@@ -40,7 +38,6 @@ def check_version(what: str, found: str, floor: str) -> Finding:
 
 
 def check_evaluate(package: str, version: str | None) -> Finding:
-    """Return what Evaluate does with a package of EVALUATE_USES, or without it."""
     if version:
         return Finding(OK, f"{package} {version}, for Evaluate.")
     without = f"Evaluate works without {EVALUATE_USES[package]} and says how to add it."
@@ -48,7 +45,6 @@ def check_evaluate(package: str, version: str | None) -> Finding:
 
 
 def in_own_python(pip: str) -> str:
-    """Return the sentence with a command of pip."""
     return f"With ComfyUI's own Python: python -m pip {pip}. Then restart ComfyUI."
 
 

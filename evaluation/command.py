@@ -35,13 +35,11 @@ from .lpips import Lpips
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate; 0 after the metrics, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
     return exit_status(lambda: run(options), (ValueError, OSError))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("video", type=Path, help="the finished video, or a folder of its frames")
@@ -61,7 +59,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, print the metrics, and write a report if there is a folder for it."""
     case = make_case(options)
     if not options.output:
         sys.stdout.write(f"{describe(evaluate(case))}\n")
@@ -73,7 +70,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def make_case(options: argparse.Namespace) -> Case:
-    """Return the video with all that it is measured against."""
     frames, borders, reach = load_frames(options.video), [], 0
     if options.window:
         use_comfyui()
@@ -105,10 +101,7 @@ def load_frames(source: Path) -> Tensor:
 def load_keypoints(
     frames: Tensor, poses: Path | None, target: Path | None, detector: list[str] | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
-    """Return the keypoints in the frames, from a file or by the detector, and the target's; None for what is not given.
-
-    detector: files of YOLOX and DW-Pose; none for the bundled detector.
-    """
+    """Return the keypoints in the frames, from a file or by the detector, and the target's; None where not given."""
     size, goal = size_of(frames), None
     if target:
         goal = Keypoints.of(main_person(checked(load(target, size)[0], f"poses in {target.name}", size)))

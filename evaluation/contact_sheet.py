@@ -22,10 +22,9 @@ Bones = Sequence[tuple[int, int]]
 
 
 def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
-    """Return uint8 [H, W, 3]: six evenly spaced times as columns; below the frames the ground truth and the keypoints.
+    """Return uint8 [H, W, 3]: photo and six evenly spaced frames; below them the ground truth and the keypoints.
 
-    Keypoints lie on the frames: those of the target green, those found pink, a yellow line from the one to the other.
-    bones: pairs of keypoints to join by lines. The photo, fitted to the frames, stands before them.
+    Keypoints of the target are green, those found pink, yellow lines join them. bones: pairs of keypoints to join.
     """
     times = sheet_times(len(case.frames))
     frames = [_tile(case.frames[time]) for time in times]
@@ -46,7 +45,6 @@ def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
 
 
 def sheet_times(frames: int) -> list[int]:
-    """Return up to six evenly spaced frames, the first and the last among them."""
     return sorted({round(i * (frames - 1) / (TIMES - 1)) for i in range(TIMES)})
 
 
@@ -61,7 +59,6 @@ def _tile(frame: Tensor) -> np.ndarray:
 
 
 def _with_keypoints(case: Case, time: int, bones: Bones) -> np.ndarray:
-    """Return a frame at half its brightness with the keypoints on it."""
     frame = _tile(unit(case.frames[time]) / 2)
     canvas = Canvas(*frame.shape[1::-1])
     canvas.paste(frame)

@@ -74,10 +74,7 @@ class Evaluation:
 
 
 def evaluate(case: Case) -> Evaluation:
-    """Measure all that can be measured. ValueError for inputs that are no frames, photo or keypoints of one kind.
-
-    If torchmetrics is needed and missing, the log says so at once.
-    """
+    """Measure all that can be measured. ValueError for inputs that are no frames, photo or keypoints of one kind."""
     check_frames(case.frames)
     result = Evaluation(len(case.frames))
     if case.photo is not None or case.ground_truth is not None:
@@ -98,7 +95,6 @@ def evaluate(case: Case) -> Evaluation:
 
 
 def describe(evaluation: Evaluation) -> str:
-    """Return the metrics, one a line, then the notes."""
     lines = [
         f"{metric_of(name).label}: {number(name, value)} {metric_of(name).unit}".rstrip()
         for name, value in evaluation.values.items()

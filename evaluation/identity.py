@@ -31,7 +31,7 @@ def identity_by_color(
 ) -> np.ndarray:
     """Return float64 [F], the similarity of each frame's person to the photo's; NaN where no part is seen in both.
 
-    photo: [1, H, W, 3] in the size of the frames, its person where frame 0's is. ValueError if nobody is ever seen.
+    photo: [1, H, W, 3] in the size of the frames, its person where frame 0's is.
     """
     if keypoints is None:
         whole = [_histogram(photo[0])]
@@ -66,7 +66,6 @@ def identity_by_network(
 
 
 def _histograms(frame: Tensor, keypoints: Keypoints, index: int, parts: Parts, radius: float) -> list[Tensor | None]:
-    """Return the histogram of each part, None for one that is not seen."""
     height, width = frame.shape[:2]
     points = torch.from_numpy(keypoints.points[index] * (width, height)).double()
     histograms = []

@@ -40,8 +40,7 @@ PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 
 def read_audio(video, warn: Callable[[str], None] = logger.warning) -> dict | None:
     """Return the AUDIO of ComfyUI's VIDEO from its first frame shown to its end or that of its trim; None if silent.
 
-    Sound that begins later than the pictures starts with silence. No picture but the first is decoded.
-    warn: called with what the user should know of a damaged track.
+    Sound that begins later than the pictures starts with silence. warn: called with what is wrong with the track.
     """
     components = in_memory(video)
     if components is not None:
@@ -89,10 +88,7 @@ def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
 
 
 def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
-    """Yield the track as float32, all in the layout and rate of its first frame.
-
-    Channels that the writer cannot keep (quad, 5.0) are mixed to stereo.
-    """
+    """Yield the track as float32 in its first frame's layout and rate; quad and 5.0, which nobody writes, as stereo."""
     resamplers, target = {}, None
     for frame in decode(container, track, name):
         if len(frame.layout.channels) not in CHANNEL_LAYOUTS:

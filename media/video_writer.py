@@ -113,7 +113,6 @@ def write_video(
 
 
 def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:
-    """Return the error to raise when `path` cannot be written because of `error`."""
     path = Path(path)
     reason = error.strerror if isinstance(error, OSError) else error
     return VideoWriteError(
@@ -124,8 +123,6 @@ def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:
 
 
 class _Job(NamedTuple):
-    """Everything decided before the first frame is encoded."""
-
     form: VideoFormat
     encoder: Encoder
     crf: int | None

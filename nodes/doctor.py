@@ -55,8 +55,6 @@ SAMPLE = {  # file of a trial -> its name among the shipped ones
 
 
 class Examination(NamedTuple):
-    """All findings, and the report as text."""
-
     findings: list[Finding]
     text: str
 

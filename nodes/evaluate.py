@@ -207,7 +207,6 @@ def _outputs() -> list[io.Output]:
 def _keypoints(
     images: Tensor, poses: list | None, target: list | None, detector: Detector | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
-    """Return the keypoints found in the frames and those that should be there; None for what is not given."""
     size, goal = size_of(images), None
     if target is not None:
         goal = Keypoints.of(main_person(checked(read_poses(target), "target poses", size)))
@@ -238,7 +237,6 @@ def _find(name: str) -> Path:
 
 
 def _listed(suffix: str) -> list[str]:
-    """Return what can be chosen; nothing before the folder is registered or while it does not exist."""
     names = folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
     return [name for name in names if name.lower().endswith(suffix)]
 

@@ -195,7 +195,6 @@ def _metadata(hidden) -> dict[str, str]:
 
 
 def _on_frame():
-    """Return the callback that shows progress and stops at the user's Cancel."""
     bar = ProgressBar(1)
 
     def on_frame(done: int, total: int) -> None:

@@ -37,7 +37,6 @@ NETWORKS = (  # source, target, and the wanted outputs by their position
 
 
 def main(folder: str) -> None:
-    """Write both ONNX files into dwpose/weights."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for source, name, outputs in NETWORKS:
         found = sorted(Path(folder).rglob(source))

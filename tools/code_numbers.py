@@ -120,18 +120,15 @@ class CodeBase:
         ]
 
     def cycles(self) -> list[list[str]]:
-        """Return the groups of files that import each other."""
         return _cycles({name: self.imports[name] for name in self.product})
 
     def package_cycles(self) -> list[list[str]]:
-        """Return the groups of folders that import each other."""
         folders: dict[str, set[str]] = defaultdict(set)
         for name in self.product:
             folders[_package(name)] |= {_package(target) for target in self.imports[name]} - {_package(name)}
         return _cycles(folders)
 
     def words(self, page: str) -> int:
-        """Return the words of a page, 0 if there is none."""
         file = self.root / page
         return len(file.read_text("utf-8").split()) if file.is_file() else 0
 
@@ -209,7 +206,6 @@ def _reachable(name: str, imports: dict[str, set[str]]) -> set[str]:
 
 
 def report(code: CodeBase) -> str:
-    """Return all numbers as text, the places behind them below each."""
     lines = code.lines()
     product = sum(count for package, count in lines.items() if package != "tests")
     parts = [
@@ -235,7 +231,6 @@ def _section(title: str, entries: Iterable[str]) -> str:
 
 
 def main() -> None:
-    """Print the report of the checkout that the command line names, of this one by default."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", nargs="?", type=Path, default=PACK)
     sys.stdout.write(f"{report(CodeBase(parser.parse_args().root))}\n")

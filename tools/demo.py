@@ -48,10 +48,7 @@ OWN_FILES_NOTE = (
 
 @dataclass
 class Material:
-    """The files of one run: a driving video, or ready poses in its place.
-
-    `overrides` is whether the workflow's own are replaced by them.
-    """
+    """The files of one run: a driving video or ready poses; `overrides`: whether they replace the workflow's own."""
 
     photo: Path
     driving: Path
@@ -66,13 +63,11 @@ class Material:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 if the MP4 is there, 1 after an error in words, 130 after Ctrl-C."""
     options = parse(arguments)
     return exit_status(lambda: run(options), ERRORS)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
     skeletons = "skeleton drawings, as a video or a folder of JPEG or PNG pictures"
     parser.add_argument("--photo", type=Path, help="a picture of a person; needs --video or --pose-video")
@@ -105,7 +100,6 @@ def size(text: str) -> int | tuple[int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Start ComfyUI, run the workflow, write the results and print times and memory."""
     watch = Stopwatch()
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steadydancer-demo-")))
@@ -184,7 +178,6 @@ def add_pose_video(prompt: dict) -> None:
 
 
 def replace_files(prompt: dict, client: ComfyClient, material: Material, object_info: dict) -> None:
-    """Let the user's files take the sample's place; their result is not enlarged."""
     set_inputs(prompt, find(prompt, "LoadImage"), image=client.upload(material.photo))
     set_inputs(prompt, find(prompt, ENLARGE), scale_by=1.0)
     if not material.ready_poses:

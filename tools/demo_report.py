@@ -22,7 +22,6 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
-        """Time the block as stage `name`."""
         since = time.monotonic()
         yield
         self.stages[name] = time.monotonic() - since
@@ -40,14 +39,11 @@ class Stopwatch:
 
 
 class ProgressLines:
-    """Writes a line per node that runs and per step it reports."""
-
     def __init__(self, prompt: dict):
         self.prompt = prompt
         self.last = ""
 
     def on_event(self, kind: str, data: dict) -> None:
-        """Take one message of ComfyClient.wait."""
         if kind == "executing" and data["node"] is not None:
             self._write(self.prompt[data["node"]]["_meta"]["title"])
         elif kind == "progress":
@@ -61,10 +57,7 @@ class ProgressLines:
 
 
 def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path) -> tuple[Path, Path]:
-    """Copy the video into `folder`, draw its contact sheet beside it, return both.
-
-    shown: videos between photo and result on the contact sheet, by their captions.
-    """
+    """Copy the video into `folder`, draw its contact sheet beside it, return both. shown: videos by their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("steadydancer_%Y%m%d_%H%M%S")
     stems = (stem, *(f"{stem}_{number}" for number in range(2, 100)))  # other demos may end in the same second
@@ -78,7 +71,6 @@ def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path)
 def write_metrics(
     results: tuple[Path, Path], notes: list[str], previews: int, peak_memory: int, watch: Stopwatch
 ) -> None:
-    """Print seconds by stage, memory, the text that the nodes show, and where the files are."""
     rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
     rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
     rows += [(f"{previews:8d}  ", "previews while sampling")]

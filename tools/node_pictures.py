@@ -48,7 +48,6 @@ PLACE = """() => {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take the pictures; 0 when they lie there, 1 after an error in words, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tools.node_pictures", description=__doc__)
     parser.add_argument("nodes", nargs="*", metavar="NODE_ID", help="ids of nodes; without: every node of the pack")
     options = parser.parse_args(arguments)
@@ -79,7 +78,6 @@ def chosen(wanted: list[str], ours: list[str]) -> list[str]:
 
 
 def write_pictures(page: Page, nodes: list[str]) -> None:
-    """Draw each node alone on the canvas of the page, and keep what is seen of it."""
     PICTURES.mkdir(exist_ok=True)
     page.evaluate(DRAWN)
     for name in nodes:
@@ -91,7 +89,6 @@ def write_pictures(page: Page, nodes: list[str]) -> None:
 
 
 def with_margin(place: FloatRect) -> FloatRect:
-    """Return the rectangle with some of the canvas around it."""
     return {
         "x": place["x"] - MARGIN,
         "y": place["y"] - MARGIN,

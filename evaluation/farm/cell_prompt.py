@@ -67,7 +67,7 @@ def read_template(
 ) -> PromptTemplate:
     """Read a workflow, saved as usual or in API form; ValueError says which node is missing or ambiguous.
 
-    photo, video, result: id or title of the node to take, where there are several. seed: None keeps the workflow's.
+    photo, video, result: id or title of the node where there are several. seed: None keeps the workflow's.
     """
     try:
         workflow = json.loads(file.read_text("utf-8"))
@@ -116,5 +116,4 @@ def _node_for(file: Path, nodes: dict, what: str, kinds: dict, title: str, chose
 
 
 def sha256_of(value: object) -> str:
-    """Return the sha256 of a value's JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

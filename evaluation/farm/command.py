@@ -33,7 +33,6 @@ AGAIN = "The same command goes on from here."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the pairs and write the report; the exit status is that of the module's docstring."""
     options = parse(arguments)
     try:
         return run(options)
@@ -49,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     how = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m evaluation.farm", description=__doc__, formatter_class=how)
     parser.add_argument("photos", type=Path, help="folder of photos; the folders in it are categories")
@@ -74,7 +72,6 @@ def _positive(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run what is not finished, write the report and return the exit status."""
     nodes = options.photo_node, options.video_node, options.result_node
     results = Results(options.output, read_template(options.workflow, *nodes, options.seed))
     pairs = find_pairs(options.photos, options.videos, options.pairs, options.output)[: options.limit]
@@ -126,7 +123,6 @@ class Lines:
 
 
 def finish(pairs: list[Pair], results: Results) -> int:
-    """Write the report, say where it is, and return the exit status that fits the pairs."""
     files = report(pairs, results)
     done = sum((results.result(pair) or {}).get("status") == DONE for pair in pairs)
     say(f"{done} of {len(pairs)} pairs are done. Report: {files[0]} and {files[1].name}")

@@ -12,8 +12,7 @@ SAME_OUTPUT = {0: 0, 2: 1, 4: 2}  # poses, fps and frame_count of EXTRACT, as LO
 def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> None:
     """Replace the one Extract Poses that reads node `source` by a Load Poses of `file`, an uploaded name.
 
-    What needs the other outputs is dropped: previews with their node, sound as an input. ValueError unless there is
-    exactly one.
+    What needs its other outputs is dropped. ValueError unless there is exactly one.
     """
     extracts = {node_id: node["inputs"] for node_id, node in prompt.items() if node["class_type"] == EXTRACT}
     found = [i for i, inputs in extracts.items() if [source, 0] in (inputs.get("images"), inputs.get("video"))]

@@ -44,7 +44,6 @@ class Results:
         self._hashes: dict[Path, str] = {}
 
     def of(self, pair: Pair) -> Path:
-        """Return the pair's folder."""
         return self.folder / pair.name
 
     def identity(self, pair: Pair) -> dict:
@@ -87,16 +86,13 @@ class Results:
         self.forget_ticket(pair)
 
     def keep_ticket(self, pair: Pair, ticket: dict) -> None:
-        """Note the prompt's id before it is queued."""
         write_json(self.of(pair) / "queued.json", {**ticket, **self.identity(pair)})
 
     def forget_ticket(self, pair: Pair) -> None:
-        """Let the next run queue the pair again."""
         (self.of(pair) / "queued.json").unlink(missing_ok=True)
 
 
 def to_do(pairs: Iterable[Pair], results: Results, retry_failed: bool = False) -> list[Pair]:
-    """Return the pairs that have no result yet, with `retry_failed` also those that failed."""
     finished = {DONE} if retry_failed else {DONE, FAILED}
     return [pair for pair in pairs if (results.result(pair) or {}).get("status") not in finished]
 
@@ -164,7 +160,6 @@ class Runner:
         return self.client.upload_once(file, name)
 
     def _finish(self, on_kept: Callable[[Pair, dict], None]) -> None:
-        """Wait for the oldest prompt of ours and write its result."""
         pair, ticket = self.waiting[0]
         while (found := self.client.look_up(ticket["prompt_id"])).state is State.WAITING:
             time.sleep(self.poll_seconds)
@@ -178,7 +173,6 @@ class Runner:
         self._keep(pair, result, on_kept)
 
     def _fetched(self, pair: Pair, found: PromptState) -> dict:
-        """Copy the video into the pair's folder; return its name and hash."""
         if found.state is not State.DONE:
             return {}
         saved = saved_file(found.outputs.get(self.results.template.result, {}))
@@ -193,14 +187,12 @@ class Runner:
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Write the file whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as part:
         part.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def file_sha256(file: Path) -> str:
-    """Return the sha256 of a file as hex digits."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(1 << 20):
@@ -209,6 +201,5 @@ def file_sha256(file: Path) -> str:
 
 
 def say(line: str) -> None:
-    """Write a line of progress."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
