@@ -14,7 +14,9 @@ import statistics
 import sys
 from collections.abc import Callable
 
-import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this project as steadydancer_pack
+from comfy_client.in_process import use_comfyui
+
+use_comfyui()
 
 # isort: split
 import comfy.ops

@@ -15,7 +15,9 @@ from dataclasses import replace
 from functools import cache
 from unittest import mock
 
-import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this project as steadydancer_pack
+from comfy_client.in_process import use_comfyui
+
+use_comfyui()
 
 # isort: split
 import comfy.utils

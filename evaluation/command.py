@@ -82,10 +82,7 @@ def make_case(options: argparse.Namespace) -> Case:
     photo = to_float(np.array(read_photo(options.photo)))[None] if options.photo else None
     ground_truth = load_frames(options.ground_truth) if options.ground_truth else None
     poses, target = load_keypoints(frames, options.poses, options.target, options.detector)
-    return Case(
-        frames, photo, ground_truth, poses, target, borders, reach, options.threshold,
-        lpips=lpips, clips=clips, pictures=pictures,
-    )  # fmt: skip
+    return Case(frames, photo, ground_truth, poses, target, borders, reach, options.threshold, lpips, clips, pictures)
 
 
 def load_frames(source: Path) -> Tensor:

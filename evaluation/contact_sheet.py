@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..dwpose.poses import FACE, KEYPOINTS
 from ..media.canvas import BACKGROUND, Canvas
+from ..media.clips import sheet_times
 from ..media.frames import to_uint8
 from ..media.image_layout import beside
 from .body_keypoints import Keypoints
@@ -15,7 +16,6 @@ from .evaluate import Case
 from .fidelity import fitted_ground_truth, fitted_photo
 from .frame_batches import unit
 
-TIMES = 6
 TILE = 200  # pixels of a tile's longer side
 TARGET, FOUND, APART = (80, 220, 100), (255, 80, 200), (255, 220, 60)
 Bones = Sequence[tuple[int, int]]
@@ -42,10 +42,6 @@ def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
     for name, tiles in below.items():
         rows.append(beside([blank, *tiles], [name, *("" for _ in times)]))
     return np.concatenate(rows)
-
-
-def sheet_times(frames: int) -> list[int]:
-    return sorted({round(i * (frames - 1) / (TIMES - 1)) for i in range(TIMES)})
 
 
 def _tile(frame: Tensor) -> np.ndarray:

@@ -42,10 +42,10 @@ class Case:
     borders: Sequence[int] = ()
     reach: int = 0
     threshold: float = THRESHOLD
-    parts: Parts | None = None
     lpips: Lpips | None = None
     clips: ClipFeatures | None = None
     pictures: PictureFeatures | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, eq=False)

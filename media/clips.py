@@ -90,7 +90,7 @@ def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, targ
     shown: videos or folders by caption. All begin together at their own rates; one that ends early stands still.
     """
     frames = sum(1 for _ in read_frames(result))
-    times = sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
+    times = sheet_times(frames)
     rate = frame_rate(result)
     rows = [pick(source, [round(time * frame_rate(source) / rate) for time in times]) for source in shown.values()]
     scale = math.sqrt(TILE_AREA / (photo.width * photo.height))
@@ -103,6 +103,11 @@ def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, targ
     with atomic_write(target) as part:
         grid(cells).save(part, "PNG")
     return frames
+
+
+def sheet_times(frames: int) -> list[int]:
+    """Return up to six evenly spaced frames, the first and the last among them."""
+    return sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
 
 
 def pick(source: Path, indices: list[int]) -> list[Image.Image]:

@@ -147,13 +147,9 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]
+        sizes = f"{width}x{height} is padded to {clip.size[0]}x{clip.size[1]}"
         logger.info(
-            "Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge.",
-            name,
-            clip.format.name,
-            width,
-            height,
-            *clip.size,
+            "Video Combine: %s in %s needs even sizes; %s by repeating the edge.", name, clip.format.name, sizes
         )
     if images.shape[-1] == 4:
         logger.info("Video Combine: the images have an alpha channel; it is dropped.")

@@ -4,20 +4,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import comfy.model_management
 import comfyui_version
 import folder_paths
 from comfy_api.latest import io
 
-from ..doctor import doctor_report as report
 from ..doctor import machine, redact, trial
 from ..doctor import memory_check as memory
 from ..doctor import model_check as models
 from ..doctor import package_check as packages
 from ..doctor import pose_check as pose
-from ..doctor.findings import Finding
+from ..doctor.findings import Finding, report
 from ..doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
 from ..doctor.opencv_check import check_opencv, in_words, installed_opencv
 from ..doctor.package_check import installed_version
@@ -54,11 +52,6 @@ SAMPLE = {  # file of a trial -> its name among the shipped ones
 }
 
 
-class Examination(NamedTuple):
-    findings: list[Finding]
-    text: str
-
-
 class Doctor(io.ComfyNode):
     """The installation to a report."""
 
@@ -80,11 +73,9 @@ class Doctor(io.ComfyNode):
                     default=False,
                     tooltip="Also load the bundled miniature and sample a few steps, to check that a picture comes "
                     "out. Takes a few seconds.",
-                ),
+                )
             ],
-            outputs=[
-                io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report."),
-            ],
+            outputs=[io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report.")],
         )
 
     @classmethod
@@ -93,12 +84,12 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
-        text = examine(run_miniature).text
+        text = examine(run_miniature)[1]
         return io.NodeOutput(text, ui=show_text(text))
 
 
-def examine(run_miniature: bool) -> Examination:
-    """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
+def examine(run_miniature: bool) -> tuple[list[Finding], str]:
+    """Return all findings, and the report. Only the miniature is ever loaded, and only for `run_miniature`."""
     pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
     here, gpu, opencv = machine.this_machine(), pose_detection.this_gpu(), installed_opencv()
     card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
@@ -133,7 +124,7 @@ def examine(run_miniature: bool) -> Examination:
         "OpenCV": in_words(opencv),
         **{what: installed_version(package) or "-" for what, package in PACKAGES.items()},
     }
-    return Examination(found, report.write(found, facts, _roots()))
+    return found, report(found, facts, _roots())
 
 
 def _model_files() -> Iterator[ModelFile]:

@@ -103,12 +103,7 @@ class CodeBase:
 
     def closure(self, name: str) -> list[str]:
         """Return the files that importing `name` needs, itself included."""
-        found, left = {name}, [name]
-        while left:
-            new = self.imports[left.pop()] - found
-            found |= new
-            left += new
-        return sorted(found)
+        return sorted({name} | _reachable(name, self.imports))
 
     def upward_imports(self) -> list[str]:
         """Return 'file -> file' of the product's imports from a package that stands later in ORDER."""

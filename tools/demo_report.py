@@ -10,11 +10,9 @@ from pathlib import Path
 from steadydancer_pack.media.atomic_write import atomic_write_new
 from steadydancer_pack.media.clips import contact_sheet, read_photo
 
-MEGABYTE = 1e6
-
 
 class Stopwatch:
-    """Seconds by stage, in the order of their ends; `total` runs from the beginning."""
+    """Seconds by stage, in the order of their ends."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -32,10 +30,6 @@ class Stopwatch:
         for node_id, seconds in node_seconds.items():
             title = prompt[node_id]["_meta"]["title"]
             self.stages[title] = self.stages.get(title, 0.0) + seconds
-
-    @property
-    def total(self) -> float:
-        return time.monotonic() - self.started
 
 
 class ProgressLines:
@@ -72,7 +66,8 @@ def write_metrics(
     results: tuple[Path, Path], notes: list[str], previews: int, peak_memory: int, watch: Stopwatch
 ) -> None:
     rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
-    rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
+    total = time.monotonic() - watch.started
+    rows += [(f"{total:8.1f} s", "in all"), (f"{peak_memory / 1e6:7.0f} MB", "most memory ComfyUI held")]
     rows += [(f"{previews:8d}  ", "previews while sampling")]
     lines = [f"{value}  {name}" for value, name in rows]
     lines += ["", *notes, "", f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]

@@ -43,9 +43,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> list:
     use_folders(options, use_comfyui(cpu=options.cpu or not has_gpu()))
-    examination = load_pack().examine(options.miniature)
-    sys.stdout.write(f"{examination.text}\n")
-    return [finding for finding in examination.findings if finding.level == PROBLEM]
+    findings, text = load_pack().examine(options.miniature)
+    sys.stdout.write(f"{text}\n")
+    return [finding for finding in findings if finding.level == PROBLEM]
 
 
 def use_folders(options: argparse.Namespace, comfyui: Path) -> None:

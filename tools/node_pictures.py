@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Error, FloatRect, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Error, Page, ViewportSize, sync_playwright
 
 from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
 from steadydancer_pack.comfy_client.in_process import PACK
@@ -38,12 +38,13 @@ DRAW_ALONE = """([type, x, y]) => {
     canvas.setDirty(true, true);
 }"""
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => done()), 300))"
-# Of the node with its title, in pixels of the page.
-PLACE = """() => {
+# Of the node with its title and some of the canvas around it, in pixels of the page.
+PLACE = """margin => {
     const area = window.app.canvas.canvas.getBoundingClientRect();
     const [x, y, width, height] = window.app.graph.nodes[0].getBounding();
     const [left, top] = window.app.canvas.ds.offset;
-    return {x: area.x + left + x, y: area.y + top + y, width, height};
+    const [column, row] = [area.x + left + x - margin, area.y + top + y - margin];
+    return {x: column, y: row, width: width + 2 * margin, height: height + 2 * margin};
 }"""
 
 
@@ -84,17 +85,8 @@ def write_pictures(page: Page, nodes: list[str]) -> None:
         file = PICTURES / f"{name}.jpg"
         page.evaluate(DRAW_ALONE, [name, *CORNER])
         page.evaluate(DRAWN)
-        page.screenshot(path=file, type="jpeg", quality=QUALITY, clip=with_margin(page.evaluate(PLACE)))
+        page.screenshot(path=file, type="jpeg", quality=QUALITY, clip=page.evaluate(PLACE, MARGIN))
         sys.stdout.write(f"{file.name}: {file.stat().st_size} bytes\n")
-
-
-def with_margin(place: FloatRect) -> FloatRect:
-    return {
-        "x": place["x"] - MARGIN,
-        "y": place["y"] - MARGIN,
-        "width": place["width"] + 2 * MARGIN,
-        "height": place["height"] + 2 * MARGIN,
-    }
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from ...comfy_client.client import ComfyClient, ServerGone
 from ...comfy_client.prompt_run import PromptState, State, saved_file
 from ...media.atomic_write import atomic_write
 from ...media.clips import read_frames, read_photo
-from .cell_prompt import PromptTemplate, sha256_of
+from .cell_prompt import PromptTemplate, sha256_of, with_pose_file
 from .cell_sets import Pair
-from .dance_poses import with_pose_file
 
 FILES = ("photo", "video", "photo_poses", "driving_poses")  # of a pair, that make its video
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
