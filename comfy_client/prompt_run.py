@@ -74,7 +74,12 @@ class RunWatcher:
         if data.get("prompt_id") != self.prompt_id:
             return
         if kind == "executing":
-            self._executing(data["node"])
+            now = time.monotonic()
+            if self.node is not None:
+                seconds = self.report.node_seconds
+                seconds[self.node] = seconds.get(self.node, 0.0) + now - self.since
+            self.node, self.since = data["node"], now
+            self.finished = self.node is None
         elif kind == "progress":
             self.report.progress.append((data["node"], data["value"], data["max"]))
         elif kind == "execution_error":
@@ -82,14 +87,6 @@ class RunWatcher:
         elif kind == "execution_interrupted":
             self.failure = PromptInterrupted(f"Prompt {self.prompt_id} was interrupted.")
         self.on_event(kind, data)
-
-    def _executing(self, node: str | None) -> None:
-        now = time.monotonic()
-        if self.node is not None:
-            seconds = self.report.node_seconds
-            seconds[self.node] = seconds.get(self.node, 0.0) + now - self.since
-        self.node, self.since = node, now
-        self.finished = node is None
 
 
 def rejection_text(answer: dict) -> str:

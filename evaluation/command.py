@@ -35,8 +35,7 @@ from .lpips import Lpips
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    return exit_status(lambda: run(options), (ValueError, OSError))
+    return exit_status(lambda: run(parse(arguments)), (ValueError, OSError))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

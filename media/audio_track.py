@@ -43,10 +43,19 @@ def read_audio(video, warn: Callable[[str], None] = logger.warning) -> dict | No
     Sound that begins later than the pictures starts with silence. warn: called with what is wrong with the track.
     """
     components = in_memory(video)
-    if components is not None:
-        return _first_of_batch(components.audio, warn)
-    stream = open_file(video)
-    return read_file_audio(stream.source, stream.begin, stream.stop, warn)
+    if components is None:
+        stream = open_file(video)
+        return read_file_audio(stream.source, stream.begin, stream.stop, warn)
+    audio = components.audio
+    if audio is None or (isinstance(audio, Mapping) and not audio):
+        return None
+    try:
+        audio = to_audio(audio)
+    except ValueError as error:
+        warn(f"Warning: the sound of the video is left out. {error}")
+        return None
+    waveform = audio["waveform"][:1].cpu().float()
+    return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
 
 
 def read_file_audio(
@@ -73,18 +82,6 @@ def read_file_audio(
         if note := buffer.gaps.note(media_name(source), "sound"):
             warn(f"Warning: {note}")
         return buffer.audio()
-
-
-def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
-    if audio is None or (isinstance(audio, Mapping) and not audio):
-        return None
-    try:
-        audio = to_audio(audio)
-    except ValueError as error:
-        warn(f"Warning: the sound of the video is left out. {error}")
-        return None
-    waveform = audio["waveform"][:1].cpu().float()
-    return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
 
 
 def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:

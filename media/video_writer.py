@@ -2,8 +2,6 @@
 
 Frames go to the encoder one at a time, in the order of a list of indices: ping-pong and loops cost no copy of the clip.
 The file is written under a hidden name and named when whole: there is never half a file, and none is replaced.
-
-One dimension key: F frames, H height, W width (pixels), C channels, T audio samples.
 """
 
 import contextlib
@@ -147,10 +145,8 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]
-        sizes = f"{width}x{height} is padded to {clip.size[0]}x{clip.size[1]}"
-        logger.info(
-            "Video Combine: %s in %s needs even sizes; %s by repeating the edge.", name, clip.format.name, sizes
-        )
+        sizes = f"{width}x{height} is padded to {clip.size[0]}x{clip.size[1]} by repeating the edge"
+        logger.info("Video Combine: %s in %s needs even sizes; %s.", name, clip.format.name, sizes)
     if images.shape[-1] == 4:
         logger.info("Video Combine: the images have an alpha channel; it is dropped.")
     if audio is not None and not is_video:

@@ -143,7 +143,9 @@ def _conditional_repeats(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for repeated, times in ((node.left, node.right), (node.right, node.left)):
-                if _is_sequence(repeated) and _is_condition(times, conditions):
+                is_text = isinstance(repeated, ast.Constant) and isinstance(repeated.value, str)
+                is_sequence = is_text or isinstance(repeated, (ast.List, ast.ListComp, ast.Tuple, ast.JoinedStr))
+                if is_sequence and _is_condition(times, conditions):
                     yield node.lineno
 
 
@@ -153,11 +155,6 @@ def _names_of_conditions(tree: ast.Module) -> Iterator[str]:
             yield node.arg
         if isinstance(node, ast.Assign) and _is_condition(node.value, set()):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-
-
-def _is_sequence(node: ast.AST) -> bool:
-    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return is_text or isinstance(node, (ast.List, ast.ListComp, ast.Tuple, ast.JoinedStr))
 
 
 def _is_condition(node: ast.AST, names: set[str]) -> bool:

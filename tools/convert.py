@@ -20,8 +20,9 @@ STEP = 5  # per cent between two lines
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    return exit_status(lambda: run(options), (ValueError, OSError), "Stopped. The same command goes on from here.")
+    return exit_status(
+        lambda: run(parse(arguments)), (ValueError, OSError), "Stopped. The same command goes on from here."
+    )
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -63,8 +63,7 @@ class Material:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    return exit_status(lambda: run(options), ERRORS)
+    return exit_status(lambda: run(parse(arguments)), ERRORS)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

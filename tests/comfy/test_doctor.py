@@ -19,7 +19,7 @@ from steadydancer_pack.doctor import model_files, trial
 from steadydancer_pack.doctor import opencv_check as opencv
 from steadydancer_pack.doctor import package_check as packages
 from steadydancer_pack.doctor import pose_check as pose
-from steadydancer_pack.doctor.findings import Finding, of_error, report, verdict, worst_first
+from steadydancer_pack.doctor.findings import HEAD, Finding, of_error, report, verdict, worst_first
 from steadydancer_pack.doctor.machine import this_machine
 from steadydancer_pack.doctor.opencv_check import OpenCV
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import FOR_CUDA, Gpu
@@ -551,7 +551,7 @@ def test_the_text_has_findings_then_facts():
     found = [Finding("ok", "fine"), Finding("warning", "in /home/mary/a/b.txt", "go")]
     text = report(found, {"Python": "3.12"}, [])
     assert text.splitlines() == [
-        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", report.HEAD,
+        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", HEAD,
         "Python: 3.12",
     ]  # fmt: skip
 
