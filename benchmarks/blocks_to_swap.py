@@ -3,8 +3,6 @@
 Needs a graphics card and, for the size of the 14B model, 40 GB of memory; `--small` runs a little model of four blocks
 on whatever is there and proves that the program works. ComfyUI's older way of streaming weights is measured, because
 its dynamic VRAM is set up by its server only.
-
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.blocks_to_swap [--small]
 """
 
 import argparse

@@ -6,8 +6,6 @@ attention grows with the square, 1.200, so the ratio rises with the size of the 
 proportions on this processor, 21 latent frames, the same weights in the blocks, both kinds of pass in turn; one row of
 medians and their ratio, one of minima, which a busy machine disturbs least. The pose stage is equally large in every
 model, so its share of the smaller model's time is far above that of the 14B model's.
-
-Run in the project's folder, with COMFYUI_PATH set: python -m benchmarks.forward_cost
 """
 
 import statistics

@@ -4,8 +4,6 @@ The model is made up (the golden one of the tests), so the numbers compare short
 the term out; they say nothing of SteadyDancer-14B's pictures. Distance: |latent - full| / |full|, mean over the seeds.
 The second table replaces the cached difference by none: of text guidance on the steps without v_neg, of the pose term
 on the steps between, and of the pose term made up for by twice the strength on the others.
-
-Run in the project's folder, with COMFYUI_PATH set: python -m benchmarks.guidance_shortcuts
 """
 
 import logging

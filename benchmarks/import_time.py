@@ -2,8 +2,6 @@
 
 As when ComfyUI starts: after its server and its extra nodes. Python collects the garbage of all that was loaded before
 now and then; whether that falls into the loading of this pack or of another is chance, so it is reported separately.
-
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.import_time
 """
 
 import asyncio

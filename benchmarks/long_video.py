@@ -1,6 +1,5 @@
 """Time and peak memory of a video in windows against one window of 81 frames, by the length of the video.
 
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.long_video
 One step of a made-up model, windows of 81 frames with an overlap of 16. Memory is what is alive at its peak beside the
 model; the whole clip's latent and conditions are part of it.
 """

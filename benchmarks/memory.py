@@ -4,8 +4,6 @@ The pass runs on tensors without contents, in the widths of the 14B model, with 
 GPU; what is alive at each operation is counted. Counted is every storage that an operation makes, until the last tensor
 on it is gone: what torch's allocator provides on a device. Not counted is what a kernel allocates and frees inside
 itself. The last line holds the counting itself against the memory of a process that computes on the CPU.
-
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.memory
 """
 
 import sys

@@ -1,7 +1,6 @@
 """Time of the bundled networks on ONNX Runtime's CPU against OpenCV's DNN module, one picture at a time.
 
 Decides which of the two runs where ONNX Runtime has no GPU: OpenCV only if it is not slower. Both ways take turns.
-Run in the project's folder: python -m benchmarks.pose_networks
 """
 
 import statistics

@@ -1,7 +1,6 @@
 """Time around the networks for one frame of 720x1280 with one person, and of drawing one skeleton frame of 2016x1152.
 
 Left out: the networks themselves and reading the video. What the networks would answer is made up.
-Run in the project's folder: python -m benchmarks.pose_processing
 """
 
 import json
@@ -43,7 +42,6 @@ def made_up_answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def golden_clip() -> PoseClip:
-    """Return the aligned poses of the golden case of 2016x1152."""
     cases = json.loads((PACK / "tests" / "golden" / "pose_cases.json").read_text("utf-8"))
     poses = cases["landscape_reference"]["aligned_poses"]
     points, scores = np.zeros((len(poses), 134, 2)), np.zeros((len(poses), 134))

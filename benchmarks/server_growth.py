@@ -1,7 +1,5 @@
 """What a prompt leaves behind in a server: memory, open files, threads and temporary files, against stock nodes.
 
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.server_growth [--count 100]
-
 One ComfyUI for each row of the table, with its page open in a Chromium. Prompts of mixed kinds, each with another
 seed: ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control brings frames
 of the same number and size through the same VAE with stock nodes and saves them the same way, because each loading of a

@@ -156,7 +156,6 @@ def end(process: subprocess.Popen) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -90,7 +90,6 @@ class RunWatcher:
 
 
 def rejection_text(answer: dict) -> str:
-    """Return ComfyUI's answer to a bad prompt as lines: the error, then one per node and input."""
     error = answer.get("error") or {}
     lines = [f"{error['message']} {error.get('details', '')}".strip()] if error else []
     for node_id, node in answer.get("node_errors", {}).items():

@@ -31,12 +31,10 @@ def of_error(level: str, error: Exception, about: str = "") -> Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings with the worst first; those of a level keep their order."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def verdict(findings: Iterable[Finding]) -> str:
-    """Return how many findings of each level there are, in one line."""
     levels = [finding.level for finding in findings]
     counts = {level: levels.count(level) for level in (PROBLEM, WARNING, NOTE)}
     parts = [f"{count} {level}" if count == 1 else f"{count} {level}s" for level, count in counts.items() if count]

@@ -52,7 +52,6 @@ def in_words(found: OpenCV) -> str:
 
 
 def check_opencv(found: OpenCV) -> Finding:
-    """Return whether the OpenCV that Python loads is whole and is the one that other packs count on."""
     if not found.installed and found.imported:
         return Finding(OK, f"OpenCV {found.imported}, which pip has not installed.")
     if not found.installed:

@@ -31,7 +31,6 @@ def installed_version(package: str) -> str | None:
 
 
 def check_version(what: str, found: str, floor: str) -> Finding:
-    """Return whether version `found` of ComfyUI or Python is at least `floor`."""
     if _numbers(found) >= _numbers(floor):
         return Finding(OK, f"{what} {found}; {floor} or newer is needed.")
     return Finding(PROBLEM, f"{what} is {found}, and this pack needs {floor} or newer.", f"Update {what} and restart.")

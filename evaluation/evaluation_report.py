@@ -70,7 +70,6 @@ def write_new_report(names: Iterable[Path], files: Mapping[str, bytes]) -> Path:
 
 
 def as_markdown(table: Table, title: str, pictures: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    """Return the report as Markdown; pictures: title to file."""
     cells = [[_plain(text) for text in line] for line in table.lines]
     for line, column in table.best:
         cells[line][column] = f"**{cells[line][column]}**"

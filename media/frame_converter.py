@@ -59,11 +59,6 @@ class FrameConverter:
         ).to_ndarray()
 
 
-def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:
-    """Return (width, height) of a picture in square pixels. pixel_aspect: width of a pixel of it by its height."""
-    return max(1, round(frame.width * pixel_aspect)), frame.height
-
-
 def has_alpha(frame: av.VideoFrame) -> bool:
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 

@@ -91,7 +91,6 @@ PIXEL_FORMATS = (AUTO, *YUV, *YUV_10_BIT)
 
 
 def format_named(name: str) -> VideoFormat:
-    """Return the row of the table; ValueError naming the rows if there is none."""
     if name not in FORMATS:
         raise ValueError(f"There is no video format '{name}'. Choose one of: {', '.join(FORMATS)}.")
     return FORMATS[name]

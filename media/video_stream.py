@@ -20,7 +20,7 @@ import numpy as np
 from av.container import InputContainer
 from torch import Tensor
 
-from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
+from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect
 from .frame_size import MODEL_FPS
 from .frames import to_rgb, to_uint8
 from .log import logger
@@ -133,7 +133,7 @@ class VideoStream:
         first = self._first_picture()
         if first is None:
             raise ValueError(_nothing_shown(source, self.start, self._extent.pictures, *size))
-        size = square_size(first.frame, aspect)
+        size = max(1, round(first.frame.width * aspect)), first.frame.height  # in square pixels
         if math.prod(size) > MAX_PIXELS:
             raise ValueError(_too_large(source, *size))
         self._converter = FrameConverter(first.frame, size, unfilled)

@@ -177,14 +177,6 @@ def _add_video(container: av.container.OutputContainer, job: _Job, **options: st
     return video
 
 
-def _add_sound(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
-    form, channels = sound.form, min(len(sound.waveform), 2)
-    rate = sound.sample_rate if sound.sample_rate in form.rates else form.rates[0]
-    stream = cast(av.AudioStream, container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels]))
-    stream.bit_rate = form.bits_per_channel * channels
-    return stream
-
-
 def _write_streams(part: Path, job: _Job) -> None:
     with _output(part, job) as container:
         container.metadata.update(job.metadata)
@@ -196,7 +188,13 @@ def _write_streams(part: Path, job: _Job) -> None:
             context.codec_tag = job.form.codec_tag
         if len(job.clip) < SHORT_CLIP:
             context.max_b_frames = 0
-        sound = _add_sound(container, job.sound) if job.sound else None
+        sound = None
+        if job.sound:
+            form, channels = job.sound.form, min(len(job.sound.waveform), 2)
+            rate = job.sound.sample_rate if job.sound.sample_rate in form.rates else form.rates[0]
+            stream = container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels])
+            sound = cast(av.AudioStream, stream)
+            sound.bit_rate = form.bits_per_channel * channels
         for position in range(len(job.clip)):
             container.mux(video.encode(job.clip.frame(position)))
             if sound and job.sound and (chunk := job.sound.chunk(position, job.clip.rate)):

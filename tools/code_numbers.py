@@ -43,7 +43,6 @@ class CodeBase:
         return self._trees[name]
 
     def lines(self) -> dict[str, int]:
-        """Return the number of lines of each top-level package, tests among them."""
         counts: Counter[str] = Counter()
         for name, text in self.texts.items():
             counts[name.partition("/")[0] if "/" in name else "."] += len(text.splitlines())

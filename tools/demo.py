@@ -57,10 +57,6 @@ class Material:
     ready_poses: bool = False
     pose_negative: Path | None = None
 
-    @property
-    def workflow(self) -> Path:
-        return READY_POSES if self.ready_poses else DANCE
-
 
 def main(arguments: list[str] | None = None) -> int:
     return exit_status(lambda: run(parse(arguments)), ERRORS)
@@ -148,14 +144,16 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
 
 
 def edited_workflow(client: ComfyClient, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
-    """Return the prompt with the user's options in it, and the workflow to put into the metadata if it is unchanged."""
-    workflow = json.loads(material.workflow.read_text("utf-8"))
+    workflow = json.loads((READY_POSES if material.ready_poses else DANCE).read_text("utf-8"))
     object_info = client.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)
     if material.overrides:
         replace_files(prompt, client, material, object_info)
-    width, height = frame_size(material, options) or (None, None)
+    chosen = options.size or (OWN_FILES_AREA if material.overrides else None)
+    if isinstance(chosen, int):
+        chosen = default_size(*read_photo(material.photo).size, chosen)
+    width, height = chosen or (None, None)  # None keeps the workflow's
     size = {"width": width, "height": height}
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), **size, length=material.frames)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=options.steps, seed=options.seed)
@@ -189,12 +187,6 @@ def replace_files(prompt: dict, client: ComfyClient, material: Material, object_
     else:
         drop(prompt, negative, object_info)
         set_inputs(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
-
-
-def frame_size(material: Material, options: argparse.Namespace) -> tuple[int, int] | None:
-    """Return (width, height) by --size; None keeps the workflow's."""
-    chosen = options.size or (OWN_FILES_AREA if material.overrides else None)
-    return default_size(*read_photo(material.photo).size, chosen) if isinstance(chosen, int) else chosen
 
 
 if __name__ == "__main__":

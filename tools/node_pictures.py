@@ -56,7 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def take(wanted: list[str]) -> None:
-    """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         write_settings(base, SETTINGS)
@@ -71,7 +70,6 @@ def take(wanted: list[str]) -> None:
 
 
 def chosen(wanted: list[str], ours: list[str]) -> list[str]:
-    """Return the ids of the pack's nodes, or those of them that are wanted; ValueError for one that is not there."""
     strange = sorted(set(wanted) - set(ours))
     if strange:
         raise ValueError(f"The pack has no node {', '.join(strange)}. It has {', '.join(sorted(ours))}.")

@@ -67,7 +67,6 @@ class Results:
         return found
 
     def ticket(self, pair: Pair) -> dict | None:
-        """Return the ticket of a prompt that an earlier run queued for exactly this pair."""
         return self._read(pair, "queued.json")
 
     def _read(self, pair: Pair, name: str) -> dict | None:
@@ -152,7 +151,6 @@ class Runner:
         return prompt
 
     def _uploaded(self, file: Path) -> str:
-        """Upload a file under a name made of its content and return that name."""
         if not file.is_file():
             raise ValueError(f"There is no file {file}.")
         name = f"{UPLOAD_PREFIX}{self.results.sha256(file)[:HASH_DIGITS]}{file.suffix.lower()}"
