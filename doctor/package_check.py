@@ -2,24 +2,17 @@
 
 import importlib.metadata
 import re
-from typing import NamedTuple
 
 from .findings import OK, PROBLEM, Finding
 
 EVALUATE_USES = {"torchmetrics": "PSNR, SSIM and LPIPS", "matplotlib": "the curves"}  # neither is required
 
 
-class Pack(NamedTuple):
-    version: str
-    comfyui: str
-    python: str
-
-
-def read_pyproject(text: str) -> Pack:
-    """Return what the pack's pyproject.toml says; "?" for what it does not say. Python 3.10 has no reader of TOML."""
+def read_pyproject(text: str) -> list[str]:
+    """Return the pack's version and the oldest ComfyUI and Python by its pyproject.toml; "?" for what it lacks."""
     patterns = (r'^version = "([^"]+)"', r'^requires-comfyui = ">=([^"]+)"', r'^requires-python = ">=([^"]+)"')
     found = (re.search(pattern, text, re.M) for pattern in patterns)
-    return Pack(*(match[1] if match else "?" for match in found))
+    return [match[1] if match else "?" for match in found]
 
 
 def installed_version(package: str) -> str | None:

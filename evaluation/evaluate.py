@@ -193,11 +193,11 @@ def _motion(case: Case, result: Evaluation) -> None:
     count = len(case.frames)
     if count == 1:
         raise NotMeasured("the clip has one frame")
-    motion = measure_motion(case.frames)
-    if len(motion.smoothness):
-        result.add_scores("smoothness", motion.smoothness, range(1, count - 1, 2))
-    result.add_scores("flicker", motion.flicker, range(1, count))
-    result.add_scores("motion", motion.motion, range(1, count))
+    motion, flicker, smoothness = measure_motion(case.frames)
+    if len(smoothness):
+        result.add_scores("smoothness", smoothness, range(1, count - 1, 2))
+    result.add_scores("flicker", flicker, range(1, count))
+    result.add_scores("motion", motion, range(1, count))
 
 
 def _seams(case: Case, result: Evaluation) -> None:

@@ -90,14 +90,14 @@ class Doctor(io.ComfyNode):
 
 def examine(run_miniature: bool) -> tuple[list[Finding], str]:
     """Return all findings, and the report. Only the miniature is ever loaded, and only for `run_miniature`."""
-    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+    version, oldest_comfyui, oldest_python = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
     here, gpu, opencv = machine.this_machine(), pose_detection.this_gpu(), installed_opencv()
     card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
     found = [
-        packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui),
-        packages.check_version("Python", python, pack.python),
+        packages.check_version("ComfyUI", comfyui_version.__version__, oldest_comfyui),
+        packages.check_version("Python", python, oldest_python),
         check_opencv(opencv),
         *(packages.check_evaluate(package, installed_version(package)) for package in packages.EVALUATE_USES),
         *models.check_models(files, _reads_gguf(), supports_fp8(comfy.model_management.get_torch_device())),
@@ -117,7 +117,7 @@ def examine(run_miniature: bool) -> tuple[list[Finding], str]:
     has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
     runs = f"{has}; runs {runtime.provider}" if runtime.provider else ""
     facts = {
-        "SteadyDancer pack": pack.version,
+        "SteadyDancer pack": version,
         "ComfyUI": comfyui_version.__version__,
         **machine.describe_machine(here, card),
         "ONNX Runtime": f"{builds}{runs}",

@@ -10,6 +10,7 @@ after Ctrl-C.
 """
 
 import argparse
+import itertools
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,21 +106,15 @@ def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
         client.check()
         runner = Runner(client, results)
         say(f"ComfyUI at {client.address}")
-        runner.run(pairs, Lines(len(pairs), results))
+        count = itertools.count(1)
 
+        def on_kept(pair: Pair, result: dict) -> None:
+            seconds = f", {result['seconds']:.1f} s" if result.get("seconds") else ""
+            error = f": {result['error']}" if result.get("error") else ""
+            say(f"{next(count)} of {len(pairs)}  {pair.name}: {result['status']}{seconds}{error}")
+            measure(pair, results)
 
-class Lines:
-    """Measures each pair whose result was written, and prints a line about it."""
-
-    def __init__(self, total: int, results: Results):
-        self.total, self.results, self.count = total, results, 0
-
-    def __call__(self, pair: Pair, result: dict) -> None:
-        self.count += 1
-        seconds = f", {result['seconds']:.1f} s" if result.get("seconds") else ""
-        error = f": {result['error']}" if result.get("error") else ""
-        say(f"{self.count} of {self.total}  {pair.name}: {result['status']}{seconds}{error}")
-        measure(pair, self.results)
+        runner.run(pairs, on_kept)
 
 
 def finish(pairs: list[Pair], results: Results) -> int:

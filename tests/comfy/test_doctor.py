@@ -78,8 +78,8 @@ def test_the_last_sentence_of_an_error_is_its_fix(text, what, fix):
 def test_pyproject_tells_version_and_floors():
     pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
     assert all(part[0].isdigit() for part in pack)
-    assert packages.read_pyproject('version = "1.2"\nrequires-comfyui = ">=0.3"\n') == ("1.2", "0.3", "?")
-    assert packages.read_pyproject("") == ("?", "?", "?")
+    assert packages.read_pyproject('version = "1.2"\nrequires-comfyui = ">=0.3"\n') == ["1.2", "0.3", "?"]
+    assert packages.read_pyproject("") == ["?", "?", "?"]
 
 
 @pytest.mark.parametrize(
