@@ -95,11 +95,6 @@ class ComfyProcess:
     def stop(self) -> None:
         self._cleanup.close()
 
-    @property
-    def peak_memory(self) -> int:
-        """The most bytes that ComfyUI and its children held in RAM so far."""
-        return self.memory.peak
-
     def log(self) -> str:
         return self.log_file.read_text("utf-8", errors="replace") if self.log_file.is_file() else ""
 

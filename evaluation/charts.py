@@ -1,7 +1,6 @@
 """Charts of metrics by matplotlib: curves over the frames of one clip, bars over the runs of a comparison.
 
-matplotlib is imported when a chart is drawn. Only its Figure is used, under its own default settings: other packs may
-have changed those of the process.
+matplotlib is imported when a chart is drawn, under its default settings: other packs may have changed the process's.
 """
 
 import math

@@ -2,8 +2,7 @@
 
 `atomic_write` replaces what has the name, `atomic_write_new` never does: it takes the first name that is free when the
 file is whole, so that two processes that chose the same number keep both files. A process that is killed leaves at most
-a hidden `.<hex>.part`, which no gallery and no loader lists; the next write into the folder removes it when it is an
-hour old.
+a hidden `.<hex>.part`, which no loader lists; the next write into the folder removes it when it is an hour old.
 """
 
 import errno

@@ -114,10 +114,7 @@ def _samples(frame: av.AudioFrame) -> np.ndarray:
 
 
 class _SampleBuffer:
-    """Samples [C, T] at the times of their frames; what no frame covers is silence.
-
-    pictures_end: returns the time in seconds at which the pictures end; silence may last until then in any case.
-    """
+    """Samples [C, T] at the times of their frames, silence between, in any case until `pictures_end()` in seconds."""
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """The embedded default: a SteadyDancer of a few MB that was trained on a drawn world, its VAE, prompts and a sample.
 
-SHIPPED holds the files; its README.md is their model card. Writing them needs no library. weights.py beside this file
-makes another model, with made-up weights, for tests and timings; nothing that is shipped uses it.
+SHIPPED holds the files; its README.md is their model card. weights.py makes another model, for tests and timings only.
 """
 
 from collections.abc import Mapping

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
             results = keep_results(video, material.photo, shown, options.output)
     notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
     notes.append(OWN_FILES_NOTE if options.photo else SAMPLE_NOTE)
-    write_metrics(results, notes, report.previews, server.peak_memory, watch)
+    write_metrics(results, notes, report.previews, server.memory.peak, watch)
 
 
 def own_material(options: argparse.Namespace, work: Path) -> Material:

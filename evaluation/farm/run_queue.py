@@ -1,8 +1,7 @@
 """Run pairs through the server's queue so that a kill at any time costs no finished pair and queues none twice.
 
 A pair's folder holds `queued.json`, written before its prompt is queued, then the video, then `result.json`. Both
-JSON files carry the identity of the run (hashes of its files and of the workflow), and every file is written whole or
-not at all.
+JSON files carry the identity of the run (hashes of its files and of the workflow).
 """
 
 import hashlib
