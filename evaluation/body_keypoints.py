@@ -68,7 +68,7 @@ def nearest_person(people: Iterable[Track], target: Keypoints) -> Keypoints:
 
 
 def comparable(found: Keypoints, target: Keypoints) -> tuple[Keypoints, list[str]]:
-    """Return the target without fingers or small toes where `found` never shows any of them; their names."""
+    """Return the target without fingers or small toes that `found` never shows, and the names of those."""
     if found.seen.shape[1] != KEYPOINTS or not found.seen.any():
         return target, []
     missing = {

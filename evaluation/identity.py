@@ -31,7 +31,7 @@ def identity_by_color(
 ) -> np.ndarray:
     """Return float64 [F], the similarity of each frame's person to the photo's; NaN where no part is seen in both.
 
-    photo: [1, H, W, 3] in the size of the frames, its person where frame 0's is.
+    photo: [1, H, W, 3] in the size of the frames, its person where frame 0's is. ValueError if nobody is ever seen.
     """
     if keypoints is None:
         whole = [_histogram(photo[0])]

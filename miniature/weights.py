@@ -55,7 +55,7 @@ def steadydancer_shapes(dim: int, ffn_dim: int, layers: int, text_dim: int) -> S
 
 
 def steadydancer_state_dict(dtype: torch.dtype = torch.float32, **config: int) -> dict[str, torch.Tensor]:
-    """Return a complete made-up checkpoint on the CPU, 128 to a head; config: what differs from MINIATURE."""
+    """Return a complete made-up checkpoint on the CPU, with heads of 128; config: what differs from MINIATURE."""
     shapes = steadydancer_shapes(**MINIATURE | config)
     return {key: torch.from_numpy(made_up(key, shape)).to(dtype) for key, shape in shapes.items()}
 
