@@ -85,7 +85,7 @@ def read_file_audio(
 
 
 def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
-    """Yield the track as float32 in its first frame's layout and rate; quad and 5.0, which the writer lacks, as stereo."""
+    """Yield the track as float32 in its first frame's layout and rate; what the writer lacks (quad, 5.0) as stereo."""
     resamplers, target = {}, None
     for frame in decode(container, track, name):
         if len(frame.layout.channels) not in CHANNEL_LAYOUTS:

@@ -242,7 +242,7 @@ def open_file(video, fps: float = MODEL_FPS) -> VideoStream:
 
 
 def in_memory(video):
-    """Return the components of a VIDEO that is no file, else None: its get_stream_source is abstract and would encode."""
+    """Return the components of a VIDEO that is no file, else None: its get_stream_source is abstract, and encodes."""
     owner = next(kind for kind in type(video).__mro__ if "get_stream_source" in vars(kind))
     return video.get_components() if inspect.isabstract(owner) else None
 
