@@ -6,17 +6,15 @@ attention grows with the square, 1.200, so the ratio rises with the size of the 
 proportions on this processor, 21 latent frames, the same weights in the blocks, both kinds of pass in turn; one row of
 medians and their ratio, one of minima, which a busy machine disturbs least. The pose stage is equally large in every
 model, so its share of the smaller model's time is far above that of the 14B model's.
-
-Run in the project's folder, with COMFYUI_PATH set: python -m benchmarks.forward_cost
 """
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from typing import NamedTuple
 
-import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this project as steadydancer_pack
+from comfy_client.in_process import use_comfyui
+
+use_comfyui()
 
 # isort: split
 import comfy.ops
@@ -25,6 +23,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.wan.model import WanModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.harness import timed
 from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 
 FRAMES, TEXT_DIM, ROUNDS = 21, 4096, 15
@@ -36,14 +35,7 @@ SIZES = ((480, 832), (576, 1024), (720, 1280), (256, 448), SMALL_SIZE)
 OPTIONS = {"optimized_attention_override": lambda _func, *args, **kwargs: attention_pytorch(*args, **kwargs)}
 
 
-class Pair(NamedTuple):
-    """The two networks, with the same blocks."""
-
-    plain: WanModel
-    ours: SteadyDancerWanModel
-
-
-def make_pair(sizes: dict[str, int], device: str) -> Pair:
+def make_pair(sizes: dict[str, int], device: str) -> tuple[WanModel, SteadyDancerWanModel]:
     """Return a plain Wan I2V and a SteadyDancer network; on the CPU with random weights that keep the variance."""
     shared = {"text_dim": TEXT_DIM, "operations": comfy.ops.disable_weight_init, "device": device, **sizes}
     shared["dtype"] = torch.float32
@@ -55,7 +47,7 @@ def make_pair(sizes: dict[str, int], device: str) -> Pair:
         for parameter in network.parameters():
             fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
             torch.nn.init.normal_(parameter, std=fan_in**-0.5, generator=generator)
-    return Pair(plain.eval(), ours.eval())
+    return plain.eval(), ours.eval()
 
 
 def make_inputs(height: int, width: int, device: str) -> tuple[tuple, dict]:
@@ -70,13 +62,14 @@ def make_inputs(height: int, width: int, device: str) -> tuple[tuple, dict]:
     return both, {"pose_latents": latent(16), "ref_x": latent(36, 1), "ref_c": latent(16, 1), "clip_fea_c": clip}
 
 
-def passes(pair: Pair, height: int, width: int, device: str) -> tuple[Callable, Callable, Callable]:
-    """Return calls of a plain pass, of one of ours, and of our pose stage."""
+def passes(sizes: dict[str, int], height: int, width: int, device: str) -> tuple[Callable, Callable, Callable]:
+    """Return calls of a plain pass, of one of ours, and of our pose stage, at the model's `sizes`."""
+    plain, ours = make_pair(sizes, device)
     both, pose = make_inputs(height, width, device)
     return (
-        lambda: pair.plain(*both, transformer_options=dict(OPTIONS)),
-        lambda: pair.ours(*both, transformer_options=dict(OPTIONS), **pose),
-        lambda: pair.ours.modulate(both[0], pose["pose_latents"]),
+        lambda: plain(*both, transformer_options=dict(OPTIONS)),
+        lambda: ours(*both, transformer_options=dict(OPTIONS), **pose),
+        lambda: ours.modulate(both[0], pose["pose_latents"]),
     )
 
 
@@ -88,13 +81,6 @@ def flops(run: Callable) -> int:
     return counter.get_total_flops()
 
 
-@torch.no_grad()
-def seconds(run: Callable) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def line(name: str, plain: float, ours: float, pose: float, scale: float, unit: str) -> str:
     return (
         f"| {name} | {plain / scale:.2f} {unit} | {ours / scale:.2f} {unit} | {ours / plain:.3f} | "
@@ -104,17 +90,16 @@ def line(name: str, plain: float, ours: float, pose: float, scale: float, unit: 
 
 def main() -> None:
     sys.stdout.write("| Pass | Wan 2.1 I2V | SteadyDancer | Ratio | Pose stage |\n|---|---|---|---|---|\n")
-    pair = make_pair(WHOLE, "meta")
-    for width, height in ((w, h) for h, w in SIZES):
+    for height, width in SIZES:
         name = f"14B, {width}x{height}, 81 frames, operations"
-        sys.stdout.write(line(name, *map(flops, passes(pair, height, width, "meta")), 1e12, "TFLOP"))
-    pair = make_pair(SMALL, "cpu")
+        sys.stdout.write(line(name, *map(flops, passes(WHOLE, height, width, "meta")), 1e12, "TFLOP"))
     height, width = SMALL_SIZE
     name = f"dim {SMALL['dim']}, {SMALL['num_layers']} blocks, {width}x{height}, 81 frames"
-    counts = map(flops, passes(make_pair(SMALL, "meta"), height, width, "meta"))
+    counts = map(flops, passes(SMALL, height, width, "meta"))
     sys.stdout.write(line(f"{name}, operations", *counts, 1e12, "TFLOP"))
-    runs = passes(pair, height, width, "cpu")
-    rounds = [[seconds(run) for run in runs] for _ in range(ROUNDS + 1)][1:]
+    runs = passes(SMALL, height, width, "cpu")
+    with torch.no_grad():
+        rounds = [[timed(run)[0] for run in runs] for _ in range(ROUNDS + 1)][1:]
     times = list(zip(*rounds, strict=True))
     sys.stdout.write(line(f"{name}, median time", *map(statistics.median, times), 1, "s"))
     sys.stdout.write(line(f"{name}, least time", *map(min, times), 1, "s"))

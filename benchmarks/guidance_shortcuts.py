@@ -4,8 +4,6 @@ The model is made up (the golden one of the tests), so the numbers compare short
 the term out; they say nothing of SteadyDancer-14B's pictures. Distance: |latent - full| / |full|, mean over the seeds.
 The second table replaces the cached difference by none: of text guidance on the steps without v_neg, of the pose term
 on the steps between, and of the pose term made up for by twice the strength on the others.
-
-Run in the project's folder, with COMFYUI_PATH set: python -m benchmarks.guidance_shortcuts
 """
 
 import logging
@@ -15,7 +13,9 @@ from dataclasses import replace
 from functools import cache
 from unittest import mock
 
-import tests.conftest  # noqa: F401  starts ComfyUI without a server, with this project as steadydancer_pack
+from comfy_client.in_process import use_comfyui
+
+use_comfyui()
 
 # isort: split
 import comfy.utils
@@ -63,8 +63,6 @@ WITHOUT_CACHE = {
 
 
 class Bench:
-    """The golden model and its conditions."""
-
     def __init__(self):
         self.model, self.inputs = load_golden_model(), GoldenInputs()
         self.conditions = make_conditions(self.model, self.inputs)
@@ -95,7 +93,6 @@ class Bench:
 
 
 def table(bench: Bench, rows: dict[str, presets.Settings]) -> str:
-    """Return the measured rows as Markdown."""
     measured = ((name, *bench.distance(settings)) for name, settings in rows.items())
     lines = [f"| {name} | {passes} | {distance:.4f} |" for name, passes, distance in measured]
     return "\n".join(["| Settings | Forward passes | Distance to Official 40 |", "|---|---|---|", *lines, "", ""])

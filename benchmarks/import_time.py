@@ -2,8 +2,6 @@
 
 As when ComfyUI starts: after its server and its extra nodes. Python collects the garbage of all that was loaded before
 now and then; whether that falls into the loading of this pack or of another is chance, so it is reported separately.
-
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.import_time
 """
 
 import asyncio
@@ -11,10 +9,10 @@ import gc
 import json
 import logging
 import statistics
-import subprocess
 import sys
 import time
 
+from benchmarks.harness import in_fresh_process
 from comfy_client.in_process import PACK, use_comfyui
 
 ROUNDS, LIMIT = 7, 0.5  # seconds for the pack, collecting included
@@ -53,17 +51,10 @@ def measure() -> dict[str, float]:
     return {"comfyui": comfyui, "pack": pack, "collecting": collections.seconds}
 
 
-def measure_fresh() -> dict[str, float]:
-    """Return the same from a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.import_time", ONCE]
-    lines = subprocess.run(command, cwd=PACK, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    return json.loads(lines[-1])
-
-
 def main() -> int:
     """Print the medians and their ratio; 1 when the pack takes longer than the limit."""
-    measure_fresh()  # compiles what has changed, and fills the disk's cache
-    runs = [measure_fresh() for _ in range(ROUNDS)]
+    in_fresh_process("import_time", ONCE)  # compiles what has changed, and fills the disk's cache
+    runs = [in_fresh_process("import_time", ONCE) for _ in range(ROUNDS)]
     comfyui, pack, collecting = (statistics.median(run[what] for run in runs) for what in runs[0])
     sys.stdout.write(f"ComfyUI's nodes: {comfyui:.3f} s\nthe pack: {pack:.3f} s, {collecting:.3f} s of it collecting\n")
     ratio = statistics.median((run["pack"] - run["collecting"]) / run["comfyui"] for run in runs)

@@ -14,74 +14,51 @@ folder, with ComfyUI's Python:
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.harness import CONFIG_14B, in_fresh_process, noise, scaled, timed
 from comfy_client.in_process import use_comfyui
 from steadydancer_pack.comfy_client.process_memory import INTERVAL_SECONDS, PeakMemory
+from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.miniature.weights import Shape, steadydancer_shapes
+from steadydancer_pack.steadydancer_core.weights.convert_file import Piece, write_safetensors
 
-GB = 10**9
-CONFIG_14B = {"dim": 5120, "ffn_dim": 13824, "layers": 40, "text_dim": 4096}
 FILE_NAME = "steadydancer_14b_made_up_fp8_scaled.safetensors"
 LOADERS = ("stock", "pack")
 PASS_SIZE = (2, 8, 8)  # latent frames, height, width
 ALLOWANCE = 1 * GB  # above the size of the file
-NAMES = {torch.float8_e4m3fn: "F8_E4M3", torch.float16: "F16", torch.float32: "F32"}
-NOISE = 1 << 24  # numbers of made-up weights, repeated as often as a tensor needs
+FP8 = torch.float8_e4m3fn
 
 
-def layout() -> Iterator[tuple[str, Shape, torch.dtype]]:
+def pieces() -> Iterator[Piece]:
     """Yield every tensor of the file: the older marker of scaled fp8, and a scale after each fp8 weight."""
-    yield "scaled_fp8", (2,), torch.float8_e4m3fn
+    values = noise().clamp(-4, 4)
+    half, fp8 = values.half(), values.to(FP8)
+    yield Piece((("scaled_fp8", FP8, (2,)),), lambda: [fp8[:2]])
     for name, shape in steadydancer_shapes(**CONFIG_14B).items():
-        scaled = name.startswith("blocks.") and name.endswith("weight") and len(shape) == 2
-        yield name, shape, torch.float8_e4m3fn if scaled else torch.float16
-        if scaled:
-            yield name.replace(".weight", ".scale_weight"), (), torch.float32
+        if name.startswith("blocks.") and name.endswith("weight") and len(shape) == 2:
+            scale = name.replace(".weight", ".scale_weight"), torch.float32, ()
+            yield Piece(((name, FP8, shape), scale), partial(rows, fp8, name, shape))
+        else:
+            yield Piece(((name, torch.float16, shape),), partial(rows, half, name, shape))
 
 
-def header(tensors: list[tuple[str, Shape, torch.dtype]]) -> bytes:
-    """Return the head of a safetensors file: its length, then names, types, shapes and places."""
-    entries, end = {}, 0
-    for name, shape, dtype in tensors:
-        start, end = end, end + math.prod(shape) * dtype.itemsize
-        entries[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def write_checkpoint(path: Path) -> None:
-    """Write the file piece by piece: matrices keep the variance of what goes through them, norms are near 1."""
-    tensors = list(layout())
-    noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(0))
-    pieces = {dtype: noise.clamp(-4, 4).to(dtype) for dtype in (torch.float8_e4m3fn, torch.float16)}
-    with path.open("wb") as file:
-        file.write(header(tensors))
-        fan_in = 1
-        for name, shape, dtype in tensors:
-            if name.endswith("scale_weight"):
-                file.write(torch.tensor(1 / math.sqrt(fan_in)).numpy().tobytes())
-                continue
-            fan_in = math.prod(shape[1:])
-            for piece in _values(pieces[dtype], name, shape):
-                file.write(piece.contiguous().view(torch.uint8).numpy().tobytes())
-
-
-def _values(noise: torch.Tensor, name: str, shape: Shape) -> Iterator[torch.Tensor]:
-    if noise.dtype == torch.float16:  # fp8 has its scale in the file
-        near_one = "norm" in name and name.endswith("weight")
-        noise = 1 + noise / 50 if near_one else noise / math.sqrt(math.prod(shape[1:]) * (1 if len(shape) > 1 else 400))
+def rows(values: torch.Tensor, name: str, shape: Shape) -> Iterator[torch.Tensor]:
+    """Yield the values of a weight, and the scale of one in fp8."""
+    if values.dtype != FP8:
+        values = scaled(values, name, shape)
     left = math.prod(shape)
     while left > 0:
-        yield noise[:left]
-        left -= len(noise)
+        yield values[:left]
+        left -= len(values)
+    if values.dtype == FP8:
+        yield torch.tensor(shape[1] ** -0.5)
 
 
 @torch.inference_mode()  # as ComfyUI runs its nodes
@@ -101,9 +78,8 @@ def measure(loader: str, path: Path) -> dict[str, dict[str, float]]:
         "pass": lambda: one_pass(models[0]),
     }
     for stage, run in stages.items():
-        watch, start = PeakMemory(os.getpid()), time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
+        watch = PeakMemory(os.getpid())
+        seconds, _ = timed(run)
         time.sleep(2 * INTERVAL_SECONDS)
         watch.stop()
         results[stage] = {"peak": watch.peak, "seconds": seconds}
@@ -114,7 +90,7 @@ def one_pass(model) -> None:
     """Run the model once on noise; ArithmeticError if the result is not finite."""
     import comfy.model_management
 
-    from benchmarks.memory_live import arguments
+    from benchmarks.memory import arguments
 
     comfy.model_management.load_models_gpu([model])
     inputs = arguments(1, PASS_SIZE, model.model.get_dtype_inference(), "cpu")
@@ -130,21 +106,20 @@ def main() -> int:
     if len(sys.argv) == 3:
         sys.stdout.write(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))) + "\n")
         return 0
-    path = Path(sys.argv[1], FILE_NAME)
+    folder = Path(sys.argv[1])
+    path = folder / FILE_NAME
     try:
-        write_checkpoint(path)
-        size = path.stat().st_size
+        size = write_safetensors(path, list(pieces()), {}, FILE_NAME).nbytes
         sys.stdout.write(f"The file: {size / GB:.2f} GB\nloader  stage  peak GB  seconds\n")
         return int(max(report(loader, path) for loader in LOADERS) > size + ALLOWANCE)
     finally:
-        path.unlink(missing_ok=True)
+        for file in folder.glob(f"{FILE_NAME}*"):  # also what is left where the writing was stopped
+            file.unlink()
 
 
 def report(loader: str, path: Path) -> float:
     """Print the numbers of one way of loading and return by how many bytes loading made the process grow at most."""
-    command = [sys.executable, "-m", "benchmarks.load_14b", loader, str(path)]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    found = json.loads(lines[-1])
+    found = in_fresh_process("load_14b", loader, str(path))
     for stage, values in found.items():
         sys.stdout.write(f"{loader:6}  {stage:5} {values['peak'] / GB:8.2f} {values['seconds']:8.0f}\n")
     return found["load"]["peak"] - found["start"]["peak"]

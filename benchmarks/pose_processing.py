@@ -1,18 +1,17 @@
 """Time around the networks for one frame of 720x1280 with one person, and of drawing one skeleton frame of 2016x1152.
 
 Left out: the networks themselves and reading the video. What the networks would answer is made up.
-Run in the project's folder: python -m benchmarks.pose_processing
 """
 
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections import deque
 
 import cv2
 import numpy as np
 
+from benchmarks.harness import timed
 from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.dwpose.detect import simcc, wholebody, yolox
 from steadydancer_pack.dwpose.draw import draw_large
@@ -43,7 +42,6 @@ def made_up_answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def golden_clip() -> PoseClip:
-    """Return the aligned poses of the golden case of 2016x1152."""
     cases = json.loads((PACK / "tests" / "golden" / "pose_cases.json").read_text("utf-8"))
     poses = cases["landscape_reference"]["aligned_poses"]
     points, scores = np.zeros((len(poses), 134, 2)), np.zeros((len(poses), 134))
@@ -56,13 +54,6 @@ def golden_clip() -> PoseClip:
 def one_frame(frame: np.ndarray, grid: tuple, answers: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, float]:
     """Return the milliseconds of each stage around the networks."""
     rows, x, y = answers
-    times = {}
-
-    def timed(name: str, stage: Callable):
-        start = time.perf_counter()
-        result = stage()
-        times[name] = (time.perf_counter() - start) * 1000
-        return result
 
     def find_people():
         boxes, scores = yolox.decode(rows[0], *grid)
@@ -77,11 +68,12 @@ def one_frame(frame: np.ndarray, grid: tuple, answers: tuple[np.ndarray, np.ndar
         points, scores = simcc.decode(x, y)
         wholebody.to_openpose(simcc.to_frame(points, crops, *CROP), scores)
 
-    _, ratio = timed("letterbox", lambda: yolox.letterbox(frame, *NETWORK, bgr=True))
-    people = timed("boxes", find_people)
-    crops = timed("crop", cut)
-    timed("keypoints", decode)
-    return times
+    letterbox, (_, ratio) = timed(lambda: yolox.letterbox(frame, *NETWORK, bgr=True))
+    boxes, people = timed(find_people)
+    crop, crops = timed(cut)
+    keypoints, _ = timed(decode)
+    seconds = {"letterbox": letterbox, "boxes": boxes, "crop": crop, "keypoints": keypoints}
+    return {name: 1000 * value for name, value in seconds.items()}
 
 
 def main() -> None:
@@ -90,10 +82,8 @@ def main() -> None:
     rounds = [one_frame(frame, grid, answers) for _ in range(ROUNDS)]
     medians = {name: statistics.median(times[name] for times in rounds) for name in rounds[0]}
     total = sum(medians.values())
-    start = time.perf_counter()
-    for _ in draw_large(clip, DRAWN_WIDTH, DRAWN_HEIGHT):
-        pass
-    medians["drawing"] = (time.perf_counter() - start) * 1000 / clip.frames
+    drawing, _ = timed(lambda: deque(draw_large(clip, DRAWN_WIDTH, DRAWN_HEIGHT), maxlen=0))
+    medians["drawing"] = 1000 * drawing / clip.frames
     lines = [f"{name:12}{ms:8.2f} ms" for name, ms in medians.items()]
     lines.append(f"without drawing {total:.2f} ms, target {TARGET_MS}: {'met' if total <= TARGET_MS else 'missed'}")
     sys.stdout.write("\n".join(lines) + "\n")

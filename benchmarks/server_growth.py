@@ -1,7 +1,5 @@
 """What a prompt leaves behind in a server: memory, open files, threads and temporary files, against stock nodes.
 
-Run in the project's folder, with ComfyUI's Python: COMFYUI_PATH=... python -m benchmarks.server_growth [--count 100]
-
 One ComfyUI for each row of the table, with its page open in a Chromium. Prompts of mixed kinds, each with another
 seed: ready skeletons, a dance from a video, chunks, one that fails and one that is cancelled. The control brings frames
 of the same number and size through the same VAE with stock nodes and saves them the same way, because each loading of a
@@ -19,7 +17,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -41,15 +38,8 @@ CACHES = ((), ("--cache-none",))
 KINDS = ("MB", "open files", "threads", "temporary files")
 
 
-class Prompt(NamedTuple):
-    """graph: for ComfyUI's API; cancel: whether it is cancelled on the way."""
-
-    graph: dict
-    cancel: bool = False
-
-
-def ours(server: ComfyProcess) -> Iterator[Prompt]:
-    """Yield prompts of mixed kinds without end."""
+def ours(server: ComfyProcess) -> Iterator[tuple[dict, bool]]:
+    """Yield prompts of mixed kinds without end, and whether each is cancelled on the way."""
     info = server.client.object_info()
     graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
     for graph in graphs:
@@ -61,30 +51,25 @@ def ours(server: ComfyProcess) -> Iterator[Prompt]:
             node["inputs"]["length"] = 4 * FRAMES * FRAMES + 1  # more frames than there are skeletons
     for seed in itertools.count():
         graph, cancel = [(graph, False) for graph in [*graphs, failing]][seed % 4] if seed % 5 else (graphs[1], True)
-        yield Prompt(with_seed(graph, seed), cancel)
+        graph = copy.deepcopy(graph)
+        for node in graph.values():
+            node["inputs"] |= {name: seed for name in SEEDS if name in node["inputs"]}
+        yield graph, cancel
 
 
-def with_seed(graph: dict, seed: int) -> dict:
-    graph = copy.deepcopy(graph)
-    for node in graph.values():
-        node["inputs"] |= {name: seed for name in SEEDS if name in node["inputs"]}
-    return graph
-
-
-def control(_server: ComfyProcess) -> Iterator[Prompt]:
+def control(_server: ComfyProcess) -> Iterator[tuple[dict, bool]]:
     """Yield prompts of stock nodes: frames of another color each time, as latents and back, as a video and pictures."""
     for seed in itertools.count():
-        yield Prompt(
-            {
-                "1": _node("EmptyImage", width=SIDE, height=SIDE, batch_size=FRAMES, color=seed * 7919 % 2**24),
-                "6": _node("VAELoader", vae_name="steadydancer_miniature_vae.safetensors"),
-                "7": _node("VAEEncode", pixels=["1", 0], vae=["6", 0]),
-                "2": _node("VAEDecode", samples=["7", 0], vae=["6", 0]),
-                "3": _node("CreateVideo", images=["2", 0], fps=16.0),
-                "4": _node("SaveVideo", video=["3", 0], filename_prefix="video/control", format="auto", codec="auto"),
-                "5": _node("PreviewImage", images=["2", 0]),
-            }
-        )
+        graph = {
+            "1": _node("EmptyImage", width=SIDE, height=SIDE, batch_size=FRAMES, color=seed * 7919 % 2**24),
+            "6": _node("VAELoader", vae_name="steadydancer_miniature_vae.safetensors"),
+            "7": _node("VAEEncode", pixels=["1", 0], vae=["6", 0]),
+            "2": _node("VAEDecode", samples=["7", 0], vae=["6", 0]),
+            "3": _node("CreateVideo", images=["2", 0], fps=16.0),
+            "4": _node("SaveVideo", video=["3", 0], filename_prefix="video/control", format="auto", codec="auto"),
+            "5": _node("PreviewImage", images=["2", 0]),
+        }
+        yield graph, False
 
 
 def _node(kind: str, **inputs) -> dict:
@@ -98,9 +83,9 @@ def state(server: ComfyProcess) -> list[float]:
     return [process.memory_info().rss / 1e6, process.num_fds(), process.num_threads(), temporary]
 
 
-def run(server: ComfyProcess, prompt: Prompt) -> None:
-    timer = threading.Timer(MOST_SECONDS_TO_CANCEL if prompt.cancel else 600, server.client.interrupt)
-    prompt_id = server.client.queue(prompt.graph)
+def run(server: ComfyProcess, graph: dict, cancel: bool) -> None:
+    timer = threading.Timer(MOST_SECONDS_TO_CANCEL if cancel else 600, server.client.interrupt)
+    prompt_id = server.client.queue(graph)
     timer.start()
     try:
         server.client.wait(prompt_id)
@@ -117,8 +102,8 @@ def measure(comfyui: Path, options: tuple[str, ...], prompts, count: int) -> np.
     with server, sync_playwright() as playwright:
         open_graph(launch(playwright).new_page(), server.address)
         write_all(server.base / "models", server.base / "input")
-        for prompt in itertools.islice(prompts(server), WARM_UP + count):
-            run(server, prompt)
+        for graph, cancel in itertools.islice(prompts(server), WARM_UP + count):
+            run(server, graph, cancel)
             server.client.clear_history()
             rows.append(state(server))
     values, numbers = np.array(rows[WARM_UP:]), np.arange(count)

@@ -52,26 +52,24 @@ class ComfyClient:
             raise ServerGone(f"What answers at {self.address} is no ComfyUI. Give the HOST:PORT that ComfyUI prints.")
 
     def get(self, path: str, timeout: float = TIMEOUT) -> dict:
-        """Return the JSON that ComfyUI answers to GET `path`."""
-        answer = self.http.get(self._url(path), timeout=timeout)
+        answer = self.http.get(path, timeout=timeout)
         answer.raise_for_status()
         return answer.json()
 
     def object_info(self) -> dict:
-        """Return /object_info: every node type with its inputs and outputs."""
         return self.get("/object_info")
 
     def upload(self, file: Path, name: str | None = None) -> str:
         """Upload an image or video into the input folder; return the name that loader nodes take."""
         with file.open("rb") as content:
             files = {"image": (name or file.name, content)}
-            answer = self.http.post(self._url("/upload/image"), files=files, data={"overwrite": "true"}, timeout=300)
+            answer = self.http.post("/upload/image", files=files, data={"overwrite": "true"}, timeout=300)
         answer.raise_for_status()
         return answer.json()["name"]
 
     def upload_once(self, file: Path, name: str) -> str:
         """Upload a file unless the input folder holds one of that name and size; return the name."""
-        there = self.http.head(self._url("/view"), params={"filename": name, "type": "input"}, timeout=TIMEOUT)
+        there = self.http.head("/view", params={"filename": name, "type": "input"}, timeout=TIMEOUT)
         if there.ok and int(there.headers.get("Content-Length", -1)) == file.stat().st_size:
             return name
         return self.upload(file, name)
@@ -79,7 +77,7 @@ class ComfyClient:
     def fetch(self, kind: str, subfolder: str, name: str, target: Path) -> None:
         """Copy a file of the server's folder `kind` ("output", "temp") to `target`."""
         where = {"filename": name, "subfolder": subfolder, "type": kind}
-        with self.http.get(self._url("/view"), params=where, timeout=TIMEOUT, stream=True) as answer:
+        with self.http.get("/view", params=where, timeout=TIMEOUT, stream=True) as answer:
             answer.raise_for_status()
             try:
                 with target.open("wb") as file:
@@ -102,7 +100,7 @@ class ComfyClient:
             body["prompt_id"] = prompt_id
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
-        answer = self.http.post(self._url("/prompt"), json=body, timeout=TIMEOUT)
+        answer = self.http.post("/prompt", json=body, timeout=TIMEOUT)
         if answer.status_code != 400:  # 400 comes with its reasons
             answer.raise_for_status()
         content = answer.json()
@@ -113,9 +111,8 @@ class ComfyClient:
     def wait(
         self, prompt_id: str, on_event: Callable[[str, dict], None] | None = None, silence: float = 600
     ) -> RunReport:
-        """Watch a queued prompt to its end; prompts must be waited for in the order they were queued.
+        """Watch a queued prompt to its end, in the order of queueing; on_event(type, data) gets every message of it.
 
-        on_event(type, data) gets every message of the prompt, previews as ("preview", {"bytes": n}).
         PromptFailed, PromptInterrupted; ServerGone after `silence` seconds without a message.
         """
         watcher = RunWatcher(prompt_id, on_event or (lambda *_: None))
@@ -146,11 +143,9 @@ class ComfyClient:
         return self.get(f"/history/{prompt_id}")[prompt_id]
 
     def clear_history(self) -> None:
-        """Remove every finished prompt from the history."""
         self._post("/history", {"clear": True})
 
     def interrupt(self) -> None:
-        """Stop the prompt that runs now."""
         self._post("/interrupt", {})
 
     def stop_prompts(self, prompt_ids: list[str]) -> None:
@@ -159,11 +154,8 @@ class ComfyClient:
         for prompt_id in prompt_ids:
             self._post("/interrupt", {"prompt_id": prompt_id})
 
-    def _url(self, path: str) -> str:
-        return f"http://{self.address}{path}"
-
     def _post(self, path: str, body: dict) -> None:
-        self.http.post(self._url(path), json=body, timeout=TIMEOUT).raise_for_status()
+        self.http.post(path, json=body, timeout=TIMEOUT).raise_for_status()
 
     def _connect(self) -> websocket.WebSocket:
         if self.socket is None:
@@ -183,9 +175,10 @@ class _Session(requests.Session):
         again = Retry(retries, backoff_factor=1, allowed_methods=("GET", "HEAD"))
         self.mount("http://", HTTPAdapter(max_retries=again))
 
-    def request(self, *args, **kwargs) -> requests.Response:
+    def request(self, method: str, url: str, *args, **kwargs) -> requests.Response:
+        """Send a request to a path of the server."""
         try:
-            answer = super().request(*args, **kwargs)
+            answer = super().request(method, f"http://{self.address}{url}", *args, **kwargs)
         except requests.RequestException as error:
             reason = str(getattr(error.args[0] if error.args else error, "reason", error)).rpartition(": ")[2]
             advice = "Start it, or give the HOST:PORT of one that runs."

@@ -12,10 +12,7 @@ PACK = Path(os.path.abspath(__file__)).parent.parent  # noqa: PTH100  not resolv
 
 
 def use_comfyui(cpu: bool = True) -> Path:
-    """Make `comfy` importable before the pack's own folder, which has a `nodes` too; on the CPU, or on what is there.
-
-    Returns ComfyUI's folder; ValueError where it is not found.
-    """
+    """Make `comfy` importable ahead of the pack and return ComfyUI's folder; ValueError where it is not found."""
     from .comfyui_places import find_comfyui  # here, because this file is also run on its own
 
     folder = find_comfyui(PACK)

@@ -93,25 +93,16 @@ class ComfyProcess:
             raise StartFailed(self._with_log("ComfyUI could not import the pack."))
 
     def stop(self) -> None:
-        """End ComfyUI, and its base directory if it made one."""
         self._cleanup.close()
 
-    @property
-    def peak_memory(self) -> int:
-        """The most bytes that ComfyUI and its children held in RAM so far."""
-        return self.memory.peak
-
     def log(self) -> str:
-        """Return everything that ComfyUI has logged so far."""
         return self.log_file.read_text("utf-8", errors="replace") if self.log_file.is_file() else ""
 
     def pack_info(self) -> dict:
-        """Return the entries of /object_info for the pack's nodes."""
         module = f"custom_nodes.{PACK_FOLDER}"
         return {name: node for name, node in self.client.object_info().items() if node["python_module"] == module}
 
     def _launch(self, timeout: float) -> None:
-        """Start ComfyUI at a free port and wait until it answers there."""
         port = str(free_port())
         self.address = f"127.0.0.1:{port}"
         self.client = self._cleanup.enter_context(ComfyClient(self.address))
@@ -151,7 +142,6 @@ class ComfyProcess:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Terminate a process, and kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(timeout=STOP_SECONDS)
@@ -161,7 +151,6 @@ def end(process: subprocess.Popen) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

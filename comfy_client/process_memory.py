@@ -1,6 +1,7 @@
 """The peak of a process tree's memory, sampled while it runs."""
 
 import threading
+from contextlib import suppress
 
 import psutil
 
@@ -19,16 +20,10 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stopped.wait(INTERVAL_SECONDS):
-            self.peak = max(self.peak, self._resident())
-
-    def _resident(self) -> int:
-        try:
-            tree = [self._process, *self._process.children(recursive=True)]
-            return sum(process.memory_info().rss for process in tree)
-        except psutil.Error:  # one of them ended between the two looks
-            return 0
+            with suppress(psutil.Error):  # one of them ended between the two calls
+                tree = [self._process, *self._process.children(recursive=True)]
+                self.peak = max(self.peak, sum(process.memory_info().rss for process in tree))
 
     def stop(self) -> None:
-        """Stop watching; `peak` stays."""
         self._stopped.set()
         self._thread.join()

@@ -64,7 +64,6 @@ class RunWatcher:
         self.since = 0.0
 
     def take(self, message: str | bytes) -> None:
-        """Read one message; those of other prompts are ignored."""
         if isinstance(message, bytes):
             if struct.unpack(">I", message[:4])[0] in PREVIEW_EVENTS:
                 self.report.previews += 1
@@ -75,7 +74,12 @@ class RunWatcher:
         if data.get("prompt_id") != self.prompt_id:
             return
         if kind == "executing":
-            self._executing(data["node"])
+            now = time.monotonic()
+            if self.node is not None:
+                seconds = self.report.node_seconds
+                seconds[self.node] = seconds.get(self.node, 0.0) + now - self.since
+            self.node, self.since = data["node"], now
+            self.finished = self.node is None
         elif kind == "progress":
             self.report.progress.append((data["node"], data["value"], data["max"]))
         elif kind == "execution_error":
@@ -84,17 +88,8 @@ class RunWatcher:
             self.failure = PromptInterrupted(f"Prompt {self.prompt_id} was interrupted.")
         self.on_event(kind, data)
 
-    def _executing(self, node: str | None) -> None:
-        now = time.monotonic()
-        if self.node is not None:
-            seconds = self.report.node_seconds
-            seconds[self.node] = seconds.get(self.node, 0.0) + now - self.since
-        self.node, self.since = node, now
-        self.finished = node is None
-
 
 def rejection_text(answer: dict) -> str:
-    """Return ComfyUI's answer to a bad prompt as lines: the error, then one per node and input."""
     error = answer.get("error") or {}
     lines = [f"{error['message']} {error.get('details', '')}".strip()] if error else []
     for node_id, node in answer.get("node_errors", {}).items():
@@ -104,7 +99,6 @@ def rejection_text(answer: dict) -> str:
 
 
 def prompt_state(entry: dict) -> PromptState:
-    """Return the state in an entry of ComfyUI's history."""
     status = entry.get("status") or {}
     messages = dict(status.get("messages") or ())
     times = [data["timestamp"] for data in messages.values() if "timestamp" in data]

@@ -59,21 +59,13 @@ DIFFUSION = ("diffusion_models", "unet_gguf")
 
 
 def check_models(files: Sequence[ModelFile], reads_gguf: bool, supports_fp8: bool) -> list[Finding]:
-    """Return findings about all files of SteadyDancer, what is missing beside them, and files in wrong places.
-
-    reads_gguf: whether ComfyUI-GGUF is installed; supports_fp8: whether the device can keep fp8 weights.
-    """
-    known, lost = [], []
+    """Return findings about all files of SteadyDancer, what is missing beside them, and files in wrong places."""
     present = [file for file in files if file.kind != LOST]
-    for file in present:
-        finding = _check_file(file, reads_gguf, supports_fp8)
-        if finding:
-            known.append(finding)
+    known = filter(None, (_check_file(file, reads_gguf, supports_fp8) for file in present))
     missing = [_missing(need, present) for need in NEEDS if not files_of(present, need.role)]
     fix = "Put the file back where the link points, or delete the link, and press R."
-    for file in files:
-        if file.kind == LOST:
-            lost.append(Finding(WARNING, f"models/{file.folder}/{file.name} is {file.kind}.", fix))
+    links = (f"models/{file.folder}/{file.name}" for file in files if file.kind == LOST)
+    lost = [Finding(WARNING, f"{link} is {LOST}.", fix) for link in links]
     miniature = Finding(OK, "The miniature is there, for the workflows as they open.")
     if not files_of(present, MINIATURE):
         what = "The miniature, with which the workflows open, is missing."

@@ -47,8 +47,6 @@ class ModelFile:
 
 
 class Kind(NamedTuple):
-    """A kind of file, recognized by the names and shapes of its tensors."""
-
     fits: Callable[[Shapes], bool]
     role: str
     words: str
@@ -57,8 +55,7 @@ class Kind(NamedTuple):
 def look_at(folder: str, name: str, path: str | Path | None) -> ModelFile:
     """Return what the file at `path` is, from its header; a file of another kind, or one that cannot be read, is OTHER.
 
-    What is named SteadyDancer and cannot be read is a MODEL with a fault. name: its path from the folder; path: None
-    for a link whose file is gone.
+    What is named SteadyDancer and cannot be read is a MODEL with a fault. path: None for a link whose file is gone.
     """
     if path is None:
         return ModelFile(folder, name, OTHER, LOST)

@@ -31,7 +31,6 @@ class OpenCV:
 
 
 def installed_opencv() -> OpenCV:
-    """Return what is installed and what Python loads."""
     installed = {name: version for name in PACKAGES if (version := installed_version(name))}
     try:
         cv2 = import_cv2()
@@ -53,7 +52,6 @@ def in_words(found: OpenCV) -> str:
 
 
 def check_opencv(found: OpenCV) -> Finding:
-    """Return whether the OpenCV that Python loads is whole and is the one that other packs count on."""
     if not found.installed and found.imported:
         return Finding(OK, f"OpenCV {found.imported}, which pip has not installed.")
     if not found.installed:
@@ -77,7 +75,6 @@ def check_opencv(found: OpenCV) -> Finding:
 def _to_keep(found: OpenCV) -> str:
     """Return the fullest package, with its version; one that needs no display where the others' libraries are absent.
 
-    A contrib package has all that the others have. One with windows has all that a headless one has, but needs more.
     The version is left out where it may be the one that does not load.
     """
     name = max(found.installed, key=lambda name: (CONTRIB in name, (HEADLESS in name) == found.headless))

@@ -2,26 +2,17 @@
 
 import importlib.metadata
 import re
-from typing import NamedTuple
 
 from .findings import OK, PROBLEM, Finding
 
 EVALUATE_USES = {"torchmetrics": "PSNR, SSIM and LPIPS", "matplotlib": "the curves"}  # neither is required
 
 
-class Pack(NamedTuple):
-    """What pyproject.toml says: the pack's version, and the oldest ComfyUI and Python that it runs on."""
-
-    version: str
-    comfyui: str
-    python: str
-
-
-def read_pyproject(text: str) -> Pack:
-    """Return what the pack's pyproject.toml says; "?" for what it does not say. Python 3.10 has no reader of TOML."""
+def read_pyproject(text: str) -> list[str]:
+    """Return the pack's version and the oldest ComfyUI and Python by its pyproject.toml; "?" for what it lacks."""
     patterns = (r'^version = "([^"]+)"', r'^requires-comfyui = ">=([^"]+)"', r'^requires-python = ">=([^"]+)"')
     found = (re.search(pattern, text, re.M) for pattern in patterns)
-    return Pack(*(match[1] if match else "?" for match in found))
+    return [match[1] if match else "?" for match in found]
 
 
 def installed_version(package: str) -> str | None:
@@ -33,14 +24,12 @@ def installed_version(package: str) -> str | None:
 
 
 def check_version(what: str, found: str, floor: str) -> Finding:
-    """Return whether version `found` of ComfyUI or Python is at least `floor`."""
     if _numbers(found) >= _numbers(floor):
         return Finding(OK, f"{what} {found}; {floor} or newer is needed.")
     return Finding(PROBLEM, f"{what} is {found}, and this pack needs {floor} or newer.", f"Update {what} and restart.")
 
 
 def check_evaluate(package: str, version: str | None) -> Finding:
-    """Return what Evaluate does with a package of EVALUATE_USES, or without it."""
     if version:
         return Finding(OK, f"{package} {version}, for Evaluate.")
     without = f"Evaluate works without {EVALUATE_USES[package]} and says how to add it."
@@ -48,7 +37,6 @@ def check_evaluate(package: str, version: str | None) -> Finding:
 
 
 def in_own_python(pip: str) -> str:
-    """Return the sentence with a command of pip."""
     return f"With ComfyUI's own Python: python -m pip {pip}. Then restart ComfyUI."
 
 

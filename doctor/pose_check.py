@@ -60,7 +60,6 @@ def try_runtime(gpu: Gpu | None) -> Runtime:
 
 
 def check_runtime(runtime: Runtime) -> list[Finding]:
-    """Return what the networks that find poses run on, and why it is not the graphics card where there is one."""
     if runtime.error is not None:
         return [of_error(WARNING if runtime.provider == OPENCV else PROBLEM, runtime.error)]
     builds = " and ".join(runtime.builds) or "an unknown build"

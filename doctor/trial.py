@@ -41,10 +41,7 @@ class Trial:
 
 @torch.inference_mode()
 def run(files: Mapping[str, Path]) -> Trial:
-    """Run the miniature over 9 frames of 96x96 in 4 steps. Raises one of ERRORS when anything fails.
-
-    files: model, vae, positive, negative, photo, pose, pose_negative.
-    """
+    """Run the miniature over 9 frames of 96x96 in 4 steps. Raises one of ERRORS. files: see nodes.doctor.SAMPLE."""
     start = time.perf_counter()
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files["vae"])))
     positive, negative = (prompt_embeddings.load(files[name]) for name in ("positive", "negative"))
@@ -60,7 +57,6 @@ def run(files: Mapping[str, Path]) -> Trial:
 
 
 def check_trial(trial: Trial | Exception, device: str) -> Finding:
-    """Return whether the miniature ran, in how many seconds, and whether a picture came out."""
     if isinstance(trial, ValueError):
         return of_error(PROBLEM, trial, "The miniature does not run: ")
     if isinstance(trial, Exception):

@@ -33,7 +33,6 @@ class Keypoints(NamedTuple):
         return cls(person.points, person.visible)
 
     def first(self, frames: int) -> "Keypoints":
-        """Return the first `frames` frames."""
         return Keypoints(self.points[:frames], self.seen[:frames])
 
 
@@ -53,10 +52,7 @@ def found_person(clip: PoseClip, target: Keypoints | None) -> Keypoints | None:
 
 
 def nearest_person(people: Iterable[Track], target: Keypoints) -> Keypoints:
-    """Return in each frame the person nearest to the target's, on average over the keypoints seen in both.
-
-    So somebody who was lost and found again under another number is still one. Nobody in a frame: nothing is seen.
-    """
+    """Return in each frame the person nearest to the target's, by the mean over the keypoints seen in both."""
     frames = len(target.points)
     found = Keypoints(np.zeros_like(target.points, float), np.zeros_like(target.seen))
     best = np.full(frames, np.inf)
@@ -72,10 +68,7 @@ def nearest_person(people: Iterable[Track], target: Keypoints) -> Keypoints:
 
 
 def comparable(found: Keypoints, target: Keypoints) -> tuple[Keypoints, list[str]]:
-    """Return the target without what the detector of `found` cannot see, and the names of what was left out.
-
-    That is fingers or small toes of which nothing is found in any frame, though somebody is.
-    """
+    """Return the target without fingers or small toes that `found` never shows, and the names of those."""
     if found.seen.shape[1] != KEYPOINTS or not found.seen.any():
         return target, []
     missing = {
@@ -102,8 +95,7 @@ def checked(clip: PoseClip, what: str, size: tuple[int, int]) -> PoseClip:
 def person_height(target: Keypoints, aspect: float) -> float:
     """Return the person's height as a fraction of the frame's: the median over frames of the box's longer side.
 
-    The box is the one around the keypoints seen. aspect: width / height of the frame. NotMeasured if nothing is seen,
-    or all of it in one point.
+    aspect: width / height of the frame. NotMeasured if nothing is seen, or all of it in one point.
     """
     points = np.where(target.seen[..., None], target.points * (aspect, 1.0), np.nan)
     points = points[target.seen.any(axis=1)]

@@ -1,7 +1,6 @@
 """Charts of metrics by matplotlib: curves over the frames of one clip, bars over the runs of a comparison.
 
-matplotlib is imported when a chart is drawn. Only its Figure is used, under its own default settings: other packs may
-have changed those of the process.
+matplotlib is imported when a chart is drawn, under its default settings: other packs may have changed the process's.
 """
 
 import math
@@ -24,10 +23,7 @@ DRAWING = Lock()  # matplotlib's settings are those of the process
 
 
 def draw_curves(curves: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return uint8 [H, W, 3]: a panel for each curve [F] over the frames, with gaps where it is NaN.
-
-    Without any value it is a line that says so. MissingPackage without matplotlib.
-    """
+    """Return uint8 [H, W, 3]: a panel for each curve [F], gaps where it is NaN. MissingPackage without matplotlib."""
     known = {name: curves[name] for name in (*METRICS, *curves) if name in curves and np.isfinite(curves[name]).any()}
     if not known:
         return text_picture("Nothing was measured frame by frame.")
@@ -47,10 +43,7 @@ def draw_curves(curves: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
-    """Return uint8 [H, W, 3]: for each of the columns a panel with one bar for each row; the best bar is green.
-
-    rows: as for a report, each with a "name". Bars start at 0. ValueError if there is no row or no column.
-    """
+    """Return uint8 [H, W, 3]: a panel for each column, with a bar for each row. ValueError without rows or columns."""
     if not rows or not columns:
         raise ValueError("There are no bars to draw: give at least one row and one column of metrics.")
 

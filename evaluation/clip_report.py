@@ -13,10 +13,7 @@ TITLE = "Evaluation"
 
 
 def evaluate_and_draw(case: Case) -> tuple[Evaluation, dict[str, np.ndarray]]:
-    """Return what was measured, and the contact sheet and the curves by title, uint8 [H, W, 3].
-
-    Without matplotlib the log says so before anything is measured, and a line of text stands for the curves.
-    """
+    """Return what was measured, and contact sheet and curves (text without matplotlib) by title, uint8 [H, W, 3]."""
     advice = import_advice(MATPLOTLIB, "figure")
     evaluation = evaluate(case)
     if advice:
@@ -28,5 +25,4 @@ def evaluate_and_draw(case: Case) -> tuple[Evaluation, dict[str, np.ndarray]]:
 
 
 def clip_report(name: str, evaluation: Evaluation, pictures: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """Return the files of the report on one clip."""
     return report_files(TITLE, [{"name": name, **evaluation.values}], pictures, evaluation.notes)

@@ -35,13 +35,10 @@ from .lpips import Lpips
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate; 0 after the metrics, 1 after an error in words, 130 after Ctrl-C."""
-    options = parse(arguments)
-    return exit_status(lambda: run(options), (ValueError, OSError))
+    return exit_status(lambda: run(parse(arguments)), (ValueError, OSError))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("video", type=Path, help="the finished video, or a folder of its frames")
@@ -61,7 +58,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, print the metrics, and write a report if there is a folder for it."""
     case = make_case(options)
     if not options.output:
         sys.stdout.write(f"{describe(evaluate(case))}\n")
@@ -73,7 +69,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def make_case(options: argparse.Namespace) -> Case:
-    """Return the video with all that it is measured against."""
     frames, borders, reach = load_frames(options.video), [], 0
     if options.window:
         use_comfyui()
@@ -86,10 +81,7 @@ def make_case(options: argparse.Namespace) -> Case:
     photo = to_float(np.array(read_photo(options.photo)))[None] if options.photo else None
     ground_truth = load_frames(options.ground_truth) if options.ground_truth else None
     poses, target = load_keypoints(frames, options.poses, options.target, options.detector)
-    return Case(
-        frames, photo, ground_truth, poses, target, borders, reach, options.threshold,
-        lpips=lpips, clips=clips, pictures=pictures,
-    )  # fmt: skip
+    return Case(frames, photo, ground_truth, poses, target, borders, reach, options.threshold, lpips, clips, pictures)
 
 
 def load_frames(source: Path) -> Tensor:
@@ -105,10 +97,7 @@ def load_frames(source: Path) -> Tensor:
 def load_keypoints(
     frames: Tensor, poses: Path | None, target: Path | None, detector: list[str] | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
-    """Return the keypoints in the frames, from a file or by the detector, and the target's; None for what is not given.
-
-    detector: files of YOLOX and DW-Pose; none for the bundled detector.
-    """
+    """Return the keypoints in the frames, from a file or by the detector, and the target's; None where not given."""
     size, goal = size_of(frames), None
     if target:
         goal = Keypoints.of(main_person(checked(load(target, size)[0], f"poses in {target.name}", size)))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..dwpose.poses import FACE, KEYPOINTS
 from ..media.canvas import BACKGROUND, Canvas
+from ..media.clips import sheet_times
 from ..media.frames import to_uint8
 from ..media.image_layout import beside
 from .body_keypoints import Keypoints
@@ -15,17 +16,15 @@ from .evaluate import Case
 from .fidelity import fitted_ground_truth, fitted_photo
 from .frame_batches import unit
 
-TIMES = 6
 TILE = 200  # pixels of a tile's longer side
 TARGET, FOUND, APART = (80, 220, 100), (255, 80, 200), (255, 220, 60)
 Bones = Sequence[tuple[int, int]]
 
 
 def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
-    """Return uint8 [H, W, 3]: six evenly spaced times as columns; below the frames the ground truth and the keypoints.
+    """Return uint8 [H, W, 3]: photo and six evenly spaced frames; below them the ground truth and the keypoints.
 
-    Keypoints lie on the frames: those of the target green, those found pink, a yellow line from the one to the other.
-    bones: pairs of keypoints to join by lines. The photo, fitted to the frames, stands before them.
+    Keypoints of the target are green, those found pink, yellow lines join them. bones: pairs of keypoints to join.
     """
     times = sheet_times(len(case.frames))
     frames = [_tile(case.frames[time]) for time in times]
@@ -45,11 +44,6 @@ def contact_sheet(case: Case, bones: Bones = ()) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def sheet_times(frames: int) -> list[int]:
-    """Return up to six evenly spaced frames, the first and the last among them."""
-    return sorted({round(i * (frames - 1) / (TIMES - 1)) for i in range(TIMES)})
-
-
 def _tile(frame: Tensor) -> np.ndarray:
     """Return a frame [H, W, 3] as uint8 with a longer side of 200 pixels."""
     pixels = to_uint8(unit(frame))
@@ -61,7 +55,6 @@ def _tile(frame: Tensor) -> np.ndarray:
 
 
 def _with_keypoints(case: Case, time: int, bones: Bones) -> np.ndarray:
-    """Return a frame at half its brightness with the keypoints on it."""
     frame = _tile(unit(case.frames[time]) / 2)
     canvas = Canvas(*frame.shape[1::-1])
     canvas.paste(frame)

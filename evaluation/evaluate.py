@@ -42,10 +42,10 @@ class Case:
     borders: Sequence[int] = ()
     reach: int = 0
     threshold: float = THRESHOLD
-    parts: Parts | None = None
     lpips: Lpips | None = None
     clips: ClipFeatures | None = None
     pictures: PictureFeatures | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,7 @@ class Evaluation:
 
 
 def evaluate(case: Case) -> Evaluation:
-    """Measure all that can be measured. ValueError for inputs that are no frames, photo or keypoints of one kind.
-
-    If torchmetrics is needed and missing, the log says so at once.
-    """
+    """Measure all that can be measured. ValueError for inputs that are no frames, photo or keypoints of one kind."""
     check_frames(case.frames)
     result = Evaluation(len(case.frames))
     if case.photo is not None or case.ground_truth is not None:
@@ -98,7 +95,6 @@ def evaluate(case: Case) -> Evaluation:
 
 
 def describe(evaluation: Evaluation) -> str:
-    """Return the metrics, one a line, then the notes."""
     lines = [
         f"{metric_of(name).label}: {number(name, value)} {metric_of(name).unit}".rstrip()
         for name, value in evaluation.values.items()
@@ -197,11 +193,11 @@ def _motion(case: Case, result: Evaluation) -> None:
     count = len(case.frames)
     if count == 1:
         raise NotMeasured("the clip has one frame")
-    motion = measure_motion(case.frames)
-    if len(motion.smoothness):
-        result.add_scores("smoothness", motion.smoothness, range(1, count - 1, 2))
-    result.add_scores("flicker", motion.flicker, range(1, count))
-    result.add_scores("motion", motion.motion, range(1, count))
+    motion, flicker, smoothness = measure_motion(case.frames)
+    if len(smoothness):
+        result.add_scores("smoothness", smoothness, range(1, count - 1, 2))
+    result.add_scores("flicker", flicker, range(1, count))
+    result.add_scores("motion", motion, range(1, count))
 
 
 def _seams(case: Case, result: Evaluation) -> None:

@@ -25,9 +25,8 @@ def report_files(
 ) -> dict[str, bytes]:
     """Return the files of a report by name: a page that holds its pictures, Markdown with PNG files beside it, CSV.
 
-    rows: as `make_table` takes them, first "name", maybe "group", then metrics. pictures: title to uint8 [H, W, 3] RGB.
-    notes: sentences below the table. The same input gives the same bytes. ValueError without a row, or for pictures
-    whose files would have one name.
+    rows: as `make_table` takes them. pictures: title to uint8 [H, W, 3] RGB. notes: sentences below the table.
+    ValueError without a row, or for pictures whose files would have one name.
     """
     table, notes = make_table(rows), [in_report(note) for note in notes]
     encoded = {name: png_bytes(picture) for name, picture in (pictures or {}).items()}
@@ -71,7 +70,6 @@ def write_new_report(names: Iterable[Path], files: Mapping[str, bytes]) -> Path:
 
 
 def as_markdown(table: Table, title: str, pictures: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    """Return the report as Markdown; pictures: title to file."""
     cells = [[_plain(text) for text in line] for line in table.lines]
     for line, column in table.best:
         cells[line][column] = f"**{cells[line][column]}**"
@@ -88,7 +86,6 @@ def as_markdown(table: Table, title: str, pictures: Mapping[str, str], notes: Se
 
 
 def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return the rows as CSV, with all digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -97,7 +94,6 @@ def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def png_bytes(picture: np.ndarray) -> bytes:
-    """Return uint8 [H, W, 3] RGB as the bytes of a PNG."""
     target = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(target, "PNG")
     return target.getvalue()
@@ -105,7 +101,6 @@ def png_bytes(picture: np.ndarray) -> bytes:
 
 @contextmanager
 def _explained(folder: Path) -> Generator[None]:
-    """Turn an OSError of writing into a ValueError in words."""
     try:
         yield
     except OSError as error:

@@ -44,10 +44,7 @@ class ClipFeatures:
         self.size = shape[3] or OPEN_SIDE, shape[4] or OPEN_SIDE
 
     def __call__(self, frames: Tensor) -> np.ndarray:
-        """Return float64 [N, D]: features of N clips out of `frames` [F, H, W, 3], one starting every half length.
-
-        No row if there are fewer frames than one clip needs.
-        """
+        """Return float64 [N, D] of N clips out of `frames` [F, H, W, 3], one from every half length on; N may be 0."""
         rows = []
         for start in range(0, len(frames) - self.length + 1, max(1, self.length // 2)):
             clip = unit(frames[start : start + self.length]).movedim(-1, 1)

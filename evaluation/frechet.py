@@ -15,8 +15,7 @@ FEWEST = 2  # samples that have a covariance
 def gaussian_distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """Return the squared Frechet distance of two Gaussians: means [D], covariances [D, D].
 
-    tr (S1 S2)^(1/2) is the trace of the root of R S2 R with R = S1^(1/2), which is symmetric: its eigenvalues are
-    real and not negative, even of covariances without full rank, where a root of the product itself fails.
+    tr (S1 S2)^(1/2) is that of the symmetric (R S2 R)^(1/2) with R = S1^(1/2), which covariances of any rank have.
     """
     from scipy.linalg import eigh, eigvalsh
 

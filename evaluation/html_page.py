@@ -33,7 +33,6 @@ dt {{ font-weight: bold; }} dd {{ margin: 0 0 .5rem; }}
 
 
 def html_page(title: str, parts: Iterable[str]) -> str:
-    """Return the page of a title and of parts made by the functions below."""
     return PAGE.format(title=escape(title), body="\n".join(parts))
 
 
@@ -56,17 +55,14 @@ def html_table(
 
 
 def html_list(items: Iterable[str]) -> str:
-    """Return a list with dots."""
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
 def html_terms(title: str, terms: Iterable[tuple[str, str]]) -> str:
-    """Return a section of terms and what they mean."""
     entries = "\n".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in terms)
     return f"<h2>{escape(title)}</h2>\n<dl>\n{entries}\n</dl>"
 
 
 def html_picture(title: str, png: bytes) -> str:
-    """Return a section with a picture inside the page."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     return f'<h2>{escape(title)}</h2>\n<img alt="{escape(title)}" src="{source}">'

@@ -66,7 +66,6 @@ def identity_by_network(
 
 
 def _histograms(frame: Tensor, keypoints: Keypoints, index: int, parts: Parts, radius: float) -> list[Tensor | None]:
-    """Return the histogram of each part, None for one that is not seen."""
     height, width = frame.shape[:2]
     points = torch.from_numpy(keypoints.points[index] * (width, height)).double()
     histograms = []

@@ -1,8 +1,7 @@
 """LPIPS (Zhang et al. 2018), where the weights of its backbone are given: 0 for equal pictures, higher is farther.
 
 torchmetrics has the network and the heads that weigh its layers; the backbone it would download. Here it comes from a
-safetensors file with torchvision's names, trained on ImageNet: VGG-16, AlexNet or SqueezeNet 1.1, recognized by their
-shapes. The values of different backbones cannot be compared.
+safetensors file of torchvision's: VGG-16, AlexNet or SqueezeNet 1.1. Values of different backbones cannot be compared.
 """
 
 import re

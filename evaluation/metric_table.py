@@ -30,8 +30,7 @@ class Table(NamedTuple):
 def make_table(rows: Sequence[Row]) -> Table:
     """Return the table of `rows`, each with a "name" and maybe a "group"; ValueError if there is none.
 
-    "name" and "group" come first, then the metrics in the order of METRICS, then the rest in order of appearance. Below
-    are the means, of each group if there are several, and of all. Marked as best are the groups' means among each
+    Below are the means, of each group if there are several, and of all. Marked as best are the groups' means among each
     other, or without groups the rows. A single row is turned: a line for each metric.
     """
     if not rows or any(NAME not in row for row in rows):
@@ -57,7 +56,6 @@ def make_table(rows: Sequence[Row]) -> Table:
 
 
 def heading(column: str) -> str:
-    """Return the label of a column with its unit and which way is better."""
     if column in (NAME, GROUP):
         return column
     metric = metric_of(column)

@@ -9,24 +9,14 @@ motion = 255 mean_t |I_t+1 - I_t|; flicker score = 1 - mean_t |I_t+1 - I_t| over
 smoothness = 1 - mean over odd t of |I_t - (I_t-1 + I_t+1) / 2|.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from .frame_batches import batches
 
 
-class Motion(NamedTuple):
-    """Float64 tensors over the steps from frame to frame [F - 1], and over the odd frames that have two neighbors."""
-
-    motion: Tensor
-    flicker: Tensor
-    smoothness: Tensor
-
-
-def measure_motion(frames: Tensor) -> Motion:
-    """Return the scores of `frames` [F, H, W, 3]; all are empty for a single frame."""
+def measure_motion(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return motion and flicker [F - 1] of `frames` [F, H, W, 3], smoothness of odd frames between two; all float64."""
     still = still_half(frames)
     moved, flicker, smooth = [], [], []
     for _, batch in batches(frames, overlap=1):
@@ -36,7 +26,8 @@ def measure_motion(frames: Tensor) -> Motion:
     for _, batch in batches(frames, overlap=2):
         middle, ends = batch[1:-1:2].double(), (batch[:-2:2].double() + batch[2::2].double()) / 2
         smooth += [1 - (middle - ends).abs().mean(dim=(1, 2, 3))]
-    return Motion(*(torch.cat([still.new_empty(0, dtype=torch.float64), *part]) for part in (moved, flicker, smooth)))
+    none = still.new_empty(0, dtype=torch.float64)
+    return torch.cat([none, *moved]), torch.cat([none, *flicker]), torch.cat([none, *smooth])
 
 
 def still_half(frames: Tensor) -> Tensor:

@@ -31,10 +31,7 @@ class PoseError(NamedTuple):
 def pose_error(
     found: Keypoints, target: Keypoints, aspect: float, threshold: float = THRESHOLD, parts: Parts | None = None
 ) -> PoseError:
-    """Compare poses of one length; aspect: width / height of the frame in pixels; parts: keypoints by part.
-
-    NotMeasured if the target shows nobody. A part that the target never shows is left out.
-    """
+    """Compare poses of one length; aspect: width / height of the frame. NotMeasured if the target shows nobody."""
     # F K, in person's heights: NaN where the target has no keypoint, inf where it was not found.
     distances = np.linalg.norm((found.points - target.points) * (aspect, 1.0), axis=-1) / person_height(target, aspect)
     distances = np.where(target.seen, np.where(found.seen, distances, np.inf), np.nan)

@@ -2,8 +2,7 @@
 
 `atomic_write` replaces what has the name, `atomic_write_new` never does: it takes the first name that is free when the
 file is whole, so that two processes that chose the same number keep both files. A process that is killed leaves at most
-a hidden `.<hex>.part`, which no gallery and no loader lists; the next write into the folder removes it when it is an
-hour old.
+a hidden `.<hex>.part`, which no loader lists; the next write into the folder removes it when it is an hour old.
 """
 
 import errno
@@ -84,10 +83,7 @@ def atomic_write_new(names: Iterable[Path]) -> Generator[NewFile]:
 
 
 def publish(part: Path, names: Iterable[Path]) -> Path:
-    """Give the whole file or folder `part` the first of `names` that is free, all on its disk, and return that name.
-
-    Nothing is ever replaced, whatever other processes take names meanwhile. FileExistsError if none is free.
-    """
+    """Give the file or folder `part` the first of `names` that is free, and return it; FileExistsError if none is."""
     take = _rename_new if part.is_dir() or os.name == "nt" else _link
     for name in names:
         try:
@@ -99,10 +95,9 @@ def publish(part: Path, names: Iterable[Path]) -> Path:
 
 
 def retry(rename: Callable[[Path, Path], None], source: Path, target: Path) -> None:
-    """Call `rename(source, target)`, repeated for about a second while another program uses one of the files.
+    """Call `rename(source, target)`; on Windows again for about a second while another program uses one of the files.
 
-    Virus scanners, OneDrive and the search index open new files briefly, and Windows then refuses to rename them
-    (errors 5, 32 and 33, all PermissionError in Python). The last refusal is raised; elsewhere a refusal is final.
+    Virus scanners, OneDrive and the search index open new files briefly (errors 5, 32 and 33: PermissionError).
     """
     for seconds in RETRY_SECONDS if ON_WINDOWS else ():
         try:

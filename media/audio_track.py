@@ -40,14 +40,22 @@ PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 
 def read_audio(video, warn: Callable[[str], None] = logger.warning) -> dict | None:
     """Return the AUDIO of ComfyUI's VIDEO from its first frame shown to its end or that of its trim; None if silent.
 
-    Sound that begins later than the pictures starts with silence. No picture but the first is decoded.
-    warn: called with what the user should know of a damaged track.
+    Sound that begins later than the pictures starts with silence. warn: called with what is wrong with the track.
     """
     components = in_memory(video)
-    if components is not None:
-        return _first_of_batch(components.audio, warn)
-    stream = open_file(video)
-    return read_file_audio(stream.source, stream.begin, stream.stop, warn)
+    if components is None:
+        stream = open_file(video)
+        return read_file_audio(stream.source, stream.begin, stream.stop, warn)
+    audio = components.audio
+    if audio is None or (isinstance(audio, Mapping) and not audio):
+        return None
+    try:
+        audio = to_audio(audio)
+    except ValueError as error:
+        warn(f"Warning: the sound of the video is left out. {error}")
+        return None
+    waveform = audio["waveform"][:1].cpu().float()
+    return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
 
 
 def read_file_audio(
@@ -76,23 +84,8 @@ def read_file_audio(
         return buffer.audio()
 
 
-def _first_of_batch(audio, warn: Callable[[str], None]) -> dict | None:
-    if audio is None or (isinstance(audio, Mapping) and not audio):
-        return None
-    try:
-        audio = to_audio(audio)
-    except ValueError as error:
-        warn(f"Warning: the sound of the video is left out. {error}")
-        return None
-    waveform = audio["waveform"][:1].cpu().float()
-    return {"waveform": waveform, "sample_rate": audio["sample_rate"]} if waveform.numel() else None
-
-
 def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
-    """Yield the track as float32, all in the layout and rate of its first frame.
-
-    Channels that the writer cannot keep (quad, 5.0) are mixed to stereo.
-    """
+    """Yield the track as float32 in its first frame's layout and rate; what the writer lacks (quad, 5.0) as stereo."""
     resamplers, target = {}, None
     for frame in decode(container, track, name):
         if len(frame.layout.channels) not in CHANNEL_LAYOUTS:
@@ -121,10 +114,7 @@ def _samples(frame: av.AudioFrame) -> np.ndarray:
 
 
 class _SampleBuffer:
-    """Samples [C, T] at the times of their frames; what no frame covers is silence.
-
-    pictures_end: returns the time in seconds at which the pictures end; silence may last until then in any case.
-    """
+    """Samples [C, T] at the times of their frames, silence between, in any case until `pictures_end()` in seconds."""
 
     def __init__(
         self,

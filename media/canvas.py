@@ -17,15 +17,12 @@ Point = tuple[float, float]
 
 
 class Canvas:
-    """A dark picture of width x height pixels."""
-
     def __init__(self, width: int, height: int):
         self.size = width, height
         self._image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
     def box(self, left: float, top: float, right: float, bottom: float, color: Colour) -> None:
-        """Fill a rectangle."""
         if right >= left and bottom >= top:
             self._draw.rectangle(_large([(left, top), (right, bottom)]), fill=color)
 

@@ -68,10 +68,7 @@ def _open_video(source: Path) -> Generator[tuple[av.container.InputContainer, av
 
 
 def pack_video(source: Path, target: Path, count: int) -> int:
-    """Write the first `count` frames without loss into an MP4; return how many there were.
-
-    ValueError if fewer than 5 were found or their sizes differ. Sound is left out.
-    """
+    """Write the first `count` frames, 5 or more of one size, without loss into an MP4; return how many there were."""
     frames = list(islice(read_frames(source), count))
     if len(frames) < MIN_FRAMES:
         raise ValueError(f"Found {len(frames)} frames in {source}; at least {MIN_FRAMES} are needed.")
@@ -88,13 +85,12 @@ def pack_video(source: Path, target: Path, count: int) -> int:
 
 
 def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, target: Path) -> int:
-    """Write a PNG of six evenly spaced times and return the result's frames.
+    """Write a PNG of six evenly spaced times, each photo, `shown` and result side by side; return the result's frames.
 
-    A time is photo, `shown` and result side by side. shown: captions and what they name, a video or a folder of
-    pictures each, as is the result. All begin together and run at their own rates; one that ends early stands still.
+    shown: videos or folders by caption. All begin together at their own rates; one that ends early stands still.
     """
     frames = sum(1 for _ in read_frames(result))
-    times = sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
+    times = sheet_times(frames)
     rate = frame_rate(result)
     rows = [pick(source, [round(time * frame_rate(source) / rate) for time in times]) for source in shown.values()]
     scale = math.sqrt(TILE_AREA / (photo.width * photo.height))
@@ -107,6 +103,11 @@ def contact_sheet(photo: Image.Image, shown: dict[str, Path], result: Path, targ
     with atomic_write(target) as part:
         grid(cells).save(part, "PNG")
     return frames
+
+
+def sheet_times(frames: int) -> list[int]:
+    """Return up to six evenly spaced frames, the first and the last among them."""
+    return sorted({round(i * (frames - 1) / (SHEET_TIMES - 1)) for i in range(SHEET_TIMES)})
 
 
 def pick(source: Path, indices: list[int]) -> list[Image.Image]:

@@ -94,10 +94,8 @@ class DiskCache:
         excess = sum(file[2] for file in files) + size - self.limit_bytes
         removable = [file for file in files if file[1] not in kept]
         if excess > sum(file[2] for file in removable):
-            logger.warning(
-                "%s may hold %s, too little for %s more: this result is not kept.",
-                self.folder, size_text(self.limit_bytes), size_text(size),
-            )  # fmt: skip
+            limit, more = size_text(self.limit_bytes), size_text(size)
+            logger.warning("%s may hold %s, too little for %s more: this result is not kept.", self.folder, limit, more)
             return False
         for _, _, bytes_freed, path in removable:
             if excess <= 0:

@@ -35,7 +35,6 @@ class FrameConverter:
         self.transparent = has_alpha(first) and not (unfilled and not self._alpha(first).any())
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return the pixels of a picture."""
         pixels = self._converted(frame, "rgb24")
         if self.transparent and has_alpha(frame):
             alpha = self._alpha(frame)
@@ -60,13 +59,7 @@ class FrameConverter:
         ).to_ndarray()
 
 
-def square_size(frame: av.VideoFrame, pixel_aspect: float) -> tuple[int, int]:
-    """Return (width, height) of a picture in square pixels. pixel_aspect: width of a pixel of it by its height."""
-    return max(1, round(frame.width * pixel_aspect)), frame.height
-
-
 def has_alpha(frame: av.VideoFrame) -> bool:
-    """Return whether the pixels of a picture, or the colors of its palette, have an alpha."""
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 

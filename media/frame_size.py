@@ -47,10 +47,7 @@ def aspect_difference(size_a: tuple[int, int], size_b: tuple[int, int]) -> float
 
 
 def crop_fraction(image_size: tuple[int, int], width: int, height: int) -> tuple[float, float]:
-    """Return the fractions of an image's (width, height) that a frame of that size shows; the rest is cropped.
-
-    A difference of shape that the flooring to 16 pixels can make is resized, not cropped.
-    """
+    """Return the fractions of an image's (width, height) that a frame shows; what flooring makes is not cropped."""
     w, h = image_size
     if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
         return 1.0, 1.0

@@ -1,8 +1,7 @@
 """Frames as tensors: IMAGE [B, H, W, C] in 0..1, cropped and resized to the model's frame and to CLIP's input.
 
-Source: SteadyDancer wan/image2video_dancer.py, generate(): images are resized onto the frame with plain bicubic
-interpolation. Difference from upstream: an image whose aspect differs from the frame's by more than the flooring to 16
-pixels is cropped about its center first, so that nobody is distorted.
+Source: SteadyDancer wan/image2video_dancer.py, generate(): images are resized onto the frame by plain bicubic. Unlike
+upstream, one whose aspect differs by more than the flooring to 16 pixels is cropped about its center first.
 """
 
 import numpy as np

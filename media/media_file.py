@@ -88,7 +88,6 @@ def _opened(file: str | io.BytesIO) -> InputContainer:
 
 
 def unreadable(source: Source, reason: str | None) -> str:
-    """Return the message for a file that is no video or a damaged one."""
     return (
         f"{media_name(source)} cannot be read as a video: {reason}. It may be cut off, damaged or not a video at all. "
         "If it does not play in a browser either, download or export it again, as MP4."
@@ -96,7 +95,6 @@ def unreadable(source: Source, reason: str | None) -> str:
 
 
 def media_name(source: Source) -> str:
-    """Return what to call the file in a message."""
     return "The video" if isinstance(source, io.BytesIO) else f"'{Path(source).name}'"
 
 
@@ -119,10 +117,7 @@ def wind(container: InputContainer, stream: av.VideoStream | av.AudioStream, tim
 
 
 def decode(container: InputContainer, stream, name: str, decoder=None) -> Iterator[Any]:
-    """Yield every VideoFrame or AudioFrame of `stream` that can be decoded; the first one that cannot is logged.
-
-    decoder: the codec context to use instead of the stream's own.
-    """
+    """Yield every frame that can be decoded, by `decoder` or else the stream's own; the first that cannot is logged."""
     decoder = decoder or stream.codec_context
     warned = False
     for packet in _packets(container, name, stream):
@@ -215,7 +210,6 @@ class Gaps:
         return kept
 
     def leave_out(self, seconds: float, time: float) -> None:
-        """Note a gap that begins at `time` and is not kept."""
         self.left_out += seconds
         self.first = time if self.first is None else self.first
 

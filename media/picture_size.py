@@ -11,10 +11,7 @@ DAMAGED = (SyntaxError, OSError, ValueError, RuntimeError, MemoryError, struct.e
 
 
 def size_by_header(file: BinaryIO) -> tuple[int, int] | None:
-    """Return (width, height) in pixels as a picture claims them, None for any other or a damaged file.
-
-    Nothing is decoded. Image.open, and Pillow's reader of WebP, refuse by a bound of their own what is measured here.
-    """
+    """Return (width, height) in pixels as a picture's header claims them, None for any other or a damaged file."""
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.GifImagePlugin import GifImageFile
     from PIL.JpegImagePlugin import JpegImageFile

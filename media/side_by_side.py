@@ -7,10 +7,9 @@ from .frames import fit_image, size_of, to_rgb
 
 
 class SideBySide:
-    """The frames of `images` [F, H, W, C], and to the right of each one that of `pose_frames` [F or more, h, w, C].
+    """The frames of `images` [F, H, W, C], each with that of `pose_frames` [F or more, h, w, C] to its right.
 
-    Behaves as an IMAGE [F, H, 2 W, 3] of which frame after frame is taken. Pose frames of another size or shape are
-    brought to that of the images, cropped about their center as for the model. ValueError if there are too few.
+    Behaves as an IMAGE [F, H, 2 W, 3]; pose frames are fitted to the images. ValueError if there are too few.
     """
 
     def __init__(self, images: Tensor, pose_frames: Tensor):

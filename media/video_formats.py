@@ -17,8 +17,6 @@ NTSC_RATES = (24, 30, 48, 60, 120)  # each plays at n * 1000 / 1001 frames per s
 
 
 class Encoder(NamedTuple):
-    """An FFmpeg encoder and its fixed options."""
-
     name: str
     options: Mapping[str, str]
 
@@ -93,17 +91,13 @@ PIXEL_FORMATS = (AUTO, *YUV, *YUV_10_BIT)
 
 
 def format_named(name: str) -> VideoFormat:
-    """Return the row of the table; ValueError naming the rows if there is none."""
     if name not in FORMATS:
         raise ValueError(f"There is no video format '{name}'. Choose one of: {', '.join(FORMATS)}.")
     return FORMATS[name]
 
 
 def frame_rate(fps: float, name: str) -> Fraction:
-    """Return `fps` as the exact fraction that players expect: 16 -> 16, 12.5 -> 25/2, 29.97 -> 30000/1001.
-
-    ValueError unless 0 < fps <= the format's max_fps.
-    """
+    """Return `fps` (0 < fps <= the format's max_fps) as the fraction that players expect: 29.97 -> 30000/1001."""
     if not math.isfinite(fps) or fps <= 0:
         raise ValueError(f"fps is {fps}; a video needs a number above 0. Connect the fps of Extract Poses, or give 16.")
     limit = format_named(name).max_fps
@@ -139,10 +133,7 @@ def choose_pixel_format(name: str, pixel_format: str) -> str:
 
 
 def choose_crf(name: str, crf: int) -> int | None:
-    """Return the crf to encode with: -1 is the format's default; always None for a format without one (GIF).
-
-    ValueError naming the range when `crf` lies outside it.
-    """
+    """Return the crf to encode with, -1 being the default; None for GIF. ValueError naming the range."""
     limits = format_named(name).crf
     if limits is None:
         return None
@@ -170,7 +161,6 @@ def choose_encoder(name: str) -> Encoder:
 
 
 def has_encoder(name: str) -> bool:
-    """Return whether PyAV's FFmpeg has the encoder of this name."""
     try:
         av.Codec(name, "w")
     except UnknownCodecError:

@@ -20,7 +20,7 @@ import numpy as np
 from av.container import InputContainer
 from torch import Tensor
 
-from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect, square_size
+from .frame_converter import FrameConverter, may_be_unfilled, pixel_aspect
 from .frame_size import MODEL_FPS
 from .frames import to_rgb, to_uint8
 from .log import logger
@@ -57,10 +57,7 @@ STILL_NOTE = "The video is a single picture: one frame, no motion."
 
 
 def resample_indices(frames: int, source_fps: float, fps: float) -> list[int]:
-    """Return which of `frames` images at `source_fps` is each frame at `fps`; fps 0 takes every image once.
-
-    The duration is kept within half an output frame. A single image stays single.
-    """
+    """Return which of `frames` images at `source_fps` is each frame at `fps`; fps 0 takes every image once."""
     if not 0 < source_fps < math.inf:
         raise ValueError(f"source_fps is {source_fps}. It must be above 0: the rate at which the images play.")
     rate = _at_least_0("fps", fps) or source_fps
@@ -69,10 +66,7 @@ def resample_indices(frames: int, source_fps: float, fps: float) -> list[int]:
 
 
 class ImageStream:
-    """An IMAGE batch [B, H, W, C] as a stream like VideoStream: only the frame handed out is copied.
-
-    What is transparent in RGBA images is black.
-    """
+    """An IMAGE batch [B, H, W, C] as a stream like VideoStream; what is transparent in RGBA images is black."""
 
     def __init__(self, images: Tensor, source_fps: float = MODEL_FPS, fps: float = MODEL_FPS):
         self.images, self.source_fps = to_rgb(images), float(source_fps)
@@ -96,7 +90,6 @@ class ImageStream:
         return pixels
 
     def fingerprint(self) -> str:
-        """Return a hash of the images and their rate."""
         digest = hashlib.blake2b(repr((tuple(self.images.shape), self.source_fps)).encode())
         for image in itertools.chain(self.images, () if self.alpha is None else self.alpha):
             digest.update(image.detach().cpu().float().contiguous().numpy())
@@ -140,7 +133,7 @@ class VideoStream:
         first = self._first_picture()
         if first is None:
             raise ValueError(_nothing_shown(source, self.start, self._extent.pictures, *size))
-        size = square_size(first.frame, aspect)
+        size = max(1, round(first.frame.width * aspect)), first.frame.height  # in square pixels
         if math.prod(size) > MAX_PIXELS:
             raise ValueError(_too_large(source, *size))
         self._converter = FrameConverter(first.frame, size, unfilled)
@@ -169,10 +162,7 @@ class VideoStream:
         return digest.hexdigest()
 
     def _first_picture(self) -> Picture | None:
-        """Return what is shown first, None for nothing.
-
-        Where winding to `start` lands too late, the file is read from its beginning.
-        """
+        """Return what is shown first, None for nothing; reads from the beginning where winding lands too late."""
         with open_media(self.source) as container:
             pictures = self._decoded(container)
             head = list(itertools.islice(pictures, 2))
@@ -210,10 +200,7 @@ class VideoStream:
             yield before._replace(end=min(before.end, self.stop))
 
     def _at_rate(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Yield the picture of each output frame: the one on screen as the frame begins.
-
-        A frame is due only when the clip reaches its middle, so that the duration is right to half a frame.
-        """
+        """Yield the picture on screen as each output frame begins, if the clip reaches the middle of that frame."""
         count, waiting = 0, None
         for picture in pictures:
             end = picture.end - self.begin
@@ -248,7 +235,6 @@ def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:
 
 
 def open_file(video, fps: float = MODEL_FPS) -> VideoStream:
-    """Return a VIDEO that is a file as a stream, trimmed as it is."""
     source = video.get_stream_source()
     with open_media(source):  # first: ComfyUI opens whatever it is to count a trim from the end
         window = video.get_active_trim_window()
@@ -256,10 +242,7 @@ def open_file(video, fps: float = MODEL_FPS) -> VideoStream:
 
 
 def in_memory(video):
-    """Return the images, rate and sound of a VIDEO that is no file, else None.
-
-    Such a VIDEO inherits get_stream_source from the abstract base, where it would encode everything.
-    """
+    """Return the components of a VIDEO that is no file, else None: its get_stream_source is abstract, and encodes."""
     owner = next(kind for kind in type(video).__mro__ if "get_stream_source" in vars(kind))
     return video.get_components() if inspect.isabstract(owner) else None
 

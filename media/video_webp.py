@@ -22,10 +22,7 @@ SHORTEST, INSTEAD = 10, 100
 
 
 class WebpAnimation:
-    """An animation of pictures of one size, in pixels, on a writable, seekable file; `plays` 0 is without end.
-
-    Of the metadata, "workflow" and "prompt" are kept.
-    """
+    """An animation on a seekable file; `plays` 0: without end. Keeps "workflow" and "prompt" of the metadata."""
 
     def __init__(self, file: BinaryIO, width: int, height: int, plays: int, metadata: Mapping[str, str]):
         self._file = file
@@ -42,7 +39,6 @@ class WebpAnimation:
         self._write(b"ANMF", bytes(6) + self._size + _uint24(milliseconds) + bytes([OVERWRITE]) + body)
 
     def finish(self) -> None:
-        """Append the metadata and fill in the length of the file."""
         if self._entries:
             self._write(b"EXIF", _exif(self._entries))
         length = self._file.tell()
@@ -63,10 +59,7 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def canvas_size(head: bytes) -> tuple[int, int] | None:
-    """Return (width, height) in pixels by the first `HEAD` bytes of a WebP, None for any other file.
-
-    Source: RFC 9649 for the three kinds of a first chunk.
-    """
+    """Return (width, height) by the first `HEAD` bytes of a WebP, None for any other file. Source: RFC 9649."""
     if len(head) < HEAD or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None
     kind = head[12:16]
@@ -82,10 +75,7 @@ def canvas_size(head: bytes) -> tuple[int, int] | None:
 
 
 def animation_rate(file: BinaryIO) -> float | None:
-    """Return the average pictures per second of an animated WebP in a browser, None for any other file.
-
-    Only the heads of its chunks are read, up to a break in the file.
-    """
+    """Return the average pictures per second of an animated WebP in a browser, None for any other file."""
     head = file.read(21)
     if head[:4] != b"RIFF" or head[8:16] != b"WEBPVP8X" or not head[20] & ANIMATION_FLAG:
         return None
@@ -107,7 +97,6 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _exif(entries: Mapping[int, str]) -> bytes:
-    """Return a TIFF directory of text entries by tag."""
     texts = [text.encode() + b"\0" for text in entries.values()]
     offset = 8 + 2 + 12 * len(entries) + 4
     directory = b""

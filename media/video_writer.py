@@ -2,8 +2,6 @@
 
 Frames go to the encoder one at a time, in the order of a list of indices: ping-pong and loops cost no copy of the clip.
 The file is written under a hidden name and named when whole: there is never half a file, and none is replaced.
-
-One dimension key: F frames, H height, W width (pixels), C channels, T audio samples.
 """
 
 import contextlib
@@ -113,7 +111,6 @@ def write_video(
 
 
 def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:
-    """Return the error to raise when `path` cannot be written because of `error`."""
     path = Path(path)
     reason = error.strerror if isinstance(error, OSError) else error
     return VideoWriteError(
@@ -124,8 +121,6 @@ def write_failure(path: str | os.PathLike, error: Exception) -> VideoWriteError:
 
 
 class _Job(NamedTuple):
-    """Everything decided before the first frame is encoded."""
-
     form: VideoFormat
     encoder: Encoder
     crf: int | None
@@ -150,14 +145,8 @@ def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Cli
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]
-        logger.info(
-            "Video Combine: %s in %s needs even sizes; %dx%d is padded to %dx%d by repeating the edge.",
-            name,
-            clip.format.name,
-            width,
-            height,
-            *clip.size,
-        )
+        sizes = f"{width}x{height} is padded to {clip.size[0]}x{clip.size[1]} by repeating the edge"
+        logger.info("Video Combine: %s in %s needs even sizes; %s.", name, clip.format.name, sizes)
     if images.shape[-1] == 4:
         logger.info("Video Combine: the images have an alpha channel; it is dropped.")
     if audio is not None and not is_video:
@@ -188,14 +177,6 @@ def _add_video(container: av.container.OutputContainer, job: _Job, **options: st
     return video
 
 
-def _add_sound(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
-    form, channels = sound.form, min(len(sound.waveform), 2)
-    rate = sound.sample_rate if sound.sample_rate in form.rates else form.rates[0]
-    stream = cast(av.AudioStream, container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels]))
-    stream.bit_rate = form.bits_per_channel * channels
-    return stream
-
-
 def _write_streams(part: Path, job: _Job) -> None:
     with _output(part, job) as container:
         container.metadata.update(job.metadata)
@@ -207,7 +188,13 @@ def _write_streams(part: Path, job: _Job) -> None:
             context.codec_tag = job.form.codec_tag
         if len(job.clip) < SHORT_CLIP:
             context.max_b_frames = 0
-        sound = _add_sound(container, job.sound) if job.sound else None
+        sound = None
+        if job.sound:
+            form, channels = job.sound.form, min(len(job.sound.waveform), 2)
+            rate = job.sound.sample_rate if job.sound.sample_rate in form.rates else form.rates[0]
+            stream = container.add_stream(form.encoder, rate=rate, layout=CHANNEL_LAYOUTS[channels])
+            sound = cast(av.AudioStream, stream)
+            sound.bit_rate = form.bits_per_channel * channels
         for position in range(len(job.clip)):
             container.mux(video.encode(job.clip.frame(position)))
             if sound and job.sound and (chunk := job.sound.chunk(position, job.clip.rate)):

@@ -1,7 +1,6 @@
 """The embedded default: a SteadyDancer of a few MB that was trained on a drawn world, its VAE, prompts and a sample.
 
-SHIPPED holds the files; its README.md is their model card. Writing them needs no library. weights.py beside this file
-makes another model, with made-up weights, for tests and timings; nothing that is shipped uses it.
+SHIPPED holds the files; its README.md is their model card. weights.py makes another model, for tests and timings only.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ class MiniatureFile(NamedTuple):
 
     @property
     def shipped(self) -> Path:
-        """Where the pack has it."""
         return SHIPPED / self.folder / self.name
 
     def content(self) -> bytes:
@@ -62,8 +60,7 @@ def write_all(models_dir: Path, input_dir: Path, overwrite: bool = False) -> lis
 def write_files(folders: Mapping[str, Path], overwrite: bool = False) -> list[Path]:
     """Write every file into the folder of its key, each whole or not at all, and return all their paths.
 
-    Files that are there already with the same bytes stay untouched. Raises ValueError when a file cannot be written
-    and, before anything is, when one of the same name holds something else and `overwrite` is off.
+    ValueError when one cannot be written and, before any is, when another file has its name and `overwrite` is off.
     """
     contents = {path: file.content() for path, file in zip(paths_in(folders), FILES, strict=True)}
     missing = {path: data for path, data in contents.items() if not (path.is_file() and path.read_bytes() == data)}

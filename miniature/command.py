@@ -8,7 +8,6 @@ from . import write_all
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the files named by the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python miniature", description="Write the files of the miniature.")
     parser.add_argument("models_dir", type=Path, help="ComfyUI's models folder")
     parser.add_argument("input_dir", type=Path, help="ComfyUI's input folder")

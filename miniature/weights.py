@@ -55,10 +55,7 @@ def steadydancer_shapes(dim: int, ffn_dim: int, layers: int, text_dim: int) -> S
 
 
 def steadydancer_state_dict(dtype: torch.dtype = torch.float32, **config: int) -> dict[str, torch.Tensor]:
-    """Return a complete made-up checkpoint on the CPU. ComfyUI takes dim // 128 for the number of heads.
-
-    config: what differs from MINIATURE.
-    """
+    """Return a complete made-up checkpoint on the CPU, with heads of 128; config: what differs from MINIATURE."""
     shapes = steadydancer_shapes(**MINIATURE | config)
     return {key: torch.from_numpy(made_up(key, shape)).to(dtype) for key, shape in shapes.items()}
 
@@ -103,7 +100,6 @@ def _block_shapes(block: str, d: int, ffn_dim: int) -> Shapes:
 
 
 def _pose_shapes() -> Shapes:
-    """Return the shapes of temporal, spatial and alignment module."""
     spatial, align = "condition_embedding_spatial", "condition_embedding_align"
     weights = {
         "conv": (16, 16, 1, 1),

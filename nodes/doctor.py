@@ -4,20 +4,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import comfy.model_management
 import comfyui_version
 import folder_paths
 from comfy_api.latest import io
 
-from ..doctor import doctor_report as report
 from ..doctor import machine, redact, trial
 from ..doctor import memory_check as memory
 from ..doctor import model_check as models
 from ..doctor import package_check as packages
 from ..doctor import pose_check as pose
-from ..doctor.findings import Finding
+from ..doctor.findings import Finding, report
 from ..doctor.model_files import MODEL, OUR_NAME, ModelFile, files_of, look_at
 from ..doctor.opencv_check import check_opencv, in_words, installed_opencv
 from ..doctor.package_check import installed_version
@@ -54,13 +52,6 @@ SAMPLE = {  # file of a trial -> its name among the shipped ones
 }
 
 
-class Examination(NamedTuple):
-    """All findings, and the report as text."""
-
-    findings: list[Finding]
-    text: str
-
-
 class Doctor(io.ComfyNode):
     """The installation to a report."""
 
@@ -82,11 +73,9 @@ class Doctor(io.ComfyNode):
                     default=False,
                     tooltip="Also load the bundled miniature and sample a few steps, to check that a picture comes "
                     "out. Takes a few seconds.",
-                ),
+                )
             ],
-            outputs=[
-                io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report."),
-            ],
+            outputs=[io.String.Output("report", tooltip="The findings, worst first, and the facts for a bug report.")],
         )
 
     @classmethod
@@ -95,20 +84,20 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
-        text = examine(run_miniature).text
+        text = examine(run_miniature)[1]
         return io.NodeOutput(text, ui=show_text(text))
 
 
-def examine(run_miniature: bool) -> Examination:
-    """Return what is found in this installation. Only the miniature is ever loaded, and only for `run_miniature`."""
-    pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
+def examine(run_miniature: bool) -> tuple[list[Finding], str]:
+    """Return all findings, and the report. Only the miniature is ever loaded, and only for `run_miniature`."""
+    version, oldest_comfyui, oldest_python = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
     here, gpu, opencv = machine.this_machine(), pose_detection.this_gpu(), installed_opencv()
     card, runtime = gpu.name if gpu else None, pose.try_runtime(gpu)
     files = list(_model_files())
     python = ".".join(map(str, sys.version_info[:3]))
     found = [
-        packages.check_version("ComfyUI", comfyui_version.__version__, pack.comfyui),
-        packages.check_version("Python", python, pack.python),
+        packages.check_version("ComfyUI", comfyui_version.__version__, oldest_comfyui),
+        packages.check_version("Python", python, oldest_python),
         check_opencv(opencv),
         *(packages.check_evaluate(package, installed_version(package)) for package in packages.EVALUATE_USES),
         *models.check_models(files, _reads_gguf(), supports_fp8(comfy.model_management.get_torch_device())),
@@ -128,14 +117,14 @@ def examine(run_miniature: bool) -> Examination:
     has = f"; has {', '.join(runtime.available)}" if runtime.available else ""
     runs = f"{has}; runs {runtime.provider}" if runtime.provider else ""
     facts = {
-        "SteadyDancer pack": pack.version,
+        "SteadyDancer pack": version,
         "ComfyUI": comfyui_version.__version__,
         **machine.describe_machine(here, card),
         "ONNX Runtime": f"{builds}{runs}",
         "OpenCV": in_words(opencv),
         **{what: installed_version(package) or "-" for what, package in PACKAGES.items()},
     }
-    return Examination(found, report.write(found, facts, _roots()))
+    return found, report(found, facts, _roots())
 
 
 def _model_files() -> Iterator[ModelFile]:

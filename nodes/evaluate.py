@@ -57,8 +57,25 @@ class Evaluate(io.ComfyNode):
             ),
             search_aliases=["metrics", "psnr", "ssim", "lpips", "fvd", "pck", "benchmark", "quality", "compare videos"],
             is_output_node=True,
-            inputs=[*_clip_inputs(), *_pose_inputs(), *_window_inputs(), *_file_inputs(), _prefix_input()],
-            outputs=_outputs(),
+            inputs=[
+                *_clip_inputs(),
+                *_window_and_file_inputs(),
+                io.String.Input(
+                    "filename_prefix",
+                    default="",
+                    tooltip="Folder in ComfyUI's output for a report in HTML and Markdown, such as evaluation/dance. A "
+                    "number is added, so nothing is overwritten. Empty = no report.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("report", tooltip="One line per metric, then what was not measured and why."),
+                io.Image.Output("plots", tooltip="The metrics over the frames, as curves."),
+                io.Image.Output(
+                    "sheet", tooltip="A contact sheet: photo, frames, ground truth, keypoints drawn on the frames."
+                ),
+                io.String.Output("values", tooltip="The metrics as JSON: name and number."),
+                io.String.Output("path", tooltip="The folder of the report. Empty if there is none."),
+            ],
         )
 
     @classmethod
@@ -96,10 +113,7 @@ class Evaluate(io.ComfyNode):
         borders, reach = window_borders(len(images), window, overlap) if window else ([], 0)
         found, goal = _keypoints(images, poses, target, detector)
         ground_truth = None if truth is None else to_rgb(truth)
-        case = Case(
-            images, photo, ground_truth, found, goal, borders, reach, threshold,
-            lpips=lpips, clips=clips, pictures=pictures,
-        )  # fmt: skip
+        case = Case(images, photo, ground_truth, found, goal, borders, reach, threshold, lpips, clips, pictures)
         evaluation, drawn = evaluate_and_draw(case)
         text, folder = describe(evaluation), ""
         if names:
@@ -116,98 +130,84 @@ def _clip_inputs() -> list[io.Input]:
     return [
         io.Image.Input("images", tooltip="The decoded frames of the video."),
         io.Image.Input(
-            "photo", optional=True,
+            "photo",
+            optional=True,
             tooltip="The photo the video was made from. It is resized to the frames. If there are several images, the "
             "first is used.",
         ),
         io.Image.Input(
-            "truth", optional=True,
+            "truth",
+            optional=True,
             tooltip="Ground truth frames, if you have them: the driving video itself if the photo is its first frame.",
         ),
-    ]  # fmt: skip
-
-
-def _pose_inputs() -> list[io.Input]:
-    return [
         PoseKeypoint.Input(
-            "poses", optional=True,
+            "poses",
+            optional=True,
             tooltip="Poses of the finished frames, from Extract Poses with images and fps 0. If not connected, the "
             "detector finds them.",
         ),
         PoseKeypoint.Input(
-            "target", optional=True,
+            "target",
+            optional=True,
             tooltip="The poses the video should follow: those connected to Draw Poses, one per frame.",
         ),
         PoseDetector.Input(
-            "detector", optional=True,
+            "detector",
+            optional=True,
             tooltip="Detects the poses in the frames if poses is not connected. Use the same detector as for the "
             "target.",
         ),
         io.Float.Input(
-            "threshold", default=0.1, min=0.001, max=1.0, step=0.01,
+            "threshold",
+            default=0.1,
+            min=0.001,
+            max=1.0,
+            step=0.01,
             tooltip="For PCK: how far a keypoint may be from its target, as a fraction of the person's height.",
         ),
-    ]  # fmt: skip
+    ]
 
 
-def _window_inputs() -> list[io.Input]:
+def _window_and_file_inputs() -> list[io.Input]:
+    weights, networks = ([NONE, *_listed(suffix)] for suffix in (WEIGHTS, NETWORKS))
     return [
         io.Int.Input(
-            "window", default=0, min=0, max=100001,
+            "window",
+            default=0,
+            min=0,
+            max=100001,
             tooltip="For seams: the window of Long Video (Windows), 5 or more. 0 = the video has no seams.",
         ),
         io.Int.Input(
-            "overlap", default=16, min=0, max=100001, step=4,
-            tooltip="For seams: the overlap of Long Video (Windows).",
+            "overlap", default=16, min=0, max=100001, step=4, tooltip="For seams: the overlap of Long Video (Windows)."
         ),
-    ]  # fmt: skip
-
-
-def _file_inputs() -> list[io.Input]:
-    weights, networks = ([NONE, *_listed(suffix)] for suffix in (WEIGHTS, NETWORKS))
-    return [
         io.Combo.Input(
-            "lpips_file", options=weights, default=NONE,
+            "lpips_file",
+            options=weights,
+            default=NONE,
             tooltip="For LPIPS: torchvision's VGG-16, AlexNet or SqueezeNet 1.1, trained on ImageNet, as safetensors "
             "in models/measures. Nothing is downloaded.",
         ),
         io.Combo.Input(
-            "clip_network", options=networks, default=NONE,
+            "clip_network",
+            options=networks,
+            default=NONE,
             tooltip="For FVD: an ONNX file in models/measures that turns RGB clips [N, 3, frames, height, width] in "
             "-1..1 into features.",
         ),
         io.Combo.Input(
-            "identity_network", options=networks, default=NONE,
+            "identity_network",
+            options=networks,
+            default=NONE,
             tooltip="For identity: an ONNX file in models/measures that turns RGB pictures [N, 3, height, width] in "
             "-1..1 into features. none: the colors of the body parts are compared.",
         ),
-    ]  # fmt: skip
-
-
-def _prefix_input() -> io.Input:
-    return io.String.Input(
-        "filename_prefix", default="",
-        tooltip="Folder in ComfyUI's output for a report in HTML and Markdown, such as evaluation/dance. A number is "
-        "added, so nothing is overwritten. Empty = no report.",
-    )  # fmt: skip
-
-
-def _outputs() -> list[io.Output]:
-    return [
-        io.String.Output("report", tooltip="One line per metric, then what was not measured and why."),
-        io.Image.Output("plots", tooltip="The metrics over the frames, as curves."),
-        io.Image.Output(
-            "sheet", tooltip="A contact sheet: photo, frames, ground truth, keypoints drawn on the frames."
-        ),
-        io.String.Output("values", tooltip="The metrics as JSON: name and number."),
-        io.String.Output("path", tooltip="The folder of the report. Empty if there is none."),
     ]
 
 
 def _keypoints(
     images: Tensor, poses: list | None, target: list | None, detector: Detector | None
 ) -> tuple[Keypoints | None, Keypoints | None]:
-    """Return the keypoints found in the frames and those that should be there; None for what is not given."""
     size, goal = size_of(images), None
     if target is not None:
         goal = Keypoints.of(main_person(checked(read_poses(target), "target poses", size)))
@@ -238,7 +238,6 @@ def _find(name: str) -> Path:
 
 
 def _listed(suffix: str) -> list[str]:
-    """Return what can be chosen; nothing before the folder is registered or while it does not exist."""
     names = folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
     return [name for name in names if name.lower().endswith(suffix)]
 

@@ -22,8 +22,7 @@ from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.formats.keypoints import to_keypoints
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
 from ..media.frames import size_of, to_rgb, to_uint8
-from ..media.image_layout import beside, shrink
-from ..media.table_image import Line, draw_table
+from ..media.image_layout import Line, beside, draw_table, shrink
 from .common.node_picture import show_picture, show_picture_and_text
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import PHOTO, SEED, meeting_inputs, read_poses, size_inputs

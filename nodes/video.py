@@ -67,7 +67,11 @@ class VideoCombine(io.ComfyNode):
         show_pose: str = OFF,
     ) -> io.NodeOutput:
         shown = _with_pose(images, pose_frames, show_pose)
-        metadata = _metadata(cls.hidden) if save_metadata and not args.disable_metadata else {}
+        metadata = {}
+        if save_metadata and not args.disable_metadata and cls.hidden:
+            # ComfyUI's frontend looks for these tags: "workflow" and "prompt".
+            tags = {**(cls.hidden.extra_pnginfo or {}), "prompt": cls.hidden.prompt}
+            metadata = {name: json.dumps(value) for name, value in tags.items() if value is not None}
         settings = Settings(format, crf, pixel_format, ping_pong, loop, metadata)
         kind = io.FolderType.output if save_output else io.FolderType.temp
         try:
@@ -188,14 +192,7 @@ def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Te
     return SideBySide(images, pose_frames)
 
 
-def _metadata(hidden) -> dict[str, str]:
-    """Return the graph as JSON by tag name, as ComfyUI's frontend looks for it: "workflow" and "prompt"."""
-    tags = {**(hidden.extra_pnginfo or {}), "prompt": hidden.prompt} if hidden else {}
-    return {name: json.dumps(value) for name, value in tags.items() if value is not None}
-
-
 def _on_frame():
-    """Return the callback that shows progress and stops at the user's Cancel."""
     bar = ProgressBar(1)
 
     def on_frame(done: int, total: int) -> None:

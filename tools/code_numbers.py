@@ -43,7 +43,6 @@ class CodeBase:
         return self._trees[name]
 
     def lines(self) -> dict[str, int]:
-        """Return the number of lines of each top-level package, tests among them."""
         counts: Counter[str] = Counter()
         for name, text in self.texts.items():
             counts[name.partition("/")[0] if "/" in name else "."] += len(text.splitlines())
@@ -103,12 +102,7 @@ class CodeBase:
 
     def closure(self, name: str) -> list[str]:
         """Return the files that importing `name` needs, itself included."""
-        found, left = {name}, [name]
-        while left:
-            new = self.imports[left.pop()] - found
-            found |= new
-            left += new
-        return sorted(found)
+        return sorted({name} | _reachable(name, self.imports))
 
     def upward_imports(self) -> list[str]:
         """Return 'file -> file' of the product's imports from a package that stands later in ORDER."""
@@ -120,18 +114,15 @@ class CodeBase:
         ]
 
     def cycles(self) -> list[list[str]]:
-        """Return the groups of files that import each other."""
         return _cycles({name: self.imports[name] for name in self.product})
 
     def package_cycles(self) -> list[list[str]]:
-        """Return the groups of folders that import each other."""
         folders: dict[str, set[str]] = defaultdict(set)
         for name in self.product:
             folders[_package(name)] |= {_package(target) for target in self.imports[name]} - {_package(name)}
         return _cycles(folders)
 
     def words(self, page: str) -> int:
-        """Return the words of a page, 0 if there is none."""
         file = self.root / page
         return len(file.read_text("utf-8").split()) if file.is_file() else 0
 
@@ -151,7 +142,9 @@ def _conditional_repeats(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for repeated, times in ((node.left, node.right), (node.right, node.left)):
-                if _is_sequence(repeated) and _is_condition(times, conditions):
+                is_text = isinstance(repeated, ast.Constant) and isinstance(repeated.value, str)
+                is_sequence = is_text or isinstance(repeated, (ast.List, ast.ListComp, ast.Tuple, ast.JoinedStr))
+                if is_sequence and _is_condition(times, conditions):
                     yield node.lineno
 
 
@@ -161,11 +154,6 @@ def _names_of_conditions(tree: ast.Module) -> Iterator[str]:
             yield node.arg
         if isinstance(node, ast.Assign) and _is_condition(node.value, set()):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-
-
-def _is_sequence(node: ast.AST) -> bool:
-    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return is_text or isinstance(node, (ast.List, ast.ListComp, ast.Tuple, ast.JoinedStr))
 
 
 def _is_condition(node: ast.AST, names: set[str]) -> bool:
@@ -209,7 +197,6 @@ def _reachable(name: str, imports: dict[str, set[str]]) -> set[str]:
 
 
 def report(code: CodeBase) -> str:
-    """Return all numbers as text, the places behind them below each."""
     lines = code.lines()
     product = sum(count for package, count in lines.items() if package != "tests")
     parts = [
@@ -235,7 +222,6 @@ def _section(title: str, entries: Iterable[str]) -> str:
 
 
 def main() -> None:
-    """Print the report of the checkout that the command line names, of this one by default."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", nargs="?", type=Path, default=PACK)
     sys.stdout.write(f"{report(CodeBase(parser.parse_args().root))}\n")

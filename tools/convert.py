@@ -20,13 +20,12 @@ STEP = 5  # per cent between two lines
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert; 0 when the file is there, 1 after an error in words, 130 after Ctrl-C."""
-    options = parse(arguments)
-    return exit_status(lambda: run(options), (ValueError, OSError), "Stopped. The same command goes on from here.")
+    return exit_status(
+        lambda: run(parse(arguments)), (ValueError, OSError), "Stopped. The same command goes on from here."
+    )
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS  # needs no ComfyUI
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -38,7 +37,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Convert and report what was done."""
     if not options.source.exists():
         raise ValueError(f"{options.source} is not there. Give a .safetensors file, or a folder of shards.")
     use_comfyui()

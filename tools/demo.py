@@ -48,10 +48,7 @@ OWN_FILES_NOTE = (
 
 @dataclass
 class Material:
-    """The files of one run: a driving video, or ready poses in its place.
-
-    `overrides` is whether the workflow's own are replaced by them.
-    """
+    """The files of one run: a driving video or ready poses; `overrides`: whether they replace the workflow's own."""
 
     photo: Path
     driving: Path
@@ -60,19 +57,12 @@ class Material:
     ready_poses: bool = False
     pose_negative: Path | None = None
 
-    @property
-    def workflow(self) -> Path:
-        return READY_POSES if self.ready_poses else DANCE
-
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 if the MP4 is there, 1 after an error in words, 130 after Ctrl-C."""
-    options = parse(arguments)
-    return exit_status(lambda: run(options), ERRORS)
+    return exit_status(lambda: run(parse(arguments)), ERRORS)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
     skeletons = "skeleton drawings, as a video or a folder of JPEG or PNG pictures"
     parser.add_argument("--photo", type=Path, help="a picture of a person; needs --video or --pose-video")
@@ -105,7 +95,6 @@ def size(text: str) -> int | tuple[int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Start ComfyUI, run the workflow, write the results and print times and memory."""
     watch = Stopwatch()
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steadydancer-demo-")))
@@ -132,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
             results = keep_results(video, material.photo, shown, options.output)
     notes = [f"{prompt[node]['_meta']['title']}: {text}" for node in outputs for text in outputs[node].get("text", ())]
     notes.append(OWN_FILES_NOTE if options.photo else SAMPLE_NOTE)
-    write_metrics(results, notes, report.previews, server.peak_memory, watch)
+    write_metrics(results, notes, report.previews, server.memory.peak, watch)
 
 
 def own_material(options: argparse.Namespace, work: Path) -> Material:
@@ -155,14 +144,16 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
 
 
 def edited_workflow(client: ComfyClient, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
-    """Return the prompt with the user's options in it, and the workflow to put into the metadata if it is unchanged."""
-    workflow = json.loads(material.workflow.read_text("utf-8"))
+    workflow = json.loads((READY_POSES if material.ready_poses else DANCE).read_text("utf-8"))
     object_info = client.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)
     if material.overrides:
         replace_files(prompt, client, material, object_info)
-    width, height = frame_size(material, options) or (None, None)
+    chosen = options.size or (OWN_FILES_AREA if material.overrides else None)
+    if isinstance(chosen, int):
+        chosen = default_size(*read_photo(material.photo).size, chosen)
+    width, height = chosen or (None, None)  # None keeps the workflow's
     size = {"width": width, "height": height}
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), **size, length=material.frames)
     set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=options.steps, seed=options.seed)
@@ -184,7 +175,6 @@ def add_pose_video(prompt: dict) -> None:
 
 
 def replace_files(prompt: dict, client: ComfyClient, material: Material, object_info: dict) -> None:
-    """Let the user's files take the sample's place; their result is not enlarged."""
     set_inputs(prompt, find(prompt, "LoadImage"), image=client.upload(material.photo))
     set_inputs(prompt, find(prompt, ENLARGE), scale_by=1.0)
     if not material.ready_poses:
@@ -197,12 +187,6 @@ def replace_files(prompt: dict, client: ComfyClient, material: Material, object_
     else:
         drop(prompt, negative, object_info)
         set_inputs(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
-
-
-def frame_size(material: Material, options: argparse.Namespace) -> tuple[int, int] | None:
-    """Return (width, height) by --size; None keeps the workflow's."""
-    chosen = options.size or (OWN_FILES_AREA if material.overrides else None)
-    return default_size(*read_photo(material.photo).size, chosen) if isinstance(chosen, int) else chosen
 
 
 if __name__ == "__main__":

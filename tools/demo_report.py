@@ -10,11 +10,9 @@ from pathlib import Path
 from steadydancer_pack.media.atomic_write import atomic_write_new
 from steadydancer_pack.media.clips import contact_sheet, read_photo
 
-MEGABYTE = 1e6
-
 
 class Stopwatch:
-    """Seconds by stage, in the order of their ends; `total` runs from the beginning."""
+    """Seconds by stage, in the order of their ends."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -22,7 +20,6 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
-        """Time the block as stage `name`."""
         since = time.monotonic()
         yield
         self.stages[name] = time.monotonic() - since
@@ -34,20 +31,13 @@ class Stopwatch:
             title = prompt[node_id]["_meta"]["title"]
             self.stages[title] = self.stages.get(title, 0.0) + seconds
 
-    @property
-    def total(self) -> float:
-        return time.monotonic() - self.started
-
 
 class ProgressLines:
-    """Writes a line per node that runs and per step it reports."""
-
     def __init__(self, prompt: dict):
         self.prompt = prompt
         self.last = ""
 
     def on_event(self, kind: str, data: dict) -> None:
-        """Take one message of ComfyClient.wait."""
         if kind == "executing" and data["node"] is not None:
             self._write(self.prompt[data["node"]]["_meta"]["title"])
         elif kind == "progress":
@@ -61,10 +51,7 @@ class ProgressLines:
 
 
 def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path) -> tuple[Path, Path]:
-    """Copy the video into `folder`, draw its contact sheet beside it, return both.
-
-    shown: videos between photo and result on the contact sheet, by their captions.
-    """
+    """Copy the video into `folder`, draw its contact sheet beside it, return both. shown: videos by their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("steadydancer_%Y%m%d_%H%M%S")
     stems = (stem, *(f"{stem}_{number}" for number in range(2, 100)))  # other demos may end in the same second
@@ -78,9 +65,9 @@ def keep_results(video: Path, photo: Path, shown: dict[str, Path], folder: Path)
 def write_metrics(
     results: tuple[Path, Path], notes: list[str], previews: int, peak_memory: int, watch: Stopwatch
 ) -> None:
-    """Print seconds by stage, memory, the text that the nodes show, and where the files are."""
     rows = [(f"{seconds:8.1f} s", name) for name, seconds in watch.stages.items()]
-    rows += [(f"{watch.total:8.1f} s", "in all"), (f"{peak_memory / MEGABYTE:7.0f} MB", "most memory ComfyUI held")]
+    total = time.monotonic() - watch.started
+    rows += [(f"{total:8.1f} s", "in all"), (f"{peak_memory / 1e6:7.0f} MB", "most memory ComfyUI held")]
     rows += [(f"{previews:8d}  ", "previews while sampling")]
     lines = [f"{value}  {name}" for value, name in rows]
     lines += ["", *notes, "", f"Video:         {results[0]}", f"Contact sheet: {results[1]}"]

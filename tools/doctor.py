@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--miniature", action="store_true", help="also sample a few steps with the bundled miniature")
@@ -43,11 +42,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> list:
-    """Tell what is found, and return the findings that are problems."""
     use_folders(options, use_comfyui(cpu=options.cpu or not has_gpu()))
-    examination = load_pack().examine(options.miniature)
-    sys.stdout.write(f"{examination.text}\n")
-    return [finding for finding in examination.findings if finding.level == PROBLEM]
+    findings, text = load_pack().examine(options.miniature)
+    sys.stdout.write(f"{text}\n")
+    return [finding for finding in findings if finding.level == PROBLEM]
 
 
 def use_folders(options: argparse.Namespace, comfyui: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Error, FloatRect, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Error, Page, ViewportSize, sync_playwright
 
 from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
 from steadydancer_pack.comfy_client.in_process import PACK
@@ -38,17 +38,17 @@ DRAW_ALONE = """([type, x, y]) => {
     canvas.setDirty(true, true);
 }"""
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => done()), 300))"
-# Of the node with its title, in pixels of the page.
-PLACE = """() => {
+# Of the node with its title and some of the canvas around it, in pixels of the page.
+PLACE = """margin => {
     const area = window.app.canvas.canvas.getBoundingClientRect();
     const [x, y, width, height] = window.app.graph.nodes[0].getBounding();
     const [left, top] = window.app.canvas.ds.offset;
-    return {x: area.x + left + x, y: area.y + top + y, width, height};
+    const [column, row] = [area.x + left + x - margin, area.y + top + y - margin];
+    return {x: column, y: row, width: width + 2 * margin, height: height + 2 * margin};
 }"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take the pictures; 0 when they lie there, 1 after an error in words, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tools.node_pictures", description=__doc__)
     parser.add_argument("nodes", nargs="*", metavar="NODE_ID", help="ids of nodes; without: every node of the pack")
     options = parser.parse_args(arguments)
@@ -56,7 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def take(wanted: list[str]) -> None:
-    """Write the pictures of these nodes, or of all; ValueError for a node that the pack does not have."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         write_settings(base, SETTINGS)
@@ -71,7 +70,6 @@ def take(wanted: list[str]) -> None:
 
 
 def chosen(wanted: list[str], ours: list[str]) -> list[str]:
-    """Return the ids of the pack's nodes, or those of them that are wanted; ValueError for one that is not there."""
     strange = sorted(set(wanted) - set(ours))
     if strange:
         raise ValueError(f"The pack has no node {', '.join(strange)}. It has {', '.join(sorted(ours))}.")
@@ -79,25 +77,14 @@ def chosen(wanted: list[str], ours: list[str]) -> list[str]:
 
 
 def write_pictures(page: Page, nodes: list[str]) -> None:
-    """Draw each node alone on the canvas of the page, and keep what is seen of it."""
     PICTURES.mkdir(exist_ok=True)
     page.evaluate(DRAWN)
     for name in nodes:
         file = PICTURES / f"{name}.jpg"
         page.evaluate(DRAW_ALONE, [name, *CORNER])
         page.evaluate(DRAWN)
-        page.screenshot(path=file, type="jpeg", quality=QUALITY, clip=with_margin(page.evaluate(PLACE)))
+        page.screenshot(path=file, type="jpeg", quality=QUALITY, clip=page.evaluate(PLACE, MARGIN))
         sys.stdout.write(f"{file.name}: {file.stat().st_size} bytes\n")
-
-
-def with_margin(place: FloatRect) -> FloatRect:
-    """Return the rectangle with some of the canvas around it."""
-    return {
-        "x": place["x"] - MARGIN,
-        "y": place["y"] - MARGIN,
-        "width": place["width"] + 2 * MARGIN,
-        "height": place["height"] + 2 * MARGIN,
-    }
 
 
 if __name__ == "__main__":

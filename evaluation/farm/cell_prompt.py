@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...comfy_client.api_prompt import NOTES, SEEDS, to_api_prompt
-from ...comfy_client.prompt_edit import set_inputs
+from ...comfy_client.prompt_edit import renumber, set_inputs
 
 PHOTO_INPUT = {"LoadImage": "image"}
 VIDEO_INPUT = {"LoadVideo": "file"}
@@ -15,6 +15,8 @@ SAVE_INPUT = {"SteadyDancerVideoCombine": "filename_prefix", "SaveVideo": "filen
 PHOTO_TITLE, VIDEO_TITLE, RESULT_TITLE = "Photo", "Driving video", "Result"
 NODE_KEYS = ("id", "type", "title", "mode", "widgets_values", "inputs")  # the rest is layout
 FOLDER = "xdance"
+EXTRACT, LOAD = "SteadyDancerExtractPoses", "SteadyDancerLoadPoses"
+SAME_OUTPUT = {0: 0, 2: 1, 4: 2}  # poses, fps and frame_count of EXTRACT, as LOAD numbers them
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,11 @@ class PromptTemplate:
 
 
 def read_template(
-    file: Path,
-    photo: str | None = None,
-    video: str | None = None,
-    result: str | None = None,
-    seed: int | None = None,
+    file: Path, photo: str | None = None, video: str | None = None, result: str | None = None, seed: int | None = None
 ) -> PromptTemplate:
     """Read a workflow, saved as usual or in API form; ValueError says which node is missing or ambiguous.
 
-    photo, video, result: id or title of the node to take, where there are several. seed: None keeps the workflow's.
+    photo, video, result: id or title of the node where there are several. seed: None keeps the workflow's.
     """
     try:
         workflow = json.loads(file.read_text("utf-8"))
@@ -93,6 +91,25 @@ def read_template(
     )
 
 
+def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> None:
+    """Replace the one Extract Poses that reads node `source` by a Load Poses of `file`, an uploaded name.
+
+    What needs its other outputs is dropped. ValueError unless there is exactly one.
+    """
+    extracts = {node_id: node["inputs"] for node_id, node in prompt.items() if node["class_type"] == EXTRACT}
+    found = [i for i, inputs in extracts.items() if [source, 0] in (inputs.get("images"), inputs.get("video"))]
+    if len(found) != 1:
+        title = prompt[source].get("_meta", {}).get("title") or source
+        raise ValueError(
+            f"The pair has a file of poses, for which exactly one Extract Poses must be connected to '{title}'; the "
+            f"workflow holds {len(found)}. Take a workflow such as dance_from_video, or a pairs file without poses."
+        )
+    node = prompt[found[0]]
+    node["class_type"] = LOAD
+    node["inputs"] = {"file": file, "fps": node["inputs"].get("fps") or 16.0, "width": 0, "height": 0}
+    renumber(prompt, found[0], SAME_OUTPUT, object_info)
+
+
 def is_api(workflow: dict) -> bool:
     """Return whether this is ComfyUI's API form: nodes by id, each with its class_type."""
     nodes = workflow.values() if isinstance(workflow, dict) else ()
@@ -116,5 +133,4 @@ def _node_for(file: Path, nodes: dict, what: str, kinds: dict, title: str, chose
 
 
 def sha256_of(value: object) -> str:
-    """Return the sha256 of a value's JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -46,8 +46,7 @@ class Pair:
 def find_pairs(photos: Path, videos: Path, pairs_file: Path | None = None, leave_out: Path | None = None) -> list[Pair]:
     """Return every photo with every video, or the rows of the pairs file, in a fixed order and under unique names.
 
-    Files below `leave_out` (the results) are not material. ValueError where a folder or the pairs file holds nothing
-    that can be used.
+    Files below `leave_out` (the results) are ignored. ValueError where a folder or the pairs file holds nothing usable.
     """
     for folder in (photos, videos):
         if not folder.is_dir():
@@ -100,8 +99,7 @@ def _files(
 def read_pairs(file: Path, photos: Path, videos: Path) -> list[Pair]:
     """Return the rows of a CSV file, or of a JSON list of objects, whose columns are the fields of `Pair`.
 
-    A path is relative to `photos` or `videos`, else to the file's own folder. A row whose files are missing is kept:
-    its pair fails by itself.
+    A path is relative to `photos` or `videos`, else to the file's own folder. Rows whose files are missing are kept.
     """
     rows = _rows(file)
     pairs = [_pair(row, f"{file}, row {number}", file.parent, photos, videos) for number, row in enumerate(rows, 1)]
@@ -146,10 +144,7 @@ def _place(path: str, root: Path, home: Path) -> Path:
 
 
 def named(pairs: list[Pair], photos: Path, videos: Path) -> list[Pair]:
-    """Return the pairs with a unique folder name each, made of category, photo and video.
-
-    The names depend on where the files are below their two folders, not on where those are.
-    """
+    """Return the pairs with a unique folder name each, which depends on where the files are below their two folders."""
     names = [slug("__".join(filter(None, (p.category, p.photo.stem, p.video.stem)))) for p in pairs]
     uses = Counter(name.lower() for name in names)
     renamed = []

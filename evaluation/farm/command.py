@@ -10,6 +10,7 @@ after Ctrl-C.
 """
 
 import argparse
+import itertools
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,6 @@ AGAIN = "The same command goes on from here."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the pairs and write the report; the exit status is that of the module's docstring."""
     options = parse(arguments)
     try:
         return run(options)
@@ -49,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; argparse ends the program on wrong ones."""
     how = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m evaluation.farm", description=__doc__, formatter_class=how)
     parser.add_argument("photos", type=Path, help="folder of photos; the folders in it are categories")
@@ -74,7 +73,6 @@ def _positive(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run what is not finished, write the report and return the exit status."""
     nodes = options.photo_node, options.video_node, options.result_node
     results = Results(options.output, read_template(options.workflow, *nodes, options.seed))
     pairs = find_pairs(options.photos, options.videos, options.pairs, options.output)[: options.limit]
@@ -108,25 +106,18 @@ def run_pairs(address: str | None, pairs: list[Pair], results: Results) -> None:
         client.check()
         runner = Runner(client, results)
         say(f"ComfyUI at {client.address}")
-        runner.run(pairs, Lines(len(pairs), results))
+        count = itertools.count(1)
 
+        def on_kept(pair: Pair, result: dict) -> None:
+            seconds = f", {result['seconds']:.1f} s" if result.get("seconds") else ""
+            error = f": {result['error']}" if result.get("error") else ""
+            say(f"{next(count)} of {len(pairs)}  {pair.name}: {result['status']}{seconds}{error}")
+            measure(pair, results)
 
-class Lines:
-    """Measures each pair whose result was written, and prints a line about it."""
-
-    def __init__(self, total: int, results: Results):
-        self.total, self.results, self.count = total, results, 0
-
-    def __call__(self, pair: Pair, result: dict) -> None:
-        self.count += 1
-        seconds = f", {result['seconds']:.1f} s" if result.get("seconds") else ""
-        error = f": {result['error']}" if result.get("error") else ""
-        say(f"{self.count} of {self.total}  {pair.name}: {result['status']}{seconds}{error}")
-        measure(pair, self.results)
+        runner.run(pairs, on_kept)
 
 
 def finish(pairs: list[Pair], results: Results) -> int:
-    """Write the report, say where it is, and return the exit status that fits the pairs."""
     files = report(pairs, results)
     done = sum((results.result(pair) or {}).get("status") == DONE for pair in pairs)
     say(f"{done} of {len(pairs)} pairs are done. Report: {files[0]} and {files[1].name}")

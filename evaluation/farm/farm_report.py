@@ -21,7 +21,6 @@ NOT_RUN = "not run"
 
 
 def measure(pair: Pair, results: Results) -> dict:
-    """Return the pair's result with its metrics; what was measured before is reused."""
     result = results.result(pair)
     if not result or result["status"] != DONE:
         return result or {"status": NOT_RUN}
@@ -40,7 +39,6 @@ def measure(pair: Pair, results: Results) -> dict:
 
 
 def metrics_of(pair: Pair, video: Path) -> dict[str, float]:
-    """Return the metrics of a pair's video against its photo and, where it is known, the ground truth."""
     from ...media.frames import to_float  # the rest needs no torch
     from ..evaluate import Case, evaluate
 
@@ -95,19 +93,16 @@ def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
 
 
 def group(pair: Pair) -> str:
-    """Return category and misalignment as one heading."""
     return ", ".join(filter(None, (pair.category, pair.misalignment)))
 
 
 def row(pair: Pair, result: dict, grouped: bool) -> dict:
-    """Return a pair's line of the table."""
     seconds = {"seconds": result["seconds"]} if "seconds" in result else {}
     heading = {"group": group(pair) or "-"} if grouped else {}
     return {"name": pair.name, **heading, **result.get("metrics", {}), **seconds, "status": result["status"]}
 
 
 def notes(found: dict[str, dict]) -> list[str]:
-    """Return how many pairs came how far, and what went wrong with which."""
     counts = Counter(result["status"] for result in found.values())
     wrong = ((name, result.get("error") or result.get("metrics_error")) for name, result in found.items())
     return [", ".join(f"{count} {status}" for status, count in sorted(counts.items()))] + [

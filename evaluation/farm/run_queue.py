@@ -1,8 +1,7 @@
 """Run pairs through the server's queue so that a kill at any time costs no finished pair and queues none twice.
 
 A pair's folder holds `queued.json`, written before its prompt is queued, then the video, then `result.json`. Both
-JSON files carry the identity of the run (hashes of its files and of the workflow), and every file is written whole or
-not at all.
+JSON files carry the identity of the run (hashes of its files and of the workflow).
 """
 
 import hashlib
@@ -22,9 +21,8 @@ from ...comfy_client.client import ComfyClient, ServerGone
 from ...comfy_client.prompt_run import PromptState, State, saved_file
 from ...media.atomic_write import atomic_write
 from ...media.clips import read_frames, read_photo
-from .cell_prompt import PromptTemplate, sha256_of
+from .cell_prompt import PromptTemplate, sha256_of, with_pose_file
 from .cell_sets import Pair
-from .dance_poses import with_pose_file
 
 FILES = ("photo", "video", "photo_poses", "driving_poses")  # of a pair, that make its video
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -44,7 +42,6 @@ class Results:
         self._hashes: dict[Path, str] = {}
 
     def of(self, pair: Pair) -> Path:
-        """Return the pair's folder."""
         return self.folder / pair.name
 
     def identity(self, pair: Pair) -> dict:
@@ -69,7 +66,6 @@ class Results:
         return found
 
     def ticket(self, pair: Pair) -> dict | None:
-        """Return the ticket of a prompt that an earlier run queued for exactly this pair."""
         return self._read(pair, "queued.json")
 
     def _read(self, pair: Pair, name: str) -> dict | None:
@@ -87,16 +83,13 @@ class Results:
         self.forget_ticket(pair)
 
     def keep_ticket(self, pair: Pair, ticket: dict) -> None:
-        """Note the prompt's id before it is queued."""
         write_json(self.of(pair) / "queued.json", {**ticket, **self.identity(pair)})
 
     def forget_ticket(self, pair: Pair) -> None:
-        """Let the next run queue the pair again."""
         (self.of(pair) / "queued.json").unlink(missing_ok=True)
 
 
 def to_do(pairs: Iterable[Pair], results: Results, retry_failed: bool = False) -> list[Pair]:
-    """Return the pairs that have no result yet, with `retry_failed` also those that failed."""
     finished = {DONE} if retry_failed else {DONE, FAILED}
     return [pair for pair in pairs if (results.result(pair) or {}).get("status") not in finished]
 
@@ -157,14 +150,12 @@ class Runner:
         return prompt
 
     def _uploaded(self, file: Path) -> str:
-        """Upload a file under a name made of its content and return that name."""
         if not file.is_file():
             raise ValueError(f"There is no file {file}.")
         name = f"{UPLOAD_PREFIX}{self.results.sha256(file)[:HASH_DIGITS]}{file.suffix.lower()}"
         return self.client.upload_once(file, name)
 
     def _finish(self, on_kept: Callable[[Pair, dict], None]) -> None:
-        """Wait for the oldest prompt of ours and write its result."""
         pair, ticket = self.waiting[0]
         while (found := self.client.look_up(ticket["prompt_id"])).state is State.WAITING:
             time.sleep(self.poll_seconds)
@@ -178,7 +169,6 @@ class Runner:
         self._keep(pair, result, on_kept)
 
     def _fetched(self, pair: Pair, found: PromptState) -> dict:
-        """Copy the video into the pair's folder; return its name and hash."""
         if found.state is not State.DONE:
             return {}
         saved = saved_file(found.outputs.get(self.results.template.result, {}))
@@ -193,14 +183,12 @@ class Runner:
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Write the file whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as part:
         part.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def file_sha256(file: Path) -> str:
-    """Return the sha256 of a file as hex digits."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(1 << 20):
@@ -209,6 +197,5 @@ def file_sha256(file: Path) -> str:
 
 
 def say(line: str) -> None:
-    """Write a line of progress."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from steadydancer_pack.comfy_client import in_process
 from steadydancer_pack.comfy_client.comfyui_places import base_folder, desktop_model_paths, find_comfyui
-from steadydancer_pack.doctor import doctor_report as report
 from steadydancer_pack.doctor import model_files
+from steadydancer_pack.doctor.findings import HEAD
 from steadydancer_pack.tools import doctor
 
 PACK = Path(__file__).resolve().parents[2]
@@ -155,7 +155,7 @@ def test_doctor_on_comfy_desktop_sees_its_models(machine):
     command = pack / "tools" / "doctor.py"
     code, out, error = run(command, "--cpu", "--extra-model-paths-config", option, cwd=machine)
     assert code == 0, error
-    assert out.startswith("SteadyDancer doctor: ") and report.HEAD in out
+    assert out.startswith("SteadyDancer doctor: ") and HEAD in out
     for name in ("own", "desktop", "option"):
         assert f"[ok] models/vae/{name}.safetensors: a Wan 2.1 VAE." in out
     assert str(machine) not in out and str(Path.home()) not in out

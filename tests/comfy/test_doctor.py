@@ -13,14 +13,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.doctor import doctor_report as report
 from steadydancer_pack.doctor import memory_check as memory
 from steadydancer_pack.doctor import model_check as models
 from steadydancer_pack.doctor import model_files, trial
 from steadydancer_pack.doctor import opencv_check as opencv
 from steadydancer_pack.doctor import package_check as packages
 from steadydancer_pack.doctor import pose_check as pose
-from steadydancer_pack.doctor.findings import Finding, of_error, verdict, worst_first
+from steadydancer_pack.doctor.findings import HEAD, Finding, of_error, report, verdict, worst_first
 from steadydancer_pack.doctor.machine import this_machine
 from steadydancer_pack.doctor.opencv_check import OpenCV
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import FOR_CUDA, Gpu
@@ -79,8 +78,8 @@ def test_the_last_sentence_of_an_error_is_its_fix(text, what, fix):
 def test_pyproject_tells_version_and_floors():
     pack = packages.read_pyproject((PACK / "pyproject.toml").read_text("utf-8"))
     assert all(part[0].isdigit() for part in pack)
-    assert packages.read_pyproject('version = "1.2"\nrequires-comfyui = ">=0.3"\n') == ("1.2", "0.3", "?")
-    assert packages.read_pyproject("") == ("?", "?", "?")
+    assert packages.read_pyproject('version = "1.2"\nrequires-comfyui = ">=0.3"\n') == ["1.2", "0.3", "?"]
+    assert packages.read_pyproject("") == ["?", "?", "?"]
 
 
 @pytest.mark.parametrize(
@@ -460,7 +459,7 @@ def test_the_command_for_onnx_runtime_can_be_pasted_from_the_report(monkeypatch,
         return SimpleNamespace(provider=runs, place=runs, notes=notes)
 
     monkeypatch.setattr(pose, "open_bundled", opens)
-    text = report.write(pose.check_runtime(pose.try_runtime(Gpu(CARD, 12))), {}, node_module._roots())
+    text = report(pose.check_runtime(pose.try_runtime(Gpu(CARD, 12))), {}, node_module._roots())
     fix = 'FIX: With ComfyUI\'s own Python: python -m pip install "onnxruntime-gpu<1.27". Then restart ComfyUI.\n'
     assert fix in text and "<python>" not in text and "mary" not in text
 
@@ -550,9 +549,9 @@ def test_what_a_trial_tells(result, level, what):
 
 def test_the_text_has_findings_then_facts():
     found = [Finding("ok", "fine"), Finding("warning", "in /home/mary/a/b.txt", "go")]
-    text = report.write(found, {"Python": "3.12"}, [])
+    text = report(found, {"Python": "3.12"}, [])
     assert text.splitlines() == [
-        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", report.HEAD,
+        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", HEAD,
         "Python: 3.12",
     ]  # fmt: skip
 
@@ -601,7 +600,7 @@ def test_the_node_tells_what_it_finds_and_names_no_folder(installation):
 
 
 def test_a_model_in_a_subfolder_is_found_by_its_content(installation, full_size):
-    found = examine(False).findings
+    found, _ = examine(False)
     (model_line,) = [finding for finding in found if "wan/dance.safetensors: " in finding.what.replace(os.sep, "/")]
     assert model_line.level == "ok" and "fp16" in model_line.what and "models/diffusion_models/" in model_line.what
     assert [finding for finding in found if "81 frames of" in finding.what]
@@ -609,7 +608,7 @@ def test_a_model_in_a_subfolder_is_found_by_its_content(installation, full_size)
 
 
 def test_a_failing_miniature_is_a_finding_not_a_crash(installation):
-    (finding,) = [finding for finding in examine(True).findings if "miniature does not run" in finding.what]
+    (finding,) = [finding for finding in examine(True)[0] if "miniature does not run" in finding.what]
     assert finding.level == "problem" and "not_steadydancer_miniature" in finding.what
 
 
@@ -628,7 +627,7 @@ def test_a_link_to_nothing_is_a_finding_not_a_crash(installation, folder, name):
         (installation / "models" / folder / name).symlink_to(installation / "gone.safetensors")
     except OSError as error:
         pytest.skip(f"This system makes no links: {error}")
-    (finding,) = [finding for finding in examine(False).findings if "leads nowhere" in finding.what]
+    (finding,) = [finding for finding in examine(False)[0] if "leads nowhere" in finding.what]
     assert finding.what.startswith(f"models/{folder}/{name} ") and finding.level == "warning"
 
 

@@ -14,11 +14,12 @@ from PIL import Image
 
 from steadydancer_pack.evaluation.body_keypoints import Keypoints
 from steadydancer_pack.evaluation.charts import BEST_COLOR, COLOR, draw_bars, draw_curves
-from steadydancer_pack.evaluation.contact_sheet import FOUND, TARGET, contact_sheet, sheet_times
+from steadydancer_pack.evaluation.contact_sheet import FOUND, TARGET, contact_sheet
 from steadydancer_pack.evaluation.evaluate import Case
 from steadydancer_pack.evaluation.evaluation_report import report_files, write_report
 from steadydancer_pack.evaluation.html_page import html_list, html_page, html_picture, html_table, html_terms
 from steadydancer_pack.evaluation.metric_table import make_table
+from steadydancer_pack.media.clips import sheet_times
 from steadydancer_pack.media.image_layout import CAPTION, GAP
 
 ROWS = [

@@ -8,7 +8,7 @@ import comfy.model_management
 import pytest
 import torch
 
-from steadydancer_pack.benchmarks.memory_live import LiveBytes, arguments, make_model, run_pass
+from steadydancer_pack.benchmarks.memory import LiveBytes, arguments, make_model, run_pass
 from steadydancer_pack.media.byte_size import GB
 from steadydancer_pack.nodes.memory import BlocksToSwap, FitReport
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
@@ -25,7 +25,6 @@ from steadydancer_pack.steadydancer_core.model.memory_estimate import (
     activation_bytes,
     usage_factor,
 )
-from steadydancer_pack.steadydancer_core.weights.detection import SteadyDancerConfig
 
 META = torch.device("meta")
 # 40 blocks of 0.5 GB, 1 GB of other weights, 3 GB for a branch: 24.5 GB to be had of 25, of which 0.5 are reserved.
@@ -110,7 +109,7 @@ def test_activations_of_the_14b_model():
 def test_the_estimate_is_within_15_percent_of_a_pass_of_the_14b_model(size, branches):
     """Tensors without contents: what is alive at each moment of the real forward is counted, nothing is computed."""
     widths = {"dim": 5120, "ffn_dim": 13824}
-    net = make_model(SteadyDancerConfig, **widths, layers=2, dtype=torch.float16, device="meta")
+    net = make_model(**widths, dtype=torch.float16, device="meta")
     live = run_pass(net, arguments(branches, size, torch.float16, "meta"))
     estimate = activation_bytes((branches, 16, *size), **widths, itemsize=2)
     assert 1.0 <= estimate / live.peak <= 1.15

@@ -12,8 +12,7 @@ import torch
 from comfy_api.latest import io
 
 from steadydancer_pack.media.canvas import BACKGROUND, FAINT, INK
-from steadydancer_pack.media.image_layout import GAP, beside, shrink
-from steadydancer_pack.media.table_image import MARGIN, ROW, Line, draw_table
+from steadydancer_pack.media.image_layout import GAP, MARGIN, ROW, Line, beside, draw_table, shrink
 from steadydancer_pack.nodes.chunks import ChunkSampler
 from steadydancer_pack.nodes.common import node_picture
 from steadydancer_pack.nodes.common.node_picture import show_picture_and_text

@@ -13,8 +13,7 @@ from steadydancer_pack.dwpose.pipeline import drawing_size
 from steadydancer_pack.dwpose.poses import NECK, NOSE, PoseClip
 from steadydancer_pack.media.frame_size import choose_size, crop_fraction
 from steadydancer_pack.media.frames import fit_image
-from steadydancer_pack.media.image_layout import GAP, shrink
-from steadydancer_pack.media.table_image import ROW, Line, draw_table
+from steadydancer_pack.media.image_layout import GAP, ROW, Line, draw_table, shrink
 from steadydancer_pack.nodes.common.pose_images import draw_images
 from steadydancer_pack.nodes.pose_align import SHOWN, AlignPoses, AugmentPoses, DrawPoses
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance

@@ -18,9 +18,8 @@ from steadydancer_pack.evaluation.farm import cell_sets as xdance_sets
 from steadydancer_pack.evaluation.farm import command as xdance
 from steadydancer_pack.evaluation.farm import farm_report as xdance_report
 from steadydancer_pack.evaluation.farm import run_queue as xdance_queue
-from steadydancer_pack.evaluation.farm.cell_prompt import read_template
+from steadydancer_pack.evaluation.farm.cell_prompt import read_template, with_pose_file
 from steadydancer_pack.evaluation.farm.cell_sets import Pair, find_pairs
-from steadydancer_pack.evaluation.farm.dance_poses import with_pose_file
 from steadydancer_pack.evaluation.farm.run_queue import Results, Runner, to_do
 from steadydancer_pack.media.clips import pack_video
 from steadydancer_pack.tests.together import meeting, together

@@ -20,7 +20,7 @@ def test_a_prompt_runs_and_leaves_its_history(server):
     (image,) = server.client.history(prompt_id)["outputs"]["2"]["images"]
     assert (server.base / "output" / image["filename"]).is_file()
     assert "2" in report.node_seconds and "execution_success" in seen
-    assert server.peak_memory > 50e6
+    assert server.memory.peak > 50e6
 
 
 def test_a_bad_prompt_is_refused_with_node_and_input(server):
