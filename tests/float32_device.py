@@ -24,9 +24,13 @@ class DeviceTensor(Tensor):
         if content.dtype == torch.float64:
             raise TypeError(REFUSED)
         made = Tensor._make_wrapper_subclass(
-            cls, content.shape, strides=content.stride(), storage_offset=content.storage_offset(), dtype=content.dtype,
+            cls,
+            content.shape,
+            strides=content.stride(),
+            storage_offset=content.storage_offset(),
+            dtype=content.dtype,
             device=INSIDE,
-        )  # fmt: skip
+        )
         made.content = content
         return made
 

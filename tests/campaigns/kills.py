@@ -136,11 +136,16 @@ class Campaign:
             "detector": node("SteadyDancerLoadPoseDetector", **self.defaults("SteadyDancerLoadPoseDetector")),
             "video": node("LoadVideo", file=DANCE),
             "poses": node(
-                "SteadyDancerExtractPoses", detector=["detector", 0], video=["video", 0], max_frames=FRAMES,
-                use_cache=True, cache_mb=1024, **how,
+                "SteadyDancerExtractPoses",
+                detector=["detector", 0],
+                video=["video", 0],
+                max_frames=FRAMES,
+                use_cache=True,
+                cache_mb=1024,
+                **how,
             ),
             "save": node("SteadyDancerSavePoses", poses=["poses", 0], filename_prefix=prefix, fps=16.0),
-        }  # fmt: skip
+        }
 
     def sampling_prompt(self, prefix: str, trial: int) -> dict:
         prompt = to_api_prompt(json.loads(SKELETONS.read_text("utf-8")), self.info)

@@ -53,10 +53,15 @@ def test_numbers_of_other_kinds_are_the_same_sound(waveform, rate):
     assert torch.allclose(found["waveform"].float(), WAVE, atol=1e-4)
 
 
-@pytest.mark.parametrize(("dtype", "samples"), [
-    (torch.int16, [0, 16384, -32768]), (np.uint8, [128, 192, 0]), (np.uint16, [1 << 15, 3 << 14, 0]),
-    (torch.int32, [0, 1 << 30, -(1 << 31)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "samples"),
+    [
+        (torch.int16, [0, 16384, -32768]),
+        (np.uint8, [128, 192, 0]),
+        (np.uint16, [1 << 15, 3 << 14, 0]),
+        (torch.int32, [0, 1 << 30, -(1 << 31)]),
+    ],
+)
 def test_integers_are_of_full_scale(dtype, samples):
     make = torch.tensor if isinstance(dtype, torch.dtype) else np.array
     waveform = make([[samples]], dtype=dtype)

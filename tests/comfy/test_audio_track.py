@@ -44,10 +44,20 @@ def written(folder, audio):
         return container.streams.audio[0].channels
 
 
-@pytest.mark.parametrize("layout, channels, heard", [
-    ("mono", 1, 1), ("stereo", 2, 2), ("2.1", 3, 2), ("quad", 4, 2), ("4.0", 4, 2), ("5.0", 5, 2), ("5.1", 6, 6),
-    ("6.1", 7, 2), ("7.1", 8, 8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layout, channels, heard",
+    [
+        ("mono", 1, 1),
+        ("stereo", 2, 2),
+        ("2.1", 3, 2),
+        ("quad", 4, 2),
+        ("4.0", 4, 2),
+        ("5.0", 5, 2),
+        ("5.1", 6, 6),
+        ("6.1", 7, 2),
+        ("7.1", 8, 8),
+    ],
+)
 def test_the_writer_takes_every_number_of_channels_that_is_read(tmp_path, layout, channels, heard):
     audio = read_file_audio(str(make_sound(tmp_path / "v.mov", layout, channels)), 0)
     assert audio["waveform"].shape == (1, heard, RATE // 2)

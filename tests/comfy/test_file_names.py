@@ -18,15 +18,54 @@ from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 WRONG = (
-    "../a", "a/../../b", "/a", "C:\\a", "C:a", "..\\a", "a/", "a\\", ".", "a/..", "", "  ", "a\0b", "a\nb", "a:b",
-    "a\ud83d/x", "\udcff", "dance: take 2", "a?", "a*b", "a<b", "a|b", '"a"', "foo/bar.", "foo. /x", "foo /x", "foo./x",
-)  # fmt: skip
+    "../a",
+    "a/../../b",
+    "/a",
+    "C:\\a",
+    "C:a",
+    "..\\a",
+    "a/",
+    "a\\",
+    ".",
+    "a/..",
+    "",
+    "  ",
+    "a\0b",
+    "a\nb",
+    "a:b",
+    "a\ud83d/x",
+    "\udcff",
+    "dance: take 2",
+    "a?",
+    "a*b",
+    "a<b",
+    "a|b",
+    '"a"',
+    "foo/bar.",
+    "foo. /x",
+    "foo /x",
+    "foo./x",
+)
 RESERVED = ("aux", "con", "NUL.txt", "COM1", "con/clip", "dance/Prn/clip", "lpt9.a.b", "com\xb2", "nul .txt", "conout$")
 RIGHT = (
-    "console", "aux_1", "com", "com0", "com10", "auxiliary/lpt", "my.con",
-    "clip", "dance/clip", "dance\\clip", " clip ", "a b-1.5", "./clip", "50%", "50% and 60%", "\u821e/\xfcn\xef",
+    "console",
+    "aux_1",
+    "com",
+    "com0",
+    "com10",
+    "auxiliary/lpt",
+    "my.con",
+    "clip",
+    "dance/clip",
+    "dance\\clip",
+    " clip ",
+    "a b-1.5",
+    "./clip",
+    "50%",
+    "50% and 60%",
+    "\u821e/\xfcn\xef",
     "\U0001f483",
-)  # fmt: skip
+)
 UNFILLED = ("%date:yyyy-MM-dd%/x", "x %date:yyyy/MM/dd hh:mm%", "%seed%", "%SteadyDancer Sampler.seed%", "%date%")
 PREFIXED = (video.VideoCombine, pose_files.SavePoses, evaluate.Evaluate)
 NAMED = {prompt.SavePromptEmbeddings: "name", convert.ConvertModel: "file_name"}
@@ -63,10 +102,16 @@ def test_half_a_character_is_refused_by_every_node(node):
     assert "'a\\ud83d'" in node.validate_inputs("a\ud83d")
 
 
-@pytest.mark.parametrize("node, added", [
-    (video.VideoCombine, "_00001_.webm"), (pose_files.SavePoses, "_00001_.json"), (evaluate.Evaluate, "_00001_"),
-    (prompt.SavePromptEmbeddings, ".safetensors"), (convert.ConvertModel, ".safetensors.part.json.new"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "node, added",
+    [
+        (video.VideoCombine, "_00001_.webm"),
+        (pose_files.SavePoses, "_00001_.json"),
+        (evaluate.Evaluate, "_00001_"),
+        (prompt.SavePromptEmbeddings, ".safetensors"),
+        (convert.ConvertModel, ".safetensors.part.json.new"),
+    ],
+)
 def test_names_that_no_disk_takes_are_refused_before_the_run(node, added):
     """A file name has 255 bytes; a Chinese character has 3."""
     assert f"with the '{added}' that is added, and this one has {len(added) - 3} more" in node.validate_inputs(
@@ -191,9 +236,11 @@ def test_every_node_that_writes_asks_before_the_run():
     """Its inputs are named as in the schema, or ComfyUI would not hand them over."""
     names = dict.fromkeys(PREFIXED, "filename_prefix") | NAMED
     writing = [
-        node for node in pack_nodes()
-        for field in node.GET_SCHEMA().inputs if field.id in ("filename_prefix", "file_name")
-    ]  # fmt: skip
+        node
+        for node in pack_nodes()
+        for field in node.GET_SCHEMA().inputs
+        if field.id in ("filename_prefix", "file_name")
+    ]
     assert {*writing, prompt.SavePromptEmbeddings} == set(names)
     assert [node for node, name in names.items() if name not in [field.id for field in node.GET_SCHEMA().inputs]] == []
 

@@ -111,26 +111,65 @@ def swapped(keypoints):
 @pytest.mark.parametrize(
     ("found", "target", "aspect", "threshold", "expected"),
     [
-        (standing(), standing(), 1.0, 0.1, {
-            "pck": 1, "pck_head": 1, "pck_hands": 1, "pck_feet": 1, "found": 1,
-            "joint_error": 0, "joint_error_head": 0, "joint_error_hands": 0, "joint_error_feet": 0,
-        }),
-        (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.1, {
-            "joint_error_head": 5, "joint_error": 5 / 3, "pck": 1,
-        }),
+        (
+            standing(),
+            standing(),
+            1.0,
+            0.1,
+            {
+                "pck": 1,
+                "pck_head": 1,
+                "pck_hands": 1,
+                "pck_feet": 1,
+                "found": 1,
+                "joint_error": 0,
+                "joint_error_head": 0,
+                "joint_error_hands": 0,
+                "joint_error_feet": 0,
+            },
+        ),
+        (
+            moved(standing(), 0, (0.0, 0.04)),
+            standing(),
+            1.0,
+            0.1,
+            {
+                "joint_error_head": 5,
+                "joint_error": 5 / 3,
+                "pck": 1,
+            },
+        ),
         (moved(standing(), 0, (0.0, 0.04)), standing(), 1.0, 0.049, {"pck_head": 0}),
         (moved(standing(), 0, (0.04, 0.0)), standing(), 2.0, 0.1, {"joint_error_head": 10}),
-        (swapped(standing()), standing(), 1.0, 0.1, {
-            "pck_head": 1, "pck_hands": 0, "pck_feet": 1, "pck": 2 / 3, "joint_error_hands": 50,
-        }),
-        (hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, {
-            "pck_hands": 0.75, "joint_error_hands": 0, "found": 0.9,
-        }),
+        (
+            swapped(standing()),
+            standing(),
+            1.0,
+            0.1,
+            {
+                "pck_head": 1,
+                "pck_hands": 0,
+                "pck_feet": 1,
+                "pck": 2 / 3,
+                "joint_error_hands": 50,
+            },
+        ),
+        (
+            hidden(standing(), 1, [0, 1]),
+            standing(),
+            1.0,
+            0.1,
+            {
+                "pck_hands": 0.75,
+                "joint_error_hands": 0,
+                "found": 0.9,
+            },
+        ),
         (moved(standing(), 0, (0.5, 0.5)), hidden(standing(), 0), 1.0, 0.1, {"pck": 1, "pck_head": None}),
         (hidden(standing(), slice(None)), standing(), 1.0, 0.1, {"pck": 0, "found": 0, "joint_error": None}),
     ],
     ids=["equal", "off", "beyond the threshold", "wide frame", "swapped", "not found", "not in the target", "nobody"],
-)  # fmt: skip
+)
 def test_pose_error(found, target, aspect, threshold, expected):
     values = pose_error(found, target, aspect, threshold, PARTS).values
     assert {name: values.get(name) for name in expected} == pytest.approx(expected)
@@ -219,12 +258,24 @@ def test_everything_of_a_perfect_clip():
     values = evaluate(case).values
     assert {k: v for k, v in values.items() if not k.startswith(("pck_", "joint_error_"))} == pytest.approx(
         {
-            "first_frame_psnr": 100, "first_frame_ssim": 1, "identity": 1, "identity_lowest": 1, "pck": 1,
-            "joint_error": 0, "found": 1, "truth_psnr": 100, "truth_ssim": 1, "smoothness": 1, "flicker": 1,
-            "motion": 0, "seam_jump": 0, "seam_colour": 0, "seams_visible": 0,
+            "first_frame_psnr": 100,
+            "first_frame_ssim": 1,
+            "identity": 1,
+            "identity_lowest": 1,
+            "pck": 1,
+            "joint_error": 0,
+            "found": 1,
+            "truth_psnr": 100,
+            "truth_ssim": 1,
+            "smoothness": 1,
+            "flicker": 1,
+            "motion": 0,
+            "seam_jump": 0,
+            "seam_colour": 0,
+            "seams_visible": 0,
         },
         abs=1e-6,
-    )  # fmt: skip
+    )
     assert list(values) == [name for name in METRICS if name in values]
 
 
@@ -266,8 +317,9 @@ def test_without_torchmetrics_the_rest_is_measured_and_the_log_says_at_once_how_
     command = f"Run in a terminal:\n{install('torchmetrics')}\nand restart ComfyUI."
     assert f"SteadyDancer: torchmetrics is not installed. {command}" in said[0]
     assert result.notes[:2] == [
-        f"torchmetrics is not installed. {command}", "First frame: not measured: torchmetrics is not installed.",
-    ]  # fmt: skip
+        f"torchmetrics is not installed. {command}",
+        "First frame: not measured: torchmetrics is not installed.",
+    ]
     assert "PSNR and SSIM against the ground truth: not measured: torchmetrics is not installed." in result.notes
 
 

@@ -32,8 +32,13 @@ PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 def test_columns_stand_in_the_order_of_the_metrics_and_means_below():
     table = make_table(ROWS)
     assert table.headings == [
-        "name", "group", "First frame PSNR, dB (higher)", "PCK (higher)", "Joint error, % of height (lower)", "seconds",
-    ]  # fmt: skip
+        "name",
+        "group",
+        "First frame PSNR, dB (higher)",
+        "PCK (higher)",
+        "Joint error, % of height (lower)",
+        "seconds",
+    ]
     assert table.lines == [
         ["a", "ours", "-", "0.5000", "4.00", "12"],
         ["b", "ours", "-", "0.7000", "-", "-"],

@@ -84,10 +84,18 @@ def test_a_sequence_of_pictures_is_one_file(folder):
     assert numbers(VideoStream(str(folder / "photo001.png"))) == [30]
 
 
-@pytest.mark.parametrize("path", [
-    "http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "concat:neighbor.mp4|neighbor.mp4", "lavfi:testsrc",
-    "subfile,,start,0,end,9,,:neighbor.mp4", "pipe:0", "tcp://127.0.0.1:9",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "http://127.0.0.1:9/v.mp4",
+        "data:video/mp4;base64,AAAA",
+        "concat:neighbor.mp4|neighbor.mp4",
+        "lavfi:testsrc",
+        "subfile,,start,0,end,9,,:neighbor.mp4",
+        "pipe:0",
+        "tcp://127.0.0.1:9",
+    ],
+)
 def test_a_path_is_no_address(folder, monkeypatch, path):
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match="cannot be read as a video: No such file"):

@@ -261,8 +261,11 @@ def test_the_command_needs_neither_comfyui_nor_torch(written, tmp_path):
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "models"), str(tmp_path / "input")],
-        cwd=PACK, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=PACK,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == len(miniature.FILES)
     assert "steadydancer_miniature_vae.safetensors (" in run.stdout

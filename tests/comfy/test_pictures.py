@@ -83,8 +83,10 @@ def test_fifty_steps_with_the_official_window(quick, conds, inputs, solver):
     double = Double(quick)
     shown = timeline([run(double.model, conds, inputs, solver=solver)[1]])
     assert shown.lanes == {
-        "positive": ([range(0, 50)], []), "negative": ([range(0, 50)], []), "pose_negative": ([range(6, 20)], []),
-    }  # fmt: skip
+        "positive": ([range(0, 50)], []),
+        "negative": ([range(0, 50)], []),
+        "pose_negative": ([range(6, 20)], []),
+    }
     assert shown.pose == [range(6, 20)] and (shown.steps, shown.passes, shown.runs) == (50, 114, 1)
     assert double.passes == 114 and {name: double.steps(name) for name in BRANCHES} == {
         name: expand(lane.computed) for name, lane in shown.lanes.items()
@@ -150,9 +152,13 @@ def test_writing_it_down_changes_no_bit(golden_patcher, conds, inputs):
     stock.set_cfg(5.0)
     empty = torch.zeros(1, 16, *inputs.size)
     want = stock.sample(
-        comfy.sample.prepare_noise(empty, 0), empty, make_solver("official unipc"), official_sigmas("unipc", 2, 5.0),
-        disable_pbar=True, seed=0,
-    )  # fmt: skip
+        comfy.sample.prepare_noise(empty, 0),
+        empty,
+        make_solver("official unipc"),
+        official_sigmas("unipc", 2, 5.0),
+        disable_pbar=True,
+        seed=0,
+    )
     assert torch.equal(found, want) and torch.equal(again, want)
 
 

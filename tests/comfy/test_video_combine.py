@@ -35,9 +35,17 @@ def folders(tmp_path, monkeypatch):
 
 def combine(node=VideoCombine, frames=4, **changes):
     inputs = {
-        "images": torch.rand(frames, 64, 80, 3), "fps": 16.0, "format": "MP4 H.264", "crf": -1, "pixel_format": "auto",
-        "ping_pong": False, "loop": 0, "filename_prefix": "dance/clip", "save_output": True, "save_metadata": True,
-    }  # fmt: skip
+        "images": torch.rand(frames, 64, 80, 3),
+        "fps": 16.0,
+        "format": "MP4 H.264",
+        "crf": -1,
+        "pixel_format": "auto",
+        "ping_pong": False,
+        "loop": 0,
+        "filename_prefix": "dance/clip",
+        "save_output": True,
+        "save_metadata": True,
+    }
     return node.execute(**inputs | changes)
 
 
@@ -57,23 +65,35 @@ def tags(path):
 def test_schema():
     schema = VideoCombine.GET_SCHEMA()
     assert (schema.node_id, schema.display_name, schema.category) == (
-        "SteadyDancerVideoCombine", "Video Combine", "SteadyDancer/video"
-    )  # fmt: skip
+        "SteadyDancerVideoCombine",
+        "Video Combine",
+        "SteadyDancer/video",
+    )
     assert schema.is_output_node and all(i.tooltip for i in schema.inputs) and [VideoCombine] == NODES
     info = VideoCombine.GET_NODE_INFO_V1()
     assert info["output"] == ["VIDEO", "STRING"]
     assert list(info["input"]["required"])[:2] == ["images", "fps"] and list(info["input"]["optional"]) == [
-        "audio", "pose_frames", "show_pose"
-    ]  # fmt: skip
+        "audio",
+        "pose_frames",
+        "show_pose",
+    ]
 
 
 def test_saved_workflows_keep_their_values():
     """A workflow stores the widgets by position: those of the first release in their order, then what came later."""
     widgets = [i.id for i in VideoCombine.GET_SCHEMA().inputs if hasattr(i, "default")]
     assert widgets == [
-        "fps", "format", "crf", "pixel_format", "ping_pong", "loop", "filename_prefix", "save_output", "save_metadata",
+        "fps",
+        "format",
+        "crf",
+        "pixel_format",
+        "ping_pong",
+        "loop",
+        "filename_prefix",
+        "save_output",
+        "save_metadata",
         "show_pose",
-    ]  # fmt: skip
+    ]
     assert VideoCombine.GET_SCHEMA().inputs[-1].default == "off"
 
 
@@ -124,9 +144,14 @@ def test_only_webp_is_marked_as_animated(name, marked):
     assert ("animated" in combine(format=name).ui.as_dict()) == marked
 
 
-@pytest.mark.parametrize("changes, disabled, stored", [
-    ({}, False, {"workflow": WORKFLOW, "prompt": PROMPT}), ({"save_metadata": False}, False, {}), ({}, True, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, disabled, stored",
+    [
+        ({}, False, {"workflow": WORKFLOW, "prompt": PROMPT}),
+        ({"save_metadata": False}, False, {}),
+        ({}, True, {}),
+    ],
+)
 def test_metadata_has_two_switches(node_in_a_graph, monkeypatch, changes, disabled, stored):
     monkeypatch.setattr(args, "disable_metadata", disabled)
     assert tags(combine(node_in_a_graph, **changes).result[1]) == stored
@@ -203,10 +228,13 @@ def test_pictures_show_the_pose_too_and_count_the_written_width(name):
         assert picture.size == (160, 64) and picture.n_frames == 4
 
 
-@pytest.mark.parametrize("poses, message", [
-    (None, "nothing is connected to pose_frames"),
-    (torch.rand(3, 64, 80, 3), "There are 3 pose_frames for 4 images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "poses, message",
+    [
+        (None, "nothing is connected to pose_frames"),
+        (torch.rand(3, 64, 80, 3), "There are 3 pose_frames for 4 images"),
+    ],
+)
 def test_a_pose_that_is_missing_is_told(folders, poses, message):
     with pytest.raises(ValueError, match=message):
         combine(pose_frames=poses, show_pose="side by side")

@@ -65,9 +65,16 @@ def heard(audio):
     return samples[PIECE // 2 :: PIECE].tolist()
 
 
-@pytest.mark.parametrize("at, seconds, fps", [
-    (16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 200, FPS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "at, seconds, fps",
+    [
+        (16, TEN_HOURS, FPS),
+        (16, TEN_HOURS, 0),
+        (1, TEN_HOURS, FPS),
+        (PICTURES - 1, TEN_HOURS, 0),
+        (16, 200, FPS),
+    ],
+)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, seconds, fps):
     stream = VideoStream(make_file(tmp_path / "dance", container, [(at, seconds)]), fps=fps)
@@ -86,9 +93,16 @@ def test_jumps_do_not_add_up(tmp_path):
     assert len(list(stream)) == PICTURES
 
 
-@pytest.mark.parametrize("jumps", [
-    [(1, 12)], [(16, 9.5)], [(16, 110)], [(number, 15) for number in range(1, 8)], [(PICTURES - 1, 60)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "jumps",
+    [
+        [(1, 12)],
+        [(16, 9.5)],
+        [(16, 110)],
+        [(number, 15) for number in range(1, 8)],
+        [(PICTURES - 1, 60)],
+    ],
+)
 @pytest.mark.parametrize("container", ["matroska", "mov"])
 def test_stills_are_no_damage(tmp_path, container, jumps):
     """A title before the dance, a still within it, slides."""

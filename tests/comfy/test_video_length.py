@@ -33,9 +33,16 @@ def make_file(path, kind, sound_seconds, late, pictures=PICTURES):
     times = [FPS * late + n for n in range(pictures)]
     sound = (np.zeros(sound_seconds * SAMPLE_RATE), late * SAMPLE_RATE) if sound_seconds else None
     make_video(
-        path, pictures=list(noise), rate=FPS, times=times, time_base=Fraction(1, FPS), container=container,
-        options=options, sound=sound, sound_codec=codec,
-    )  # fmt: skip
+        path,
+        pictures=list(noise),
+        rate=FPS,
+        times=times,
+        time_base=Fraction(1, FPS),
+        container=container,
+        options=options,
+        sound=sound,
+        sound_codec=codec,
+    )
     path.write_bytes(path.read_bytes().replace(b"DURATION", b"XURATION"))  # Matroska's of each track, a mere tag
     return path
 
@@ -108,10 +115,16 @@ def test_pictures_that_begin_long_after_the_sound(tmp_path):
     assert (stream.frames, len(list(stream)), stream.break_note) == (PICTURES, PICTURES, "")
 
 
-@pytest.mark.parametrize(("container", "codec", "pix_fmt", "options"), [
-    ("h264", "libx264", "yuv420p", {}), ("apng", "apng", "rgb24", {}), ("webm", "libvpx", "yuv420p", {"live": "1"}),
-    ("mpeg1video", "mpeg1video", "yuv420p", {}), ("mpeg", "mpeg2video", "yuv420p", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("container", "codec", "pix_fmt", "options"),
+    [
+        ("h264", "libx264", "yuv420p", {}),
+        ("apng", "apng", "rgb24", {}),
+        ("webm", "libvpx", "yuv420p", {"live": "1"}),
+        ("mpeg1video", "mpeg1video", "yuv420p", {}),
+        ("mpeg", "mpeg2video", "yuv420p", {}),
+    ],
+)
 def test_progress_fits_files_that_do_not_say_how_long_they_are(tmp_path, container, codec, pix_fmt, options):
     path = make_video(tmp_path / "v", 50, 25, codec=codec, pix_fmt=pix_fmt, container=container, options=options)
     stream = VideoStream(str(path))
@@ -119,9 +132,17 @@ def test_progress_fits_files_that_do_not_say_how_long_they_are(tmp_path, contain
     assert not stream.break_note
 
 
-@pytest.mark.parametrize(("begin", "sound_begin", "pictures"), [
-    (2, 0, 1), (2, 0, 2), (2, 0, 5), (2, 0, 30), (2, 2, 30), (0, 2, 30),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("begin", "sound_begin", "pictures"),
+    [
+        (2, 0, 1),
+        (2, 0, 2),
+        (2, 0, 5),
+        (2, 0, 30),
+        (2, 2, 30),
+        (0, 2, 30),
+    ],
+)
 def test_progress_fits_a_recording_with_reordered_pictures(tmp_path, begin, sound_begin, pictures):
     """As a browser writes Matroska; its pictures have no time of decoding."""
     path = tmp_path / "v.mkv"

@@ -36,8 +36,21 @@ def numbers(frames):
     return [round(float(frame.mean()) / LEVEL_STEP) for frame in frames]
 
 
-def make_video(path, count=0, rate=30, pictures=None, times=None, time_base=None, codec="libx264", pix_fmt="yuv420p",
-               container=None, options=None, sound=None, prepare=None, sound_codec="pcm_s16le"):  # fmt: skip
+def make_video(
+    path,
+    count=0,
+    rate=30,
+    pictures=None,
+    times=None,
+    time_base=None,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    container=None,
+    options=None,
+    sound=None,
+    prepare=None,
+    sound_codec="pcm_s16le",
+):
     """Write pictures (gray ones that tell their number) at a rate or at times in ticks; `path` may be a BytesIO."""
     pictures = [gray(n) for n in range(count)] if pictures is None else pictures
     target = path if isinstance(path, io.BytesIO) else str(path)
@@ -666,9 +679,13 @@ def test_sound_that_begins_later_starts_with_silence(tmp_path):
 
 def test_sound_that_begins_before_the_pictures_is_cut(tmp_path):
     path = make_video(
-        tmp_path / "v.mkv", 10, 10, times=[500 + 100 * n for n in range(10)], time_base=Fraction(1, 1000),
+        tmp_path / "v.mkv",
+        10,
+        10,
+        times=[500 + 100 * n for n in range(10)],
+        time_base=Fraction(1, 1000),
         sound=(clicks(1.5, 0.1, 0.7),),
-    )  # fmt: skip
+    )
     stream = open_video(file_video(path), fps=10)
     assert stream.begin == pytest.approx(0.5) and numbers(stream) == list(range(10))
     assert heard(read_audio(file_video(path))) == [1600]

@@ -191,10 +191,17 @@ def test_mp4_starts_with_its_index(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@pytest.mark.parametrize("arguments, order", [
-    ((4,), [0, 1, 2, 3]), ((4, True), [0, 1, 2, 3, 2, 1]), ((4, True, 2), [0, 1, 2, 3, 2, 1] * 2),
-    ((1, True), [0]), ((2, True), [0, 1]), ((3, True), [0, 1, 2, 1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, order",
+    [
+        ((4,), [0, 1, 2, 3]),
+        ((4, True), [0, 1, 2, 3, 2, 1]),
+        ((4, True, 2), [0, 1, 2, 3, 2, 1] * 2),
+        ((1, True), [0]),
+        ((2, True), [0, 1]),
+        ((3, True), [0, 1, 2, 1]),
+    ],
+)
 def test_frame_order(arguments, order):
     assert frame_order(*arguments) == order
 
@@ -233,8 +240,9 @@ def test_sound_is_cut_or_padded_to_the_video(tmp_path, name, rate, channels, sec
     with av.open(str(path)) as container:
         sound = container.streams.audio[0]
         assert (sound.codec.name, sound.layout.name) == (
-            {"mp4": "aac", "webm": "opus"}[FORMATS[name].container], "mono" if channels == 1 else "stereo"
-        )  # fmt: skip
+            {"mp4": "aac", "webm": "opus"}[FORMATS[name].container],
+            "mono" if channels == 1 else "stereo",
+        )
         samples = np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], axis=1)
     assert samples.shape[1] / sound.rate == pytest.approx(1.0, abs=1024 / sound.rate)
     heard = np.abs(samples[:, : round(0.95 * sound.rate)]).max(axis=0) > 0.05
@@ -383,18 +391,21 @@ def test_half_precision_and_values_out_of_range(tmp_path, caplog):
 IMAGE = (1, HEIGHT, WIDTH, 3)
 
 
-@pytest.mark.parametrize("shape, fps, settings, message", [
-    ((0, 64, 80, 3), 16, {}, "no frames to write"),
-    ((1, 64, 80, 2), 16, {}, "1, 3 or 4 channels"),
-    ((1, 64, 48, 3), 16, {"format": "MP4 H.265"}, "48x64 pixels, but MP4 H.265 needs at least 64x64"),
-    (IMAGE, 0, {}, "fps is 0"),
-    (IMAGE, float("nan"), {}, "fps is nan"),
-    (IMAGE, 60, {"format": "GIF"}, "GIF goes up to 50"),
-    (IMAGE, 16, {"format": "AVI"}, "Choose one of: MP4 H.264, MP4 H.265, WebM VP9"),
-    (IMAGE, 16, {"crf": 52}, "MP4 H.264 takes 0 to 51, or -1 for its default, which is 19"),
-    (IMAGE, 16, {"format": "WebM AV1", "pixel_format": "yuv444p"}, "auto, yuv420p, yuv420p10le"),
-    (IMAGE, 16, {"format": "GIF", "pixel_format": "yuv420p"}, "Choose one of: auto"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, fps, settings, message",
+    [
+        ((0, 64, 80, 3), 16, {}, "no frames to write"),
+        ((1, 64, 80, 2), 16, {}, "1, 3 or 4 channels"),
+        ((1, 64, 48, 3), 16, {"format": "MP4 H.265"}, "48x64 pixels, but MP4 H.265 needs at least 64x64"),
+        (IMAGE, 0, {}, "fps is 0"),
+        (IMAGE, float("nan"), {}, "fps is nan"),
+        (IMAGE, 60, {"format": "GIF"}, "GIF goes up to 50"),
+        (IMAGE, 16, {"format": "AVI"}, "Choose one of: MP4 H.264, MP4 H.265, WebM VP9"),
+        (IMAGE, 16, {"crf": 52}, "MP4 H.264 takes 0 to 51, or -1 for its default, which is 19"),
+        (IMAGE, 16, {"format": "WebM AV1", "pixel_format": "yuv444p"}, "auto, yuv420p, yuv420p10le"),
+        (IMAGE, 16, {"format": "GIF", "pixel_format": "yuv420p"}, "Choose one of: auto"),
+    ],
+)
 def test_bad_input_is_refused_before_a_file_is_touched(tmp_path, shape, fps, settings, message):
     with pytest.raises(ValueError, match=message):
         write_video([tmp_path / "clip.mp4"], torch.zeros(shape), fps, Settings(**settings))
@@ -414,10 +425,22 @@ def test_a_pyav_without_the_encoder_is_named(tmp_path, monkeypatch):
         write_video([tmp_path / "clip.mp4"], make_clip(1), 16, Settings("MP4 H.265"))
 
 
-@pytest.mark.parametrize("fps, rate", [
-    (16, 16), (12.5, "25/2"), (23.976, "24000/1001"), (23.98, "24000/1001"), (29.97, "30000/1001"),
-    (59.94, "60000/1001"), (1, 1), (24, 24), (0.01, "1/100"), (14.985, "14.985"), (1e-9, "1/1001"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fps, rate",
+    [
+        (16, 16),
+        (12.5, "25/2"),
+        (23.976, "24000/1001"),
+        (23.98, "24000/1001"),
+        (29.97, "30000/1001"),
+        (59.94, "60000/1001"),
+        (1, 1),
+        (24, 24),
+        (0.01, "1/100"),
+        (14.985, "14.985"),
+        (1e-9, "1/1001"),
+    ],
+)
 def test_rates_are_exact_fractions(fps, rate):
     assert frame_rate(fps, "MP4 H.264") == Fraction(rate)
 

@@ -45,9 +45,10 @@ def clip():
 
 @pytest.mark.parametrize("cut", [0.0, 0.5, 0.95])
 @pytest.mark.parametrize(
-    "write", [write_poses, write_cached_poses, write_chunk, write_model, *map(writer, FORMATS)],
+    "write",
+    [write_poses, write_cached_poses, write_chunk, write_model, *map(writer, FORMATS)],
     ids=["poses", "cached poses", "chunk", "model", *FORMATS],
-)  # fmt: skip
+)
 def test_a_half_file_is_noticed(tmp_path, write, cut):
     write(tmp_path)
     (path,) = tmp_path.iterdir()

@@ -8,10 +8,39 @@ EDGES = (0, 1, 0x7F, 0x80, 0xFF)
 INTEGERS = (0, 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 LONGEST_SPAN = 64
 VALUES = (
-    None, True, False, 0, -1, 1, 0.5, -0.0, 2, 1e-300, 1e300, float("nan"), float("inf"), 2**31, 2**53 + 1, 2**63,
-    -(2**63), 10**20, "", "0", "nan", "\u955c\u5934", "\ud800", "../../x", "x" * 5000, [], {}, [[]], [None], [1, "a"],
-    {"a": 1}, [0] * 1000,
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    0.5,
+    -0.0,
+    2,
+    1e-300,
+    1e300,
+    float("nan"),
+    float("inf"),
+    2**31,
+    2**53 + 1,
+    2**63,
+    -(2**63),
+    10**20,
+    "",
+    "0",
+    "nan",
+    "\u955c\u5934",
+    "\ud800",
+    "../../x",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    [None],
+    [1, "a"],
+    {"a": 1},
+    [0] * 1000,
+)
 
 
 def mutate_bytes(data: bytes, random: Random) -> bytes:
@@ -87,8 +116,17 @@ def _move(data: bytes, random: Random) -> bytes:
 
 
 BYTE_MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
-    _flip, _flip, _edge, _integer, _integer, _cut, _remove, _repeat, _clear, _move,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _edge,
+    _integer,
+    _integer,
+    _cut,
+    _remove,
+    _repeat,
+    _clear,
+    _move,
+)
 
 
 def _mutate_somewhere(value: object, random: Random) -> object:

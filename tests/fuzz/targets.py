@@ -47,11 +47,15 @@ SMALL = {"dim": 128, "ffn_dim": 64, "layers": 1, "text_dim": 16}
 KEY = "a" * 64
 LIMIT = 2**30
 VIDEOS = (  # container, codec, pixel format, sound
-    ("mp4", "libx264", "yuv420p", "aac"), ("matroska", "libx264", "yuv420p", "pcm_s16le"),
-    ("mov", "mpeg4", "yuv420p", None), ("webm", "libvpx", "yuv420p", "libopus"), ("gif", "gif", "rgb8", None),
-    ("avi", "mpeg4", "yuv420p", "pcm_s16le"), ("mpegts", "mpeg2video", "yuv420p", "mp2"),
+    ("mp4", "libx264", "yuv420p", "aac"),
+    ("matroska", "libx264", "yuv420p", "pcm_s16le"),
+    ("mov", "mpeg4", "yuv420p", None),
+    ("webm", "libvpx", "yuv420p", "libopus"),
+    ("gif", "gif", "rgb8", None),
+    ("avi", "mpeg4", "yuv420p", "pcm_s16le"),
+    ("mpegts", "mpeg2video", "yuv420p", "mp2"),
     ("flv", "flv", "yuv420p", None),
-)  # fmt: skip
+)
 
 
 def clip(people: int = 2, frames: int = 6, seed: int = 0) -> PoseClip:
@@ -268,6 +272,13 @@ def _picture(kind: str) -> bytes:
 
 VALID = [*(make_video(*video) for video in VIDEOS), _picture("PNG"), _picture("GIF")]
 TARGETS: dict[str, Target] = {
-    "pose_json": poses, "safetensors": weights, "checkpoint": checkpoint, "gguf": gguf, "prompt_embeddings": prompt,
-    "shard_index": shards, "chunk_store": chunk, "pose_cache": cached_poses, "media": media,
-}  # fmt: skip
+    "pose_json": poses,
+    "safetensors": weights,
+    "checkpoint": checkpoint,
+    "gguf": gguf,
+    "prompt_embeddings": prompt,
+    "shard_index": shards,
+    "chunk_store": chunk,
+    "pose_cache": cached_poses,
+    "media": media,
+}

@@ -28,15 +28,44 @@ from steadydancer_pack.tests.prompts import small_prompt
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 SAMPLES = (
-    "dance_from_video.json", "long_video_in_chunks.json", "keep_a_dance.json", "long_video.json", "low_memory.json",
-)  # fmt: skip
+    "dance_from_video.json",
+    "long_video_in_chunks.json",
+    "keep_a_dance.json",
+    "long_video.json",
+    "low_memory.json",
+)
 SMALL = {"steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
 SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters
 STRANGE = (
-    None, True, -1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1, "", "0", "nan", "auto", "../../x", "/",
-    "aux", "\u955c\u5934", "\ud800", "a" * 300, "%date:yyyy%", [], [1], {}, {"a": 1},
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**31,
+    2**63,
+    -(2**63),
+    1e30,
+    -1e30,
+    1e-30,
+    0.1,
+    "",
+    "0",
+    "nan",
+    "auto",
+    "../../x",
+    "/",
+    "aux",
+    "\u955c\u5934",
+    "\ud800",
+    "a" * 300,
+    "%date:yyyy%",
+    [],
+    [1],
+    {},
+    {"a": 1},
+)
 
 
 def mutated(prompt: dict, object_info: dict, random: Random) -> tuple[dict, str]:

@@ -212,10 +212,17 @@ OWN = ".0123456789abcdef0123456789abcdef"
 
 
 @pytest.mark.parametrize("write", [replace_a_file, add_a_file])
-@pytest.mark.parametrize("name, age, goes", [
-    (f"{OWN}.part", OLD, True), (f"{OWN}.part", YOUNG, False), (f"{OWN}.mp4", OLD, False),
-    ("model.safetensors.part", OLD, False), (".notes.part", OLD, False), ("0123456789.tmp", OLD, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, age, goes",
+    [
+        (f"{OWN}.part", OLD, True),
+        (f"{OWN}.part", YOUNG, False),
+        (f"{OWN}.mp4", OLD, False),
+        ("model.safetensors.part", OLD, False),
+        (".notes.part", OLD, False),
+        ("0123456789.tmp", OLD, False),
+    ],
+)
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_the_next_write_removes_what_killed_writers_left(tmp_path, write, name, age, goes, kind):
     left = tmp_path / name

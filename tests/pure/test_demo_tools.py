@@ -107,8 +107,10 @@ def test_a_contact_sheet_goes_by_time_not_by_frame_number(tmp_path):
     media.contact_sheet(Image.new("RGB", (200, 200)), shown, tmp_path / "slow.mp4", tmp_path / "sheet.png")
     sheet = Image.open(tmp_path / "sheet.png")
     assert [sheet_row(sheet, row, 3)[1:] for row in range(3)] == [
-        [(0, 0, 0), (0, 0, 0)], [(100, 0, 0), (50, 0, 0)], [(130, 0, 0), (100, 0, 0)],
-    ]  # fmt: skip
+        [(0, 0, 0), (0, 0, 0)],
+        [(100, 0, 0), (50, 0, 0)],
+        [(130, 0, 0), (100, 0, 0)],
+    ]
 
 
 OBJECT_INFO = {

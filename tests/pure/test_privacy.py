@@ -51,9 +51,13 @@ def search(folder, **environment):
         Path(place).mkdir()
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
     done = subprocess.run(
-        [sys.executable, "-c", SEARCH, str(PACK)], cwd=folder, env={**cleared, **here, **environment},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-c", SEARCH, str(PACK)],
+        cwd=folder,
+        env={**cleared, **here, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1], [path for path in folder.rglob("*") if path.is_file()]
 
@@ -157,9 +161,12 @@ def test_the_guard_refuses_a_look_up_a_connection_and_a_file(refusals, tmp_path)
     outside, mine = Path(f"{tempfile.gettempdir()}-elsewhere"), tmp_path / "mine"
     mine.write_text("x", "utf-8")
     changes = (
-        outside.mkdir, lambda: mine.rename(outside), lambda: outside.hardlink_to(mine),
-        lambda: outside.symlink_to(mine), lambda: (PACK / "LICENSE").replace(mine),
-    )  # fmt: skip
+        outside.mkdir,
+        lambda: mine.rename(outside),
+        lambda: outside.hardlink_to(mine),
+        lambda: outside.symlink_to(mine),
+        lambda: (PACK / "LICENSE").replace(mine),
+    )
     for change in changes:
         with pytest.raises(RuntimeError, match="os[.](mkdir|rename|link|symlink) "):
             change()

@@ -50,9 +50,11 @@ def test_every_photo_goes_with_every_video_and_folders_are_categories(tmp_path):
     videos = touch(tmp_path / "videos", "fast/x.mp4", "y.mov", "y.txt")
     pairs = find_pairs(photos, videos)
     assert shown(pairs) == [
-        ("a.webp", "x.mp4", "anime / fast"), ("a.webp", "y.mov", "anime"),
-        ("b.PNG", "x.mp4", "fast"), ("b.PNG", "y.mov", ""),
-    ]  # fmt: skip
+        ("a.webp", "x.mp4", "anime / fast"),
+        ("a.webp", "y.mov", "anime"),
+        ("b.PNG", "x.mp4", "fast"),
+        ("b.PNG", "y.mov", ""),
+    ]
     assert [pair.name for pair in pairs] == ["anime_fast__a__x", "anime__a__y", "fast__b__x", "b__y"]
 
 
@@ -164,9 +166,11 @@ def test_a_pair_goes_into_its_nodes(workflow):
     ready = template.prompt(OBJECT_INFO)
     filled = template.fill(ready, "p.png", "v.mp4", "pair")
     assert [filled[i]["inputs"] for i in "1234"] == [
-        {"image": "p.png"}, {"file": "v.mp4"}, {"seed": 7, "steps": 4},
+        {"image": "p.png"},
+        {"file": "v.mp4"},
+        {"seed": 7, "steps": 4},
         {"filename_prefix": "xdance/pair", "video": ["2", 0]},
-    ]  # fmt: skip
+    ]
     assert ready["1"]["inputs"] == {"image": "x.png"} and template.workflow == WORKFLOW
 
 
@@ -221,14 +225,31 @@ def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
 @pytest.mark.parametrize(
     ("messages", "status", "want"),
     [
-        ([["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]], "success",
-         (State.DONE, "", 2.5)),
-        ([["execution_error", {"node_type": "N", "node_id": "3", "exception_message": "bad\n", "exception_type": "E",
-                               "timestamp": 1}]], "error", (State.FAILED, "N (node 3): bad", 0.0)),
+        (
+            [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]],
+            "success",
+            (State.DONE, "", 2.5),
+        ),
+        (
+            [
+                [
+                    "execution_error",
+                    {
+                        "node_type": "N",
+                        "node_id": "3",
+                        "exception_message": "bad\n",
+                        "exception_type": "E",
+                        "timestamp": 1,
+                    },
+                ]
+            ],
+            "error",
+            (State.FAILED, "N (node 3): bad", 0.0),
+        ),
         ([["execution_interrupted", {"timestamp": 1}]], "error", (State.INTERRUPTED, "interrupted at the server", 0.0)),
         ([], None, (State.FAILED, "ended the prompt with 'None'", 0.0)),
     ],
-)  # fmt: skip
+)
 def test_the_history_says_how_a_prompt_ended(messages, status, want):
     found = prompt_state({"status": {"status_str": status, "messages": messages}, "outputs": {"4": {}}})
     assert (found.state, found.seconds) == (want[0], want[2]) and want[1] in found.error
@@ -410,9 +431,11 @@ class Answers(BaseHTTPRequestHandler):
     """A web server that is no ComfyUI: status and body by path; of HALF it promises more than it sends."""
 
     pages = {
-        "/html/system_stats": (200, b"<html>"), "/json/system_stats": (200, b"{}"), "/no/system_stats": (403, b""),
+        "/html/system_stats": (200, b"<html>"),
+        "/json/system_stats": (200, b"{}"),
+        "/no/system_stats": (403, b""),
         "/view": (200, HALF),
-    }  # fmt: skip
+    }
 
     def do_GET(self):
         status, body = self.pages.get(self.path.partition("?")[0], (404, b""))
