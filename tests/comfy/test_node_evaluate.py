@@ -21,7 +21,7 @@ from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.evaluation import clip_report
 from steadydancer_pack.nodes import evaluate as node_module
 from steadydancer_pack.nodes.common import node_picture
-from steadydancer_pack.nodes.evaluate import NODES, Evaluate, register_folders
+from steadydancer_pack.nodes.evaluate import Evaluate, register_folders
 from steadydancer_pack.tests.together import meeting, together
 
 PACK = Path(__file__).resolve().parents[2]
@@ -73,15 +73,8 @@ def values(output):
     return json.loads(output.result[3])
 
 
-def test_schema():
-    schema = Evaluate.GET_SCHEMA()
-    assert [Evaluate] == NODES and schema.node_id == "SteadyDancerEvaluate" and schema.is_output_node
-    assert schema.category.startswith("SteadyDancer/") and schema.description and schema.search_aliases
-    assert all(part.tooltip for part in [*schema.inputs, *schema.outputs])
-    assert Evaluate.GET_NODE_INFO_V1()["output"] == ["STRING", "IMAGE", "IMAGE", "STRING", "STRING"]
-
-
-def test_the_folder_of_networks_is_added(monkeypatch):
+def test_it_is_an_output_node_and_its_folder_of_networks_is_added(monkeypatch):
+    assert Evaluate.GET_SCHEMA().is_output_node
     monkeypatch.delitem(folder_paths.folder_names_and_paths, node_module.FOLDER)
     register_folders()
     paths, suffixes = folder_paths.folder_names_and_paths[node_module.FOLDER]
