@@ -172,7 +172,7 @@ def spots(colors, size=64, frames=3):
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
-def test_identity_of_one_who_moves_has_a_part_in_another_color_and_is_away():
+def test_identity_of_a_person_who_moves_changes_a_color_and_is_hidden():
     clip = spots([RED] * 5, frames=4)
     clip[1] = clip[0].roll(6, dims=1)
     clip[2] = spots([RED, BLUE, BLUE, RED, RED])[0]

@@ -47,9 +47,14 @@ SMALL = {"dim": 128, "ffn_dim": 64, "layers": 1, "text_dim": 16}
 KEY = "a" * 64
 LIMIT = 2**30
 VIDEOS = (  # container, codec, sound
-    *(("mp4", "libx264", "aac"), ("matroska", "libx264", "pcm_s16le"), ("mov", "mpeg4", None)),
-    *(("webm", "libvpx", "libopus"), ("gif", "gif", None), ("avi", "mpeg4", "pcm_s16le")),
-    *(("mpegts", "mpeg2video", "mp2"), ("flv", "flv", None)),
+    ("mp4", "libx264", "aac"),
+    ("matroska", "libx264", "pcm_s16le"),
+    ("mov", "mpeg4", None),
+    ("webm", "libvpx", "libopus"),
+    ("gif", "gif", None),
+    ("avi", "mpeg4", "pcm_s16le"),
+    ("mpegts", "mpeg2video", "mp2"),
+    ("flv", "flv", None),
 )
 
 

@@ -51,10 +51,8 @@ def search(folder):
     for place in here.values():
         Path(place).mkdir()
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
-    place = {"cwd": folder, "env": {**cleared, **here}}
-    done = subprocess.run(
-        [sys.executable, "-c", SEARCH, str(PACK)], **place, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-c", SEARCH, str(PACK)]
+    done = subprocess.run(command, cwd=folder, env={**cleared, **here}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1], [path for path in folder.rglob("*") if path.is_file()]
 
@@ -63,19 +61,16 @@ def test_a_search_for_poses_leaves_no_file_in_a_fresh_home(tmp_path):
     assert search(tmp_path) == ("1", [])
 
 
-@pytest.mark.parametrize(
-    ("platform", "value", "calls"), [("linux", "", 0), ("linux", "0", 0), ("win32", "", 1), ("win32", "0", 0)]
-)
-def test_the_switch_is_set_at_the_first_import_and_the_users_own_value_stays(
-    fresh, monkeypatch, platform, value, calls
-):
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+@pytest.mark.parametrize("value", ["", "0"])
+def test_the_switch_is_set_at_the_first_import_and_the_users_value_stays(fresh, monkeypatch, platform, value):
     """On Windows the events are switched off too."""
     monkeypatch.setattr(sys, "platform", platform)
     if value:
         monkeypatch.setenv(TELEMETRY_SWITCH, value)
     monkeypatch.setattr("builtins.__import__", _imports_made_up(monkeypatch, "1.32.0"))
     assert not sends_telemetry()
-    assert len(import_onnxruntime().calls) == calls
+    assert len(import_onnxruntime().calls) == (1 if platform == "win32" and not value else 0)
     assert os.environ[TELEMETRY_SWITCH] == (value or "1") and not sends_telemetry()
 
 
@@ -142,16 +137,16 @@ def test_the_guard_refuses_a_look_up_a_connection_and_a_file(refusals, tmp_path)
         socket.getaddrinfo("example.invalid", 443)
     with socket.socket() as sock, pytest.raises(RuntimeError, match="socket.connect 192.0.2.1"):
         sock.connect(("192.0.2.1", 9))
-    outside, mine, license = Path(f"{tempfile.gettempdir()}-elsewhere"), tmp_path / "mine", PACK / "LICENSE"
+    outside, mine, ours = Path(f"{tempfile.gettempdir()}-elsewhere"), tmp_path / "mine", PACK / "LICENSE"
     for file in (Path("~/steadydancer-guard").expanduser(), outside):
         with pytest.raises(RuntimeError, match="writes"):
             file.write_text("x", "utf-8")
     mine.write_text("x", "utf-8")
     links = partial(outside.hardlink_to, mine), partial(outside.symlink_to, mine)
-    for change in (outside.mkdir, partial(mine.rename, outside), *links, partial(license.replace, mine)):
+    for change in (outside.mkdir, partial(mine.rename, outside), *links, partial(ours.replace, mine)):
         with pytest.raises(RuntimeError, match="os[.](mkdir|rename|link|symlink) "):
             change()
-    assert len(refusals) == 9 and not outside.exists() and license.exists()
+    assert len(refusals) == 9 and not outside.exists() and ours.exists()
     refusals.clear()
     (tmp_path / "inside").write_text("x", "utf-8")
     assert refusals == []
