@@ -124,9 +124,8 @@ def main() -> int:
 def base_prompts(server: ComfyProcess) -> list[dict]:
     """Return small prompts that together hold most of our nodes."""
     object_info = server.client.object_info()
-    prompts = [
-        to_api_prompt(json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8")), object_info) for name in SAMPLES
-    ]
+    files = [WORKFLOWS / f"{name}.json" for name in SAMPLES]
+    prompts = [to_api_prompt(json.loads(file.read_text("utf-8")), object_info) for file in files]
     for prompt in prompts:
         for node in prompt.values():
             node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}
