@@ -10,14 +10,10 @@ import numpy as np
 from steadydancer_pack.dwpose.poses import BODY, FEET, PoseClip, Track
 
 # Half widths and segment lengths after Drillis and Contini (1966); the child is about six years old.
-ADULT = {
-    "shoulders": 0.115, "hips": 0.055, "torso": 0.288, "neck": 0.13, "eyes": 0.018, "ears": 0.04,
-    "upper_arm": 0.172, "lower_arm": 0.15, "upper_leg": 0.24, "lower_leg": 0.245,
-}  # fmt: skip
-CHILD = ADULT | {
-    "shoulders": 0.12, "torso": 0.29, "neck": 0.175, "eyes": 0.028, "ears": 0.06,
-    "upper_arm": 0.16, "lower_arm": 0.135, "upper_leg": 0.21, "lower_leg": 0.21,
-}  # fmt: skip
+TRUNK = {"shoulders": 0.115, "hips": 0.055, "torso": 0.288, "neck": 0.13, "eyes": 0.018, "ears": 0.04}
+ADULT = TRUNK | {"upper_arm": 0.172, "lower_arm": 0.15, "upper_leg": 0.24, "lower_leg": 0.245}
+CHILD_TRUNK = {"shoulders": 0.12, "hips": 0.055, "torso": 0.29, "neck": 0.175, "eyes": 0.028, "ears": 0.06}
+CHILD = CHILD_TRUNK | {"upper_arm": 0.16, "lower_arm": 0.135, "upper_leg": 0.21, "lower_leg": 0.21}
 SIDES = {"right": (-1, (2, 3, 4), (8, 9, 10), (14, 16)), "left": (1, (5, 6, 7), (11, 12, 13), (15, 17))}
 
 
@@ -97,13 +93,11 @@ def clip(person, stances, camera=Camera(), hidden=(), path=None) -> PoseClip:
 
 def dance(frames: int = 24, **changes) -> list[Stance]:
     """Return a dance in which every limb is once seen at its full length; changes: fields held still."""
-    t = np.linspace(0, 2 * np.pi, frames, endpoint=False)
-    stances = [
-        Stance(
-            arm=(60 + 50 * np.sin(a), 60 - 50 * np.sin(a)), elbow=(30 * np.cos(a), -30 * np.cos(a)),
-            elbow_depth=(40 + 40 * np.sin(2 * a), 40 - 40 * np.sin(2 * a)),
-            leg=(12 + 10 * np.sin(a), 12 - 10 * np.sin(a)), leg_depth=(20 - 20 * np.cos(a), 0), yaw=40 * np.sin(a),
-        )
-        for a in t
-    ]  # fmt: skip
-    return [replace(stance, **changes) for stance in stances]
+    stances = []
+    for a in np.linspace(0, 2 * np.pi, frames, endpoint=False):
+        sin, cos, twice = np.sin(a), np.cos(a), np.sin(2 * a)
+        arms = {"arm": (60 + 50 * sin, 60 - 50 * sin), "elbow": (30 * cos, -30 * cos)}
+        arms["elbow_depth"] = (40 + 40 * twice, 40 - 40 * twice)
+        legs = {"leg": (12 + 10 * sin, 12 - 10 * sin), "leg_depth": (20 - 20 * cos, 0)}
+        stances.append(Stance(**{**arms, **legs, "yaw": 40 * sin, **changes}))
+    return stances

@@ -23,10 +23,8 @@ class DeviceTensor(Tensor):
     def __new__(cls, content: Tensor):
         if content.dtype == torch.float64:
             raise TypeError(REFUSED)
-        made = Tensor._make_wrapper_subclass(
-            cls, content.shape, strides=content.stride(), storage_offset=content.storage_offset(), dtype=content.dtype,
-            device=INSIDE,
-        )  # fmt: skip
+        place = {"strides": content.stride(), "storage_offset": content.storage_offset(), "device": INSIDE}
+        made = Tensor._make_wrapper_subclass(cls, content.shape, dtype=content.dtype, **place)
         made.content = content
         return made
 

@@ -37,5 +37,5 @@ def _is_widget(kind: str, options: dict) -> bool:
 
 def _values(name: str, kind: str, options: dict) -> list[list[str]]:
     """Return [name, type] of each value that a widget saves: its own, and of the one that the page adds below it."""
-    added = [["control_after_generate", "COMBO"]] * bool(options.get("control_after_generate"))
-    return [[name, kind], *added]
+    added = "control_after_generate"
+    return [[name, kind], [added, "COMBO"]] if options.get(added) else [[name, kind]]

@@ -132,15 +132,13 @@ class Campaign:
 
     def extract_prompt(self, prefix: str, trial: int) -> dict:
         how = {"fps": 16.0, "source_fps": 16.0, "detect_every": 1, "max_people": 4, "when_nobody": "hold"}
+        how |= {"max_frames": FRAMES, "use_cache": True, "cache_mb": 1024}
         return {
             "detector": node("SteadyDancerLoadPoseDetector", **self.defaults("SteadyDancerLoadPoseDetector")),
             "video": node("LoadVideo", file=DANCE),
-            "poses": node(
-                "SteadyDancerExtractPoses", detector=["detector", 0], video=["video", 0], max_frames=FRAMES,
-                use_cache=True, cache_mb=1024, **how,
-            ),
+            "poses": node("SteadyDancerExtractPoses", detector=["detector", 0], video=["video", 0], **how),
             "save": node("SteadyDancerSavePoses", poses=["poses", 0], filename_prefix=prefix, fps=16.0),
-        }  # fmt: skip
+        }
 
     def sampling_prompt(self, prefix: str, trial: int) -> dict:
         prompt = to_api_prompt(json.loads(SKELETONS.read_text("utf-8")), self.info)

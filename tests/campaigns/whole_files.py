@@ -58,7 +58,5 @@ def _tensors(path):
             file.get_tensor(name)
 
 
-READERS = {
-    ".mp4": _video, ".webm": _video, ".gif": _animation, ".webp": _animation, ".json": _poses, ".npz": _cached_poses,
-    ".frames": _chunk, ".safetensors": _tensors,
-}  # fmt: skip
+READERS = {".mp4": _video, ".webm": _video, ".gif": _animation, ".webp": _animation}
+READERS |= {".json": _poses, ".npz": _cached_poses, ".frames": _chunk, ".safetensors": _tensors}

@@ -17,16 +17,13 @@ from steadydancer_pack.nodes.common import file_names, output_file
 from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
-WRONG = (
-    "../a", "a/../../b", "/a", "C:\\a", "C:a", "..\\a", "a/", "a\\", ".", "a/..", "", "  ", "a\0b", "a\nb", "a:b",
-    "a\ud83d/x", "\udcff", "dance: take 2", "a?", "a*b", "a<b", "a|b", '"a"', "foo/bar.", "foo. /x", "foo /x", "foo./x",
-)  # fmt: skip
+OUTSIDE = ("../a", "a/../../b", "/a", "C:\\a", "C:a", "..\\a", "a/", "a\\", ".", "a/..", "", "  ")
+WRONG_LETTERS = ("a\0b", "a\nb", "a:b", "a\ud83d/x", "\udcff", "dance: take 2", "a?", "a*b", "a<b", "a|b", '"a"')
+WRONG = (*OUTSIDE, *WRONG_LETTERS, "foo/bar.", "foo. /x", "foo /x", "foo./x")
 RESERVED = ("aux", "con", "NUL.txt", "COM1", "con/clip", "dance/Prn/clip", "lpt9.a.b", "com\xb2", "nul .txt", "conout$")
-RIGHT = (
-    "console", "aux_1", "com", "com0", "com10", "auxiliary/lpt", "my.con",
-    "clip", "dance/clip", "dance\\clip", " clip ", "a b-1.5", "./clip", "50%", "50% and 60%", "\u821e/\xfcn\xef",
-    "\U0001f483",
-)  # fmt: skip
+NO_DEVICES = ("console", "aux_1", "com", "com0", "com10", "auxiliary/lpt", "my.con")
+PLAIN = ("clip", "dance/clip", "dance\\clip", " clip ", "a b-1.5", "./clip", "50%", "50% and 60%")
+RIGHT = (*NO_DEVICES, *PLAIN, "\u821e/\xfcn\xef", "\U0001f483")
 UNFILLED = ("%date:yyyy-MM-dd%/x", "x %date:yyyy/MM/dd hh:mm%", "%seed%", "%SteadyDancer Sampler.seed%", "%date%")
 PREFIXED = (video.VideoCombine, pose_files.SavePoses, evaluate.Evaluate)
 NAMED = {prompt.SavePromptEmbeddings: "name", convert.ConvertModel: "file_name"}
@@ -59,35 +56,35 @@ def test_names_of_devices_are_refused_by_every_node(node, name):
 
 @pytest.mark.parametrize("node", [*PREFIXED, *NAMED])
 def test_half_a_character_is_refused_by_every_node(node):
-    assert "no invisible character" in node.validate_inputs("a\ud83d")
-    assert "'a\\ud83d'" in node.validate_inputs("a\ud83d")
+    fault = node.validate_inputs("a\ud83d")
+    assert "no invisible character" in fault and "'a\\ud83d'" in fault
 
 
-@pytest.mark.parametrize("node, added", [
-    (video.VideoCombine, "_00001_.webm"), (pose_files.SavePoses, "_00001_.json"), (evaluate.Evaluate, "_00001_"),
-    (prompt.SavePromptEmbeddings, ".safetensors"), (convert.ConvertModel, ".safetensors.part.json.new"),
-])  # fmt: skip
+ADDED = ("_00001_.webm", "_00001_.json", "_00001_", ".safetensors", ".safetensors.part.json.new")
+
+
+@pytest.mark.parametrize("node, added", [*zip((*PREFIXED, *NAMED), ADDED, strict=True)])
 def test_names_that_no_disk_takes_are_refused_before_the_run(node, added):
     """A file name has 255 bytes; a Chinese character has 3."""
-    assert f"with the '{added}' that is added, and this one has {len(added) - 3} more" in node.validate_inputs(
-        "\u821e" * 84
-    )
+    fault = node.validate_inputs("\u821e" * 84)
+    assert f"with the '{added}' that is added, and this one has {len(added) - 3} more" in fault
     assert "has 1 more" in node.validate_inputs("x" * (256 - len(added)))
     assert node.validate_inputs("x" * (255 - len(added))) is True
 
 
-def test_the_longest_name_is_written(output):
-    path = next(iter(output_file.output_names("x" * 244, ".mp4", 8, 8)))
+def first_name(prefix, width=8, height=8):
+    return next(iter(output_file.output_names(prefix, ".mp4", width, height)))
+
+
+def test_the_longest_name_is_written_and_a_longer_one_shown_in_part(output):
+    assert len(file_names.prefix_fault("\u821e" * 100_000)) < 400
+    path = first_name("x" * 244)
     path.touch()
     assert len(path.name) == 255
     with pytest.raises(ValueError, match="has 1 more. Shorten it by 1 letters"):
         output_file.output_names("x" * 245, ".mp4", 8, 8)
     with pytest.raises(ValueError, match="has 1 more"):  # known only when the size is
         output_file.output_names("x" * 240 + "%width%", ".mp4", 10000, 8)
-
-
-def test_a_long_name_is_shown_in_part():
-    assert len(file_names.prefix_fault("\u821e" * 100_000)) < 400
 
 
 def test_a_folder_has_a_length_of_its_own(output):
@@ -159,51 +156,43 @@ def test_a_placeholder_that_nothing_fills_in_is_told_with_those_that_are(prefix)
     assert [placeholder for placeholder in file_names.PLACEHOLDERS if placeholder not in fault] == []
 
 
-def test_comfyui_fills_in_the_placeholders():
-    path = next(iter(output_file.output_names("".join(file_names.PLACEHOLDERS), ".mp4", 80, 64)))
+def test_comfyui_fills_in_the_placeholders_and_blanks_around_a_prefix_do_not_count():
+    path = first_name("".join(file_names.PLACEHOLDERS), 80, 64)
     assert "%" not in path.name and path.name.endswith("8064_00001_.mp4")
-
-
-def test_blanks_around_a_prefix_do_not_count():
-    path = next(iter(output_file.output_names(" blanks/clip ", ".mp4", 8, 8)))
+    path = first_name(" blanks/clip ")
     assert (path.parent.name, path.name) == ("blanks", "clip_00001_.mp4")
     assert output_file.saved_result(path)["subfolder"] == "blanks"
 
 
-@pytest.mark.parametrize("node", PREFIXED)
-def test_a_wrong_prefix_is_refused_before_the_run(node):
-    assert node.validate_inputs("a:b") == file_names.prefix_fault("a:b")
-    assert node.validate_inputs("%date:yyyy%") == file_names.prefix_fault("%date:yyyy%")
-    assert node.validate_inputs("video/clip") is node.validate_inputs(None) is node.validate_inputs() is True
+@pytest.mark.parametrize("node", [*PREFIXED, *NAMED])
+def test_a_wrong_name_is_refused_before_the_run(node):
+    assert "'a:b'" in node.validate_inputs("a:b")
+    assert node.validate_inputs("clip") is node.validate_inputs(None) is node.validate_inputs() is True
+    if node in PREFIXED:
+        for prefix in ("a:b", "%date:yyyy%"):
+            assert node.validate_inputs(prefix) == file_names.prefix_fault(prefix)
+        assert node.validate_inputs("video/clip") is True
 
 
 def test_evaluate_needs_no_report():
     assert evaluate.Evaluate.validate_inputs("  ") is True
 
 
-@pytest.mark.parametrize("node", NAMED)
-def test_a_wrong_name_is_refused_before_the_run(node):
-    assert "'a:b'" in node.validate_inputs("a:b")
-    assert node.validate_inputs("clip") is node.validate_inputs(None) is node.validate_inputs() is True
-
-
 def test_every_node_that_writes_asks_before_the_run():
     """Its inputs are named as in the schema, or ComfyUI would not hand them over."""
     names = dict.fromkeys(PREFIXED, "filename_prefix") | NAMED
-    writing = [
-        node for node in pack_nodes()
-        for field in node.GET_SCHEMA().inputs if field.id in ("filename_prefix", "file_name")
-    ]  # fmt: skip
-    assert {*writing, prompt.SavePromptEmbeddings} == set(names)
-    assert [node for node, name in names.items() if name not in [field.id for field in node.GET_SCHEMA().inputs]] == []
+    inputs = {node: {field.id for field in node.GET_SCHEMA().inputs} for node in pack_nodes()}
+    writing = {node for node, ids in inputs.items() if ids & {"filename_prefix", "file_name"}}
+    assert writing | {prompt.SavePromptEmbeddings} == set(names)
+    assert [node for node, name in names.items() if name not in inputs[node]] == []
 
 
 @pytest.mark.parametrize("prefix, valid", [("video/clip", True), ("a:b", False), ("%date:yyyy%", False)])
 def test_comfyui_asks(monkeypatch, prefix, valid):
     import nodes
 
-    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "SteadyDancerSavePoses", pose_files.SavePoses)
-    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "SteadyDancerLoadPoses", pose_files.LoadPoses)
+    for name in ("SavePoses", "LoadPoses"):
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, f"SteadyDancer{name}", getattr(pose_files, name))
     monkeypatch.setattr(pose_files.LoadPoses, "validate_inputs", classmethod(lambda cls, file: True))
     load, save = {"file": "a.json", "fps": 16.0, "width": 0, "height": 0}, {"poses": ["1", 0], "fps": 16.0}
     graph = {

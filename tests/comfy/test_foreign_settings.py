@@ -112,6 +112,10 @@ def read_umask():
     return mask
 
 
+def set_numpy_print(options):
+    np.set_printoptions(**options)
+
+
 def seed(number):
     random.seed(number)
     np.random.seed(number)
@@ -127,9 +131,7 @@ SETTINGS = {  # how to read, how to set, and what others set
     "denormals": (bool, torch.set_flush_denormal, True),
     "seeds": (lambda: 0, seed, 9),
     "numpy raises": (np.geterr, lambda kinds: np.seterr(**kinds), {"all": "raise"}),
-    "numpy prints": (
-        np.get_printoptions, lambda options: np.set_printoptions(**options), {"precision": 1, "legacy": "1.13"}
-    ),
+    "numpy prints": (np.get_printoptions, set_numpy_print, {"precision": 1, "legacy": "1.13"}),
     "warnings are errors": (warnings.filters.copy, set_warnings, [("error", None, Warning, None, 0)]),
     "logging off": (lambda: logging.root.manager.disable, logging.disable, logging.CRITICAL),
     "ffmpeg logs": (av.logging.get_level, av.logging.set_level, av.logging.ERROR),
@@ -138,7 +140,7 @@ SETTINGS = {  # how to read, how to set, and what others set
     "another folder": (os.getcwd, os.chdir, os.path.abspath(os.sep)),
     "umask": (read_umask, os.umask, 0o277),
     "no collection": (gc.isenabled, lambda on: gc.enable() if on else gc.disable(), False),
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -168,13 +170,12 @@ def prepare(vae):
         photo = torch.from_numpy(np.array(file.convert("RGB")))[None].float() / 255
     video = InputImpl.VideoFromFile(str(shipped("steadydancer_sample_dance.mp4")), duration=SECONDS_OF_DANCE)
     animated = AnimateFromVideo.execute(photo, video, SIDE, SIDE, lead_in=1, seed=1).result
-    pose, negative, overlay, fps, audio = animated[:5]
+    pose, negative, _, fps, audio = animated[:5]
     files = [shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")]
     prompts = map(prompt_embeddings.load, files)
     conditions = reconcile(*prompts, vae, photo, pose, negative, width=SIDE, height=SIDE, length=FRAMES)
     tinted = match_colors(pose, negative[:2], photo[:, :SIDE, :SIDE], 1.0)
-    made = {"pose": pose, "negative": negative, "overlay": overlay, "fps": fps, "sound": audio["waveform"],
-            "told": animated[-1], "conditions": conditions[:4], "tinted": tinted}  # fmt: skip
+    made = {"animated": animated, "fps": fps, "conditions": conditions[:4], "tinted": tinted}
     return made, audio
 
 

@@ -50,9 +50,8 @@ print(json.dumps({
 def imported(tmp_path_factory) -> dict:
     """What a fresh ComfyUI without the pack's requirements has seen while it loaded the pack."""
     command = [sys.executable, "-c", CHILD, os.environ["COMFYUI_PATH"], str(tmp_path_factory.mktemp("base")), str(PACK)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    )
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

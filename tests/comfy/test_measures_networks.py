@@ -19,12 +19,10 @@ from steadydancer_pack.evaluation.metrics import NotMeasured
 
 def mean_network(path, *shape):
     """Write an ONNX file whose features are the means of the channels of its input."""
-    ports = [
-        helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, shape),
-        helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, [None, 3]),
-    ]
+    shapes = {"pixels": shape, "features": [None, 3]}
+    ports = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes)] for name, sizes in shapes.items()]
     node = helper.make_node("ReduceMean", ["pixels"], ["features"], axes=list(range(2, len(shape))), keepdims=0)
-    graph = helper.make_graph([node], "means", ports[:1], ports[1:])
+    graph = helper.make_graph([node], "means", *ports)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return path
 
@@ -39,30 +37,31 @@ def picture_network(tmp_path):
     return PictureFeatures(mean_network(tmp_path / "pictures.onnx", 1, 3, "h", "w"))
 
 
-def test_gaussians_with_a_known_distance():
-    """One axis: (m1 - m2)^2 + (s1 - s2)^2; of independent axes, the sum."""
+def save_as(path, tensors):
+    save_file(tensors, path)
+    return path
+
+
+def test_gaussians_with_a_known_distance_and_ones_that_do_not_commute():
+    """One axis: (m1 - m2)^2 + (s1 - s2)^2; of independent axes, the sum.
+
+    tr (S1 S2)^(1/2) of 2 x 2 matrices is (tr S1 S2 + 2 (det S1 S2)^(1/2))^(1/2).
+    """
     zero = np.zeros(3)
     a, b = np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])
     assert gaussian_distance(zero, a, zero, a) == pytest.approx(0, abs=1e-12)
     assert gaussian_distance(zero, a, zero, b) == pytest.approx(1 + 0 + 4)
     assert gaussian_distance(zero, a, np.array([3.0, 0, 4.0]), b) == pytest.approx(25 + 5)
-
-
-def test_gaussians_that_do_not_commute():
-    """tr (S1 S2)^(1/2) of 2 x 2 matrices is (tr S1 S2 + 2 (det S1 S2)^(1/2))^(1/2)."""
     a, b = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0], [0.0, 1.0]])
     expected = 4 + 4 - 2 * np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
     assert gaussian_distance(np.zeros(2), a, np.zeros(2), b) == pytest.approx(expected)
 
 
-def test_samples_of_fewer_than_their_features():
+def test_samples_of_fewer_than_their_features_and_one_that_has_no_covariance():
     samples = np.random.default_rng(0).normal(size=(4, 10))
     assert frechet_distance(samples, samples) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(samples, samples + 2.0) == pytest.approx(40)
     assert frechet_distance(samples, samples[::-1]) == pytest.approx(0, abs=1e-6)
-
-
-def test_one_sample_has_no_covariance():
     with pytest.raises(NotMeasured, match="1 samples have no covariance; at least 2"):
         frechet_distance(np.zeros((1, 3)), np.zeros((5, 3)))
 
@@ -130,9 +129,7 @@ def offline(monkeypatch):
 
 
 def test_lpips_with_a_backbone_from_a_file(tmp_path, alexnet, offline):
-    path = tmp_path / "alexnet.safetensors"
-    save_file(alexnet.state_dict(), path)
-    lpips = Lpips(path)
+    lpips = Lpips(save_as(tmp_path / "alexnet.safetensors", alexnet.state_dict()))
     clip = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(0))
     assert lpips.net == "alex"
     assert lpips(clip, clip).tolist() == [0.0, 0.0]
@@ -150,9 +147,9 @@ def test_lpips_with_a_backbone_from_a_file(tmp_path, alexnet, offline):
 
 def test_without_torchmetrics_a_good_backbone_costs_no_other_metric(tmp_path, alexnet, forget):
     forget("torchmetrics")
-    save_file(alexnet.state_dict(), tmp_path / "alexnet.safetensors")
+    lpips = Lpips(save_as(tmp_path / "alexnet.safetensors", alexnet.state_dict()))
     clip = torch.full((3, 32, 32, 3), 0.5)
-    result = evaluate(Case(clip, ground_truth=clip, lpips=Lpips(tmp_path / "alexnet.safetensors")))
+    result = evaluate(Case(clip, ground_truth=clip, lpips=lpips))
     assert result.values["flicker"] == 1.0
     assert "LPIPS against the ground truth: not measured: torchmetrics is not installed." in result.notes
 
@@ -163,18 +160,15 @@ def test_the_other_backbones_are_known_by_their_shapes(tmp_path, offline, net):
     with torch.device("meta"):
         shapes = make(weights=None).features.state_dict()
     weights = {f"features.{key}": torch.zeros(value.shape, dtype=torch.float16) for key, value in shapes.items()}
-    save_file(weights, tmp_path / "net.safetensors")
-    assert Lpips(tmp_path / "net.safetensors").net == net
+    assert Lpips(save_as(tmp_path / "net.safetensors", weights)).net == net
 
 
 def test_a_file_without_a_backbone_is_refused(tmp_path, alexnet):
-    save_file({"blocks.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="other.safetensors holds no backbone for LPIPS"):
-        Lpips(tmp_path / "other.safetensors")
     torn = {key: value for key, value in alexnet.state_dict().items() if key != "features.3.bias"}
-    save_file(torn, tmp_path / "torn.safetensors")
-    with pytest.raises(ValueError, match="lacks features.3.bias"):
-        Lpips(tmp_path / "torn.safetensors")
+    save_as(tmp_path / "torn.safetensors", torn)
+    save_as(tmp_path / "other.safetensors", {"blocks.0.weight": torch.zeros(1)})
     (tmp_path / "text.safetensors").write_text("nothing")
-    with pytest.raises(ValueError, match="no safetensors file that can be read"):
-        Lpips(tmp_path / "text.safetensors")
+    refused = {"other": "other.safetensors holds no backbone for LPIPS", "torn": "lacks features.3.bias"}
+    for name, words in (refused | {"text": "no safetensors file that can be read"}).items():
+        with pytest.raises(ValueError, match=words):
+            Lpips(tmp_path / f"{name}.safetensors")

@@ -32,9 +32,8 @@ PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
 def test_columns_stand_in_the_order_of_the_metrics_and_means_below():
     table = make_table(ROWS)
-    assert table.headings == [
-        "name", "group", "First frame PSNR, dB (higher)", "PCK (higher)", "Joint error, % of height (lower)", "seconds",
-    ]  # fmt: skip
+    metrics = ["First frame PSNR, dB (higher)", "PCK (higher)", "Joint error, % of height (lower)"]
+    assert table.headings == ["name", "group", *metrics, "seconds"]
     assert table.lines == [
         ["a", "ours", "-", "0.5000", "4.00", "12"],
         ["b", "ours", "-", "0.7000", "-", "-"],
@@ -46,11 +45,8 @@ def test_columns_stand_in_the_order_of_the_metrics_and_means_below():
     assert (table.words, table.means) == (2, 3)
 
 
-def test_the_best_group_is_marked_by_what_is_better():
+def test_the_best_group_is_marked_or_the_best_row_and_equal_rows_are_not():
     assert make_table(ROWS).best == {(3, 3), (3, 4)}
-
-
-def test_without_groups_the_best_row_is_marked_and_equal_rows_are_not():
     rows = [{"name": "a", "pck": 0.5, "flicker": 1.0}, {"name": "b", "pck": 0.6, "flicker": 1.0}]
     assert make_table(rows).best == {(1, 1)}
 
@@ -141,15 +137,13 @@ def test_a_curve_that_skips_frames_is_one_line_and_a_gap_is_none():
     every_second = np.where(np.arange(21) % 2, 0.5, np.nan)
     gap = np.where((np.arange(21) < 5) | (np.arange(21) > 15), 0.5, np.nan)
     one_frame = np.where(np.arange(21) == 10, 0.5, np.nan)
-    whole, *widths = (
-        shows(draw_curves({"flicker": curve})).any(axis=0).sum()
-        for curve in (np.full(21, 0.5), every_second, gap, one_frame)
-    )
+    curves = (np.full(21, 0.5), every_second, gap, one_frame)
+    whole, *widths = (shows(draw_curves({"flicker": curve})).any(axis=0).sum() for curve in curves)
     assert widths[:2] == [pytest.approx(whole * part, abs=4) for part in (18 / 20, 8 / 20)] and 0 < widths[2] < 10
 
 
 @pytest.mark.parametrize("curves", [{}, {"pck": np.full(3, np.nan)}])
-def test_nothing_to_draw_says_so(curves):
+def test_nothing_to_draw_is_said(curves):
     assert draw_curves(curves).max() > 200
 
 
@@ -179,9 +173,8 @@ def test_a_sheet_shows_photo_frames_ground_truth_and_keypoints():
     row, column = 100 + 2 * GAP + CAPTION, 200 + GAP
     plain = contact_sheet(Case(frames))
     assert plain.shape == (row, 4 * column + GAP, 3)
-    full = contact_sheet(
-        Case(frames, torch.ones(1, 40, 40, 3), torch.rand(2, 50, 60, 3), point, elsewhere), bones=[(0, 0)]
-    )
+    case = Case(frames, torch.ones(1, 40, 40, 3), torch.rand(2, 50, 60, 3), point, elsewhere)
+    full = contact_sheet(case, bones=[(0, 0)])
     assert full.shape == (3 * row, 4 * column + GAP, 3)
     left, top = GAP + column, 2 * row + GAP + CAPTION
     assert tuple(full[top + 25, left + 50]) == FOUND and tuple(full[top + 75, left + 150]) == TARGET

@@ -55,14 +55,11 @@ def folder(tmp_path):
 def test_a_file_that_leads_elsewhere_is_refused(folder, name, as_bytes):
     (folder / name).write_text(LEADING_ELSEWHERE[name])
     source = io.BytesIO((folder / name).read_bytes()) if as_bytes else str(folder / name)
-    with pytest.raises(ValueError, match="cannot be read as a video"):
+    said = "cannot be read as a video"
+    if name == "list.ffconcat":
+        said += r".*MP4, MOV, MKV, .*; playlists and streams are not followed"
+    with pytest.raises(ValueError, match=said):
         VideoStream(source)
-
-
-def test_a_list_of_videos_hears_what_is_read(folder):
-    (folder / "list.ffconcat").write_text(LEADING_ELSEWHERE["list.ffconcat"])
-    with pytest.raises(ValueError, match=r"MP4, MOV, MKV, .*; playlists and streams are not followed"):
-        VideoStream(str(folder / "list.ffconcat"))
 
 
 @pytest.mark.parametrize("read", [open_video, read_audio])
@@ -84,10 +81,11 @@ def test_a_sequence_of_pictures_is_one_file(folder):
     assert numbers(VideoStream(str(folder / "photo001.png"))) == [30]
 
 
-@pytest.mark.parametrize("path", [
-    "http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "concat:neighbor.mp4|neighbor.mp4", "lavfi:testsrc",
-    "subfile,,start,0,end,9,,:neighbor.mp4", "pipe:0", "tcp://127.0.0.1:9",
-])  # fmt: skip
+ADDRESSES = ["http://127.0.0.1:9/v.mp4", "data:video/mp4;base64,AAAA", "tcp://127.0.0.1:9", "pipe:0", "lavfi:testsrc"]
+PARTS = ["concat:neighbor.mp4|neighbor.mp4", "subfile,,start,0,end,9,,:neighbor.mp4"]
+
+
+@pytest.mark.parametrize("path", [*ADDRESSES, *PARTS])
 def test_a_path_is_no_address(folder, monkeypatch, path):
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match="cannot be read as a video: No such file"):
@@ -123,6 +121,8 @@ def png_claiming(width, height):
 def test_a_small_file_claims_no_large_picture(data):
     with pytest.raises(ValueError, match=r"pictures of 16000x16000 pixels. Up to 8192x4320 \(8K\) can be read"):
         VideoStream(io.BytesIO(data))
+    stream = VideoStream(io.BytesIO(gif_claiming(8192, 4320)))
+    assert (stream.width, stream.height) == (8192, 4320)
 
 
 PICTURES = ("jpg", "png", "gif", "bmp", "tiff", "webp", "vp8.webp")
@@ -176,11 +176,6 @@ def test_a_jpeg_of_any_length_is_read_alone(tmp_path):
         assert frame.mean() == pytest.approx(49 + level, abs=2)
 
 
-def test_pictures_of_8k_are_read():
-    stream = VideoStream(io.BytesIO(gif_claiming(8192, 4320)))
-    assert (stream.width, stream.height) == (8192, 4320)
-
-
 def test_bytes_opened_several_times_are_held_once():
     source = io.BytesIO(gif_claiming(64, 48) + bytes(20_000_000))
     tracemalloc.start()
@@ -203,10 +198,8 @@ def test_a_large_video_is_told_its_size(tmp_path):
 
 
 def test_wide_pixels_make_no_large_picture(tmp_path):
-    def prepare(stream):
-        stream.codec_context.sample_aspect_ratio = Fraction(8)
-
-    path = make_video(tmp_path / "v.mp4", pictures=[np.zeros((2400, 2400, 3), np.uint8)], prepare=prepare)
+    picture = np.zeros((2400, 2400, 3), np.uint8)
+    path = make_video(tmp_path / "v.mp4", pictures=[picture], sample_aspect_ratio=Fraction(8))
     with pytest.raises(ValueError, match=r"has pictures of 19200x2400 pixels"):
         VideoStream(str(path))
 
@@ -228,17 +221,15 @@ def test_a_picture_that_grows_is_left_out(tmp_path):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("limit", [None, 89478485])
 @pytest.mark.parametrize("side", [11000, 16000])
-def test_a_photo_on_the_command_line_is_bounded(tmp_path, monkeypatch, side, limit):
+def test_a_photo_on_the_command_line_is_bounded_and_no_program(tmp_path, monkeypatch, side, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # other programs lift Pillow's own bound
-    (tmp_path / "photo.png").write_bytes(png_claiming(side, side))
+    path = tmp_path / "photo.png"
+    path.write_bytes(png_claiming(side, side))
     with pytest.raises(ValueError, match=f"photo.png (has {side}x{side} pixels; up to 100 megapixels|is no picture)"):
-        media.read_photo(tmp_path / "photo.png")
-
-
-def test_a_photo_that_is_a_program_is_refused(tmp_path):
-    (tmp_path / "photo.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+        media.read_photo(path)
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match="is no picture that can be read .* Give a PNG, JPEG or WebP file"):
-        media.read_photo(tmp_path / "photo.png")
+        media.read_photo(path)
 
 
 def test_videos_on_the_command_line_are_bounded_too(folder):

@@ -40,10 +40,6 @@ POSE, POSE_NEGATIVE = (shipped(f"steadydancer_sample_pose{name}.mp4") for name i
 # --- model, VAE and prompts
 
 
-def test_weights_and_prompts_are_small():
-    assert sum(file.stat().st_size for file in (MODEL, VAE, *PROMPTS.values())) <= 10_000_000
-
-
 def test_comfyui_recognises_the_model_and_loads_all_of_it():
     detection.register()
     shipped = load_file(MODEL)
@@ -56,10 +52,11 @@ def test_comfyui_recognises_the_model_and_loads_all_of_it():
     torch.testing.assert_close(loaded[name].float(), shipped[name].float(), atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("file", [MODEL, VAE])
-def test_the_files_name_their_licence(file):
-    with safe_open(file, framework="pt") as opened:
-        assert opened.metadata()["license"] == "Apache-2.0"
+def test_weights_and_prompts_are_small_and_name_their_license():
+    assert sum(file.stat().st_size for file in (MODEL, VAE, *PROMPTS.values())) <= 10_000_000
+    for file in (MODEL, VAE):
+        with safe_open(file, framework="pt") as opened:
+            assert opened.metadata()["license"] == "Apache-2.0"
 
 
 def psnr(found, want):
@@ -148,21 +145,24 @@ def test_photo_and_driver_are_two_people_in_two_places():
         assert np.array_equal(values, photo.motion[name])
 
 
-def test_the_pose_clip_is_the_answers_skeleton_and_shrinks_to_it(true_poses):
-    frames, fps, sound = decode(POSE)
+def decode_poses(file):
+    """Return (frames, the same at the miniature's size, sound samples)."""
+    frames, fps, sound = decode(file)
     assert frames.shape == (33, 384, 384, 3) and fps == 16
+    return frames, frames.reshape(33, 96, 4, 96, 4, 3).mean(axis=(2, 4)), sound
+
+
+def test_the_pose_clip_is_the_answers_skeleton_and_shrinks_to_it(true_poses):
+    frames, shrunk, sound = decode_poses(POSE)
     assert abs(len(sound) - 33 / 16 * 48000) <= 1024 and 0.1 < np.abs(sound).max() < 1
-    shrunk = frames.reshape(33, 96, 4, 96, 4, 3).mean(axis=(2, 4))
     assert difference(shrunk, skeletons(true_poses)) < 1
     assert difference(frames[8], frames[0]) > 2
 
 
 def test_the_negative_pose_clip_is_silent_and_jitters(true_poses):
-    frames, fps, sound = decode(POSE_NEGATIVE)
-    assert frames.shape == (33, 384, 384, 3) and fps == 16 and len(sound) == 0
-    shrunk = frames.reshape(33, 96, 4, 96, 4, 3).mean(axis=(2, 4))
+    _, shrunk, sound = decode_poses(POSE_NEGATIVE)
     assert difference(shrunk, skeletons(augment(true_poses, sample.AUGMENT_SEED))) < 1
-    assert difference(shrunk, skeletons(true_poses)) > 2
+    assert difference(shrunk, skeletons(true_poses)) > 2 and len(sound) == 0
 
 
 def test_the_bundled_detector_sees_both_figures_whole(dance):
@@ -195,23 +195,13 @@ def contents(base):
 def test_all_files_are_written_as_they_are_shipped_and_nothing_else(written):
     base, paths = written
     found = sorted(path.relative_to(base).as_posix() for path in paths)
-    assert found == [
-        "input/steadydancer_sample.png",
-        "input/steadydancer_sample_dance.mp4",
-        "input/steadydancer_sample_pose.mp4",
-        "input/steadydancer_sample_pose_negative.mp4",
-        "models/diffusion_models/steadydancer_miniature.safetensors",
-        "models/prompt_embeddings/steadydancer_miniature_negative.safetensors",
-        "models/prompt_embeddings/steadydancer_miniature_positive.safetensors",
-        "models/vae/steadydancer_miniature_vae.safetensors",
-    ]
+    samples = [f"input/steadydancer_sample{end}" for end in (".png", "_dance.mp4", "_pose.mp4", "_pose_negative.mp4")]
+    models = ("diffusion_models/{}", "prompt_embeddings/{}_negative", "prompt_embeddings/{}_positive", "vae/{}_vae")
+    assert found == samples + [f"models/{name.format('steadydancer_miniature')}.safetensors" for name in models]
     assert sorted(Path(name).as_posix() for name in contents(base)) == found
     assert all(path.read_bytes() == shipped(path.name).read_bytes() for path in paths)
-
-
-def test_everything_that_is_shipped_is_written():
-    found = {file for file in SHIPPED.rglob("*") if file.is_file()} - {SHIPPED / "README.md"}
-    assert found == {file.shipped for file in miniature.FILES}
+    every = {file for file in SHIPPED.rglob("*") if file.is_file()} - {SHIPPED / "README.md"}
+    assert every == {file.shipped for file in miniature.FILES}
 
 
 def test_a_second_run_touches_nothing(written):
@@ -259,10 +249,9 @@ def test_the_command_needs_neither_comfyui_nor_torch(written, tmp_path):
         "from steadydancer_pack.miniature.command import main; status = main(); "
         f"sys.exit(status or any(name in sys.modules for name in {modules}))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "models"), str(tmp_path / "input")],
-        cwd=PACK, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-c", code, str(tmp_path / "models"), str(tmp_path / "input")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run(command, cwd=PACK, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == len(miniature.FILES)
     assert "steadydancer_miniature_vae.safetensors (" in run.stdout

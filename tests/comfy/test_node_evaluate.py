@@ -21,7 +21,7 @@ from steadydancer_pack.dwpose.poses import PoseClip, Track
 from steadydancer_pack.evaluation import clip_report
 from steadydancer_pack.nodes import evaluate as node_module
 from steadydancer_pack.nodes.common import node_picture
-from steadydancer_pack.nodes.evaluate import NODES, Evaluate, register_folders
+from steadydancer_pack.nodes.evaluate import Evaluate, register_folders
 from steadydancer_pack.tests.together import meeting, together
 
 PACK = Path(__file__).resolve().parents[2]
@@ -73,15 +73,8 @@ def values(output):
     return json.loads(output.result[3])
 
 
-def test_schema():
-    schema = Evaluate.GET_SCHEMA()
-    assert [Evaluate] == NODES and schema.node_id == "SteadyDancerEvaluate" and schema.is_output_node
-    assert schema.category.startswith("SteadyDancer/") and schema.description and schema.search_aliases
-    assert all(part.tooltip for part in [*schema.inputs, *schema.outputs])
-    assert Evaluate.GET_NODE_INFO_V1()["output"] == ["STRING", "IMAGE", "IMAGE", "STRING", "STRING"]
-
-
-def test_the_folder_of_networks_is_added(monkeypatch):
+def test_it_is_an_output_node_and_its_folder_of_networks_is_added(monkeypatch):
+    assert Evaluate.GET_SCHEMA().is_output_node
     monkeypatch.delitem(folder_paths.folder_names_and_paths, node_module.FOLDER)
     register_folders()
     paths, suffixes = folder_paths.folder_names_and_paths[node_module.FOLDER]
@@ -104,9 +97,8 @@ def test_a_clip_that_is_its_own_ground_truth(images):
     assert not Path(folder_paths.get_output_directory()).exists()
 
 
-def test_without_matplotlib_all_is_measured_and_the_log_says_at_once_how_to_add_it(
-    images, folders, monkeypatch, caplog, forget
-):
+@pytest.mark.usefixtures("folders")
+def test_without_matplotlib_all_is_measured_and_the_log_says_at_once_how(images, monkeypatch, caplog, forget):
     importlib.import_module("torchmetrics.functional.image")  # which goes by the metadata of installed packages
     forget("matplotlib")
     said = []
@@ -130,30 +122,22 @@ def test_a_full_temp_folder_costs_no_number(images, monkeypatch):
     assert values(output)["first_frame_psnr"] == 100.0 and output.ui["images"] == []
 
 
-def test_the_poses_are_looked_for_in_the_frames(images):
+def test_the_poses_are_looked_for_in_the_frames_and_nobody_is_a_score_of_0(images):
     target = to_keypoints(pose_clip())
-    output = Evaluate.execute(images, target=target, detector=PresetDetector(pose_clip(0.01)))
-    metrics = values(output)
+    metrics = values(Evaluate.execute(images, target=target, detector=PresetDetector(pose_clip(0.01))))
     assert metrics["pck"] == 1.0 and metrics["found"] == 1.0
     assert 1.0 < metrics["joint_error"] < 5.0  # sqrt(2) hundredths of the frame, of a person of 0.6
-
-
-def test_nobody_in_the_frames_is_a_score_of_0(images):
-    target = to_keypoints(pose_clip())
     metrics = values(Evaluate.execute(images, target=target, detector=PresetDetector()))
     assert metrics["pck"] == metrics["found"] == 0.0 and "joint_error" not in metrics
 
 
-def test_a_detector_that_fails_is_no_empty_clip(images):
+def test_a_detector_that_fails_is_no_empty_clip_and_poses_of_another_picture_are_refused(images):
     class Broken(PresetDetector):
         def find(self, frame, *_):
             raise ValueError("the network failed")
 
     with pytest.raises(ValueError, match="the network failed"):
         Evaluate.execute(images, detector=Broken())
-
-
-def test_poses_of_another_picture_are_refused(images):
     with pytest.raises(ValueError, match="The target poses are of a picture of 1280x720, the frames are 64x64"):
         Evaluate.execute(images, target=to_keypoints(pose_clip(size=(1280, 720))))
 
@@ -191,28 +175,22 @@ def test_two_runs_that_begin_together_keep_both_reports_and_their_pictures(image
     assert shown[0][0].read_bytes() != shown[1][0].read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("prefix", "message"), [("../a", "does not name a file inside"), ("file/a", "No report can be saved as file/a: ")]
-)
-def test_a_report_that_cannot_be_saved_is_refused_before_anything_is_measured(
-    images, folders, monkeypatch, prefix, message
-):
+def test_a_report_that_cannot_be_saved_is_refused_before_anything_is_measured(images, folders, monkeypatch):
     (folders / "output").mkdir(exist_ok=True)
     (folders / "output" / "file").write_text("")
     monkeypatch.setattr(node_module, "evaluate_and_draw", lambda case: pytest.fail("measured"))
-    with pytest.raises(ValueError, match=message):
-        Evaluate.execute(images, filename_prefix=prefix)
+    refused = {"../a": "does not name a file inside", "file/a": "No report can be saved as file/a: "}
+    for prefix, message in refused.items():
+        with pytest.raises(ValueError, match=message):
+            Evaluate.execute(images, filename_prefix=prefix)
 
 
 def test_files_are_offered_by_their_kind_and_missing_ones_named(images, folders):
     for name in ("net.safetensors", "i3d.onnx", "readme.txt"):
         (folders / "models" / name).write_text("")
     options = {item.id: item.options for item in Evaluate.GET_SCHEMA().inputs if hasattr(item, "options")}
-    assert options == {
-        "lpips_file": ["none", "net.safetensors"],
-        "clip_network": ["none", "i3d.onnx"],
-        "identity_network": ["none", "i3d.onnx"],
-    }
+    networks = {key: ["none", "i3d.onnx"] for key in ("clip_network", "identity_network")}
+    assert options == {"lpips_file": ["none", "net.safetensors"], **networks}
     assert Evaluate.fingerprint_inputs() == ""
     assert "i3d.onnx" in Evaluate.fingerprint_inputs(clip_network="i3d.onnx", images=images)
     with pytest.raises(ValueError, match="There is no file 'gone.onnx' in models/measures"):
@@ -234,17 +212,12 @@ def test_the_command(images, tmp_path):
         Image.fromarray(frame).save(clip / f"{i}.png")
     save(pose_clip(), tmp_path / "poses.json")
     poses, output = tmp_path / "poses.json", tmp_path / "out"
-    code, said, error = run_command(
-        clip, "--photo", clip / "0.png", "--ground-truth", clip, "--poses", poses, "--target", poses, "--output", output
-    )
+    inputs = {"photo": clip / "0.png", "ground-truth": clip, "poses": poses, "target": poses, "output": output}
+    code, said, error = run_command(clip, *(word for name, path in inputs.items() for word in (f"--{name}", path)))
     assert (code, error) == (0, "")
-    assert (
-        (output / "report.csv").is_file()
-        and "First frame PSNR: 100.00 dB" in said
-        and "PCK: 1.0000" in said
-        and "PSNR: 100.00 dB" in said
-    )
-    assert (output / "report.html").is_file() and "| name |  | clip |" in (output / "report.md").read_text()
+    assert all(words in said for words in ("First frame PSNR: 100.00 dB", "PCK: 1.0000", "\nPSNR: 100.00 dB"))
+    assert (output / "report.csv").is_file() and (output / "report.html").is_file()
+    assert "| name |  | clip |" in (output / "report.md").read_text()
 
 
 def test_the_command_says_what_is_wrong(tmp_path):

@@ -23,16 +23,7 @@ from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.sampling.run_log import BRANCHES, RunLog
 from steadydancer_pack.steadydancer_core.sampling.schedule import make_solver, official_sigmas
-from steadydancer_pack.steadydancer_core.sampling.timeline import (
-    COLORS,
-    LANE,
-    TOP,
-    describe_pose,
-    draw_timeline,
-    spans,
-    step_place,
-    timeline,
-)
+from steadydancer_pack.steadydancer_core.sampling.timeline import describe_pose, draw_timeline, spans, timeline
 
 SOLVERS = ["official unipc", "official dpm++", "euler"]
 
@@ -81,26 +72,23 @@ def test_fifty_steps_with_the_official_window(quick, conds, inputs, solver):
     """0.1 to 0.4 of 50 steps, ends open: steps 6 to 19, counted from 0."""
     double = Double(quick)
     shown = timeline([run(double.model, conds, inputs, solver=solver)[1]])
-    assert shown.lanes == {
-        "positive": ([range(0, 50)], []), "negative": ([range(0, 50)], []), "pose_negative": ([range(6, 20)], []),
-    }  # fmt: skip
+    window = {"positive": range(50), "negative": range(50), "pose_negative": range(6, 20)}
+    assert shown.lanes == {name: ([steps], []) for name, steps in window.items()}
     assert shown.pose == [range(6, 20)] and (shown.steps, shown.passes, shown.runs) == (50, 114, 1)
-    assert double.passes == 114 and {name: double.steps(name) for name in BRANCHES} == {
-        name: expand(lane.computed) for name, lane in shown.lanes.items()
-    }
+    assert double.passes == 114 and [[*window[name]] for name in BRANCHES] == [double.steps(name) for name in BRANCHES]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"steps": 20, "pose": (1.0, 0.1, 0.4, 2), "after": 0.5},
-        {"steps": 20, "pose": (1.0, 0.0, 1.0, 3), "after": 0.25},
-        {"steps": 4, "text": 1.0},
-        {"steps": 10, "text": 0.0},
-        {"steps": 10, "pose": (0.0, 0.1, 0.4, 1)},
-        {"steps": 10, "text": 1.0, "pose": (0.0, 0.1, 0.4, 1)},
-    ],
-)
+SETTINGS = [
+    {"steps": 20, "pose": (1.0, 0.1, 0.4, 2), "after": 0.5},
+    {"steps": 20, "pose": (1.0, 0.0, 1.0, 3), "after": 0.25},
+    {"steps": 4, "text": 1.0},
+    {"steps": 10, "text": 0.0},
+    {"steps": 10, "pose": (0.0, 0.1, 0.4, 1)},
+    {"steps": 10, "text": 1.0, "pose": (0.0, 0.1, 0.4, 1)},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_the_lanes_are_the_calls_that_reached_the_model(quick, conds, inputs, settings):
     double = Double(quick)
     shown = timeline([run(double.model, conds, inputs, **settings)[1]])
@@ -129,9 +117,8 @@ def test_solvers_that_ask_twice_count_every_pass(quick, conds, inputs):
 
 def test_another_nodes_batch_hook_leaves_every_branch_its_name(quick, conds, inputs):
     def batch(args):
-        return comfy.samplers.calc_cond_batch(
-            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
-        )
+        names = ("model", "conds", "input", "sigma", "model_options")
+        return comfy.samplers.calc_cond_batch(*(args[name] for name in names))
 
     want = timeline([run(quick, conds, inputs, steps=10)[1]])
     hooked = quick.clone()
@@ -148,10 +135,8 @@ def test_writing_it_down_changes_no_bit(golden_patcher, conds, inputs):
     stock.set_conds(conds[0], conds[1])
     stock.set_cfg(5.0)
     empty = torch.zeros(1, 16, *inputs.size)
-    want = stock.sample(
-        comfy.sample.prepare_noise(empty, 0), empty, make_solver("official unipc"), official_sigmas("unipc", 2, 5.0),
-        disable_pbar=True, seed=0,
-    )  # fmt: skip
+    noise, sigmas = comfy.sample.prepare_noise(empty, 0), official_sigmas("unipc", 2, 5.0)
+    want = stock.sample(noise, empty, make_solver("official unipc"), sigmas, disable_pbar=True, seed=0)
     assert torch.equal(found, want) and torch.equal(again, want)
 
 
@@ -168,24 +153,21 @@ def test_the_drawn_cells_have_the_colors_of_their_branches(steps):
     picture = draw_timeline(shown)
     for place, (name, lane) in enumerate(shown.lanes.items()):
         computed, reused = expand(lane.computed), expand(lane.reused)
-        row = round(TOP + place * (LANE + drawing.GAP) + LANE / 4)
+        row = round(drawing.TOP + place * (drawing.LANE + drawing.GAP) + drawing.LANE / 4)
         for step in range(0, steps, max(1, steps // 20)):
-            pixel = tuple(picture[row, int(step_place(shown, step) + 1)].tolist())
-            assert (pixel == COLORS[name]) == (step in computed), (name, step)
-            assert (pixel == drawing.dark(COLORS[name])) == (step in reused), (name, step)
+            pixel = tuple(picture[row, int(drawing.step_place(shown, step) + 1)].tolist())
+            assert (pixel == drawing.COLORS[name]) == (step in computed), (name, step)
+            assert (pixel == drawing.dark(drawing.COLORS[name])) == (step in reused), (name, step)
 
 
 def test_the_window_is_told_in_steps_and_sigma():
     levels = official_sigmas("unipc", 20, 5.0).tolist()
-    assert (
-        describe_pose(timeline([made_up_log()]))
-        == f"pose guidance: steps 4 to 6, sigma {levels[3]:.3f} to {levels[5]:.3f}"
-    )
+    several = f"pose guidance: steps 4 to 6, sigma {levels[3]:.3f} to {levels[5]:.3f}"
+    one = f"pose guidance: step 4, sigma {levels[3]:.3f}"
     log = made_up_log()
-    log.pose_steps = {3}
-    assert describe_pose(timeline([log])) == f"pose guidance: step 4, sigma {levels[3]:.3f}"
-    log.pose_steps = set()
-    assert describe_pose(timeline([log])) == "no pose guidance"
+    for steps, words in (({3, 4, 5}, several), ({3}, one), (set(), "no pose guidance")):
+        log.pose_steps = steps
+        assert describe_pose(timeline([log])) == words
 
 
 def test_runs_of_one_schedule_are_one_timeline():
@@ -248,11 +230,8 @@ def test_shrinking_keeps_the_shape_and_never_enlarges():
 
 
 def test_the_table_has_a_row_for_each_line_and_faint_ones():
-    lines = [
-        Line(("part", "photo", "ratio"), heading=True),
-        Line(("head", "1%", "0.5")),
-        Line(("neck", "-", "1"), True),
-    ]
+    heading = Line(("part", "photo", "ratio"), heading=True)
+    lines = [heading, Line(("head", "1%", "0.5")), Line(("neck", "-", "1"), True)]
     picture = draw_table(lines)
     rows = [picture[MARGIN // 2 + i * ROW : MARGIN // 2 + (i + 1) * ROW - 2].reshape(-1, 3) for i in range(3)]
     colours = [{tuple(pixel) for pixel in row.tolist()} & {INK, FAINT} for row in rows]

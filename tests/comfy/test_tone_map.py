@@ -11,21 +11,16 @@ from steadydancer_pack.tests.comfy import test_pose_extract_node as node
 from steadydancer_pack.tests.comfy.test_pose_extract_node import user_folder  # noqa: F401  fixture
 from steadydancer_pack.tests.comfy.test_video_stream import file_video, make_video
 
-SDR = 1
-BT2020 = 9
+SDR, BT2020 = 1, 9
 WHITE = {PQ: 148, HLG: 191}  # of 255: 203 cd/m2, by ITU-R BT.2408 58 % of PQ and 75 % of HLG
 
 
 def hdr_video(transfer, level):
     """Return an MP4 of ten frames in which a gray person of that level stands in front of black."""
-
-    def prepare(stream):
-        context = stream.codec_context
-        context.color_trc, context.color_primaries, context.colorspace = transfer, BT2020, BT2020
-
     picture = np.zeros((node.HEIGHT, node.WIDTH, 3), np.uint8)
     picture[:, 20:40] = level
-    return make_video(io.BytesIO(), pictures=[picture] * 10, rate=16, container="mp4", prepare=prepare)
+    colors = {"color_trc": transfer, "color_primaries": BT2020, "colorspace": BT2020}
+    return make_video(io.BytesIO(), pictures=[picture] * 10, rate=16, container="mp4", **colors)
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
@@ -48,12 +43,9 @@ def test_a_cached_preview_of_hdr_is_mapped_once(transfer):
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_grey_stays_grey_and_grows_with_the_light(transfer):
-    shown = tone_mapped(np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1), transfer)[:, 0]
+def test_gray_stays_gray_and_grows_with_the_light_and_other_pixels_stay_the_same(transfer):
+    pixels = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1)
+    shown = tone_mapped(pixels, transfer)[:, 0]
     assert (np.ptp(shown, axis=1) == 0).all() and (np.diff(shown[:, 0].astype(int)) >= 0).all()
     assert shown[0, 0] == 0 and shown[-1, 0] == 255
-
-
-def test_other_pixels_stay_the_same():
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     assert tone_mapped(pixels, SDR) is pixels

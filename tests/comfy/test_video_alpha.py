@@ -97,13 +97,12 @@ def test_an_opaque_alpha_changes_no_bit(monkeypatch, kind):
 
 @pytest.mark.parametrize("name", ["photo.png", "photo.webp", "palette.png", "palette.gif"])
 def test_a_picture_with_a_matte(tmp_path, name):
-    image = Image.fromarray(matte(0))
     if name.startswith("palette"):
         image = Image.fromarray(np.repeat(np.repeat(np.array([[7, 9]], np.uint8), SIDE, 0), HALF, 1), "P")
         image.putpalette([LEVEL] * 768)
         image.save(tmp_path / name, transparency=9)
     else:
-        image.save(tmp_path / name, lossless=True, exact=True)
+        Image.fromarray(matte(0)).save(tmp_path / name, lossless=True, exact=True)
     (frame,) = VideoStream(str(tmp_path / name))
     assert sides(frame) == pytest.approx([LEVEL, 0], abs=1)
 
@@ -125,32 +124,22 @@ def test_without_the_decoder_for_transparency_the_colors_are_read(monkeypatch, c
     assert "no decoder no such decoder: the transparency of a video is not seen" in caplog.text
 
 
-def test_images_with_alpha():
+def test_images_with_alpha_alone_and_in_a_video():
     images = torch.from_numpy(np.stack([matte(0), matte(128), matte(255)])).float() / 255
     frames, opaque = list(ImageStream(images)), list(ImageStream(images[..., :3]))
-    assert [sides(frame) for frame in frames] == [[LEVEL, 0], [LEVEL, 100], [LEVEL, LEVEL]]
+    parts = Types.VideoComponents(images=images, frame_rate=Fraction(16))
+    for shown in (frames, open_video(InputImpl.VideoFromComponents(parts))):
+        assert [sides(frame) for frame in shown] == [[LEVEL, 0], [LEVEL, 100], [LEVEL, LEVEL]]
     assert np.array_equal(frames[2], opaque[2])
     prints = {ImageStream(kind).fingerprint() for kind in (images, images[..., :3], images.flip(0))}
     assert len(prints) == 3
 
 
-def test_a_video_of_images_with_alpha():
-    images = torch.from_numpy(matte(0)).float()[None] / 255
-    parts = Types.VideoComponents(images=images, frame_rate=Fraction(16))
-    (frame,) = open_video(InputImpl.VideoFromComponents(parts))
-    assert sides(frame) == [LEVEL, 0]
-
-
 def test_nobody_is_found_behind_a_matte():
     """Two people, the right one taken out."""
     images = node.images(*[(1, 4)] * 6)
-    alpha = torch.ones(*images.shape[:3], 1)
-    assert people(node.run(images=images).result[0]) == [2] * 6
-    assert people(node.run(images=torch.cat([images, alpha], -1)).result[0]) == [2] * 6
-    alpha[:, :, 70:] = 0
-    hidden = torch.cat([images, alpha], -1)
-    assert people(node.run(images=hidden).result[0]) == [1] * 6
-
-
-def people(keypoints):
-    return [len(frame["people"]) for frame in keypoints]
+    alpha, matte = (torch.ones(*images.shape[:3], 1) for _ in range(2))
+    matte[:, :, 70:] = 0
+    for added, people in (((), 2), ((alpha,), 2), ((matte,), 1)):
+        keypoints = node.run(images=torch.cat([images, *added], -1)).result[0]
+        assert [len(frame["people"]) for frame in keypoints] == [people] * 6

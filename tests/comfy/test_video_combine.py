@@ -18,7 +18,7 @@ from steadydancer_pack.media.side_by_side import SideBySide
 from steadydancer_pack.media.video_formats import FORMATS
 from steadydancer_pack.media.video_writer import VideoWriteError
 from steadydancer_pack.nodes import video as node_module
-from steadydancer_pack.nodes.video import NODES, VideoCombine
+from steadydancer_pack.nodes.video import VideoCombine
 from steadydancer_pack.tests.together import meeting, together
 
 WORKFLOW, PROMPT = {"nodes": [{"id": 1}], "version": 0.4}, {"1": {"class_type": "SteadyDancerVideoCombine"}}
@@ -34,11 +34,9 @@ def folders(tmp_path, monkeypatch):
 
 
 def combine(node=VideoCombine, frames=4, **changes):
-    inputs = {
-        "images": torch.rand(frames, 64, 80, 3), "fps": 16.0, "format": "MP4 H.264", "crf": -1, "pixel_format": "auto",
-        "ping_pong": False, "loop": 0, "filename_prefix": "dance/clip", "save_output": True, "save_metadata": True,
-    }  # fmt: skip
-    return node.execute(**inputs | changes)
+    how = {"fps": 16.0, "format": "MP4 H.264", "crf": -1, "pixel_format": "auto", "ping_pong": False, "loop": 0}
+    how |= {"filename_prefix": "dance/clip", "save_output": True, "save_metadata": True}
+    return node.execute(**{"images": torch.rand(frames, 64, 80, 3), **how, **changes})
 
 
 @pytest.fixture
@@ -55,26 +53,10 @@ def tags(path):
 
 
 def test_schema():
-    schema = VideoCombine.GET_SCHEMA()
-    assert (schema.node_id, schema.display_name, schema.category) == (
-        "SteadyDancerVideoCombine", "Video Combine", "SteadyDancer/video"
-    )  # fmt: skip
-    assert schema.is_output_node and all(i.tooltip for i in schema.inputs) and [VideoCombine] == NODES
-    info = VideoCombine.GET_NODE_INFO_V1()
-    assert info["output"] == ["VIDEO", "STRING"]
-    assert list(info["input"]["required"])[:2] == ["images", "fps"] and list(info["input"]["optional"]) == [
-        "audio", "pose_frames", "show_pose"
-    ]  # fmt: skip
-
-
-def test_saved_workflows_keep_their_values():
-    """A workflow stores the widgets by position: those of the first release in their order, then what came later."""
-    widgets = [i.id for i in VideoCombine.GET_SCHEMA().inputs if hasattr(i, "default")]
-    assert widgets == [
-        "fps", "format", "crf", "pixel_format", "ping_pong", "loop", "filename_prefix", "save_output", "save_metadata",
-        "show_pose",
-    ]  # fmt: skip
-    assert VideoCombine.GET_SCHEMA().inputs[-1].default == "off"
+    schema, info = VideoCombine.GET_SCHEMA(), VideoCombine.GET_NODE_INFO_V1()["input"]
+    assert (schema.display_name, schema.category) == ("Video Combine", "SteadyDancer/video") and schema.is_output_node
+    assert list(info["required"])[:2] == ["images", "fps"]
+    assert list(info["optional"]) == ["audio", "pose_frames", "show_pose"] and schema.inputs[-1].default == "off"
 
 
 @pytest.mark.parametrize("save_output, kind", [(True, "output"), (False, "temp")])
@@ -106,9 +88,10 @@ def test_two_runs_that_begin_together_keep_both_videos(folders, monkeypatch, nam
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_video_goes_on_to_other_nodes_from_every_format(name):
-    video = combine(format=name).result[0]
-    assert video.get_components().images.shape == (4, 64, 80, 3)
-    assert float(video.get_frame_rate()) == pytest.approx(16, abs=0.05)
+    output = combine(format=name)
+    assert output.result[0].get_components().images.shape == (4, 64, 80, 3)
+    assert float(output.result[0].get_frame_rate()) == pytest.approx(16, abs=0.05)
+    assert ("animated" in output.ui.as_dict()) == (name != "GIF")
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -119,17 +102,11 @@ def test_pictures_hand_on_the_frames_as_rgb(name, channels):
     assert torch.equal(video.get_components().images, images[..., :3].expand(-1, -1, -1, 3))
 
 
-@pytest.mark.parametrize("name, marked", [("GIF", False), ("WebP", True)])
-def test_only_webp_is_marked_as_animated(name, marked):
-    assert ("animated" in combine(format=name).ui.as_dict()) == marked
-
-
-@pytest.mark.parametrize("changes, disabled, stored", [
-    ({}, False, {"workflow": WORKFLOW, "prompt": PROMPT}), ({"save_metadata": False}, False, {}), ({}, True, {}),
-])  # fmt: skip
-def test_metadata_has_two_switches(node_in_a_graph, monkeypatch, changes, disabled, stored):
+@pytest.mark.parametrize("saved, disabled", [(True, False), (False, False), (True, True)])
+def test_metadata_has_two_switches(node_in_a_graph, monkeypatch, saved, disabled):
     monkeypatch.setattr(args, "disable_metadata", disabled)
-    assert tags(combine(node_in_a_graph, **changes).result[1]) == stored
+    stored = {"workflow": WORKFLOW, "prompt": PROMPT} if saved and not disabled else {}
+    assert tags(combine(node_in_a_graph, save_metadata=saved).result[1]) == stored
 
 
 @pytest.mark.parametrize("prefix", ["../clip", "a/../../clip", "/clip", "C:\\clip", "..\\clip", "", "  "])
@@ -139,20 +116,17 @@ def test_a_prefix_outside_the_output_folder_is_refused(folders, prefix):
     assert list(folders.rglob("*.mp4")) == []
 
 
-def test_size_tokens_are_filled_in(folders):
-    assert combine(filename_prefix="%width%x%height%").result[1] == str(folders / "output" / "80x64_00001_.mp4")
-
-
 def test_a_folder_that_cannot_be_made_is_a_clear_error(folders):
     (folders / "output" / "dance").write_text("a file where the folder should be")
     with pytest.raises(VideoWriteError, match="Could not write 'clip' in .*keeps the finished frames"):
         combine()
 
 
-def test_progress_counts_every_frame(monkeypatch):
+def test_progress_counts_every_frame_and_size_tokens_are_filled_in(folders, monkeypatch):
     seen = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
-    combine(frames=3)
+    path = combine(frames=3, filename_prefix="%width%x%height%").result[1]
+    assert path == str(folders / "output" / "80x64_00001_.mp4")
     assert seen[0] == (1, 3) and seen[-1] == (3, 3)
 
 
@@ -172,18 +146,14 @@ def test_each_frame_is_written_with_its_pose_to_the_right(size):
         assert abs(frame[:, size[1] + 2 :] - 255 * float(right)).max() <= 3
 
 
-def test_the_pixels_beside_each_other_are_those_that_came_in():
+def test_the_pixels_beside_each_other_are_those_that_came_in_or_fitted_as_for_the_model():
     images, poses = torch.rand(3, 16, 24, 4), torch.rand(5, 16, 24, 3)
     both = SideBySide(images, poses)
     assert both.shape == (3, 16, 48, 3) and len(both) == 3
     for index in range(3):
         assert torch.equal(both[index], torch.cat([images[index, ..., :3], poses[index]], dim=1))
-
-
-def test_pose_frames_of_another_size_are_fitted_as_for_the_model():
-    poses = torch.rand(3, 40, 32, 3)
-    shown = SideBySide(torch.zeros(3, 16, 24, 3), poses)[2]
-    assert torch.equal(shown[:, 24:], fit_image(poses[2:], 24, 16)[0])
+    large = torch.rand(3, 40, 32, 3)
+    assert torch.equal(SideBySide(images, large)[2][:, 24:], fit_image(large[2:], 24, 16)[0])
 
 
 def test_off_writes_the_same_video_with_and_without_pose_frames(folders):
@@ -195,21 +165,20 @@ def test_off_writes_the_same_video_with_and_without_pose_frames(folders):
 
 @pytest.mark.parametrize("name", ["GIF", "WebP"])
 def test_pictures_show_the_pose_too_and_count_the_written_width(name):
-    output = combine(
-        format=name, pose_frames=torch.rand(4, 64, 80, 3), show_pose="side by side", filename_prefix="%width%x%height%"
-    )
+    pose = {"pose_frames": torch.rand(4, 64, 80, 3), "show_pose": "side by side"}
+    output = combine(format=name, filename_prefix="%width%x%height%", **pose)
     assert Path(output.result[1]).name.startswith("160x64_")
     with Image.open(output.result[1]) as picture:
         assert picture.size == (160, 64) and picture.n_frames == 4
 
 
-@pytest.mark.parametrize("poses, message", [
-    (None, "nothing is connected to pose_frames"),
-    (torch.rand(3, 64, 80, 3), "There are 3 pose_frames for 4 images"),
-])  # fmt: skip
-def test_a_pose_that_is_missing_is_told(folders, poses, message):
-    with pytest.raises(ValueError, match=message):
-        combine(pose_frames=poses, show_pose="side by side")
+def test_a_pose_that_is_missing_is_told(folders):
+    for poses, message in (
+        (None, "nothing is connected to pose_frames"),
+        (torch.rand(3, 64, 80, 3), "There are 3 pose_frames for 4 images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            combine(pose_frames=poses, show_pose="side by side")
     assert list(folders.rglob("*.mp4")) == []
 
 

@@ -65,9 +65,10 @@ def heard(audio):
     return samples[PIECE // 2 :: PIECE].tolist()
 
 
-@pytest.mark.parametrize("at, seconds, fps", [
-    (16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 200, FPS),
-])  # fmt: skip
+JUMPS = [(16, TEN_HOURS, FPS), (16, TEN_HOURS, 0), (1, TEN_HOURS, FPS), (PICTURES - 1, TEN_HOURS, 0), (16, 200, FPS)]
+
+
+@pytest.mark.parametrize("at, seconds, fps", JUMPS)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, seconds, fps):
     stream = VideoStream(make_file(tmp_path / "dance", container, [(at, seconds)]), fps=fps)
@@ -80,18 +81,20 @@ def test_pictures_whose_times_jump_are_shown_once(tmp_path, container, at, secon
     assert float(FIRST.search(stream.break_note)[1]) == pytest.approx(at / FPS, abs=0.04)
 
 
-def test_jumps_do_not_add_up(tmp_path):
+def test_jumps_of_the_pictures_do_not_add_up_and_one_of_the_sound_is_no_end(tmp_path):
     jumps = [(number, 140 * 2**number) for number in range(1, 12)]
-    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=jumps))
-    assert len(list(stream)) == PICTURES
+    assert len(list(VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=jumps)))) == PICTURES
+    stream = VideoStream(make_file(tmp_path / "dance.mkv", sound_jumps=[(16, TEN_HOURS)]))
+    assert len(list(stream)) == stream.frames == PICTURES and not stream.break_note
 
 
-@pytest.mark.parametrize("jumps", [
-    [(1, 12)], [(16, 9.5)], [(16, 110)], [(number, 15) for number in range(1, 8)], [(PICTURES - 1, 60)],
-])  # fmt: skip
+SLIDES, SLOW = [(number, 15) for number in range(1, 8)], [(number, 1.5) for number in range(1, PICTURES)]
+
+
+@pytest.mark.parametrize("jumps", [[(1, 12)], [(16, 9.5)], [(16, 110)], SLIDES, [(PICTURES - 1, 60)], SLOW])
 @pytest.mark.parametrize("container", ["matroska", "mov"])
 def test_stills_are_no_damage(tmp_path, container, jumps):
-    """A title before the dance, a still within it, slides."""
+    """A title before the dance, a still within it, slides, a picture for each second and a half."""
     stream = VideoStream(make_file(tmp_path / "dance", container, jumps))
     assert len(list(stream)) == PICTURES + 16 * sum(seconds for _, seconds in jumps) and not stream.break_note
 
@@ -102,12 +105,6 @@ def test_a_long_still_counts_where_as_much_was_seen_before(tmp_path, monkeypatch
     assert len(list(stream)) == 16 * 13 + 11.5 * 16 and not stream.break_note
     stream = VideoStream(make_file(tmp_path / "short.mkv", picture_jumps=[(16, 9.5)]))
     assert len(list(stream)) == PICTURES and stream.break_note
-
-
-def test_a_picture_a_second_and_a_half_is_no_damage(tmp_path):
-    slow = [(number, 1.5) for number in range(1, PICTURES)]
-    stream = VideoStream(make_file(tmp_path / "dance.mkv", picture_jumps=slow))
-    assert len(list(stream)) == PICTURES + 24 * (PICTURES - 1) and not stream.break_note
 
 
 @pytest.fixture
@@ -143,14 +140,8 @@ def test_sound_of_an_impossible_rate_is_left_out(tmp_path):
     path.write_bytes(path.read_bytes().replace(rate, claimed))
     notes = []
     assert read_audio(InputImpl.VideoFromFile(str(path)), notes.append) is None
-    assert notes == [
-        "Warning: 'dance.mkv' is damaged: its sound claims 2000000000 samples per second. The sound is left out."
-    ]
-
-
-def test_a_jump_of_the_sound_is_no_end_of_the_pictures(tmp_path):
-    stream = VideoStream(make_file(tmp_path / "dance.mkv", sound_jumps=[(16, TEN_HOURS)]))
-    assert len(list(stream)) == stream.frames == PICTURES and not stream.break_note
+    claim = "its sound claims 2000000000 samples per second. The sound is left out."
+    assert notes == [f"Warning: 'dance.mkv' is damaged: {claim}"]
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -36,22 +36,26 @@ def numbers(frames):
     return [round(float(frame.mean()) / LEVEL_STEP) for frame in frames]
 
 
-def make_video(path, count=0, rate=30, pictures=None, times=None, time_base=None, codec="libx264", pix_fmt="yuv420p",
-               container=None, options=None, sound=None, prepare=None, sound_codec="pcm_s16le"):  # fmt: skip
-    """Write pictures (gray ones that tell their number) at a rate or at times in ticks; `path` may be a BytesIO."""
+def make_video(path, count=0, rate=30, pictures=None, times=None, sound=None, sound_codec="pcm_s16le", **kind):
+    """Write pictures (gray ones with their number as level) at a rate or at times in ticks; `path` may be a BytesIO.
+
+    kind: codec, pix_fmt, container and its options, prepare (a function of the stream), attributes of its encoder.
+    """
     pictures = [gray(n) for n in range(count)] if pictures is None else pictures
     target = path if isinstance(path, io.BytesIO) else str(path)
-    with av.open(target, "w", format=container, options=options or {}) as output:
+    codec, pix_fmt, prepare = kind.pop("codec", "libx264"), kind.pop("pix_fmt", "yuv420p"), kind.pop("prepare", None)
+    with av.open(target, "w", format=kind.pop("container", None), options=kind.pop("options", {})) as output:
         stream = output.add_stream(codec, rate=rate, options=LOSSLESS.get(codec, {}))
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pix_fmt
-        if time_base:
-            stream.codec_context.time_base = time_base
         if prepare:
             prepare(stream)
+        for name, value in kind.items():
+            setattr(stream.codec_context, name, value)
         track = output.add_stream(sound_codec, rate=SAMPLE_RATE, layout="mono") if sound is not None else None
         for index, picture in enumerate(pictures):
-            output.mux(stream.encode(to_frame(picture, pix_fmt, times[index] if times else index, time_base)))
+            pts = times[index] if times else index
+            output.mux(stream.encode(to_frame(picture, pix_fmt, pts, kind.get("time_base"))))
         output.mux(stream.encode(None))
         if track:
             add_sound(output, track, *sound)
@@ -105,20 +109,20 @@ def gray_images(count):
 # Which picture when
 
 
-@pytest.mark.parametrize(
-    ("frames", "source_fps", "fps", "indices"),
-    [
-        (15, 30, 16, [0, 1, 3, 5, 7, 9, 11, 13]),  # steps of 1.875
-        (12, 24, 16, [0, 1, 3, 4, 6, 7, 9, 10]),  # steps of 1.5
-        (4, 8, 16, [0, 0, 1, 1, 2, 2, 3, 3]),
-        (5, 16, 16, [0, 1, 2, 3, 4]),
-        (5, 29.97, 0, [0, 1, 2, 3, 4]),
-        (6, 60, 20, [0, 3]),
-        (2, 60, 16, [0]),
-        (1, 1, 16, [0]),
-        (0, 30, 16, []),
-    ],
-)
+BY_HAND = [
+    (15, 30, 16, [0, 1, 3, 5, 7, 9, 11, 13]),  # steps of 1.875
+    (12, 24, 16, [0, 1, 3, 4, 6, 7, 9, 10]),  # steps of 1.5
+    (4, 8, 16, [0, 0, 1, 1, 2, 2, 3, 3]),
+    (5, 16, 16, [0, 1, 2, 3, 4]),
+    (5, 29.97, 0, [0, 1, 2, 3, 4]),
+    (6, 60, 20, [0, 3]),
+    (2, 60, 16, [0]),
+    (1, 1, 16, [0]),
+    (0, 30, 16, []),
+]
+
+
+@pytest.mark.parametrize(("frames", "source_fps", "fps", "indices"), BY_HAND)
 def test_indices_by_hand(frames, source_fps, fps, indices):
     assert resample_indices(frames, source_fps, fps) == indices
 
@@ -171,7 +175,7 @@ def test_a_varying_rate_goes_by_the_clock(tmp_path):
 
 
 def test_a_trembling_clock_drops_nothing_at_its_own_rate(tmp_path):
-    times = [40 * n + (9 if n % 3 == 1 else -7 if n % 3 == 2 else 0) for n in range(40)]
+    times = [40 * n + (0, 9, -7)[n % 3] for n in range(40)]
     path = make_video(tmp_path / "v.mkv", 40, 25, times=times, time_base=Fraction(1, 1000))
     assert numbers(VideoStream(str(path), fps=0)) == list(range(40))
 
@@ -200,15 +204,11 @@ def test_every_iteration_starts_anew(tmp_path):
     ],
 )
 def test_only_the_window_is_shown(tmp_path, as_bytes, start, duration, fps, shown):
-    path = make_video(tmp_path / "v.mp4", 20, 10, prepare=short_gop)
+    path = make_video(tmp_path / "v.mp4", 20, 10, gop_size=4)
     source = io.BytesIO(path.read_bytes()) if as_bytes else str(path)
     stream = VideoStream(source, start, duration, fps)
     assert numbers(stream) == shown
     assert stream.frames == len(shown) and stream.begin == pytest.approx(start)
-
-
-def short_gop(stream):
-    stream.codec_context.gop_size = 4
 
 
 def test_the_window_of_a_stream_that_cannot_be_wound(tmp_path):
@@ -216,17 +216,13 @@ def test_the_window_of_a_stream_that_cannot_be_wound(tmp_path):
     assert numbers(VideoStream(str(path), 0.4, 0.2, 25)) == [10, 11, 12, 13, 14]
 
 
-def test_a_window_past_the_end_is_refused(tmp_path):
-    path = make_video(tmp_path / "dance.mp4", 20, 10)
-    with pytest.raises(ValueError, match=r"'dance.mp4' .*starts at 5.00 s, but the video lasts 2.00 s"):
-        VideoStream(str(path), start=5)
-
-
 @pytest.mark.parametrize("window", [{"start": -1}, {"duration": -1}, {"start": math.nan}, {"fps": math.inf}])
-def test_windows_and_rates_that_are_none(tmp_path, window):
-    path = make_video(tmp_path / "v.mp4", 3)
+def test_bad_windows_and_rates_and_a_window_past_the_end_are_refused(tmp_path, window):
+    path = make_video(tmp_path / "dance.mp4", 20, 10)
     with pytest.raises(ValueError, match="must be a number from 0 on"):
         VideoStream(str(path), **window)
+    with pytest.raises(ValueError, match=r"'dance.mp4' .*starts at 5.00 s, but the video lasts 2.00 s"):
+        VideoStream(str(path), start=5)
 
 
 # As a player shows it
@@ -268,11 +264,7 @@ def test_a_phone_video_stands_upright(tmp_path, matrix, turn):
 
 @pytest.mark.parametrize(("aspect", "width"), [(Fraction(2), 2 * WIDTH), (Fraction(3, 4), 48), (Fraction(99), WIDTH)])
 def test_pixels_are_made_square(tmp_path, aspect, width):
-    def prepare(stream):
-        stream.codec_context.sample_aspect_ratio = aspect
-
-    path = make_video(tmp_path / "v.mp4", 3, prepare=prepare)
-    stream = VideoStream(str(path))
+    stream = VideoStream(str(make_video(tmp_path / "v.mp4", 3, sample_aspect_ratio=aspect)))
     assert (stream.width, stream.height) == (width, HEIGHT)
     assert {frame.shape for frame in stream} == {(HEIGHT, width, 3)}
 
@@ -327,27 +319,20 @@ def test_the_colors_tagged_are_the_colors_seen(tmp_path, matrix, full):
 
 @pytest.mark.parametrize("matrix", [0, 2, 4, 7, 8, 10, 14])
 def test_a_color_space_nobody_knows_is_read_all_the_same(tmp_path, matrix):
-    def prepare(stream):
-        stream.codec_context.colorspace = matrix
-
-    path = make_video(tmp_path / "v.mp4", 20, prepare=prepare)
+    path = make_video(tmp_path / "v.mp4", 20, colorspace=matrix)
     assert numbers(VideoStream(str(path), fps=0)) == list(range(20))
 
 
 # Stills
 
 
-@pytest.mark.parametrize("rate", [30, 1, Fraction(1, 5)])
-def test_a_video_of_one_frame_gives_one(tmp_path, rate):
-    stream = VideoStream(str(make_video(tmp_path / "v.mp4", 1, rate)))
-    assert numbers(stream) == [0]
-    assert stream.frames == 1 and "single picture" in stream.note
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
-def test_a_picture_gives_one_frame(tmp_path, suffix):
-    path = tmp_path / f"photo.{suffix}"
-    Image.fromarray(gray(30)).save(path)
+@pytest.mark.parametrize("kind", [30, 1, Fraction(1, 5), "png", "jpg", "webp"], ids=str)
+def test_a_video_of_one_frame_and_a_picture_give_one(tmp_path, kind):
+    path = tmp_path / f"photo.{kind if isinstance(kind, str) else 'mp4'}"
+    if isinstance(kind, str):
+        Image.fromarray(gray(30)).save(path)
+    else:
+        make_video(path, rate=kind, pictures=[gray(30)])
     stream = VideoStream(str(path))
     assert numbers(stream) == [30]
     assert (stream.frames, stream.width, stream.height) == (1, WIDTH, HEIGHT) and "single picture" in stream.note
@@ -356,21 +341,12 @@ def test_a_picture_gives_one_frame(tmp_path, suffix):
 # Broken files
 
 
-def sound_file(path, **options):
-    with av.open(str(path), "w", **options) as output:
-        codec = "aac" if path.suffix in (".mp4", ".m4a") else "pcm_s16le"
-        track = output.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
-        piece = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
-        piece.sample_rate, piece.pts = SAMPLE_RATE, 0
-        for frame in av.AudioResampler("fltp" if codec == "aac" else "s16", "mono", SAMPLE_RATE).resample(piece):
-            output.mux(track.encode(frame))
-        output.mux(track.encode(None))
-    return path
-
-
 @pytest.mark.parametrize("name", ["song.wav", "song.mp4", "song.m4a"])
 def test_sound_alone_is_no_dance(tmp_path, name):
-    path = sound_file(tmp_path / name)
+    path = tmp_path / name
+    with av.open(str(path), "w") as output:
+        codec = "pcm_s16le" if path.suffix == ".wav" else "aac"
+        add_sound(output, output.add_stream(codec, rate=SAMPLE_RATE, layout="mono"), np.zeros(8000))
     with pytest.raises(ValueError, match=f"'{name}' holds only sound"):
         VideoStream(str(path))
     with pytest.raises(ValueError, match="holds only sound"):
@@ -386,22 +362,17 @@ def test_the_cover_of_a_song_is_no_video(tmp_path):
         VideoStream(str(path))
 
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"", r"is empty \(0 bytes\)"),
-        (b"\0" * 5000, "cannot be read as a video"),
-        (b"hello dancer\n" * 100, "cannot be read as a video"),
-        (bytes(np.random.default_rng(0).integers(0, 256, 5000, np.uint8)), "cannot be read as a video"),
-    ],
-)
+NOISE = bytes(np.random.default_rng(0).integers(0, 256, 5000, np.uint8))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"hello dancer\n" * 100, NOISE])
 @pytest.mark.parametrize("name", ["v.mp4", "v.txt", None])
-def test_what_is_no_video_is_called_so(tmp_path, content, text, name):
+def test_what_is_no_video_is_called_so(tmp_path, content, name):
     source = io.BytesIO(content)
     if name:
         (tmp_path / name).write_bytes(content)
         source = str(tmp_path / name)
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match="cannot be read as a video" if content else r"is empty \(0 bytes\)"):
         VideoStream(source)
 
 
@@ -515,9 +486,7 @@ class Proxy:
         Proxy.alive.add(self)
 
     def __getattr__(self, name):
-        assert name != "side_data", (
-            "frame and side_data hold each other: hundreds of frames would wait for a collection"
-        )
+        assert name != "side_data", "frame and side_data hold each other until a collection"
         return getattr(self.frame, name)
 
 
@@ -557,18 +526,19 @@ def all_closed(containers):
     return bool(containers)
 
 
-@pytest.mark.parametrize("finish", [list, lambda frames: next(frames) is None or frames.close()])
-def test_the_file_is_closed_whole_or_interrupted(tmp_path, opened, finish):
-    stream = VideoStream(str(make_video(tmp_path / "v.mp4", 20)))
-    assert all_closed(opened)
-    finish(iter(stream))
-    assert all_closed(opened)
-
-
-def test_the_file_is_closed_after_an_error_and_after_the_sound(tmp_path, opened):
+def test_the_file_is_closed_whole_or_interrupted_after_an_error_and_after_the_sound(tmp_path, opened):
     path = make_video(tmp_path / "v.mkv", 20, 10, sound=(clicks(2, 1),))
+    stream = VideoStream(str(path))
+    assert all_closed(opened)
+    list(stream)
+    assert all_closed(opened)
+    frames = iter(stream)
+    next(frames)
+    frames.close()
+    assert all_closed(opened)
     with pytest.raises(ValueError, match="Trim less"):
         VideoStream(str(path), start=9)
+    assert all_closed(opened)
     read_audio(file_video(path, start_time=0.5, duration=0.5))
     assert all_closed(opened)
 
@@ -604,34 +574,24 @@ def test_an_image_of_any_kind_is_a_frame():
         ImageStream(torch.zeros(0, 2, 3, 3))
 
 
-def fingerprint_of(video):
-    return open_video(video).fingerprint()
+def fingerprint_of(video, *fps):
+    return open_video(video, *fps).fingerprint()
 
 
 def test_the_fingerprint_tells_content_and_window(tmp_path):
+    """A file's own rate takes every picture once, the same rate given what is on screen at equal steps."""
     path = make_video(tmp_path / "v.mp4", 20, 10)
     copy = io.BytesIO(path.read_bytes())
     other = make_video(tmp_path / "w.mp4", 21, 10)
     images = gray_images(3)
-    prints = [
-        fingerprint_of(file_video(path)),
-        fingerprint_of(file_video(path, start_time=0.5)),
-        fingerprint_of(file_video(path, duration=0.5)),
-        fingerprint_of(file_video(other)),
-        fingerprint_of(image_video(images)),
-        fingerprint_of(image_video(images, 16)),
-        fingerprint_of(image_video(images.flip(0))),
-    ]
+    files = [file_video(path), *(file_video(path, **{trim: 0.5}) for trim in ("start_time", "duration"))]
+    videos = [image_video(images), image_video(images, 16), image_video(images.flip(0)), file_video(other)]
+    prints = [fingerprint_of(video) for video in (*files, *videos)]
     assert len(set(prints)) == len(prints)
     assert fingerprint_of(file_video(copy)) == fingerprint_of(file_video(path)) == prints[0]
-    assert fingerprint_of(image_video(images.clone())) == prints[4]
-
-
-def test_the_fingerprint_tells_the_files_own_rate_from_the_same_rate_asked_for(tmp_path):
-    """The one takes every picture once, the other what is on screen at equal steps."""
-    path = make_video(tmp_path / "v.mp4", 20, 10)
-    own, same, other = (open_video(file_video(path), fps).fingerprint() for fps in (0, 10, 16))
-    assert own != same == other
+    assert fingerprint_of(image_video(images.clone())) == prints[3]
+    own, same, sixteen = (fingerprint_of(file_video(path), fps) for fps in (0, 10, 16))
+    assert own != same == sixteen
 
 
 # Sound
@@ -665,10 +625,8 @@ def test_sound_that_begins_later_starts_with_silence(tmp_path):
 
 
 def test_sound_that_begins_before_the_pictures_is_cut(tmp_path):
-    path = make_video(
-        tmp_path / "v.mkv", 10, 10, times=[500 + 100 * n for n in range(10)], time_base=Fraction(1, 1000),
-        sound=(clicks(1.5, 0.1, 0.7),),
-    )  # fmt: skip
+    late = {"times": range(500, 1500, 100), "time_base": Fraction(1, 1000)}
+    path = make_video(tmp_path / "v.mkv", 10, 10, sound=(clicks(1.5, 0.1, 0.7),), **late)
     stream = open_video(file_video(path), fps=10)
     assert stream.begin == pytest.approx(0.5) and numbers(stream) == list(range(10))
     assert heard(read_audio(file_video(path))) == [1600]
@@ -686,12 +644,9 @@ def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
     assert heard(read_file_audio(str(path), 0)) == [*range(2000), *range(8000, 10000)]
 
 
-def test_a_silent_video_has_no_audio(tmp_path):
+def test_a_silent_video_has_no_audio_and_the_sound_of_images_is_handed_on(tmp_path):
     assert read_audio(file_video(make_video(tmp_path / "v.mp4", 5))) is None
     assert read_audio(image_video(gray_images(3))) is None
-
-
-def test_the_sound_of_images_is_handed_on():
     audio = {"waveform": torch.rand(2, 2, 100, dtype=torch.float64), "sample_rate": 44100}
     found = read_audio(image_video(gray_images(3), audio=audio))
     assert found["sample_rate"] == 44100 and found["waveform"].shape == (1, 2, 100)
@@ -699,8 +654,8 @@ def test_the_sound_of_images_is_handed_on():
 
 
 def test_the_sound_equals_comfyui_s(tmp_path):
-    path = make_video(tmp_path / "v.mkv", 20, 10, sound=(np.random.default_rng(0).random(16000) * 0.9,))
-    video = file_video(path)
+    sound = (np.random.default_rng(0).random(16000) * 0.9,)
+    video = file_video(make_video(tmp_path / "v.mkv", 20, 10, sound=sound))
     assert torch.equal(read_audio(video)["waveform"], video.get_components().audio["waveform"])
 
 

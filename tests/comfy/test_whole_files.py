@@ -43,11 +43,12 @@ def clip():
     return PoseClip(64, 48, FRAMES, (Track(0, points, np.ones((FRAMES, KEYPOINTS))),))
 
 
+WRITERS = {"poses": write_poses, "cached poses": write_cached_poses, "chunk": write_chunk, "model": write_model}
+WRITERS |= {name: writer(name) for name in FORMATS}
+
+
 @pytest.mark.parametrize("cut", [0.0, 0.5, 0.95])
-@pytest.mark.parametrize(
-    "write", [write_poses, write_cached_poses, write_chunk, write_model, *map(writer, FORMATS)],
-    ids=["poses", "cached poses", "chunk", "model", *FORMATS],
-)  # fmt: skip
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_half_file_is_noticed(tmp_path, write, cut):
     write(tmp_path)
     (path,) = tmp_path.iterdir()

@@ -16,10 +16,8 @@ from queue import Empty, Queue
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-TARGETS = (
-    "pose_json", "safetensors", "checkpoint", "gguf", "prompt_embeddings", "shard_index", "chunk_store", "pose_cache",
-    "media",
-)  # fmt: skip
+WEIGHTS = ("safetensors", "checkpoint", "gguf", "prompt_embeddings", "shard_index")
+TARGETS = ("pose_json", *WEIGHTS, "chunk_store", "pose_cache", "media")
 LONGEST, MOST_GROWTH = 10.0, 2**30  # seconds of one input, bytes by which it may raise the process's peak
 STARTING = 300.0
 GOOD = ("accepted", "refused")

@@ -1,17 +1,16 @@
 """Mutations of files, decided by a `random.Random` alone: flipped bits, cut and moved spans, extreme values in JSON."""
 
 import json
-from collections.abc import Callable
 from random import Random
 
 EDGES = (0, 1, 0x7F, 0x80, 0xFF)
 INTEGERS = (0, 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 LONGEST_SPAN = 64
-VALUES = (
-    None, True, False, 0, -1, 1, 0.5, -0.0, 2, 1e-300, 1e300, float("nan"), float("inf"), 2**31, 2**53 + 1, 2**63,
-    -(2**63), 10**20, "", "0", "nan", "\u955c\u5934", "\ud800", "../../x", "x" * 5000, [], {}, [[]], [None], [1, "a"],
-    {"a": 1}, [0] * 1000,
-)  # fmt: skip
+SMALL_NUMBERS = (0, -1, 1, 0.5, -0.0, 2, 1e-300)
+LARGE_NUMBERS = (1e300, float("nan"), float("inf"), 2**31, 2**53 + 1, 2**63, -(2**63), 10**20)
+TEXTS = ("", "0", "nan", "\u955c\u5934", "\ud800", "../../x", "x" * 5000)
+NESTED = ([], {}, [[]], [None], [1, "a"], {"a": 1}, [0] * 1000)
+VALUES = (None, True, False, *SMALL_NUMBERS, *LARGE_NUMBERS, *TEXTS, *NESTED)
 
 
 def mutate_bytes(data: bytes, random: Random) -> bytes:
@@ -34,18 +33,16 @@ def to_json(value: object) -> bytes:
 
 
 def _flip(data: bytes, random: Random) -> bytes:
-    if not data:
-        return data
     out = bytearray(data)
-    out[random.randrange(len(out))] ^= 1 << random.randrange(8)
+    if out:
+        out[random.randrange(len(out))] ^= 1 << random.randrange(8)
     return bytes(out)
 
 
 def _edge(data: bytes, random: Random) -> bytes:
-    if not data:
-        return data
     out = bytearray(data)
-    out[random.randrange(len(out))] = random.choice(EDGES)
+    if out:
+        out[random.randrange(len(out))] = random.choice(EDGES)
     return bytes(out)
 
 
@@ -86,9 +83,7 @@ def _move(data: bytes, random: Random) -> bytes:
     return data[:at] + data[span] + data[at:]
 
 
-BYTE_MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
-    _flip, _flip, _edge, _integer, _integer, _cut, _remove, _repeat, _clear, _move,
-)  # fmt: skip
+BYTE_MUTATIONS = (_flip, _flip, _edge, _integer, _integer, _cut, _remove, _repeat, _clear, _move)
 
 
 def _mutate_somewhere(value: object, random: Random) -> object:

@@ -46,12 +46,16 @@ MOST_FRAMES, MOST_ROWS = 100, 1024
 SMALL = {"dim": 128, "ffn_dim": 64, "layers": 1, "text_dim": 16}
 KEY = "a" * 64
 LIMIT = 2**30
-VIDEOS = (  # container, codec, pixel format, sound
-    ("mp4", "libx264", "yuv420p", "aac"), ("matroska", "libx264", "yuv420p", "pcm_s16le"),
-    ("mov", "mpeg4", "yuv420p", None), ("webm", "libvpx", "yuv420p", "libopus"), ("gif", "gif", "rgb8", None),
-    ("avi", "mpeg4", "yuv420p", "pcm_s16le"), ("mpegts", "mpeg2video", "yuv420p", "mp2"),
-    ("flv", "flv", "yuv420p", None),
-)  # fmt: skip
+VIDEOS = (  # container, codec, sound
+    ("mp4", "libx264", "aac"),
+    ("matroska", "libx264", "pcm_s16le"),
+    ("mov", "mpeg4", None),
+    ("webm", "libvpx", "libopus"),
+    ("gif", "gif", None),
+    ("avi", "mpeg4", "pcm_s16le"),
+    ("mpegts", "mpeg2video", "mp2"),
+    ("flv", "flv", None),
+)
 
 
 def clip(people: int = 2, frames: int = 6, seed: int = 0) -> PoseClip:
@@ -235,9 +239,9 @@ def media(folder: Path, random: Random) -> None:
     assert audio is None or (audio["sample_rate"] > 0 and torch.isfinite(audio["waveform"]).all())
 
 
-def make_video(container: str, codec: str, pixels: str, sound: str | None) -> bytes:
+def make_video(container: str, codec: str, sound: str | None) -> bytes:
     """Return 12 small frames at 12 frames per second with sound."""
-    file = io.BytesIO()
+    file, pixels = io.BytesIO(), "rgb8" if codec == "gif" else "yuv420p"
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=12)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
@@ -247,17 +251,12 @@ def make_video(container: str, codec: str, pixels: str, sound: str | None) -> by
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)))
         output.mux(stream.encode())
         if track:
-            _add_silence(output, track)
+            silence = np.zeros((1, 48000 * len(track.layout.channels)), np.int16)
+            frame = av.AudioFrame.from_ndarray(silence, "s16", track.layout.name)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            output.mux(track.encode(frame))
+            output.mux(track.encode())
     return file.getvalue()
-
-
-def _add_silence(output, track) -> None:
-    layout = track.layout.name
-    channels = len(track.layout.channels)
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000 * channels), np.int16), "s16", layout)
-    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
-    output.mux(track.encode(frame))
-    output.mux(track.encode())
 
 
 def _picture(kind: str) -> bytes:
@@ -267,7 +266,6 @@ def _picture(kind: str) -> bytes:
 
 
 VALID = [*(make_video(*video) for video in VIDEOS), _picture("PNG"), _picture("GIF")]
-TARGETS: dict[str, Target] = {
-    "pose_json": poses, "safetensors": weights, "checkpoint": checkpoint, "gguf": gguf, "prompt_embeddings": prompt,
-    "shard_index": shards, "chunk_store": chunk, "pose_cache": cached_poses, "media": media,
-}  # fmt: skip
+TARGETS: dict[str, Target] = {"pose_json": poses, "safetensors": weights, "checkpoint": checkpoint, "gguf": gguf}
+TARGETS |= {"prompt_embeddings": prompt, "shard_index": shards, "chunk_store": chunk, "pose_cache": cached_poses}
+TARGETS["media"] = media

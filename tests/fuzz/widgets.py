@@ -27,16 +27,13 @@ from steadydancer_pack.tests.prompts import small_prompt
 
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-SAMPLES = (
-    "dance_from_video.json", "long_video_in_chunks.json", "keep_a_dance.json", "long_video.json", "low_memory.json",
-)  # fmt: skip
+SAMPLES = ("dance_from_video", "long_video_in_chunks", "keep_a_dance", "long_video", "low_memory")
 SMALL = {"steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
 SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters
-STRANGE = (
-    None, True, -1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1, "", "0", "nan", "auto", "../../x", "/",
-    "aux", "\u955c\u5934", "\ud800", "a" * 300, "%date:yyyy%", [], [1], {}, {"a": 1},
-)  # fmt: skip
+NUMBERS = (-1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1)
+TEXTS = ("", "0", "nan", "auto", "../../x", "/", "aux", "\u955c\u5934", "\ud800", "a" * 300, "%date:yyyy%")
+STRANGE = (None, True, *NUMBERS, *TEXTS, [], [1], {}, {"a": 1})
 
 
 def mutated(prompt: dict, object_info: dict, random: Random) -> tuple[dict, str]:
@@ -101,10 +98,11 @@ def run(
     for number in range(seed, seed + count):
         random = Random(f"widgets {number}")
         result = attempt(server, *mutated(random.choice(prompts), object_info, random), number, longest)
+        kind = result.kind if isinstance(result, Fault) else result
+        counts[kind] += 1
         if isinstance(result, Fault):
             faults.append(result)
-        counts[result.kind if isinstance(result, Fault) else result] += 1
-        if isinstance(result, Fault) and result.kind == "hang":
+        if kind == "hang":
             break
     return counts, faults
 
@@ -126,7 +124,8 @@ def main() -> int:
 def base_prompts(server: ComfyProcess) -> list[dict]:
     """Return small prompts that together hold most of our nodes."""
     object_info = server.client.object_info()
-    prompts = [to_api_prompt(json.loads((WORKFLOWS / name).read_text("utf-8")), object_info) for name in SAMPLES]
+    files = [WORKFLOWS / f"{name}.json" for name in SAMPLES]
+    prompts = [to_api_prompt(json.loads(file.read_text("utf-8")), object_info) for file in files]
     for prompt in prompts:
         for node in prompt.values():
             node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}

@@ -97,7 +97,7 @@ def test_a_kill_leaves_nothing_or_a_whole_file_under_the_name(tmp_path, moment):
     assert [path.name[0] for path in tmp_path.glob(f"*{UNFINISHED}")] == ["."]
 
 
-def test_a_new_file_never_replaces_one(tmp_path, links):
+def test_a_new_file_never_replaces_one_and_atomic_write_does(tmp_path, links):
     taken, free = tmp_path / "a", tmp_path / "b"
     taken.write_text("old")
     with atomic_write_new([taken, free]) as new:
@@ -106,15 +106,10 @@ def test_a_new_file_never_replaces_one(tmp_path, links):
     with pytest.raises(FileExistsError), atomic_write(taken, overwrite=False) as part:
         part.write_text("newer")
     assert (taken.read_text(), sorted(tmp_path.iterdir())) == ("old", [taken, free])
-
-
-def test_atomic_write_replaces(tmp_path):
-    path = tmp_path / "a"
-    path.write_text("old")
-    with atomic_write(path) as part:
-        part.write_text("new")
-        assert path.read_text() == "old"
-    assert (path.read_text(), list(tmp_path.iterdir())) == ("new", [path])
+    with atomic_write(taken) as part:
+        part.write_text("newer")
+        assert taken.read_text() == "old"
+    assert (taken.read_text(), sorted(tmp_path.iterdir())) == ("newer", [taken, free])
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
@@ -125,23 +120,25 @@ def test_an_error_leaves_nothing(tmp_path, write):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_cleaned_up_does_not_hide_the_error(tmp_path, monkeypatch):
-    def busy(*_, **__):
-        raise PermissionError(errno.EACCES, "in use")
+def fail(monkeypatch, number, *calls):
+    """Let each of the calls (owner, name) fail with the error of that number."""
 
-    monkeypatch.setattr(Path, "unlink", busy)
-    monkeypatch.setattr(Path, "is_dir", busy)  # in a folder that cannot be searched
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for call in calls:
+        monkeypatch.setattr(*call, refuse)
+
+
+def test_what_cannot_be_cleaned_up_does_not_hide_the_error(tmp_path, monkeypatch):
+    fail(monkeypatch, errno.EACCES, (Path, "unlink"), (Path, "is_dir"))  # in a folder that cannot be searched
     with pytest.raises(ValueError, match="the first error"), atomic_write(tmp_path / "a") as part:
         part.write_text("half")
         raise ValueError("the first error")
 
 
 def test_a_name_that_was_reserved_in_vain_is_given_back(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "link", full)
-    monkeypatch.setattr(os, "replace", full)
+    fail(monkeypatch, errno.ENOSPC, (os, "link"), (os, "replace"))
     with pytest.raises(OSError, match="No space left"), atomic_write_new([tmp_path / "a"]) as new:
         new.part.write_text("whole")
     assert list(tmp_path.iterdir()) == []
@@ -158,17 +155,22 @@ def test_two_that_write_the_same_results_both_succeed(tmp_path, monkeypatch):
     assert [path.read_text() in ("one", "other") for path in tmp_path.iterdir()] == [True]
 
 
-def in_use(rename, times):
-    """Return `rename` as Windows runs it while another program has the file open, `times` calls long."""
-    calls = []
+def keep_in_use(monkeypatch, times, on_windows=True):
+    """Let another program have every file open as on Windows, so that renaming fails `times` times."""
 
-    def refuse(source, target):
-        calls.append(source)
-        if len(calls) <= times:
-            raise PermissionError(errno.EACCES, "The process cannot access the file", source)
-        rename(source, target)
+    def in_use(rename):
+        errors = iter([PermissionError(errno.EACCES, "The process cannot access the file")] * times)
 
-    return refuse
+        def refuse(source, target):
+            if error := next(errors, None):
+                raise error
+            rename(source, target)
+
+        return refuse
+
+    monkeypatch.setattr(module, "ON_WINDOWS", on_windows)
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, in_use(getattr(os, name)))
 
 
 def replace_a_file(folder):
@@ -189,9 +191,7 @@ def add_a_folder(folder):
 
 @pytest.mark.parametrize("write", [replace_a_file, add_a_file, add_a_folder])
 def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, links, monkeypatch, write):
-    monkeypatch.setattr(module, "ON_WINDOWS", True)
-    for name in ("replace", "rename"):
-        monkeypatch.setattr(os, name, in_use(getattr(os, name), 4))
+    keep_in_use(monkeypatch, 4)
     write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").is_dir() or (tmp_path / "a").read_text() == "new"
@@ -201,25 +201,22 @@ def test_a_file_that_another_program_opens_for_a_moment_gets_its_name(tmp_path, 
 @pytest.mark.parametrize("write", [replace_a_file, add_a_folder])
 def test_a_file_that_stays_in_use_is_given_up_after_a_second(tmp_path, monkeypatch, write, on_windows, seconds):
     waits = []
-    monkeypatch.setattr(module, "ON_WINDOWS", on_windows)
     monkeypatch.setattr(time, "sleep", waits.append)
-    for name in ("replace", "rename"):
-        monkeypatch.setattr(os, name, in_use(getattr(os, name), 100))
+    keep_in_use(monkeypatch, 100, on_windows)
     with pytest.raises(PermissionError, match="cannot access the file"):
         write(tmp_path)
     assert sum(waits) == pytest.approx(seconds)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"] * (write is replace_a_file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == (["old"] if write is replace_a_file else [])
 
 
 OLD, YOUNG = module.LEFT_BEHIND_SECONDS + 60, module.LEFT_BEHIND_SECONDS - 60
 OWN = ".0123456789abcdef0123456789abcdef"
+FOREIGN = [f"{OWN}.mp4", "model.safetensors.part", ".notes.part", "0123456789.tmp"]
+LEFT = [(f"{OWN}.part", OLD, True), (f"{OWN}.part", YOUNG, False), *((name, OLD, False) for name in FOREIGN)]
 
 
 @pytest.mark.parametrize("write", [replace_a_file, add_a_file])
-@pytest.mark.parametrize("name, age, goes", [
-    (f"{OWN}.part", OLD, True), (f"{OWN}.part", YOUNG, False), (f"{OWN}.mp4", OLD, False),
-    ("model.safetensors.part", OLD, False), (".notes.part", OLD, False), ("0123456789.tmp", OLD, False),
-])  # fmt: skip
+@pytest.mark.parametrize("name, age, goes", LEFT)
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_the_next_write_removes_what_killed_writers_left(tmp_path, write, name, age, goes, kind):
     left = tmp_path / name
@@ -230,7 +227,7 @@ def test_the_next_write_removes_what_killed_writers_left(tmp_path, write, name, 
         left.write_text("half")
     os.utime(left, (time.time() - age,) * 2)
     write(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a"] + [name] * (not goes))
+    assert {path.name for path in tmp_path.iterdir()} == ({"a"} if goes else {"a", name})
 
 
 def test_a_link_of_that_name_is_not_followed(tmp_path):
@@ -243,9 +240,6 @@ def test_a_link_of_that_name_is_not_followed(tmp_path):
 
 
 def test_what_cannot_be_swept_stops_no_writer(tmp_path, monkeypatch):
-    def busy(*_):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(os, "scandir", busy)
+    fail(monkeypatch, errno.EACCES, (os, "scandir"))
     add_a_file(tmp_path)
     assert (tmp_path / "a").read_text() == "new"

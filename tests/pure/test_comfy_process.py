@@ -47,10 +47,10 @@ def taken():
 def offer(monkeypatch, *ports):
     offered = iter(ports)
     monkeypatch.setattr(process, "free_port", lambda: next(offered))
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
 
 
 def test_another_port_is_tried_where_the_first_was_taken_meanwhile(monkeypatch, comfyui, tmp_path, taken):
-    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
     offer(monkeypatch, taken, free := free_port())
     with ComfyProcess(comfyui, tmp_path) as server:
         assert server.address == f"127.0.0.1:{free}"
@@ -65,17 +65,14 @@ def test_what_answers_at_a_taken_port_is_not_taken_for_ours(monkeypatch, comfyui
 
 
 def test_a_second_taken_port_is_told(monkeypatch, comfyui, tmp_path, taken):
-    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
     offer(monkeypatch, taken, taken)
     with pytest.raises(StartFailed, match="(?s)exit code 1 while starting.*is already in use"):
         ComfyProcess(comfyui, tmp_path).__enter__()
 
 
 def test_the_log_of_a_server_that_goes_away_is_shown(comfyui, tmp_path):
-    with (
-        pytest.raises(ServerGone, match="(?s)No ComfyUI answers.*The end of its log"),
-        ComfyProcess(comfyui, tmp_path) as server,
-    ):
+    gone = pytest.raises(ServerGone, match="(?s)No ComfyUI answers.*The end of its log")
+    with gone, ComfyProcess(comfyui, tmp_path) as server:
         server.process.kill()
         server.process.wait()
         server.client.object_info()

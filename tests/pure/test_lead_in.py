@@ -3,24 +3,9 @@
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose import poses
 from steadydancer_pack.dwpose.edit.lead_in import AUTO, lead_in, shortest_turn, suggest_frames
-from steadydancer_pack.dwpose.poses import (
-    BODY,
-    FACE,
-    KEYPOINTS,
-    LEFT_ANKLE,
-    LEFT_ELBOW,
-    LEFT_HAND,
-    LEFT_HIP,
-    LEFT_KNEE,
-    LEFT_SHOULDER,
-    LEFT_WRIST,
-    NECK,
-    NOSE,
-    RIGHT_WRIST,
-    PoseClip,
-    Track,
-)
+from steadydancer_pack.dwpose.poses import FACE, KEYPOINTS, LEFT_ELBOW, LEFT_HAND, LEFT_WRIST, NECK, PoseClip, Track
 from steadydancer_pack.dwpose.skeleton import HAND_EDGES, LIMBS
 
 WIDTH, HEIGHT, FRAMES = 576, 1008, 6
@@ -35,11 +20,11 @@ def skeleton(angles=REST, neck=(0.3, 0.3), lengths=LENGTHS):
     points[NECK] = neck
     for (parent, joint), angle, length in zip(LIMBS.tolist(), angles, lengths, strict=True):
         points[joint] = points[parent] + length * np.array([np.cos(angle), np.sin(angle)])
-    for hand, wrist, angle in ((LEFT_HAND, LEFT_WRIST, angles[5]), (slice(113, 134), RIGHT_WRIST, angles[3])):
+    for hand, wrist, angle in ((LEFT_HAND, LEFT_WRIST, angles[5]), (poses.RIGHT_HAND, poses.RIGHT_WRIST, angles[3])):
         spread = angle + np.linspace(-0.4, 0.4, 21)
         points[hand] = points[wrist] + np.arange(21)[:, None] * 0.002 * np.stack([np.cos(spread), np.sin(spread)], 1)
-    points[FACE] = points[NOSE] + np.linspace((-0.02, 0), (0.02, 0.04), 68)
-    points[18:24] = points[LEFT_ANKLE] + np.linspace(0.01, 0.03, 12).reshape(6, 2)
+    points[FACE] = points[poses.NOSE] + np.linspace((-0.02, 0), (0.02, 0.04), 68)
+    points[18:24] = points[poses.LEFT_ANKLE] + np.linspace(0.01, 0.03, 12).reshape(6, 2)
     return points / (ASPECT, 1)
 
 
@@ -111,19 +96,22 @@ def test_it_eases_in_and_out():
 
 
 def test_a_hand_turns_with_the_forearm_and_keeps_its_shape():
-    angles = REST.copy()
-    angles[5] += np.radians(140)
-    points = lead_in(clip_of(skeleton(angles)), clip_of(skeleton()), 6).tracks[0].points
+    points = lead_in(clip_of(turned(5, by=np.radians(140))), clip_of(skeleton()), 6).tracks[0].points
     edges = LEFT_HAND.start + HAND_EDGES
     assert bones(points, edges) == pytest.approx(np.tile(bones(points[0], edges), (7, 1)), abs=1e-12)
     assert np.abs(points[:, LEFT_HAND.start] - points[:, LEFT_WRIST]).max() < 1e-12
 
 
-def test_the_face_moves_with_the_nose():
+def turned(*limbs, by):
+    """Return REST with some limbs turned by an angle in radians."""
     angles = REST.copy()
-    angles[12] += 0.5
-    points = lead_in(clip_of(skeleton(angles)), clip_of(skeleton()), 6).tracks[0].points * (ASPECT, 1)
-    spread = np.linalg.norm(points[:, FACE] - points[:, [NOSE]], axis=2)
+    angles[list(limbs)] += by
+    return skeleton(angles)
+
+
+def test_the_face_moves_with_the_nose():
+    points = lead_in(clip_of(turned(12, by=0.5)), clip_of(skeleton()), 6).tracks[0].points * (ASPECT, 1)
+    spread = np.linalg.norm(points[:, FACE] - points[:, [poses.NOSE]], axis=2)
     assert spread.max() < 0.05
 
 
@@ -133,7 +121,7 @@ def test_arms_are_raised_outward():
         down, up = REST.copy(), REST.copy()
         down[4:6], up[4:6] = np.radians(old), np.radians(new)
         points = lead_in(clip_of(skeleton(up)), clip_of(skeleton(down)), 4).tracks[0].points[2]
-        assert points[LEFT_WRIST, 0] > points[LEFT_ELBOW, 0] > points[LEFT_SHOULDER, 0]
+        assert points[LEFT_WRIST, 0] > points[LEFT_ELBOW, 0] > points[poses.LEFT_SHOULDER, 0]
 
 
 @pytest.mark.parametrize(("old", "new", "along", "turn"), [(10, 100, 0, 90), (170, -170, 0, 20), (0, 170, -90, -190)])
@@ -143,20 +131,17 @@ def test_shortest_turn(old, new, along, turn):
 
 
 def test_legs_outside_the_photo_appear_in_the_second_half_where_they_belong():
-    legs = [LEFT_HIP, LEFT_KNEE, LEFT_ANKLE]
+    legs = [poses.LEFT_HIP, poses.LEFT_KNEE, poses.LEFT_ANKLE]
     photo = hidden(clip_of(skeleton()), legs)
     track = lead_in(clip_of(skeleton(neck=(0.4, 0.3))), photo, 10).tracks[0]
     assert track.visible[:, legs].all(axis=1).tolist() == [False] * 5 + [True] * 6
-    assert (track.points[5:, legs] - track.points[5:, [NECK]]) == pytest.approx(
-        np.tile(track.points[10, legs] - track.points[10, NECK], (6, 1, 1))
-    )
+    below_neck = track.points[5:, legs] - track.points[5:, [NECK]]
+    assert below_neck == pytest.approx(np.tile(below_neck[-1], (6, 1, 1)))
 
 
 def test_a_hand_that_the_dance_hides_goes_in_the_first_half():
     hand = [*range(LEFT_HAND.start, LEFT_HAND.stop)]
-    angles = REST.copy()
-    angles[4:6] += 1
-    track = lead_in(hidden(clip_of(skeleton(angles)), hand), clip_of(skeleton()), 10).tracks[0]
+    track = lead_in(hidden(clip_of(turned(4, 5, by=1)), hand), clip_of(skeleton()), 10).tracks[0]
     assert track.visible[:, hand].all(axis=1).tolist() == [True] * 5 + [False] * 6
     edges = LEFT_HAND.start + HAND_EDGES
     assert bones(track.points[:5], edges) == pytest.approx(np.tile(bones(track.points[0], edges), (5, 1)))
@@ -167,7 +152,7 @@ def test_without_a_neck_everything_goes_straight():
     photo, clip = clip_of(skeleton()), hidden(clip_of(skeleton(random_angles(3))), [NECK])
     ends = photo.tracks[0].points[0], clip.tracks[0].points[0]
     middle = lead_in(clip, photo, 2).tracks[0].points[1]
-    for joint in (NOSE, LEFT_SHOULDER, LEFT_HIP):
+    for joint in (poses.NOSE, poses.LEFT_SHOULDER, poses.LEFT_HIP):
         assert middle[joint] == pytest.approx((ends[0][joint] + ends[1][joint]) / 2)
 
 
@@ -186,59 +171,37 @@ def test_no_frames_is_the_clip():
     assert lead_in(clip, clip, AUTO) is clip
 
 
-def test_suggestion_by_hand():
+def test_suggestion_by_hand_and_without_movement_or_way():
     """The neck and all else 0.1 away, 0.03 a frame in the dance: 1.5 * 0.1 / 0.03 = 5 frames, 8 in whole steps of 4."""
-    clip = clip_of(skeleton(), frames=30)
+    clip, lower = clip_of(skeleton(), frames=30), clip_of(skeleton(neck=(0.3, 0.4)))
+    assert (suggest_frames(clip, lower), suggest_frames(clip, clip_of(skeleton()))) == (48, 0)
     clip.tracks[0].points[:, :, 1] += 0.03 * np.arange(30)[:, None]
-    assert suggest_frames(clip, clip_of(skeleton(neck=(0.3, 0.4)))) == 8
-    assert lead_in(clip, clip_of(skeleton(neck=(0.3, 0.4)))).frames == 38
+    assert (suggest_frames(clip, lower), lead_in(clip, lower).frames) == (8, 38)
 
 
-def test_suggestion_without_movement_or_way():
-    still = clip_of(skeleton(), frames=5)
-    assert suggest_frames(still, clip_of(skeleton(neck=(0.3, 0.4)))) == 48
-    assert suggest_frames(still, clip_of(skeleton())) == 0
-
-
-def test_a_person_without_a_partner_just_appears():
+def test_a_person_without_a_partner_and_somebody_who_comes_later_just_appear():
     clip = clip_of(skeleton(neck=(0.15, 0.3)), skeleton(neck=(0.45, 0.3)), frames=3)
-    result = lead_in(clip, clip_of(skeleton(neck=(0.4, 0.4))), 4)
-    alone, led = result.tracks
-    assert alone.present.tolist() == [False] * 4 + [True] * 3
-    assert led.present.all()
+    alone, led = lead_in(clip, clip_of(skeleton(neck=(0.4, 0.4))), 4).tracks
+    assert alone.present.tolist() == [False] * 4 + [True] * 3 and led.present.all()
     assert alone.points[4:].tobytes() == clip.tracks[0].points.tobytes()
-
-
-def test_somebody_who_comes_later_just_appears():
-    clip = clip_of(skeleton(neck=(0.15, 0.3)), skeleton(neck=(0.45, 0.3)), frames=3)
     clip.tracks[0].scores[0] = 0
-    result = lead_in(clip, clip_of(skeleton(neck=(0.1, 0.3)), skeleton(neck=(0.4, 0.3))), 2)
-    assert result.tracks[0].present.tolist() == [False, False, False, True, True]
-    assert result.tracks[1].present.all()
+    later, led = lead_in(clip, clip_of(skeleton(neck=(0.1, 0.3)), skeleton(neck=(0.4, 0.3))), 2).tracks
+    assert later.present.tolist() == [False] * 3 + [True] * 2 and led.present.all()
 
 
-def nobody(frames=1):
-    return PoseClip(WIDTH, HEIGHT, frames)
+SOMEBODY = clip_of(skeleton())
+EMPTY_AT_FIRST = clip_of(skeleton(), frames=3)
+EMPTY_AT_FIRST.tracks[0].scores[0, poses.BODY] = 0
+CANNOT_BE_LED = [
+    *((SOMEBODY, PoseClip(WIDTH, HEIGHT, frames), 4, "Nobody is seen in the photo") for frames in (0, 1)),
+    *((PoseClip(WIDTH, HEIGHT, frames), SOMEBODY, 4, "Nobody is seen in any frame") for frames in (0, 4)),
+    (SOMEBODY, SOMEBODY, -2, "give -1"),
+    (SOMEBODY, PoseClip(800, 600, 1, SOMEBODY.tracks), 4, "two shapes"),
+    (EMPTY_AT_FIRST, SOMEBODY, 4, "no pose to lead to"),
+]
 
 
-@pytest.mark.parametrize(
-    ("clip", "photo", "frames", "message"),
-    [
-        (clip_of(skeleton()), nobody(), 4, "Nobody is seen in the photo"),
-        (clip_of(skeleton()), nobody(0), 4, "Nobody is seen in the photo"),
-        (nobody(4), clip_of(skeleton()), 4, "Nobody is seen in any frame"),
-        (nobody(0), clip_of(skeleton()), 4, "Nobody is seen in any frame"),
-        (clip_of(skeleton()), clip_of(skeleton()), -2, "give -1"),
-        (clip_of(skeleton()), PoseClip(800, 600, 1, clip_of(skeleton()).tracks), 4, "two shapes"),
-    ],
-)
+@pytest.mark.parametrize(("clip", "photo", "frames", "message"), CANNOT_BE_LED)
 def test_what_cannot_be_led(clip, photo, frames, message):
     with pytest.raises(ValueError, match=message):
         lead_in(clip, photo, frames)
-
-
-def test_an_empty_first_frame_has_no_pose_to_lead_to():
-    clip = clip_of(skeleton(), frames=3)
-    clip.tracks[0].scores[0, BODY] = 0
-    with pytest.raises(ValueError, match="no pose to lead to"):
-        lead_in(clip, clip_of(skeleton()), 4)

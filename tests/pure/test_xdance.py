@@ -48,10 +48,8 @@ def test_every_photo_goes_with_every_video_and_folders_are_categories(tmp_path):
     photos = touch(tmp_path / "photos", "b.PNG", "anime/a.webp", "notes.txt", ".hidden/c.png", "anime/._a.webp")
     videos = touch(tmp_path / "videos", "fast/x.mp4", "y.mov", "y.txt")
     pairs = find_pairs(photos, videos)
-    assert shown(pairs) == [
-        ("a.webp", "x.mp4", "anime / fast"), ("a.webp", "y.mov", "anime"),
-        ("b.PNG", "x.mp4", "fast"), ("b.PNG", "y.mov", ""),
-    ]  # fmt: skip
+    assert shown(pairs[:2]) == [("a.webp", "x.mp4", "anime / fast"), ("a.webp", "y.mov", "anime")]
+    assert shown(pairs[2:]) == [("b.PNG", "x.mp4", "fast"), ("b.PNG", "y.mov", "")]
     assert [pair.name for pair in pairs] == ["anime_fast__a__x", "anime__a__y", "fast__b__x", "b__y"]
 
 
@@ -74,20 +72,17 @@ def test_results_below_the_videos_are_no_driving_videos(tmp_path):
     assert shown(find_pairs(tmp_path, tmp_path, leave_out=tmp_path / "out")) == [("a.png", "v.mp4", "")]
 
 
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (["a.txt", "b.txt", "sub/c.txt"], "Found no photos in .* 2 .txt, 1 folder"),
-        (["a.png"], "Found no videos in .* 1 .png"),
-        (["Ref-X/a.png", "other/v.mp4"], "Found no videos in"),
-    ],
-)
-def test_a_folder_without_material_says_what_it_holds(tmp_path, files, words):
+WITHOUT_MATERIAL = {
+    "a.txt b.txt sub/c.txt": "Found no photos in .* 2 .txt, 1 folder",
+    "a.png": "Found no videos in .* 1 .png",
+    "Ref-X/a.png other/v.mp4": "Found no videos in",
+}
+
+
+@pytest.mark.parametrize(("files", "words"), WITHOUT_MATERIAL.items())
+def test_a_folder_without_material_says_what_it_holds_and_a_missing_one_is_named(tmp_path, files, words):
     with pytest.raises(ValueError, match=words):
-        find_pairs(touch(tmp_path, *files), tmp_path)
-
-
-def test_a_missing_folder_is_named(tmp_path):
+        find_pairs(touch(tmp_path, *files.split()), tmp_path)
     with pytest.raises(ValueError, match="nowhere is no folder"):
         find_pairs(tmp_path / "nowhere", tmp_path)
 
@@ -97,10 +92,10 @@ TABLE["driving_poses"] = "truth/v.json"
 CSV = "\ufeff" + "\n".join(map(",".join, (TABLE, TABLE.values()))) + "\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("p.csv", CSV), ("p.csv", CSV.replace(",", ";")), ("p.json", json.dumps([TABLE]))],
-)
+TEXTS = [("p.csv", CSV), ("p.csv", CSV.replace(",", ";")), ("p.json", json.dumps([TABLE]))]
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
 def test_a_pairs_file_restricts_and_labels(tmp_path, name, text):
     touch(tmp_path / "set", "Ref-A/a.png", "Ref-A/b.png", "v.mp4", "truth/t.mp4", "truth/v.json")
     (tmp_path / "set" / name).write_text(text, "utf-8")
@@ -162,10 +157,9 @@ def test_a_pair_goes_into_its_nodes(workflow):
     template = workflow(seed=7)
     ready = template.prompt(OBJECT_INFO)
     filled = template.fill(ready, "p.png", "v.mp4", "pair")
-    assert [filled[i]["inputs"] for i in "1234"] == [
-        {"image": "p.png"}, {"file": "v.mp4"}, {"seed": 7, "steps": 4},
-        {"filename_prefix": "xdance/pair", "video": ["2", 0]},
-    ]  # fmt: skip
+    result = {"filename_prefix": "xdance/pair", "video": ["2", 0]}
+    inputs = [{"image": "p.png"}, {"file": "v.mp4"}, {"seed": 7, "steps": 4}, result]
+    assert [filled[i]["inputs"] for i in "1234"] == inputs
     assert ready["1"]["inputs"] == {"image": "x.png"} and template.workflow == WORKFLOW
 
 
@@ -181,17 +175,19 @@ def test_of_several_nodes_the_title_or_the_option_decides(workflow):
         workflow(more("SaveVideo", "W"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "options", "words"),
-    [
-        ({"1": WORKFLOW["3"]}, {}, "one node for the photo.*LoadImage; it holds none"),
-        ({}, {"video": "8"}, "--video-node 8, of type LoadVideo; it holds 2 'Driving video'"),
-        ({"3": WORKFLOW["1"]}, {"seed": 1, "photo": "1"}, "no sampler that could take --seed 1"),
-    ],
-)
-def test_a_workflow_that_cannot_serve(workflow, changes, options, words):
+CANNOT_SERVE = [
+    ({"1": WORKFLOW["3"]}, {}, "one node for the photo.*LoadImage; it holds none"),
+    ({}, {"video": "8"}, "--video-node 8, of type LoadVideo; it holds 2 'Driving video'"),
+    ({"3": WORKFLOW["1"]}, {"seed": 1, "photo": "1"}, "no sampler that could take --seed 1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "options", "words"), CANNOT_SERVE)
+def test_a_workflow_that_cannot_serve_and_a_node_that_the_server_lacks(workflow, changes, options, words):
     with pytest.raises(ValueError, match=words):
         workflow(changes, **options)
+    with pytest.raises(ValueError, match="lacks the nodes KSampler"):
+        workflow().prompt({name: {} for name in OBJECT_INFO if name != "KSampler"})
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "can be read"), ("[]", "no workflow"), ('{"a": 1}', "no workflow")])
@@ -199,11 +195,6 @@ def test_a_file_that_is_no_workflow(tmp_path, text, words):
     (tmp_path / "w.json").write_text(text)
     with pytest.raises(ValueError, match=words):
         read_template(tmp_path / "w.json")
-
-
-def test_a_node_that_the_server_lacks_is_named(workflow):
-    with pytest.raises(ValueError, match="lacks the nodes KSampler"):
-        workflow().prompt({name: {} for name in OBJECT_INFO if name != "KSampler"})
 
 
 def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
@@ -217,20 +208,21 @@ def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
     assert read_template(tmp_path / "w.json", seed=1).sha256 != hashes[2]
 
 
-@pytest.mark.parametrize(
-    ("messages", "status", "want"),
-    [
-        ([["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]], "success",
-         (State.DONE, "", 2.5)),
-        ([["execution_error", {"node_type": "N", "node_id": "3", "exception_message": "bad\n", "exception_type": "E",
-                               "timestamp": 1}]], "error", (State.FAILED, "N (node 3): bad", 0.0)),
-        ([["execution_interrupted", {"timestamp": 1}]], "error", (State.INTERRUPTED, "interrupted at the server", 0.0)),
-        ([], None, (State.FAILED, "ended the prompt with 'None'", 0.0)),
-    ],
-)  # fmt: skip
-def test_the_history_says_how_a_prompt_ended(messages, status, want):
+DONE = [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]]
+ERROR = {"node_type": "N", "node_id": "3", "exception_message": "bad\n", "exception_type": "E", "timestamp": 1}
+STOPPED = [["execution_interrupted", {"timestamp": 1}]]
+ENDS = [  # messages, status, state, seconds, error
+    (DONE, "success", State.DONE, 2.5, ""),
+    ([["execution_error", ERROR]], "error", State.FAILED, 0.0, "N (node 3): bad"),
+    (STOPPED, "error", State.INTERRUPTED, 0.0, "interrupted at the server"),
+    ([], None, State.FAILED, 0.0, "ended the prompt with 'None'"),
+]
+
+
+@pytest.mark.parametrize(("messages", "status", "state", "seconds", "error"), ENDS)
+def test_the_history_says_how_a_prompt_ended(messages, status, state, seconds, error):
     found = prompt_state({"status": {"status_str": status, "messages": messages}, "outputs": {"4": {}}})
-    assert (found.state, found.seconds) == (want[0], want[2]) and want[1] in found.error
+    assert (found.state, found.seconds) == (state, seconds) and error in found.error
     assert found.outputs == ({"4": {}} if found.state is State.DONE else {})
 
 
@@ -336,22 +328,21 @@ def test_every_pair_is_run_once_and_kept(results, pairs):
 
 
 @pytest.mark.parametrize("change", ["photo", "workflow", "seed", "video file lost", "half a result"])
-def test_a_pair_is_run_again_when_what_it_came_from_is_another(tmp_path, workflow, results, pairs, change):
+def test_a_pair_is_run_again_when_what_it_came_from_is_another(workflow, results, pairs, change):
     run(Server(), results, pairs)
-    template = results.template
+    template, again = results.template, ["av"]
     if change == "photo":
         Image.new("RGB", (32, 48), "white").save(pairs[0].photo)
-    elif change == "workflow":
-        template = workflow({"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}})
-    elif change == "seed":
-        template = workflow(seed=5)
+        again = ["av", "aw"]
+    elif change in ("workflow", "seed"):
+        five = {"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}}
+        template = workflow(five) if change == "workflow" else workflow(seed=5)
+        again = ["av", "aw", "bv", "bw"]
     elif change == "video file lost":
         (results.of(pairs[0]) / "video.mp4").unlink()
     else:
         (results.of(pairs[0]) / "result.json").write_text('{"status": "do')
-    again = [pair.name for pair in to_do(pairs, Results(results.folder, template))]
-    want = {"photo": ["av", "aw"], "workflow": ["av", "aw", "bv", "bw"], "seed": ["av", "aw", "bv", "bw"]}
-    assert again == want.get(change, ["av"])
+    assert [pair.name for pair in to_do(pairs, Results(results.folder, template))] == again
 
 
 def test_what_goes_wrong_with_one_pair_stays_with_it(results, pairs):
@@ -373,22 +364,17 @@ def test_a_pair_that_somebody_stopped_is_run_again_without_being_asked(results, 
     assert to_do(pairs[:2], results) == pairs[:1]
 
 
-def test_a_prompt_of_a_killed_run_is_found_by_its_id(results, pairs):
+@pytest.mark.parametrize("forgot", [False, True])
+def test_a_prompt_of_a_killed_run_is_found_by_its_id_and_queued_anew_where_it_is_forgotten(results, pairs, forgot):
     server = Server({"aw": ServerGone("gone")})
     with pytest.raises(ServerGone):
         run(server, results, pairs)
     assert server.queued == ["av", "aw", "bv"] and [p.name for p in to_do(pairs, results)] == ["aw", "bv", "bw"]
     server.ends = {}
+    if forgot:
+        server.queued, server.looks = ["av"], {}
     again = Results(results.folder, results.template)
     assert run(server, again, to_do(pairs, again)) == dict.fromkeys(("aw", "bv", "bw"), "done")
-    assert server.queued == ["av", "aw", "bv", "bw"]
-
-
-def test_a_server_that_forgot_gets_the_pairs_anew(results, pairs):
-    with pytest.raises(ServerGone):
-        run(Server({"av": ServerGone("gone")}), results, pairs)
-    server = Server()
-    run(server, results, to_do(pairs, results))
     assert server.queued == ["av", "aw", "bv", "bw"]
 
 
@@ -408,13 +394,10 @@ HALF = b"half a video"
 class Answers(BaseHTTPRequestHandler):
     """A web server that is no ComfyUI: status and body by path; of HALF it promises more than it sends."""
 
-    pages = {
-        "/html/system_stats": (200, b"<html>"), "/json/system_stats": (200, b"{}"), "/no/system_stats": (403, b""),
-        "/view": (200, HALF),
-    }  # fmt: skip
+    pages = {"/html": (200, b"<html>"), "/json": (200, b"{}"), "/no": (403, b""), "/view": (200, HALF)}
 
     def do_GET(self):
-        status, body = self.pages.get(self.path.partition("?")[0], (404, b""))
+        status, body = self.pages.get(self.path.partition("?")[0].removesuffix("/system_stats"), (404, b""))
         self.send_response(status)
         if body == HALF:
             self.send_header("Content-Length", str(2 * len(HALF)))
@@ -434,20 +417,12 @@ def web():
     server.server_close()
 
 
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        *((f"http://{{web}}/{path}/", "is no ComfyUI") for path in ("html", "json", "other")),
-        ("http://{web}/no/", "refuses with 403"),
-        ("127.0.0.1:9", r"No ComfyUI answers at 127.0.0.1:9 \("),
-    ],
-)
-def test_a_server_that_is_no_comfyui_refuses_or_is_away(web, address, words):
-    with pytest.raises(ServerGone, match=words):
-        ComfyClient(address.format(web=web)).check()
-
-
-def test_a_server_that_dies_while_a_video_is_fetched_is_gone(web, tmp_path):
+def test_a_server_that_is_no_comfyui_refuses_is_away_or_dies_while_a_video_is_fetched(web, tmp_path):
+    words = dict.fromkeys((f"http://{web}/{path}/" for path in ("html", "json", "other")), "is no ComfyUI")
+    words |= {f"http://{web}/no/": "refuses with 403", "127.0.0.1:9": r"No ComfyUI answers at 127.0.0.1:9 \("}
+    for address, said in words.items():
+        with pytest.raises(ServerGone, match=said):
+            ComfyClient(address).check()
     with pytest.raises(ServerGone, match=r"The ComfyUI at .* went away while v.mp4 was fetched"):
         ComfyClient(web).fetch("output", "", "v.mp4", tmp_path / "video.mp4")
 
@@ -461,20 +436,18 @@ def test_the_exit_status_and_the_words_of_a_bad_start(tmp_path, workflow, pairs,
     assert "No ComfyUI answers" in (said := capsys.readouterr().err) and "goes on from here" in said
 
 
-@pytest.mark.parametrize("wrong", [["a"], ["a", "b"], ["a", "b", "--workflow", "w", "--limit", "0"]])
+@pytest.mark.parametrize("wrong", ["a", "a b", "a b --workflow w --limit 0"])
 def test_options_that_make_no_sense_end_the_program(wrong, capsys):
     with pytest.raises(SystemExit):
-        xdance.parse(wrong)
+        xdance.parse(wrong.split())
     assert "error" in capsys.readouterr().err
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """The pairs that were measured, by a stand-in that gives every one the same metric."""
-    names = []
-    monkeypatch.setattr(
-        xdance_report, "metrics_of", lambda pair, video: names.append(pair.name) or {"truth_psnr": 20.0}
-    )
+    names, metrics = [], {"truth_psnr": 20.0}
+    monkeypatch.setattr(xdance_report, "metrics_of", lambda pair, video: names.append(pair.name) or metrics)
     return names
 
 
