@@ -90,68 +90,58 @@ def test_comfyui_must_be_new_enough(found, level):
     assert finding.level == level and bool(finding.fix) == (level == "problem") and found in finding.what
 
 
-AGAIN = "With ComfyUI's own Python: python -m pip install --force-reinstall --no-deps {}. Then restart ComfyUI."
-BOTH = {"opencv-python": "5.0.0.93", "opencv-contrib-python": "5.1.0.95"}
+PLAIN, CONTRIB, HEADLESS = "opencv-python", "opencv-contrib-python", "opencv-python-headless"
+BOTH = {PLAIN: "5.0.0.93", CONTRIB: "5.1.0.95"}
+NO_GL = {"cause": "libGL.so.1: cannot open shared object file", "no_display": True}
+NO_THREADS = {"cause": "libgthread-2.0.so.0: cannot open", "no_display": True}
+NO_XCB = {"cause": "libxcb.so.1: cannot", "no_display": True}
+UNREADABLE = "cannot be imported"
+
+
+def again(package):
+    """Return the fix that writes a package again, or for "" none."""
+    command = f"python -m pip install --force-reinstall --no-deps {package}"
+    return f"With ComfyUI's own Python: {command}. Then restart ComfyUI." if package else ""
 
 
 @pytest.mark.parametrize(
-    ("found", "level", "what", "fix"),
+    ("found", "level", "what", "written_again"),
     [
-        (OpenCV({"opencv-python": "4.12.0"}, "4.12.0"), "ok", "One OpenCV: opencv-python 4.12.0.", ""),
-        (OpenCV({"opencv-contrib-python": "4.12.0"}, "4.12.0", True), "ok", "One OpenCV: opencv-contrib-python", ""),
+        (OpenCV({PLAIN: "4.12.0"}, "4.12.0"), "ok", "One OpenCV: opencv-python 4.12.0.", ""),
+        (OpenCV({CONTRIB: "4.12.0"}, "4.12.0", True), "ok", "One OpenCV: opencv-contrib-python", ""),
         (OpenCV({}, "4.12.0"), "ok", "which pip has not installed", ""),
-        (OpenCV({}, None), "problem", "not installed", "python -m pip install opencv-python. Then restart ComfyUI."),
         # Beside opencv-contrib-python our requirements install opencv-python over its files.
-        (OpenCV(BOTH, "5.0.0"), "warning", "such as cv2.ximgproc", AGAIN.format("opencv-contrib-python==5.1.0.95")),
-        (OpenCV(BOTH, "5.1.0", True), "note", "it is whole", AGAIN.format("opencv-contrib-python==5.1.0.95")),
-        (
-            OpenCV({"opencv-python-headless": "5.0.0.93", "opencv-python": "5.0.0.93"}, "5.0.0"),
-            "note", "opencv-python 5.0.0.93 and opencv-python-headless", AGAIN.format("opencv-python==5.0.0.93"),
-        ),
-        (
-            OpenCV({"opencv-python": "5.0.0.93", "opencv-python-headless": "5.0.0.93"}, "5.0.0", headless=True),
-            "note", "it is whole", AGAIN.format("opencv-python-headless==5.0.0.93"),
-        ),
+        (OpenCV(BOTH, "5.0.0"), "warning", "such as cv2.ximgproc", f"{CONTRIB}==5.1.0.95"),
+        (OpenCV(BOTH, "5.1.0", True), "note", "it is whole", f"{CONTRIB}==5.1.0.95"),
+        (OpenCV({HEADLESS: "5.0", PLAIN: "5.0"}, "5.0"), "note", f"{PLAIN} 5.0 and {HEADLESS}", f"{PLAIN}==5.0"),
+        (OpenCV({PLAIN: "5.0", HEADLESS: "5.0"}, "5.0", headless=True), "note", "it is whole", f"{HEADLESS}==5.0"),
         # One of two was uninstalled, and took files of the other.
-        (OpenCV(BOTH, None), "problem", "cannot be imported", AGAIN.format("opencv-contrib-python==5.1.0.95")),
-        (
-            OpenCV({"opencv-contrib-python": "5.1.0.95"}, None), "problem", "cannot be imported",
-            AGAIN.format("opencv-contrib-python==5.1.0.95"),
-        ),
-        (
-            OpenCV({"opencv-python-headless": "5.0.0.93"}, None), "problem", "cannot be imported",
-            AGAIN.format("opencv-python-headless==5.0.0.93"),
-        ),
+        (OpenCV(BOTH, None), "problem", UNREADABLE, f"{CONTRIB}==5.1.0.95"),
+        (OpenCV({CONTRIB: "5.1.0.95"}, None), "problem", UNREADABLE, f"{CONTRIB}==5.1.0.95"),
+        (OpenCV({HEADLESS: "5.0.0.93"}, None), "problem", UNREADABLE, f"{HEADLESS}==5.0.0.93"),
         # A server without a display: the headless package worked before another was installed over it.
         (
-            OpenCV(
-                {"opencv-python-headless": "4.11.0.86", "opencv-python": "4.12.0.88"}, None,
-                cause="libGL.so.1: cannot open shared object file", no_display=True,
-            ),
-            "problem", "(libGL.so.1: cannot open", AGAIN.format("opencv-python-headless==4.11.0.86"),
+            OpenCV({HEADLESS: "4.11", PLAIN: "4.12"}, None, **NO_GL),
+            "problem",
+            "(libGL.so.1: cannot",
+            f"{HEADLESS}==4.11",
         ),
-        (
-            OpenCV({"opencv-python": "4.12.0.88"}, None, cause="libgthread-2.0.so.0: cannot open", no_display=True),
-            "problem", "libgthread", AGAIN.format("opencv-python-headless"),
-        ),
+        (OpenCV({PLAIN: "4.12.0.88"}, None, **NO_THREADS), "problem", "libgthread", HEADLESS),
         # Version 4.13.0.90 of the headless package does not load either.
-        (
-            OpenCV({"opencv-python-headless": "4.13.0.90"}, None, cause="libxcb.so.1: cannot", no_display=True),
-            "problem", "libxcb", AGAIN.format("opencv-python-headless"),
-        ),
-        (
-            OpenCV(
-                {"opencv-python-headless": "4.13.0.90", "opencv-python": "4.13.0.92"}, None,
-                cause="libxcb.so.1: cannot", no_display=True,
-            ),
-            "problem", "libxcb", AGAIN.format("opencv-python-headless"),
-        ),
+        (OpenCV({HEADLESS: "4.13.0.90"}, None, **NO_XCB), "problem", "libxcb", HEADLESS),
+        (OpenCV({HEADLESS: "4.13.0.90", PLAIN: "4.13.0.92"}, None, **NO_XCB), "problem", "libxcb", HEADLESS),
     ],
-)  # fmt: skip
-def test_the_opencv_that_is_loaded_and_the_one_command_that_repairs_it(found, level, what, fix):
+)
+def test_the_opencv_that_is_loaded_and_the_one_command_that_repairs_it(found, level, what, written_again):
     finding = opencv.check_opencv(found)
-    assert finding.level == level and what in finding.what and finding.fix.endswith(fix)
-    assert bool(finding.fix) == bool(fix)
+    assert finding.level == level and what in finding.what and finding.fix.endswith(again(written_again))
+    assert bool(finding.fix) == bool(written_again)
+
+
+def test_an_opencv_that_is_not_installed_is_to_be_installed():
+    finding = opencv.check_opencv(OpenCV({}, None))
+    assert finding.level == "problem" and "not installed" in finding.what
+    assert finding.fix.endswith("python -m pip install opencv-python. Then restart ComfyUI.")
 
 
 def test_the_opencv_of_a_bug_report():
@@ -160,18 +150,28 @@ def test_the_opencv_of_a_bug_report():
     assert opencv.in_words(OpenCV({}, "4.12.0")) == "4.12.0" and opencv.in_words(OpenCV({}, None)) == "-"
 
 
-def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
+@pytest.fixture
+def failing_cv2(monkeypatch):
+    """Return a function that makes cv2 one whose import fails, and opencv-python one of a version."""
+
+    def put(cause, version):
+        def fails():
+            raise ValueError("advice") from ImportError(cause)
+
+        monkeypatch.setattr(opencv, "import_cv2", fails)
+        monkeypatch.setattr(opencv, "installed_version", lambda name: version if name == PLAIN else None)
+
+    return put
+
+
+def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch, failing_cv2):
     monkeypatch.setattr(opencv, "PACKAGES", ("opencv-nothing",))
     cv2 = SimpleNamespace(__version__="5.0.0")
     monkeypatch.setattr(opencv, "import_cv2", lambda: cv2)
     assert opencv.installed_opencv() == OpenCV({}, "5.0.0")
     cv2.version = SimpleNamespace(contrib=True, headless=True)
     assert opencv.installed_opencv() == OpenCV({}, "5.0.0", contrib=True, headless=True)
-
-    def fails():
-        raise ValueError("advice") from ImportError("libGL.so.1: cannot open")
-
-    monkeypatch.setattr(opencv, "import_cv2", fails)
+    failing_cv2("libGL.so.1: cannot open", None)
     assert opencv.installed_opencv() == OpenCV({}, None, cause="libGL.so.1: cannot open", no_display=True)
 
 
@@ -182,25 +182,14 @@ def test_the_kind_of_the_loaded_opencv_is_known(monkeypatch):
         ("[WinError 126] The specified module could not be found", "Visual C++ runtime"),
         ("numpy.core.multiarray failed to import", "own Python: python -m pip install -U opencv-python. Then restart"),
         ("/x/cv2.abi3.so: undefined symbol: y", "own Python: python -m pip install -U opencv-python. Then restart"),
+        ("libxcb.so.1: cannot open shared object file", again(HEADLESS)),
     ],
 )
-def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(monkeypatch, cause, fix):
-    def fails():
-        raise ValueError("advice") from ImportError(cause)
-
-    monkeypatch.setattr(opencv, "import_cv2", fails)
-    monkeypatch.setattr(opencv, "installed_version", lambda name: "4.9.0" if name == "opencv-python" else None)
+def test_an_opencv_that_is_whole_and_does_not_load_is_not_installed_again(failing_cv2, cause, fix):
+    """But the headless one is installed over it where there is no library of the display."""
+    failing_cv2(cause, "4.13.0.90")
     line = opencv.check_opencv(opencv.installed_opencv()).line()
-    assert cause in line and fix in line and "--force-reinstall" not in line
-
-
-def test_an_opencv_without_a_display_library_is_to_be_the_headless_one(monkeypatch):
-    def fails():
-        raise ValueError("advice") from ImportError("libxcb.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(opencv, "import_cv2", fails)
-    monkeypatch.setattr(opencv, "installed_version", lambda name: "4.13.0.90" if name == "opencv-python" else None)
-    assert opencv.check_opencv(opencv.installed_opencv()).fix == AGAIN.format("opencv-python-headless")
+    assert cause in line and fix in line and ("--force-reinstall" in line) == (HEADLESS in fix)
 
 
 def test_evaluate_can_do_without_its_packages():
@@ -251,13 +240,11 @@ def test_a_file_is_known_by_its_header(tmp_path, folder, shapes, role, words):
     assert (found.role, found.fault) == (role, None) and words in found.kind
 
 
-def test_the_shipped_miniature_is_no_file_for_real_videos():
+def test_a_miniature_is_no_file_for_real_videos(tmp_path, weights):
+    """Nor is a file whose width is a single number."""
     roles = {file.stem: model_files.look_at("x", file.name, file).role for file in SHIPPED.rglob("*.safetensors")}
     assert roles.pop("steadydancer_miniature") == model_files.MINIATURE
     assert len(roles) == 3 and set(roles.values()) == {""}
-
-
-def test_a_width_that_is_a_single_number_is_not_the_full_one(tmp_path, weights):
     save_file(weights | {"head.modulation": torch.tensor(1.0)}, tmp_path / "a.safetensors")
     found = model_files.look_at("diffusion_models", "a.safetensors", tmp_path / "a.safetensors")
     assert (found.role, found.fault) == (model_files.MINIATURE, None)
@@ -360,16 +347,13 @@ def test_a_broken_file_is_a_problem_with_the_errors_own_advice(whole):
     ) in check([broken, *whole])
 
 
-def test_gguf_needs_its_pack_and_fp8_its_device(whole, tmp_path, weights):
+def test_gguf_needs_its_pack_and_fp8_its_device_for_the_file_or_for_its_layers(whole, tmp_path, weights):
     assert "cannot hold fp8" in check(whole, holds_fp8=False)[0].what
     path = write_gguf(tmp_path / "b.gguf", weights)
     files = [model_files.look_at("diffusion_models", "b.gguf", path), *whole[1:]]
     assert check(files) == check(files, holds_fp8=False) == []
     (finding,) = check(files, reads_gguf=False)
     assert finding.level == "problem" and "Install ComfyUI-GGUF" in finding.fix
-
-
-def test_layers_with_fp8_inside_are_told_where_there_is_no_fp8(whole, tmp_path, weights):
     layers = {"layers": {"blocks.0.self_attn.q": {"format": "nvfp4"}}}
     save_file(weights, tmp_path / "b.safetensors", {"_quantization_metadata": json.dumps(layers)})
     files = [model_files.look_at("diffusion_models", "b.safetensors", tmp_path / "b.safetensors"), *whole[1:]]
@@ -409,37 +393,26 @@ def test_a_link_to_nothing_is_a_warning_of_its_own(whole):
 RUNS = pose.Runtime(("onnxruntime-gpu",), "onnxruntime-gpu", ("CUDAExecutionProvider",), CARD, "CUDA")
 
 
+TWO = {"builds": ("onnxruntime-directml", "onnxruntime-gpu"), "best": "onnxruntime-directml"}
+TWO_TOLD = "2 builds of ONNX Runtime share one folder: onnxruntime-directml and onnxruntime-gpu."
+KEEP = "Keep all of them. Uninstalling one breaks the rest, and this repairs it. "
+TORN = ValueError("It is torn. Install one.")
+ON_CPU = {"provider": "CPU", "cause": "Only CPU."}
+
+
 @pytest.mark.parametrize(
     ("changes", "level", "what", "fix"),
     [
         ({}, "ok", "on CUDA, by onnxruntime-gpu", ""),
         ({"gpu": None, "provider": "CPU", "builds": ("onnxruntime",)}, "ok", "on CPU", ""),
-        (
-            {"provider": "CPU", "builds": ("onnxruntime",), "cause": "Only CPU.", "fix": "Install onnxruntime-gpu."},
-            "warning", "Only CPU.", "Install onnxruntime-gpu.",
-        ),
-        ({"provider": "CPU"}, "warning", CARD, AGAIN.format("onnxruntime-gpu")),
-        (
-            {
-                "builds": ("onnxruntime-directml", "onnxruntime-gpu"), "best": "onnxruntime-directml",
-                "gpu": "AMD Radeon", "provider": "DirectML",
-            },
-            "note", "2 builds of ONNX Runtime share one folder: onnxruntime-directml and onnxruntime-gpu.",
-            f"Keep all of them. Uninstalling one breaks the rest, and this repairs it. {AGAIN}".format(
-                "onnxruntime-directml"
-            ),
-        ),
-        ({"error": ValueError("It is torn. Install one.")}, "problem", "It is torn.", "Install one."),
-        (
-            {"error": ValueError("It is torn. Install one."), "provider": "OpenCV"},
-            "warning", "It is torn.", "Install one.",
-        ),
-        (
-            {"provider": "CPU", "cause": "Only CPU.", "fix": "All right.", "has_build": False},
-            "note", "Only CPU.", "All right.",
-        ),
+        ({**ON_CPU, "builds": ("onnxruntime",), "fix": "Install."}, "warning", "Only CPU.", "Install."),
+        ({"provider": "CPU"}, "warning", CARD, again("onnxruntime-gpu")),
+        ({**TWO, "gpu": "AMD Radeon", "provider": "DirectML"}, "note", TWO_TOLD, KEEP + again("onnxruntime-directml")),
+        ({"error": TORN}, "problem", "It is torn.", "Install one."),
+        ({"error": TORN, "provider": "OpenCV"}, "warning", "It is torn.", "Install one."),
+        ({**ON_CPU, "fix": "All right.", "has_build": False}, "note", "Only CPU.", "All right."),
     ],
-)  # fmt: skip
+)
 def test_the_provider_that_runs(changes, level, what, fix):
     (finding,) = pose.check_runtime(replace(RUNS, **changes))
     assert finding.level == level and what in finding.what and fix in finding.fix
@@ -494,14 +467,11 @@ def test_the_sums_are_those_of_the_fit_report(tmp_path, weights, contents):
     assert found.model <= want.model < 1.06 * found.model and found.branches == MAX_BRANCHES
 
 
-def test_a_model_that_fits(contents):
+def test_a_model_that_fits_as_it_is_or_with_blocks_to_swap(contents):
     finding = memory.check_memory(contents, MACHINE)
     assert finding.level == "ok" and finding.what == (
         "a.safetensors, 81 frames of 1024x576: Fits whole: leave blocks_to_swap at 0."
     )
-
-
-def test_a_model_that_fits_with_blocks_to_swap(contents):
     facts = memory.facts_of(contents, MACHINE, 1024, 576)
     tight = replace(MACHINE, free=facts.branch + facts.model - facts.blocks // 4, reserve=0)
     finding = memory.check_memory(contents, tight)
@@ -550,10 +520,8 @@ def test_what_a_trial_tells(result, level, what):
 def test_the_text_has_findings_then_facts():
     found = [Finding("ok", "fine"), Finding("warning", "in /home/mary/a/b.txt", "go")]
     text = report(found, {"Python": "3.12"}, [])
-    assert text.splitlines() == [
-        "SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine", "", HEAD,
-        "Python: 3.12",
-    ]  # fmt: skip
+    findings = ["SteadyDancer doctor: 1 warning.", "[warning] in <path>/b.txt FIX: go", "[ok] fine"]
+    assert text.splitlines() == [*findings, "", HEAD, "Python: 3.12"]
 
 
 # --- node and command

@@ -1,7 +1,6 @@
 """The bundled networks on OpenCV's DNN module, which takes over where ONNX Runtime is absent or broken."""
 
 import sys
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,9 +9,10 @@ import pytest
 from steadydancer_pack.doctor import pose_check as pose
 from steadydancer_pack.dwpose.detect.blazepose import DETECTION, LANDMARKS, OUTPUTS, BlazePose
 from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork, open_bundled
-from steadydancer_pack.dwpose.detect.runtime import PROVIDERS, open_session, prepare
+from steadydancer_pack.dwpose.detect.runtime import open_session, prepare
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 from steadydancer_pack.dwpose.packages.onnxruntime_build import NoOnnxRuntime
+from steadydancer_pack.tests.unit.test_runtime import FakeRuntime
 
 PARITY = 0.006  # on outputs of up to 350
 SIDES = {DETECTION: (224, -1), LANDMARKS: (256, 0)}  # pixels, and the least value of a picture
@@ -54,42 +54,28 @@ def test_what_runs_instead_of_onnx_runtime_is_said_once(no_onnxruntime, caplog, 
     detector.prepare(lambda: pytest.fail("Room was made for the CPU."))
 
 
-def test_doctor_warns_of_it_with_the_command(no_onnxruntime):
+def test_a_gpu_that_was_asked_for_is_not_replaced_and_doctor_warns_with_the_command(no_onnxruntime):
     (finding,) = pose.check_runtime(pose.try_runtime(None))
     assert finding.level == "warning" and finding.what.startswith("OpenCV finds the poses on the CPU instead;")
     assert finding.fix.startswith("With ComfyUI's own Python: python -m pip install ")
     assert finding.fix.endswith(". Then restart ComfyUI.")
-
-
-def test_a_gpu_that_was_asked_for_is_not_replaced(no_onnxruntime):
     with pytest.raises(NoOnnxRuntime):
         BlazePose("CUDA")
 
 
 def test_an_onnx_runtime_that_runs_nothing_is_replaced(monkeypatch):
-    class Broken:
-        def __init__(self, *_, **__):
-            raise RuntimeError("unsupported opset")
-
-    errors = SimpleNamespace(onnxruntime_pybind11_state=SimpleNamespace())
-    ort = SimpleNamespace(
-        __version__="1.32.0", InferenceSession=Broken, SessionOptions=SimpleNamespace, capi=errors,
-        get_available_providers=lambda: [PROVIDERS["CPU"]],
-    )  # fmt: skip
+    ort = FakeRuntime(refused={"CPU": RuntimeError("unsupported opset")})
     monkeypatch.setitem(sys.modules, "onnxruntime", ort)
     network = open_bundled(LANDMARKS, OUTPUTS[LANDMARKS])
     assert network.provider == "OpenCV" and "CPU: unsupported opset." in network.notes[1]
     prepare([network], lambda: pytest.fail("Room was made for the CPU."))
 
 
-def test_a_network_that_opencv_cannot_run_either_is_an_error(no_onnxruntime, tmp_path):
+def test_what_opencv_cannot_run_either_is_an_error(no_onnxruntime, tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"onnx")
     message = rf"(?s)ONNX Runtime is.* OpenCV {cv2.__version__} cannot run other.onnx either:"
     with pytest.raises(ValueError, match=message):
         open_bundled(tmp_path / "other.onnx", ("y",))
-
-
-def test_a_picture_that_opencv_refuses_is_an_error():
     network = OpenCVNetwork(LANDMARKS, ("no such output",), "")
     with pytest.raises(ValueError, match="The network failed on OpenCV: .* Update OpenCV."):
         network.run({"image": pictures(LANDMARKS, 1)})
