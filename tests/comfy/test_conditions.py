@@ -49,11 +49,9 @@ class FakeClipVision:
 
 def comfy_clip_vision(hidden_size):
     """ComfyUI's own CLIP vision model, two layers deep, with weights made up."""
-    config = {
-        "hidden_size": hidden_size, "num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64,
-        "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16, "hidden_act": "gelu",
-        "model_type": "clip_vision_model",
-    }  # fmt: skip
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64, "hidden_act": "gelu"}
+    images = {"image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16}
+    config = {"model_type": "clip_vision_model", "hidden_size": hidden_size, **layers, **images}
     model = comfy.clip_vision.ClipVisionModel(config)
     for parameter in model.model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
@@ -96,16 +94,14 @@ def test_the_three_conditions_differ_only_where_they_must(material):
     assert TEXT[0][1] == {}
 
 
-def test_shapes_masks_and_first_frames(material):
-    _, cond = values(reconcile(material).positive)
+def test_shapes_masks_first_frames_and_what_the_vae_encodes(material):
+    """The photo and gray behind it, and each clip once."""
+    vae = FakeVAE()
+    result = reconcile(material, vae)
+    _, cond = values(result.positive)
     assert cond["concat_latent_image"].shape == cond["pose_video_latent"].shape == (1, 16, 3, 12, 8)
     assert cond["concat_mask"][:, :, 0].eq(0).all() and cond["concat_mask"][:, :, 1:].eq(1).all()
     assert torch.equal(cond["reference_pose_latent"], cond["pose_video_latent"][:, :, :1])
-
-
-def test_the_vae_sees_the_photo_then_grey_and_each_clip_once(material):
-    vae = FakeVAE()
-    result = reconcile(material, vae)
     photo, pose, negative = vae.encoded
     assert torch.equal(photo[0], material["photo"][0]) and photo[1:].eq(0.5).all()
     assert torch.equal(pose, material["pose"][:9]) and torch.equal(negative, material["pose_negative"][:9])
@@ -167,28 +163,25 @@ def test_the_pixels_that_enter_clip_are_the_official_ones(dancer, clip_h, photo_
     assert relative_error(seen[1] * CLIP_STD + CLIP_MEAN, wanted[1]) <= bound
 
 
-def test_stock_nodes_can_give_the_same_clip_vision_output(material, clip_h):
+def test_comfyuis_clip_h_gives_the_features_that_stock_nodes_can_give(material, clip_h):
     """As the help page says: Upscale Image, bicubic to 224x224, before CLIP Vision Encode with crop none."""
     import nodes
 
     _, cond = values(reconcile(material, clip_vision=clip_h).positive)
+    photo, pose = (cond[key].penultimate_hidden_states for key in ("clip_vision_output", "pose_clip_vision_output"))
+    assert photo.shape == pose.shape == (1, 257, 1280) and photo.any() and not torch.equal(photo, pose)
     (scaled,) = nodes.ImageScale().upscale(material["photo"], "bicubic", 224, 224, "disabled")
     (output,) = nodes.CLIPVisionEncode().encode(clip_h, scaled, "none")
-    features = cond["clip_vision_output"].penultimate_hidden_states
-    assert torch.equal(output.penultimate_hidden_states, features)
+    assert torch.equal(output.penultimate_hidden_states, photo)
 
 
-def test_without_clip_the_features_are_zero_and_it_is_said(material):
-    result = reconcile(material)
+def test_without_clip_the_features_are_zero_and_without_pose_negative_frames_there_is_no_third_condition(material):
+    result = reconcile(material | {"pose_negative": None})
     _, cond = values(result.positive)
     for key in ("clip_vision_output", "pose_clip_vision_output"):
         assert cond[key].penultimate_hidden_states.shape == (1, 257, 1280)
         assert not cond[key].penultimate_hidden_states.any()
-    assert any("clip_vision_h.safetensors" in note for note in result.notes)
-
-
-def test_without_pose_negative_frames_there_is_no_third_condition(material):
-    assert reconcile(material | {"pose_negative": None}).pose_negative is None
+    assert any("clip_vision_h.safetensors" in note for note in result.notes) and result.pose_negative is None
 
 
 @pytest.mark.parametrize(
@@ -253,13 +246,6 @@ def test_another_aspect_is_cropped_about_the_centre():
     assert fit_image(image, 40, 40).min() == 1
 
 
-def test_comfyuis_clip_h_gives_the_features(material, clip_h):
-    _, cond = values(reconcile(material, clip_vision=clip_h).positive)
-    photo, pose = (cond[key].penultimate_hidden_states for key in ("clip_vision_output", "pose_clip_vision_output"))
-    assert photo.shape == pose.shape == (1, 257, 1280)
-    assert photo.any() and not torch.equal(photo, pose)
-
-
 def test_comfyuis_clip_g_is_refused(material):
     with pytest.raises(ValueError, match="CLIP-G"):
         reconcile(material, clip_vision=comfy_clip_vision(1664))
@@ -294,12 +280,11 @@ def test_bad_input_is_refused_before_any_encoding(material, case):
     assert vae.encoded == []
 
 
-class FullVAE(FakeVAE):
-    def encode(self, pixels):
+def test_where_encoding_runs_out_of_memory_the_node_says_what_to_lower(material, monkeypatch):
+    def full(self, pixels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-
-def test_where_encoding_runs_out_of_memory_the_node_says_what_to_lower(material):
+    monkeypatch.setattr(FakeVAE, "encode", full)
     photo, pose = material["photo"], material["pose"]
     with pytest.raises(torch.OutOfMemoryError, match="SteadyDancer ran out of memory .* Lower, .* 1. width and height"):
-        ReconcileConditions.execute(TEXT, TEXT, FullVAE(), photo, pose, 0, 0, 9)
+        ReconcileConditions.execute(TEXT, TEXT, FakeVAE(), photo, pose, 0, 0, 9)

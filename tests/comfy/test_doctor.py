@@ -309,10 +309,13 @@ def test_a_missing_file_is_named_with_its_source_and_folder(whole, need):
     assert finding.level == ("warning" if need.role == model_files.MODEL else "problem")
 
 
-def test_what_lies_in_its_place_is_named(whole):
+def test_what_lies_in_its_place_is_named_and_a_pickle_is_never_the_model(whole):
     files = [file for file in whole if file.role != model_files.VAE]
     (finding,) = check([*files, a_file("vae", "", "the VAE of Wan 2.2 5B", "wan2.2_vae.safetensors")])
     assert "Found instead: wan2.2_vae.safetensors (the VAE of Wan 2.2 5B)." in finding.what
+    pickle = model_files.look_at("diffusion_models", "SteadyDancer.pth", "not opened")
+    absent, false = check([*whole[1:], pickle])
+    assert absent.level == false.level == "warning" and "SteadyDancer-14B is not in" in absent.what
 
 
 @pytest.mark.parametrize("need", models.NEEDS[1:])
@@ -325,12 +328,6 @@ def test_of_a_file_that_is_not_looked_into_nothing_is_claimed(whole, need):
     assert told in finding.what and need.role in finding.what
     instead = f"all is well; if not, download {need.file} from {need.source}"
     assert finding.fix.startswith(f"If it is {need.role}, and ComfyUI loads it, {instead}")
-
-
-def test_a_pickle_is_never_the_model(whole):
-    pickle = model_files.look_at("diffusion_models", "SteadyDancer.pth", "not opened")
-    absent, false = check([*whole[1:], pickle])
-    assert absent.level == false.level == "warning" and "SteadyDancer-14B is not in" in absent.what
 
 
 def test_saved_prompts_make_up_for_the_text_encoder(whole):

@@ -184,33 +184,25 @@ def test_split_sampling_keeps_the_window(inputs, golden_patcher, conds):
     assert error(second, whole) <= 1e-5
 
 
-def test_one_seed_gives_one_latent_on_every_road(inputs, golden_patcher, conds):
+@pytest.mark.parametrize(
+    ("solver", "scheduler"), [("euler", "simple"), ("official unipc", "official"), ("official dpm++", "official")]
+)
+def test_one_seed_gives_one_latent_on_every_path(inputs, golden_patcher, conds, solver, scheduler):
+    """The sampler, the guider in SamplerCustomAdvanced, and ComfyUI's own guider on the patched model."""
     guider = make_guider(with_shift(golden_patcher, 5.0), *conds, text_guidance=5.0, guidance=OFFICIAL)
-    latent = inputs.empty()
-    ours = sample(guider, latent, 7, "euler", "simple", 10)["samples"]
-    sigmas = comfy.samplers.calculate_sigmas(golden_patcher.get_model_object("model_sampling"), "simple", 10)
-    custom = guider.sample(
-        comfy.sample.prepare_noise(latent["samples"], 7), latent["samples"], comfy.samplers.sampler_object("euler"),
-        sigmas, disable_pbar=True, seed=7,
-    )  # fmt: skip
-    stock = ksampler(patch_model(golden_patcher, conds[2], OFFICIAL), conds, inputs, 10, "euler", "simple", seed=7)
-    assert error(custom, ours) <= 1e-5
-    assert error(stock, ours) <= 1e-5
-
-
-@pytest.mark.parametrize("solver", ["unipc", "dpm++"])
-def test_one_seed_gives_one_latent_with_the_official_solvers(inputs, golden_patcher, conds, solver):
-    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=OFFICIAL)
-    latent = torch.zeros(1, 16, *inputs.size)
-    ours = sample(guider, {"samples": latent}, 7, f"official {solver}", "official", 10)["samples"]
-    sigmas = make_sigmas(golden_patcher.get_model_object("model_sampling"), f"official {solver}", "official", 10)
-    noise, sampler = comfy.sample.prepare_noise(latent, 7), make_solver(f"official {solver}")
-    assert error(guider.sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=7), ours) <= 1e-5
-    patched = patch_model(golden_patcher, conds[2], OFFICIAL)
-    stock = comfy.samplers.CFGGuider(patched)
+    latent = inputs.empty()["samples"]
+    ours = sample(guider, {"samples": latent}, 7, solver, scheduler, 10)["samples"]
+    sigmas = make_sigmas(golden_patcher.get_model_object("model_sampling"), solver, scheduler, 10)
+    stock = comfy.samplers.CFGGuider(patch_model(golden_patcher, conds[2], OFFICIAL))
     stock.set_conds(conds[0], conds[1])
     stock.set_cfg(5.0)
-    assert error(stock.sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=7), ours) <= 1e-5
+    noise = comfy.sample.prepare_noise(latent, 7)
+    for other in (guider, stock):
+        found = other.sample(noise, latent, make_solver(solver), sigmas, disable_pbar=True, seed=7)
+        assert error(found, ours) <= 1e-5
+    if solver == "euler":
+        patched = patch_model(golden_patcher, conds[2], OFFICIAL)
+        assert error(ksampler(patched, conds, inputs, 10, solver, scheduler, seed=7), ours) <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "euler_ancestral", "res_multistep", "ddim"])
@@ -253,12 +245,16 @@ def test_settings_outside_their_range_are_refused(settings, values, message):
         settings(*values)
 
 
-def test_pose_guidance_without_a_pose_negative_is_refused(golden_patcher, conds):
+def test_pose_guidance_needs_one_pose_negative_and_is_set_once(golden_patcher, conds):
     for missing in (None, [], [[conds[0][0][0], {}]]):
         with pytest.raises(ValueError, match="pose_negative"):
             make_guider(golden_patcher, conds[0], conds[1], missing, 5.0, OFFICIAL)
         with pytest.raises(ValueError, match="pose_negative"):
             patch_model(golden_patcher, missing, OFFICIAL)
+    with pytest.raises(ValueError, match="Found 2 conditions"):
+        patch_model(golden_patcher, conds[2] * 2, OFFICIAL)
+    with pytest.raises(ValueError, match="already carries pose guidance"):
+        make_guider(patch_model(golden_patcher, conds[2], OFFICIAL), *conds, 5.0, OFFICIAL)
 
 
 def in_ranges(conditioning, *ranges):
@@ -281,11 +277,6 @@ def test_a_prompt_may_change_in_the_middle_of_the_run(inputs, golden_patcher, co
     assert error(run_golden(inputs, golden_patcher, parts, sigmas, solver), whole) <= 1e-5
 
 
-def test_the_patch_refuses_combined_pose_negatives(golden_patcher, conds):
-    with pytest.raises(ValueError, match="Found 2 conditions"):
-        patch_model(golden_patcher, conds[2] * 2, OFFICIAL)
-
-
 def test_an_unused_pose_negative_is_told(golden_patcher, conds, caplog):
     off = PoseGuidance(0.0, 0.1, 0.4)
     make_guider(golden_patcher, *conds, 5.0, off)
@@ -302,10 +293,19 @@ def test_another_model_is_refused(golden_patcher, conds):
             use()
 
 
-def test_an_area_is_refused(inputs, golden_patcher, conds):
-    area = [[conds[0][0][0], {**conds[0][0][1], "area": (4, 4, 0, 0)}]]
-    with pytest.raises(ValueError, match="areas do not work"):
-        ksampler(golden_patcher, (area, conds[1]), inputs, 2, "euler", "simple")
+@pytest.mark.parametrize(
+    ("change", "frames", "message"),
+    [
+        (lambda cond: {**cond, "area": (4, 4, 0, 0)}, 3, "areas do not work"),
+        (lambda cond: {}, 3, "Reconcile Conditions"),
+        (lambda cond: cond, 5, "48x64 pixels with 9 frames"),
+    ],
+    ids=["an area", "a condition without a pose", "a latent of another size"],
+)
+def test_what_the_ksampler_cannot_sample_is_refused(inputs, golden_patcher, conds, change, frames, message):
+    changed = [[[prompt, change(values)]] for ((prompt, values),) in conds[:2]]
+    with pytest.raises(ValueError, match=message):
+        ksampler(golden_patcher, changed, type(inputs)(frames=frames), 2, "euler", "simple")
 
 
 @pytest.mark.parametrize("values", [{"area": ("percentage", 0.5, 0.5, 0, 0)}, {"set_area_to_bounds": True}])
@@ -331,22 +331,6 @@ def test_the_swapped_condition_of_the_patch_has_an_identity_of_its_own(inputs, g
     ksampler(patch_model(model, conds[2], OFFICIAL), conds, inputs, 10, "euler", "simple")
     alone = {ids for ids in seen if len(ids) == 1}
     assert len(alone) == 1 and not any(set(*alone) & set(ids) for ids in seen if len(ids) == 2)
-
-
-def test_pose_guidance_twice_is_refused(golden_patcher, conds):
-    with pytest.raises(ValueError, match="already carries pose guidance"):
-        make_guider(patch_model(golden_patcher, conds[2], OFFICIAL), *conds, 5.0, OFFICIAL)
-
-
-def test_conditions_without_a_pose_are_refused(inputs, golden_patcher, conds):
-    text_only = [[conds[0][0][0], {}]]
-    with pytest.raises(ValueError, match="Reconcile Conditions"):
-        ksampler(golden_patcher, (text_only, text_only), inputs, 2, "euler", "simple")
-
-
-def test_a_latent_of_another_size_is_refused(inputs, golden_patcher, conds):
-    with pytest.raises(ValueError, match="48x64 pixels with 9 frames"):
-        ksampler(golden_patcher, conds, type(inputs)(frames=5), 2, "euler", "simple")
 
 
 def test_out_of_memory_names_what_to_lower(inputs, golden_patcher, conds):
