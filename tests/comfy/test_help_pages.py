@@ -65,11 +65,12 @@ def test_every_node_has_a_page_and_every_page_a_node(schemas):
     assert {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md")} == expected
 
 
-def test_a_page_has_the_title_of_its_node_and_names_every_input(schemas):
+def test_a_page_has_the_title_of_its_node_a_table_of_exactly_its_inputs_and_names_every_output(schemas):
     for name, schema in schemas.items():
         page = _page(name)
         assert page.startswith(f"# {schema.display_name}\n"), name
-        assert [i.id for i in schema.inputs if f"`{i.id}`" not in page] == [], name
+        assert _input_rows(page) == [i.id for i in schema.inputs], name
+        assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
 
 
 def test_a_page_shows_its_node_under_the_heading(schemas):
@@ -82,15 +83,12 @@ def test_a_page_shows_its_node_under_the_heading(schemas):
             assert title.removeprefix("# ") in told, name
 
 
-def test_the_pictures_are_those_of_the_nodes_and_small(schemas):
+def test_the_pictures_are_those_of_the_nodes_small_and_can_be_seen(schemas):
     files = list(PICTURES.iterdir())
     assert sorted(file.name for file in files) == sorted(f"{name}.jpg" for name in schemas)
     sizes = [file.stat().st_size for file in files]
     assert max(sizes) <= BYTES_OF_A_PICTURE and sum(sizes) <= BYTES_OF_ALL
-
-
-def test_the_pictures_can_be_seen():
-    for file in PICTURES.iterdir():
+    for file in files:
         with Image.open(file) as picture:
             low, high = picture.convert("L").getextrema()
             assert picture.format == "JPEG" and min(picture.size) >= 100 and high - low > 100, file.name
@@ -103,17 +101,6 @@ def test_the_pictures_go_with_the_pack(rules):
     assert [(pattern, name) for pattern in patterns for name in names if fnmatch(name, pattern)] == []
 
 
-def test_the_table_of_inputs_holds_the_inputs_and_nothing_else(schemas):
-    for name, schema in schemas.items():
-        assert _input_rows(_page(name)) == [i.id for i in schema.inputs], name
-
-
-def test_every_output_is_named(schemas):
-    for name, schema in schemas.items():
-        page = _page(name)
-        assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
-
-
 def test_every_quoted_error_stands_in_the_code(texts):
     for path in PAGES.rglob("*.md"):
         for quoted in _quoted(path.read_text("utf-8")):
@@ -121,37 +108,31 @@ def test_every_quoted_error_stands_in_the_code(texts):
                 assert any(piece in text for text in texts), (path.name, piece)
 
 
-def test_a_translation_has_the_title_that_stands_on_the_node(both, words):
+def test_a_translation_has_the_title_and_labels_of_the_canvas_and_the_inputs_of_the_schema(both, words, schemas):
     for name, (_, page) in both.items():
-        assert page.startswith(f"# {words[name]['display_name']}\n"), name
-
-
-def test_a_translation_has_the_table_of_inputs_of_the_schema(both, schemas):
-    for name, (_, page) in both.items():
-        assert _input_rows(page) == [i.id for i in schemas[name].inputs], name
-
-
-def test_a_translation_tells_the_labels_that_stand_on_the_node(both, words, schemas):
-    for name, (_, page) in both.items():
-        inputs = [f"| `{i.id}`{_bracketed(words[name]['inputs'][i.id]['name'])} |" for i in schemas[name].inputs]
+        node, schema = words[name], schemas[name]
+        assert page.startswith(f"# {node['display_name']}\n"), name
+        assert _input_rows(page) == [i.id for i in schema.inputs], name
+        inputs = [f"| `{i.id}`{_bracketed(node['inputs'][i.id]['name'])} |" for i in schema.inputs]
         outputs = [
-            f"**{output.display_name or output.id}**{_bracketed(words[name]['outputs'][str(place)]['name'])}"
-            for place, output in enumerate(schemas[name].outputs)
+            f"**{output.display_name or output.id}**{_bracketed(node['outputs'][str(place)]['name'])}"
+            for place, output in enumerate(schema.outputs)
         ]
         assert [label for label in inputs + outputs if label not in page] == [], name
 
 
+def _code(page):
+    return set(CODE.findall(page))
+
+
 @pytest.mark.parametrize(
-    "parts", [HEADING.findall, BOLD.findall, _quoted], ids=["headings", "outputs in bold", "quoted errors"]
+    "parts",
+    [HEADING.findall, BOLD.findall, _quoted, _code],
+    ids=["headings", "outputs in bold", "quoted errors", "values, files and inputs"],
 )
 def test_a_translation_has_the_parts_of_the_english_page(both, parts):
     for name, (english, page) in both.items():
         assert parts(page) == parts(english), name
-
-
-def test_a_translation_names_the_same_values_files_and_inputs(both):
-    for name, (english, page) in both.items():
-        assert set(CODE.findall(page)) == set(CODE.findall(english)), name
 
 
 def test_a_translation_calls_other_nodes_as_the_canvas_does(both, words, schemas):

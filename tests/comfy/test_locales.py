@@ -60,12 +60,9 @@ def options_in(i):
     return [o for o in named if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", i.tooltip)]
 
 
-def test_the_files_are_those_that_comfyui_reads():
+def test_the_files_are_those_that_comfyui_reads_and_serves(tmp_path, monkeypatch):
     expected = [f"{language}/{name}.json" for language in SCRIPTS for name in FILES]
     assert sorted(path.relative_to(LOCALES).as_posix() for path in LOCALES.rglob("*.*")) == sorted(expected)
-
-
-def test_comfyui_serves_them(tmp_path, monkeypatch):
     shutil.copytree(LOCALES, tmp_path / "any_name" / "locales")
     monkeypatch.setattr(folder_paths, "get_folder_paths", lambda name: [str(tmp_path)])
     served = CustomNodeManager().build_translations()
@@ -79,12 +76,8 @@ def test_they_are_published_with_the_pack(rules):
 
 
 @in_every_language
-def test_the_nodes_are_those_of_the_pack(schemas, language):
+def test_the_nodes_inputs_and_outputs_are_those_of_the_pack(schemas, language):
     assert set(words(language)) == set(schemas)
-
-
-@in_every_language
-def test_the_labels_are_those_of_the_inputs_and_outputs(schemas, language):
     for name, node in words(language).items():
         named = [key for key, slot in node.get("inputs", {}).items() if "name" in slot]
         assert named == [i.id for i in schemas[name].inputs], name
@@ -93,9 +86,14 @@ def test_the_labels_are_those_of_the_inputs_and_outputs(schemas, language):
 
 
 @in_every_language
-def test_every_label_is_in_its_language(language):
-    told = [label for node in words(language).values() for label in labels(node)]
+def test_every_label_is_in_its_language_without_the_brackets_of_help_pages_and_message_syntax(language):
+    nodes = words(language)
+    told = [label for node in nodes.values() for label in labels(node)]
     assert {label for label in told if not re.search(SCRIPTS[language], label)} <= UNTRANSLATED
+    on_slots = [label for node in nodes.values() for label in labels(node)[1:]]
+    assert [label for label in on_slots if set("\uff08\uff09") & set(label)] == []
+    described = told + [node.get("description", "") for node in nodes.values()]
+    assert [text for text in described if MESSAGE_SYNTAX & set(text)] == []
 
 
 @in_every_language
@@ -104,18 +102,6 @@ def test_no_two_nodes_and_no_two_inputs_of_a_node_share_a_name(language):
     groups = [[node["display_name"] for node in nodes.values()]]
     groups += [[slot["name"] for slot in node.get("inputs", {}).values() if "name" in slot] for node in nodes.values()]
     assert [name for names in groups for name in names if names.count(name) > 1] == []
-
-
-@in_every_language
-def test_no_label_has_the_brackets_in_which_a_help_page_puts_it(language):
-    on_slots = [label for node in words(language).values() for label in labels(node)[1:]]
-    assert [label for label in on_slots if set("\uff08\uff09") & set(label)] == []
-
-
-@in_every_language
-def test_nothing_is_taken_for_message_syntax(language):
-    for name, node in words(language).items():
-        assert [text for text in [*labels(node), node.get("description", "")] if MESSAGE_SYNTAX & set(text)] == [], name
 
 
 @in_every_language
@@ -134,17 +120,12 @@ def test_every_description_and_tooltip_is_chinese(schemas):
     assert [where for where, text in told if not re.search(SCRIPTS["zh"], text)] == []
 
 
-def test_a_chinese_tooltip_has_the_numbers_and_options_of_the_english_one(schemas):
+def test_a_chinese_tooltip_has_the_numbers_and_options_of_the_english_one_and_is_the_same_for_the_same(schemas):
+    seen = {}
     for where, text, slot in tooltips(schemas):
         assert numbers(slot.tooltip) - numbers(text) == set(), where
         assert [option for option in options_in(slot) if option not in text] == [], where
-
-
-def test_the_same_english_is_the_same_chinese(schemas):
-    seen = {}
-    for where, text, slot in tooltips(schemas):
-        first = seen.setdefault((slot.id, slot.tooltip), (where, text))
-        assert text == first[1], (where, first[0])
+        assert seen.setdefault((slot.id, slot.tooltip), text) == text, where
 
 
 @in_every_language

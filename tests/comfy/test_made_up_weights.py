@@ -19,11 +19,11 @@ def test_size_of_the_golden_config():
 
 
 def test_the_base_is_comfyuis_wan_i2v():
-    config = {"dim": 5120, "ffn_dim": 13824, "num_layers": 3, "text_dim": 4096, "num_heads": 40, "freq_dim": 256}
+    sizes = {"dim": 5120, "ffn_dim": 13824, "num_layers": 3, "text_dim": 4096, "num_heads": 40, "freq_dim": 256}
+    factory = {"device": "meta", "operations": comfy.ops.disable_weight_init}
     model = comfy.ldm.wan.model.WanModel(
-        model_type="i2v", in_dim=36, out_dim=16, patch_size=(1, 2, 2), device="meta",
-        operations=comfy.ops.disable_weight_init, **config,
-    )  # fmt: skip
+        model_type="i2v", in_dim=36, out_dim=16, patch_size=(1, 2, 2), **sizes, **factory
+    )
     shapes = weights.steadydancer_shapes(5120, 13824, 3, 4096)
     base = {key: shape for key, shape in shapes.items() if not key.startswith(OWN)}
     assert base == {key: tuple(value.shape) for key, value in model.state_dict().items()}

@@ -76,14 +76,12 @@ def sizes(page: str) -> dict[str, float]:
     return {FILE_LINK.search(row[0])[1]: float(row[1]) for row in tables(page)[FILES]}
 
 
-def test_every_workflow_has_its_row(page):
+def test_every_workflow_and_blueprint_has_its_row_and_those_that_need_a_download_their_own_table(page):
     rows = tables(page)
     named = [*column(rows[START]), *column(rows[LARGE]), *column(rows[TOOLS])]
     assert sorted(named) == sorted(WORKFLOWS)
-
-
-def test_those_that_need_no_download_are_told_from_those_that_do(page):
-    assert sorted(column(tables(page)[LARGE])) == sorted(name for name, files in to_download().items() if files)
+    assert sorted(column(rows[LARGE])) == sorted(name for name, files in to_download().items() if files)
+    assert sorted(column(rows[BLUEPRINTS])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
 
 
 def test_what_a_workflow_downloads_is_added_up(page):
@@ -91,10 +89,6 @@ def test_what_a_workflow_downloads_is_added_up(page):
     for name, _, told in tables(page)[LARGE]:
         assert told == f"{sum(known[file] for file in to_download()[name]):.0f}", name
         assert f"with its folder and link, {told} GB in all." in json.dumps(WORKFLOWS[name]), name
-
-
-def test_every_blueprint_has_its_row(page):
-    assert sorted(column(tables(page)[BLUEPRINTS])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
 
 
 def test_every_file_has_its_link_and_its_folder(page):
@@ -105,57 +99,38 @@ def test_every_file_has_its_link_and_its_folder(page):
         assert (url, folder) == (wanted[name]["url"], wanted[name]["directory"])
 
 
-def test_the_detectors_sizes_are_those_of_the_files(page):
-    known = sizes(page)
+def test_the_sizes_are_those_of_the_detectors_files_and_of_the_models_numbers(page):
+    known, sizes_14b = sizes(page), {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40}
     assert [known[kind.file] for kind in (YOLOX, DWPOSE)] == [round(kind.size / 1e9, 1) for kind in (YOLOX, DWPOSE)]
-
-
-def test_the_models_sizes_follow_from_the_count_of_its_numbers(page):
-    network = SteadyDancerWanModel(
-        model_type="i2v", in_dim=36, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40,
-        device=torch.device("meta"), dtype=torch.float16, operations=comfy.ops.disable_weight_init,
-    )  # fmt: skip
+    factory = {"device": "meta", "dtype": torch.float16, "operations": comfy.ops.disable_weight_init}
+    network = SteadyDancerWanModel(model_type="i2v", in_dim=36, **sizes_14b, **factory)
     numbers = sum(parameter.numel() for parameter in network.parameters())
-    known = sizes(page)
     assert known["Wan21_I2V_SteadyDancer_fp16.safetensors"] == round(2 * numbers / 1e9, 1)
     assert known["Wan21_SteadyDancer_fp8_e4m3fn_scaled_KJ.safetensors"] == round(numbers / 1e9, 1)
 
 
-def test_every_node_has_its_row(schemas):
+def test_every_node_has_its_row_and_is_called_as_the_chinese_canvas_calls_it(schemas):
     wanted = sorted(schema.display_name for schema in schemas.values())
     english, chinese = (column(tables(page)[0]) for page in texts("nodes"))
     assert sorted(name for cell in english for name in cell.split(", ")) == wanted
     assert sorted(name for cell in chinese for name in ENGLISH_NAME.findall(cell)) == wanted
-
-
-def test_nodes_are_called_as_the_chinese_canvas_calls_them():
     shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
-    cells = column(tables(texts("nodes")[1])[0])
-    assert sorted(name for cell in cells for name in CHINESE_NAME.findall(cell)) == sorted(
-        node["display_name"] for node in shown.values()
-    )
+    on_canvas = sorted(node["display_name"] for node in shown.values())
+    assert sorted(name for cell in chinese for name in CHINESE_NAME.findall(cell)) == on_canvas
 
 
 @pytest.mark.parametrize("language", [0, 1])
-def test_the_comparison_speaks_of_this_version(language):
-    project = (PACK / "pyproject.toml").read_text("utf-8")
-    assert tables(texts("comparison")[language])[1][0][1] == re.search(r'^version = "(.+)"', project, re.M)[1]
-
-
-@pytest.mark.parametrize("language", [0, 1])
-def test_what_is_left_behind_is_named(language):
-    page, user = texts("install")[language], Path(folder_paths.get_user_directory())
-    for folder in (cache_folder(), chunk_folder()):
-        assert f"`user/{folder.relative_to(user).as_posix()}`" in page
-    assert f"`models/{PROMPTS}`" in page
-    assert all(file.name.startswith("steadydancer_") for file in miniature.FILES) and "`steadydancer_`" in page
-
-
-@pytest.mark.parametrize("language", [0, 1])
-def test_the_requirements_are_named(language):
+def test_this_version_its_requirements_and_what_is_left_behind_are_named(language):
+    readme, comparison, install = (texts(name)[language] for name in ("README", "comparison", "install"))
+    project, user = (PACK / "pyproject.toml").read_text("utf-8"), Path(folder_paths.get_user_directory())
+    assert tables(comparison)[1][0][1] == re.search(r'^version = "(.+)"', project, re.M)[1]
     required = re.findall(r"^[a-z-]+", (PACK / "requirements.txt").read_text("utf-8"), re.M)
     called = {"onnxruntime": "ONNX Runtime", "onnxruntime-gpu": "ONNX Runtime", "opencv-python": "OpenCV"}
-    assert all(called[name] in texts(page)[language] for name in required for page in ("README", "install"))
+    assert all(called[name] in page for name in required for page in (readme, install))
+    for folder in (cache_folder(), chunk_folder()):
+        assert f"`user/{folder.relative_to(user).as_posix()}`" in install
+    assert f"`models/{PROMPTS}`" in install and "`steadydancer_`" in install
+    assert all(file.name.startswith("steadydancer_") for file in miniature.FILES)
 
 
 @pytest.mark.parametrize("name", ["README", *MORE])
@@ -166,19 +141,15 @@ def test_each_leads_to_the_other(name):
         assert (page.parent / target).resolve() == other
 
 
-def test_both_have_the_same_headings(pages):
-    levels, other = (re.findall(r"^(#+) ", page, re.M) for page in pages)
-    assert levels == other
+def shape(page: str) -> list[list[int]]:
+    """Return the number of cells in each row of each table."""
+    return [[len(row) for row in table] for table in tables(page)]
 
 
-def test_both_have_the_same_commands(pages):
-    blocks, other = map(CODE_BLOCK.findall, pages)
-    assert blocks == other
-
-
-def test_both_have_the_same_tables(pages):
-    english, chinese = map(tables, pages)
-    assert [[len(row) for row in table] for table in english] == [[len(row) for row in table] for table in chinese]
+@pytest.mark.parametrize("parts", [re.compile(r"^(#+) ", re.M).findall, CODE_BLOCK.findall, shape])
+def test_both_have_the_same_headings_commands_and_tables(pages, parts):
+    english, chinese = map(parts, pages)
+    assert english == chinese
 
 
 def test_both_list_the_same_workflows_and_files():

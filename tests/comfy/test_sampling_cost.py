@@ -37,10 +37,8 @@ def test_a_pass_costs_two_more_frames_of_tokens_and_next_to_nothing_for_the_pose
     plain, ours = networks
     x, clip = latent(36, height, width), torch.empty(1, IMAGE, 1280, device="meta")
     both = x, torch.empty(1, device="meta"), torch.empty(1, TEXT, 4096, device="meta"), clip
-    pose = {
-        "pose_latents": latent(16, height, width), "ref_x": latent(36, height, width, 1),
-        "ref_c": latent(16, height, width, 1), "clip_fea_c": clip,
-    }  # fmt: skip
+    references = {"ref_x": latent(36, height, width, 1), "ref_c": latent(16, height, width, 1)}
+    pose = {"pose_latents": latent(16, height, width), "clip_fea_c": clip, **references}
     base = operations(lambda: plain(*both, transformer_options=dict(OPTIONS)))
     found = operations(lambda: ours(*both, transformer_options=dict(OPTIONS), **pose))
     stage = operations(lambda: ours.modulate(x, pose["pose_latents"]))

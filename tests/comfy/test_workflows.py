@@ -8,9 +8,11 @@ import folder_paths
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.miniature import FILES as MINIATURE
 from steadydancer_pack.nodes.model import PRECISIONS
 from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
+from steadydancer_pack.tests.unit.test_negative_prompt import WITH_14B
 from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
 
@@ -44,10 +46,7 @@ def models(node):
 
 
 def test_the_wanted_ones_are_there():
-    assert {
-        "quick_start", "ready_skeletons", "official_quality", "fast_4_steps", "low_vram", "long_video",
-        "several_people", "own_pose_video", "pose_editor", "one_dance_many_photos",
-    } <= NAMES  # fmt: skip
+    assert {"quick_start", "ready_skeletons", "long_video", *WITH_14B} <= NAMES
 
 
 def test_every_node_says_which_pack_it_is_from(workflow):
@@ -81,15 +80,13 @@ def test_every_socket_is_one_of_its_node_in_its_order(workflow, info):
         assert outputs == [str(name) for name in info[node["type"]]["output"]][: len(outputs)]
 
 
-def test_every_required_input_is_given(workflow, info):
-    for node in to_api_prompt(workflow, info).values():
+def test_every_required_input_is_given_and_every_widget_holds_what_its_node_takes(workflow, info):
+    prompt = to_api_prompt(workflow, info)
+    for node in prompt.values():
         given = {name.partition(".")[0] for name in node["inputs"]}
         assert info[node["class_type"]]["input"].get("required", {}).keys() <= given, node["_meta"]["title"]
-
-
-def test_every_widget_holds_what_its_node_takes(workflow, info):
     files = MADE | {KEPT_DANCE} | {model["name"] for node in real(workflow) for model in models(node)}
-    assert misfits(to_api_prompt(workflow, info), info, files) == []
+    assert misfits(prompt, info, files) == []
 
 
 def test_every_file_is_named_with_its_folder_and_its_link(workflow):
@@ -111,19 +108,13 @@ def test_the_miniature_is_loaded_where_a_device_holds_no_fp8(workflow):
     assert all(precision == "fp16" for name, precision, *_ in loaders if name in MADE)
 
 
-def test_a_file_has_the_same_link_everywhere():
+def test_a_file_has_the_same_link_everywhere_and_those_of_the_detectors_carry_their_checksums():
     every = [json.loads(file.read_text("utf-8")) for file in FILES]
     named = [model for workflow in every for node in real(workflow) for model in models(node)]
     assert all(a == b for a in named for b in named if a["name"] == b["name"])
-
-
-def test_the_links_of_the_detectors_files_carry_their_checksums():
-    from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
-
-    workflow = json.loads((PACK / "workflows" / "official_quality.json").read_text("utf-8"))
-    named = {model["name"]: model for node in real(workflow) for model in models(node)}
+    by_name = {model["name"]: model for model in named}
     for kind in (YOLOX, DWPOSE):
-        assert (named[kind.file]["hash"], named[kind.file]["hash_type"]) == (kind.sha256, "SHA256")
+        assert (by_name[kind.file]["hash"], by_name[kind.file]["hash_type"]) == (kind.sha256, "SHA256")
 
 
 def test_a_note_names_only_what_is_there(workflow, info):

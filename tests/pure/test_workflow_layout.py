@@ -38,13 +38,9 @@ def name(node):
     return node.get("title") or node["type"]
 
 
-def test_nodes_stand_apart(workflow):
+def test_nodes_and_groups_stand_apart_and_every_node_in_one_group(workflow):
     pairs = itertools.combinations(workflow["nodes"], 2)
-    close = [(name(a), name(b)) for a, b in pairs if node_box(a).grown(GAP).meets(node_box(b))]
-    assert close == []
-
-
-def test_every_node_stands_in_one_group_and_groups_stand_apart(workflow):
+    assert [(name(a), name(b)) for a, b in pairs if node_box(a).grown(GAP).meets(node_box(b))] == []
     groups = {group["title"]: group_box(group) for group in workflow["groups"]}
     assert len(groups) == len(workflow["groups"])
     for node in workflow["nodes"]:
@@ -53,18 +49,11 @@ def test_every_node_stands_in_one_group_and_groups_stand_apart(workflow):
     assert [titles for titles in itertools.combinations(groups, 2) if groups[titles[0]].meets(groups[titles[1]])] == []
 
 
-def test_everything_flows_from_left_to_right(workflow):
+def test_wires_run_from_left_to_right_over_no_node_and_do_not_cross(workflow):
     boxes = {node["id"]: node_box(node) for node in workflow["nodes"]}
-    for wire in wires(workflow):
-        assert boxes[wire.start[0]].right < boxes[wire.end[0]].left, wire.names
-
-
-def test_no_wires_cross(workflow):
-    assert crossings(wires(workflow)) == []
-
-
-def test_no_wire_runs_over_a_node(workflow):
-    assert covered(workflow, wires(workflow), CLEAR) == []
+    drawn = wires(workflow)
+    assert [wire.names for wire in drawn if boxes[wire.start[0]].right >= boxes[wire.end[0]].left] == []
+    assert covered(workflow, drawn, CLEAR) == crossings(drawn) == []
 
 
 def test_the_bends_of_a_wire_belong_to_it(workflow):
@@ -112,14 +101,12 @@ def test_crossings_are_counted(slots, crossed):
 
 
 def test_a_wire_over_a_node_is_seen_and_a_bend_leads_it_around():
+    """And curves that only come near do not meet."""
     workflow = {"nodes": [{"id": 9, "type": "X", "pos": (100, 0), "size": (100, 100)}]}
     ends = np.array([0.0, 50.0]), np.array([300.0, 50.0])
     bend = np.array([150.0, 200.0])
     for points, over in ((ends, 1), ((ends[0], bend, ends[1]), 0)):
         wire = Wire((1, 0), (2, 0), "a -> b", curve(list(points)))
         assert len(covered(workflow, [wire], CLEAR)) == over
-
-
-def test_curves_that_only_come_near_do_not_meet():
     level = curve([np.array([0.0, 0.0]), np.array([100.0, 0.0])])
     assert not meet(level, level + [0, 1]) and meet(level, curve([np.array([0.0, 9.0]), np.array([100.0, -9.0])]))
