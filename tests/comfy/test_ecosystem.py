@@ -12,6 +12,7 @@ from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
+from steadydancer_pack.tests.unit.test_sampling import error, ksampler
 
 LAYER = "blocks.0.cross_attn.k"
 FLAT = LAYER.replace(".", "_")
@@ -54,10 +55,9 @@ def test_a_wan_lora_changes_the_video_through_the_stock_loader(golden_patcher, c
 
 def test_every_layer_takes_a_lora(golden_patcher):
     keys = comfy.lora.model_lora_keys_unet(golden_patcher.model, {})
-    weights = [
-        k.removesuffix(".weight") for k in golden_patcher.model.diffusion_model.state_dict() if k.endswith(".weight")
-    ]
-    assert {f"diffusion_model.{name}" for name in weights} <= set(keys)
+    names = golden_patcher.model.diffusion_model.state_dict()
+    weights = {f"diffusion_model.{name.removesuffix('.weight')}" for name in names if name.endswith(".weight")}
+    assert weights <= set(keys)
 
 
 def windowed(model, length, overlap):
@@ -78,7 +78,7 @@ def seen_windows(golden_patcher):
     return model, notes
 
 
-def test_a_context_window_sees_the_pose_of_its_own_frames(seen_windows, make_conds, inputs):
+def test_a_context_window_sees_the_pose_of_its_own_frames_and_the_same_references(seen_windows, make_conds, inputs):
     model, notes = seen_windows
     long = type(inputs)(frames=9)
     conds = make_conds(long)
@@ -86,61 +86,21 @@ def test_a_context_window_sees_the_pose_of_its_own_frames(seen_windows, make_con
     pose = model.model.process_latent_in(conds[0][0][1]["pose_video_latent"])[0]
     image = model.model.process_latent_in(conds[0][0][1]["concat_latent_image"])[0]
     assert {x.shape[2] for x, *_ in notes} == {6, 7}  # later windows carry one frame before them, cut off again
-    for x, window_pose, *_ in notes:
+    for x, window_pose, *pair in notes:
         first = next(i for i in range(9) if torch.allclose(image[:, i], x[0, 20:, 0], atol=1e-5))
         wanted = pose[:, max(0, first - 3) : first + x.shape[2] + 3]  # with the reach of the temporal convolutions
         assert any(torch.allclose(sample_pose, wanted, atol=1e-5) for sample_pose in window_pose)
-
-
-def test_every_context_window_has_the_same_reference_pair(seen_windows, make_conds, inputs):
-    model, notes = seen_windows
-    long = type(inputs)(frames=9)
-    run(windowed(model, 21, 8), make_conds(long), long, steps=2)
-    for _, _, *pair in notes:
-        for tensor, first in zip(pair, notes[0][2:], strict=True):
-            assert all(torch.equal(row, first[0]) for row in tensor)
+        for tensor, reference in zip(pair, notes[0][2:], strict=True):
+            assert all(torch.equal(row, reference[0]) for row in tensor)
 
 
 def test_the_model_patch_runs_with_context_windows(golden_patcher, make_conds, inputs):
-    import comfy.sample
-
     long = type(inputs)(frames=9)
-    conds = make_conds(long)
-    latent = torch.zeros(1, 16, *long.size)
-    model = patch_model(windowed(golden_patcher, 21, 8), conds[2], GUIDANCE)
-    noise = comfy.sample.prepare_noise(latent, 0)
-    found = comfy.sample.sample(
-        model, noise, 4, 5.0, "euler", "simple", conds[0], conds[1], latent, seed=0, disable_pbar=True
-    )
-    guider = make_guider(windowed(golden_patcher, 21, 8), *conds, text_guidance=5.0, guidance=GUIDANCE)
-    want = sample(guider, {"samples": latent}, 0, "euler", "simple", 4)["samples"]
-    assert ((found - want).norm() / want.norm()).item() <= 1e-5
-
-
-def test_a_block_replace_patch_is_called_for_every_block(golden_patcher, conds, inputs):
-    called, model = set(), golden_patcher.clone()
-
-    def replace(args, extra):
-        called.add(args["transformer_options"]["block_index"])
-        return extra["original_block"](args)
-
-    blocks = range(len(model.model.diffusion_model.blocks))
-    for i in blocks:
-        model.set_model_patch_replace(replace, "dit", "double_block", i)
-    patched = run(model, conds, inputs)
-    assert called == set(blocks)
-    assert torch.equal(patched, run(golden_patcher, conds, inputs))
-
-
-def test_every_layer_can_be_streamed(golden_patcher):
-    """ComfyUI moves layers that know how to cast themselves; bare parameters are read through cast_to."""
-    bare = [
-        name
-        for name, module in golden_patcher.model.diffusion_model.named_modules()
-        if list(module.parameters(recurse=False)) and not hasattr(module, "comfy_cast_weights")
-    ]
-    allowed = ("condition_embedding_align.norm", "blocks.", "head")
-    assert [name for name in bare if not name.startswith(allowed)] == []
+    conds, model = make_conds(long), windowed(golden_patcher, 21, 8)
+    found = ksampler(patch_model(model, conds[2], GUIDANCE), conds, long, 4, "euler", "simple")
+    guider = make_guider(model, *conds, text_guidance=5.0, guidance=GUIDANCE)
+    want = sample(guider, {"samples": torch.zeros(1, 16, *long.size)}, 0, "euler", "simple", 4)["samples"]
+    assert error(found, want) <= 1e-5
 
 
 def test_the_memory_estimate_counts_the_two_reference_frames(golden_patcher, conds, inputs):
@@ -152,15 +112,11 @@ def test_the_memory_estimate_counts_the_two_reference_frames(golden_patcher, con
     assert with_references == pytest.approx(two_more)
 
 
-@pytest.mark.parametrize("name", comfy.samplers.SAMPLER_NAMES)
-def test_every_sampler_runs(golden_patcher, conds, inputs, name):
-    guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
-    latent = inputs.empty()
-    assert sample(guider, latent, 0, name, "official", 3)["samples"].isfinite().all()
+SAMPLERS = [(name, "official", 3) for name in comfy.samplers.SAMPLER_NAMES]
+SCHEDULERS = [("official dpm++", name, 4) for name in comfy.samplers.SCHEDULER_NAMES]
 
 
-@pytest.mark.parametrize("name", comfy.samplers.SCHEDULER_NAMES)
-def test_every_scheduler_runs(golden_patcher, conds, inputs, name):
+@pytest.mark.parametrize(("solver", "scheduler", "steps"), SAMPLERS + SCHEDULERS)
+def test_every_sampler_and_every_scheduler_runs(golden_patcher, conds, inputs, solver, scheduler, steps):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=GUIDANCE)
-    latent = inputs.empty()
-    assert sample(guider, latent, 0, "official dpm++", name, 4)["samples"].isfinite().all()
+    assert sample(guider, inputs.empty(), 0, solver, scheduler, steps)["samples"].isfinite().all()

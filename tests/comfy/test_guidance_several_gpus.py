@@ -90,8 +90,8 @@ def test_few_steps_use_the_second_device_in_the_window_alone(model, split, conds
 
 def test_a_lora_reaches_both_copies(model, split, conds, inputs):
     generator, key = torch.Generator().manual_seed(0), "diffusion_model.blocks.0.cross_attn.k"
-    lora = {f"{key}.lora_{part}.weight": torch.randn(shape, generator=generator) for part, shape in
-            (("A", (4, 256)), ("B", (256, 4)))}  # fmt: skip
+    shapes = {f"{key}.lora_A.weight": (4, 256), f"{key}.lora_B.weight": (256, 4)}
+    lora = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     plain, _ = sampled(model, conds, inputs)
     alone, _ = sampled(comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0], conds, inputs)
     both, _ = sampled(comfy.sd.load_lora_for_models(split(model), None, lora, 1.0, 0.0)[0], conds, inputs)

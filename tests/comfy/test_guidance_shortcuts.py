@@ -51,36 +51,26 @@ def levels(golden_patcher, guided):
 
 
 def test_the_negative_prompt_is_left_out_from_the_point_on(levels):
+    """heun asks each level twice but the first; dpm_2 asks a midpoint, 9.5 lies before the half."""
     assert levels(after=0.5) == [2] * 10 + [1] * 10
     assert levels(after=0.5, scheduler="official", solver="official unipc") == [2] * 10 + [1] * 10
     assert levels(after=1.0) == [2] * 20
-
-
-def test_a_point_at_the_start_leaves_the_one_difference_that_must_be_known(levels):
-    assert levels(after=0.0) == [2] + [1] * 19
-
-
-def test_solvers_that_ask_twice_leave_it_out_by_noise_level(levels):
-    """heun asks each level twice but the first; dpm_2 asks a midpoint, 9.5 lies before the half."""
+    assert levels(after=0.0) == [2] + [1] * 19  # one difference must be known
     assert levels("heun", after=0.5) == [2] + [4] * 9 + [2] * 10
     assert levels("dpm_2", after=0.5) == [2] * 20 + [1] * 19
+    assert levels(after=0.5, text=1.0) == [1] * 20  # there is no negative to leave out
 
 
-def test_text_guidance_1_has_no_negative_to_leave_out(levels):
-    assert levels(after=0.5, text=1.0) == [1] * 20
+def test_text_guidance_0_computes_the_negative_and_not_the_positive(levels, guided, golden_patcher, conds, inputs):
+    """v = v_neg outside the window; v_neg + s_pose (v_pos - v_posenegative) inside.
 
-
-def test_text_guidance_0_does_not_compute_the_positive(levels, guided, golden_patcher, conds, inputs):
-    """v = v_neg outside the window; v_neg + s_pose (v_pos - v_posenegative) inside."""
+    Steps 2 and 3 of 10 lie inside and know a difference; outside v_neg is all there is and is not made of one.
+    """
     assert levels(text=0.0) == [1] * 20
     assert levels(text=0.0, pose=OFFICIAL, steps=10) == [1, 1, 3, 3, 1, 1, 1, 1, 1, 1]
+    assert levels(text=0.0, pose=OFFICIAL, steps=10, after=0.2) == [1, 1, 3, 2, 1, 1, 1, 1, 1, 1]
     found, _ = guided(golden_patcher, text=0.0, steps=4)
     assert error(found, ksampler(golden_patcher, conds, inputs, 4, "euler", "simple", cfg=0.0)) <= 1e-6
-
-
-def test_text_guidance_0_needs_the_negative_after_the_point_too(levels, guided, golden_patcher):
-    """Steps 2 and 3 of 10 lie inside and know a difference; outside v_neg is all there is and is not made of one."""
-    assert levels(text=0.0, pose=OFFICIAL, steps=10, after=0.2) == [1, 1, 3, 2, 1, 1, 1, 1, 1, 1]
     full, _ = guided(golden_patcher, text=0.0, pose=OFFICIAL, steps=10)
     short, _ = guided(golden_patcher, text=0.0, pose=OFFICIAL, steps=10, after=0.2)
     assert 0 < error(short, full) < 0.01

@@ -28,39 +28,32 @@ from steadydancer_pack.steadydancer_core.model.memory_estimate import (
 
 META = torch.device("meta")
 # 40 blocks of 0.5 GB, 1 GB of other weights, 3 GB for a branch: 24.5 GB to be had of 25, of which 0.5 are reserved.
-ALL_FITS = Facts(
-    device="cuda:0", model=21 * GB, blocks=20 * GB, count=40, swap=0, buffer=GB // 4, branch=3 * GB, branches=3,
-    free=49 * GB // 2, total=25 * GB, reserve=GB // 2,
-)  # fmt: skip
+WEIGHTS = {"model": 21 * GB, "blocks": 20 * GB, "count": 40, "swap": 0, "buffer": GB // 4}
+CARD = {"device": "cuda:0", "free": 49 * GB // 2, "total": 25 * GB, "reserve": GB // 2}
+ALL_FITS = Facts(**WEIGHTS, **CARD, branch=3 * GB, branches=3)
 TIGHT = replace(ALL_FITS, free=16 * GB)  # 12.5 GB for weights: 17 blocks have to go
 TOO_SMALL = replace(ALL_FITS, free=4 * GB)  # 0.5 GB for weights, and 1 GB are in no block
 
 
-def test_everything_fits():
+def test_everything_fits_and_a_higher_number_leaves_memory_for_two_branches_at_a_time():
     assert judge(ALL_FITS) == Fit(swap=0, resident=21 * GB, streamed=0, together=1, missing=0)
     assert describe(ALL_FITS).endswith("Fits whole: leave blocks_to_swap at 0.")
+    found = [judge(replace(ALL_FITS, swap=swap)).together for swap in (0, 20, 30)]
+    assert found == [1, 2, 2]  # 3, 13.25 and 18.25 GB are left; a batch needs 4.5 GB per branch and holds two
 
 
-def test_the_smallest_number_that_fits_is_proposed():
+def test_the_smallest_number_that_fits_is_proposed_and_the_one_that_is_set_is_judged():
     fit = judge(TIGHT)
     assert fit.swap == 17
     assert TIGHT.left(17) == TIGHT.branch > TIGHT.left(16)
     assert (fit.resident, fit.streamed) == (49 * GB // 4, 35 * GB // 4)  # as ComfyUI streams by itself, 0.25 GB buffer
     assert describe(TIGHT).endswith("ComfyUI streams weights by itself, or set blocks_to_swap to 17.")
-
-
-@pytest.mark.parametrize(
-    ("swap", "end"),
-    [(17, "Fits with blocks_to_swap 17; 17 would be enough."), (40, "40; 17 would be enough."),
-     (5, "Fits with blocks_to_swap 17; 5 is not enough, so ComfyUI streams more by itself.")],
-)  # fmt: skip
-def test_the_number_that_is_set_is_judged(swap, end):
-    assert describe(replace(TIGHT, swap=swap)).endswith(end)
-
-
-def test_a_higher_number_makes_room_for_two_branches_at_a_time():
-    found = [judge(replace(ALL_FITS, swap=swap)).together for swap in (0, 20, 30)]
-    assert found == [1, 2, 2]  # 3, 13.25 and 18.25 GB are left; a batch needs 4.5 GB per branch and holds two
+    ends = {
+        17: "Fits with blocks_to_swap 17; 17 would be enough.",
+        40: "40; 17 would be enough.",
+        5: "Fits with blocks_to_swap 17; 5 is not enough, so ComfyUI streams more by itself.",
+    }
+    assert all(describe(replace(TIGHT, swap=swap)).endswith(end) for swap, end in ends.items())
 
 
 def test_the_buffer_is_needed_when_nothing_stays():
@@ -76,11 +69,14 @@ def test_what_cannot_fit_says_how_much_is_missing_and_what_to_lower():
     assert "Does not fit even with blocks_to_swap 40: 500 MB are missing. Lower, in this order: 1. width" in text
 
 
-def test_what_a_clip_takes_beside_its_window_is_not_there_for_weights():
+def test_what_a_clip_and_the_decoder_take_is_counted_when_it_is_known():
     windowed = replace(ALL_FITS, clip=4 * GB)
     assert (judge(ALL_FITS).swap, judge(windowed).swap) == (0, 8)
     assert "Whole clip: 4 GB beside the window; it grows with the length.\n" in describe(windowed)
     assert "Whole clip" not in describe(ALL_FITS)
+    assert "VAE Decode" not in describe(ALL_FITS)
+    assert "VAE Decode: 2 GB after sampling.\n" in describe(replace(ALL_FITS, decode=2 * GB))
+    assert "use 'VAE Decode (Tiled)'" in describe(replace(ALL_FITS, decode=25 * GB))
 
 
 def test_a_device_without_streaming_needs_room_for_activations_only():
@@ -88,12 +84,6 @@ def test_a_device_without_streaming_needs_room_for_activations_only():
     assert judge(cpu) == Fit(swap=0, resident=21 * GB, streamed=0, together=1, missing=0)
     assert "blocks_to_swap changes nothing" in describe(cpu)
     assert judge(replace(cpu, free=3 * GB)).missing == GB // 2
-
-
-def test_the_decoder_is_counted_when_it_is_known():
-    assert "VAE Decode" not in describe(ALL_FITS)
-    assert "VAE Decode: 2 GB after sampling.\n" in describe(replace(ALL_FITS, decode=2 * GB))
-    assert "use 'VAE Decode (Tiled)'" in describe(replace(ALL_FITS, decode=25 * GB))
 
 
 def test_activations_of_the_14b_model():
@@ -227,41 +217,33 @@ def test_the_nodes(golden_patcher):
 OUT_OF_MEMORY = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 946.00 MiB. GPU 0 has a total capacity of 23.64 GiB.\nSee documentation"
 )
+CUDA = "SteadyDancer ran out of memory on the GPU"
 
 
-def test_an_out_of_memory_error_keeps_its_type_and_says_what_to_lower():
-    with pytest.raises(comfy.model_management.OOM_EXCEPTION) as caught, explain_out_of_memory("Chunk 2 is kept."):
+def test_an_out_of_memory_error_keeps_its_type_is_explained_once_and_gathers_advice():
+    kept = explain_out_of_memory("Chunk 2 is kept.")
+    with pytest.raises(comfy.model_management.OOM_EXCEPTION) as caught, kept, explain_out_of_memory():
         raise OUT_OF_MEMORY
     text = str(caught.value)
-    assert text.startswith(
-        "SteadyDancer ran out of memory on the GPU (CUDA out of memory. Tried to allocate 946.00 MiB). "
-        "Lower, in this order: 1. width and height; 2. the length"
-    )
+    allocation = "(CUDA out of memory. Tried to allocate 946.00 MiB)"
+    assert text.startswith(f"{CUDA} {allocation}. Lower, in this order: 1. width and height; 2. the length")
     assert text.endswith("5. the decoder's need, with 'VAE Decode (Tiled)'. Chunk 2 is kept.")
-    assert caught.value.__cause__ is OUT_OF_MEMORY and comfy.model_management.is_oom(caught.value)
-
-
-@pytest.mark.parametrize(("said", "told"), [("Out of memory.\nSee", " (Out of memory). Lower"), ("", ". Lower")])
-def test_a_short_out_of_memory_error_is_explained_too(said, told):
-    with pytest.raises(torch.OutOfMemoryError) as caught, explain_out_of_memory():
-        raise torch.OutOfMemoryError(said)
-    assert str(caught.value).startswith(f"SteadyDancer ran out of memory on the GPU{told}, in this order")
-
-
-def test_an_error_is_explained_once_and_gathers_advice():
-    with pytest.raises(torch.OutOfMemoryError) as caught, explain_out_of_memory("Outer."), explain_out_of_memory():
-        raise OUT_OF_MEMORY
-    assert str(caught.value).count(fit.EXPLAINED) == 1 and str(caught.value).endswith("(Tiled)'. Outer.")
+    assert text.count(fit.EXPLAINED) == 1 and comfy.model_management.is_oom(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("error", "where"),
-    [(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "on the CPU"),
-     (torch.AcceleratorError("CUDA error: out of memory"), "on the GPU")],
-)  # fmt: skip
-def test_other_ways_to_run_out(error, where):
-    with pytest.raises(type(error), match=f"ran out of memory {where}"), explain_out_of_memory():
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("Out of memory.\nSee"), f"{CUDA} (Out of memory). Lower, in this order"),
+        (torch.OutOfMemoryError(""), f"{CUDA}. Lower, in this order"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "ran out of memory on the CPU"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "ran out of memory on the GPU"),
+    ],
+)
+def test_other_ways_to_run_out_of_memory_are_explained_too(error, told):
+    with pytest.raises(type(error)) as caught, explain_out_of_memory():
         raise error
+    assert told in str(caught.value) and caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", [ValueError("a"), RuntimeError("shapes"), KeyboardInterrupt()])

@@ -13,10 +13,9 @@ from steadydancer_pack.steadydancer_core.sampling import presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import run
 
-OFFICIAL_VALUES = {
-    "steps": 10, "text_guidance": 5.0, "pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4,
-    "solver": "official unipc", "scheduler": "official", "shift": 5.0,
-}  # fmt: skip
+POSE = {"pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4}
+SCHEDULE = {"steps": 10, "solver": "official unipc", "scheduler": "official", "shift": 5.0}
+OFFICIAL_VALUES = {**SCHEDULE, **POSE, "text_guidance": 5.0}
 LAYERS = ("self_attn.q", "self_attn.v", "cross_attn.k", "ffn.0")
 
 
@@ -61,39 +60,36 @@ def with_lora(patcher, lora):
 
 
 # 40 steps: 40 v_pos, 40 v_neg, 11 v_posenegative. 20 steps: 20, the first 10, and 3 of the 5 in the window. 4: 4, 0, 1.
-@pytest.mark.parametrize(("name", "count"), [("Official 40", 91), ("Balanced 20", 20 + 10 + 3), ("Fast 4", 4 + 1)])
-def test_forward_passes_of_every_preset(golden_patcher, sampled, passes, name, count):
+PRESETS = {
+    "Official 40": (91, ["Pose guidance on steps 6 to 16 of 40"]),
+    "Balanced 20": (
+        20 + 10 + 3,
+        [
+            "Pose guidance on steps 4 to 8 of 20, computed anew on steps 4, 6, 8",
+            "Negative prompt computed on 10 of 20 steps, then its last difference reused",
+        ],
+    ),
+    "Fast 4": (4 + 1, ["Pose guidance on step 2 of 4"]),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_report_of_every_preset_has_its_forward_passes_and_steps(golden_patcher, sampled, passes, name):
+    count, lines = PRESETS[name]
     _, report = sampled(golden_patcher, preset=name)
-    assert sum(passes) == count
+    assert list(presets.PRESETS) == list(PRESETS) and sum(passes) == count
     assert report.startswith(f"{name}: ") and f"\n{count} forward passes" in report
+    assert set(lines) <= set(report.splitlines())
 
 
-def test_every_preset_is_counted():
-    assert list(presets.PRESETS) == ["Official 40", "Balanced 20", "Fast 4"]
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("Official 40", "Pose guidance on steps 6 to 16 of 40"),
-        ("Balanced 20", "Pose guidance on steps 4 to 8 of 20, computed anew on steps 4, 6, 8"),
-        ("Balanced 20", "Negative prompt computed on 10 of 20 steps, then its last difference reused"),
-        ("Fast 4", "Pose guidance on step 2 of 4"),
-    ],
-)
-def test_the_report_names_the_steps(golden_patcher, sampled, name, line):
-    assert line in sampled(golden_patcher, preset=name)[1].splitlines()
-
-
-def test_a_preset_is_its_row_and_nothing_of_the_values_above(golden_patcher, sampled):
+def test_a_preset_is_its_row_and_nothing_of_the_values_above_and_has_a_known_name(golden_patcher, sampled):
     row = presets.PRESETS["Fast 4"]
     nonsense = {"steps": 999, "pose_start": 0.9, "pose_end": 0.1, "solver": "heun", "pose_every": 0, "shift": 1.0}
     by_name, _ = sampled(golden_patcher, preset="Fast 4", **nonsense)
-    by_value, _ = sampled(
-        golden_patcher, steps=4, text_guidance=1.0, pose_guidance=1.0, pose_start=0.1, pose_end=0.4,
-        solver=row.solver, scheduler="official", shift=5.0,
-    )  # fmt: skip
+    by_value, _ = sampled(golden_patcher, steps=4, text_guidance=1.0, solver=row.solver)
     assert torch.equal(by_name, by_value)
+    with pytest.raises(ValueError, match="There is no preset 'Fast 5'. Choose one of: use the values above, Official"):
+        sampled(golden_patcher, preset="Fast 5")
 
 
 def test_the_report_is_the_ui_output_of_the_node(monkeypatch):
@@ -104,11 +100,6 @@ def test_the_report_is_the_ui_output_of_the_node(monkeypatch):
     assert show_text("5 forward passes\nin all").as_dict() == {"text": ("5 forward passes\nin all",)}
     assert show_text("5 forward passes", shown="5").as_dict() == {"text": ("5 forward passes",), "shown": ("5",)}
     assert sent == []
-
-
-def test_an_unknown_preset_is_refused(golden_patcher, sampled):
-    with pytest.raises(ValueError, match="There is no preset 'Fast 5'. Choose one of: use the values above, Official"):
-        sampled(golden_patcher, preset="Fast 5")
 
 
 def test_values_saved_before_the_presets_run_as_they_did(golden_patcher, inputs, conds, sampled, passes):
@@ -134,20 +125,16 @@ def test_new_inputs_stand_last_and_change_nothing_by_default(node, new):
     assert all(i.optional for i in last)
 
 
-def test_a_few_step_lora_runs_at_its_true_cost(golden_patcher, sampled, passes):
+def test_a_few_step_lora_runs_at_its_true_cost_with_either_loader(golden_patcher, sampled, passes):
+    lora = made_up_lora(golden_patcher)
     plain, told = sampled(golden_patcher, preset="Fast 4")
     passes.clear()
-    distilled, report = sampled(with_lora(golden_patcher, made_up_lora(golden_patcher)), preset="Fast 4")
+    distilled, report = sampled(with_lora(golden_patcher, lora), preset="Fast 4")
     assert passes == [1, 1, 1, 1, 1]  # the second step asks for the pose in a call of its own
-    assert (distilled - plain).norm() > 1e-2 * plain.norm()
-    assert "No LoRA acts on this model" in told and "No LoRA" not in report
-
-
-def test_a_lora_of_comfyuis_bypass_loader_counts_as_one(golden_patcher, sampled):
-    plain, _ = sampled(golden_patcher, preset="Fast 4")
-    model, _ = comfy.sd.load_bypass_lora_for_models(golden_patcher, None, made_up_lora(golden_patcher), 1.0, 0.0)
-    beside, report = sampled(model, preset="Fast 4")
-    assert (beside - plain).norm() > 1e-2 * plain.norm() and "No LoRA" not in report
+    bypass, _ = comfy.sd.load_bypass_lora_for_models(golden_patcher, None, lora, 1.0, 0.0)
+    beside, report_beside = sampled(bypass, preset="Fast 4")
+    assert all((found - plain).norm() > 1e-2 * plain.norm() for found in (distilled, beside))
+    assert "No LoRA acts on this model" in told and "No LoRA" not in report + report_beside
 
 
 def test_the_report_counts_the_steps_that_were_run(golden_patcher, sampled):
