@@ -81,38 +81,40 @@ WITHOUT_WIDGETS = "() => { Object.defineProperty(window.app, 'widgets', {value: 
 WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 
-def values_of(page, name):
-    page.evaluate(LOAD, WORKFLOWS[name])
-    return {(kind, name): value for kind, name, value in page.evaluate(WIDGETS)}
+SAVED_VALUES = {
+    "quick_start": [
+        ("SteadyDancerSampler", "steps", 12),
+        ("SteadyDancerSampler", "solver", "official unipc"),
+        ("SteadyDancerSampler", "shift", 5),
+        ("SteadyDancerReconcileConditions", "length", 33),
+        ("ImageScaleBy", "scale_by", 4),
+        ("SteadyDancerVideoCombine", "save_metadata", True),
+    ],
+    "dance_from_video": [
+        ("SteadyDancerExtractPoses", "cache_mb", 1024),
+        ("SteadyDancerPickPerson", "rule", "largest"),
+        ("SteadyDancerRefinePoses", "smoothing", 0.5),
+        ("SteadyDancerAlignPoses", "mode", "robust"),
+        ("SteadyDancerAlignPoses", "legs_y", 0),
+        ("SteadyDancerAugmentPoses", "seed", 1234),
+        ("SteadyDancerDrawPoses", "hands", True),
+    ],
+    "official_quality": [
+        ("SteadyDancerTrimLeadIn", "mode", "trim"),
+        ("SteadyDancerChunkSampler", "preset", "Official 40"),
+        ("SteadyDancerLoadPoseDetector", "colour_order", "trained"),
+        ("CLIPLoader", "type", "wan"),
+    ],
+}
 
 
-def test_saved_widget_values_arrive_in_their_widgets(shared_page):
-    values = values_of(shared_page, "quick_start")
-    assert values["SteadyDancerSampler", "steps"] == 12
-    assert values["SteadyDancerSampler", "solver"] == "official unipc"
-    assert values["SteadyDancerSampler", "shift"] == 5
-    assert values["SteadyDancerReconcileConditions", "length"] == 33
-    assert values["ImageScaleBy", "scale_by"] == 4
-    assert values["SteadyDancerVideoCombine", "save_metadata"] is True
-
-
-def test_saved_widget_values_of_the_pose_nodes_arrive_in_their_widgets(shared_page):
-    values = values_of(shared_page, "dance_from_video")
-    assert values["SteadyDancerExtractPoses", "cache_mb"] == 1024
-    assert values["SteadyDancerPickPerson", "rule"] == "largest"
-    assert values["SteadyDancerRefinePoses", "smoothing"] == 0.5
-    assert values["SteadyDancerAlignPoses", "mode"] == "robust"
-    assert values["SteadyDancerAlignPoses", "legs_y"] == 0
-    assert values["SteadyDancerAugmentPoses", "seed"] == 1234
-    assert values["SteadyDancerDrawPoses", "hands"] is True
-
-
-def test_saved_widget_values_of_what_needs_the_14b_files_arrive_in_their_widgets(shared_page):
-    values = values_of(shared_page, "official_quality")
-    assert values["SteadyDancerTrimLeadIn", "mode"] == "trim"
-    assert values["SteadyDancerChunkSampler", "preset"] == "Official 40"
-    assert values["SteadyDancerLoadPoseDetector", "colour_order"] == "trained"
-    assert values["CLIPLoader", "type"] == "wan"
+@pytest.mark.parametrize("name", SAVED_VALUES)
+def test_saved_widget_values_arrive_in_their_widgets(shared_page, name):
+    shared_page.evaluate(LOAD, WORKFLOWS[name])
+    values = {(kind, widget): value for kind, widget, value in shared_page.evaluate(WIDGETS)}
+    for kind, widget, wanted in SAVED_VALUES[name]:
+        found = values[kind, widget]
+        assert (type(found), found) == (type(wanted), wanted), (kind, widget)
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)

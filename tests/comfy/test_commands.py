@@ -45,16 +45,13 @@ def machine(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_portable_comfyui_is_the_one_the_pack_lies_in(machine):
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pack_belongs_to_the_comfyui_in_which_it_lies_or_is_linked(machine, linked):
     comfyui = make(machine / "ComfyUI_windows_portable" / "ComfyUI", "comfy/sd.py")
-    pack = make(comfyui / "custom_nodes" / "steadydancer", "a.py")
+    pack = make(machine / "src" if linked else comfyui / "custom_nodes" / "steadydancer", "a.py")
+    if linked:
+        pack = link(comfyui / "custom_nodes" / "mine", pack)
     assert find_comfyui(pack) == comfyui and base_folder(pack, comfyui) is None and desktop_model_paths(comfyui) == []
-
-
-def test_a_pack_that_is_linked_into_custom_nodes_lies_there(machine):
-    comfyui = make(machine / "ComfyUI", "comfy/sd.py")
-    pack = link(comfyui / "custom_nodes" / "mine", make(machine / "src" / "steadydancer", "a.py"))
-    assert find_comfyui(pack) == comfyui and base_folder(pack, comfyui) is None
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,14 @@ USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
 STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
 BUILDS = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-gpu<1.27", "onnxruntime-openvino")
 REINSTALLED = ("opencv-contrib-python", "opencv-python-headless", "onnxruntime-directml")
-FILES_AND_FLAGS = {
-    "names like this", "pip install -r requirements.txt", "--fp32-vae", "strength_model",
-    "python", r".\python_embeded\python.exe -s",
-    "--directml", "cu126", *BUILDS,
-    *(f"python -m pip install --force-reinstall --no-deps {package}" for package in REINSTALLED),
-    "clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "fix_5d_tensor",
-    "models/diffusion_models", "models/dwpose", "models/prompt_embeddings", "models/vae",
-    ".ckpt", ".gguf", ".pth", ".safetensors.index.json",
-    '"onnxruntime-gpu<1.27"', "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino",
-    "pip_blacklist.list", "pip_overrides.json", "requirements.txt", "user/__manager", "user/default/ComfyUI-Manager",
-}  # fmt: skip
+FLAGS = {"--fp32-vae", "--directml", "cu126", "strength_model", "fix_5d_tensor", "names like this"}
+COMMANDS = {"python", r".\python_embeded\python.exe -s", "pip install -r requirements.txt", '"onnxruntime-gpu<1.27"'}
+FOLDERS = {f"models/{name}" for name in ("diffusion_models", "dwpose", "prompt_embeddings", "vae")}
+OF_MANAGER = {"pip_blacklist.list", "pip_overrides.json", "user/__manager", "user/default/ComfyUI-Manager"}
+FILES = {"clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "requirements.txt", *OF_MANAGER}
+SUFFIXES = {".ckpt", ".gguf", ".pth", ".safetensors.index.json"}
+REPAIRS = {f"python -m pip install --force-reinstall --no-deps {package}" for package in REINSTALLED}
+FILES_AND_FLAGS = {*BUILDS} | FLAGS | COMMANDS | FOLDERS | FILES | SUFFIXES | REPAIRS
 
 
 def str_path(page: Path) -> str:

@@ -39,13 +39,14 @@ def test_the_first_frame(clip):
         assert torch.equal(exact_first_frame(there, on_device(photo), 3).cpu(), want[1])
 
 
-def test_the_color_match(clip):
+def test_the_color_match_and_the_seams(clip):
     frames, photo = clip
     before, photo = frames[:2] * 0.9, fit_photo(frames, photo)[None]
-    want = match_colors(frames, before, photo, 1.0)
+    want, scores = match_colors(frames, before, photo, 1.0), seam_scores(frames, [3])
     with Float32Device():
         found = match_colors(*(on_device(tensor) for tensor in (frames, before, photo)), 1.0)
         assert torch.equal(found.cpu(), want) and not torch.equal(want, frames)
+        assert seam_scores(on_device(frames), [3]) == scores
 
 
 def test_the_metrics(clip):
@@ -58,9 +59,3 @@ def test_the_metrics(clip):
         assert (contact_sheet(Case(*there[:2]), []) == sheet).all()
     assert found.values == want.values and found.notes == want.notes
     assert {"first_frame_psnr", "identity", "truth_ssim", "flicker", "smoothness", "seam_jump"} <= set(found.values)
-
-
-def test_the_seams(clip):
-    want = seam_scores(clip[0], [3])
-    with Float32Device():
-        assert seam_scores(on_device(clip[0]), [3]) == want

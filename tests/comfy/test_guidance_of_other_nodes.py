@@ -18,42 +18,32 @@ STEPS = 5
 POSE = PoseGuidance(4.0, 0.1, 0.9, every=2)  # computed on steps 1 and 3, kept on steps 2 and 4
 
 
-def apg(model):
-    return APG.execute(model, 0.5, 2.0, -0.5)[0]
-
-
-def latent_operation(model):
+def in_list(args):
     """As LatentApplyOperationCFG does: the list of predictions itself is changed."""
-
-    def halve(args):
-        found = args["conds_out"]
-        found[0] = (found[0] + found[1]) / 2
-        return found
-
-    halved = model.clone()
-    halved.set_model_sampler_pre_cfg_function(halve)
-    return halved
+    found = args["conds_out"]
+    found[0] = (found[0] + found[1]) / 2
+    return found
 
 
-def in_place(model):
+def in_place(args):
     """No stock node changes a prediction itself."""
+    args["conds_out"][0].mul_(0.5)
+    return args["conds_out"]
 
-    def halve(args):
-        args["conds_out"][0].mul_(0.5)
-        return args["conds_out"]
 
-    halved = model.clone()
-    halved.set_model_sampler_pre_cfg_function(halve)
-    return halved
+def with_pre_cfg(model, function):
+    changed = model.clone()
+    changed.set_model_sampler_pre_cfg_function(function)
+    return changed
 
 
 # What they change: the predictions before they are combined, how they are combined, the guided prediction.
 PRE_CFG = {
-    "APG": apg,
+    "APG": lambda model: APG.execute(model, 0.5, 2.0, -0.5)[0],
     "TCFG": lambda model: TCFG.execute(model)[0],
     "FreSca": lambda model: FreSca.execute(model, 0.5, 1.5, 1)[0],
-    "LatentApplyOperationCFG": latent_operation,
-    "in place": in_place,
+    "LatentApplyOperationCFG": lambda model: with_pre_cfg(model, in_list),
+    "in place": lambda model: with_pre_cfg(model, in_place),
 }
 CFG = {
     "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
@@ -68,23 +58,17 @@ POST_CFG = {
 }
 
 
-def guided(model, conds, inputs):
-    guider = make_guider(model, *conds, 5.0, POSE)
-    return sample(guider, inputs.empty(), 0, "euler", "simple", STEPS)["samples"]
+NODES = PRE_CFG | CFG | POST_CFG
 
 
-def stock(model, conds, inputs):
-    return ksampler(model, conds, inputs, STEPS, "euler", "simple")
-
-
-@pytest.mark.parametrize("node", [*PRE_CFG.values(), *CFG.values()], ids=[*PRE_CFG, *CFG])
-def test_the_pose_term_is_that_of_the_guider_in_both_orders(quick_model, conds, inputs, node):
-    want = guided(node(quick_model), conds, inputs)
-    assert error(stock(patch_model(node(quick_model), conds[2], POSE), conds, inputs), want) <= 1e-5
-    assert error(stock(node(patch_model(quick_model, conds[2], POSE)), conds, inputs), want) <= 1e-5
-
-
-@pytest.mark.parametrize("node", POST_CFG.values(), ids=POST_CFG)
-def test_post_cfg_nodes_behind_pose_guidance_give_what_the_guider_gives(quick_model, conds, inputs, node):
-    want = guided(node(quick_model), conds, inputs)
-    assert error(stock(node(patch_model(quick_model, conds[2], POSE)), conds, inputs), want) <= 1e-5
+@pytest.mark.parametrize("name", NODES)
+def test_the_pose_term_is_that_of_the_guider_in_both_orders(quick_model, conds, inputs, name):
+    """Post-CFG nodes stand behind pose guidance."""
+    node = NODES[name]
+    guider = make_guider(node(quick_model), *conds, 5.0, POSE)
+    want = sample(guider, inputs.empty(), 0, "euler", "simple", STEPS)["samples"]
+    orders = [node(patch_model(quick_model, conds[2], POSE))]
+    if name not in POST_CFG:
+        orders.append(patch_model(node(quick_model), conds[2], POSE))
+    for model in orders:
+        assert error(ksampler(model, conds, inputs, STEPS, "euler", "simple"), want) <= 1e-5

@@ -11,10 +11,8 @@ PACK = Path(__file__).resolve().parents[2]
 CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of text-to-video lacks
 SHARED = "\u8272\u8c03\u8273\u4e3d"
 GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
-WITH_14B = (
-    "fast_4_steps", "low_vram", "official_quality", "one_dance_many_photos", "own_pose_video", "pose_editor",
-    "several_people",
-)  # fmt: skip
+ONE_VIDEO = ("fast_4_steps", "low_vram", "official_quality", "own_pose_video", "pose_editor", "several_people")
+WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
 
 
 def texts(value):

@@ -156,10 +156,11 @@ def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
     assert found == list(range(5, 16))
 
 
-def test_a_window_without_a_step_is_told(inputs, golden_patcher, conds, caplog):
+def test_the_fit_and_a_window_without_a_step_are_reported(inputs, golden_patcher, conds, caplog):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
-    sample(guider, inputs.empty(), 0, "official unipc", "official", 4)
-    assert "None of the 4 steps lies between" in caplog.text
+    with caplog.at_level("INFO"):
+        sample(guider, inputs.empty(), 0, "official unipc", "official", 4)
+    assert "None of the 4 steps lies between" in caplog.text and "SteadyDancer: Memory on cpu" in caplog.text
 
 
 def ksampler(model, conds, inputs, steps, sampler, scheduler, cfg=5.0, seed=0, **kwargs):
@@ -349,12 +350,6 @@ def test_out_of_memory_names_what_to_lower(inputs, golden_patcher, conds):
     ):
         with pytest.raises(torch.OutOfMemoryError, match="SteadyDancer ran out of memory .* blocks_to_swap"):
             use()
-
-
-def test_the_fit_is_told_before_the_run(inputs, golden_patcher, conds, caplog):
-    with caplog.at_level("INFO"):
-        count(inputs, golden_patcher, conds, steps=1)
-    assert "SteadyDancer: Memory on cpu" in caplog.text
 
 
 def test_a_picture_instead_of_a_video_latent_is_refused(inputs, golden_patcher, conds):
