@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
@@ -41,6 +44,42 @@ def latent_from(server: ComfyProcess, prompt: dict, source: str) -> Tensor:
     _, outputs = run(server, nodes | {"save": save})
     (entry,) = outputs["save"]["latents"]
     return load_file(server.base / "output" / entry["subfolder"] / entry["filename"])["latent_tensor"]
+
+
+def file_of(server: ComfyProcess, entry: dict) -> Path:
+    """Return where a file of a node's output lies."""
+    return server.base / entry["type"] / entry["subfolder"] / entry["filename"]
+
+
+def pictures(server: ComfyProcess, output: dict) -> np.ndarray:
+    """Return the pictures of a node's output, uint8 [N, H, W, 3]."""
+    return np.stack([np.asarray(Image.open(file_of(server, entry)).convert("RGB")) for entry in output["images"]])
+
+
+def stock_ksampler(prompt: dict, model: list, steps: int, cfg: float) -> dict:
+    """Return ComfyUI's KSampler on the conditions, the latent and the seed of the prompt's sampler."""
+    inputs = prompt[find(prompt, SAMPLER)]["inputs"]
+    same = {name: inputs[name] for name in ("positive", "negative", "seed")} | {"latent_image": inputs["latent"]}
+    how = {"steps": steps, "cfg": cfg, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    return node("KSampler", model=model, **same, **how)
+
+
+def chunk_sampler(prompt: dict, **inputs) -> dict:
+    """Return a chunk sampler, 3 chunks for 33 frames, in the place of the prompt's conditions, sampler and decoder."""
+    reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
+    frames = ("positive", "negative", "vae", "photo", "pose_frames", "pose_negative_frames", "width", "height")
+    how = ("model", "text_guidance", "pose_guidance", "pose_start", "pose_end", "solver", "scheduler", "shift")
+    same = {name: reconcile[name] for name in frames} | {name: sampler[name] for name in how}
+    chunks = {"chunk_length": 17, "overlap": 5, "colour_match": 1.0, "tiled_vae": False}
+    return node("SteadyDancerChunkSampler", **same, **chunks, **{"keep_chunks": True, "chunks_gb": 1}, **inputs)
+
+
+def write_lora(server: ComfyProcess, name: str, layer: str, width: int, fill=torch.ones) -> str:
+    """Write a LoRA of rank 4 for one layer of that width, and return the file's name."""
+    shapes = {f"{layer}.lora_down.weight": (4, width), f"{layer}.lora_up.weight": (width, 4)}
+    lora = {key: fill(shape) for key, shape in shapes.items()}
+    save_file(lora, server.base / "models" / "loras" / f"{name}.safetensors")
+    return f"{name}.safetensors"
 
 
 def error(found: Tensor, want: Tensor) -> float:

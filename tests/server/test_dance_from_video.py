@@ -12,12 +12,13 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.prompts import VIDEO, file_of, node, pictures, run
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FRAMES, FPS, SIZE = 33, 16, 96
-VIDEO, DRAW, SAVE_POSES = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "SteadyDancerSavePoses"
+DRAW = "SteadyDancerDrawPoses"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,33 +26,22 @@ def miniature(server):
     write_all(server.base / "models", server.base / "input")
 
 
-def run(server, prompt, workflow=None):
-    prompt_id = server.client.queue(prompt, workflow)
-    server.client.wait(prompt_id)
-    return server.client.history(prompt_id)["outputs"]
-
-
 def shipped(server, name):
-    """Return the workflow as an API prompt that also saves the poses it draws, and as shipped."""
+    """Return the workflow as an API prompt."""
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    return to_api_prompt(workflow, server.client.object_info()), workflow
+    return to_api_prompt(workflow, server.client.object_info())
 
 
 @pytest.fixture(scope="module")
 def finished(server):
     """Run the workflow; return its API prompt, its outputs and the poses that it drew."""
-    prompt, workflow = shipped(server, "dance_from_video")
+    prompt = shipped(server, "dance_from_video")
     poses = prompt[find(prompt, DRAW)]["inputs"]["poses"]
-    inputs = {"poses": poses, "filename_prefix": "dance_from_video/poses", "fps": float(FPS)}
-    prompt["save"] = {"class_type": SAVE_POSES, "inputs": inputs, "_meta": {"title": "Save"}}
-    outputs = run(server, prompt, workflow)
+    where = {"filename_prefix": "dance_from_video/poses", "fps": float(FPS)}
+    prompt["save"] = node("SteadyDancerSavePoses", poses=poses, **where)
+    _, outputs = run(server, prompt)
     (file,) = (server.base / "output" / "dance_from_video").glob("*.json")
     return prompt, outputs, json.loads(file.read_text("utf-8"))
-
-
-def file_of(server, output):
-    (entry,) = output["images"]
-    return server.base / entry["type"] / entry["subfolder"] / entry["filename"]
 
 
 def joints(frame):
@@ -62,7 +52,7 @@ def joints(frame):
 
 def test_the_result_lasts_as_long_as_the_part_of_the_driving_video_and_sounds_like_it(server, finished):
     prompt, outputs, _ = finished
-    with av.open(file_of(server, outputs[find(prompt, VIDEO)])) as file:
+    with av.open(file_of(server, *outputs[find(prompt, VIDEO)]["images"])) as file:
         video, audio = file.streams.video[0], file.streams.audio[0]
         assert float(video.average_rate) == FPS and video.frames == FRAMES
         sound = np.concatenate([block.to_ndarray()[0] for block in file.decode(audio)])
@@ -84,43 +74,31 @@ def test_the_skeleton_dances_what_the_driver_dances_in_the_photos_place(finished
     assert np.median(np.linalg.norm(found - driver.points[:, BODY], axis=2)) > 0.1
 
 
-def test_the_nodes_tell_what_was_found(finished):
+def test_the_nodes_report_what_was_found_and_show_the_overlay_and_the_first_frames(server, finished):
     prompt, outputs, _ = finished
     told = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs.items() if "text" in output}
     assert "Detector: BlazePose (CPU)" in told["Poses of the video"]
     assert "16 fps -> 16 fps" in told["Poses of the video"] and "100 %" in told["Poses of the video"]
     assert told["Align Poses"].splitlines()[1].startswith("body")
-
-
-def test_the_overlay_and_the_first_frames_are_shown(server, finished):
-    prompt, outputs, _ = finished
-    for node in (find(prompt, "SteadyDancerAlignPoses"), find(prompt, DRAW), find(prompt, "PreviewImage", "Overlay")):
-        assert file_of(server, outputs[node]).is_file()
+    for key in (find(prompt, "SteadyDancerAlignPoses"), find(prompt, DRAW), find(prompt, "PreviewImage", "Overlay")):
+        assert file_of(server, *outputs[key]["images"]).is_file()
 
 
 def test_animate_from_video_draws_the_same_frames(server, finished):
     """With the settings of the workflow, the one node does what its parts do."""
     prompt, _, _ = finished
-    photo, video = find(prompt, "LoadImage"), find(prompt, "LoadVideo")
-    settings = {
-        "person": "largest", "mode": "robust", "smoothing": 0.5, "lead_in": 0, "max_frames": FRAMES,
-        "width": SIZE, "height": SIZE, "seed": 1234,
-    }  # fmt: skip
-    inputs = {"photo": [photo, 0], "video": [video, 0], **settings}
-    titles = {"_meta": {"title": "x"}}
-    nodes = {
-        photo: prompt[photo], video: prompt[video],
-        "animate": {"class_type": "SteadyDancerAnimateFromVideo", "inputs": inputs, **titles},
-        "one": {"class_type": "SaveImage", "inputs": {"images": ["animate", 0], "filename_prefix": "one/f"}, **titles},
-        "two": {"class_type": "SaveImage", "inputs": {"images": ["animate", 1], "filename_prefix": "two/f"}, **titles},
-    }  # fmt: skip
-    parts = upstream(prompt, find(prompt, DRAW))
-    for name, output in (("one", 0), ("two", 1)):
-        inputs = {"images": [find(prompt, DRAW), output], "filename_prefix": f"parts_{name}/f"}
-        parts[f"parts_{name}"] = {"class_type": "SaveImage", "inputs": inputs, **titles}
-    outputs = run(server, nodes | parts)
-    for name in ("one", "two"):
-        one, many = (pixels(server, outputs[node]) for node in (name, f"parts_{name}"))
+    photo, video, draw = find(prompt, "LoadImage"), find(prompt, "LoadVideo"), find(prompt, DRAW)
+    poses = {"person": "largest", "mode": "robust", "smoothing": 0.5, "lead_in": 0, "seed": 1234}
+    size = {"max_frames": FRAMES, "width": SIZE, "height": SIZE}
+    nodes = upstream(prompt, draw) | {photo: prompt[photo], video: prompt[video]}
+    nodes["animate"] = node("SteadyDancerAnimateFromVideo", photo=[photo, 0], video=[video, 0], **poses, **size)
+    for source in ("animate", draw):
+        for output in (0, 1):
+            save = node("SaveImage", images=[source, output], filename_prefix=f"one_{source}_{output}/f")
+            nodes[f"{source} {output}"] = save
+    _, outputs = run(server, nodes)
+    for output in (0, 1):
+        one, many = (pictures(server, outputs[f"{source} {output}"]) for source in ("animate", draw))
         assert one.shape == (FRAMES, SIZE, SIZE, 3) and np.array_equal(one, many)
 
 
@@ -133,18 +111,11 @@ def upstream(prompt, node):
     return nodes
 
 
-def pixels(server, output):
-    from PIL import Image
-
-    files = [server.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in output["images"]]
-    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-
-
 def test_a_dance_is_kept_as_a_file_and_drawn_by_another_pack(server):
-    prompt, workflow = shipped(server, "keep_a_dance")
-    outputs = run(server, prompt, workflow)
+    prompt = shipped(server, "keep_a_dance")
+    _, outputs = run(server, prompt)
     start = int(re.search(r"frame (\d+)", outputs[find(prompt, "SteadyDancerBestStart")]["text"][0])[1])
     file = max((server.base / "output" / "poses").glob("SteadyDancer_*.json"))
     assert len(json.loads(file.read_text("utf-8"))) == sample.DANCE_FRAMES - start
-    drawn = pixels(server, outputs[find(prompt, "PreviewImage")])
+    drawn = pictures(server, outputs[find(prompt, "PreviewImage")])
     assert len(drawn) == sample.DANCE_FRAMES - start and all(frame.any() for frame in drawn)

@@ -11,10 +11,9 @@ import torch
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tests.prompts import VIDEO, latent_from, node, run
+from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, file_of, latent_from, node, run, stock_ksampler
 
 SKELETONS = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
-RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"
 FRAMES = 321
 
 
@@ -44,7 +43,7 @@ def test_321_frames_come_out_with_a_score_for_each_seam(server, long_prompt):
     video["images"] = ["seams", 0]
     _, outputs = run(server, prompt)
     (entry,) = outputs[find(prompt, VIDEO)]["images"]
-    with av.open(server.base / entry["type"] / entry["subfolder"] / entry["filename"]) as file:
+    with av.open(file_of(server, entry)) as file:
         assert sum(1 for _ in file.decode(video=0)) == FRAMES
     report = outputs["seams"]["text"][0].splitlines()
     assert [line.split(":")[0] for line in report[1:]] == ["frame 73", "frame 141", "frame 209", "frame 261"]
@@ -52,11 +51,7 @@ def test_321_frames_come_out_with_a_score_for_each_seam(server, long_prompt):
 
 def test_the_stock_sampler_takes_the_windows_too(server, long_prompt):
     prompt = copy.deepcopy(long_prompt)
-    inputs = prompt[find(prompt, SAMPLER)]["inputs"]
-    prompt["stock"] = node(
-        "KSampler", model=["windows", 0], positive=inputs["positive"], negative=inputs["negative"], seed=1,
-        latent_image=inputs["latent"], steps=1, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0,
-    )  # fmt: skip
+    prompt["stock"] = stock_ksampler(prompt, ["windows", 0], 1, 1.0)
     found = latent_from(server, prompt, "stock")
     assert found.shape[2] == 81 and found.isfinite().all()
 

@@ -5,13 +5,23 @@ import threading
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
+from steadydancer_pack.tests.prompts import (
+    SAMPLER,
+    VIDEO,
+    chunk_sampler,
+    error,
+    latent_from,
+    node,
+    run,
+    small_prompt,
+    write_lora,
+)
 from steadydancer_pack.training.network import MINIATURE
 
 LOADER = "SteadyDancerLoadModel"
@@ -33,9 +43,8 @@ def prompt(server, models):
 def shards(folder, width=WIDTH):
     weights = model_files.unscaled(load_file(folder.parent / "steadydancer_miniature.safetensors"))
     if width != WIDTH:  # another model under the same names
-        weights = {
-            name: torch.zeros([width if side == WIDTH else side for side in w.shape]) for name, w in weights.items()
-        }
+        shapes = {name: [width if side == WIDTH else side for side in w.shape] for name, w in weights.items()}
+        weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
     return model_files.write_shards(folder, weights)
 
 
@@ -87,12 +96,11 @@ def test_a_folder_of_shards_that_is_not_whole(server, models, prompt, make, word
     ],
 )
 def test_a_lora_for_another_model(server, prompt, name, layer, width, words):
-    lora = {f"{layer}.lora_down.weight": torch.ones(4, width), f"{layer}.lora_up.weight": torch.ones(width, 4)}
-    save_file(lora, server.base / "models" / "loras" / f"{name}.safetensors")
+    file = write_lora(server, name, layer, width)
     sampler = find(prompt, SAMPLER)
     want = latent_from(server, prompt, sampler)
     model = prompt[sampler]["inputs"]["model"]
-    prompt["lora"] = node("LoraLoaderModelOnly", model=model, lora_name=f"{name}.safetensors", strength_model=1.0)
+    prompt["lora"] = node("LoraLoaderModelOnly", model=model, lora_name=file, strength_model=1.0)
     set_inputs(prompt, sampler, model=["lora", 0])
     if words is None:  # nothing of it reaches the model; the preset that needs one says so
         assert torch.equal(latent_from(server, prompt, sampler), want)
@@ -125,12 +133,7 @@ def test_windows_that_cannot_work(server, prompt):
 @pytest.fixture
 def chunks(prompt):
     """33 frames in 3 chunks: the chunk sampler in the place of conditions, sampler and decoder."""
-    reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
-    pictures = ("positive", "negative", "vae", "photo", "pose_frames", "pose_negative_frames", "width", "height")
-    how = ("model", "text_guidance", "pose_guidance", "pose_start", "pose_end", "solver", "scheduler", "shift")
-    values = {name: reconcile[name] for name in pictures} | {name: sampler[name] for name in how}
-    store = {"colour_match": 1.0, "keep_chunks": True, "chunks_gb": 1, "tiled_vae": False}
-    prompt["chunks"] = node("SteadyDancerChunkSampler", chunk_length=17, overlap=5, **values, **store, seed=7, steps=4)
+    prompt["chunks"] = chunk_sampler(prompt, seed=7, steps=4)
     set_inputs(prompt, find(prompt, VIDEO), images=["chunks", 0])
     return prompt
 

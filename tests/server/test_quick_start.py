@@ -36,24 +36,15 @@ def fresh(tmp_path_factory):
         yield before, files_in(server.base), prompt, outputs, server.base
 
 
-def test_nothing_is_needed_and_nothing_left_but_the_video(fresh):
-    before, after, prompt, outputs, _ = fresh
+def test_nothing_is_needed_and_nothing_left_but_the_video_which_begins_with_the_sample_and_dances(fresh):
+    before, after, prompt, outputs, base = fresh
     (entry,) = outputs[find(prompt, VIDEO)]["images"]
     assert before == [] and after == [f"output/{entry['subfolder']}/{entry['filename']}"]
-
-
-def test_the_video_begins_with_the_sample_and_dances(fresh):
-    *_, prompt, outputs, base = fresh
-    (entry,) = outputs[find(prompt, VIDEO)]["images"]
     with av.open(base / "output" / entry["subfolder"] / entry["filename"]) as file:
         frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in file.decode(video=0)]
     photo = np.asarray(Image.open(shipped("steadydancer_sample.png")).convert("RGB"), dtype=float)
     assert len(frames) == 33 and np.abs(frames[0] - photo).mean() < 8
     assert np.abs(frames[16] - frames[0]).mean() > 6
-
-
-def test_the_sample_shows_its_photo(fresh):
-    *_, prompt, outputs, base = fresh
     (entry,) = outputs[find(prompt, SAMPLE)]["images"]
     shown = Image.open(base / entry["type"] / entry["subfolder"] / entry["filename"]).convert("RGB")
-    assert np.array_equal(np.asarray(shown), np.asarray(Image.open(shipped("steadydancer_sample.png")).convert("RGB")))
+    assert np.array_equal(np.asarray(shown), photo)

@@ -9,21 +9,30 @@ import av
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tests.prompts import VIDEO, error, latent_from, node, run
+from steadydancer_pack.tests.prompts import (
+    RECONCILE,
+    SAMPLER,
+    VIDEO,
+    error,
+    file_of,
+    latent_from,
+    node,
+    run,
+    stock_ksampler,
+    write_lora,
+)
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import MINIATURE
 from steadydancer_pack.training.world.clips import film
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
 FRAMES, SIZE, ENLARGED, FPS, STEPS = 33, 96, 384, 16, 12
-RECONCILE, SAMPLER = "SteadyDancerReconcileConditions", "SteadyDancerSampler"
-WIDTH = MINIATURE.dim
 LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
 
 
@@ -54,37 +63,32 @@ def finished(server):
 def video_file(server, finished):
     prompt, _, outputs = finished
     (entry,) = outputs[find(prompt, VIDEO)]["images"]
-    return server.base / entry["type"] / entry["subfolder"] / entry["filename"]
+    return file_of(server, entry)
 
 
-def test_progress_and_previews_come_step_by_step(finished):
-    prompt, report, _ = finished
+def test_progress_and_previews_come_step_by_step_and_the_nodes_report(finished):
+    prompt, report, outputs = finished
     steps = [value for node, value, maximum in report.progress if node == find(prompt, SAMPLER) and maximum == STEPS]
     assert steps == sorted(steps) and steps[-1] == STEPS
     assert report.previews >= 1
+    assert f"{SIZE}x{SIZE}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
 
 
-def test_the_mp4_is_what_was_asked(video_file):
+def test_the_mp4_is_what_was_asked_and_its_metadata_reopens_the_workflow(video_file, finished):
     with av.open(video_file) as file:
+        metadata = dict(file.metadata)
         video, audio = file.streams.video[0], file.streams.audio[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video)]
         seconds = float(audio.duration * audio.time_base)
         assert video.codec_context.name == "h264" and float(video.average_rate) == FPS
     assert len(frames) == FRAMES and frames[0].shape == (ENLARGED, ENLARGED, 3)
     assert seconds == pytest.approx(FRAMES / FPS, abs=0.03)
-
-
-def test_the_metadata_reopens_the_workflow(video_file, finished):
-    with av.open(video_file) as file:
-        metadata = dict(file.metadata)
     assert json.loads(metadata["workflow"]) == WORKFLOW
     assert json.loads(metadata["prompt"]).keys() == finished[0].keys()
 
 
 def test_exact_first_frame_puts_the_photo_first(server, prompt):
     """Between decoder and enlargement, where an artist would add it."""
-    from PIL import Image
-
     enlarge = find(prompt, "ImageScaleBy")
     frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, "LoadImage"), 0]}
     prompt["first"] = node(FIRST_FRAME, **frames, enabled=True, crossfade=3)
@@ -92,7 +96,7 @@ def test_exact_first_frame_puts_the_photo_first(server, prompt):
     _, outputs = run(server, prompt)
     (entry,) = outputs[find(prompt, VIDEO)]["images"]
     photo = Image.open(server.base / "input" / "steadydancer_sample.png").convert("RGB")
-    with av.open(server.base / entry["type"] / entry["subfolder"] / entry["filename"]) as file:
+    with av.open(file_of(server, entry)) as file:
         first = next(file.decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(first.astype(float) - np.asarray(photo, dtype=float)).mean() < 4
     assert any("PSNR of frame 0" in line for line in outputs["first"]["text"])
@@ -114,11 +118,6 @@ def test_the_photos_figure_dances(video_file):
     assert right > still + 3 and right > late + 2
 
 
-def test_the_nodes_tell_what_they_did(finished):
-    prompt, _, outputs = finished
-    assert f"{SIZE}x{SIZE}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
-
-
 @pytest.mark.parametrize(
     ("solver", "scheduler"), [("euler", "simple"), ("official unipc", "official"), ("official dpm++", "official")]
 )
@@ -128,15 +127,13 @@ def test_sampler_and_guider_nodes_give_one_latent(server, prompt, solver, schedu
     inputs = prompt[sampler]["inputs"]
     sampler_only = {"latent", "seed", "steps", "solver", "scheduler", "shift"}
     schedule = {"model": inputs["model"], "scheduler": scheduler, "steps": inputs["steps"], "solver": solver}
+    solver_of = {"sampler": ["s", 0], "sigmas": ["s", 1]}
     parts = {
         "g": node("SteadyDancerGuider", **{name: inputs[name] for name in inputs.keys() - sampler_only}),
         "s": node("SteadyDancerSchedule", **schedule),
         "n": node("RandomNoise", noise_seed=inputs["seed"]),
-        "c": node(
-            "SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], sampler=["s", 0], sigmas=["s", 1],
-            latent_image=inputs["latent"],
-        ),
-    }  # fmt: skip
+        "c": node("SamplerCustomAdvanced", noise=["n", 0], guider=["g", 0], latent_image=inputs["latent"], **solver_of),
+    }
     want = latent_from(server, prompt, sampler)
     assert want.isfinite().all() and error(latent_from(server, prompt | parts, "c"), want) <= 1e-5
 
@@ -148,24 +145,17 @@ def test_the_stock_ksampler_with_pose_guidance_gives_the_same_latent(server, pro
     window = {name: inputs[name] for name in ("pose_negative", "pose_guidance", "pose_start", "pose_end")}
     parts = {
         "p": node("SteadyDancerPoseGuidance", model=inputs["model"], **window),
-        "k": node(
-            "KSampler", model=["p", 0], positive=inputs["positive"], negative=inputs["negative"],
-            latent_image=inputs["latent"], seed=inputs["seed"], steps=inputs["steps"], cfg=inputs["text_guidance"],
-            sampler_name="euler", scheduler="simple", denoise=1.0,
-        ),
-    }  # fmt: skip
+        "k": stock_ksampler(prompt, ["p", 0], inputs["steps"], inputs["text_guidance"]),
+    }
     assert error(latent_from(server, prompt | parts, "k"), latent_from(server, prompt, sampler)) <= 1e-5
 
 
 def test_the_stock_lora_node_changes_the_latent(server, prompt):
-    layer, generator = "diffusion_model.blocks.0.cross_attn.k", torch.Generator().manual_seed(0)
-    shapes = {f"{layer}.lora_down.weight": (4, WIDTH), f"{layer}.lora_up.weight": (WIDTH, 4)}
-    lora = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    save_file(lora, server.base / "models" / "loras" / "test.safetensors")
+    lora = write_lora(server, "test", "diffusion_model.blocks.0.cross_attn.k", MINIATURE.dim, torch.randn)
     sampler = find(prompt, SAMPLER)
     plain = latent_from(server, prompt, sampler)
     model = prompt[sampler]["inputs"]["model"]
-    loader = node("LoraLoaderModelOnly", model=model, lora_name="test.safetensors", strength_model=1.0)
+    loader = node("LoraLoaderModelOnly", model=model, lora_name=lora, strength_model=1.0)
     set_inputs(prompt, sampler, model=["lora", 0])
     assert error(latent_from(server, prompt | {"lora": loader}, sampler), plain) > 1e-3
 
@@ -174,11 +164,10 @@ def test_the_stock_context_window_node_runs(server, prompt):
     sampler = find(prompt, SAMPLER)
     set_inputs(prompt, find(prompt, RECONCILE), length=21)
     whole = latent_from(server, prompt, sampler)
-    windows = node(
-        "WanContextWindowsManual", model=prompt[sampler]["inputs"]["model"], context_length=13, context_overlap=4,
-        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", freenoise=False,
-        retain_first_frame=False, split_conds_to_windows=False,
-    )  # fmt: skip
+    windows = {"context_length": 13, "context_overlap": 4, "context_stride": 1, "context_schedule": "standard_static"}
+    off = dict.fromkeys(("closed_loop", "freenoise", "retain_first_frame", "split_conds_to_windows"), False)
+    model = prompt[sampler]["inputs"]["model"]
+    windows = node("WanContextWindowsManual", model=model, fuse_method="pyramid", **windows, **off)
     set_inputs(prompt, sampler, model=["w", 0])
     found = latent_from(server, prompt | {"w": windows}, sampler)
     assert found.shape == whole.shape == (1, 16, 6, 12, 12)
@@ -230,24 +219,25 @@ def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
     assert torch.equal(latent_from(server, prompt, sampler), connected) and not torch.equal(another, connected)
 
 
-def test_length_0_is_refused_before_anything_runs(server, prompt):
-    set_inputs(prompt, find(prompt, RECONCILE), length=0)
-    with pytest.raises(PromptRejected, match="Value 0 smaller than min of 1: length"):
-        server.client.queue(prompt)
+NOT_A_FILE = "filename_prefix .* (does not name a file|is not filled in here)"
 
 
-@pytest.mark.parametrize("prefix", ["../../outside", "dance: take 2", "%date:yyyy-MM-dd%/clip"])
-def test_a_name_that_is_none_is_refused_before_anything_runs(server, prompt, prefix):
-    set_inputs(prompt, find(prompt, VIDEO), filename_prefix=prefix)
-    with pytest.raises(PromptRejected, match="filename_prefix .* (does not name a file|is not filled in here)"):
-        server.client.queue(prompt)
-
-
-@pytest.mark.parametrize("name", ["steadydancer.pth", "../../secret.safetensors", "not_there.safetensors"])
-def test_a_model_file_that_is_not_in_the_list_is_refused(server, prompt, name):
+@pytest.mark.parametrize(
+    ("class_type", "values", "message"),
+    [
+        (RECONCILE, {"length": 0}, "Value 0 smaller than min of 1: length"),
+        (VIDEO, {"filename_prefix": "../../outside"}, NOT_A_FILE),
+        (VIDEO, {"filename_prefix": "dance: take 2"}, NOT_A_FILE),
+        (VIDEO, {"filename_prefix": "%date:yyyy-MM-dd%/clip"}, NOT_A_FILE),
+        (LOADER, {"model_name": "steadydancer.pth"}, "model_name"),
+        (LOADER, {"model_name": "../../secret.safetensors"}, "model_name"),
+        (LOADER, {"model_name": "not_there.safetensors"}, "model_name"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_before_anything_runs(server, prompt, class_type, values, message):
     (server.base / "models" / "diffusion_models" / "steadydancer.pth").write_bytes(b"")
-    set_inputs(prompt, find(prompt, LOADER), model_name=name)
-    with pytest.raises(PromptRejected, match="model_name"):
+    set_inputs(prompt, find(prompt, class_type), **values)
+    with pytest.raises(PromptRejected, match=message):
         server.client.queue(prompt)
 
 

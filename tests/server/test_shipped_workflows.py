@@ -9,29 +9,26 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tests.prompts import VIDEO, run
+from steadydancer_pack.tests.prompts import VIDEO, file_of, run
+from steadydancer_pack.tests.unit.test_negative_prompt import ONE_VIDEO
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FPS, FRAMES = 16, 9
-VIDEOS = {
-    "official_quality": 1, "fast_4_steps": 1, "low_vram": 1, "several_people": 1, "own_pose_video": 1,
-    "pose_editor": 1, "one_dance_many_photos": 3,
-}  # fmt: skip
+VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {"one_dance_many_photos": 3}
 SMALL = {"width": 48, "height": 48}
 QUICK = {"steps": 2, "preset": "use the values above", "chunk_length": FRAMES, "overlap": 5, "keep_chunks": False}
+FOUND = {"yolox_file": "auto", "dwpose_file": "auto"}
 # What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
 INSTEAD = {
     "SteadyDancerLoadModel": {"model_name": "steadydancer_miniature.safetensors"},
     "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
-    "SteadyDancerLoadPoseDetector": {
-        "detector": "bundled body-only (BlazePose)", "yolox_file": "auto", "dwpose_file": "auto",
-    },
+    "SteadyDancerLoadPoseDetector": {"detector": "bundled body-only (BlazePose)"} | FOUND,
     "SteadyDancerChunkSampler": QUICK | SMALL,
     "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES} | SMALL,
     "SteadyDancerDrawPoses": SMALL,
-}  # fmt: skip
+}
 PASSED = {"LoraLoaderModelOnly": "model"}
 LEFT_OUT = {"CLIPVisionLoader": "clip_vision", "CLIPLoader": "clip"}
 
@@ -78,4 +75,4 @@ def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     _, outputs = run(server, prompt)
     videos = outputs[find(prompt, VIDEO)]["images"]
     assert len(videos) == VIDEOS[name]
-    assert all((server.base / entry["type"] / entry["subfolder"] / entry["filename"]).is_file() for entry in videos)
+    assert all(file_of(server, entry).is_file() for entry in videos)

@@ -10,7 +10,19 @@ from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
-from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, error, latent_from, node, run, small_prompt
+from steadydancer_pack.tests.prompts import (
+    RECONCILE,
+    SAMPLER,
+    VIDEO,
+    chunk_sampler,
+    error,
+    latent_from,
+    node,
+    run,
+    small_prompt,
+    stock_ksampler,
+    write_lora,
+)
 from steadydancer_pack.training.network import MINIATURE
 
 LOADER = "SteadyDancerLoadModel"
@@ -72,18 +84,9 @@ def test_the_stock_loader_gives_the_same_latent(server, prompt, file):
     assert torch.equal(latent_from(server, prompt, find(prompt, SAMPLER)), ours)
 
 
-def test_shards_are_hidden_behind_their_index(server, models):
+def test_shards_are_hidden_behind_their_index_and_a_missing_one_is_named(server, prompt, models):
     listed = server.client.object_info()[LOADER]["input"]["required"]["model_name"][1]["options"]
     assert [name for name in listed if "official" in name] == [f"official/{model_files.INDEX}"]
-    assert "q8.gguf" in listed
-
-
-def test_gguf_without_its_pack_names_the_pack(server, prompt):
-    with pytest.raises(PromptFailed, match="ComfyUI-GGUF through ComfyUI-Manager"):
-        latent_of(server, prompt, "q8.gguf")
-
-
-def test_a_shard_that_is_missing_is_named(server, prompt, models):
     shards = sorted((models / "official").glob("*.safetensors"))
     folder = models / "incomplete"
     folder.mkdir()
@@ -94,16 +97,19 @@ def test_a_shard_that_is_missing_is_named(server, prompt, models):
         latent_of(server, prompt, f"incomplete/{model_files.INDEX}")
 
 
+def test_gguf_without_its_pack_names_the_pack(server, prompt):
+    assert "q8.gguf" in server.client.object_info()[LOADER]["input"]["required"]["model_name"][1]["options"]
+    with pytest.raises(PromptFailed, match="ComfyUI-GGUF through ComfyUI-Manager"):
+        latent_of(server, prompt, "q8.gguf")
+
+
 @pytest.mark.parametrize("sampler", ["ours", "stock"])
 def test_blocks_to_swap_and_fit_report_change_nothing_in_the_video(server, prompt, sampler):
     inputs = prompt[find(prompt, SAMPLER)]["inputs"]
     source = find(prompt, SAMPLER)
     if sampler == "stock":
         source = "stock"
-        prompt["stock"] = node(
-            "KSampler", model=inputs["model"], positive=inputs["positive"], negative=inputs["negative"], seed=1,
-            latent_image=inputs["latent"], steps=2, cfg=2.0, sampler_name="euler", scheduler="simple", denoise=1.0,
-        )  # fmt: skip
+        prompt["stock"] = stock_ksampler(prompt, inputs["model"], 2, 2.0)
     want = latent_from(server, prompt, source)
     prompt["fit"] = node("SteadyDancerFitReport", model=inputs["model"], latent=inputs["latent"])
     prompt["swap"] = node("SteadyDancerBlocksToSwap", model=["fit", 0], blocks_to_swap=2)
@@ -141,16 +147,13 @@ def test_a_converted_model_loads_and_a_second_conversion_does_not_replace_it(ser
 
 
 def test_the_model_patched_for_windows_and_swap_runs_with_a_lora(server, prompt):
-    layer, generator = "diffusion_model.blocks.0.cross_attn.k", torch.Generator().manual_seed(0)
-    shapes = {f"{layer}.lora_down.weight": (4, MINIATURE.dim), f"{layer}.lora_up.weight": (MINIATURE.dim, 4)}
-    lora = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    save_file(lora, server.base / "models" / "loras" / "windows.safetensors")
+    lora = write_lora(server, "windows", "diffusion_model.blocks.0.cross_attn.k", MINIATURE.dim, torch.randn)
     sampler = find(prompt, SAMPLER)
     inputs = prompt[sampler]["inputs"]
     set_inputs(prompt, find(prompt, RECONCILE), length=33)
     plain = latent_from(server, prompt, sampler)
     prompt["swap"] = node("SteadyDancerBlocksToSwap", model=inputs["model"], blocks_to_swap=1)
-    prompt["lora"] = node("LoraLoaderModelOnly", model=["swap", 0], lora_name="windows.safetensors", strength_model=1.0)
+    prompt["lora"] = node("LoraLoaderModelOnly", model=["swap", 0], lora_name=lora, strength_model=1.0)
     prompt["windows"] = node("SteadyDancerLongVideoWindows", model=["lora", 0], window=17, overlap=8, freenoise=True)
     set_inputs(prompt, sampler, model=["windows", 0])
     found = latent_from(server, prompt, sampler)
@@ -158,27 +161,8 @@ def test_the_model_patched_for_windows_and_swap_runs_with_a_lora(server, prompt)
 
 
 def test_chunks_make_the_whole_dance_and_are_found_again(server, prompt):
-    reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
-    shared = {
-        name: reconcile[name] for name in ("positive", "negative", "vae", "photo", "pose_frames", "width", "height")
-    }
-    names = (
-        "model",
-        "seed",
-        "text_guidance",
-        "pose_guidance",
-        "pose_start",
-        "pose_end",
-        "solver",
-        "scheduler",
-        "shift",
-    )
-    chunks = {"chunk_length": 17, "overlap": 5, "colour_match": 1.0, "keep_chunks": True, "chunks_gb": 1}
-    prompt["chunks"] = node(
-        "SteadyDancerChunkSampler", pose_negative_frames=reconcile["pose_negative_frames"], steps=1, tiled_vae=False,
-        **shared, **chunks, **{name: sampler[name] for name in names},
-    )  # fmt: skip
-    prompt[find(prompt, VIDEO)]["inputs"]["images"] = ["chunks", 0]
+    prompt["chunks"] = chunk_sampler(prompt, seed=1, steps=1)
+    set_inputs(prompt, find(prompt, VIDEO), images=["chunks", 0])
     _, outputs = run(server, prompt)
     text = outputs["chunks"]["text"][0]
     assert "33 frames in 3 chunk(s)" in text and text.count("frame ") == 2
