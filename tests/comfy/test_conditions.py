@@ -47,20 +47,16 @@ class FakeClipVision:
         return output
 
 
-def comfy_clip_vision(hidden_size):
+@pytest.fixture(scope="module")
+def clip_h():
     """ComfyUI's own CLIP vision model, two layers deep, with weights made up."""
     layers = {"num_hidden_layers": 2, "num_attention_heads": 16, "intermediate_size": 64, "hidden_act": "gelu"}
     images = {"image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 16}
-    config = {"model_type": "clip_vision_model", "hidden_size": hidden_size, **layers, **images}
+    config = {"model_type": "clip_vision_model", "hidden_size": 1280, **layers, **images}
     model = comfy.clip_vision.ClipVisionModel(config)
     for parameter in model.model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     return model
-
-
-@pytest.fixture(scope="module")
-def clip_h():
-    return comfy_clip_vision(1280)
 
 
 @pytest.fixture
@@ -244,11 +240,6 @@ def test_another_aspect_is_cropped_about_the_centre():
     image = torch.zeros(1, 40, 100, 3)
     image[:, :, 30:70] = 1
     assert fit_image(image, 40, 40).min() == 1
-
-
-def test_comfyuis_clip_g_is_refused(material):
-    with pytest.raises(ValueError, match="CLIP-G"):
-        reconcile(material, clip_vision=comfy_clip_vision(1664))
 
 
 BAD = {

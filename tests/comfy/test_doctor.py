@@ -138,13 +138,10 @@ def test_the_opencv_that_is_loaded_and_the_one_command_that_repairs_it(found, le
     assert bool(finding.fix) == bool(written_again)
 
 
-def test_an_opencv_that_is_not_installed_is_to_be_installed():
+def test_an_opencv_that_is_not_installed_is_to_be_installed_and_a_bug_report_names_all():
     finding = opencv.check_opencv(OpenCV({}, None))
     assert finding.level == "problem" and "not installed" in finding.what
     assert finding.fix.endswith("python -m pip install opencv-python. Then restart ComfyUI.")
-
-
-def test_the_opencv_of_a_bug_report():
     named = "opencv-python 5.0.0.93, opencv-contrib-python 5.1.0.95"
     assert opencv.in_words(OpenCV(BOTH, "5.0.0")) == f"{named}; loads 5.0.0"
     assert opencv.in_words(OpenCV({}, "4.12.0")) == "4.12.0" and opencv.in_words(OpenCV({}, None)) == "-"
@@ -359,15 +356,12 @@ def test_gguf_needs_its_pack_and_fp8_its_device_for_the_file_or_for_its_layers(w
     assert "cannot hold its layers in nvfp4" in finding.what and finding.fix == "Use an fp16, bf16 or GGUF file."
 
 
-def test_files_in_the_wrong_folder_are_to_be_moved(whole):
+def test_files_in_the_wrong_folder_are_to_be_moved_and_another_model_is_a_note(whole):
     lora = a_file("diffusion_models", "", "a LoRA", "lightx2v.safetensors")
     moved = replace(whole[0], folder="checkpoints")
     first, second = check([moved, *whole[1:], lora])
     assert "does not look" in first.what and "Move it to models/diffusion_models" in first.fix
     assert "lightx2v.safetensors is a LoRA" in second.what and "Move it to models/loras" in second.fix
-
-
-def test_another_model_is_a_note_and_a_false_steadydancer_a_warning(whole):
     plain = "a plain Wan image-to-video model"
     others = [a_file("diffusion_models", "", plain, f"{n}.safetensors") for n in range(8)]
     false, many = check([*whole, *others, a_file("diffusion_models", "", plain, "SteadyDancer_i2v.safetensors")])

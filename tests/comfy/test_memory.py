@@ -105,11 +105,6 @@ def test_the_estimate_is_within_15_percent_of_a_pass_of_the_14b_model(size, bran
     assert 1.0 <= estimate / live.peak <= 1.15
 
 
-def test_comfyui_plans_with_the_same_estimate(on_gpu):
-    shape = (2, 16, 3, 8, 6)
-    assert gather(on_gpu(12), shape).branch == activation_bytes(shape, 256, 512, itemsize=4)
-
-
 def test_live_bytes_of_a_chain_of_three():
     """At the second operation its input and output are alive, at the third as well; a view costs nothing."""
     with LiveBytes() as live:
@@ -151,16 +146,19 @@ def test_a_model_whose_patcher_died_is_passed_over(on_gpu, monkeypatch):
     assert fit.reachable_memory(model.load_device) == 13 * GB
 
 
-def test_the_facts_come_from_comfyui(on_gpu):
+def test_the_facts_come_from_comfyui_which_plans_with_the_same_estimate(on_gpu):
     model = residency.swap_blocks(on_gpu(12), 1)
-    facts = gather(model, (2, 16, 3, 8, 6), branches=2)
+    shape = (2, 16, 3, 8, 6)
+    facts = gather(model, shape, branches=2)
     net = model.model
     assert (facts.model, facts.count, facts.swap, facts.branches) == (model.model_size(), 2, 1, 2)
     assert facts.blocks == sum(map(comfy.model_management.module_size, net.diffusion_model.blocks))
     assert facts.buffer == 4 * (256 * 512 + 512) * (1 + comfy.model_management.NUM_STREAMS)  # ffn in float32
     assert (facts.free, facts.total, facts.streams) == (12 * GB, 24 * GB, True)
     conds = {"ref_x": [[1, 36, 1, 8, 6]] * 2, "ref_c": [[1, 16, 1, 8, 6]] * 2}
-    assert facts.branch == int(net.memory_required([2, 16, 3, 8, 6], conds)) > 0
+    assert (
+        facts.branch == int(net.memory_required([*shape], conds)) == activation_bytes(shape, 256, 512, itemsize=4) > 0
+    )
 
 
 def test_weights_that_comfyui_can_move_count_as_free(on_gpu, monkeypatch):

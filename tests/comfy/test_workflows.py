@@ -125,18 +125,16 @@ def test_a_note_names_only_what_is_there(workflow, info):
     known = [kind for kind in info if kind in here | ADDED or kind.startswith("SteadyDancer")]
     shown = {info[kind]["display_name"].removesuffix(" (Prompt)") for kind in known}
     titles = {node["title"] for node in workflow["nodes"] if "title" in node}
-    inputs = {
-        name for kind in here for group in ("required", "optional") for name in info[kind]["input"].get(group, {})
-    }
+    specs = [info[kind]["input"].get(group, {}) for kind in here for group in ("required", "optional")]
+    inputs = {name for spec in specs for name in spec}
     assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= shown | titles | {"Needs the pack ComfyUI-GGUF"}
     assert set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text)) <= inputs | NAMES
-    values = {*WORDS, *PRESETS, *PRECISIONS, *choices(here, info)}
+    values = {*WORDS, *PRESETS, *PRECISIONS, *choices(specs)}
     assert {word for word in re.findall(r"`(.+?)`", text) if not MODEL.search(word)} <= values
 
 
-def choices(kinds, info):
-    """Return the options of the lists of these nodes."""
-    specs = [info[kind]["input"].get(group, {}) for kind in kinds for group in ("required", "optional")]
+def choices(specs):
+    """Return the options of the lists among these inputs."""
     entries = [(*entry, {})[:2] for spec in specs for entry in spec.values()]
     lists = [kind if isinstance(kind, list) else options.get("options", ()) for kind, options in entries]
     return {option for options in lists for option in options if isinstance(option, str)}

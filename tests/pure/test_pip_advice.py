@@ -13,6 +13,7 @@ from steadydancer_pack.dwpose.packages.opencv import import_cv2
 
 PIP = f"{sys.executable} -m pip"
 PACKAGES = {"onnxruntime": "onnxruntime-gpu", "cv2": "opencv-python"}
+CONTRIB = "opencv-contrib-python"
 DLL = "DLL load failed while importing it: The specified module could not be found."
 SUBMODULES = {"onnxruntime": "onnxruntime.capi", "cv2": "cv2.cv2"}
 
@@ -149,18 +150,17 @@ def test_what_is_torn_is_to_be_written_again(message, module, error):
     assert f"{PIP} install --force-reinstall --no-deps {package}\nand restart ComfyUI." in text
 
 
-@MODULES
-def test_a_folder_that_is_left_over_is_torn(message, monkeypatch, module):
+@pytest.mark.parametrize(
+    ("module", "installed", "package"),
+    [("onnxruntime", [], "o"), ("cv2", [], "o"), ("cv2", [PACKAGES["cv2"], CONTRIB], f"{CONTRIB}\n")],
+)
+def test_a_folder_that_is_left_over_is_torn_and_of_two_opencvs_contrib_is_kept(
+    message, monkeypatch, module, installed, package
+):
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
-    text = message.said(module)
+    text = message.said(module, *installed)
     assert "is installed only in part" in text
-    assert f"{PIP} install --force-reinstall --no-deps o" in text
-
-
-def test_of_two_torn_opencvs_contrib_is_kept(message, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", ModuleType("cv2"))
-    text = message.said("cv2", "opencv-python", "opencv-contrib-python")
-    assert f"{PIP} install --force-reinstall --no-deps opencv-contrib-python\n" in text
+    assert f"{PIP} install --force-reinstall --no-deps {package}" in text
 
 
 def test_a_torn_build_is_written_again_in_the_version_for_torch(message, monkeypatch):
