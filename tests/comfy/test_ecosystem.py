@@ -12,7 +12,7 @@ from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.guidance_patch import patch_model
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
-from steadydancer_pack.tests.unit.test_sampling import error, ksampler
+from steadydancer_pack.tests.comfy.test_sampling import error, ksampler
 
 LAYER = "blocks.0.cross_attn.k"
 FLAT = LAYER.replace(".", "_")

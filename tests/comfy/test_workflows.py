@@ -12,7 +12,7 @@ from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.miniature import FILES as MINIATURE
 from steadydancer_pack.nodes.model import PRECISIONS
 from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
-from steadydancer_pack.tests.unit.test_negative_prompt import WITH_14B
+from steadydancer_pack.tests.comfy.test_negative_prompt import WITH_14B
 from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
 

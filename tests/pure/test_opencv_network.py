@@ -12,7 +12,7 @@ from steadydancer_pack.dwpose.detect.opencv_network import OpenCVNetwork, open_b
 from steadydancer_pack.dwpose.detect.runtime import open_session, prepare
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 from steadydancer_pack.dwpose.packages.onnxruntime_build import NoOnnxRuntime
-from steadydancer_pack.tests.unit.test_runtime import FakeRuntime
+from steadydancer_pack.tests.pure.test_runtime import FakeRuntime
 
 PARITY = 0.006  # on outputs of up to 350
 SIDES = {DETECTION: (224, -1), LANDMARKS: (256, 0)}  # pixels, and the least value of a picture

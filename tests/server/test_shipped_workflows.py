@@ -9,8 +9,8 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import write_all
+from steadydancer_pack.tests.comfy.test_negative_prompt import ONE_VIDEO
 from steadydancer_pack.tests.prompts import VIDEO, file_of, run
-from steadydancer_pack.tests.unit.test_negative_prompt import ONE_VIDEO
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.world.clips import film
 
