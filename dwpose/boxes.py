@@ -1,7 +1,4 @@
-"""Boxes in pictures: how much they overlap, and which of several boxes of one thing to keep.
-
-A box is left, top, right, bottom in pixels.
-"""
+"""Boxes (left, top, right, bottom in pixels): how much they overlap, and which of several of one thing to keep."""
 
 import numpy as np
 

@@ -1,8 +1,7 @@
-"""Skeleton frames as the model was trained on: drawn at twice the frame's size, then shrunk.
+"""Skeleton frames as the model was trained on: drawn at twice the frame's size, then shrunk; no face and no feet.
 
-Source: SteadyDancer preprocess/util.py draw_bodypose(), draw_handpose() and pose_align.py, pixel for pixel. No face and
-no feet. Upstream swaps red and blue after drawing: its red is OpenPose's blue. Upstream draws the limbs in full color
-and dims the whole canvas; here they are drawn dim, which comes to the same colors at a fraction of the cost.
+Source: SteadyDancer preprocess/util.py draw_bodypose(), draw_handpose() and pose_align.py, pixel for pixel. Upstream
+swaps red and blue after drawing, and dims the canvas of limbs; here they are drawn dim, to the same colors.
 """
 
 import math
@@ -78,7 +77,7 @@ def draw_clip(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) 
 def draw_large(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[tuple[np.ndarray, Box]]:
     """Yield for each frame one and the same canvas, uint8 [height, width, 3] RGB, and the box that was drawn in.
 
-    Only that box is cleared for the next frame: at 2016x1152 making or clearing a canvas takes longer than drawing.
+    Only that box is cleared: at 2016x1152 clearing a canvas takes longer than drawing.
     """
     canvas = np.zeros((height, width, 3), np.uint8)
     for frame in range(clip.frames):

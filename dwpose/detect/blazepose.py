@@ -54,10 +54,7 @@ LEAST_SIDE = 112  # pixels of a part at the finest search: the joints of who is 
 
 
 class BlazePose:
-    """Body joints and feet of the people in a frame. See dwpose/detect/detector.py for the methods.
-
-    provider, gpu: as in opencv_network.open_bundled. `notes` say which provider runs and why. ValueError: see there.
-    """
+    """Body joints and feet of the people in a frame: the Detector of detector.py. provider, gpu: as in open_bundled."""
 
     def __init__(self, provider: str = AUTO, gpu: Gpu | None = None):
         self._detection, self._landmarks = (open_bundled(*network, provider, gpu) for network in OUTPUTS.items())
@@ -71,7 +68,6 @@ class BlazePose:
 
     @property
     def notes(self) -> list[str]:
-        """Return what each network runs on, then why."""
         (first, *one), (second, *other) = self._detection.notes, self._landmarks.notes
         return list(dict.fromkeys([first, second, *one, *other]))
 
@@ -160,10 +156,7 @@ def misplaced(likely: list[Region], found: joints.Landmarks) -> list[Region]:
 
 
 def distinct(people: list[Region]) -> list[Region]:
-    """Return the people, the best score first, without those whose hips are a better one's.
-
-    A person cut by the edge of a part of the frame may be taken for one who stands on the head.
-    """
+    """Return the people, best score first, without those whose hips are a better one's, as where a part cuts them."""
     kept = []
     for person in sorted(people, key=lambda person: -person.score):
         if all(apart(person, other) > SAME_PERSON for other in kept):

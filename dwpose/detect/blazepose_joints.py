@@ -68,9 +68,9 @@ def frame_axes(region: Region) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
-    """Return the places [N, K, 2] in 0..1 of the crop, moved to the center of mass of the heatmap around them.
+    """Return the places [N, K, 2], 0..1 of the crop, moved to the center of mass of the heatmaps [N, K, S, S], logits.
 
-    heatmaps: [N, K, S, S], logits. Source: MediaPipe refine_landmarks_from_heatmap_calculator, with 7 x 7 cells.
+    Source: MediaPipe refine_landmarks_from_heatmap_calculator, with 7 x 7 cells.
     """
     size = heatmaps.shape[-1]
     steps = np.arange(-REACH, REACH + 1)
@@ -87,10 +87,7 @@ def refined(places: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
 
 
 class Landmarks(NamedTuple):
-    """The 39 landmarks of N people.
-
-    points: [N, 39, 2], pixels of the frame; scores: [N, 39], 0..1; person: [N], the belief in 0..1 that it is one.
-    """
+    """Landmarks of N people: points [N, 39, 2] in pixels of the frame, scores [N, 39], belief in a person [N]; 0..1."""
 
     points: np.ndarray
     scores: np.ndarray
@@ -98,7 +95,7 @@ class Landmarks(NamedTuple):
 
 
 def read(outputs: list[np.ndarray], regions: list[Region]) -> Landmarks:
-    """Return the landmarks in the network's outputs: landmarks [N, 195], person [N, 1], heatmaps [N, 39, 64, 64]."""
+    """Return the landmarks in the outputs: landmarks [N, 195], person [N, 1], heatmaps [N, 39, 64, 64]."""
     landmarks, person, heatmaps = outputs
     landmarks = landmarks.reshape(len(regions), LANDMARKS, 5).astype(np.float64)
     places = (refined(landmarks[..., :2] / SIDE, heatmaps) - 0.5) * SIDE
@@ -111,8 +108,7 @@ def read(outputs: list[np.ndarray], regions: list[Region]) -> Landmarks:
 def keypoints(found: Landmarks, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 134, 2] in pixels and scores [N, 134] of people in a frame of that size in pixels.
 
-    The neck is the middle of the shoulders and no better seen than either. Points that BlazePose does not know lie at
-    the nearest one it knows, with the score 0.
+    The neck is the middle of the shoulders. What BlazePose does not know lies at the nearest known point, with score 0.
     """
     points, scores = found.points[:, LANDMARK], found.scores[:, LANDMARK] * KNOWN
     outside = ((points < 0) | (points > [width, height])).any(axis=2)

@@ -74,7 +74,6 @@ def regions(boxes: np.ndarray, scores: np.ndarray, windows: list[Window], least:
     """Return the likely people in the network's outputs for W windows, the best score first, at most MOST.
 
     boxes: [W, 2254, 12], pixels of the network's input from the anchor; scores: [W, 2254, 1], logits; least: 0..1.
-    Of two boxes on one head the better counts.
     """
     window, anchor = np.nonzero(scores[..., 0] > math.log(least / (1 - least)))
     places = np.array(windows, np.float64).reshape(-1, 3)[window]

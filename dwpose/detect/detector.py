@@ -31,9 +31,8 @@ ANGLE = math.pi / 32  # step of the angle, radians
 def on_grid(region: Region) -> Region:
     """Return the region with its size, angle and place rounded to a grid; the grid of the place depends on the size.
 
-    Where one pose gives the crop for the next, differences in the last bits of the networks' outputs would otherwise
-    grow from frame to frame, and another processor or ONNX Runtime would give another dance. The cost: 10 % more
-    jitter (mean acceleration of the joints, 70 frames at 720p); grids two to four times as fine cost 9 to 13 %.
+    Where one pose gives the crop for the next, differences in the last bits would otherwise grow from frame to frame.
+    The cost: 10 % more jitter (mean acceleration of the joints, 70 frames at 720p); finer grids cost 9 to 13 %.
     """
     width, height = (2 ** (round(SIZES * math.log2(side)) / SIZES) if side > 0 else side for side in region[2:4])
     step = max(width, height) / GRID or 1.0
@@ -67,23 +66,16 @@ class Detector(Protocol):
         """Return what runs where, and why not on the GPU if there is one."""
 
     def prepare(self, make_room: Callable[[], None]) -> None:
-        """Get ready for a video; `make_room` makes room on the GPU, and is called only if that is to compute.
-
-        A detector that runs on the CPU because the GPU was full moves there if it can; name and notes follow.
-        """
+        """Get ready for a video, on the GPU if it is no longer full; `make_room` is called only if a GPU computes."""
 
     def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
         """Return the people in the frame, the best score first; an empty list if there is nobody.
 
-        fine: search small parts of the frame too, which costs many times the rest, if a detector can.
-        check: called between the runs of a long search; what it raises ends the search.
+        fine: search small parts of the frame too, which is slow. check: called between runs; what it raises ends all.
         """
 
     def estimate(self, frame: np.ndarray, regions: list[Region], /) -> tuple[np.ndarray, np.ndarray]:
-        """Return the keypoints of the person in each of N regions: points [N, 134, 2] in pixels, scores [N, 134].
-
-        The scores of a region in which there is nobody are 0 throughout.
-        """
+        """Return the keypoints in N regions: points [N, 134, 2] in pixels, scores [N, 134], 0 where there is nobody."""
 
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
         """Return the next region of a person seen at points [134, 2], scores [134]; None if too little is seen."""

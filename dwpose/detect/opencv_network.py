@@ -1,7 +1,6 @@
 """The bundled networks on OpenCV's DNN module, on the CPU, where ONNX Runtime is absent or broken.
 
-Tried with OpenCV 4.10 and 5.0. Slower than ONNX Runtime on the same CPU (benchmarks/pose_networks.py), so never
-preferred to it.
+Tried with OpenCV 4.10 and 5.0; slower than ONNX Runtime (benchmarks/pose_networks.py), so never preferred to it.
 """
 
 from collections.abc import Sequence

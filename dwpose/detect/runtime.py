@@ -37,18 +37,15 @@ OPENCV = "OpenCV"  # what runs the bundled networks where there is no ONNX Runti
 ON_CPU = (CPU, OPENCV)
 AUTO_ORDER = tuple(name for name in PROVIDERS if name not in COMPILED)
 CHOICES = (AUTO, *PROVIDERS)
-OPTIONS = {
-    # The default tries every algorithm again for each new number of people in a batch.
-    "CUDA": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
-}
+# By default CUDA tries every algorithm again for each new number of people in a batch.
+OPTIONS = {"CUDA": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}}
 DEVICES = {"OpenVINO": ("GPU", "CPU")}  # by default OpenVINO takes the CPU; its own CPU runs only when asked for
 MIGRAPHX_CACHE_SINCE = (1, 23)  # older ones refuse the option
 SHARED_LIBRARIES = {"CUDA": ("shared", "cuda"), "TensorRT": ("shared", "cuda", "tensorrt")}  # in the order of loading
 FILE_ERRORS = {"NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph"}
 MEMORY_IS_FULL = re.compile(  # how CUDA, cuDNN, cuBLAS, ROCm, DirectML, OpenCL and C++ say so
-    "failed to allocate memory|out of memory|out_of_memory|outofmemory|not enough memory|alloc_failed"
-    "|allocation_failed|allocation_failure|memoryallocation|memoryerror|bad_alloc|bad allocation",
-    re.IGNORECASE,
+    "(?i)failed to allocate memory|out of memory|out_of_memory|outofmemory|not enough memory|alloc_failed"
+    "|allocation_failed|allocation_failure|memoryallocation|memoryerror|bad_alloc|bad allocation"
 )
 FREE_MEMORY = (
     "The GPU's memory is full: unload models in ComfyUI (Edit menu: Unload Models), close other programs that use the "
@@ -58,17 +55,16 @@ DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(ui
 
 
 class Port(NamedTuple):
-    """One input or output of a network: its sizes, None where any size goes, and ONNX Runtime's name of its type."""
+    """One input or output of a network: its sizes, None for any, and ONNX Runtime's name of its type."""
 
     shape: tuple[int | None, ...]
     type: str
 
 
 class Session:
-    """A network on one provider. `notes` say what runs and why; `inputs` and `outputs` give the shape by name.
+    """A network on one provider and device, "" where it has only one. notes: what runs and why.
 
-    device: the one that was asked of the provider, "" where it has only one. reopen: opens the network anew, where a
-    better provider was passed over for lack of memory; else None.
+    reopen: opens the network anew where a better provider was passed over for lack of memory; else None.
     """
 
     def __init__(self, session, provider: str, device: str, errors: tuple[type[Exception], ...]):
@@ -102,9 +98,8 @@ class Session:
     def try_again(self) -> None:
         """Move to the provider that was passed over if it has memory now; what is open stays where that fails."""
         with contextlib.suppress(ValueError):
-            new = self.reopen() if self.reopen else self
-            self._session, self.notes, self.reopen = new._session, new.notes, new.reopen
-            self.provider, self.device = new.provider, new.device
+            if self.reopen:
+                vars(self).update(vars(self.reopen()))
 
 
 def open_session(
@@ -112,9 +107,8 @@ def open_session(
 ) -> Session:
     """Return the network in an ONNX file, on the asked provider or, for "auto", on the best one that works.
 
-    gpu: the GPU that ComfyUI uses, None if there is none; with it the notes say why the CPU runs instead.
-    check: called before the network first runs; raises ValueError if it is not the network that is needed.
-    ValueError: an unknown or unusable provider, a missing or broken file; NoOnnxRuntime if nothing runs at all.
+    gpu: ComfyUI's; with it the notes say why the CPU runs instead. check: called before the first run, may raise
+    ValueError. ValueError: an unusable provider, a missing or broken file; NoOnnxRuntime if nothing runs at all.
     """
     if provider not in CHOICES:
         raise ValueError(f"Unknown provider '{provider}'. Choose one of {', '.join(CHOICES)}.")
@@ -247,11 +241,9 @@ def _library_error(ort, name: str) -> str:
 
 def _failed(provider: str, reason: str) -> str:
     """Return what failed in a run, and what to do, which depends on where it ran."""
+    full, other = FREE_MEMORY, "If the GPU's memory is full, free some; else choose another provider, such as CPU."
     if provider == CPU:
         full, other = "The computer's memory is full: close other programs, and run again.", "Choose another file."
-    else:
-        full = FREE_MEMORY
-        other = "If the GPU's memory is full, free some; else choose another provider, such as CPU."
     return f"The network failed on {provider}: {reason}. {full if _is_memory(reason) else other}"
 
 
@@ -263,9 +255,8 @@ def _is_memory(reason: str) -> bool:
 def _no_provider(ort, path: Path, provider: str, failures: dict[str, str], gpu: Gpu | None) -> str:
     if provider == AUTO:
         return f"{path.name} runs on no provider. " + " ".join(f"{name}: {why}." for name, why in failures.items())
-    if not failures:
-        found = f"the installed ONNX Runtime has only {_names(ort)}"
-    else:
+    found = f"the installed ONNX Runtime has only {_names(ort)}"
+    if failures:
         found = f"it does not work here: {'; '.join(failures.values())}"
     if any(map(_is_memory, failures.values())):
         fix = f"{FREE_MEMORY} Or choose"

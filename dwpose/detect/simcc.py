@@ -90,7 +90,7 @@ def cut(frame: np.ndarray, crops: Crops, width: int, height: int, bgr: bool) -> 
 def decode(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 133, 2] in pixels of the crop and scores [N, 133] from the bins along x and y [N, 133, bins].
 
-    The score is the lower of both peaks. A keypoint without a peak above 0 has score 0 and lies half a pixel outside.
+    The score is the lower of both peaks; without one above 0 it is 0, and the point lies half a pixel outside.
     """
     bins = np.stack([x.argmax(axis=2), y.argmax(axis=2)], axis=2)
     peaks = [np.take_along_axis(axis, bins[..., i, None], axis=2) for i, axis in enumerate((x, y))]

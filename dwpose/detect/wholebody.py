@@ -69,10 +69,9 @@ assert len(ORDER) == KEYPOINTS and (MIRROR[MIRROR] == np.arange(COCO_KEYPOINTS))
 
 
 class DWPose:
-    """The Detector of detector.py with YOLOX and DW-Pose files.
+    """The Detector of detector.py with YOLOX and DW-Pose files; ValueError if files or provider do not serve.
 
-    provider: one of runtime.CHOICES. gpu: ComfyUI's, for the notes. flip_test: average with a mirrored crop.
-    color_order: a key of COLOR_ORDERS. notes: what runs where and why. ValueError: files or provider do not serve.
+    provider: one of runtime.CHOICES. flip_test: average with a mirrored crop. color_order: a key of COLOR_ORDERS.
     """
 
     def __init__(
@@ -95,21 +94,17 @@ class DWPose:
 
     @property
     def name(self) -> str:
-        """Return the detector and its providers."""
         return f"DW-Pose ({' and '.join(dict.fromkeys(session.place for session in self._sessions))})"
 
     @property
     def notes(self) -> list[str]:
-        """Return what each network runs on, and why."""
         return list(dict.fromkeys(note for session in self._sessions for note in session.notes))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return the same text for the same files and settings."""
         return " ".join(["dwpose", *map(checksum, self._files), self._settings])
 
     def prepare(self, make_room: Callable[[], None]) -> None:
-        """Get ready for a video; see dwpose/detect/detector.py."""
         prepare(self._sessions, make_room)
 
     def find(self, frame: np.ndarray, *_, **__) -> list[Region]:
@@ -117,13 +112,11 @@ class DWPose:
         return self._finder.find(frame)
 
     def estimate(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
-        """Return points [N, 134, 2] in pixels and scores [N, 134] of the people in N regions, in one run."""
         points, scores = to_openpose(*self._pose.estimate(frame, regions))
         seen = (scores[:, BODY] >= VISIBLE_SCORE).any(axis=1, keepdims=True)
         return points, np.where(seen, scores, 0.0)
 
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
-        """Return the next region of a person seen at points [134, 2], scores [134]; None if too little is seen."""
         return box(points, scores)
 
 

@@ -62,10 +62,7 @@ def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def decode(rows: np.ndarray, cells: np.ndarray, strides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the person boxes [K, 4] as x1, y1, x2, y2 in pixels of the network, and their scores [K].
-
-    rows: float32 [A, 85]. Kept are the cells whose best class is a person and whose score is above LOW_SCORE.
-    """
+    """Return the person boxes [K, 4], x1, y1, x2, y2 in pixels of the network, and scores [K] of rows [A, 85]."""
     kept = np.flatnonzero(rows[:, 4] * rows[:, 5 + PERSON] > LOW_SCORE)
     kept = kept[rows[kept, 5:].argmax(axis=1) == PERSON]
     rows, strides = rows[kept].astype(np.float64), strides[kept]

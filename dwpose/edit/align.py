@@ -36,10 +36,9 @@ AS_PUBLISHED = "as published"
 
 @dataclass(frozen=True)
 class Request:
-    """What to do: size is the model's frame (width, height); anchor the driving frame that meets the photo.
+    """What to do. size: the model's frame (width, height); anchor: the driving frame that meets the photo.
 
-    anchor_rule: one of ANCHORS; "first" takes that very frame, "whole body" the best one from there on. meet_at: one of
-    MEETINGS, what of the body lies on the photo's in that frame.
+    anchor_rule: one of ANCHORS; "whole body" takes the best frame from the anchor on. meet_at: one of MEETINGS.
     """
 
     size: tuple[int, int]
@@ -72,7 +71,7 @@ def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     """Return `clip` aligned to the people of `photo` (of several frames the first), in a frame of `request.size`.
 
     Of several people those who cannot be aligned are left out, with a remark. Raises ValueError for an unknown mode, an
-    anchor outside the clip, a photo or clip without people, or where nobody can be aligned: see `_align_person`.
+    anchor outside the clip, or where nobody can be aligned: see `_align_person`.
     """
     choices = (
         ("alignment", request.mode, MODES),
@@ -111,11 +110,7 @@ def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tupl
 
 
 def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
-    """Return one person aligned.
-
-    ValueError: no common part of the body, nobody from the anchor frame on, or official mode and a person who is absent
-    in the anchor frame.
-    """
+    """Return one person aligned; ValueError without a common part, or with nobody in (or from) the anchor frame."""
     anchor = request.anchor
     if request.mode != "official" or request.anchor_rule != FIRST:
         anchor = anchor_frame(driver, anchor)

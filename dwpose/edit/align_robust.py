@@ -1,11 +1,9 @@
 """Alignment for the photos and videos that people have: close-ups, side views, folded arms, hidden legs, children.
 
-The published alignment (align_official) measures a single frame. Here the body's scale and the proportions of its parts
-are two questions. The scale compares how large photo and video show the body; a part's proportion is corrected only as
-far as the photo truly shows it and people differ. The neck of the anchor frame lies on the photo's neck, or the nose on
-the nose where the photo shows no neck. The path along which the body moves becomes smaller with the body; it does not
-become larger, or the dancer would leave the frame of a close-up.
-Coordinates are metric: y in frame heights, x times width / height.
+The published alignment (align_official) measures a single frame. Here the scale compares how large photo and video show
+the body; a part's proportion is corrected only as far as the photo truly shows it. The neck (or nose) of the anchor
+frame lies on the photo's. The path along which the body moves becomes smaller with the body, not larger, or the dancer
+would leave the frame of a close-up. Coordinates are metric: y in frame heights, x times width / height.
 """
 
 import math
@@ -55,10 +53,7 @@ class PartRatio(NamedTuple):
 
 
 def robust_ratios(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> list[PartRatio]:
-    """Return a row for each part, the first one ("body") being the scale of the whole.
-
-    Raises ValueError if photo and video show no common part.
-    """
+    """Return a row for each part, the first ("body") being the whole's scale; ValueError without a common part."""
     photo_aspect, video_aspect = aspects
     lengths = part_lengths(metric(driver.points, video_aspect), driver.visible)
     size = _around(body_size(lengths), anchor)

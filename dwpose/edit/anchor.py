@@ -1,7 +1,6 @@
 """When and where a dance meets the photo: the anchor frame, and what of the body comes to lie on the photo's there.
 
-The first frame of somebody who walks in shows half a body at the edge, or a small one far away, and neither place nor
-size of the rest follow from it. Coordinates are metric: y in frame heights, x times width / height.
+The first frame of somebody who walks in shows half a body. Metric coordinates: y in frame heights, x times the aspect.
 """
 
 import math
@@ -26,7 +25,7 @@ SIZE_CHANGE = 1.5  # times smaller or larger than in the median frame, for the s
 def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
     """Return the frame from `first` on, of those with the most complete body, nearest to their median place and size.
 
-    The person must be seen in a frame from `first` on. aspect: width / height of the video.
+    The person must be seen from `first` on. aspect: width / height of the video.
     """
     joints = _joints(driver)
     shown = np.sort(joints[first:][driver.present[first:]])
@@ -68,10 +67,7 @@ def anchor_remarks(driver: Track, aspect: float, anchor: int) -> list[str]:
 
 
 def meet_at_head(aligned: Track, photo: Track, anchor: int) -> Track | None:
-    """Return the aligned track moved so that the head of frame `anchor` lies on the photo's; None if either hides it.
-
-    The head's place is the mean of those of nose, eyes and ears that both show.
-    """
+    """Return the track moved so that in frame `anchor` the shared head joints lie on the photo's; None without."""
     shared = HEAD[photo.visible[0, HEAD] & aligned.visible[anchor, HEAD]]
     if not len(shared):
         return None

@@ -16,10 +16,7 @@ OFFSET, SCALE, ASPECT = (-0.2, 0.2), (0.7, 1.3), (0.6, 1.4)
 
 
 def augment(clip: PoseClip, seed: int) -> PoseClip:
-    """Return the clip with each frame's skeletons scaled; everybody in a frame by the same draw.
-
-    `seed` is what Python's random.seed() takes; the same seed gives the same poses on every machine.
-    """
+    """Return the clip with each frame's skeletons scaled, everybody's alike. seed: as random.seed() takes it."""
     generator, tracks = random.Random(seed), []
     draws = [[generator.uniform(*bounds) for bounds in (OFFSET, OFFSET, SCALE, ASPECT)] for _ in range(clip.frames)]
     scale, aspect = np.array(draws).reshape(clip.frames, 4)[:, 2:].T

@@ -1,8 +1,7 @@
 """The frame of a dance whose pose is nearest to the photo's: the one to start from.
 
-Compared is how the limbs point, which needs no alignment: a child and a tall dancer stand alike when their bones point
-alike. Which way somebody faces shows in how broad shoulders, hips and eyes look, and on which side the left one is.
-Hands and feet are too fine to decide where a dance starts.
+Compared is how limbs point, which needs no alignment, and how broad shoulders, hips and eyes look, with their sides:
+which way somebody faces.
 """
 
 import numpy as np
@@ -24,9 +23,9 @@ ENOUGH = 3  # limbs and breadths that must be seen in both
 def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple[int, np.ndarray]:
     """Return the index of the frame of `clip` nearest to the pose in `photo`'s frame 0, and the distances [F].
 
-    Only the first `search_frames` are looked at, all for 0; F is their number. Distances are 0 (every limb points as in
-    the photo) to 1, and infinite where too little is seen; of several people, paired as in `pair_people`, their mean.
-    Raises ValueError if nobody is seen in photo or clip, or no frame shows enough of what the photo shows.
+    Only the first `search_frames` frames are searched, 0 for all; F is their number. Distances are 0 (alike) to 1,
+    infinite where too little is seen, and the mean over several people, paired as in `pair_people`. Raises ValueError
+    if nobody is seen in photo or clip, or no frame shows enough of what the photo shows.
     """
     check_people(photo, clip)
     if search_frames < 0:
@@ -52,10 +51,7 @@ def best_start(clip: PoseClip, photo: PoseClip, search_frames: int = 0) -> tuple
 
 
 def _features(track: Track, aspect: float) -> np.ndarray:
-    """Return complex [F, 14]: 11 limbs' directions, of length 1, and how far 3 breadths face the camera, -1..1.
-
-    NaN where a joint is not seen.
-    """
+    """Return complex [F, 14]: directions of 11 limbs, and how far 3 breadths face the camera, -1..1; NaN: unseen."""
     points = metric(track.points, aspect)
     limbs = _between(points, track.visible, POINTERS)
     lengths = np.abs(limbs)

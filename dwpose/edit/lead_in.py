@@ -1,9 +1,8 @@
 """The start gap closed: frames that lead from the photo's own pose to the first pose of the dance.
 
-Each bone turns about the joint it hangs on, from its direction in the photo to its direction in the dance, and its
-length goes from the one's to the other's: constant where they agree, as after alignment they nearly do. The neck moves
-on a straight line. All of it eases in and out. Points are complex numbers x + iy, metric: y in frame heights, x times
-width / height; so a turn is a product.
+Each bone turns about the joint it hangs on, and its length goes from the photo's to the dance's; the neck moves on a
+straight line. All of it eases in and out. Points are complex numbers x + iy, metric: y in frame heights, x times width
+/ height; so a turn is a product.
 """
 
 import math
@@ -40,10 +39,7 @@ HALF_TURN_LIKE = math.radians(150)  # from here on either way round is as short,
 
 
 class RigidPart(NamedTuple):
-    """Keypoints that turn as one about the parent joint: a bone's end, a hand, the face.
-
-    axis: two of them whose line shows the turn; None for the line from the joint to the first of them.
-    """
+    """Keypoints that turn as one about the parent joint. axis: the line that shows it; None: parent to first child."""
 
     children: list[int]
     parent: int
@@ -89,11 +85,10 @@ def pose_of(track: Track, frame: int, aspect: float) -> Pose:
 def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
     """Return `clip`, aligned to the photo, after `frames` frames that lead to it from the pose in `photo`'s frame 0.
 
-    The first frame of the result is the photo's pose, unchanged; from frame `frames` on it is `clip`, unchanged.
-    AUTO takes `suggest_frames`. A keypoint that is seen only in the photo keeps its place on the limb it hangs on for
-    the first half, one that is seen only in the dance for the second half; hands and face move rigidly. Somebody
-    without a partner in the photo, or not seen in the first frame of `clip`, appears when the dance does.
-    Raises ValueError if nobody is seen in the photo or the first frame, if both differ in shape, or frames < -1.
+    The first frame is the photo's pose; AUTO takes `suggest_frames`. A keypoint seen only in the photo stays on its
+    limb for the first half, one seen only in the dance for the second. Who has no partner in the photo, or is not seen
+    in the first frame of `clip`, appears when the dance does. Raises ValueError if nobody is seen in the photo or the
+    first frame, if both differ in shape, or frames < -1.
     """
     pairs = _pairs(clip, photo)
     if frames < AUTO:
@@ -116,9 +111,9 @@ def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
 
 
 def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
-    """Return how many frames let the joint with the longest path move as fast as fast moves of the dance: 0 or 4 to 48.
+    """Return how many frames let the longest path be as fast as fast moves of the dance: 0, or 4 to 48 in steps of 4.
 
-    Always whole steps of 4, the frames of one latent frame. Raises ValueError as `lead_in` does.
+    Raises ValueError as `lead_in` does.
     """
     aspect, longest = clip.width / clip.height, 0.0
     for person, track in _pairs(clip, photo):
@@ -167,8 +162,7 @@ def _path(start: Pose, end: Pose, count: int, aspect: float) -> tuple[np.ndarray
 def turn_bones(start: Pose, end: Pose, eased: np.ndarray) -> np.ndarray:
     """Return complex points [N, 134] on the path from start (eased 0) to end (1), for eased [N].
 
-    A part hangs on the nearest joint above it that is seen at both ends. What is seen at one end only keeps its length
-    and turns along with that joint's own bone.
+    A part hangs on the nearest joint above it that is seen at both ends, and turns with that joint's bone if seen once.
     """
     ends = [np.append(pose.points, 0) for pose in (start, end)]
     both = np.append(start.seen & end.seen, True)
@@ -193,8 +187,7 @@ def turn_bones(start: Pose, end: Pose, eased: np.ndarray) -> np.ndarray:
 def shortest_turn(old: complex, new: complex, along: complex = 0) -> float:
     """Return the angle from `old` to `new`, -pi to pi; near half a turn, the one that passes by the side of `along`.
 
-    along: where the limb above points halfway through its own turn, so that arms are raised outward, not through the
-    head, and a forearm goes the way of its upper arm.
+    along: where the limb above points halfway through its own turn, so that arms are raised outward.
     """
     turn = float(np.angle(new * np.conj(old)))
     middle = old * np.exp(0.5j * turn)

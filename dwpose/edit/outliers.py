@@ -84,7 +84,7 @@ class _Evidence(NamedTuple):
 def without_outliers(track: Track, measured: np.ndarray, aspect: float) -> tuple[Track, np.ndarray]:
     """Return the track with its outliers replaced, itself if there are none; and bool [F, 134]: which these are.
 
-    measured: bool [F, 134], the points to judge and to judge by. aspect: width / height of the frame.
+    measured: bool [F, 134], the points to judge and to judge by. aspect: width / height.
     """
     size = typical_size(track, aspect)
     points, scores, found = replace_outliers(metric(track.points, aspect), track.scores, measured, size)
@@ -95,10 +95,9 @@ def without_outliers(track: Track, measured: np.ndarray, aspect: float) -> tuple
 def replace_outliers(
     points: np.ndarray, scores: np.ndarray, seen: np.ndarray, size: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points and scores with the outliers replaced, and bool [F, K]: which these are.
+    """Return points and scores with the outliers on their neighbors' path, with their mean score; bool [F, K]: which.
 
-    points: metric [F, K, 2]; scores: [F, K]; seen: bool [F, K], the measurements to use; size: the body's in frame
-    heights. A replaced measurement lies on its neighbors' path and has the mean of their scores.
+    points: metric [F, K, 2]; scores, seen (to use): [F, K]; size: the body's in frame heights.
     """
     points, scores, found = points.copy(), scores.copy(), np.zeros_like(seen)
     step = max(1, AT_ONCE // max(len(seen), 1))

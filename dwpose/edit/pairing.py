@@ -22,8 +22,7 @@ def check_people(photo: PoseClip, clip: PoseClip) -> None:
 def pair_people(photo: PoseClip, clip: PoseClip, frame: int = 0) -> tuple[list[Pair], list[str]]:
     """Return a pair for everybody in the photo's frame 0 who finds a dancer, and remarks on those who are left over.
 
-    Several people in both go from left to right as they stand in the photo and in `frame` of the clip, or when they
-    are next seen. Where there are more in the one than in the other, its main people take part.
+    People go from left to right, in `frame` of the clip or when next seen; where one side has more, its main people.
     """
     people = [track for track in photo.tracks if track.present[0]]
     dancers = [track for track in clip.tracks if track.present[frame:].any()] or clip.people

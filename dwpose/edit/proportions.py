@@ -1,8 +1,7 @@
 """How large a body and its parts are, from a skeleton seen under any angle.
 
-A limb that points towards the camera looks shorter than it is, never longer: every length in a picture is a lower
-bound. So sizes are taken where they look largest, left and right together, and from seen joints only.
-Coordinates are metric: y in frame heights, x times width / height.
+Every length in a picture is a lower bound, so sizes are taken where they look largest, left and right together, and
+from seen joints only. Coordinates are metric: y in frame heights, x times width / height.
 """
 
 import math
@@ -62,10 +61,7 @@ def body_sizes(track: Track, aspect: float) -> np.ndarray:
 
 
 def typical_size(track: Track, aspect: float) -> float:
-    """Return the body size in frame heights by the median of all frames; aspect: width / height of the frame.
-
-    USUAL_SIZE where it cannot be measured, as of joints that are all in one place.
-    """
+    """Return the median body size in frame heights, USUAL_SIZE where there is none. aspect: width / height."""
     sizes = body_sizes(track, aspect)
     return USUAL_SIZE if np.isnan(sizes).all() else float(np.nanmedian(sizes)) or USUAL_SIZE
 
@@ -73,7 +69,7 @@ def typical_size(track: Track, aspect: float) -> float:
 def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:
     """Return each part's true length over the body size, from all frames of a clip; NaN for a part never seen.
 
-    Where the torso is seen at its full length only those frames count: in the others the body size is a guess.
+    Where the torso is seen at its full length only those frames count: elsewhere the body size is a guess.
     """
     size = body_size(lengths)
     upright = lengths["torso"] >= size
@@ -91,9 +87,8 @@ def canonical(lengths: dict[str, np.ndarray]) -> dict[str, float]:
 def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Return points in which every unseen joint that carries others lies where its limb can still be scaled about it.
 
-    An unseen neck keeps its offset from the seen shoulders, else from the nose, else from the hips, as in the frames
-    about it that show both; else it goes straight from where it is seen to where it is seen again. Every other unseen
-    joint lies on the joint that it hangs on itself. Unseen points stay unseen; only what they carry depends on them.
+    An unseen neck keeps its offset from shoulders, else nose, else hips, as in the frames that show both; else it goes
+    straight to where it is seen again. Every other unseen joint lies on its parent. Unseen points stay unseen.
     """
     points = points.copy()
     for stand_ins in STAND_INS:
@@ -107,10 +102,7 @@ def stand_in(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 
 def _replace_neck(points: np.ndarray, visible: np.ndarray, stand_ins: tuple[int, ...]) -> None:
-    """Put the neck, where it is unseen, at the mean of where the seen ones of these joints place it.
-
-    Each keeps its offset from the neck as in the frames that show both, 0 if none does.
-    """
+    """Put an unseen neck at the mean of where these joints place it, by their offsets in frames that show both."""
     weights = (visible[:, stand_ins] & ~visible[:, [NECK]]).astype(float)
     usable = weights.any(axis=1)
     necks = []

@@ -1,7 +1,6 @@
 """A clip of detected poses made whole and smooth: swapped sides and outliers repaired, gaps filled, jitter removed.
 
-To be used before alignment, which would scale the jitter along. Everything looks forward and backward alike, so nothing
-lags behind the music. Lengths are metric: y in frame heights, x times width / height.
+For use before alignment, which would scale the jitter. Nothing lags: all looks both ways. Lengths are metric.
 """
 
 import math
@@ -48,9 +47,8 @@ class PersonReport(NamedTuple):
 def refine(clip: PoseClip, gap_frames: int, smoothing: float, repair_swaps: bool) -> PoseClip:
     """Return the clip with swapped sides exchanged, gaps of up to `gap_frames` frames filled, and jitter smoothed.
 
-    smoothing: 0 (off) to 1. Fast moves keep their peaks, unseen points their place. Gap filling and smoothing both
-    start from poses without outliers. With 0, 0 and False the clip itself comes back. Raises ValueError for negative
-    frames or a smoothing outside 0..1.
+    smoothing: 0 (off) to 1. Filling and smoothing start from poses without outliers; with 0, 0 and False the clip
+    itself comes back. Raises ValueError for negative frames or a smoothing outside 0..1.
     """
     return refine_with_report(clip, gap_frames, smoothing, repair_swaps)[0]
 
@@ -85,12 +83,10 @@ def _refine_track(
 
 
 def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) -> Track:
-    """Return the track with each keypoint's gaps of up to `longest` frames filled by a curve that does not overshoot.
+    """Return the track with each keypoint's gaps of up to `longest` frames filled, with the lower score of their ends.
 
-    A filled point has the lower score of the two ends of its gap. Nothing is filled before a keypoint is first seen or
-    after it is last seen. A pose that stands frozen for as long, as the rule "hold" leaves it where nobody was seen, is
-    a gap too, unless `measured`, bool [F, 134], says what was really seen. Curve: piecewise cubic Hermite (Fritsch and
-    Carlson 1980), through the seen frames.
+    Nothing is filled before a keypoint is first seen or after it is last seen. measured: bool [F, 134], what was seen;
+    None: see `_measured`. Curve: piecewise cubic Hermite (Fritsch and Carlson 1980), which does not overshoot.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -111,8 +107,8 @@ def fill_gaps(track: Track, longest: int, measured: np.ndarray | None = None) ->
 def _measured(track: Track, longest: int) -> np.ndarray:
     """Return bool [F, 134]: the points that are seen, without held poses.
 
-    Held are up to `longest` frames in a row that repeat the pose before them, if motion follows. Frames that repeat the
-    very first one are its pose held backward, the last of them the true detection: they stay.
+    Held are up to `longest` frames in a row that repeat the pose before them, if motion follows; repeats of the very
+    first frame stay, because the last of them is the true detection.
     """
     frozen = np.zeros(len(track.points), bool)
     same = (np.diff(track.points, axis=0) == 0).all(axis=(1, 2)) & (np.diff(track.scores, axis=0) == 0).all(axis=1)
@@ -157,7 +153,7 @@ def _smooth(path: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
 def _filter(path: np.ndarray, window: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the points smoothed by one window [N, K, 2], and 0..1 for how well that suits each [N, K, 1].
 
-    Smoothing once more separates moves from noise: noise is mostly gone by then, a fast move is flattened again.
+    Smoothing again separates moves from noise, which is mostly gone by then: only a move is flattened again.
     """
     from scipy.ndimage import maximum_filter1d
     from scipy.signal import savgol_filter

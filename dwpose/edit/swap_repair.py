@@ -61,8 +61,8 @@ def exchange(track: Track, swaps: dict[str, np.ndarray]) -> Track:
 def _roughness(right: np.ndarray, left: np.ndarray, here: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Return [N-2, 2, 2]: twice how far the middle of three frames lies off the line between the outer two.
 
-    right, left: [N, P, 2], both joints of each pair; here: bool [N, P]. The last axes say whether the first and the
-    second of the three have the sign of the third (0) or not (1); a wholly reversed path is as smooth.
+    right, left: [N, P, 2], the joints of each pair; here: bool [N, P]. The last axes say whether the first and the
+    second of the three have the sign of the third (0) or not (1).
     """
     apart, shared = left - right, here[1:] & here[:-1]
     speeds = np.linalg.norm(np.diff((right + left) / 2, axis=0), axis=-1) / np.diff(frames)[:, None]

@@ -17,8 +17,8 @@ TIE = 2.0  # a median within that factor of the largest fraction might be either
 def in_fractions(points: np.ndarray, seen: np.ndarray, canvases: np.ndarray) -> np.ndarray:
     """Return bool [N, 134]: which coordinates of N people are fractions of the frame.
 
-    points: [N, 134, 2] as written; seen: bool [N, 134]; canvases: [N, 2] in pixels. The body decides; hands, face and
-    feet follow it unless theirs clearly are the other. A median near the border of both is a warning in the log.
+    points: [N, 134, 2]; seen: bool [N, 134]; canvases: [N, 2] in pixels. The body decides; hands, face and feet follow
+    it unless theirs clearly are the other. A median near the border is a warning in the log.
     """
     result = np.zeros(seen.shape, bool)
     large_enough = canvases.max(axis=1) >= SMALLEST_CANVAS

@@ -81,10 +81,7 @@ DIALECTS = {
 
 
 def write(clip: PoseClip, dialect: str = STRICT) -> list[dict]:
-    """Return `clip` as POSE_KEYPOINT in one of the DIALECTS, Python ints and floats throughout.
-
-    A frame in which a person is not present does not list the person. ValueError if there is no such dialect.
-    """
+    """Return `clip` as POSE_KEYPOINT in one of the DIALECTS, listing those who are present; ValueError for another."""
     if dialect not in DIALECTS:
         raise ValueError(f"There is no dialect '{dialect}'. Choose one of: {'; '.join(DIALECTS)}.")
     row = DIALECTS[dialect]

@@ -38,20 +38,14 @@ def has_lists(person: dict) -> bool:
 
 
 def read_triples(people: list[dict]) -> np.ndarray:
-    """Return x, y, c of the keypoints of N people as they are written [N, 134, 3], zeros for a missing list.
-
-    A null among the numbers, and a face of unknown length, is NaN. ValueError for anything else than such lists.
-    """
+    """Return x, y, c as N people's lists hold them [N, 134, 3]: 0 without a list, NaN for a null; else ValueError."""
     body, feet, *others = (_field(people, field) for field in LAYOUTS)
     has_feet = feet.any(axis=(1, 2), keepdims=True)
     return np.concatenate([body[:, BODY], np.where(has_feet, feet, body[:, FEET]), *others], axis=1)
 
 
 def read_numbers(people: list[dict], key: str, length: int) -> np.ndarray:
-    """Return the numbers [N, length] that each person holds under `key`; NaN where it holds anything else.
-
-    Numbers beyond FARTHEST are none.
-    """
+    """Return the numbers [N, length] that each person holds under `key`; NaN for anything else, or beyond FARTHEST."""
     result = np.full((len(people), length), np.nan)
     for rows, values in _by_length([person.get(key) for person in people]):
         if isinstance(values[0], (list, tuple)) and len(values[0]) != length:

@@ -5,17 +5,11 @@ list [x, y, c, ...] for each part of the body. What `to_keypoints` writes is the
 takes: nothing null, absolute pixels, c is 1 for a seen keypoint and x = y = c = 0 for any other, and the face ends with
 the right and the left eye of the body. Three keys that others ignore keep what that form cannot hold: "id", the
 person's identity; "scores", the 134 real scores; "body_raw_2d", the pixels of all 18 body joints, seen or not.
-
-`from_keypoints` also reads what the others write (`dialects`):
-- c is a real confidence in ComfyUI's SDPose nodes and in OpenPose: from SEEN_CONFIDENCE on a keypoint is seen.
-- A keypoint at 0, 0 or -1, -1 is a missing one, whatever its c. All missing ones come to lie at 0, 0.
-- Lists may be null, empty or absent, flat or nested, in pixels or in 0..1; a body of 18, of 24 or BODY_25 (with feet),
-  or of COCO's 17. A face of 68, or longer by what others append; of another length, as controlnet_aux's OpenPose leaves
-  it when it finds less, none of its keypoints is known.
-- A note by our own writer in a frame (`dialects.NOTE`) is trusted. Without it `units` decides between pixels and 0..1,
-  once per clip.
-- SDPose calls the left hand right. Names are believed unless, over the whole clip, the hands lie by the other wrists.
-- An editor may have moved or deleted keypoints: "scores" and "body_raw_2d" hold only where they still fit the lists.
+`from_keypoints` also reads what others write (`dialects`): real confidences (seen from SEEN_CONFIDENCE on); 0, 0 or -1,
+-1 for a missing keypoint, whatever its c; lists that are null, empty or absent, flat or nested, in pixels or 0..1
+(decided by our note, else by `coordinate_units`); bodies of 18, 24, 25 or COCO's 17; faces of 68 and more, of which
+other lengths are unknown. SDPose calls the left hand right: names are believed unless, over the whole clip, the hands
+lie by the other wrists. An editor may have moved keypoints: "scores" and "body_raw_2d" hold where they still fit.
 """
 
 from collections.abc import Callable
@@ -42,9 +36,8 @@ def to_keypoints(clip: PoseClip) -> list[dict]:
 def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     """Return the clip that `data`, a POSE_KEYPOINT of any pack or one of its frames, describes.
 
-    People without ids are linked from frame to frame by where they are. check: called now and then while linking; what
-    it raises ends it. ValueError if `data` is anything else, holds animals, has no canvas size, or holds more people
-    than a dance has.
+    People without ids are linked by where they are; check: called now and then, what it raises ends that. ValueError
+    for anything else, animals, no canvas size, or more people than a dance has.
     """
     frames = _frames(data)
     canvases = _canvases(frames)
@@ -111,10 +104,7 @@ def _canvases(frames: list[dict]) -> np.ndarray:
 
 
 def _people(frames: list[dict]) -> tuple[np.ndarray, list[dict], list, list[Dialect | None]]:
-    """Return the frames of the N people in the clip who have any keypoints, these people, their ids and dialects.
-
-    Dialects and ids are those that our writer noted in a frame, if it did; a person's own id counts before them.
-    """
+    """Return the frames of the N people who have any keypoints, these people, their ids, and dialects noted by us."""
     where, found, ids, dialects = [], [], [], []
     for i, frame in enumerate(frames):
         note, dialect, noted = frame.get(NOTE), None, []
@@ -132,10 +122,7 @@ def _people(frames: list[dict]) -> tuple[np.ndarray, list[dict], list, list[Dial
 
 
 def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [N, 134, 2] as fractions of the canvas and scores [N, 134] of N people on canvases [N, 2].
-
-    dialects: what our writer noted in each person's frame, if anything.
-    """
+    """Return points [N, 134, 2] as fractions of the canvases [N, 2], and scores [N, 134]. dialects: as we noted."""
     triples = read_triples(people)
     broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
     if broken.any():
@@ -179,10 +166,7 @@ def _read_noted(pixels, confidence, canvases, dialect: Dialect) -> tuple[np.ndar
 
 
 def _read_foreign(pixels, confidence, canvases, unit_known: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return points as fractions of the canvas and scores of people whom somebody else wrote.
-
-    unit_known: others in the clip are in the strict form, so it is pixels.
-    """
+    """Return points as fractions and scores of people whom others wrote; unit_known: ours in the clip are in pixels."""
     lost = ((pixels == 0) | (pixels == -1)).all(axis=2) | (confidence <= 0)
     scores = np.where(lost, 0, _lifted(confidence))
     fractions = np.zeros(scores.shape, bool)

@@ -22,10 +22,7 @@ COMPACT = (",", ":")
 
 
 def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
-    """Write `clip` to `path`, whose folder is made; a file there is replaced, and never partly written.
-
-    `load` gives back exactly what `to_keypoints` says of `clip`. ValueError if it cannot be written.
-    """
+    """Write `clip` to `path`, whose folder is made; a file there is replaced; ValueError if it cannot be written."""
     path, frames = Path(path), _frames_of(clip, fps, STRICT)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +31,7 @@ def save(clip: PoseClip, path: str | Path, fps: float | None = None) -> None:
 
 
 def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None, dialect: str = STRICT) -> Path:
-    """Write `clip` to the first of `names` that is free when the file is whole, and return that name; as `save`.
-
-    names: a list of paths in one folder, which must exist, or Numbered. dialect: one of DIALECTS.
-    """
+    """Write `clip` to the first of `names`, paths in one existing folder, that is free in the end; return it."""
     first, frames = next(iter(names)), _frames_of(clip, fps, dialect)
     with _explained(first), atomic_write_new(names) as new:
         _write(new.part, first.name, frames)
@@ -47,10 +41,9 @@ def save_new(clip: PoseClip, names: Iterable[Path], fps: float | None = None, di
 def load(
     path: str | Path, canvas: tuple[int, int] | None = None, check: Callable[[], None] = lambda: None
 ) -> tuple[PoseClip, float | None]:
-    """Return the poses in a file, and the frames per second if it states them.
+    """Return the poses in a file, and its frames per second if stated; ValueError if the file holds no poses.
 
     canvas: width and height for frames that do not state theirs. check: see `from_keypoints`.
-    ValueError if the file holds no poses.
     """
     path = Path(path)
     try:

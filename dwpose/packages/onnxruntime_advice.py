@@ -12,11 +12,7 @@ NVIDIA_BUILD = "onnxruntime-gpu"
 
 
 class Gpu(NamedTuple):
-    """The GPU that ComfyUI computes on.
-
-    cuda: the major version of CUDA that torch was built for, None if for another kind. cache: where providers that
-    compile a network for this GPU keep the result, None for nowhere.
-    """
+    """ComfyUI's GPU; cuda: the major version that torch was built for; cache: a folder for compiled networks."""
 
     name: str
     cuda: int | None = None
@@ -24,10 +20,7 @@ class Gpu(NamedTuple):
 
 
 class Family(NamedTuple):
-    """GPUs by words in their names, in lower case, and the builds that `auto` uses on them: None where there is none.
-
-    suited: builds that use them too; another one is not recommended where one of these is installed.
-    """
+    """GPUs by words in their names, lower case; the builds that `auto` uses, None for none; all that suit them."""
 
     words: tuple[str, ...]
     on_windows: str | None
@@ -57,10 +50,7 @@ FAMILIES = (NVIDIA, AMD, DIRECTML, INTEL, APPLE)
 
 
 class Made(NamedTuple):
-    """What a provider is made for, in words and as values of `sys.platform` and families of GPUs, None for any.
-
-    package: the build that has it.
-    """
+    """What a provider is made for: in words, as `sys.platform`s, as GPUs (None: any); package: the build with it."""
 
     whom: str
     systems: tuple[str, ...]
@@ -81,12 +71,12 @@ MADE_FOR = {
     "CPU": Made("every system", tuple(SYSTEMS), None, "onnxruntime"),
 }
 NO_TENSORRT = "a TensorRT library could not be loaded"
+FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu>=1.27"}
 CUDA_TABLE = {  # CUDA of torch and of ONNX Runtime -> what to install where that is not FOR_CUDA
     (12, 11): "onnxruntime-gpu>=1.19,<1.27",
     (12, 12): "onnxruntime-gpu[cuda,cudnn]<1.27",
     (13, 13): "onnxruntime-gpu[cuda,cudnn]>=1.27",
 }
-FOR_CUDA = {None: NVIDIA_BUILD, 12: "onnxruntime-gpu<1.27", 13: "onnxruntime-gpu>=1.27"}
 
 
 def family(gpu: Gpu | None) -> Family:
@@ -106,10 +96,7 @@ def not_made_for(provider: str, gpu: Gpu | None) -> str:
 
 
 def without_a_build(provider: str, reasons: Collection[str]) -> str:
-    """Return what to do where no other build of ONNX Runtime makes the provider work, "" where one may.
-
-    reasons: why it does not work, none where the installed build lacks it.
-    """
+    """Return what to do where no build makes the provider work, "" where one may. reasons: why it does not work."""
     if any(NO_TENSORRT in reason for reason in reasons):
         return "No package of ONNX Runtime brings TensorRT: install NVIDIA's where the system finds its libraries."
     if provider == "ROCm" and not reasons:
@@ -142,10 +129,10 @@ def to_keep(gpu: Gpu | None, installed: Sequence[str]) -> str:
 
 
 def advice(build: str | None, gpu: Gpu | None, installed: Sequence[str], cuda: int, failed: Sequence[str] = ()) -> str:
-    """Return what to do so that `build` computes on the GPU; None: there is no such build.
+    """Return what to do so that `build` (None: there is no such build) computes on the GPU.
 
-    installed: builds of ONNX Runtime by name; cuda: the major version of CUDA that the installed one was made for;
-    failed: providers that it has and that do not work: another build for this GPU is then updated, not replaced.
+    cuda: the major version of CUDA that the installed build was made for; failed: its providers that do not work:
+    another build for this GPU is then updated, not replaced.
     """
     if build is None:
         return CPU_IS_ENOUGH

@@ -19,12 +19,11 @@ class NoOnnxRuntime(ValueError):
 
 
 def import_onnxruntime(gpu: Gpu | None = None) -> ModuleType:
-    """Return the module; NoOnnxRuntime that says what to do if it is missing, torn or does not load.
+    """Return the module; NoOnnxRuntime if it is missing, torn or does not load. gpu: the one to recommend a build for.
 
-    gpu: the GPU for which a build is recommended. From 1.29 on it sends usage data, and writes a device id below the
-    user's cache folder, unless the environment forbids it before the first import; its own
-    `disable_telemetry_events()` does not stop that. On Windows the variable has no effect, and that function keeps
-    events from the system's tracing (ONNX Runtime's Privacy.md).
+    From 1.29 on it sends usage data, and writes a device id below the user's cache folder, unless the environment
+    forbids it before the first import; `disable_telemetry_events()` does not stop that. On Windows only that function
+    has an effect: it keeps events from the system's tracing (ONNX Runtime's Privacy.md).
     """
     is_first = MODULE not in sys.modules
     if is_first:
@@ -42,10 +41,7 @@ def import_onnxruntime(gpu: Gpu | None = None) -> ModuleType:
 
 
 def sends_telemetry() -> bool:
-    """Return whether the imported ONNX Runtime sends usage data: another pack imported it before the switch was set.
-
-    Never on Windows, where the system decides whether its events are sent.
-    """
+    """Return whether ONNX Runtime sends usage data: another pack imported it first. On Windows the system decides."""
     if sys.platform == "win32":
         return False
     return version(sys.modules.get(MODULE)) >= FIRST_WITH_TELEMETRY and os.environ.get(TELEMETRY_SWITCH) is None

@@ -5,12 +5,7 @@ from types import ModuleType
 from .pip_advice import IMPORT_ERRORS, distributions, import_failure, torn
 
 # The one to keep first: contrib has all that the others have.
-PACKAGES = (
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-    "opencv-python",
-    "opencv-python-headless",
-)
+PACKAGES = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless")
 
 
 def import_cv2() -> ModuleType:

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 IMPORT_ERRORS = (ImportError, AttributeError, OSError)  # a torn package has modules without what others ask of them
 TORN = re.compile(
-    "partially initialized module|missing configuration file|recursion is detected|has no attribute"
-    "|file too short|invalid elf header",
-    re.IGNORECASE,
+    "(?i)partially initialized module|missing configuration file|recursion is detected|has no attribute"
+    "|file too short|invalid elf header"
 )
 # An extension built for another NumPy says one of these, or nothing at all.
 NUMPY_ABI = re.compile(r"multiarray|numpy\.core|_array_api|numpy 1\.x|numpy version|module 'numpy'|^$", re.IGNORECASE)
 DISPLAY_LIBRARIES = re.compile(
-    r"libgl\.so|libgles|libegl|libgthread|libglib|libsm\.so|libice\.so|libxcb|libxext|libxrender|libx11",
-    re.IGNORECASE,
+    r"(?i)libgl\.so|libgles|libegl|libgthread|libglib|libsm\.so|libice\.so|libxcb|libxext|libxrender|libx11"
 )
 NO_DLL = re.compile(r"dll load failed|\[winerror (126|127|1114)\]", re.IGNORECASE)  # absent, too old, does not start
 WINDOWS_WORD = re.compile(r"[\w:\\/.-]+")  # needs no quotes, neither in cmd nor in PowerShell
@@ -59,10 +57,7 @@ def distributions(module: str) -> list[str]:
 
 
 def import_failure(what: str, module: str, error: Exception, best: str) -> str:
-    """Return why `module` of the package `what` does not import, and what to do.
-
-    best: the package to install where none is.
-    """
+    """Return why `module` of the package `what` does not import, and what to do. best: what to install if none is."""
     installed = distributions(module)
     present = _present(installed, best)
     if not installed and isinstance(error, ModuleNotFoundError) and error.name == module:

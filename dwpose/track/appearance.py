@@ -66,10 +66,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def changes(appearances: list[np.ndarray], window: int, least: int) -> np.ndarray:
-    """Return [n]: how the mean of the `window` appearances before each of n differs from that of those from it on.
-
-    0 where there are fewer than `least` on a side, and where no part is seen on both.
-    """
+    """Return [n]: how the mean of the `window` appearances before each of n differs from those from it on, else 0."""
     count = len(appearances)
     if count < 2 * least:
         return np.zeros(count)

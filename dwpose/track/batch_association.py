@@ -1,8 +1,6 @@
 """A shortcut through the first pass of linking: frames in which the same people continue are associated all at once.
 
-Most frames of a dance are like that. The result equals that of one frame after the other, which takes longer; the batch
-ends before the first frame that is not that plain.
-
+The result is that of one frame after the other; the batch ends before the first frame that is not that plain.
 Dimensions: F frames, N people in each of them and N tracklets, K joints that can be compared.
 """
 
@@ -28,8 +26,8 @@ class Batch(NamedTuple):
 def associate_batch(tracklets: list[Tracklet], detections: Detections, near: float, price: float) -> Batch | None:
     """Return how N tracklets, all seen in the frame before, continue in the first of F frames; None if in none of them.
 
-    detections: without appearances, F * N, those of the frames that follow without a gap. near: the motion cost, and
-    price: the whole cost, that a link must stay below.
+    detections: without appearances, F * N, frames without a gap. near, price: what motion and whole cost must stay
+    below.
     """
     count, keypoints = len(tracklets), FEET.stop
     lasts = [tracklet.last for tracklet in tracklets]
@@ -50,10 +48,7 @@ def associate_batch(tracklets: list[Tracklet], detections: Detections, near: flo
 
 
 def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """Return [F or fewer, N]: for each frame which person is nearest to each of the first frame's, step by step.
-
-    It is a guess, and ends where two people would be the same.
-    """
+    """Return [F or fewer, N]: who is nearest to each of the first frame's people, until two would be the same."""
     centers = joint_center(points, joints)
     apart = np.abs(centers[:-1, :, None] - centers[1:, None]).sum(3)  # F, before, now
     order = [list(range(len(points[0])))]
@@ -66,10 +61,7 @@ def _nearest(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _steps(points: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return bool [F], whether all have joints seen twice running, and the median step of those joints [F, N, 2].
-
-    It is 0 where there is no such joint.
-    """
+    """Return bool [F], whether all have joints seen twice running, and the median step of those [F, N, 2], else 0."""
     shared = joints[1:] & joints[:-1]
     count = shared.sum(2)
     ordered = np.sort(np.where(shared[..., None], points[1:] - points[:-1], np.inf), axis=2)
@@ -79,10 +71,7 @@ def _steps(points: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _running(tracklets: list[Tracklet], steps: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the velocities [F + 1, N, 2] and sizes [F + 1, N] before the first frame and after each.
-
-    They are those of `Tracklet.add`.
-    """
+    """Return the velocities [F + 1, N, 2] and sizes [F + 1, N], as of `Tracklet.add`, before and after each frame."""
     velocity = np.array([[tracklet.velocity for tracklet in tracklets], *np.empty_like(steps)])
     running = np.array([[tracklet.size for tracklet in tracklets], *np.empty_like(sizes)])
     for i, (step, size) in enumerate(zip(steps, sizes, strict=True)):
@@ -95,10 +84,7 @@ def _running(tracklets: list[Tracklet], steps: np.ndarray, sizes: np.ndarray) ->
 
 
 def _stay(points, joints, velocity, sizes, running, near: float, price: float) -> np.ndarray:
-    """Return bool [F]: everybody goes on with their own tracklet, and each link is cheaper than any other.
-
-    The costs [F, N, N] are those of `link_costs` for a gap of one frame.
-    """
+    """Return bool [F]: everybody goes on with their own tracklet, at costs [F, N, N] below all others."""
     shared = joints[1:, :, None] & joints[:-1, None]
     offsets = points[1:, :, None] - (points[:-1] + velocity[:, :, None])[:, None]  # F N N K 2
     offsets *= offsets

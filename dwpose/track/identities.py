@@ -32,9 +32,9 @@ def make_tracks(
 ) -> list[Track]:
     """Return N people, seen in frames `where` [N] in ascending order, as tracks over all `frames`.
 
-    ids: what each is called; unless they are different whole numbers in every frame, people are linked by motion.
-    points: [N, 134, 2]; scores: [N, 134]. check: called now and then while linking; what it raises ends it.
-    ValueError if there are more people than a dance has.
+    ids: unless they are different whole numbers in every frame, people are linked by motion. points: [N, 134, 2];
+    scores: [N, 134]. check: called while linking; what it raises ends it. ValueError if there are more people than a
+    dance has.
     """
     from .track import link_rows
 

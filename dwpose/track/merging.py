@@ -1,7 +1,4 @@
-"""The second pass of linking, which knows the whole clip: tracklets are merged into people who leave and come back.
-
-Dimensions: M tracklets.
-"""
+"""The second pass of linking, knowing the whole clip: M tracklets are merged into people who leave and come back."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -33,9 +30,9 @@ def drop_false_positives(tracklets: list[Tracklet], lasting: int) -> list[Trackl
 
 
 def merge_tracklets(tracklets: list[Tracklet], lasting: int, check: Callable[[], None]) -> list[list[Tracklet]]:
-    """Return the tracklets of each person, in order of time. The brief ones come last, so that none breaks a link.
+    """Return the tracklets of each person, in order of time; brief ones, of fewer than `lasting` detections, come last.
 
-    lasting: detections from which a tracklet is not brief. check: called now and then; what it raises ends the search.
+    check: called now and then; what it raises ends the search.
     """
     brief = [tracklet for tracklet in tracklets if len(tracklet.detections) < lasting]
     if len(brief) == len(tracklets):
@@ -83,10 +80,7 @@ def _firsts(tracklets: list[Tracklet]) -> Detections:
 def _merge_costs(
     tracklets: list[Tracklet], detections: Detections, firsts: np.ndarray, mixed: bool = False
 ) -> np.ndarray:
-    """Return [N, M]: the cost of going on with N others, which begin as `detections` in frames `firsts` [N], after M.
-
-    mixed: near by, their appearances mean little.
-    """
+    """Return [N, M]: the cost of N others, from frames `firsts` [N] on, after M; mixed: looks near by mean little."""
     gaps = firsts[:, None] - np.array([tracklet.last.frame for tracklet in tracklets])
     motion, appearances, sizes = link_costs(tracklets, np.maximum(gaps, 1), detections)
     if mixed:
@@ -125,10 +119,9 @@ class _Trajectory:
 
 
 def _insert(brief: Tracklet, trajectories: list[_Trajectory]) -> None:
-    """Put a brief tracklet into the gap of the person whom it suits best.
+    """Put a brief tracklet into the gap of the person whom it suits best; what suits nobody is dropped.
 
-    Between two people a network may briefly see a third, so what suits nobody is dropped. Without pictures it becomes a
-    person of its own.
+    Between two people a network may briefly see a third. Without pictures it becomes a person of its own.
     """
     ends = [(trajectory, end) for trajectory in trajectories if (end := trajectory.end_before(brief)) is not None]
     costs = np.array([np.inf])

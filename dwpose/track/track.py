@@ -2,12 +2,9 @@
 
 Two passes. In the first, each frame's people are assigned to the tracklets that are under way (`Tracker.update`). The
 second (`merging`), which knows the whole clip, cuts a tracklet where the clothes change, because there one person hid
-another and the tracker followed the wrong one; then it merges the tracklets into people, so that someone who leaves
-and comes back, elsewhere and long after, is the same person. Both passes solve an assignment over one cost
-(`tracklets.link_costs`): how far the joints are from where they were expected, how unlike the clothes are
-(`appearance`), how unlike the sizes are.
-
-Dimensions: N people in a frame, F frames. Points may be in pixels or in fractions of the frame, throughout.
+another; then it merges tracklets into people, so that someone who comes back is the same person. Both solve an
+assignment over one cost (`tracklets.link_costs`). Dimensions: N people in a frame, F frames. Points may be in pixels or
+in fractions of the frame, throughout.
 """
 
 from collections.abc import Callable
@@ -62,8 +59,7 @@ class Tracker:
     def update_batch(self, frame: int, count: int, detections: Detections) -> int:
         """Return how many frames from `frame` on were taken at once, of `count` people each; often none.
 
-        detections: those of all frames, without appearances. The tracklets are the same as after that many calls of
-        `update`.
+        detections: those of all frames, without appearances. The tracklets are those of as many calls of `update`.
         """
         self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
         steady = len(self.live) == count <= MOST_PEOPLE and len(detections.points) >= SHORTEST * count
@@ -93,10 +89,7 @@ class Tracker:
         return np.where(motion < NEAR, motion + (appearances + sizes), np.inf)
 
     def people(self, frames: int, check: Callable[[], None] = lambda: None) -> list[list[Detection]]:
-        """Return the detections of each person of a clip of `frames` frames, by first appearance, then from the left.
-
-        check: called now and then; what it raises ends the search.
-        """
+        """Return the detections of each person of a clip of `frames` frames, by first frame, then from the left."""
         lasting = min(FALSE_POSITIVE_FRAMES, 1 + frames // 8)
         kept = drop_false_positives(self.tracklets, lasting)
         split = [part for tracklet in kept for part in tracklet.split_on_appearance_change()]
@@ -120,10 +113,10 @@ class Tracker:
 def link_rows(
     frames: int, where: np.ndarray, points: np.ndarray, scores: np.ndarray, check: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """Return for each of N people, seen in frames `where` [N] in ascending order, the number of the person.
+    """Return for each of N people, in frames `where` [N] in ascending order, the number of the person, -1 for nobody.
 
-    points: [N, 134, 2]; scores: [N, 134]. People are distinguished by motion alone; -1 is nobody. check: called in each
-    frame; what it raises ends the linking. ValueError if the people are not the same from frame to frame.
+    points: [N, 134, 2]; scores: [N, 134]. Motion alone decides. check: called in each frame; what it raises ends all.
+    ValueError if the people are not the same from frame to frame.
     """
     tracker, detections = Tracker(), Detections.of(points, scores)
     here, starts, counts = np.unique(where, return_index=True, return_counts=True)
@@ -153,10 +146,7 @@ def link_rows(
 
 
 def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Track]:
-    """Return the people of F frames in which each lists its people in any order, distinguished by motion alone.
-
-    points: F arrays [N_f, 134, 2]; scores: F arrays [N_f, 134]. People of whom nothing is seen are left out.
-    """
+    """Return the people of F frames with points [N_f, 134, 2] and scores [N_f, 134] in any order, by motion alone."""
     tracker = Tracker()
     for frame, (places, confidence) in enumerate(zip(points, scores, strict=True)):
         seen = joints_seen(confidence).any(-1)

@@ -63,10 +63,7 @@ def person_size(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 class Detection(NamedTuple):
-    """One person in one frame. clear: nobody else stands in front or behind, so that the appearance is this person's.
-
-    row: its number among all detections that the tracker was given.
-    """
+    """One person in one frame. clear: nobody else stands in front or behind; row: its number among all detections."""
 
     frame: int
     row: int
@@ -139,8 +136,8 @@ class Tracklet:
 def link_costs(tracklets: Sequence[Tracklet], gaps: np.ndarray, detections: Detections) -> tuple[np.ndarray, ...]:
     """Return what it costs that N detections continue M tracklets, `gaps` [N or 1, M] frames after they were last seen.
 
-    Three parts [N, M]. Motion, 0..1: 0 where the person was expected, 1/2 at the expected error, towards 1 far away.
-    Appearance, 0..MAX_APPEARANCE_COST; UNKNOWN_APPEARANCE where there is none. Size, 0..SIZE_WEIGHT.
+    Three parts [N, M]: motion, 0..1, 1/2 at the expected error; appearance, 0..MAX_APPEARANCE_COST, UNKNOWN_APPEARANCE
+    where there is none; size, 0..SIZE_WEIGHT.
     """
     lasts = [tracklet.last for tracklet in tracklets]
     joints = np.array([last.joints for last in lasts])

@@ -1,7 +1,6 @@
 """The finished chunks of a long video on disk, so that a run that was stopped goes on where it ended.
 
-A chunk is one file named by its key: its frames in half precision. Chunks stay after the video is complete, until
-others need the space: the same dance with more frames goes on from them.
+A chunk is one file named by its key: its frames in half precision, kept until others need the space.
 """
 
 from collections.abc import Callable
@@ -25,10 +24,7 @@ def as_stored(frames: Tensor) -> Tensor:
 
 
 class KeptChunks:
-    """The finished chunks of one run. Nothing is kept where the run has something that cannot be compared with another.
-
-    notes: gets why nothing is kept, or what changed since the last run.
-    """
+    """The finished chunks of one run, none where it cannot be compared. notes: gets why, or what changed since."""
 
     def __init__(self, cache: DiskCache, manifest: Callable[[], Manifest], notes: list[str]):
         self.cache = cache

@@ -81,10 +81,9 @@ class LongVideo(NamedTuple):
 def make_long_video(
     model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, cache: DiskCache
 ) -> LongVideo:
-    """Return a video as long as the pose frames. Chunks in `cache` come from there; new ones are kept there.
+    """Return a video as long as the pose frames; finished chunks come from `cache`, and no error or Cancel loses one.
 
-    Raises ValueError, before anything is encoded, for what cannot work. Out of memory and Cancel lose no chunk that is
-    finished.
+    Raises ValueError, before anything is encoded, for what cannot work.
     """
     maker = prepare(model, vae, clip_vision, sources, settings)
     kept = KeptChunks(cache, maker.run_manifest, maker.notes)

@@ -1,15 +1,10 @@
 """Colours of a chunk, brought back to those of the video before it and of the photo.
 
-A chunk that goes on from decoded frames is tinted a little by every trip through VAE and model, and chunk after chunk
-the tint adds up. Mean and covariance of the colors say how much: the linear Monge-Kantorovich mapping (Pitie and
-Kokaram 2007) brings both to those of the target and moves colors no further than that takes. It undoes a tint, and
-changes of contrast, saturation and white balance.
-
-But the colors of a frame also change when the dancer moves. So they are taken from the half of the picture that
-changed least, place by place: the background, however the dancer moves.
-
-Two fits make the correction of a chunk: its first frames against the same frames of the finished video, so that the
-border shows no step, and its last frames against the photo. The chunk goes from the first to the second, slowly.
+Every trip through VAE and model tints the frames a little. The linear Monge-Kantorovich mapping (Pitie and Kokaram
+2007) brings mean and covariance to those of the target and moves colors no further than that takes. It is fitted on the
+half of the picture that changed least, place by place: the background, however the dancer moves. Two fits make the
+correction of a chunk: its first frames against the same frames of the finished video, so that the border shows no step,
+and its last frames against the photo. The chunk goes from the first to the second, slowly.
 """
 
 from collections.abc import Callable
@@ -42,10 +37,10 @@ def no_tint() -> Tint:
 
 
 def match_colors(frames: Tensor, before: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Return `frames` [F, H, W, 3] with the colors of `before` at their start and of `photo` further on.
+    """Return `frames` [F, H, W, 3] with the colors of `before` at their start and of `photo` further on, all 0..1.
 
-    `before` [V, H, W, 3] are the finished frames that the first V of `frames` show again, `photo` [1, H, W, 3] has
-    their size; all in 0..1. strength 1 is the whole correction, 0 returns `frames` as they are.
+    `before` [V, H, W, 3] shows the first V of `frames`, `photo` [1, H, W, 3] has their size. strength 0 changes
+    nothing.
     """
     if strength == 0:
         return frames
@@ -61,8 +56,7 @@ def match_colors(frames: Tensor, before: Tensor, photo: Tensor, strength: float)
 def fit_tint(frames: Tensor, target: Tensor) -> Tint:
     """Return the Tint that brings the colors of `frames` [N, H, W, 3] to those of `target` [N or 1, H, W, 3].
 
-    Only the half of the places that fit best have a say. Gain and shift are limited to what a tint can be; where even
-    that half keeps differing, as with a moving camera, the colors say nothing and stay.
+    Only the half of the places that fit best have a say; where even they differ, as with a moving camera, colors stay.
     """
     found, wanted = torch.broadcast_tensors(_small(frames), _small(target))
     found, wanted = found.reshape(-1, 3), wanted.reshape(-1, 3)

@@ -33,8 +33,7 @@ def fit_photo(images: Tensor, photo: Tensor) -> Tensor:
 def exact_first_frame(images: Tensor, photo: Tensor, crossfade: int) -> Tensor:
     """Return a copy of `images` [F, H, W, C] in RGB whose frame 0 is `photo` [B, h, w, C], fitted to the clip's size.
 
-    The next `crossfade` frames blend from the photo: frame k holds k / (crossfade + 1) of what was generated. A clip
-    shorter than that ends within the blend. ValueError for a negative `crossfade`.
+    Frame k of the next `crossfade` holds k / (crossfade + 1) of what was generated. ValueError if `crossfade` < 0.
     """
     if crossfade < 0:
         raise ValueError(f"crossfade is {crossfade}; it is a number of frames, 0 or more.")

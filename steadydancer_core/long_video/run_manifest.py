@@ -1,10 +1,8 @@
-"""All that decides the chunks of a run, as a readable table: the hash of it is the key of the run.
+"""What decides the chunks of a run, as a readable table: its hash is the key of the run, always computed anew.
 
-The table lies as JSON beside the chunks. It is there to be read, and to say which setting changed since the last run;
-the key is always computed anew, so a chunk is never reused because of what that file says.
-
-Left out, because the result is bit for bit the same with or without: the weights on the device (blocks_to_swap), the
-shift of the MODEL, which the run replaces, and the callbacks and attachments of a MODEL.
+The table lies as JSON beside the chunks to be read, and to say which setting changed since the last run. Left out,
+because the result is bit for bit the same: blocks_to_swap, the shift of the MODEL, which the run replaces, and the
+callbacks and attachments of a MODEL.
 """
 
 import contextlib
@@ -93,10 +91,7 @@ def describe_loras(patches: dict[str, list[tuple]], namer: ValueNamer) -> list[d
 
 
 def note_changes(folder: Path, manifest: Manifest) -> str:
-    """Write `manifest` into `folder`; return what changed since the last run of the same video, "" if nothing did.
-
-    The same video is one of the same run_name with the same photo or the same first pose.
-    """
+    """Write `manifest` into `folder`; return what changed since the last run of the same video, "" if nothing did."""
     path = folder / (manifest.key + SUFFIX)
     last = None if path.is_file() else _last_run(folder, manifest.fields)
     with contextlib.suppress(OSError):  # the chunk that cannot be written either is reported

@@ -1,7 +1,6 @@
 """Seams of a long video: how much a border between windows or chunks shows, as numbers.
 
-A border is a frame: the first that comes from the next part. Two things give a border away: the picture changes there
-more than it does around it, and the colours before and after differ.
+A border is the first frame of the next part; it shows by a larger change than around it, and by another colour.
 """
 
 from collections.abc import Sequence
@@ -16,11 +15,9 @@ VISIBLE_JUMP, VISIBLE_COLOUR = 2.0, 4.0
 
 
 class SeamScore(NamedTuple):
-    """One border.
+    """One border, by its frame. jump: the largest change there over the median around it, 1 is as everywhere else.
 
-    frame: index of the border; jump: largest change from one frame to the next at the border over the median of
-    such changes around it, 1 is as everywhere else; colour: how far the mean colour moves across the border beyond
-    what it moves around it, in 255ths of the channel that moves most.
+    colour: how far the mean colour moves across the border beyond what it moves around it, in 255ths.
     """
 
     frame: int
@@ -34,10 +31,7 @@ class SeamScore(NamedTuple):
 
 
 def seam_scores(frames: Tensor, borders: Sequence[int], reach: int = 0) -> list[SeamScore]:
-    """Score the borders of `frames` [F, H, W, 3] in 0..1; a border may spread over `reach` frames on both sides.
-
-    Borders without a frame on each side are left out. Only frames near borders are read.
-    """
+    """Score the inner borders of `frames` [F, H, W, 3], 0..1, each spread over `reach` frames on both sides."""
     return [_score(frames, border, reach) for border in borders if 0 < border < frames.shape[0]]
 
 

@@ -1,7 +1,7 @@
 """Values as JSON that another run can compare: numbers and texts as they are, tensors by a hash of their content.
 
-A function or class of ComfyUI, torch or this pack is known by its name, an object of such a class by its attributes.
-All else (another pack's function or object, a closure, a network) has no such value: `ValueNamer.unnamed` lists it.
+A function or class of ComfyUI, torch or this pack is known by its name, an object of such a class by its attributes;
+all else (another pack's, a closure, a network) is listed in `ValueNamer.unnamed`.
 """
 
 import enum
@@ -49,10 +49,9 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 class ValueNamer:
-    """Calling it returns the JSON of a value.
+    """Calling it returns the JSON of a value; unnamed: what had no value to compare, by name and place.
 
     sample: hash a sample of large tensors instead of all of them: another fine-tune differs in nearly all values.
-    unnamed: what had no value to compare, by name and place.
     """
 
     def __init__(self, sample: bool = False):

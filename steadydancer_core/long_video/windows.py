@@ -1,11 +1,9 @@
 """Long videos in overlapping windows: activations of one window at a time, beside the latents of the whole clip.
 
 Source: paper 4.2: windows of 81 frames, FreeNoise (the noise of later windows is a shuffled copy of the first's),
-linear fusion in the overlaps. ComfyUI's context windows do all three; here are the paper's settings for them and what
-is SteadyDancer's own: each window gets the pose of its frames with the neighbors that the temporal convolutions
-reach, so a window's edge is computed as in the whole clip, and every window has the same photo and first pose.
-
-Units: lengths in frames of the video at the nodes, in latent frames here; indices are latent frames of the clip.
+linear fusion in the overlaps. ComfyUI's context windows do all three. SteadyDancer's own: each window gets the pose of
+its frames with the neighbors that the temporal convolutions reach, and the same photo and first pose. Units: lengths in
+frames of the video at the nodes, in latent frames here; indices are latent frames of the clip.
 """
 
 import math
@@ -46,10 +44,7 @@ class WindowHandler(comfy.context_windows.IndexListContextHandler):
 
 
 def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: bool = True) -> ModelPatcher:
-    """Return a clone of `model` that samples in windows of `window` frames which share `overlap` frames.
-
-    Raises ValueError for a window under 5 frames and an overlap that leaves no step.
-    """
+    """Return a clone of `model` that samples in windows of `window` frames, `overlap` shared; ValueError if unfit."""
     latent = in_latents(window, overlap)
     windowed = model.clone()
     windowed.model_options["context_handler"] = WindowHandler(
@@ -64,10 +59,7 @@ def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: boo
 
 
 def _estimate_memory(executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
-    """Let ComfyUI free memory for one window with the frame before it, and for the latents of the whole clip.
-
-    ComfyUI's own context windows count one window alone.
-    """
+    """Let ComfyUI free memory for a window, the frame before it, and the whole clip's latents: it counts one window."""
     shape = memory_shape(model, list(noise_shape), kwargs["model_options"]["context_handler"])
     return executor(model, shape, conds, *args, **kwargs)
 
@@ -107,10 +99,7 @@ def window_starts(total: int, windows: Windows) -> list[int]:
 
 
 def window_borders(frames: int, window: int, overlap: int) -> tuple[list[int], int]:
-    """Return the borders of a video of `frames` frames sampled in windows, and how far each spreads to both sides.
-
-    A border is the middle of the frames that two windows share.
-    """
+    """Return the borders of a video of `frames` frames, the middles of what two windows share, and their reach."""
     windows = in_latents(window, overlap)
     total = (valid_length(frames) - 1) // FRAMES_PER_LATENT + 1
     starts = window_starts(total, windows)

@@ -22,10 +22,9 @@ CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"  # in a plain RuntimeError of torc
 def fit_report(
     model: ModelPatcher, latent_shape: Sequence[int], branches: int = MAX_BRANCHES, vae=None
 ) -> tuple[str, int]:
-    """Return the report of a run and the proposed blocks_to_swap; all blocks where not even that is enough.
+    """Return the report of a run over the latent [B, 16, T, h, w] and the proposed blocks_to_swap, at most all.
 
-    latent_shape: [B, 16, T, h, w]; vae: a VAE whose decoding is to be counted. Raises ValueError for another model or
-    a latent that is no video. A run that cannot fit is logged as a warning.
+    vae: one whose decoding counts. Raises ValueError for another model or a latent that is no video.
     """
     facts = gather(model, latent_shape, branches, vae)
     _log(facts)

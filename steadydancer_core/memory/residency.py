@@ -1,10 +1,8 @@
 """blocks_to_swap: keep the bytes of N transformer blocks off the device and let ComfyUI stream them.
 
-A cap on the weights that ComfyUI keeps resident, not a second mover of weights: ComfyUI goes on choosing layers (the
-largest stay, so that a small one streams while a large one computes), prefetching, pinning and patching LoRAs. "N
-blocks" is therefore a number of bytes, N times the average block, not the blocks 0 to N - 1.
-
-Without a device of its own (CPU, shared memory) or with the whole model kept there on purpose, nothing changes.
+A cap on resident weights, not a second mover: ComfyUI goes on choosing layers (the largest stay), prefetching, pinning
+and patching LoRAs. "N blocks" is a number of bytes, N times the average block. Without a device of its own (CPU, shared
+memory) or with the whole model kept there on purpose, nothing changes.
 """
 
 from functools import cache
@@ -25,7 +23,7 @@ DYNAMIC_PAGE = 32 * 1024**2  # comfy-aimdo moves weights in pages of this size a
 def swap_blocks(model: ModelPatcher, blocks: int) -> ModelPatcher:
     """Return a clone of `model` that keeps `blocks` blocks' worth of weights off the device; 0 leaves it to ComfyUI.
 
-    Raises ValueError when `blocks` is below 0 or above the number of blocks, or the model is not SteadyDancer.
+    Raises ValueError for a number of blocks that the model does not have.
     """
     total = count_blocks(model)
     if not 0 <= blocks <= total:

@@ -19,12 +19,10 @@ LOWER = (
 class Facts:
     """Sizes in bytes that the verdict is made from.
 
-    model, blocks: weights of the whole model and of its transformer blocks; count: number of blocks.
-    swap: blocks_to_swap as it is set; buffer: device memory of the layers that stream.
-    branch: activations of one guidance branch; branches: the most in a step.
-    free: device memory for the run, weights that ComfyUI can move away included; reserve: what ComfyUI leaves free.
-    streams: weights can lie elsewhere than on the device. decode: what VAE Decode takes, 0 if unknown.
-    clip: what a clip sampled in windows takes as a whole, 0 without windows.
+    blocks: weights of the `count` transformer blocks; swap: blocks_to_swap as set; buffer: of the layers that stream;
+    branch: activations of one guidance branch; branches: the most in a step; free: for the run, with what ComfyUI can
+    move away; reserve: what it leaves free; streams: weights can lie elsewhere; decode: VAE Decode, 0 if unknown; clip:
+    a clip sampled in windows as a whole, 0 without windows.
     """
 
     device: str
@@ -60,8 +58,8 @@ class Facts:
 class Fit:
     """The verdict; sizes in bytes.
 
-    swap: the smallest blocks_to_swap that fits, None where none does; missing: by how much the largest is too small.
-    resident, streamed: weights on and off the device as blocks_to_swap is set; together: branches in one batch.
+    swap: the smallest blocks_to_swap that fits, None without one; missing: by how much the largest is too small.
+    resident, streamed: weights on and off the device; together: branches in one batch.
     """
 
     swap: int | None

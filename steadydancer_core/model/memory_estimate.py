@@ -1,8 +1,7 @@
 """How much device memory one pass takes beside the weights, from shapes alone.
 
-The peak of a pass is the second layer of a block's feed-forward: two tensors of the feed-forward's width are alive and
-a few of the transformer's (block input, residual, layer input, layer output). Attention holds less, as long as it does
-not build its whole matrix (every attention that ComfyUI picks on a GPU).
+The peak is the second layer of a block's feed-forward: two tensors of its width are alive and a few of the
+transformer's. Attention holds less, as long as it does not build its whole matrix (as none on a GPU does).
 """
 
 from collections.abc import Sequence
@@ -22,10 +21,7 @@ FLOAT32 = 4
 
 
 def activation_bytes(latent_shape: Sequence[int], dim: int, ffn_dim: int, itemsize: int) -> int:
-    """Return the peak of one pass over a video latent [B, C, T, h, w], without the weights.
-
-    dim, ffn_dim: widths of the transformer (5120 and 13824 in SteadyDancer-14B); itemsize: bytes of the compute dtype.
-    """
+    """Return the peak of a pass over a latent [B, C, T, h, w] in a dtype of `itemsize` bytes, without weights."""
     batch, _, frames, height, width = latent_shape
     cells = batch * (frames + REFERENCE_FRAMES) * height * width
     return int(cells * itemsize * COMFYUI_UNIT * usage_factor(dim, ffn_dim))
@@ -38,9 +34,6 @@ def whole_clip_bytes(latent_shape: Sequence[int]) -> int:
 
 
 def usage_factor(dim: int, ffn_dim: int) -> float:
-    """Return BaseModel.memory_usage_factor of a transformer of these widths: 1.18 for SteadyDancer-14B.
-
-    Stock Wan has 2.30 at this width, nearly twice what a pass takes.
-    """
+    """Return BaseModel.memory_usage_factor for these widths: 1.18 for SteadyDancer-14B, where stock Wan has 2.30."""
     per_token = HIDDEN_TENSORS * dim + FEED_FORWARD_TENSORS * ffn_dim
     return per_token / CELLS_PER_TOKEN / COMFYUI_UNIT

@@ -1,7 +1,4 @@
-"""The pose of one context window: its frames and the neighbors that the temporal convolutions reach.
-
-A window's edge is thus computed as in the whole clip. Indices are latent frames of the clip.
-"""
+"""The pose of a context window and the neighbors that the temporal convolutions reach; indices are latent frames."""
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -21,9 +18,9 @@ def window_runs(window) -> list[Run]:
 
 
 def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
-    """Return the runs that `pose_latents` consist of in a context window, none where they go with `x` frame by frame.
+    """Return the runs in the `pose_latents` of a context window, none where they go with `x` frame by frame.
 
-    Raises ValueError when other nodes have cut the video without the pose.
+    ValueError when other nodes have cut the video without the pose.
     """
     if pose_latents.shape[2] == x.shape[2]:
         return []

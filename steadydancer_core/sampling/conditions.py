@@ -80,12 +80,11 @@ def reconcile(
     height: int = 0,
     length: int = 81,
 ) -> Reconciled:
-    """Return the three conditions and the empty latent.
+    """Return the three conditions and the empty latent; ValueError, before any encoding, for what cannot work.
 
     photo [B, H, W, C], pose and pose_negative [F, H, W, C] in 0..1; width and height in pixels, 0 for the photo's
-    aspect at 1024x576 area; length in frames. `clip_vision` is a loaded model, or `clip_outputs` are ready outputs
-    of photo and first pose frame; with neither, features are zero. Raises ValueError, before any encoding, for what
-    cannot work.
+    aspect at 1024x576 area; length in frames. `clip_vision` is a model, or `clip_outputs` are ready outputs of photo
+    and first pose frame; with neither, features are zero.
     """
     notes: list[str] = []
     check_vae(vae)
@@ -109,7 +108,7 @@ def reconcile(
 def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
     """Return the values that all three conditions share, and the pose latent [1, 16, T, h, w].
 
-    `known` [K, H, W, 3] are the frames that the clip starts with: the photo, or 4n+1 frames of a clip to go on from.
+    `known` [K, H, W, 3] are the frames that the clip starts with: the photo, or 4n+1 frames.
     """
     image_latent = vae.encode(blank_video(known, pose.shape[0]))
     pose_latent = vae.encode(pose)
@@ -207,7 +206,7 @@ def check_vae(vae) -> None:
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:
     """Return CLIP vision of photo and first pose frame [1, H, W, 3] at full size, or ready outputs, or zeros.
 
-    The model gets the pixels of upstream: the pose frame at the photo's size, both without antialiasing at 224x224.
+    The pixels are upstream's: the pose frame at the photo's size, both without antialiasing at 224x224.
     """
     if clip_vision is not None:
         if any(output is not None for output in outputs):

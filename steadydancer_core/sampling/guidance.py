@@ -27,9 +27,9 @@ UNUSED = "Pose guidance is 0, so the connected pose_negative is not used."
 
 @dataclass(frozen=True)
 class TextGuidance:
-    """Strength of the prompt (1 is off), and the fraction of the steps after which its difference is reused.
+    """Strength of the prompt (1 is off), and the fraction of the steps after which its difference is reused (1: never).
 
-    Raises ValueError for a strength that is not finite and for a fraction outside 0..1. 1 computes every step.
+    Raises ValueError for a strength that is not finite and for a fraction outside 0..1.
     """
 
     scale: float = 5.0
@@ -51,10 +51,9 @@ class TextGuidance:
 
 @dataclass(frozen=True)
 class PoseGuidance:
-    """Strength of the pose (0 is off) and the fractions between which it acts: start < step / steps < end, ends open.
+    """Strength of the pose (0 is off), the fractions between which it acts, ends open; every k-th step computes it.
 
-    `every` k computes the pose term on every k-th step of the window, from its first on.
-    Raises ValueError for a negative strength, for a window that is empty or not inside 0..1 and for `every` below 1.
+    Raises ValueError for a negative strength, a window that is empty or not inside 0..1 and `every` below 1.
     """
 
     scale: float = 1.0

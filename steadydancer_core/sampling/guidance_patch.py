@@ -19,10 +19,7 @@ PRE_CFG = "sampler_pre_cfg_function"
 
 
 def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> ModelPatcher:
-    """Return a clone of `model` that adds the pose term in any stock sampler, as one more call per step in the window.
-
-    Only the pose latent of `pose_negative` is used: prompt and photo are those of the sampler's positive.
-    """
+    """Return a clone of `model` that adds the pose term in any stock sampler; prompt and photo are the positive's."""
     check_model(model)
     patched = model.clone()
     if guidance.scale == 0:

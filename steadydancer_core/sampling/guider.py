@@ -33,10 +33,7 @@ POST_CFG = "sampler_post_cfg_function"
 
 
 class SteadyDancerGuider(comfy.samplers.CFGGuider):
-    """ComfyUI GUIDER with a third condition. Outside the window and without shortcuts it is the stock CFG guider.
-
-    `log` records what the last run computed.
-    """
+    """ComfyUI GUIDER with a third condition; without window and shortcuts, the stock CFG's. log: what was computed."""
 
     def __init__(self, model: ModelPatcher, guidance: PoseGuidance, text: TextGuidance):
         check_model(model)
@@ -76,8 +73,7 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
 class GuidedStep:
     """One evaluation: v_neg + s_text (v_pos - v_neg), plus s_pose (v_pos - v_posenegative) inside the window.
 
-    Each branch is computed, or made from a difference that the run has cached. `run_options` are the run's own model
-    options: cached differences live in them, as long as the run.
+    `run_options` are the run's own model options: cached differences live in them, as long as the run.
     """
 
     def __init__(self, guider: SteadyDancerGuider, position: StepPosition, run_options: dict, samples: int):
@@ -133,8 +129,7 @@ class GuidedStep:
     def compute(self, args: dict, conds: dict[str, Any]) -> dict[str, Tensor]:
         """Return the denoised latents of the conditions, by branch; that of None has no meaning.
 
-        ComfyUI batches those that are computed on every step. Where another node has set a batch function, that one
-        gets the stock conditions alone, as it expects.
+        Another node's batch function gets the stock conditions alone, as it expects.
         """
         conds = {**conds, "pose_negative": separate(conds["pose_negative"], "pose_negative")}
         if self.guider.text.skip_negative_after < 1:

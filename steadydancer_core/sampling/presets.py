@@ -1,11 +1,9 @@
-"""Whole settings of a run by name: one table, a row each.
+"""Whole settings of a run by name: one table, a row each; benchmarks/guidance_shortcuts.py measures all of it.
 
 "Official 40" is what SteadyDancer was published with. "Balanced 20" halves the steps and takes both shortcuts of
-guidance; its solver is made for 15 to 20 guided steps (DPM-Solver++, arXiv:2211.01095) and was the nearer one of the
-two official second-order solvers. benchmarks/guidance_shortcuts.py measures all of it. "Fast 4" is for a step-distilled
-LoRA: such LoRAs are trained on straight steps from the levels of the official euler schedule (shift 5) and with the
-prompt's guidance built in, so text guidance is 1. Its window of 0.1 to 0.4 holds one of the four steps, which costs one
-more pass.
+guidance; its solver is made for 15 to 20 guided steps (DPM-Solver++, arXiv:2211.01095). "Fast 4" is for a
+step-distilled LoRA: such LoRAs are trained on straight steps from the levels of the official euler schedule (shift 5)
+with the prompt's guidance built in, so text guidance is 1. Its window of 0.1 to 0.4 holds one of the four steps.
 """
 
 from dataclasses import dataclass

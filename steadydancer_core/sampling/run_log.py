@@ -16,11 +16,10 @@ def _steps_by_branch() -> dict[str, set[int]]:
 
 @dataclass
 class RunLog:
-    """What a run computed. Steps count from 0.
+    """What a run computed; steps count from 0. calls: one entry each, in passes of one condition.
 
-    calls: one entry each, in passes of one condition. pose_steps: those on which the pose term acts. computed: the
-    steps on which the model computed a branch. reused: those on which its last difference was reused instead.
-    levels: the noise levels [steps + 1].
+    pose_steps: where the pose term acts; computed, reused: the steps of a branch, or its last difference; levels:
+    [steps + 1].
     """
 
     calls: list[int] = field(default_factory=list)
@@ -36,15 +35,12 @@ class RunLog:
 
     @property
     def passes(self) -> int:
-        """Forward passes so far. One pass computes one condition for the whole latent, or for one context window."""
+        """Forward passes so far: one computes one condition for the whole latent, or for one context window."""
         return sum(self.calls)
 
 
 def counted(options: dict, log: RunLog, step: int, samples: int) -> dict:
-    """Return `options` under which every call that reaches the network at `step` is noted in `log`.
-
-    samples: the videos in the batch.
-    """
+    """Return `options` under which each call of the network at `step` is logged; samples: videos in the batch."""
 
     def count(executor, x, t, context, image, extra, transformer_options, /, **kwargs):
         log.calls.append(x.shape[0] // samples)
@@ -61,8 +57,7 @@ def counted(options: dict, log: RunLog, step: int, samples: int) -> dict:
 def _innermost(transformer_options: dict) -> str:
     """Return the kind of wrapper that sees what is computed; both kinds have six positional arguments.
 
-    Caches of other nodes answer as DIFFUSION_MODEL wrappers. Without any, and under torch.compile, which would compile
-    ours along with the network, APPLY_MODEL is as good.
+    Caches answer as DIFFUSION_MODEL wrappers. Without any, and under torch.compile, APPLY_MODEL is as good.
     """
     kinds = comfy.patcher_extension.WrappersMP
     wrappers = transformer_options.get("wrappers", {})

@@ -36,10 +36,7 @@ def official_sigmas(solver: str, steps: int, shift: float) -> Tensor:
 
 
 def make_sigmas(model_sampling, solver: str, scheduler: str, steps: int) -> Tensor:
-    """Return sigmas [steps + 1] of the official schedule or of any ComfyUI scheduler, at the model's own shift.
-
-    ValueError for the official schedule of a model that has no shift.
-    """
+    """Return sigmas [steps + 1] of a ComfyUI scheduler or the official one; ValueError for that without a shift."""
     if scheduler != OFFICIAL_SCHEDULE:
         return comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps)
     if not hasattr(model_sampling, "shift"):
@@ -71,10 +68,7 @@ class OfficialSolver(KSAMPLER):
 
 
 def distinct_sigmas(sigmas: Tensor) -> Tensor:
-    """Return `sigmas` [steps + 1] without repeats, because a step of length 0 is no step.
-
-    Raises ValueError unless they fall and end at 0 or above; only the first may be 1 or more, and needs a step.
-    """
+    """Return `sigmas` [steps + 1] without repeats; ValueError unless they fall, from at most 1 to 0 or above."""
     levels: list[float] = []
     for level in sigmas.tolist():
         if not levels or not math.isclose(level, levels[-1], rel_tol=SAME_SIGMA):

@@ -1,8 +1,7 @@
 """Conditions that reach the model in a call of their own, within the same evaluation as the others.
 
-Nodes that reuse a step's result, such as ComfyUI's EasyCache, follow the first condition of the first call for the rest
-of the run, and ComfyUI runs the last condition of a call first. A condition that is not computed on every step must not
-be that one, so it shares no call with those that are.
+Nodes such as ComfyUI's EasyCache follow the first condition of the first call, and ComfyUI runs the last condition of a
+call first: one that is not computed on every step must share no call with those that are.
 """
 
 import comfy.conds

@@ -1,7 +1,4 @@
-"""Which steps of a run computed which branch, and where pose guidance acted, as a picture.
-
-Everything is read from the log that guidance itself writes while it samples; nothing is decided here.
-"""
+"""Which steps of a run computed which branch, and where pose guidance acted, as a picture of the guidance's own log."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

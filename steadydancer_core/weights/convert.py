@@ -44,12 +44,10 @@ def convert(
     overwrite: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Written:
-    """Write the whole of `source` to `target` in one of PRECISIONS.
+    """Write the whole of `source` to `target` in one of PRECISIONS; a stopped conversion goes on, to the same bytes.
 
-    A stopped conversion of the same source, precision and target goes on where it stopped, and gives the same bytes.
     progress: called with bytes done and in all; it may raise to stop. Raises ValueError if the source is not a whole
-    SteadyDancer or holds values that the precision does not, if `target` is part of the source or exists already and
-    `overwrite` is off, if its name does not end in .safetensors, or if the disk is full.
+    SteadyDancer or holds values that the precision does not, if `target` cannot be written, or if the disk is full.
     """
     target = Path(target)
     _check_target(source, target, overwrite)

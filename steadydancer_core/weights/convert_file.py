@@ -1,8 +1,7 @@
 """A safetensors file written piece by piece: never more than one piece in memory, never a half file under its name.
 
-The bytes go to `<name>.part`; `<name>.part.json` says what is settled there: how many bytes, their hash, and of which
-work they are. The same work goes on behind the settled bytes, other work starts anew. The same pieces give the same
-bytes, whether or not the work was stopped in between.
+The bytes go to `<name>.part`; `<name>.part.json` says how many bytes are settled there, their hash, and of which work.
+The same work goes on behind them, other work starts anew; the same pieces give the same bytes.
 """
 
 import errno
@@ -89,10 +88,9 @@ def write_safetensors(
 ) -> Written:
     """Write the pieces to `target` and return what was written.
 
-    work: says what the bytes are made of; a part file of the same work is continued. progress: called with bytes done
-    and bytes in all; what it raises stops the work, and the next call goes on. Raises ValueError when the disk is full
-    or cannot be written, before writing if that can be known, or when `overwrite` is off and something has got the name
-    of `target` meanwhile; UnfitWeights from a piece leaves nothing behind.
+    work: what the bytes are made of; a part file of the same work is continued. progress: called with bytes done and in
+    all; what it raises stops the work. Raises ValueError when the disk is full or cannot be written, or `overwrite` is
+    off and `target` is there; UnfitWeights from a piece leaves nothing behind.
     """
     sweep(target.parent)
     header = header_bytes(pieces, metadata)
@@ -114,10 +112,9 @@ def write_safetensors(
 
 
 class PartFile:
-    """The unfinished file beside `target`.
+    """The unfinished file beside `target`; `with` opens it behind `settled`, the bytes that the sidecar vouches for.
 
-    settled: bytes up to which the sidecar vouches for it, or will when the block is left. `with` opens it for writing
-    behind them; however the block is left, what is whole is settled.
+    However the block is left, what is whole is settled.
     """
 
     def __init__(self, target: Path, work: str, total: int, progress: Progress):

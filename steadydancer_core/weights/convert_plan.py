@@ -1,13 +1,11 @@
 """What becomes of each tensor when a checkpoint is converted.
 
-Three kinds of tensors. The matrices of the blocks take the wanted precision: they are nearly the whole model. The
-matrices of the embeddings and the head stay in 16 bits. All else (pose modules, patch embeddings, norms, biases,
-modulation) becomes float32, in which the model computes its pose stage and which no source exceeds.
-
-fp8_scaled is ComfyUI's per-layer format: `<layer>.weight` in float8, `<layer>.weight_scale` (float32, the value of a
-stored 1) and `<layer>.comfy_quant` (JSON as uint8). The scale is a power of two, so that undoing it rounds nothing in
-fp16 or bf16. `full_precision_matrix_mult` keeps the layer's input, which has no scale, out of float8. The older way to
-store float8 marks the file with a tensor `scaled_fp8` and calls the scale `scale_weight`.
+The matrices of the blocks take the wanted precision: they are nearly the whole model. The matrices of the embeddings
+and the head stay in 16 bits. All else becomes float32, in which the model computes its pose stage. fp8_scaled is
+ComfyUI's per-layer format: `<layer>.weight` in float8, `<layer>.weight_scale` (float32, the value of a stored 1) and
+`<layer>.comfy_quant` (JSON as uint8). The scale is a power of two, so that undoing it rounds nothing in fp16 or bf16.
+`full_precision_matrix_mult` keeps the layer's input, which has no scale, out of float8. The older way marks the file
+with a tensor `scaled_fp8` and calls the scale `scale_weight`.
 """
 
 import json
@@ -62,10 +60,9 @@ PRECISIONS = {
 
 
 class Stored(NamedTuple):
-    """A tensor of the source.
+    """A tensor of the source: upstream's `name`, `place` in the source, `companions`: places by what they are.
 
-    name: upstream's; place: the source's; companions: places of the tensors that belong to it, by what they are;
-    quantization: the layer's entry in ComfyUI's per-layer format, if it is quantized.
+    quantization: the layer's entry in ComfyUI's per-layer format, None if it is plain.
     """
 
     name: str
@@ -78,8 +75,7 @@ class Stored(NamedTuple):
 def plan(source: WeightSource, names: Mapping[str, str], precision: str) -> list[Piece]:
     """Return the pieces of the converted file, the widest dtypes first, then by name: shards and one file agree.
 
-    names: upstream's name of each wanted tensor -> its name in the source. ValueError if a tensor is stored in a way
-    that cannot be undone.
+    names: upstream's name -> that in the source. ValueError for a tensor stored in a way that cannot be undone.
     """
     pieces = [_piece(source, stored, PRECISIONS[precision]) for stored in stored_tensors(source, names)]
     return sorted(pieces, key=_rank)
@@ -231,10 +227,7 @@ def _unfit(name: str, values: Tensor, dtype: torch.dtype) -> UnfitWeights:
 
 
 def stored_tensors(source: WeightSource, names: Mapping[str, str]) -> list[Stored]:
-    """Return the tensors of the source, without those that only say how others are stored.
-
-    names: upstream's name of each wanted tensor -> its name in the source. Reads the few bytes of each comfy_quant.
-    """
+    """Return the tensors of the source, without those that say how others are stored; reads each small comfy_quant."""
     layers: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, place in names.items():
         layer, _, part = name.rpartition(".")

@@ -1,8 +1,4 @@
-"""Teach ComfyUI's own loaders to recognize a SteadyDancer checkpoint.
-
-A supported_models entry before the plain Wan I2V one: the same base, plus the tensors that only
-SteadyDancer has. Load Diffusion Model, the GGUF loader and LoRAs then work without knowing about this pack.
-"""
+"""Teach ComfyUI's own loaders to recognize a SteadyDancer checkpoint, by an entry before the plain Wan I2V one."""
 
 import comfy.supported_models
 

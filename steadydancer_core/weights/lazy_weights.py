@@ -1,8 +1,7 @@
 """Weights that are read from disk while the model takes them, so that file and model are never both in memory.
 
-ComfyUI looks through the whole state dict (names, shapes, dtypes) before it builds the model, then gives it to the
-model at once. A `LazyTensor` answers all those questions and holds no data; `read_on_load` makes the modules of a model
-read their own weights while they load them, and forget them after.
+ComfyUI looks through the state dict (names, shapes, dtypes) before it builds the model, which a `LazyTensor` answers
+without data; `read_on_load` makes the modules read their own weights while they load them, and forget them after.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -35,10 +34,7 @@ def read(tensor: Tensor) -> Tensor:
 
 
 def lazy_state_dict(source: WeightSource, kept: Collection[str] = ()) -> dict[str, Tensor]:
-    """Return all weights of the source by name, large ones lazy.
-
-    `kept` names those that the model keeps as they are; these stay views of the file and cost no memory of their own.
-    """
+    """Return all weights by name, large ones lazy; those in `kept`, which the model keeps as they are, map the file."""
 
     def weight(name: str) -> Tensor:
         info = source.tensors[name]

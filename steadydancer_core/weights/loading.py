@@ -1,8 +1,6 @@
-"""A checkpoint of any known format becomes ComfyUI's MODEL.
+"""A checkpoint of any known format becomes ComfyUI's MODEL; precision, quantization and devices are ComfyUI's.
 
-Names are made official and weights are read while the model takes them; everything else (precision, quantization,
-devices, patchers) is ComfyUI's. Where ComfyUI streams weights from the file itself (dynamic VRAM), it gets the file's
-own mapping as from its own loader.
+Weights are read while the model takes them; for dynamic VRAM ComfyUI gets the file's own mapping.
 """
 
 import json
@@ -99,10 +97,7 @@ def _read_weights(contents: Contents) -> dict[str, Tensor]:
 
 
 def _name_layers(contents: Contents, weights: Mapping[str, Tensor], with_fp8: bool) -> dict[str, str]:
-    """Return the file's metadata, its table of quantized layers under their official names.
-
-    with_fp8: whether the table keeps the layers in fp8; they are dequantized where it does not.
-    """
+    """Return the file's metadata, its quantized layers under official names; with_fp8: those in fp8 as well."""
     metadata = dict(contents.weights.metadata)
     if QUANTIZATION not in metadata:
         return metadata

@@ -1,7 +1,6 @@
 """Does a LoRA fit the model? ComfyUI only writes a line to the console for each layer that it leaves out.
 
-A LoRA for a smaller Wan has the same layer names, so it is accepted when it is connected and fails, layer by layer and
-without an error, while it is applied. One with a few layers of another shape works without them.
+One for a smaller Wan has the same layer names, so it connects and fails layer by layer, without an error.
 """
 
 from dataclasses import dataclass, field
@@ -35,10 +34,7 @@ class LoRAFit:
 
 
 def check_loras(model: ModelPatcher) -> None:
-    """Raise ValueError if a LoRA on `model` was made for another one; warn of single layers that do not fit.
-
-    Other kinds of patch are passed.
-    """
+    """Raise ValueError if a LoRA on `model` was made for another one; warn of single layers that do not fit."""
     for fit in _fits(model):
         if len(fit.misfits) / fit.layers > MOST_MISFITS:
             name, found, needed = fit.misfits[0]

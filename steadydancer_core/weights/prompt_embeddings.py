@@ -38,8 +38,8 @@ Conditioning = list[list]
 def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwrite: bool = True) -> None:
     """Write `conditioning`, a list of [tensor [B, N, C], dict], to `path`, whose folder is made.
 
-    ValueError when it holds more than a prompt (latents, control, hooks, ...), when no file can keep the note `prompt`,
-    when `path` is there and `overwrite` is off, or when it cannot be written; nothing is left behind then.
+    ValueError when it holds more than a prompt, when no file can keep the note `prompt`, or when `path` cannot be
+    written; nothing is left behind then.
     """
     tensors, entries, fault = {}, [], note_fault(prompt)
     if fault:

@@ -1,8 +1,7 @@
 """Scaled fp8 weights in layers that cannot compute with a scale: they are dequantized.
 
-ComfyUI knows scaled weights in linear layers. Some converters scale everything, convolutions too; left alone, these
-would load without their scale and be wrong without a word. The pose stage is small and sensitive: all of it is
-dequantized.
+ComfyUI knows scaled weights in linear layers; convolutions would load without their scale. The pose stage is small and
+sensitive: all of it is dequantized.
 """
 
 from collections.abc import Mapping

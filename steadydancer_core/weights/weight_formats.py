@@ -83,10 +83,7 @@ FORMATS = (
 
 
 def look_into(path: str | Path) -> Contents:
-    """Return the contents of a GGUF or safetensors file, of shards by their index, or of the folder of such an index.
-
-    ValueError if the file is damaged, if shards are missing or do not belong together.
-    """
+    """Return the contents of a GGUF or safetensors file, or of shards; ValueError as `open_weights`."""
     path = Path(path)
     if path.suffix.lower() == GGUF_SUFFIX:
         header = read_gguf_header(path)
@@ -152,10 +149,7 @@ def block_numbers(names: Iterable[str]) -> set[str]:
 
 
 def layer_formats(contents: Contents) -> list[str]:
-    """Return the format of each layer that is quantized by itself; ValueError if that cannot be read.
-
-    Where tensors say it, ComfyUI does not look into the metadata; both must make sense all the same.
-    """
+    """Return the format of each layer that is quantized by itself; ValueError if notes or metadata make no sense."""
     notes = _layer_notes(contents)
     if any(contents.tensors[name].nbytes > MAX_NOTE for name in notes):
         raise _unreadable(contents)

@@ -42,10 +42,9 @@ LONGEST = max(name.count(".") + 1 for table in (OUTSIDE, IN_BLOCK) for name in t
 
 
 def prefix_of(names: Iterable[str]) -> str:
-    """Return what stands before the names of the transformer's tensors, "" if nothing does.
+    """Return what stands before the names of the transformer's tensors, "" if nothing does, whatever their order.
 
-    It is the same whatever the order of the names. Of two transformers (one may be a training's average) ComfyUI's
-    counts, else that with the shorter prefix.
+    Of two transformers (one may be a training's average) ComfyUI's counts, else that with the shorter prefix.
     """
     names = list(names)
     before_a_block = {name[: found.start()] for name in names for found in FIRST_BLOCK.finditer(name)}

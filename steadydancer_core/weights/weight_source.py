@@ -29,8 +29,7 @@ class TensorInfo(NamedTuple):
 class WeightSource(Protocol):
     """Named tensors that are read one at a time; nothing but headers is in memory before `read`.
 
-    title: what the user calls it, the name of the file or folder; tensors in the order of the file; metadata as
-    written by whoever made the file.
+    title: the name of the file or folder; tensors in the order of the file; metadata as its maker wrote it.
     """
 
     title: str
@@ -85,7 +84,7 @@ class SafetensorsSource:
 def open_weights(path: str | Path) -> SafetensorsSource:
     """Return the weights in a .safetensors or .sft file, in shards by their index, or in the folder of such an index.
 
-    Reads headers only. ValueError if a file is damaged, if shards are missing or do not belong together.
+    ValueError if a file is damaged, if shards are missing or do not belong together.
     """
     path = Path(path)
     if path.is_dir():
