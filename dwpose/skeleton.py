@@ -26,21 +26,15 @@ KEYPOINT_PARTS = {
     "feet": [10, 13, *_range(FEET)],
 }
 
-LIMBS = np.array(
+# The joint at which each limb starts, and the one at which it ends.
+LIMBS = np.column_stack(
     [
-        (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
-        (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+        [1, 1, 2, 3, 5, 6, 1, 8, 9, 1, 11, 12, 1, 0, 14, 0, 15],
+        [2, 5, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 0, 14, 16, 15, 17],
     ]
-)  # fmt: skip
-
-# OpenPose's rainbow in RGB, one color a joint; limb i has the color of joint i.
-JOINT_COLORS = np.array(
-    [
-        (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
-        (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
-        (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
-    ]
-)  # fmt: skip
+)
+# OpenPose's rainbow in RGB, one color a joint, 20 degrees of hue apart; limb i has the color of joint i.
+JOINT_COLORS = np.array([[round(255 * c) for c in colorsys.hsv_to_rgb(i / 18, 1, 1)] for i in range(18)])
 LIMB_BRIGHTNESS = 0.6
 HAND_JOINT_COLOR = (0, 0, 255)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..poses import BODY, LEFT_HIP, LEFT_SHOULDER, NECK, NOSE, RIGHT_HIP, RIGHT_SHOULDER, Track
-from ..skeleton import Aspects, metric, scale_limbs
+from ..skeleton import CHAIN, Aspects, metric, scale_limbs
 from .proportions import body_size, canonical, part_lengths, stand_in
 
 # How far a part may differ from the body's scale: people's proportions. Below the lower bound the photo shows the part
@@ -26,20 +26,8 @@ MEASURED = "measured"
 AS_THE_BODY = "body scale used"  # how the reason ends where photo and video give a part no ratio of its own
 ANCHOR_FRAMES = 8  # the video's size is the median over this many frames from the anchor on
 
-# Part of the skeleton's chain: the parts whose ratio it takes.
-CHAIN_PARTS = {
-    "neck": ("neck",),
-    "face_right": ("head",),
-    "face_left": ("head",),
-    "face": ("head",),
-    "shoulders": ("shoulders",),
-    "upper_arm": ("upper_arm",),
-    "lower_arm": ("lower_arm",),
-    "hand": ("upper_arm", "lower_arm"),
-    "torso": ("torso",),
-    "upper_leg": ("upper_leg",),
-    "lower_leg": ("lower_leg",),
-}
+# Part of the skeleton's chain: the parts whose ratio it takes, where that is not its own.
+CHAIN_PARTS = dict.fromkeys(("face_right", "face_left", "face"), ("head",)) | {"hand": ("upper_arm", "lower_arm")}
 
 
 class PartRatio(NamedTuple):
@@ -116,7 +104,7 @@ def align_robust(driver: Track, photo: Track, rows: list[PartRatio], aspects: As
     """
     photo_aspect, video_aspect = aspects
     used = {row.part: row.ratio for row in rows}
-    ratios = {part: float(np.mean([used[p] for p in parts])) for part, parts in CHAIN_PARTS.items()}
+    ratios = {part: float(np.mean([used[p] for p in CHAIN_PARTS.get(part, (part,))])) for _, _, part in CHAIN}
     points = stand_in(metric(driver.points, video_aspect), driver.visible)
     target = stand_in(metric(photo.points[:1], photo_aspect), photo.visible[:1])[0]
     path = points[:, [NECK]]

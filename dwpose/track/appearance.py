@@ -7,31 +7,15 @@ hue and brightness, the others by brightness alone, because the hue of a gray is
 import numpy as np
 
 from ..packages.opencv import import_cv2
-from ..poses import (
-    LEFT_ANKLE,
-    LEFT_HIP,
-    LEFT_KNEE,
-    LEFT_SHOULDER,
-    RIGHT_ANKLE,
-    RIGHT_HIP,
-    RIGHT_KNEE,
-    RIGHT_SHOULDER,
-    VISIBLE_SCORE,
-)
+from ..poses import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE_SCORE
+from ..skeleton import LIMB_PATHS
 
 HUES, VALUES, GRAYS = 12, 3, 6
 BINS = HUES * VALUES + GRAYS
 MIN_SATURATION, MIN_VALUE = 48, 32  # of 255; below them a color counts as gray
-# Each part is made of quadrilaterals, as two opposite edges of joints.
-PARTS = (
-    (((RIGHT_SHOULDER, RIGHT_HIP), (LEFT_SHOULDER, LEFT_HIP)),),
-    (
-        ((RIGHT_HIP, RIGHT_KNEE), (RIGHT_HIP, RIGHT_KNEE)),
-        ((LEFT_HIP, LEFT_KNEE), (LEFT_HIP, LEFT_KNEE)),
-        ((RIGHT_KNEE, RIGHT_ANKLE), (RIGHT_KNEE, RIGHT_ANKLE)),
-        ((LEFT_KNEE, LEFT_ANKLE), (LEFT_KNEE, LEFT_ANKLE)),
-    ),
-)
+# Each part is made of quadrilaterals, as two opposite edges of joints; those of a limb are one.
+TORSO = ((RIGHT_SHOULDER, RIGHT_HIP), (LEFT_SHOULDER, LEFT_HIP))
+PARTS = ((TORSO,), tuple((limb, limb) for limb in LIMB_PATHS["upper_leg"] + LIMB_PATHS["lower_leg"]))
 ALONG, ACROSS = np.linspace(0.15, 0.85, 16), np.linspace(0.15, 0.85, 9)
 LIMB_WIDTH = 0.12  # of its length: a limb is sampled as a band about the line between its joints
 MIN_SAMPLES = 40

@@ -16,7 +16,8 @@ from ..boxes import overlaps
 from ..detect.detector import Detector, Region, boxes, on_grid
 from ..poses import BODY, VISIBLE_SCORE, PoseClip
 from . import appearance
-from .track import Detections, Tracker, joints_seen, person_box, person_size
+from .track import Tracker
+from .tracklets import Detections, joints_seen, person_box, person_size
 
 METHOD = 3  # to be counted up when the same frames give other poses, because poses are cached
 NOBODY_RULES = ("hold", "blank", "end")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..poses import PoseClip, Track
-from .track import person_box
+from .tracklets import person_box
 
 ALL = "all"
 MAX_RANGES = 4  # of frames, that an error lists

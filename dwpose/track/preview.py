@@ -10,7 +10,7 @@ import numpy as np
 from ..packages.opencv import import_cv2
 from ..poses import BODY, FEET, LEFT_HAND, RIGHT_HAND, VISIBLE_SCORE, PoseClip, Track
 from ..skeleton import HAND_EDGES, LIMBS
-from .track import person_box
+from .tracklets import person_box
 
 PICTURES, LONG_SIDE = 16, 512
 HAND_BONES = np.concatenate([hand.start + HAND_EDGES for hand in (LEFT_HAND, RIGHT_HAND)])

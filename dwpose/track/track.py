@@ -15,9 +15,7 @@ from ..boxes import overlaps
 from ..poses import KEYPOINTS, Track
 from .batch_association import LONGEST, MOST_PEOPLE, SHORTEST, associate_batch
 from .merging import drop_false_positives, merge_tracklets
-from .tracklets import Detection, Detections, Tracklet, assign, joints_seen, link_costs, person_box, person_size
-
-__all__ = ["Detections", "Tracker", "joints_seen", "link_people", "link_rows", "person_box", "person_size"]
+from .tracklets import Detection, Detections, Tracklet, assign, link_costs, person_box
 
 LIVE_FRAMES = 24  # a tracklet that long without a detection of the person has ended
 NEAR = 0.8  # motion cost from which a person is elsewhere, and only the second pass may link
@@ -143,13 +141,3 @@ def link_rows(
     for number, person in enumerate(tracker.people(frames, check)):
         owners[[detection.row for detection in person]] = number
     return owners
-
-
-def link_people(points: list[np.ndarray], scores: list[np.ndarray]) -> list[Track]:
-    """Return the people of F frames with points [N_f, 134, 2] and scores [N_f, 134] in any order, by motion alone."""
-    tracker = Tracker()
-    for frame, (places, confidence) in enumerate(zip(points, scores, strict=True)):
-        seen = joints_seen(confidence).any(-1)
-        if seen.any():
-            tracker.update(frame, Detections.of(places[seen], confidence[seen]))
-    return tracker.tracks(len(points))

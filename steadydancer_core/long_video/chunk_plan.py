@@ -26,12 +26,8 @@ def plan_chunks(frames: int, chunk_length: int, overlap: int) -> list[Chunk]:
     """Return the chunks of a video of `frames` frames. All are full but the last, which ends with the video."""
     starts = range(0, max(1, frames - overlap), chunk_length - overlap)
     counts = [min(chunk_length, frames - start) for start in starts]
-    return [Chunk(i, start, n, hold_length(n)) for i, (start, n) in enumerate(zip(starts, counts, strict=True))]
-
-
-def hold_length(frames: int) -> int:
-    """Return the smallest length that the model takes and that holds `frames`."""
-    return max(MIN_FRAMES, valid_length(frames + 3))
+    lengths = [max(MIN_FRAMES, valid_length(n + 3)) for n in counts]
+    return [Chunk(i, *row) for i, row in enumerate(zip(starts, counts, lengths, strict=True))]
 
 
 def choose_lengths(chunk_length: int, overlap: int, notes: list[str]) -> tuple[int, int]:

@@ -22,6 +22,7 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
+from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.disk_cache import DiskCache
@@ -205,11 +206,11 @@ class ChunkMaker:
         shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
-        conds = [conditions.with_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
+        conds = [conditioning_set_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
         pose_negative = None
         if self.sources.pose_negative is not None:
             distorted = self.codec.encode(self.fit(_held(self.sources.pose_negative, chunk)))
-            pose_negative = conditions.with_values(self.sources.positive, shared | {"pose_video_latent": distorted})
+            pose_negative = conditioning_set_values(self.sources.positive, shared | {"pose_video_latent": distorted})
         return *conds, pose_negative, conditions.empty_latent(pose_latent)
 
 

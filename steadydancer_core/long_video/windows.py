@@ -7,26 +7,18 @@ frames of the video at the nodes, in latent frames here; indices are latent fram
 """
 
 import math
-from typing import NamedTuple
 
 import comfy.context_windows
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...media.frame_size import FRAMES_PER_LATENT, MIN_FRAMES, valid_length
+from ...media.frame_size import FRAMES_PER_LATENT, MIN_FRAMES, latent_frames, valid_length
 from ..model.memory_estimate import whole_clip_bytes
 
 SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
 NO_FUSION = comfy.context_windows.ContextFuseMethods.FLAT  # the linear one cannot do without an overlap
 WRAPPER_KEY = "steadydancer_windows"
-
-
-class Windows(NamedTuple):
-    """Window and overlap in latent frames."""
-
-    length: int
-    overlap: int
 
 
 class WindowHandler(comfy.context_windows.IndexListContextHandler):
@@ -45,35 +37,37 @@ class WindowHandler(comfy.context_windows.IndexListContextHandler):
 
 def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: bool = True) -> ModelPatcher:
     """Return a clone of `model` that samples in windows of `window` frames, `overlap` shared; ValueError if unfit."""
-    latent = in_latents(window, overlap)
     windowed = model.clone()
-    windowed.model_options["context_handler"] = WindowHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
-        fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if latent.overlap else NO_FUSION),
-        context_length=latent.length, context_overlap=latent.overlap, dim=2, freenoise=freenoise,
-    )  # fmt: skip
+    windowed.model_options["context_handler"] = make_handler(*in_latents(window, overlap), freenoise)
     windowed.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, WRAPPER_KEY, _estimate_memory)
     if freenoise:
         comfy.context_windows.create_sampler_sample_wrapper(windowed)
     return windowed
 
 
+def make_handler(length: int, overlap: int, freenoise: bool = False) -> WindowHandler:
+    """Return ComfyUI's handler of windows of `length` latent frames of which `overlap` are shared."""
+    return WindowHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
+        fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION if overlap else NO_FUSION),
+        context_length=length,
+        context_overlap=overlap,
+        dim=2,
+        freenoise=freenoise,
+    )
+
+
 def _estimate_memory(executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
     """Let ComfyUI free memory for a window, the frame before it, and the whole clip's latents: it counts one window."""
-    shape = memory_shape(model, list(noise_shape), kwargs["model_options"]["context_handler"])
-    return executor(model, shape, conds, *args, **kwargs)
+    batch, channels, frames, *size = noise_shape
+    window = kwargs["model_options"]["context_handler"].context_length + 1
+    if frames > window:
+        one_frame = model.model.memory_required([batch, channels, 1, *size])
+        frames = window + math.ceil(whole_clip_bytes(noise_shape) / one_frame)
+    return executor(model, [batch, channels, frames, *size], conds, *args, **kwargs)
 
 
-def memory_shape(model: ModelPatcher, shape: list[int], handler: WindowHandler) -> list[int]:
-    """Return the latent shape whose activations take what a run over the latent [B, 16, T, h, w] in windows does."""
-    window = handler.context_length + 1
-    if shape[2] <= window:
-        return shape
-    one_frame = model.model.memory_required([*shape[:2], 1, *shape[3:]])
-    return [*shape[:2], window + math.ceil(whole_clip_bytes(shape) / one_frame), *shape[3:]]
-
-
-def in_latents(window: int, overlap: int) -> Windows:
+def in_latents(window: int, overlap: int) -> tuple[int, int]:
     """Return window and overlap, given in frames, in latent frames of four; an overlap keeps at least one of them."""
     if window < MIN_FRAMES:
         raise ValueError(
@@ -85,30 +79,15 @@ def in_latents(window: int, overlap: int) -> Windows:
             "Take an overlap of 16 to 32 frames for a window of 81."
         )
     shared = max(overlap // FRAMES_PER_LATENT, int(overlap > 0))
-    return Windows((valid_length(window) - 1) // FRAMES_PER_LATENT + 1, shared)
-
-
-def window_starts(total: int, windows: Windows) -> list[int]:
-    """Return the first latent frame of every window over a clip of `total` latent frames."""
-    handler = comfy.context_windows.IndexListContextHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule(SCHEDULE),
-        fuse_method=comfy.context_windows.get_matching_fuse_method(FUSION),
-        context_length=windows.length, context_overlap=windows.overlap,
-    )  # fmt: skip
-    return [indices[0] for indices in handler.context_schedule.func(total, handler, {})]
+    return latent_frames(valid_length(window)), shared
 
 
 def window_borders(frames: int, window: int, overlap: int) -> tuple[list[int], int]:
     """Return the borders of a video of `frames` frames, the middles of what two windows share, and their reach."""
-    windows = in_latents(window, overlap)
-    total = (valid_length(frames) - 1) // FRAMES_PER_LATENT + 1
-    starts = window_starts(total, windows)
-    ends = [start + windows.length for start in starts[:-1]]
-    middles = [(start + end) / 2 for start, end in zip(starts[1:], ends, strict=True)]
-    widest = max((end - start for start, end in zip(starts[1:], ends, strict=True)), default=0)
-    return [first_frame_of(middle) for middle in middles], widest * FRAMES_PER_LATENT // 2
-
-
-def first_frame_of(latent: float) -> int:
-    """Return the first video frame of a latent frame: latent 0 is one frame, every later one is four."""
-    return max(0, round(latent * FRAMES_PER_LATENT) - FRAMES_PER_LATENT + 1)
+    handler = make_handler(*in_latents(window, overlap))
+    windows = handler.context_schedule.func(latent_frames(valid_length(frames)), handler, {})
+    shared = [(start, end + 1) for (start, *_), (*_, end) in zip(windows[1:], windows[:-1], strict=True)]
+    # Latent frame 0 is one frame, every later one is four.
+    middles = [round((start + end) / 2 * FRAMES_PER_LATENT) - FRAMES_PER_LATENT + 1 for start, end in shared]
+    widest = max((end - start for start, end in shared), default=0)
+    return [max(0, middle) for middle in middles], widest * FRAMES_PER_LATENT // 2

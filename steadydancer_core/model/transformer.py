@@ -108,11 +108,7 @@ class SteadyDancerWanModel(WanModel):
         """Return the token grid [B, dim, T + 2, h/2, w/2]: the clip, then the photo, then the first pose."""
         pose = self.modulate(x, pose_latents, runs)
         clip = torch.cat([x.float(), pose.fused, pose.aligned], dim=1)
-        pairs = (
-            (self.patch_embedding_fuse, clip),
-            (self.patch_embedding, ref_x),
-            (self.patch_embedding_ref_c, ref_c),
-        )
+        pairs = ((self.patch_embedding_fuse, clip), (self.patch_embedding, ref_x), (self.patch_embedding_ref_c, ref_c))
         return torch.cat([embed(t.float()).to(x.dtype) for embed, t in pairs], dim=2)
 
     def embed_time(self, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,6 @@ from ..model.pose_modulation import LATENT_CHANNELS
 
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
-CLIP_NEEDED = "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
 NO_CLIP = (
     "no CLIP vision connected, so its features are zero: the 14B model needs them. Connect clip_vision to Load CLIP "
     "Vision with clip_vision_h.safetensors"
@@ -95,6 +94,7 @@ def reconcile(
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
     shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
+    with_values = node_helpers.conditioning_set_values
     conds = [with_values(cond, shared | {"pose_video_latent": pose_latent}) for cond in (positive, negative)]
     augmented = None
     if pose_negative is not None:
@@ -122,11 +122,6 @@ def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dic
         "pose_clip_vision_output": clip.pose,
     }
     return shared, pose_latent
-
-
-def with_values(conditioning, values: dict) -> list:
-    """Return the conditioning with `values` added to every entry; the given one stays as it is."""
-    return node_helpers.conditioning_set_values(conditioning, values)
 
 
 def empty_latent(like: Tensor) -> dict:
@@ -224,7 +219,13 @@ def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, no
         notes.append(NO_CLIP)
         return zero_clip()
     for output in pair:
-        check_features(output.penultimate_hidden_states)
+        size = tuple(output.penultimate_hidden_states.shape[1:])
+        if size != (CLIP_TOKENS, CLIP_WIDTH):
+            name = CLIP_NAMES.get(size[-1], "another vision model")
+            raise ValueError(
+                f"Found features of {name} ({' x '.join(map(str, size))}), not {CLIP_TOKENS} x {CLIP_WIDTH}. "
+                "SteadyDancer needs CLIP-H. Choose clip_vision_h.safetensors in Load CLIP Vision."
+            )
     return pair
 
 
@@ -241,17 +242,6 @@ def first_features(output, notes: list[str]):
         return output
     notes.append(f"the first of {images} images in a CLIP vision output is used")
     return features_output(output.penultimate_hidden_states[:1])
-
-
-def check_features(features: Tensor) -> None:
-    """Raise ValueError unless `features` are CLIP-H's: [B, 257, 1280]."""
-    if tuple(features.shape[1:]) == (CLIP_TOKENS, CLIP_WIDTH):
-        return
-    name = CLIP_NAMES.get(features.shape[-1], "another vision model")
-    raise ValueError(
-        f"Found features of {name} ({' x '.join(map(str, features.shape[1:]))}), not {CLIP_TOKENS} x {CLIP_WIDTH}. "
-        f"{CLIP_NEEDED}"
-    )
 
 
 def features_output(features: Tensor) -> comfy.clip_vision.Output:

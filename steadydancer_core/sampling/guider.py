@@ -14,15 +14,7 @@ from torch import Tensor
 from ...media.log import logger
 from ..memory.fit import check_before_sampling, explain_out_of_memory
 from ..model.pose_windows import check_caches
-from .guidance import (
-    CACHED,
-    UNUSED,
-    PoseGuidance,
-    TextGuidance,
-    add_pose_term,
-    cache_difference,
-    cached_difference,
-)
+from .guidance import CACHED, UNUSED, PoseGuidance, TextGuidance, add_pose_term, cache_difference, cached_difference
 from .guidance_checks import check_areas, check_model, check_pose_negative
 from .run_log import BRANCHES, RunLog, counted
 from .separate_condition import separate

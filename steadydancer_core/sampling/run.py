@@ -90,11 +90,8 @@ def run(
     model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
 ) -> tuple[dict, RunReport]:
     """Return the LATENT sampled with `settings`, and the report of the run."""
-    shifted = with_shift(model, settings.shift)
-    text = settings.text
-    guider = make_guider(
-        shifted, positive, negative, pose_negative, text.scale, settings.pose, text.skip_negative_after
-    )
+    guider = SteadyDancerGuider(with_shift(model, settings.shift), settings.pose, settings.text)
+    guider.set_conds(positive, negative, pose_negative)
     warnings = []
     # ComfyUI's bypass loaders inject a LoRA beside the layers.
     if settings.step_distilled and not (model.patches or model.injections):

@@ -7,7 +7,7 @@ import torch
 from comfy.context_windows import IndexListContextWindow
 from comfy.patcher_extension import WrappersMP
 
-from steadydancer_pack.steadydancer_core.long_video.windows import Windows, apply_windows, in_latents, window_borders
+from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows, in_latents, window_borders
 from steadydancer_pack.steadydancer_core.model import pose_windows
 from steadydancer_pack.steadydancer_core.model.memory_estimate import WHOLE_CLIP_CHANNELS, whole_clip_bytes
 from steadydancer_pack.steadydancer_core.model.pose_modulation import Run, frame_runs
@@ -193,7 +193,7 @@ def test_windows_that_cannot_work(golden_patcher, window, overlap, words):
     [(81, 16, (21, 4)), (83, 19, (21, 4)), (5, 4, (2, 1)), (5, 0, (2, 0)), (13, 2, (4, 1))],
 )
 def test_frames_in_latents(window, overlap, latent):
-    assert in_latents(window, overlap) == Windows(*latent)
+    assert in_latents(window, overlap) == latent
 
 
 def test_borders_by_hand():

@@ -5,16 +5,20 @@ import pytest
 
 from steadydancer_pack.dwpose.poses import LEFT_HIP, LEFT_SHOULDER, NECK, RIGHT_HIP, RIGHT_SHOULDER
 from steadydancer_pack.dwpose.track import appearance
-from steadydancer_pack.dwpose.track.track import (
-    Detections,
-    Tracker,
-    link_people,
-    link_rows,
-    person_box,
-    person_size,
-)
+from steadydancer_pack.dwpose.track.track import Tracker, link_rows
+from steadydancer_pack.dwpose.track.tracklets import Detections, joints_seen, person_box, person_size
 
 SHAPE = np.random.default_rng(0).random((134, 2)) * (0.1, 0.4)
+
+
+def link_people(points, scores):
+    """Return the people of F frames with points [N_f, 134, 2] and scores [N_f, 134] in any order, by motion alone."""
+    tracker = Tracker()
+    for frame, (places, confidence) in enumerate(zip(points, scores, strict=True)):
+        seen = joints_seen(confidence).any(-1)
+        if seen.any():
+            tracker.update(frame, Detections.of(places[seen], confidence[seen]))
+    return tracker.tracks(len(points))
 
 
 def frames_of(*paths, score=0.9):

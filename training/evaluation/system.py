@@ -11,6 +11,7 @@ import comfy.utils
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
+from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...dwpose.edit.align import Request, align
@@ -18,7 +19,7 @@ from ...dwpose.edit.augment import augment
 from ...dwpose.poses import PoseClip
 from ...media.frames import to_float, to_uint8
 from ...steadydancer_core.sampling import run as sampling
-from ...steadydancer_core.sampling.conditions import encode_shared, with_values, zero_clip
+from ...steadydancer_core.sampling.conditions import encode_shared, zero_clip
 from ...steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from ...steadydancer_core.sampling.presets import Settings
 from ...steadydancer_core.weights import detection
@@ -81,8 +82,9 @@ class System:
         pose_negative = tensors.pop("pose_negative")
         shared = tensors | {key: value for key, value in each[0].items() if key.endswith("output")}
         text = {name: [[prompt_vectors(name)[None].expand(len(pairs), -1, -1), {}]] for name in (POSITIVE, NEGATIVE)}
-        positive, negative = (with_values(text[name], shared) for name in (POSITIVE, NEGATIVE))
-        return positive, negative, with_values(text[POSITIVE], shared | {"pose_video_latent": pose_negative})
+        positive, negative = (conditioning_set_values(text[name], shared) for name in (POSITIVE, NEGATIVE))
+        distorted = shared | {"pose_video_latent": pose_negative}
+        return positive, negative, conditioning_set_values(text[POSITIVE], distorted)
 
 
 def aligned(pair: Pair, mode: str = "robust") -> PoseClip:
