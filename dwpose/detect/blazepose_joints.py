@@ -11,20 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..packages.opencv import import_cv2
-from ..poses import (
-    BODY,
-    FACE,
-    FEET,
-    KEYPOINTS,
-    LEFT_HAND,
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    NECK,
-    RIGHT_HAND,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-    VISIBLE_SCORE,
-)
+from ..poses import BODY, FACE, FEET, HIPS, KEYPOINTS, LEFT_HAND, NECK, RIGHT_HAND, SHOULDERS, VISIBLE_SCORE
 from .blazepose_regions import about, crop_side, sigmoid
 from .detector import Region
 
@@ -39,7 +26,6 @@ TRUNKS = 1.9  # radius of the circle in trunks; MID_HIP and ABOVE_HEAD say 1.7 t
 FARTHEST = 1.0  # the same in distances of the farthest joint: 0.9 to 1.3
 OUTSIDE = 0.3  # joints outside the frame keep this part of their score, which is never enough to be seen
 
-SHOULDERS, HIPS = [RIGHT_SHOULDER, LEFT_SHOULDER], [RIGHT_HIP, LEFT_HIP]
 LANDMARK = np.zeros(KEYPOINTS, int)  # which landmark lies at, or next to, each keypoint
 LANDMARK[BODY] = [0, 11, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7]
 LANDMARK[FEET] = [31, 31, 29, 32, 32, 30]

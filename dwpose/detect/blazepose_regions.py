@@ -83,12 +83,7 @@ def regions(boxes: np.ndarray, scores: np.ndarray, windows: list[Window], least:
     found[:, [0, 1, *range(4, 12)]] += np.tile(places[:, :2], 5)
     chances = sigmoid(scores[window, anchor, 0])
     best = suppress(around(found[:, :2], found[:, 2:4]), chances, OVERLAP)[:MOST]
-    return [region(found[i], chances[i]) for i in best]
-
-
-def region(box: np.ndarray, score: float) -> Region:
-    """Return the region of a person by the box's points, a row of the network's `boxes` in pixels of the frame."""
-    return about(box[HIPS : HIPS + 2], box[CIRCLE : CIRCLE + 2], float(score))
+    return [about(found[i, HIPS : HIPS + 2], found[i, CIRCLE : CIRCLE + 2], float(chances[i])) for i in best]
 
 
 def about(hips: np.ndarray, above_head: np.ndarray, score: float) -> Region:

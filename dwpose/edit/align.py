@@ -49,13 +49,7 @@ class Request:
     meet_at: str = AT_NECK
 
 
-class AlignedPerson(NamedTuple):
-    """One person's aligned track, the frame that meets the photo, the ratios, and remarks."""
-
-    track: Track
-    anchor: int
-    table: list[PartRatio]
-    notes: list[str]
+AlignedPerson = tuple[Track, int, list[PartRatio], list[str]]  # anchor frame, ratios, remarks
 
 
 class Alignment(NamedTuple):
@@ -132,7 +126,7 @@ def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Reques
             hidden = f"no joint of the head is seen in both photo and frame {anchor}"
             notes.append(f"Person {driver.number}: {hidden}, so they meet as with '{AT_NECK}'.")
         aligned = heads or aligned
-    return AlignedPerson(correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes)
+    return correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes
 
 
 def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> list[PartRatio]:

@@ -21,26 +21,22 @@ MISSING = -1.0  # upstream's mark for an unseen point of hands and face
 PATHS = LIMB_PATHS | {"face_right": [(16, 14, 0)], "face_left": [(17, 15, 0)]}
 
 
-def official_ratios(photo: np.ndarray, anchor: np.ndarray) -> dict[str, float]:
-    """Return the scale of each part from body joints [18, 2] of photo and anchor frame, metric; NaN becomes 1."""
+def ratios_at(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> dict[str, float]:
+    """Return the scale of each part from the one frame of `photo` and frame `anchor` of `driver`; NaN becomes 1."""
+    one, other = _body(photo, 0, aspects[0]), _body(driver, anchor, aspects[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {
-            part: np.mean([_length(photo, path) / _length(anchor, path) for path in paths])
+            part: np.mean([_length(one, path) / _length(other, path) for path in paths])
             for part, paths in PATHS.items()
         }
-        torso, anchor_torso = (np.linalg.norm(p[NECK] - (p[RIGHT_HIP] + p[LEFT_HIP]) / 2) for p in (photo, anchor))
-        ratios["torso"] = np.divide(torso, anchor_torso)
+        torso, other_torso = (np.linalg.norm(p[NECK] - (p[RIGHT_HIP] + p[LEFT_HIP]) / 2) for p in (one, other))
+        ratios["torso"] = np.divide(torso, other_torso)
         ratios["hand"] = (ratios["upper_arm"] + ratios["lower_arm"]) / 2
     return {part: 1.0 if np.isnan(ratio) else float(ratio) for part, ratio in ratios.items()} | {"face": 1.0}
 
 
 def _length(points: np.ndarray, path: tuple[int, ...]) -> np.floating:
     return np.linalg.norm(np.diff(points[list(path)], axis=0), axis=1).sum()
-
-
-def ratios_at(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> dict[str, float]:
-    """Return the scale of each part from the one frame of `photo` and frame `anchor` of `driver`."""
-    return official_ratios(_body(photo, 0, aspects[0]), _body(driver, anchor, aspects[1]))
 
 
 def _body(track: Track, frame: int, aspect: float) -> np.ndarray:

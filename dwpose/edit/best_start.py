@@ -6,14 +6,14 @@ which way somebody faces.
 
 import numpy as np
 
-from ..poses import LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, PoseClip, Track
+from ..poses import EYES, HIPS, SHOULDERS, PoseClip, Track
 from ..skeleton import LIMBS, metric
 from .pairing import check_people, pair_people
 from .proportions import body_size, part_lengths
 
 POINTERS = LIMBS[2:13]  # whose direction is compared: arms, trunk and legs, neck to nose
 # Joints whose distance shows the facing, and that distance in torso lengths in somebody who faces the camera.
-BREADTHS = np.array([(RIGHT_SHOULDER, LEFT_SHOULDER), (RIGHT_HIP, LEFT_HIP), (RIGHT_EYE, LEFT_EYE)])
+BREADTHS = np.array([SHOULDERS, HIPS, EYES])
 FRONTAL = np.array([0.8, 0.4, 0.13])
 
 UNKNOWN = 0.5  # distance of a limb that the photo shows and the frame does not, as of one at a right angle or so

@@ -82,38 +82,27 @@ class _Evidence(NamedTuple):
 
 
 def without_outliers(track: Track, measured: np.ndarray, aspect: float) -> tuple[Track, np.ndarray]:
-    """Return the track with its outliers replaced, itself if there are none; and bool [F, 134]: which these are.
+    """Return the track with its outliers on their neighbors' path, itself without any; bool [F, 134]: which they are.
 
-    measured: bool [F, 134], the points to judge and to judge by. aspect: width / height.
+    An outlier gets its neighbors' mean score. measured: bool [F, 134], the points to use. aspect: width / height.
     """
-    size = typical_size(track, aspect)
-    points, scores, found = replace_outliers(metric(track.points, aspect), track.scores, measured, size)
-    points = np.where(found[..., None], points / (aspect, 1), track.points)
-    return (replace(track, points=points, scores=scores) if found.any() else track), found
-
-
-def replace_outliers(
-    points: np.ndarray, scores: np.ndarray, seen: np.ndarray, size: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points and scores with the outliers on their neighbors' path, with their mean score; bool [F, K]: which.
-
-    points: metric [F, K, 2]; scores, seen (to use): [F, K]; size: the body's in frame heights.
-    """
-    points, scores, found = points.copy(), scores.copy(), np.zeros_like(seen)
-    step = max(1, AT_ONCE // max(len(seen), 1))
-    for start in range(0, seen.shape[1], step):
+    points, scores, found = metric(track.points, aspect), track.scores.copy(), np.zeros_like(measured)
+    least = min(BODY_SIZES * typical_size(track, aspect), FRAME_HEIGHTS)
+    step = max(1, AT_ONCE // max(len(measured), 1))
+    for start in range(0, measured.shape[1], step):
         part = slice(start, start + step)
-        found[:, part] = _find(points[:, part], scores[:, part], seen[:, part], min(BODY_SIZES * size, FRAME_HEIGHTS))
+        found[:, part] = _find(points[:, part], scores[:, part], measured[:, part], least)
         joints = start + np.flatnonzero(found[:, part].any(axis=0))
         if not len(joints):
             continue
         outliers = _measured(points, scores, found, joints)
-        evidence = _examine(outliers, _measured(points, scores, seen & ~found, joints))
+        evidence = _examine(outliers, _measured(points, scores, measured & ~found, joints))
         where = outliers.frames, outliers.joints
         found[where] = np.isfinite(evidence.roughness)  # another outlier may have been the last neighbor needed
         points[where] += evidence.offset
         scores[where] = np.where(found[where], evidence.score, outliers.scores)
-    return points, scores, found
+    points = np.where(found[..., None], points / (aspect, 1), track.points)
+    return (replace(track, points=points, scores=scores) if found.any() else track), found
 
 
 def _find(points, scores, seen, least: float) -> np.ndarray:

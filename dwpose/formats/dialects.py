@@ -17,26 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..poses import (
-    BODY,
-    FACE,
-    FEET,
-    KEYPOINTS,
-    LEFT_EYE,
-    LEFT_HAND,
-    LEFT_HIP,
-    RIGHT_EYE,
-    RIGHT_HAND,
-    RIGHT_HIP,
-    VISIBLE_SCORE,
-    PoseClip,
-    Track,
-)
+from ..poses import BODY, EYES, FACE, FEET, HIPS, KEYPOINTS, LEFT_HAND, RIGHT_HAND, VISIBLE_SCORE, PoseClip, Track
 
 BODY_FIELD, FEET_FIELD, FACE_FIELD = "pose_keypoints_2d", "foot_keypoints_2d", "face_keypoints_2d"
 LEFT_FIELD, RIGHT_FIELD = "hand_left_keypoints_2d", "hand_right_keypoints_2d"
 MID_HIP = KEYPOINTS  # row 134, which only BODY_25 has
-HIPS = [RIGHT_HIP, LEFT_HIP]
 DECIMALS = 9  # of a pixel: coarser than what dividing by the canvas and multiplying again does to a float
 FARTHEST = 1e6  # pixels; nothing beyond is a keypoint
 NOTE = "steadydancer"  # key of a frame: {"dialect": a name of DIALECTS, "ids": one a person}
@@ -66,7 +51,7 @@ class Dialect(NamedTuple):
 
 BODY_25 = {BODY_FIELD: [*range(8), MID_HIP, *range(8, 24)]}
 BODY_18, FOOT_6 = {BODY_FIELD: BODY}, {FEET_FIELD: FEET}
-FACE_70 = {FACE_FIELD: [*range(FACE.start, FACE.stop), RIGHT_EYE, LEFT_EYE]}
+FACE_70 = {FACE_FIELD: [*range(FACE.start, FACE.stop), *EYES]}
 HANDS = {LEFT_FIELD: LEFT_HAND, RIGHT_FIELD: RIGHT_HAND}
 CROSSED_HANDS = {RIGHT_FIELD: LEFT_HAND, LEFT_FIELD: RIGHT_HAND}
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ...media.byte_size import size_text
 from . import checkpoint
-from .convert_file import DTYPE_NAMES, NEW_RECORD, Piece, Progress, Written, write_safetensors
+from .convert_file import DTYPE_NAMES, NEW_RECORD, Progress, Written, write_safetensors
 from .convert_plan import plan
 from .safetensors_header import read_header
 from .scaled_layers import QUANTIZATION
 from .weight_formats import GGUF_SUFFIX
 from .weight_names import official_names
-from .weight_source import WeightSource, open_weights
+from .weight_source import SafetensorsSource, open_weights
 
 SUFFIX = ".safetensors"
 LONGEST_ENDING = NEW_RECORD  # beside the file while it is written
@@ -26,7 +26,7 @@ VERSION = 1  # of the recipe: a part file of another one is not continued
 STALE_METADATA = (QUANTIZATION, "modelspec.hash_sha256")
 
 
-def open_source(path: str | Path) -> WeightSource:
+def open_source(path: str | Path) -> SafetensorsSource:
     """Return the weights to convert, by their headers; ValueError for a file that is no safetensors or is damaged."""
     path = Path(path)
     if path.suffix.lower() == GGUF_SUFFIX:
@@ -38,7 +38,7 @@ def open_source(path: str | Path) -> WeightSource:
 
 
 def convert(
-    source: WeightSource,
+    source: SafetensorsSource,
     target: str | Path,
     precision: str,
     overwrite: bool = False,
@@ -51,18 +51,8 @@ def convert(
     """
     target = Path(target)
     _check_target(source, target, overwrite)
-    pieces, metadata = converted(source, precision)
-    stats = [(path.name, path.stat()) for path in source.paths]
-    work = json.dumps([VERSION, precision, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
-    return write_safetensors(target, pieces, metadata, work, progress, overwrite=overwrite)
-
-
-def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[str, str]]:
-    """Return pieces and metadata of the converted file; nothing but headers is read."""
     names = official_names(source.tensors)
     checkpoint.check_names(source.title, set(names.values()))
-    kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
-    metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
     places = {official: place for place, official in names.items()}
     if len(places) < len(names):
         twice = next(place for place, official in names.items() if places[official] != place)
@@ -70,10 +60,14 @@ def converted(source: WeightSource, precision: str) -> tuple[list[Piece], dict[s
             f"{source.title} has two tensors for one place: {twice} and {places[names[twice]]}. "
             "The file was put together wrongly; download it again."
         )
-    return plan(source, places, precision), metadata
+    kept = {key: value for key, value in source.metadata.items() if key not in STALE_METADATA}
+    metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
+    stats = [(path.name, path.stat()) for path in source.paths]
+    work = json.dumps([VERSION, precision, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+    return write_safetensors(target, plan(source, places, precision), metadata, work, progress, overwrite=overwrite)
 
 
-def report(source: WeightSource, written: Written) -> str:
+def report(source: SafetensorsSource, written: Written) -> str:
     """Return what was read and written, in words, with sizes before and after and the sha256."""
     before = sum(path.stat().st_size for path in source.paths)
     after = read_header(written.path)
@@ -90,7 +84,7 @@ def _kinds(tensors: Mapping) -> str:
     return f"{len(tensors)} tensors ({', '.join(f'{count} {name}' for name, count in counts.most_common())})"
 
 
-def _check_target(source: WeightSource, target: Path, overwrite: bool) -> None:
+def _check_target(source: SafetensorsSource, target: Path, overwrite: bool) -> None:
     if target.suffix.lower() != SUFFIX:
         raise ValueError(f"The converted file must be called something{SUFFIX}; '{target.name}' is not.")
     excess = len(os.fsencode(target.name + LONGEST_ENDING)) - MAX_NAME_BYTES

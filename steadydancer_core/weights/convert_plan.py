@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from .convert_file import ALIGNMENT, Piece, Rows, UnfitWeights
+from .safetensors_header import Entry
 from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTIZATION
-from .weight_source import TensorInfo, WeightSource
+from .weight_source import SafetensorsSource
 
 EXACT = torch.float32
 FP8_LARGEST = torch.finfo(torch.float8_e4m3fn).max
@@ -33,29 +34,19 @@ OTHER_MATRIX = re.compile(r"(text_embedding|time_embedding|time_projection|img_e
 
 FP8 = {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
 FP8_NAMES = {dtype: name for name, dtype in FP8.items()}
-# What a layer's tensors beside weight and bias are called in files -> what they are.
-COMPANIONS = {
-    "weight_scale": "weight_scale", "scale_weight": "weight_scale",
-    "input_scale": "input_scale", "scale_input": "input_scale",
-    "comfy_quant": "comfy_quant",
-}  # fmt: skip
 SCALES = ("weight_scale", "input_scale")
+# What a layer's tensors beside weight and bias are called in files -> what they are.
+COMPANIONS = {"scale_weight": "weight_scale", "scale_input": "input_scale"} | {n: n for n in (*SCALES, "comfy_quant")}
 # A new layer's entry: float8 weights, with a product in the precision of its input.
 WEIGHT_ONLY = {dtype: {"format": name, "full_precision_matrix_mult": True} for dtype, name in FP8_NAMES.items()}
 
 
-class Precision(NamedTuple):
-    """The dtype of the matrices in the blocks and outside them."""
-
-    blocks: torch.dtype
-    others: torch.dtype
-
-
-PRECISIONS = {
+Precision = tuple[torch.dtype, torch.dtype]  # of the matrices in the blocks and outside them
+PRECISIONS: dict[str, Precision | None] = {
     "keep": None,
-    "fp16": Precision(torch.float16, torch.float16),
-    "bf16": Precision(torch.bfloat16, torch.bfloat16),
-    "fp8_scaled": Precision(torch.float8_e4m3fn, torch.float16),
+    "fp16": (torch.float16, torch.float16),
+    "bf16": (torch.bfloat16, torch.bfloat16),
+    "fp8_scaled": (torch.float8_e4m3fn, torch.float16),
 }
 
 
@@ -67,12 +58,12 @@ class Stored(NamedTuple):
 
     name: str
     place: str
-    info: TensorInfo
+    info: Entry
     companions: dict[str, str]
     quantization: dict | None
 
 
-def plan(source: WeightSource, names: Mapping[str, str], precision: str) -> list[Piece]:
+def plan(source: SafetensorsSource, names: Mapping[str, str], precision: str) -> list[Piece]:
     """Return the pieces of the converted file, the widest dtypes first, then by name: shards and one file agree.
 
     names: upstream's name -> that in the source. ValueError for a tensor stored in a way that cannot be undone.
@@ -94,11 +85,11 @@ def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> tor
     return next((dtype for kind, dtype in kinds if kind.fullmatch(name)), EXACT)
 
 
-def _piece(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
+def _piece(source: SafetensorsSource, stored: Stored, precision: Precision | None) -> Piece:
     if not is_known(source, stored):
         return _copied(source, stored, precision)
     # Kept, a tensor has its own dtype, unless it is scaled float8 where ComfyUI knows no scale.
-    wanted = precision or Precision(stored.info.dtype, stored.info.dtype)
+    wanted = precision or (stored.info.dtype, stored.info.dtype)
     dtype = target_dtype(stored.name, stored.info.shape, wanted)
     stays_plain = precision is None and stored.quantization is None
     if stays_plain:
@@ -110,7 +101,7 @@ def _piece(source: WeightSource, stored: Stored, precision: Precision | None) ->
     return _layer(stored, dtype, (), WEIGHT_ONLY[dtype], lambda: _quantized(source, stored, dtype))
 
 
-def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -> Piece:
+def _copied(source: SafetensorsSource, stored: Stored, precision: Precision | None) -> Piece:
     """A tensor of unknown meaning, and what belongs to it, as they are."""
     if precision is not None:
         kind = (stored.quantization or {}).get("format", stored.info.dtype)
@@ -128,7 +119,7 @@ def _copied(source: WeightSource, stored: Stored, precision: Precision | None) -
     return Piece(tuple(tensors), lambda: chain(map(source.read, places.values()), entry))
 
 
-def _kept_layer(source: WeightSource, stored: Stored) -> Piece:
+def _kept_layer(source: SafetensorsSource, stored: Stored) -> Piece:
     """A layer that is float8 already: its values stay, its scales get the names and shapes of the per-layer format."""
     input_scale = stored.companions.get("input_scale")
 
@@ -158,7 +149,7 @@ def _entry(quantization: Mapping, before: int = 0) -> Tensor:
     return torch.frombuffer(bytearray(text), dtype=torch.uint8)
 
 
-def _converted(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+def _converted(source: SafetensorsSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
     """Yield the values of a tensor in parts, without their scale."""
     scale = _scale(source, stored) if "weight_scale" in stored.companions else None
     for part in _parts(source.read(stored.place)):
@@ -172,7 +163,7 @@ def _converted(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iter
         yield result
 
 
-def _quantized(source: WeightSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
+def _quantized(source: SafetensorsSource, stored: Stored, dtype: torch.dtype) -> Iterator[Tensor]:
     """Yield the float8 values of a matrix in parts, then its scale."""
     matrix = source.read(stored.place)
     peaks = [_largest(part) for part in _parts(matrix)]
@@ -195,7 +186,7 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
     return tensor.reshape(-1).split(PART_ELEMENTS)
 
 
-def _scale(source: WeightSource, stored: Stored) -> Tensor:
+def _scale(source: SafetensorsSource, stored: Stored) -> Tensor:
     place = stored.companions.get("weight_scale")
     if place is None:
         return torch.tensor(1.0, dtype=torch.float32, device="cpu")
@@ -226,7 +217,7 @@ def _unfit(name: str, values: Tensor, dtype: torch.dtype) -> UnfitWeights:
     )
 
 
-def stored_tensors(source: WeightSource, names: Mapping[str, str]) -> list[Stored]:
+def stored_tensors(source: SafetensorsSource, names: Mapping[str, str]) -> list[Stored]:
     """Return the tensors of the source, without those that say how others are stored; reads each small comfy_quant."""
     layers: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, place in names.items():
@@ -245,7 +236,7 @@ def stored_tensors(source: WeightSource, names: Mapping[str, str]) -> list[Store
     return found
 
 
-def is_known(source: WeightSource, stored: Stored) -> bool:
+def is_known(source: SafetensorsSource, stored: Stored) -> bool:
     """Return whether the tensor's values are known: floating-point numbers, plain or float8 with one scale."""
     scales = [math.prod(source.tensors[stored.companions[kind]].shape) for kind in SCALES if kind in stored.companions]
     if stored.quantization is not None and FP8.get(stored.quantization.get("format")) != stored.info.dtype:
@@ -253,7 +244,7 @@ def is_known(source: WeightSource, stored: Stored) -> bool:
     return stored.info.dtype.is_floating_point and all(numbers == 1 for numbers in scales)
 
 
-def _listed_layers(source: WeightSource) -> dict[str, dict]:
+def _listed_layers(source: SafetensorsSource) -> dict[str, dict]:
     """Return the entries in the file's metadata by layer."""
     try:
         layers = dict(json.loads(source.metadata.get(QUANTIZATION, "{}")).get("layers", {}).items())
@@ -265,7 +256,7 @@ def _listed_layers(source: WeightSource) -> dict[str, dict]:
 
 
 def _quantization(
-    source: WeightSource, place: str, companions: Mapping[str, str], listed: dict | None, marker: str | None
+    source: SafetensorsSource, place: str, companions: Mapping[str, str], listed: dict | None, marker: str | None
 ) -> dict | None:
     """Return the entry of the layer whose weight is `place`, None if it is plain."""
     if "comfy_quant" in companions:
@@ -286,5 +277,5 @@ def _quantization(
     return {"format": FP8_NAMES[dtype], **({"full_precision_matrix_mult": True} if two_numbers else {})}
 
 
-def _damaged(source: WeightSource, reason: str) -> ValueError:
+def _damaged(source: SafetensorsSource, reason: str) -> ValueError:
     return ValueError(f"{source.title} is damaged: {reason}. Download it again, or convert the fp16 or bf16 file.")

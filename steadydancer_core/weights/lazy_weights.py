@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .weight_source import WeightSource
+from .weight_source import SafetensorsSource
 
 SMALL = 1 << 16  # bytes; scales and markers, whose values ComfyUI wants to know before it builds the model
 
@@ -33,7 +33,7 @@ def read(tensor: Tensor) -> Tensor:
     return tensor.source() if isinstance(tensor, LazyTensor) else tensor
 
 
-def lazy_state_dict(source: WeightSource, kept: Collection[str] = ()) -> dict[str, Tensor]:
+def lazy_state_dict(source: SafetensorsSource, kept: Collection[str] = ()) -> dict[str, Tensor]:
     """Return all weights by name, large ones lazy; those in `kept`, which the model keeps as they are, map the file."""
 
     def weight(name: str) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .lazy_weights import lazy_tensor, read
-from .weight_source import TensorInfo
+from .safetensors_header import Entry
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 POSE_STAGE = ("condition_embedding_", "patch_embedding")
@@ -42,7 +42,7 @@ def dequantize(state_dict: dict[str, Tensor], dtype: torch.dtype) -> dict[str, T
     return out
 
 
-def scale_names(tensors: Mapping[str, Tensor | TensorInfo]) -> dict[str, str]:
+def scale_names(tensors: Mapping[str, Tensor | Entry]) -> dict[str, str]:
     """Return the name of the scale of each scaled fp8 weight by the weight's name."""
     fp8 = (name for name, weight in tensors.items() if name.endswith("weight") and weight.dtype in FP8)
     layers = {name: name.removesuffix("weight") for name in fp8}

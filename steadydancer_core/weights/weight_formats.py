@@ -13,7 +13,7 @@ from ...media.byte_size import size_text
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
 from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTIZATION
 from .weight_names import is_diffusers, official_names, prefix_of
-from .weight_source import WeightSource, open_weights
+from .weight_source import SafetensorsSource, open_weights
 
 GGUF_SUFFIX = ".gguf"
 FULL_SIZE = (40, 5120)  # blocks and width of SteadyDancer-14B
@@ -41,11 +41,11 @@ class Contents(NamedTuple):
     tensors: dict[str, FileTensor]
     official: dict[str, str]
     files: int
-    source: WeightSource | None = None
+    source: SafetensorsSource | None = None
     gguf: GgufHeader | None = None
 
     @property
-    def weights(self) -> WeightSource:
+    def weights(self) -> SafetensorsSource:
         """The weights of a file that is no GGUF file; ValueError for one."""
         if self.source is None:
             raise ValueError(f"{self.title} is a GGUF file, which only ComfyUI-GGUF loads.")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,47 +17,22 @@ INDEX_SUFFIX = ".safetensors.index.json"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.(?:safetensors|sft)$", re.IGNORECASE)  # what shards are usually called
 
 
-class TensorInfo(NamedTuple):
-    """What a header says of a tensor before it is read."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    nbytes: int
-
-
-class WeightSource(Protocol):
-    """Named tensors that are read one at a time; nothing but headers is in memory before `read`.
+class SafetensorsSource:
+    """Named tensors of safetensors files, read one at a time; only headers are in memory before, no file stays open.
 
     title: the name of the file or folder; tensors in the order of the file; metadata as its maker wrote it.
     """
-
-    title: str
-    paths: tuple[Path, ...]
-    tensors: dict[str, TensorInfo]
-    metadata: dict[str, str]
-
-    def read(self, name: str) -> Tensor:
-        """Return one tensor on the CPU in the file's dtype."""
-        ...
-
-    def map(self, name: str) -> Tensor:
-        """Return the same without memory of its own, where the source can."""
-        ...
-
-
-class SafetensorsSource:
-    """A WeightSource of one or several safetensors files. Nothing is kept open between two reads."""
 
     def __init__(self, title: str, headers: Mapping[Path, Header]):
         self.title = title
         self.paths = tuple(headers)
         self.metadata = {key: value for header in headers.values() for key, value in header.metadata.items()}
-        self._places = {name: (path, e) for path, header in headers.items() for name, e in header.entries.items()}
-        self.tensors = {name: TensorInfo(e.dtype, e.shape, e.nbytes) for name, (_, e) in self._places.items()}
+        self.tensors = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+        self.files = {name: path for path, header in headers.items() for name in header.entries}
 
     def read(self, name: str) -> Tensor:
-        """Return one tensor, in memory of its own; ValueError if the file was cut since it was opened."""
-        path, entry = self._places[name]
+        """Return one tensor on the CPU in its own dtype; ValueError if the file was cut since it was opened."""
+        path, entry = self.files[name], self.tensors[name]
         data = torch.empty(entry.nbytes, dtype=torch.uint8, device="cpu")
         with path.open("rb", buffering=0) as file:
             file.seek(entry.start)
@@ -72,13 +46,9 @@ class SafetensorsSource:
 
     def map(self, name: str) -> Tensor:
         """Return one tensor as a private view of the file: the system may drop its pages and read them again."""
-        path, entry = self._places[name]
-        data = np.memmap(path, np.uint8, "c", offset=entry.start, shape=(entry.nbytes,))
+        entry = self.tensors[name]
+        data = np.memmap(self.files[name], np.uint8, "c", offset=entry.start, shape=(entry.nbytes,))
         return torch.from_numpy(data).view(entry.dtype).reshape(entry.shape)
-
-    def file_of(self, name: str) -> Path:
-        """Return the file that holds the tensor."""
-        return self._places[name][0]
 
 
 def open_weights(path: str | Path) -> SafetensorsSource:

@@ -64,7 +64,7 @@ def test_shards_are_one_model(tmp_path, by):
     assert {name: source.read(name).tolist() for name in source.tensors} == {
         name: tensor.tolist() for part in PARTS for name, tensor in part.items()
     }
-    assert source.file_of("head") == folder / SHARDS[1]
+    assert source.files["head"] == folder / SHARDS[1]
 
 
 def no_shards(folder):

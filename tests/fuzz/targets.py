@@ -186,7 +186,7 @@ def shards(folder: Path, random: Random) -> None:
         victim.write_bytes(mutate_bytes(victim.read_bytes(), random))
     source = open_weights(index.parent)
     for name in source.tensors:
-        assert source.file_of(name).parent == index.parent
+        assert source.files[name].parent == index.parent
         assert source.read(name).shape == source.tensors[name].shape
 
 
