@@ -146,10 +146,7 @@ def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
 
 
 def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
-    """Return the drawing [2H, 2W, 3] at [H, W, 3]: bicubic with antialiasing, as upstream's PIL does.
-
-    Outside the box, if it is given, the drawing is black and nothing is computed.
-    """
+    """Return the drawing [2H, 2W, 3] at [H, W, 3], bicubic with antialiasing, as PIL; outside the box it is black."""
     height, width = (side // OVERSAMPLING for side in canvas.shape[:2])
     small = np.zeros((height, width, 3), np.uint8)
     large = box or Box(0, 0, *canvas.shape[1::-1])

@@ -25,12 +25,11 @@ VISIBLE_SCORE = 0.35  # a keypoint from this score on is seen, drawn and trusted
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One person through a clip of F frames.
+    """One person through a clip of F frames. identity: the person's own, unlike all others' in the clip; counts from 0.
 
-    identity: the person's own, the same in every frame and unlike everybody else's in the clip; counts from 0.
     points: float64 [F, 134, 2], x as a fraction of the frame width and y of its height; 0..1 lies inside the frame.
-    scores: float64 [F, 134], the detector's confidence, 0 for a keypoint that was not looked for or not found. Points
-    of low score keep the detector's guess, which official alignment uses; they may be anything, but not NaN.
+    scores: float64 [F, 134], 0 for a keypoint that was not looked for or not found. Points of low score keep the
+    detector's guess, which official alignment uses; they may be anything, but not NaN.
     """
 
     identity: int

@@ -27,6 +27,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 DETECTION, LANDMARKS = WEIGHTS / "blazepose_detection.onnx", WEIGHTS / "blazepose_landmarks.onnx"
 OUTPUTS = {DETECTION: ("boxes", "scores"), LANDMARKS: ("landmarks", "person", "heatmaps")}
 REVISION = "2"  # goes up when the same weights give other keypoints
+Check = Callable[[], None] | None
 
 
 class Thresholds(NamedTuple):
@@ -74,10 +75,10 @@ class BlazePose:
     def prepare(self, make_room: Callable[[], None]) -> None:
         prepare((self._detection, self._landmarks), make_room)
 
-    def find(self, frame: np.ndarray, fine: bool = True, check: Callable[[], None] | None = None) -> list[Region]:
+    def find(self, frame: np.ndarray, fine: bool = True, check: Check = None) -> list[Region]:
         height, width = frame.shape[:2]
         short, long = sorted((width, height))
-        people = self._search(frame, [regions.whole_frame(width, height)], WHOLE, check)
+        people = self._search(frame, [regions.whole_frame(width, height)], WHOLE, check, math.inf)
         if short < long:
             people += self._search_parts(frame, max(short, long // 3), PART, check)
         people = people or self._search_parts(frame, max(short // 2, long // 6, 1), PART, check)
@@ -94,19 +95,12 @@ class BlazePose:
     def follow(self, points: np.ndarray, scores: np.ndarray) -> Region | None:
         return joints.next_region(points, scores)
 
-    def _search_parts(
-        self, frame: np.ndarray, side: int, least: Thresholds, check: Callable[[], None] | None
-    ) -> list[Region]:
+    def _search_parts(self, frame: np.ndarray, side: int, least: Thresholds, check: Check) -> list[Region]:
         parts = regions.tiles(frame.shape[1], frame.shape[0], side)
         return self._search(frame, parts, least, check, SMALL * side)
 
     def _search(
-        self,
-        frame: np.ndarray,
-        windows: list[regions.Window],
-        least: Thresholds,
-        check: Callable[[], None] | None,
-        largest: float = math.inf,
+        self, frame: np.ndarray, windows: list[regions.Window], least: Thresholds, check: Check, largest: float
     ) -> list[Region]:
         """Return the people, no larger than `largest` pixels, whom both networks see in the windows of the frame."""
         likely = []

@@ -1,4 +1,4 @@
-"""Which file is which network: what DW-Pose's two files look like, and what else people put into their places.
+"""What DW-Pose's two files look like, and what else people put into their places.
 
 Sizes and sha256: the files of repository yzd-v/DWPose on Hugging Face; yolox_l.onnx is Megvii's own release 0.1.1rc0.
 """

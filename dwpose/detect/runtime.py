@@ -1,7 +1,7 @@
 """ONNX Runtime on the provider that truly works, and the reason where it is not the one the user hoped for.
 
-A provider counts as working when a session made with it has run once and still names it first: ONNX Runtime lists
-providers whose libraries it cannot load, and then quietly uses the CPU.
+A provider works when a session made with it has run once and still names it first: ONNX Runtime lists providers whose
+libraries it cannot load, and then quietly uses the CPU.
 """
 
 import contextlib

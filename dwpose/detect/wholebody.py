@@ -20,7 +20,7 @@ from .simcc import KEYPOINTS as COCO_KEYPOINTS
 from .simcc import SimccPose
 from .yolox import PersonFinder
 
-COCO_LEFT_SHOULDER, COCO_RIGHT_SHOULDER = 5, 6
+COCO_SHOULDERS = [5, 6]
 NECK_SCORE = 0.3  # both shoulders above it: there is a neck
 COCO_NECK = COCO_KEYPOINTS  # appended to COCO's own
 # OpenPose's body in COCO's numbers: nose, neck, right arm, left arm, right leg, left leg, eyes, ears
@@ -122,9 +122,8 @@ class DWPose:
 
 def to_openpose(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return COCO-WholeBody points [N, 133, 2] and scores [N, 133] as the 134 of poses.py: a neck comes in."""
-    shoulders = [COCO_LEFT_SHOULDER, COCO_RIGHT_SHOULDER]
-    neck = points[:, shoulders].mean(axis=1, keepdims=True)
-    neck_score = (scores[:, shoulders] > NECK_SCORE).all(axis=1, keepdims=True).astype(scores.dtype)
+    neck = points[:, COCO_SHOULDERS].mean(axis=1, keepdims=True)
+    neck_score = (scores[:, COCO_SHOULDERS] > NECK_SCORE).all(axis=1, keepdims=True).astype(scores.dtype)
     points, scores = np.concatenate([points, neck], axis=1), np.concatenate([scores, neck_score], axis=1)
     return points[:, ORDER], scores[:, ORDER]
 

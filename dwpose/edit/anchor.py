@@ -23,10 +23,7 @@ SIZE_CHANGE = 1.5  # times smaller or larger than in the median frame, for the s
 
 
 def whole_body_frame(driver: Track, aspect: float, first: int) -> int:
-    """Return the frame from `first` on, of those with the most complete body, nearest to their median place and size.
-
-    The person must be seen from `first` on. aspect: width / height of the video.
-    """
+    """Return the frame from `first` on, where the person must be seen, with the most complete and most usual body."""
     joints = _joints(driver)
     shown = np.sort(joints[first:][driver.present[first:]])
     whole = _measured(driver, first) & (joints >= shown[-min(ENOUGH_FRAMES, math.ceil(ENOUGH_FRACTION * len(shown)))])

@@ -111,10 +111,7 @@ def lead_in(clip: PoseClip, photo: PoseClip, frames: int = AUTO) -> PoseClip:
 
 
 def suggest_frames(clip: PoseClip, photo: PoseClip) -> int:
-    """Return how many frames let the longest path be as fast as fast moves of the dance: 0, or 4 to 48 in steps of 4.
-
-    Raises ValueError as `lead_in` does.
-    """
+    """Return how many frames let the longest path be as fast as fast moves: 0, or 4 to 48 in steps of 4."""
     aspect, longest = clip.width / clip.height, 0.0
     for person, track in _pairs(clip, photo):
         end, start = pose_of(track, 0, aspect), pose_of(person, 0, aspect)

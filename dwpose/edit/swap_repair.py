@@ -1,9 +1,8 @@
 """Frames in which a detector took a person's left limbs for the right ones, found and put right.
 
-The vector from a right joint to its left twin moves smoothly, also through a real turn, where it shrinks to nothing and
-grows again on the other side. A mistaken frame reverses it at full length. For each group of limbs the signs are chosen
-that make this vector's path smoothest over the whole clip (Viterbi 1967, over the signs of two neighboring frames).
-Only pairs with both joints visible vote. Lengths are metric: y in frame heights, x times width / height.
+The vector from a right joint to its left twin moves smoothly, also through a real turn; a mistaken frame reverses it.
+For each group of limbs the signs are chosen that make its path smoothest over the clip (Viterbi 1967, over the signs of
+two neighboring frames). Only visible pairs vote. Lengths are metric: y in frame heights, x times width / height.
 """
 
 from dataclasses import replace

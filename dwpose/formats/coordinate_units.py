@@ -1,7 +1,7 @@
 """Whether coordinates without a unit are pixels or fractions of the frame (0..1): decided once for a whole clip.
 
-A detector's fractions lie in 0..1 and, once a close-up's dance is aligned, a few frames beyond; pixels run into the
-hundreds. The median over all keypoints seen in the clip separates the two, whatever single joints do.
+Fractions lie in 0..1 and, aligned to a close-up, a few frames beyond; pixels run into the hundreds. The median over all
+keypoints seen separates the two.
 """
 
 import numpy as np

@@ -29,15 +29,11 @@ CHUNK = 256  # frames converted at once
 
 
 class Dialect(NamedTuple):
-    """How poses are written.
+    """How poses are written. fields: the rows of the 134 keypoints, or MID_HIP, that the list of each name holds.
 
-    fields: the rows of the 134 keypoints, or MID_HIP, that the list of each name holds.
-    normalized: x and y are fractions of the canvas, not pixels.
-    confidences: c is the real score, also of keypoints that count as not seen; otherwise 1 or 0.
-    missing: x and y of a keypoint that is not listed.
-    nulls: a face or hand of which nothing is seen is null, otherwise full of missing keypoints.
-    extras: with "id", "scores" and "body_raw_2d", see `keypoints`.
-    frame: further keys of every frame.
+    normalized: x and y are fractions of the canvas, not pixels. confidences: c is the real score, else 1 or 0. missing:
+    x and y of a keypoint that is not listed. nulls: a face or hand of which nothing is seen is null. extras: with "id",
+    "scores" and "body_raw_2d", see `keypoints`. frame: further keys of every frame.
     """
 
     fields: dict[str, slice | list[int]]

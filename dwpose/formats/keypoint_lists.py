@@ -1,7 +1,6 @@
 """The lists of keypoints inside a POSE_KEYPOINT person, from every layout that is in use to the 134 of `poses`.
 
-A list is flat or nested x, y, c, and may be null, empty or absent. Lists of one length are converted together, which is
-many times faster than one by one.
+A list is flat or nested x, y, c, and may be null, empty or absent. Lists of one length are converted together: faster.
 """
 
 from collections.abc import Iterator

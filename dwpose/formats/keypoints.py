@@ -139,8 +139,7 @@ def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | Non
         rows = ~ours & np.array([one is dialect for one in dialects], bool)
         points[rows], scores[rows] = _read_noted(pixels[rows], confidence[rows], canvases[rows], dialect)
         foreign &= ~rows
-    unit_known = bool(ours.any())
-    found = _read_foreign(pixels[foreign], confidence[foreign], canvases[foreign], unit_known)
+    found = _read_foreign(pixels[foreign], confidence[foreign], canvases[foreign], unit_known=bool(ours.any()))
     points[foreign], scores[foreign] = found
     return points, scores
 

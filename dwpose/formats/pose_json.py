@@ -1,7 +1,7 @@
 """Poses in a JSON file: a list with one dict per frame, as comfyui_controlnet_aux's Save Pose Keypoints writes it.
 
-`save` writes one of the `dialects`, one frame a line, and the "fps" in the first frame. `load` also takes a
-single frame, what OpenPose saves (no canvas), and "openpose_json", the text that DWPose and the pose editors show.
+`save` writes one frame a line, and the "fps" in the first. `load` also takes a single frame, what OpenPose saves (no
+canvas), and "openpose_json", the text that DWPose and the pose editors show.
 """
 
 import json

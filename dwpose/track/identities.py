@@ -1,7 +1,6 @@
 """Who is who in poses that come from elsewhere: by their ids if they are valid and distinct, else linked by motion.
 
-Bounds that no dance reaches keep a small file from taking all memory and hours: people in a frame (`check_crowd`), over
-the clip (`make_tracks`), and those who appear from nowhere while linking (`track.link_rows`).
+Bounds that no dance reaches keep a small file from taking all memory and hours.
 """
 
 from collections.abc import Callable

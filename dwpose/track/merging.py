@@ -30,10 +30,7 @@ def drop_false_positives(tracklets: list[Tracklet], lasting: int) -> list[Trackl
 
 
 def merge_tracklets(tracklets: list[Tracklet], lasting: int, check: Callable[[], None]) -> list[list[Tracklet]]:
-    """Return the tracklets of each person, in order of time; brief ones, of fewer than `lasting` detections, come last.
-
-    check: called now and then; what it raises ends the search.
-    """
+    """Return the tracklets of each person, in order of time; the brief, of fewer than `lasting` detections, last."""
     brief = [tracklet for tracklet in tracklets if len(tracklet.detections) < lasting]
     if len(brief) == len(tracklets):
         return _linked(tracklets, check)

@@ -1,16 +1,10 @@
 """A video of any length, chunk after chunk, at the device memory of one chunk.
 
-Each chunk after the first starts from the last frames of the video so far, as stock image-to-video does from a photo:
-they are given (mask 0), the rest is to be made (mask 1). What shows the person stays the same in all chunks: photo and
-first pose, as latents and as CLIP features, are those of the whole video. The photo is never painted again later on.
-
-    chunk 0   photo | new ...
-    chunk 1              known | new ...     known: the last `overlap` frames of the video so far
-    chunk 2                        known | new ...
-
-The known frames come back re-made: colors are matched there, and the old frames fade into the new ones. The first
-chunk stays as it is: a video of one chunk is that of Reconcile Conditions, SteadyDancer Sampler and VAE Decode, rounded
-to half precision as the store of finished chunks does it, whether chunks are kept or not.
+Each chunk after the first starts from the last `overlap` frames of the video so far, as stock image-to-video does from
+a photo: they are given (mask 0), the rest is to be made (mask 1). Photo and first pose, as latents and as CLIP
+features, are those of the whole video. The known frames come back re-made: colors are matched there, and the old frames
+fade into the new ones. A video of one chunk is that of Reconcile Conditions, SteadyDancer Sampler and VAE Decode,
+rounded to half precision as the store of finished chunks does it, whether chunks are kept or not.
 """
 
 from collections.abc import Callable
@@ -82,10 +76,7 @@ class LongVideo(NamedTuple):
 def make_long_video(
     model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, cache: DiskCache
 ) -> LongVideo:
-    """Return a video as long as the pose frames; finished chunks come from `cache`, and no error or Cancel loses one.
-
-    Raises ValueError, before anything is encoded, for what cannot work.
-    """
+    """Return a video as long as the pose frames, by chunks in `cache`; ValueError before encoding if it cannot work."""
     maker = prepare(model, vae, clip_vision, sources, settings)
     kept = KeptChunks(cache, maker.run_manifest, maker.notes)
     height, width = maker.photo.shape[1:3]
@@ -133,10 +124,7 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
 
 
 class ChunkMaker:
-    """Samples one chunk after another, all with one photo, one first pose and their CLIP features.
-
-    settings: sizes and lengths are valid; done: a report for each chunk that was sampled.
-    """
+    """Samples one chunk after another with one photo, first pose and CLIP features; done: a report for each chunk."""
 
     def __init__(
         self, model: ModelPatcher, vae, sources: Sources, clip: conditions.ClipPair, settings: ChunkSettings,

@@ -21,10 +21,7 @@ DYNAMIC_PAGE = 32 * 1024**2  # comfy-aimdo moves weights in pages of this size a
 
 
 def swap_blocks(model: ModelPatcher, blocks: int) -> ModelPatcher:
-    """Return a clone of `model` that keeps `blocks` blocks' worth of weights off the device; 0 leaves it to ComfyUI.
-
-    Raises ValueError for a number of blocks that the model does not have.
-    """
+    """Return a clone that keeps `blocks` blocks' worth of weights off the device; ValueError for no such number."""
     total = count_blocks(model)
     if not 0 <= blocks <= total:
         raise ValueError(

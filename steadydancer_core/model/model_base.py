@@ -48,10 +48,7 @@ class SteadyDancer(comfy.model_base.WAN21):
         self.memory_usage_factor_conds = ("ref_x", "ref_c")
 
     def extra_conds(self, **kwargs):
-        """Return the model arguments of one condition, at the start of every run.
-
-        Raises ValueError if it does not come from Reconcile Conditions, and for a cache that confuses context windows.
-        """
+        """Return the model arguments of one condition; ValueError if it is incomplete or a cache confuses windows."""
         _check_condition(kwargs)
         if self.current_patcher is not None:
             check_caches(self.current_patcher, kwargs["noise"].shape[2])

@@ -18,10 +18,7 @@ def window_runs(window) -> list[Run]:
 
 
 def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
-    """Return the runs in the `pose_latents` of a context window, none where they go with `x` frame by frame.
-
-    ValueError when other nodes have cut the video without the pose.
-    """
+    """Return the runs in `pose_latents` of a window, none where they fit `x`; ValueError if nodes cut `x` alone."""
     if pose_latents.shape[2] == x.shape[2]:
         return []
     if "context_window" not in options:

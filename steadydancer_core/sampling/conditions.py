@@ -106,10 +106,7 @@ def reconcile(
 
 
 def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
-    """Return the values that all three conditions share, and the pose latent [1, 16, T, h, w].
-
-    `known` [K, H, W, 3] are the frames that the clip starts with: the photo, or 4n+1 frames.
-    """
+    """Return what all conditions share, and the pose latent [1, 16, T, h, w]; known: the clip's first K frames."""
     image_latent = vae.encode(blank_video(known, pose.shape[0]))
     pose_latent = vae.encode(pose)
     mask = torch.ones((1, 1, *image_latent.shape[2:]), dtype=image_latent.dtype, device=image_latent.device)

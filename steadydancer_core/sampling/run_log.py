@@ -18,8 +18,7 @@ def _steps_by_branch() -> dict[str, set[int]]:
 class RunLog:
     """What a run computed; steps count from 0. calls: one entry each, in passes of one condition.
 
-    pose_steps: where the pose term acts; computed, reused: the steps of a branch, or its last difference; levels:
-    [steps + 1].
+    pose_steps: where the pose term acts; computed, reused: the steps of each branch, or of its last difference.
     """
 
     calls: list[int] = field(default_factory=list)

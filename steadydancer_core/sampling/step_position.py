@@ -1,7 +1,7 @@
 """Where an evaluation of the model stands in a run, read from its noise level and never from a loop's index.
 
-So windows and fractions also hold in solvers that evaluate twice a step. A run that does not go from pure noise to none
-(split sampling, denoise below 1) is placed by the model's own schedule, on which the official and simple ones lie.
+So windows also hold in solvers that evaluate twice a step. A run that does not go from pure noise to none (split
+sampling, denoise below 1) is placed by the model's own schedule, on which the official and simple ones lie.
 """
 
 from dataclasses import dataclass, replace

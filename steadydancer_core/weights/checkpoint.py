@@ -1,6 +1,6 @@
-"""Look into a checkpoint before it is loaded: is it SteadyDancer, is it whole, and if not, what is it?
+"""Look into a checkpoint before it is loaded, by its headers: is it SteadyDancer, is it whole, and if not, what is it?
 
-Only headers are read, so a 30 GB file answers at once. Safetensors and GGUF only: a pickle can run code.
+Safetensors and GGUF only: a pickle can run code.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Conversion of a SteadyDancer checkpoint, in one file or in shards, to one safetensors file of a wanted precision.
+"""Conversion of a SteadyDancer checkpoint to one safetensors file of a wanted precision, under upstream's names.
 
-The weights stream through: one tensor of the source is in memory at a time. The result has upstream's names.
+The weights stream through: one tensor of the source is in memory at a time.
 """
 
 import json

@@ -112,10 +112,7 @@ def write_safetensors(
 
 
 class PartFile:
-    """The unfinished file beside `target`; `with` opens it behind `settled`, the bytes that the sidecar vouches for.
-
-    However the block is left, what is whole is settled.
-    """
+    """The unfinished file beside `target`; `with` opens it behind `settled` bytes, for which the sidecar vouches."""
 
     def __init__(self, target: Path, work: str, total: int, progress: Progress):
         self.target, self.work, self.total, self.progress = target, work, total, progress
@@ -218,10 +215,7 @@ class PartFile:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def _require_alone(self, size: int) -> None:
-        """Raise AnotherWriter unless the open file is the one with the name, of `size` bytes.
-
-        A second conversion may have finished: then the open file has the final name already.
-        """
+        """Raise AnotherWriter unless the open file has the name, and `size` bytes: a second conversion may have it."""
         if not self._size() == os.fstat(self._file.fileno()).st_size == size:
             raise self._another_writer(size)
 

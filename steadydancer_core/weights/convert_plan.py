@@ -51,10 +51,7 @@ PRECISIONS: dict[str, Precision | None] = {
 
 
 class Stored(NamedTuple):
-    """A tensor of the source: upstream's `name`, `place` in the source, `companions`: places by what they are.
-
-    quantization: the layer's entry in ComfyUI's per-layer format, None if it is plain.
-    """
+    """A tensor of the source; companions: places by what they are; quantization: its per-layer entry, if any."""
 
     name: str
     place: str

@@ -1,8 +1,8 @@
 """The header of a GGUF file: names, types and shapes of its tensors, and the few facts written beside them.
 
-Format: little endian; "GGUF", version, number of tensors, number of facts; then the facts (key, type, value), then the
-tensors (name, dimensions with the fastest first, type, offset), then padding, then the data.
-Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3.
+Format, little endian: "GGUF", version, numbers of tensors and facts; the facts (key, type, value); the tensors (name,
+dimensions with the fastest first, type, offset); padding; data. Source: versions 2 and 3 of
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
 import math

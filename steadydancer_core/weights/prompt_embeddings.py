@@ -38,8 +38,7 @@ Conditioning = list[list]
 def save(conditioning: Conditioning, path: str | Path, prompt: str = "", overwrite: bool = True) -> None:
     """Write `conditioning`, a list of [tensor [B, N, C], dict], to `path`, whose folder is made.
 
-    ValueError when it holds more than a prompt, when no file can keep the note `prompt`, or when `path` cannot be
-    written; nothing is left behind then.
+    ValueError, with nothing left behind, for more than a prompt, an unfit note `prompt`, or when it cannot be written.
     """
     tensors, entries, fault = {}, [], note_fault(prompt)
     if fault:

@@ -16,12 +16,10 @@ import torch
 LENGTH_BYTES, MAX_HEADER, MAX_DIGITS = 8, 16_000_000, 20
 # What a file may claim before anything is computed from it; headers of real models stay far below.
 MAX_TENSORS, MAX_VALUES, MAX_NAME, MAX_DIMENSIONS = 50_000, 1_000_000, 1000, 8
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "BOOL": torch.bool,
-}  # fmt: skip
+DTYPES = {"BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "BOOL": torch.bool}
+DTYPES |= {f"F{bits}": getattr(torch, f"float{bits}") for bits in (64, 32, 16)}
+DTYPES |= {f"I{bits}": getattr(torch, f"int{bits}") for bits in (64, 32, 16, 8)}
+DTYPES |= {f"U{bits}": getattr(torch, f"uint{bits}") for bits in (64, 32, 16, 8)}
 if hasattr(torch, "float8_e8m0fnu"):  # block scales of mxfp8; torch 2.7 and newer
     DTYPES["F8_E8M0"] = torch.float8_e8m0fnu
 

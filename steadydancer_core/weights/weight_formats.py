@@ -1,7 +1,4 @@
-"""What a model file is, told by its headers alone: precision, layout, whose names, how large.
-
-FORMATS is the only list of what is recognized. Sizes are decimal, as download pages give them.
-"""
+"""What a model file is, told by its headers alone, as FORMATS lists; sizes are decimal, as on download pages."""
 
 import json
 from collections import Counter
