@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import comfy.clip_vision
 import comfy.ldm.wan.vae
 import comfy.model_management
-import node_helpers
 import torch
+from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.frame_size import (
@@ -94,12 +94,12 @@ def reconcile(
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
     shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
-    with_values = node_helpers.conditioning_set_values
-    conds = [with_values(cond, shared | {"pose_video_latent": pose_latent}) for cond in (positive, negative)]
+    posed = shared | {"pose_video_latent": pose_latent}
+    conds = [conditioning_set_values(cond, posed) for cond in (positive, negative)]
     augmented = None
     if pose_negative is not None:
         latent = vae.encode(fit(pose_negative[: frame.length]))
-        augmented = with_values(positive, shared | {"pose_video_latent": latent})
+        augmented = conditioning_set_values(positive, shared | {"pose_video_latent": latent})
     for note in notes:
         logger.warning("%s", note)
     return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)

@@ -50,9 +50,6 @@ def register() -> None:
 
 
 def _rename(state_dict: dict, names: dict[str, str]) -> dict:
-    def new_name(key: str) -> str:
-        for old, new in names.items():
-            key = key.replace(old, new)
-        return key
-
-    return {new_name(key): value for key, value in state_dict.items()}
+    for old, new in names.items():
+        state_dict = {key.replace(old, new): value for key, value in state_dict.items()}
+    return state_dict
