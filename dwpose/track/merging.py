@@ -116,10 +116,7 @@ class _Trajectory:
 
 
 def _insert(brief: Tracklet, trajectories: list[_Trajectory]) -> None:
-    """Put a brief tracklet into the gap of the person whom it suits best; what suits nobody is dropped.
-
-    Between two people a network may briefly see a third. Without pictures it becomes a person of its own.
-    """
+    """Put a brief tracklet into the gap of the person whom it suits best; without pictures it may be a new person."""
     ends = [(trajectory, end) for trajectory in trajectories if (end := trajectory.end_before(brief)) is not None]
     costs = np.array([np.inf])
     if ends:

@@ -55,10 +55,7 @@ class Tracker:
         return result
 
     def update_batch(self, frame: int, count: int, detections: Detections) -> int:
-        """Return how many frames from `frame` on were taken at once, of `count` people each; often none.
-
-        detections: those of all frames, without appearances. The tracklets are those of as many calls of `update`.
-        """
+        """Return how many frames of `count` people each were taken at once, as by `update` for each."""
         self.live = [s for s in self.live if frame - s.last.frame <= LIVE_FRAMES]
         steady = len(self.live) == count <= MOST_PEOPLE and len(detections.points) >= SHORTEST * count
         if not steady or any(tracklet.last.frame != frame - 1 for tracklet in self.live):

@@ -6,6 +6,7 @@ The same work goes on behind them, other work starts anew; the same pieces give 
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -158,9 +159,7 @@ class PartFile:
                 data = row if isinstance(row, bytes) else row.contiguous().reshape(-1).view(torch.uint8).numpy().data
                 self._require_alone(at)
                 with self._explained():
-                    view = memoryview(data)
-                    while view:
-                        view = view[self._file.write(view) :]
+                    _write_all(self._file, data)
                 begun.update(data)
                 at += len(data)
                 self.progress(at, self.total)
@@ -255,3 +254,9 @@ def _disk_full(target: Path, total: int, kept: int) -> ValueError:
         f"{size_text(free)} are free ({size_text(kept)} of {size_text(total)} are written). Free some space and run "
         "again: it goes on where it stopped."
     )
+
+
+def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
