@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from ..steadydancer_core.long_video.seams import NEIGHBOURS, seam_scores
+from ..steadydancer_core.long_video.seams import NEIGHBORS, seam_scores
 from .body_keypoints import Keypoints, Parts, comparable
 from .extra_packages import TORCHMETRICS, MissingPackage, import_advice
 from .feature_networks import ClipFeatures, PictureFeatures
@@ -201,7 +201,7 @@ def _motion(case: Case, result: Evaluation) -> None:
 
 
 def _seams(case: Case, result: Evaluation) -> None:
-    scores, near = [], case.reach + NEIGHBOURS + 1
+    scores, near = [], case.reach + NEIGHBORS + 1
     for border in case.borders:  # only the frames around a border are made floats
         start = max(0, border - near)
         scores += seam_scores(unit(case.frames[start : border + near]), [border - start], case.reach)
@@ -209,7 +209,7 @@ def _seams(case: Case, result: Evaluation) -> None:
         raise NotMeasured("the video is one part, or its window is not given")
     result.values.update(
         seam_jump=max(score.jump for score in scores),
-        seam_colour=max(score.colour for score in scores),
+        seam_colour=max(score.color for score in scores),
         seams_visible=sum(score.visible for score in scores),
     )
 

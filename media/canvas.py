@@ -12,7 +12,7 @@ OVERSAMPLING = 2
 BACKGROUND, PANEL, GRID = (24, 24, 28), (32, 32, 38), (70, 70, 78)
 INK, FAINT, ACCENT, BEST = (230, 230, 230), (160, 160, 168), (90, 170, 255), (120, 210, 130)
 TEXT_SIZE = 14
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 
@@ -22,11 +22,11 @@ class Canvas:
         self._image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
-    def box(self, left: float, top: float, right: float, bottom: float, color: Colour) -> None:
+    def box(self, left: float, top: float, right: float, bottom: float, color: Color) -> None:
         if right >= left and bottom >= top:
             self._draw.rectangle(_large([(left, top), (right, bottom)]), fill=color)
 
-    def line(self, points: Sequence[Point], color: Colour, width: float = 1.5) -> None:
+    def line(self, points: Sequence[Point], color: Color, width: float = 1.5) -> None:
         """Draw a line through the points; a single point is a dot."""
         if len(points) == 1:
             (x, y), radius = points[0], width
@@ -34,7 +34,7 @@ class Canvas:
         else:
             self._draw.line(_large(points), fill=color, width=round(width * OVERSAMPLING), joint="curve")
 
-    def text(self, x: float, y: float, text: str, color: Colour = INK, anchor: str = "la", size: int = TEXT_SIZE):
+    def text(self, x: float, y: float, text: str, color: Color = INK, anchor: str = "la", size: int = TEXT_SIZE):
         """Write a line of text; anchor: as in Pillow, "la" puts its upper left corner at x, y."""
         font = ImageFont.load_default(size * OVERSAMPLING)
         self._draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, fill=color, font=font, anchor=anchor)

@@ -1,6 +1,6 @@
 """Seams of a long video: how much a border between windows or chunks shows, as numbers.
 
-A border is the first frame of the next part; it shows by a larger change than around it, and by another colour.
+A border is the first frame of the next part; it shows by a larger change than around it, and by another color.
 """
 
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 8  # frames on each side of a border that it is compared with
+NEIGHBORS = 8  # frames on each side of a border that it is compared with
 STILL = 0.25 / 255  # a change below the rounding of 8 bits counts as this much
-VISIBLE_JUMP, VISIBLE_COLOUR = 2.0, 4.0
+VISIBLE_JUMP, VISIBLE_COLOR = 2.0, 4.0
 
 
 class SeamScore(NamedTuple):
     """One border, by its frame. jump: the largest change there over the median around it, 1 is as everywhere else.
 
-    colour: how far the mean colour moves across the border beyond what it moves around it, in 255ths.
+    color: how far the mean color moves across the border beyond what it moves around it, in 255ths.
     """
 
     frame: int
     jump: float
-    colour: float
+    color: float
 
     @property
     def visible(self) -> bool:
         """Whether an eye would find this border."""
-        return self.jump > VISIBLE_JUMP or self.colour > VISIBLE_COLOUR
+        return self.jump > VISIBLE_JUMP or self.color > VISIBLE_COLOR
 
 
 def seam_scores(frames: Tensor, borders: Sequence[int], reach: int = 0) -> list[SeamScore]:
@@ -40,7 +40,7 @@ def describe(scores: Sequence[SeamScore]) -> str:
     if not scores:
         return "No seam: the video is one part."
     rows = [
-        f"frame {score.frame}: change {score.jump:.2f} x that around it, colour shift {score.colour:.1f} of 255"
+        f"frame {score.frame}: change {score.jump:.2f} x that around it, color shift {score.color:.1f} of 255"
         + (" (visible)" if score.visible else "")
         for score in scores
     ]
@@ -49,15 +49,15 @@ def describe(scores: Sequence[SeamScore]) -> str:
 
 
 def _score(frames: Tensor, border: int, reach: int) -> SeamScore:
-    start = max(0, border - reach - NEIGHBOURS - 1)
-    near = frames[start : border + reach + NEIGHBOURS + 1].float()
+    start = max(0, border - reach - NEIGHBORS - 1)
+    near = frames[start : border + reach + NEIGHBORS + 1].float()
     changes = (near[1:] - near[:-1]).abs().mean(dim=(1, 2, 3))  # changes[i] lies between frames i and i + 1 of `near`
     first = max(0, border - start - 1 - reach)
     last = min(border - start - 1 + reach, len(changes) - 1)
     usual, at = _usual_and_at(changes, first, last)
-    colours = near.mean(dim=(1, 2))  # frames, 3
-    steps = (colours[1:] - colours[:-1]).abs()
-    moved = (colours[last + 1] - colours[first]).abs()
+    colors = near.mean(dim=(1, 2))  # frames, 3
+    steps = (colors[1:] - colors[:-1]).abs()
+    moved = (colors[last + 1] - colors[first]).abs()
     beyond = moved - (last - first + 1) * _usual_and_at(steps, first, last)[0]
     jump = float(at.max()) / max(float(usual), STILL)
     return SeamScore(border, jump, max(0.0, float(beyond.max())) * 255)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Colour
+from ...media.canvas import ACCENT, BEST, FAINT, GRID, INK, PANEL, Canvas, Color
 from .run_log import BRANCHES, RunLog, name_steps
 
 WIDTH, LEFT, RIGHT, TOP = 640, 160, 16, 84
@@ -107,7 +107,7 @@ def _lane(canvas: Canvas, shown: Timeline, top: float, name: str, lane: Lane) ->
             _cells(canvas, shown, span, top, color)
 
 
-def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, color: Colour) -> None:
+def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, color: Color) -> None:
     """Draw a box for each step, or one for all of them where no gap fits."""
     wide = step_place(shown, 1) - LEFT >= SINGLE_STEPS
     for part in [range(step, step + 1) for step in span] if wide else [span]:
@@ -115,7 +115,7 @@ def _cells(canvas: Canvas, shown: Timeline, span: range, top: float, color: Colo
         canvas.box(left, top, right - (1.5 if wide else 0), top + LANE, color)
 
 
-def dark(color: Colour) -> Colour:
+def dark(color: Color) -> Color:
     """Return the color of a step on which the branch was not computed but its last difference reused."""
     red, green, blue = (round(0.35 * full + 0.65 * panel) for full, panel in zip(color, PANEL, strict=True))
     return red, green, blue

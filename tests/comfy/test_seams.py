@@ -28,7 +28,7 @@ def test_a_tint_is_told_in_255ths_of_the_channel_that_moves_most():
     clip = torch.full((40, 4, 4, 3), 0.5)
     clip[20:, ..., 0] += 10 / 255
     (score,) = seam_scores(clip, [20])
-    assert score.colour == pytest.approx(10.0, abs=1e-3)
+    assert score.color == pytest.approx(10.0, abs=1e-3)
 
 
 def test_a_spread_border_is_found_anywhere_in_its_reach():
@@ -40,7 +40,7 @@ def test_a_spread_border_is_found_anywhere_in_its_reach():
 
 def test_a_still_clip_divides_by_no_zero():
     (score,) = seam_scores(torch.zeros(10, 2, 2, 3), [5])
-    assert (score.jump, score.colour) == (0.0, 0.0)
+    assert (score.jump, score.color) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("border", [0, 10, 11, -1])

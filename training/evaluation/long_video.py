@@ -28,5 +28,5 @@ def measure_long(
     found, truth = (seam_scores(to_float(f), borders, reach) for f in (clip, pair.truth.frames))
     jumps = {"seam_jump": found, "truth_jump": truth}
     out = {name: float(np.mean([score.jump for score in scores])) for name, scores in jumps.items()}
-    color = max(score.colour for score in found)
+    color = max(score.color for score in found)
     return metrics(pair, clip) | out | {"seam_colour": color, "seams": len(found)}, clip
