@@ -49,8 +49,8 @@ def per_layer(dtype=E4M3):
     for layer in [name.removesuffix(".weight_scale") for name in found if name.endswith("weight_scale")]:
         scale = weights()[f"{layer}.weight"].abs().max().reshape(1) / torch.finfo(dtype).max
         found[f"{layer}.weight"] = (weights()[f"{layer}.weight"] / scale).to(dtype)
-        found[f"{MATRIX}_scale"] = scale
-        found[NOTE] = as_json({"format": str(dtype).removeprefix("torch.")})
+        found[f"{layer}.weight_scale"] = scale
+        found[f"{layer}.comfy_quant"] = as_json({"format": str(dtype).removeprefix("torch.")})
     return found
 
 

@@ -103,7 +103,8 @@ def test_cancel_leaves_what_is_written_and_the_next_run_goes_on(folder, monkeypa
 def command(*arguments, start=("-I", PACK / "tools" / "convert.py"), **environment):
     """Run the command in another folder, by its path and in an isolated Python, or as `start` says in the pack's."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    words, cwd = list(map(str, (sys.executable, *start, *arguments))), PACK if "-m" in start else PACK.parent
+    words = list(map(str, (sys.executable, *start, *arguments)))
+    cwd = PACK if "-m" in start else PACK.parent
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 

@@ -123,7 +123,6 @@ def nested(depth):
 
 
 LAMBDA = "closure.<locals>.<lambda>"
-STOCK_WRAPPER = functools.wraps(comfy.samplers.normal_scheduler)(lambda *args: None)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ STOCK_WRAPPER = functools.wraps(comfy.samplers.normal_scheduler)(lambda *args: N
         "Box (extra_options > noise)": [comfy.samplers.KSAMPLER(print, {"noise": Box(1)})],
         LAMBDA: [closure(1)],
         f"{LAMBDA} (sampler_function)": [comfy.samplers.KSAMPLER(closure(1))],
-        "normal_scheduler": [STOCK_WRAPPER],
+        "normal_scheduler": [functools.wraps(SCHEDULER)(lambda *args: None)],
         "builtins.print": [functools.wraps(print)(lambda: None)],
         "list.append": [[].append],
         "nested too deeply": [nested(500)],

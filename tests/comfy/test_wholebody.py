@@ -181,10 +181,8 @@ def test_the_checksum_and_the_download_note_with_names_and_sizes(tmp_path):
 
 
 def network(inputs, outputs, kind="tensor(float)"):
-    ins, outs = (
-        {f"in{i}": shape for i, shape in enumerate(inputs)},
-        {f"out{i}": shape for i, shape in enumerate(outputs)},
-    )
+    ins = {f"in{i}": shape for i, shape in enumerate(inputs)}
+    outs = {f"out{i}": shape for i, shape in enumerate(outputs)}
     ports = {name: SimpleNamespace(shape=shape, type=kind) for name, shape in ins.items()}
     return SimpleNamespace(inputs=ins, ports=ports, outputs=outs)
 
