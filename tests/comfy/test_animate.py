@@ -54,10 +54,13 @@ def picture(number, camera):
     return torch.full((camera.height, camera.width, 3), number / 255)
 
 
-def run(brightness=range(FRAMES), detector=None, **changes):
+def video_of(brightness, audio=None):
     frames = torch.stack([picture(number, VIDEO_CAMERA) for number in brightness])
-    audio = {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600}
-    video = InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16), audio))
+    return InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16), audio))
+
+
+def run(brightness=range(FRAMES), detector=None, **changes):
+    video = video_of(brightness, {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600})
     photo = torch.cat([picture(0, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]  # RGBA
     options = {"person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
     drawing = {"width": 144, "height": 256, "seed": 1}
@@ -71,32 +74,30 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
             return super().find(frame)
 
     looked_at = []
-    frames = torch.stack([picture(number, VIDEO_CAMERA) for number in range(5)])
-    video = InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(16)))
     photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
     photo[:, 0, 0, :3] = 0  # the number of the frame
     photo[:, 64:, :, 3] = 0
-    AnimateFromVideo.execute(photo, video, 144, 256, Watching(), lead_in=0, max_frames=0)
+    AnimateFromVideo.execute(photo, video_of(range(5)), 144, 256, Watching(), lead_in=0, max_frames=0)
     (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
     assert (seen[1:64] == 100).all() and not seen[64:].any()
 
 
-def test_poses_pictures_rate_and_sound_belong_together():
-    frames, negative, overlay, fps, audio, lead_in, poses, _ = run()
+def test_poses_pictures_rate_and_sound_belong_together_and_the_report_tells_who_saw_what():
+    frames, negative, overlay, fps, audio, lead_in, poses, report = run()
     assert frames.shape == negative.shape == (FRAMES, 256, 144, 3) and not torch.equal(frames, negative)
     assert overlay.shape == (1, 1024, 576, 3)
     assert (fps, lead_in, audio["sample_rate"]) == (16.0, 0, 1600)
     track = from_keypoints(poses).tracks[0]
     assert track.points[0, NECK] == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
+    assert report.splitlines()[:3] == ["Knowing", "It knows.", "Frames: 6 at 16 fps. People: 1, largest chosen."]
 
 
 def test_a_lead_in_is_put_before_all_of_the_dance():
     plain, led = run(max_frames=5), run(max_frames=5, lead_in=4)
     assert (len(plain[0]), len(led[0]), led[5]) == (5, 9, 4)
     assert torch.equal(led[0][4:], plain[0])
-    assert from_keypoints(led[6]).tracks[0].points[0, NECK] == pytest.approx(
-        CLIPS[72].tracks[0].points[0, NECK], abs=1e-6
-    )
+    neck = from_keypoints(led[6]).tracks[0].points[0, NECK]
+    assert neck == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
 
 
 def test_the_anchor_and_where_to_meet_reach_the_alignment():
@@ -112,10 +113,8 @@ def test_a_short_gap_is_filled_and_told():
     poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:]
     neck, wrist = (from_keypoints(poses).tracks[0].points[:, joint] for joint in (NECK, 4))
     assert (np.abs(np.diff(wrist, axis=0)).max(axis=1) > 0).all() and np.isfinite(neck).all()
-    assert (
-        "Warning: the person chosen is not seen in 1 of 6 frames. Gaps of up to 5 frames are filled in; in longer ones "
-        "the last pose is held."
-    ) in report
+    rule = "Gaps of up to 5 frames are filled in; in longer ones the last pose is held."
+    assert f"Warning: the person chosen is not seen in 1 of 6 frames. {rule}" in report
     assert "Warning: nobody is seen in 1 of 6 frames. Gaps" in run([0, 1, NOBODY, 3, 4, 5], person="all")[7]
 
 
@@ -143,10 +142,6 @@ def test_who_is_away_while_another_dances_is_told_of_as_the_person_chosen():
     assert "Warning" not in run(detector=Two(), person="all")[7]
 
 
-def test_the_report_tells_who_saw_what():
-    assert run()[7].splitlines()[:3] == ["Knowing", "It knows.", "Frames: 6 at 16 fps. People: 1, largest chosen."]
-
-
 def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeypatch):
     told, room = {}, []
 
@@ -157,8 +152,7 @@ def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeyp
     monkeypatch.setattr(animate, "BlazePose", Bundled)
     monkeypatch.setattr(animate, "this_gpu", lambda: "a GPU")
     monkeypatch.setattr(animate, "make_room_for", lambda provider: room.append((provider, dict(told))))
-    video = InputImpl.VideoFromComponents(Types.VideoComponents(picture(0, VIDEO_CAMERA)[None], Fraction(16)))
-    AnimateFromVideo.execute(picture(0, PHOTO_CAMERA)[None], video, 144, 256)
+    AnimateFromVideo.execute(picture(0, PHOTO_CAMERA)[None], video_of([0]), 144, 256)
     assert told == {"gpu": "a GPU"} and room == [("auto", {})]
 
 

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.model.model_base import SteadyDancer
 from steadydancer_pack.steadydancer_core.weights import checkpoint, detection
+from steadydancer_pack.tests.model_files import prefixed
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
 
@@ -40,13 +41,13 @@ def test_the_stock_loader_finds_the_same_model(weights, tmp_path):
 
 
 def test_a_prefix_does_not_hide_the_model(weights, tmp_path):
-    prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in weights.items()}
-    path = write(tmp_path / "model.safetensors", prefixed)
+    names = prefixed(weights)
+    path = write(tmp_path / "model.safetensors", names)
     checkpoint.check_file(path)
     assert type(comfy.sd.load_diffusion_model(str(path)).model) is SteadyDancer
-    del prefixed["model.diffusion_model.patch_embedding_ref_c.bias"]
+    del names["model.diffusion_model.patch_embedding_ref_c.bias"]
     with pytest.raises(ValueError, match="missing: patch_embedding_ref_c.bias"):
-        checkpoint.check_file(write(path, prefixed))
+        checkpoint.check_file(write(path, names))
 
 
 def test_registration_is_done_once():
@@ -61,17 +62,25 @@ def test_registration_is_done_once():
 
 def test_plain_wan_stays_plain_wan(weights):
     detection.register()
-    plain = {name: tensor for name, tensor in weights.items() if not name.startswith(OWN)}
+    plain = without(*OWN)(weights)
     plain["text_embedding.0.weight"] = torch.zeros(128, 4096, dtype=torch.float16)
     assert type(comfy.sd.load_diffusion_model_state_dict(plain).model) is not SteadyDancer
 
 
+def without(*parts):
+    return lambda weights: {name: w for name, w in weights.items() if not any(part in name for part in parts)}
+
+
+def alone(name):
+    return lambda weights: {name: torch.zeros(1)}
+
+
 FILES = {
-    "plain I2V": (lambda w: {k: v for k, v in w.items() if not k.startswith(OWN)}, "plain Wan image-to-video"),
-    "plain T2V": (lambda w: {k: v for k, v in w.items() if not k.startswith((*OWN, "img_emb"))}, "text-to-video"),
-    "LoRA": (lambda w: {"diffusion_model.blocks.0.ffn.0.lora_down.weight": torch.zeros(1)}, "a LoRA"),
-    "VAE": (lambda w: {"decoder.middle.0.residual.0.gamma": torch.zeros(1)}, "a Wan VAE"),
-    "nothing known": (lambda w: {"x": torch.zeros(1)}, "an unknown file"),
+    "plain I2V": (without(*OWN), "plain Wan image-to-video"),
+    "plain T2V": (without(*OWN, "img_emb"), "text-to-video"),
+    "LoRA": (alone("diffusion_model.blocks.0.ffn.0.lora_down.weight"), "a LoRA"),
+    "VAE": (alone("decoder.middle.0.residual.0.gamma"), "a Wan VAE"),
+    "nothing known": (alone("x"), "an unknown file"),
     "of another program": (
         lambda w: {f"{k}._data": v for k, v in w.items()},
         "holds its weights as quanto's int8, which only WanGP reads; ComfyUI cannot compute with them",
@@ -81,23 +90,20 @@ FILES = {
         "holds its weights as fp16 with scales but without the marker for them",
     ),
     "a block cut": (
-        lambda w: {k: v for k, v in w.items() if not k.startswith("blocks.1.ffn.0.")},
+        without("blocks.1.ffn.0."),
         "is SteadyDancer, but 2 tensors of its transformer are missing, such as blocks.1.ffn.0.bias, blocks.1.ffn",
     ),
     "1,001 blocks": (
         lambda w: w | {f"blocks.{i}.x": torch.zeros(1) for i in range(2, 1001)},
         "is SteadyDancer with 1001 blocks; SteadyDancer-14B has 40",
     ),
-    "no image embedding": (
-        lambda w: {k: v for k, v in w.items() if "img_emb" not in k},
-        "8 tensors of its transformer are missing, such as img_emb.proj.0.bias",
-    ),
+    "no image embedding": (without("img_emb"), "8 tensors of its transformer are missing, such as img_emb.proj.0.bias"),
     "two missing": (
-        lambda w: {k: v for k, v in w.items() if "bn2" not in k},
+        without("bn2"),
         r"2 of 42 pose tensors are missing: condition_embedding_spatial.bn2.bias, condition_embedding_spatial.bn2",
     ),
     "many missing": (
-        lambda w: {k: v for k, v in w.items() if not k.startswith("condition_embedding_align")},
+        without("condition_embedding_align"),
         r"pose tensors are missing: (\S+, ){2}\S+ and \d+ more\. The file was cut",
     ),
 }
@@ -117,14 +123,11 @@ def test_other_formats_are_refused(tmp_path, name):
         checkpoint.check_file(tmp_path / name)
 
 
-def test_one_part_of_several_is_named(weights, tmp_path):
+def test_one_part_of_several_is_named_and_a_whole_model_that_is_called_a_part_loads(weights, tmp_path):
     part = {name: tensor for name, tensor in weights.items() if name.startswith("blocks.0")}
     path = write(tmp_path / "model-00001-of-00002.safetensors", part)
     with pytest.raises(ValueError, match=r"one part of a model in several files. Choose the .safetensors.index.json"):
         checkpoint.check_file(path)
-
-
-def test_a_whole_model_that_is_called_a_part_loads(weights, tmp_path):
     path = write(tmp_path / "model-00001-of-00001.safetensors", weights)
     assert checkpoint.check_file(path).title == path.name
 
@@ -135,24 +138,21 @@ def test_a_whole_model_that_is_called_a_part_loads(weights, tmp_path):
 def test_unreadable_quantization_is_named(weights, tmp_path, text):
     path = tmp_path / "file.safetensors"
     save_file(weights, path, {"_quantization_metadata": text})
-    with pytest.raises(ValueError, match="says that its layers are quantized, but not how"):
+    with pytest.raises(ValueError, match=UNREADABLE):
         checkpoint.check_file(path)
 
 
-LONG, DEEP = torch.zeros(4097).byte(), torch.tensor(list(b"[" * 4096)).byte()
+def note(text):
+    return torch.tensor(list(text)).byte()
 
 
-@pytest.mark.parametrize(
-    "note", [LONG, DEEP, torch.ones(3), -torch.ones(3, dtype=torch.int8), torch.tensor(list(b"[1]")).byte()]
-)
-def test_an_unreadable_note_on_a_layer_is_named(weights, tmp_path, note):
+UNREADABLE = "says that its layers are quantized, but not how"
+UNREADABLE_NOTES = torch.zeros(4097).byte(), note(b"[" * 4096), torch.ones(3), -torch.ones(3).char(), note(b"[1]")
+UNKNOWN = note(b'{"format": "int3_new"}'), "holds layers as int3_new, which this ComfyUI does not know. Update ComfyUI"
+
+
+@pytest.mark.parametrize(("note", "message"), [*((note, UNREADABLE) for note in UNREADABLE_NOTES), UNKNOWN])
+def test_an_unreadable_or_unknown_note_on_a_layer_is_named(weights, tmp_path, note, message):
     path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
-    with pytest.raises(ValueError, match="says that its layers are quantized, but not how"):
-        checkpoint.check_file(path)
-
-
-def test_a_quantization_that_comfyui_does_not_know_is_named(weights, tmp_path):
-    note = torch.tensor(list(b'{"format": "int3_new"}')).byte()
-    path = write(tmp_path / "file.safetensors", weights | {"blocks.0.self_attn.q.comfy_quant": note})
-    with pytest.raises(ValueError, match="holds layers as int3_new, which this ComfyUI does not know. Update ComfyUI"):
+    with pytest.raises(ValueError, match=message):
         checkpoint.check_file(path)

@@ -33,14 +33,15 @@ def test_lengths_are_brought_to_4n_plus_1():
     assert choose_lengths(5, 1, notes) == (5, 1) and len(notes) == 2
 
 
+SHORT, NO_OVERLAP, NOTHING_NEW = "a chunk must have at least 5", "from at least 1 frame", "leaves nothing new"
+
+
 @pytest.mark.parametrize(
-    ("chunk_length", "overlap", "message"),
-    [(4, 1, "a chunk must have at least 5"), (9, 0, "from at least 1 frame"), (9, 9, "leaves nothing new"),
-     (12, 10, "leaves nothing new")],
-)  # fmt: skip
-def test_lengths_that_make_no_chunk(chunk_length, overlap, message):
+    ("lengths", "message"), [((4, 1), SHORT), ((9, 0), NO_OVERLAP), ((9, 9), NOTHING_NEW), ((12, 10), NOTHING_NEW)]
+)
+def test_lengths_that_make_no_chunk(lengths, message):
     with pytest.raises(ValueError, match=message):
-        choose_lengths(chunk_length, overlap, [])
+        choose_lengths(*lengths, [])
 
 
 def test_seeds_follow_from_seed_and_index():
@@ -49,11 +50,8 @@ def test_seeds_follow_from_seed_and_index():
     assert seeds[1] == chunk_seed(7, 1) != chunk_seed(8, 1)
 
 
-def test_the_cross_fade_is_linear():
+def test_the_cross_fade_is_linear_and_borders_are_its_middles():
     faded = cross_fade(torch.zeros(3, 1, 1, 3), torch.ones(5, 1, 1, 3))
     assert faded[:, 0, 0, 0].tolist() == [0.25, 0.5, 0.75, 1, 1]
-
-
-def test_borders_are_the_middles_of_the_cross_fades():
     assert borders(plan_chunks(17, 9, 5), 5) == ([6, 10], 3)
     assert borders(plan_chunks(17, 9, 1), 1) == ([8], 1)

@@ -21,7 +21,7 @@ from steadydancer_pack.steadydancer_core.weights.weight_source import open_weigh
 from steadydancer_pack.tests import model_files as files
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
-MATRIX = "blocks.1.ffn.0.weight"
+MATRIX, NOTE = "blocks.1.ffn.0.weight", "blocks.1.ffn.0.comfy_quant"
 OUTER = "time_projection.1.weight"
 POSE = "condition_embedding_align.cross_attn.in_proj_weight"
 # Relative error of one guided step against the source's own values: mantissas of 10, 7 and 3 bits.
@@ -92,14 +92,9 @@ def paths(tmp_path_factory):
 
 def values(tensors):
     """Return the true values of a file in upstream's names, in float64."""
-    scales = {
-        name.rpartition(".")[0]: t for name, t in tensors.items() if name.endswith(("scale_weight", "weight_scale"))
-    }
-    found = {}
-    for name, tensor in tensors.items():
-        if not name.endswith(SAYINGS):
-            found[name] = tensor.double() * scales.get(name.removesuffix(".weight"), torch.tensor(1.0)).double()
-    return found
+    scaled = {name: t for name, t in tensors.items() if name.endswith(("scale_weight", "weight_scale"))}
+    scales = {f"{name.rpartition('.')[0]}.weight": scale.double() for name, scale in scaled.items()}
+    return {name: t.double() * scales.get(name, 1.0) for name, t in tensors.items() if not name.endswith(SAYINGS)}
 
 
 VALUES = {
@@ -182,23 +177,21 @@ def test_only_the_matrices_of_the_blocks_are_fp8_and_what_is_small_is_exact(path
 def test_the_per_layer_format_is_that_of_comfyui(paths, tmp_path):
     written = run(paths["fp32"], tmp_path / "out.safetensors", "fp8_scaled")
     found = load_file(written.path)
-    layer = MATRIX.removesuffix(".weight")
-    scale = found[f"{layer}.weight_scale"]
+    scale = found[f"{MATRIX}_scale"]
     assert scale.dtype == torch.float32 and scale.shape == () and np.log2(scale.item()) % 1 == 0
     assert scale / 2 < weights()[MATRIX].abs().max() / 448 <= scale
-    entry = json.loads(found[f"{layer}.comfy_quant"].numpy().tobytes())
+    entry = json.loads(found[NOTE].numpy().tobytes())
     assert entry == {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
     loaded = comfy.sd.load_diffusion_model(str(written.path)).model.diffusion_model.blocks[1].ffn[0]
     assert torch.equal(loaded.weight.dequantize(), (found[MATRIX].float() * scale).to(loaded.weight.dtype))
 
 
 def test_what_an_old_file_says_of_its_layers_is_kept(paths, tmp_path):
-    layer = MATRIX.removesuffix(".weight")
     for precision in ("keep", "fp8_scaled"):
         found = load_file(run(paths["fp8 scaled, old"], tmp_path / f"{precision}.safetensors", precision).path)
-        entry = json.loads(found[f"{layer}.comfy_quant"].numpy().tobytes())
+        entry = json.loads(found[NOTE].numpy().tobytes())
         assert entry == {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
-        assert found[f"{layer}.input_scale"] == 1 and "scaled_fp8" not in found
+        assert found["blocks.1.ffn.0.input_scale"] == 1 and "scaled_fp8" not in found
         assert torch.equal(found[MATRIX].view(torch.uint8), old_scaled()[MATRIX].view(torch.uint8))
 
 
@@ -349,11 +342,8 @@ def test_targets_that_cannot_be(tmp_path, name, message):
         run(path, tmp_path / name, "fp16", overwrite=True)
 
 
-NOTE = "blocks.1.ffn.0.comfy_quant"
-
-
-def noted(note):
-    return {**per_layer(), NOTE: note}
+def changed(name, tensor):
+    return {**per_layer(), name: tensor}
 
 
 BAD_SOURCES = {
@@ -364,14 +354,15 @@ BAD_SOURCES = {
         {**weights(torch.float16), NOTE: as_json({"format": "nvfp4"})},
         f"{MATRIX} as nvfp4, which cannot be converted. Convert the fp16",
     ),
-    "scale by row": (
-        {**per_layer(), "blocks.1.ffn.0.weight_scale": torch.ones(256)},
-        f"{MATRIX} as float8_e4m3fn with a scale of shape",
+    "scale by row": (changed(f"{MATRIX}_scale", torch.ones(256)), f"{MATRIX} as float8_e4m3fn with a scale of shape"),
+    "no JSON": (changed(NOTE, torch.zeros(5).byte()), f"{NOTE} is not readable JSON"),
+    "deep JSON": (changed(NOTE, torch.tensor(list(b"[" * 4096)).byte()), f"{NOTE} is not readable JSON"),
+    "a long note": (changed(NOTE, torch.zeros(4097).byte()), f"{NOTE} is longer than 4096 bytes"),
+    "two names": (
+        files.diffusers(weights(torch.float16)) | {"head.modulation": weights(torch.float16)["head.modulation"]},
+        "has two tensors for one place: .*head.modulation",
     ),
-    "no JSON": (noted(torch.zeros(5).byte()), f"{NOTE} is not readable JSON"),
-    "deep JSON": (noted(torch.tensor(list(b"[" * 4096)).byte()), f"{NOTE} is not readable JSON"),
-    "a long note": (noted(torch.zeros(4097).byte()), f"{NOTE} is longer than 4096 bytes"),
-    "no table": (noted(as_json([])), "comfy_quant is not a table"),
+    "no table": (changed(NOTE, as_json([])), "comfy_quant is not a table"),
 }
 
 
@@ -384,13 +375,6 @@ def test_bad_sources_are_refused_before_anything_is_written(case, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_tensor_under_two_names_is_refused(tmp_path):
-    tensors = files.diffusers(weights(torch.float16))
-    tensors["head.modulation"] = tensors["scale_shift_table"].clone()
-    with pytest.raises(ValueError, match="has two tensors for one place: .*head.modulation"):
-        run(write_one(tmp_path, tensors), tmp_path / "out.safetensors", "fp16")
-
-
 @pytest.mark.parametrize("text", ["[", "[]", '{"layers": [1]}', '{"layers": {"blocks.1.ffn.0": 1}}', "[" * 100_000])
 def test_metadata_that_cannot_be_read_is_named(tmp_path, text):
     path = write_one(tmp_path, weights(torch.float16), {"_quantization_metadata": text})
@@ -399,19 +383,15 @@ def test_metadata_that_cannot_be_read_is_named(tmp_path, text):
 
 
 def test_keep_copies_what_it_does_not_understand(tmp_path):
-    layer = MATRIX.removesuffix(".weight")
-    own = {
-        MATRIX: torch.arange(256 * 64).reshape(256, 64).byte(),
-        f"{layer}.weight_scale": torch.ones(256, 8).to(E4M3),
-        f"{layer}.weight_scale_2": torch.tensor(0.5),
-    }
-    table = json.dumps({"layers": {layer: {"format": "nvfp4"}}})
+    own = {MATRIX: torch.arange(256 * 64).reshape(256, 64).byte(), f"{MATRIX}_scale": torch.ones(256, 8).to(E4M3)}
+    own[f"{MATRIX}_scale_2"] = torch.tensor(0.5)
+    table = json.dumps({"layers": {"blocks.1.ffn.0": {"format": "nvfp4"}}})
     path = write_one(tmp_path, {**weights(torch.float16), **own}, {"_quantization_metadata": table})
     found = load_file(run(path, tmp_path / "out.safetensors", "keep").path)
     for name, tensor in own.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name].view(-1).view(torch.uint8), tensor.view(-1).view(torch.uint8))
-    assert json.loads(found[f"{layer}.comfy_quant"].numpy().tobytes()) == {"format": "nvfp4"}
+    assert json.loads(found[NOTE].numpy().tobytes()) == {"format": "nvfp4"}
 
 
 def test_metadata_stays_but_not_what_is_no_longer_true(paths, tmp_path):
@@ -434,8 +414,7 @@ def test_of_a_whole_checkpoint_the_transformer_alone_is_converted(tmp_path):
         "clip_vision.vision_model.embeddings.patch_embedding.weight": torch.zeros(4, 3, 2, 2),
         "first_stage_model.decoder.middle.0.residual.0.gamma": torch.zeros(4),
     }
-    theirs = {f"model.diffusion_model.{name}": tensor for name, tensor in weights(torch.float16).items()}
-    save_file({**others, **theirs}, tmp_path / "all.safetensors")
+    save_file({**others, **files.prefixed(weights(torch.float16))}, tmp_path / "all.safetensors")
     save_file(weights(torch.float16), tmp_path / "alone.safetensors")
     for name in ("all", "alone"):
         run(tmp_path / f"{name}.safetensors", tmp_path / f"{name} fp8.safetensors", "fp8_scaled")

@@ -168,6 +168,13 @@ def disk_with(monkeypatch, free):
     monkeypatch.setattr(convert_file.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
 
 
+def fail(error):
+    def failing(*_):
+        raise OSError(error, "made up")
+
+    return failing
+
+
 def test_too_little_space_is_told_before_anything_is_written(target, whole, monkeypatch):
     disk_with(monkeypatch, len(whole) - 1)
     with pytest.raises(ValueError, match=r"too full for model.safetensors: 8.45 KB more are needed in .*, 8.44 KB are"):
@@ -221,11 +228,8 @@ def test_a_disk_that_fails_in_the_middle_loses_nothing(target, whole, monkeypatc
 
 
 def test_a_record_that_cannot_be_written_does_not_hide_the_full_disk(target, whole, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "made up")
-
     fail_after(monkeypatch, 8, errno.ENOSPC)
-    monkeypatch.setattr(convert_file.os, "fsync", full)
+    monkeypatch.setattr(convert_file.os, "fsync", fail(errno.ENOSPC))
     with pytest.raises(ValueError, match="too full"):
         write(target)
     monkeypatch.undo()
@@ -234,10 +238,7 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_full_disk(target, who
 
 
 def test_bytes_that_do_not_reach_the_disk_get_no_name(target, monkeypatch):
-    def failing(*_):
-        raise OSError(errno.EIO, "made up")
-
-    monkeypatch.setattr(convert_file.os, "fsync", failing)
+    monkeypatch.setattr(convert_file.os, "fsync", fail(errno.EIO))
     with pytest.raises(ValueError, match="could not be written: made up"):
         write_safetensors(target, PIECES, {}, "this")
     assert not target.exists()
@@ -260,10 +261,7 @@ def test_a_piece_of_the_wrong_length_is_never_settled(target, rows):
 
 
 def test_a_second_writer_is_noticed(target):
-    part = PartFile(target, "this", 10, lambda done, total: None)
-    part.resume()
-    with part:
-        part.append([b"0123456789"], 10, SETTLE)
+    part, _ = open_twice(target)
     with part.path.open("ab") as file:
         file.write(b"x")
     with pytest.raises(ValueError, match="has 11 bytes instead of 10: something else wrote to it"):
@@ -341,16 +339,6 @@ def test_what_killed_writers_left_beside_a_new_file_goes_and_unfinished_conversi
     assert sorted(path.name for path in target.parent.iterdir()) == sorted([target.name, unfinished.name])
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 KB"),
-        (8_449, "8.45 KB"),
-        (999_499, "999 KB"),
-        (999_999, "1 MB"),
-        (16_410_198_058, "16.4 GB"),
-        (2 * 10**12, "2 TB"),
-    ],
-)
-def test_size_text(size, text):
-    assert size_text(size) == text
+def test_size_text():
+    sizes = 0, 8_449, 999_499, 999_999, 16_410_198_058, 2 * 10**12
+    assert [size_text(size) for size in sizes] == ["0 KB", "8.45 KB", "999 KB", "1 MB", "16.4 GB", "2 TB"]

@@ -61,13 +61,15 @@ def test_the_new_file_is_beside_the_others_and_loads(folder, source):
     assert "out.safetensors" in folder_paths.get_filename_list("diffusion_models")
 
 
-def test_overwriting_is_asked_for(folder):
+def test_overwriting_is_asked_for_and_gguf_is_refused(folder):
     run(precision="bf16")
     with pytest.raises(ValueError, match="there already"):
         run(precision="fp16")
     assert " F16" in run(precision="fp16", overwrite=True).result[1]
     with pytest.raises(ValueError, match="source itself"):
         run(file_name="source.safetensors", overwrite=True)
+    with pytest.raises(ValueError, match="small.gguf is a GGUF file: its weights are rounded already"):
+        run("small.gguf")
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -98,18 +100,12 @@ def test_cancel_leaves_what_is_written_and_the_next_run_goes_on(folder, monkeypa
     assert (folder / "again.safetensors").read_bytes() == whole
 
 
-def test_gguf_is_refused(folder):
-    with pytest.raises(ValueError, match="small.gguf is a GGUF file: its weights are rounded already"):
-        run("small.gguf")
-
-
 def command(*arguments, start=("-I", PACK / "tools" / "convert.py"), **environment):
     """Run the command in another folder, by its path and in an isolated Python, or as `start` says in the pack's."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(
-        list(map(str, (sys.executable, *start, *arguments))),
-        cwd=PACK if "-m" in start else PACK.parent, env=env, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    words = list(map(str, (sys.executable, *start, *arguments)))
+    cwd = PACK if "-m" in start else PACK.parent
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -121,7 +117,7 @@ def test_the_command_writes_the_same_file(folder, tmp_path):
     data = target.read_bytes()
     assert data == (folder / "out.safetensors").read_bytes()
     lines = out.splitlines()
-    assert lines[0].startswith("  0 %  ") and lines[-4] == f"100 %  {size_text(len(data))} of " + (size_text(len(data)))
+    assert lines[0].startswith("  0 %  ") and lines[-4] == "100 %  {0} of {0}".format(size_text(len(data)))
     assert lines[-3].startswith("parts: 5.") and lines[-1] == f"sha256 {hashlib.sha256(data).hexdigest()}"
     assert len(lines) <= 25
 

@@ -1,6 +1,7 @@
 """What is written for other packs: each dialect by hand-made values, read back, and drawn by ComfyUI's own SDPose."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,9 @@ WIDTH, HEIGHT = 200, 100
 DWPOSE, OPENPOSE, SDPOSE, BODY_25 = [*DIALECTS][1:]
 BODY_LIST, FACE_LIST = "pose_keypoints_2d", "face_keypoints_2d"
 LEFT_LIST, RIGHT_LIST = "hand_left_keypoints_2d", "hand_right_keypoints_2d"
-STANDING = [
-    (0.5, 0.15), (0.5, 0.25), (0.42, 0.25), (0.38, 0.38), (0.36, 0.5), (0.58, 0.25), (0.62, 0.38), (0.64, 0.5),
-    (0.45, 0.5), (0.44, 0.7), (0.44, 0.9), (0.55, 0.5), (0.56, 0.7), (0.56, 0.9),
-    (0.48, 0.13), (0.52, 0.13), (0.46, 0.14), (0.54, 0.14),
-]  # fmt: skip
+STANDING_X = 50, 50, 42, 38, 36, 58, 62, 64, 45, 44, 44, 55, 56, 56, 48, 52, 46, 54  # percent of the frame
+STANDING_Y = 15, 25, 25, 38, 50, 25, 38, 50, 50, 70, 90, 50, 70, 90, 13, 13, 14, 14
+STANDING = np.stack([STANDING_X, STANDING_Y], axis=1) / 100
 
 
 @pytest.fixture
@@ -42,19 +41,18 @@ def only_person(clip, dialect):
     return person
 
 
-def test_strict_is_the_default(clip):
+def test_strict_is_the_default_and_an_unknown_dialect_is_refused(clip):
     assert write(clip) == write(clip, STRICT) == to_keypoints(clip)
+    with pytest.raises(ValueError, match="no dialect 'kaiju'.*strict"):
+        write(clip, "kaiju")
 
 
-def test_dwpose_has_null_for_what_is_absent_and_no_feet(clip):
+def test_dwpose_has_null_for_what_is_absent_no_feet_and_no_face_for_the_sake_of_the_eyes(clip):
     person = only_person(clip, DWPOSE)
     assert list(person) == [BODY_LIST, FACE_LIST, LEFT_LIST, RIGHT_LIST]
     assert person[BODY_LIST][24:30] == [8.0, 50.0, 1.0, 0.0, 0.0, 0.0]
     assert person[FACE_LIST][204:] == [14.0, 50.0, 1.0, 15.0, 50.0, 1.0]
     assert person[LEFT_LIST][:3] == [7.0, 50.0, 1.0] and person[RIGHT_LIST] is None
-
-
-def test_dwpose_has_no_face_for_the_sake_of_the_eyes(clip):
     clip.tracks[0].scores[:, FACE] = 0
     assert only_person(clip, DWPOSE)[FACE_LIST] is None
 
@@ -86,11 +84,6 @@ def test_every_dialect_is_read_back(clip, dialect):
     seen[:, FEET] &= dialect not in (DWPOSE, OPENPOSE)
     assert np.array_equal(track.visible, seen)
     assert np.allclose(track.points[seen], expected.points[seen])
-
-
-def test_an_unknown_dialect_is_refused(clip):
-    with pytest.raises(ValueError, match="no dialect 'kaiju'.*strict"):
-        write(clip, "kaiju")
 
 
 @pytest.mark.parametrize("dialect", [STRICT, SDPOSE])
@@ -149,13 +142,9 @@ def test_what_we_wrote_is_read_back_whatever_it_is(odd, dialect):
 
 
 def test_the_note_names_the_dialect_and_who_is_who(clip):
-    clip = clip.with_tracks([Track(8, *clip_arrays(clip)), Track(3, *clip_arrays(clip))])
+    clip = clip.with_tracks([replace(clip.tracks[0], identity=identity) for identity in (8, 3)])
     assert all(frame[NOTE] == {"dialect": SDPOSE, "ids": [8, 3]} for frame in write(clip, SDPOSE))
     assert NOTE not in write(clip)[0]
-
-
-def clip_arrays(clip):
-    return clip.tracks[0].points, clip.tracks[0].scores
 
 
 def test_points_beyond_what_is_a_keypoint_are_cut_there_in_every_dialect():
@@ -176,7 +165,7 @@ def test_one_joint_far_outside_changes_no_unit():
     (track,) = from_keypoints(frames).tracks
     assert np.allclose(track.points[:, 10], [(0.44, 0.9), (0.44, 2.3), (0.44, 0.9)])
     others = [*range(10), *range(11, 18)]
-    assert np.allclose(track.points[:, others], np.array(STANDING)[others])
+    assert np.allclose(track.points[:, others], STANDING[others])
 
 
 def test_a_close_up_goes_through_the_nodes():
@@ -195,6 +184,6 @@ def test_a_close_up_goes_through_the_nodes():
 def standing(scale=1.0, shift=(0.0, 0.0)):
     """Return one frame of somebody who stands upright, on 512x512."""
     points, scores = np.zeros((1, KEYPOINTS, 2)), np.zeros((1, KEYPOINTS))
-    points[0, :18] = np.array(STANDING) * scale + shift
+    points[0, :18] = STANDING * scale + shift
     scores[0, :18] = 0.9
     return write(PoseClip(512, 512, 1, (Track(0, points, scores),)))

@@ -31,11 +31,8 @@ def test_psnr(difference, decibels):
     assert psnr(image, image + difference) == pytest.approx(decibels, abs=1e-5)
 
 
-def test_psnr_of_equal_images(photo):
+def test_psnr_of_equal_images_and_of_different_shapes(photo):
     assert psnr(photo, photo.clone()) == math.inf
-
-
-def test_psnr_does_not_stretch(photo):
     with pytest.raises(ValueError, match="different shapes"):
         psnr(photo, photo[..., :1])
 
@@ -76,7 +73,7 @@ def test_nothing_to_paste_is_refused(images, photo, frames, photos, crossfade, m
         exact_first_frame(images[:frames], photo[:photos], crossfade)
 
 
-def test_the_node_measures_what_was_generated(images, photo):
+def test_the_node_measures_what_was_generated_and_pastes_unless_disabled(images, photo):
     images = images.clone()
     images[0] = photo[0] * 0.5
     wanted = psnr(images[0], photo[0])
@@ -88,15 +85,7 @@ def test_the_node_measures_what_was_generated(images, photo):
         f"PSNR of frame 0 against the photo: {wanted:.2f} dB\n"
         "The photo was pasted onto frame 0 and blended into the next 3 frames.",
     )
-
-
-def test_the_node_only_measures_when_disabled(images, photo):
     output = ExactFirstFrame.execute(images, photo, enabled=False)
-    assert output.result[0] is images
-    assert output.result[1] == psnr(images[0], photo[0])
+    assert output.result[0] is images and output.result[1] == wanted
     assert output.ui.as_dict()["text"][0].endswith("dB\nThe photo was not pasted.")
-
-
-def test_an_exact_frame_is_measured_as_such(images, photo):
-    result = exact_first_frame(images, photo, 0)
-    assert ExactFirstFrame.execute(result, photo, True, 0).result[1] == math.inf
+    assert ExactFirstFrame.execute(exact_first_frame(images, photo, 0), photo, True, 0).result[1] == math.inf

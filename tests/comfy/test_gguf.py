@@ -46,16 +46,19 @@ def values(*rows):
     return struct.pack("<4sIQQ", b"GGUF", 3, 0, len(rows)) + text
 
 
-def test_facts_of_every_type_are_passed_over(tmp_path):
+def test_facts_of_every_type_are_passed_over_also_a_whole_vocabulary(tmp_path):
     word = struct.pack("<Q", 2) + b"hi"
     rows = [(b"x", kind, bytes(size)) for kind, size in ((0, 1), (3, 2), (5, 4), (6, 4), (7, 1), (10, 8), (12, 8))]
     rows += [(b"x", 9, struct.pack("<IQ", 8, 2) + word * 2), (b"x", 9, struct.pack("<IQ", 5, 3) + bytes(12))]
     rows += [(b"general.tags", 9, struct.pack("<IQ", 8, 2) + word * 2)]
     rows += [(b"comfy.gguf.orig_shape.a", 9, struct.pack("<IQ3i", 5, 3, 4, 5, 6))]
     (tmp_path / "a.gguf").write_bytes(values(*rows))
-    assert read_gguf_header(tmp_path / "a.gguf").facts == {
-        "general.tags": ["hi", "hi"], "comfy.gguf.orig_shape.a": [4, 5, 6]
-    }  # fmt: skip
+    facts = read_gguf_header(tmp_path / "a.gguf").facts
+    assert facts == {"general.tags": ["hi", "hi"], "comfy.gguf.orig_shape.a": [4, 5, 6]}
+    # Gemma's vocabulary, the largest in use: 262,144 words and 514,906 merges
+    rows = [(b"tokenizer.ggml.x", 9, struct.pack("<IQ", 8, count) + word * count) for count in (262_144, 514_906)]
+    (tmp_path / "a.gguf").write_bytes(values(*rows))
+    assert read_gguf_header(tmp_path / "a.gguf").facts == {}
 
 
 def tensor(kind=0, dimensions=1):
@@ -119,14 +122,6 @@ def test_damaged_bytes_are_named_at_once(tmp_path, case):
     assert time.process_time() - start < 2 and len(str(caught.value)) < 300
 
 
-def test_a_vocabulary_is_passed_over(tmp_path):
-    """Gemma's, the largest in use: 262,144 words and 514,906 merges."""
-    word = struct.pack("<Q", 2) + b"hi"
-    rows = [(b"tokenizer.ggml.x", 9, struct.pack("<IQ", 8, count) + word * count) for count in (262_144, 514_906)]
-    (tmp_path / "a.gguf").write_bytes(values(*rows))
-    assert read_gguf_header(tmp_path / "a.gguf").facts == {}
-
-
 def test_every_cut_is_noticed(tmp_path):
     data = write_gguf(tmp_path / "a.gguf", SOME, "Q8_0").read_bytes()
     for length in range(len(data) - 28):  # the last 28 bytes pad the last tensor
@@ -176,15 +171,11 @@ def test_a_prefix_hides_nothing(weights, tmp_path):
     assert describe(contents).startswith("a.gguf: SteadyDancer with 2 blocks of width 128, GGUF Q4_K_M, 129 tensors")
 
 
-def test_without_the_pack_its_name_is_told(weights, models_folder):
+def test_without_the_pack_its_name_is_told_and_a_precision_is_refused(weights, models_folder):
     write_gguf(models_folder / "a.gguf", weights)
     assert model_files() == ["a.gguf"]
     with pytest.raises(ValueError, match="Install ComfyUI-GGUF through ComfyUI-Manager"):
         LoadModel.execute("a.gguf", "default")
-
-
-def test_a_precision_is_refused(weights, models_folder):
-    write_gguf(models_folder / "a.gguf", weights)
     with pytest.raises(ValueError, match="weight_precision is fp16, but a.gguf is a GGUF file"):
         LoadModel.execute("a.gguf", "fp16")
 

@@ -74,16 +74,12 @@ def test_a_full_clip_may_be_longer_than_the_bound(monkeypatch):
         from_keypoints(data + [frame()] * 140)
 
 
-def test_one_who_jumps_is_linked_by_work_that_scales():
+def test_one_who_jumps_and_two_without_ids_are_linked_fast():
     """300 jumps: 2.4 s of processor time before the links were computed together, 0.15 s since."""
     started = time.process_time()
     clip = from_keypoints(jumping(300))
     assert sum(track.present.sum() for track in clip.tracks) == 300
     assert time.process_time() - started < 1
-
-
-def test_two_people_without_ids_are_linked_fast():
-    started = time.process_time()
     clip = from_keypoints(dance_without_ids(3000))
     assert time.process_time() - started < 2
     assert [(one.identity, one.present.all()) for one in clip.tracks] == [(0, True), (1, True)]
@@ -100,14 +96,11 @@ def test_what_our_nodes_write_is_not_linked_again(monkeypatch, dialect):
     assert len(calls) == 1 and [one.identity for one in again.tracks] == [0, 1]
 
 
-def test_cancel_ends_the_linking():
+def test_cancel_ends_the_linking_and_its_second_pass():
     interrupt_current_processing(True)
     with pytest.raises(InterruptProcessingException):
         read_poses(jumping(5))
     interrupt_current_processing(False)
-
-
-def test_cancel_ends_the_second_pass():
     frames, calls = 12, []
 
     def stop_after_the_first_pass():
@@ -132,7 +125,7 @@ def test_noted_ids_that_do_not_fit_count_for_nothing(ids):
     assert [track.identity for track in from_keypoints(data).tracks] == [0, 1]
 
 
-def test_people_without_keypoints_take_no_memory():
+def test_people_without_keypoints_take_no_memory_and_leave_the_noted_ids_in_place():
     poses = [frame(*[{}, {"pose_keypoints_2d": []}, {"face_keypoints_2d": None}] * 80, person(100, 100))] * 40
     tracemalloc.start()
     clip = from_keypoints(poses)
@@ -140,8 +133,5 @@ def test_people_without_keypoints_take_no_memory():
     tracemalloc.stop()
     assert len(clip.tracks) == 1
     assert peak < 2e7
-
-
-def test_people_without_keypoints_leave_the_noted_ids_in_place():
     poses = [{**frame({}, person(100, 100)), NOTE: {"dialect": DWPOSE, "ids": [3, 8]}}]
     assert [one.identity for one in from_keypoints(poses).tracks] == [8]

@@ -69,18 +69,17 @@ def test_the_node_shows_the_overlay_with_the_table_beside_it():
 
 
 def test_several_people_have_a_table_each():
-    right = Camera(432, 768, (0.4, 0.2), 0.5)
-    photo, poses = (
-        to_keypoints(together(*[clip(ADULT, stances, camera) for camera in (CAMERA, right)]))
-        for stances in ([Stance()], dance(3))
-    )
+    cameras, both = (CAMERA, Camera(432, 768, (0.4, 0.2), 0.5)), ([Stance()], dance(3))
+    photo, poses = (to_keypoints(together(*(clip(ADULT, stances, c) for c in cameras))) for stances in both)
     assert len(picture(align(photo_poses=photo, poses=poses).ui)) > 2 * 10 * ROW
 
 
-def test_corrections_reach_their_part():
+def test_corrections_reach_their_part_and_change_no_input():
     plain, corrected = points(align().result[0]), points(align(head_y=-0.05).result[0])
     assert corrected[0, NOSE, 1] - plain[0, NOSE, 1] == pytest.approx(-0.05, abs=1e-6)
     assert np.array_equal(corrected[:, NECK], plain[:, NECK])
+    align(head_scale=1.2)
+    assert to_keypoints(clip(ADULT, dance(6))) == POSES
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -99,19 +98,10 @@ def test_the_anchor_and_where_to_meet_reach_the_alignment():
 
 
 def test_a_prompt_from_before_runs_as_before():
-    values = {"mode": "robust", "anchor_frame": 0} | {
-        f"{part}_{key}": value
-        for part in ("body", "head", "arms", "legs")
-        for key, value in (("scale", 1.0), ("x", 0.0), ("y", 0.0))
-    }
-    old = AlignPoses.execute(PHOTO, PHOTO_POSES, POSES, **values).result
+    parts, still = ("body", "head", "arms", "legs"), {"scale": 1.0, "x": 0.0, "y": 0.0}
+    values = {f"{part}_{key}": value for part in parts for key, value in still.items()}
+    old = AlignPoses.execute(PHOTO, PHOTO_POSES, POSES, mode="robust", anchor_frame=0, **values).result
     assert np.array_equal(points(old[0]), points(align().result[0])) and old[2] == align().result[2]
-
-
-def test_the_inputs_are_not_changed():
-    before = to_keypoints(clip(ADULT, dance(6)))
-    align(head_scale=1.2)
-    assert before == POSES
 
 
 def test_poses_of_another_photo_are_refused():
@@ -153,12 +143,9 @@ def test_both_clips_are_drawn_and_shown_beside_each_other():
     assert abs(shown[top:-GAP, -GAP - width : -GAP] - right).max() <= 1
 
 
-def test_without_negative_poses_there_are_no_negative_frames():
+def test_without_negative_poses_there_are_no_negative_frames_and_none_at_all_are_told():
     frames, negative = DrawPoses.execute(POSES, **DRAW | {"height": 320}).result
     assert frames.shape == (6, 320, 176, 3) and negative is None
-
-
-def test_no_frames_are_told_in_words():
     with pytest.raises(ValueError, match="hold no frame"):
         DrawPoses.execute([], **DRAW)
 

@@ -111,7 +111,7 @@ def test_the_bundled_detector_tells_what_it_lacks(home, loads):
     assert "press R" not in LoadPoseDetector.execute(BUNDLED).result[1]
 
 
-def test_a_missing_file_is_explained(home):
+def test_a_missing_file_is_explained_and_an_unknown_detector_refused(home):
     register_folders()
     with pytest.raises(ValueError) as error:
         LoadPoseDetector.execute(FROM_FILES)
@@ -119,6 +119,8 @@ def test_a_missing_file_is_explained(home):
     assert text.startswith("There is no yolox file 'yolox_l.onnx' here.")
     for piece in ("216,746,733 bytes", "7860ae79", "yzd-v/DWPose", str(home / "models" / "dwpose"), BUNDLED):
         assert piece in text
+    with pytest.raises(ValueError, match="Unknown detector 'magic'. Choose 'bundled"):
+        LoadPoseDetector.execute("magic")
 
 
 @pytest.mark.parametrize("name", ["../secret.onnx", "/etc/passwd", "gone.onnx", "weights.pth", ""])
@@ -128,11 +130,6 @@ def test_a_value_that_is_no_listed_file_is_refused(home, loads, name):
     with pytest.raises(ValueError, match="There is no yolox file"):
         LoadPoseDetector.execute(FROM_FILES, name)
     assert loads == []
-
-
-def test_an_unknown_detector_is_refused(home):
-    with pytest.raises(ValueError, match="Unknown detector 'magic'. Choose 'bundled"):
-        LoadPoseDetector.execute("magic")
 
 
 def test_a_replaced_file_runs_the_node_again(home):
@@ -162,9 +159,14 @@ def manager(monkeypatch):
 
 @pytest.mark.parametrize(
     ("device", "provider", "gpu", "made"),
-    [("cuda", "auto", True, True), ("cuda", "CUDA", True, True), ("cuda", "CPU", False, False),
-     ("cuda", "auto", False, False), ("cpu", "auto", True, False)],
-)  # fmt: skip
+    [
+        ("cuda", "auto", True, True),
+        ("cuda", "CUDA", True, True),
+        ("cuda", "CPU", False, False),
+        ("cuda", "auto", False, False),
+        ("cpu", "auto", True, False),
+    ],
+)
 @pytest.mark.parametrize("detector", [BUNDLED, FROM_FILES])
 def test_room_is_made_on_the_gpu_before_a_network_is_opened(
     home, loads, manager, monkeypatch, detector, device, provider, gpu, made

@@ -61,15 +61,12 @@ def images(*frames):
 
 
 def video(frames, fps=16, audio=None):
-    parts = Types.VideoComponents(images=frames, audio=audio, frame_rate=Fraction(fps))
-    return InputImpl.VideoFromComponents(parts)
+    return InputImpl.VideoFromComponents(Types.VideoComponents(frames, Fraction(fps), audio))
 
 
 def run(detector=None, **changes):
-    inputs = {
-        "fps": 16.0, "source_fps": 16.0, "detect_every": 5, "max_people": 4, "when_nobody": "hold", "max_frames": 0,
-        "use_cache": False, "cache_mb": 64,
-    }  # fmt: skip
+    inputs = {"fps": 16.0, "source_fps": 16.0, "detect_every": 5, "max_people": 4, "when_nobody": "hold"}
+    inputs |= {"max_frames": 0, "use_cache": False, "cache_mb": 64}
     return ExtractPoses.execute(detector or BrightnessDetector(), **inputs | changes)
 
 
@@ -105,12 +102,9 @@ def test_a_video_keeps_its_duration_and_its_sound():
     assert output.ui.as_dict() == {"text": (report,)}  # pictures in ui would be shown as a video
 
 
-def test_fps_0_keeps_every_frame():
+def test_fps_0_keeps_every_frame_and_max_frames_ends_the_clip():
     assert run(video=video(images(*[(2,)] * 30), 30), fps=0.0).result[2::2] == (30.0, 30)
     assert run(images=images(*[(2,)] * 30), source_fps=25.0, fps=0.0).result[2::2] == (25.0, 30)
-
-
-def test_max_frames_ends_the_clip():
     assert run(images=images(*[(2,)] * 30), max_frames=7).result[4] == 7
 
 
@@ -126,12 +120,12 @@ def test_a_photo_is_one_frame():
     assert "Person 1: in 100 % of the frames" in report
 
 
-@pytest.mark.parametrize("rule, count, people", [
-    ("hold", 12, [1] * 12), ("blank", 12, [0, 0, *[1] * 5, *[0] * 5]), ("end", 7, [1] * 7),
-])  # fmt: skip
-def test_frames_without_anybody_follow_the_rule(rule, count, people):
+@pytest.mark.parametrize(
+    ("rule", "people"), [("hold", [1] * 12), ("blank", [0, 0, *[1] * 5, *[0] * 5]), ("end", [1] * 7)]
+)
+def test_frames_without_anybody_follow_the_rule(rule, people):
     result = run(images=images(*[()] * 2, *[(3,)] * 5, *[()] * 5), when_nobody=rule).result
-    assert result[4] == count and [len(frame["people"]) for frame in result[0]] == people
+    assert result[4] == len(people) and [len(frame["people"]) for frame in result[0]] == people
     assert f"Warning: nobody is seen in 7 of 12 frames; rule: {rule}." in result[5]
 
 
@@ -198,14 +192,15 @@ def test_the_rule_for_empty_frames_is_applied_to_cached_poses():
     assert run(detector, images=frames, use_cache=True, when_nobody="end").result[4] == 5 and detector.finds == 0
 
 
-@pytest.mark.parametrize("change", [
-    {"fps": 8.0}, {"detect_every": 2}, {"max_people": 1}, {"max_frames": 5}, {"images": images(*[(4,)] * 10)},
-])  # fmt: skip
-def test_the_cache_knows_what_matters(change):
+SETTINGS = {"fps": 8.0, "detect_every": 2, "max_people": 1, "max_frames": 5, "images": images(*[(4,)] * 10)}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_cache_knows_what_matters(name):
     same = {"images": images(*[(3,)] * 10), "use_cache": True}
     run(**same)
     detector = BrightnessDetector()
-    run(detector, **same | change)
+    run(detector, **same | {name: SETTINGS[name]})
     assert detector.finds > 0
 
 
@@ -246,9 +241,12 @@ def pick(**changes):
     return PickPerson.execute(two_people(), **options | changes)
 
 
-@pytest.mark.parametrize("options, identity", [
-    ({}, 1), ({"rule": "index"}, 0), ({"rule": "nearest", "x": 0.9, "frame": 3}, 1), ({"rule": "centre"}, 1),
-])  # fmt: skip
+NEAREST = {"rule": "nearest", "x": 0.9, "frame": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "identity"), [({}, 1), ({"rule": "index"}, 0), (NEAREST, 1), ({"rule": "centre"}, 1)]
+)
 def test_one_person_is_picked(options, identity):
     output = pick(**options)
     clip = from_keypoints(output.result[0])

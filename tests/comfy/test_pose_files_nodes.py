@@ -49,9 +49,8 @@ def test_saved_and_loaded_again(folders, clip):
     poses = to_keypoints(clip)
     first, second = (SavePoses.execute(poses, "dance/a", 24.0) for _ in range(2))
     assert first.result[0] is poses and SavePoses.GET_SCHEMA().is_output_node
-    assert [node.result[1] for node in (first, second)] == [
-        str(folders / "output" / "dance" / f"a_0000{i}_.json") for i in (1, 2)
-    ]
+    paths = [folders / "output" / "dance" / f"a_0000{i}_.json" for i in (1, 2)]
+    assert [node.result[1] for node in (first, second)] == [str(path) for path in paths]
     assert "4 frames of 64 x 48 at 24 fps, 1 person" in str(first.ui.as_dict())
     assert options() == ["dance/a_00001_.json [output]", "dance/a_00002_.json [output]"]
     loaded = LoadPoses.execute(options()[0], fps=16.0)
@@ -99,32 +98,29 @@ def test_a_file_outside_is_as_if_it_were_not_there(folders, file):
         LoadPoses.execute(file)
 
 
-def test_a_file_of_another_kind(folders):
+def test_a_file_of_another_kind_is_refused_and_a_connected_one_judged_later(folders):
     (folders / "input" / "photo.png").write_text("")
     with pytest.raises(ValueError, match=r"photo\.png is no \.json file"):
         LoadPoses.execute("photo.png")
-
-
-def test_a_connected_file_is_not_judged_before_it_is_known():
     assert LoadPoses.validate_inputs(None) is True
 
 
-@pytest.mark.parametrize("prefix", ["", "  ", "../a", "a/..", ".", "/a/b", "a/../../b", "a\0b", "a/", "C:\\a"])
-def test_a_prefix_that_leads_out_of_the_output_folder(folders, clip, prefix):
-    with pytest.raises(ValueError, match="does not name a file inside"):
-        SavePoses.execute(to_keypoints(clip), prefix)
-    assert [*folders.rglob("*.json")] == []
+OUTSIDE = "", "  ", "../a", "a/..", ".", "/a/b", "a/../../b", "a\0b", "a/", "C:\\a"
 
 
-def test_a_folder_that_cannot_be_made(folders, clip):
-    (folders / "output" / "a").write_text("a file")
-    with pytest.raises(ValueError, match="No file can be written for 'a/b'"):
-        SavePoses.execute(to_keypoints(clip), "a/b")
-
-
-def test_what_is_no_pose_is_not_saved(folders):
-    with pytest.raises(ValueError, match="These are no poses"):
-        SavePoses.execute("pose", "a")
+@pytest.mark.parametrize(
+    ("prefix", "changes", "message"),
+    [
+        *((prefix, {}, "does not name a file inside") for prefix in OUTSIDE),
+        ("file/b", {}, "No file can be written for 'file/b'"),
+        ("a", {"poses": "pose"}, "These are no poses"),
+        ("a", {"dialect": "mine"}, "There is no dialect 'mine'"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_before_a_file_is_written(folders, clip, prefix, changes, message):
+    (folders / "output" / "file").write_text("a file, no folder")
+    with pytest.raises(ValueError, match=message):
+        SavePoses.execute(**{"poses": to_keypoints(clip), "filename_prefix": prefix} | changes)
     assert [*folders.rglob("*.json")] == []
 
 
@@ -137,9 +133,3 @@ def test_poses_are_written_for_another_pack(folders, clip, dialect):
     assert json.loads(Path(path).read_text("utf-8")) == [{"fps": 16.0, **written[0]}, *written[1:]]
     loaded = LoadPoses.execute("a_00001_.json [output]", dialect=dialect).result[0]
     assert loaded == write(pose_json.load(path)[0], dialect)
-
-
-def test_an_unknown_dialect_is_refused_before_a_file_is_written(folders, clip):
-    with pytest.raises(ValueError, match="There is no dialect 'mine'"):
-        SavePoses.execute(to_keypoints(clip), "a", dialect="mine")
-    assert [*folders.rglob("*.json")] == []

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import folder_paths
 import pytest
@@ -54,20 +56,18 @@ def test_round_trip_is_exact(tmp_path, dtype, rows):
     assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), conditioning)
 
 
-def test_a_zero_row_within_the_prompt_stays(tmp_path):
+def test_every_entry_and_extra_comes_back_and_a_zero_row_within_the_prompt_stays(tmp_path):
     cond = embeddings(9)
     cond[:, 3:6] = 0
     prompt_embeddings.save([[cond, {}]], tmp_path / "a.safetensors")
     assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), [[cond, {}]])
-
-
-def test_every_entry_and_extra_comes_back(tmp_path):
     cond = embeddings()
     extra = {
         "pooled_output": cond[:, 0],  # shares memory with the embeddings
         "attention_mask": torch.arange(512).lt(7)[None].long().expand(2, -1),
-        "strength": 0.1, "clip_start_percent": 0, "note": "caf\u00e9", "flag": True, "nothing": None,
-    }  # fmt: skip
+        "note": "caf\u00e9",
+    }
+    extra |= {"strength": 0.1, "clip_start_percent": 0, "flag": True, "nothing": None}
     conditioning = [[cond, extra], [embeddings(3, 77, 16, torch.float16), {}], [embeddings().expand(2, -1, -1), {}]]
     prompt_embeddings.save(conditioning, tmp_path / "a.safetensors")
     assert_equal(prompt_embeddings.load(tmp_path / "a.safetensors"), conditioning)
@@ -121,21 +121,15 @@ def test_the_conditioning_is_not_changed(tmp_path):
     assert_equal(conditioning, before)
 
 
-MORE_THAN_A_PROMPT = {
-    "concat_latent_image": torch.zeros(1, 16, 3, 8, 6),
-    "pose_video_latent": torch.zeros(1, 16, 3, 8, 6),
-    "concat_mask": torch.zeros(1, 1, 3, 8, 6),
-    "reference_latents": [torch.zeros(1, 16, 1, 8, 6)],
-    "control": object(),
-    "hooks": object(),
-    "clip_vision_output": object(),
-    "cond": torch.zeros(1),
-}
+LATENT = torch.zeros(1, 16, 3, 8, 6)
+MORE_THAN_A_PROMPT = {"concat_latent_image": LATENT, "pose_video_latent": LATENT, "concat_mask": LATENT[:, :1]}
+MORE_THAN_A_PROMPT |= {"reference_latents": [LATENT[:, :, :1]], "cond": torch.zeros(1)}
+MORE_THAN_A_PROMPT |= dict.fromkeys(("control", "hooks", "clip_vision_output"), object())
 
 
-@pytest.mark.parametrize("key", MORE_THAN_A_PROMPT)
-def test_more_than_a_prompt_is_refused(tmp_path, key):
-    conditioning = [[embeddings(), {"pooled_output": None, key: MORE_THAN_A_PROMPT[key]}]]
+@pytest.mark.parametrize(("key", "value"), MORE_THAN_A_PROMPT.items())
+def test_more_than_a_prompt_is_refused(tmp_path, key, value):
+    conditioning = [[embeddings(), {"pooled_output": None, key: value}]]
     with pytest.raises(ValueError, match=rf"more than a prompt: {key}\. .* straight from CLIP Text Encode"):
         prompt_embeddings.save(conditioning, tmp_path / "sub" / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -192,56 +186,47 @@ def test_another_kind_of_file_is_named(tmp_path, tensor, kind):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"<html>404</html>", lambda data: b""])
-def test_a_damaged_file_is_named(tmp_path, damage):
+def test_a_missing_or_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / "a.safetensors"
+    with pytest.raises(ValueError, match=r"no file .*a\.safetensors"):
+        prompt_embeddings.load(path)
     prompt_embeddings.save([[embeddings(), {}]], path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"a\.safetensors is damaged or not complete"):
         prompt_embeddings.load(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no file .*a\.safetensors"):
-        prompt_embeddings.load(tmp_path / "a.safetensors")
+def entries(count=1, **changes):
+    return json.dumps([{"rows": 512, "tensors": [], "values": {}, **changes}] * count)
 
 
-ENTRY = {"rows": 512, "tensors": [], "values": {}}
-WRONG_METADATA = {
-    "newer": ({"version": "2"}, "version '2'; this pack reads version 1"),
-    "no entries": ({"entries": "[]"}, "does not fit"),
-    "no JSON": ({"entries": "{"}, "does not fit"),
-    "no list": ({"entries": "[1]"}, "does not fit"),
-    "an entry too many": ({"entries": json.dumps([ENTRY, ENTRY])}, "does not fit"),
-    "a tensor too many": ({"entries": json.dumps([{**ENTRY, "tensors": ["x"]}])}, "does not fit"),
-    "too few rows": ({"entries": json.dumps([{**ENTRY, "rows": 3}])}, "does not fit"),
-    "a hundred million rows": (
-        {"entries": json.dumps([{**ENTRY, "rows": 10**8}])},
-        "100000000 rows .* more than any prompt has",
-    ),
-    "many prompts of many rows": ({"entries": json.dumps([{**ENTRY, "rows": 10**6}] * 2)}, "does not fit"),
-    "rows no number": ({"entries": json.dumps([{**ENTRY, "rows": "9"}])}, "does not fit"),
-    "rows true": ({"entries": json.dumps([{**ENTRY, "rows": True}])}, "does not fit"),
-    "a value no value": ({"entries": json.dumps([{**ENTRY, "values": {"a": [1]}}])}, "a value in it is not plain"),
-    "deep": ({"entries": "[" * 100_000}, "does not fit"),
-    "long": ({"entries": json.dumps([{**ENTRY, "tensors": ["x" * 10_000]}])}, r"does not fit its tensors \(.{,300}\)"),
-    "no values": ({"entries": json.dumps([{"rows": 7, "tensors": []}])}, "does not fit"),
+WRONG_ENTRIES = {
+    "no entries": ("[]", "does not fit"),
+    "no JSON": ("{", "does not fit"),
+    "no list": ("[1]", "does not fit"),
+    "an entry too many": (entries(2), "does not fit"),
+    "a tensor too many": (entries(tensors=["x"]), "does not fit"),
+    "too few rows": (entries(rows=3), "does not fit"),
+    "a hundred million rows": (entries(rows=10**8), "100000000 rows .* more than any prompt has"),
+    "many prompts of many rows": (entries(2, rows=10**6), "does not fit"),
+    "rows no number": (entries(rows="9"), "does not fit"),
+    "rows true": (entries(rows=True), "does not fit"),
+    "a value no value": (entries(values={"a": [1]}), "a value in it is not plain"),
+    "deep": ("[" * 100_000, "does not fit"),
+    "long": (entries(tensors=["x" * 10_000]), r"does not fit its tensors \(.{,300}\)"),
+    "no values": ('[{"rows": 7, "tensors": []}]', "does not fit"),
 }
+WRONG_FILES = {name: ((1, 7, 64), "1", *case) for name, case in WRONG_ENTRIES.items()}
+WRONG_FILES["newer"] = ((1, 7, 64), "2", entries(), "version '2'; this pack reads version 1")
+for shape in ((7, 64), (1, 7, 64, 1), (1, 0, 1 << 28)):
+    WRONG_FILES[f"no prompt {shape}"] = (shape, "1", entries(), "does not fit its tensors")
 
 
-@pytest.mark.parametrize("case", WRONG_METADATA)
-def test_wrong_metadata_are_refused(tmp_path, case):
-    change, message = WRONG_METADATA[case]
-    metadata = {"format": prompt_embeddings.FORMAT, "version": "1", "entries": json.dumps([ENTRY]), **change}
-    save_file({"cond.0": torch.ones(1, 7, 64)}, tmp_path / "a.safetensors", metadata)
-    with pytest.raises(ValueError, match=message):
-        prompt_embeddings.load(tmp_path / "a.safetensors")
-
-
-@pytest.mark.parametrize("shape", [(7, 64), (1, 7, 64, 1), (1, 0, 1 << 28)])
-def test_tensors_that_are_no_prompt_are_refused(tmp_path, shape):
-    metadata = {"format": prompt_embeddings.FORMAT, "version": "1", "entries": json.dumps([ENTRY])}
+@pytest.mark.parametrize(("shape", "version", "entries", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_wrong_metadata_and_tensors_that_are_no_prompt_are_refused(tmp_path, shape, version, entries, message):
+    metadata = {"format": prompt_embeddings.FORMAT, "version": version, "entries": entries}
     save_file({"cond.0": torch.ones(shape)}, tmp_path / "a.safetensors", metadata)
-    with pytest.raises(ValueError, match="does not fit its tensors"):
+    with pytest.raises(ValueError, match=message):
         prompt_embeddings.load(tmp_path / "a.safetensors")
 
 
@@ -317,13 +302,11 @@ def test_a_file_is_replaced_only_when_asked(folder):
     assert os.listdir(folder) == ["a.safetensors"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "", "  ", ".", "/", ".safetensors", "../a", "..\\a", "x/../../a", ".. /a", "/a", "\\a", "C:\\a", "C:a",
-        "\\\\host\\share\\a", "a:b", "a\x00b", "a*",
-    ],
-)  # fmt: skip
+NO_NAMES = "", "  ", ".", "/", ".safetensors", "a:b", "a\x00b", "a*"
+ELSEWHERE = "../a", "..\\a", "x/../../a", ".. /a", "/a", "\\a", "C:\\a", "C:a", "\\\\host\\share\\a"
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, *ELSEWHERE])
 def test_a_name_outside_the_folder_is_refused(folder, name):
     with pytest.raises(ValueError, match="does not name a file inside models/prompt_embeddings"):
         SAVE.execute([[embeddings(), {}]], name)
@@ -351,22 +334,12 @@ def test_a_loaded_prompt_is_no_view_of_its_file(tmp_path):
 def test_each_tensor_is_read_once(tmp_path, monkeypatch):
     read = []
 
-    class Counting:
-        def __init__(self, path, framework):
-            self.opened = safe_open(path, framework=framework)
-
-        def __enter__(self):
-            self.file = self.opened.__enter__()
-            return self
-
-        def __exit__(self, *error):
-            return self.opened.__exit__(*error)
-
-        def get_tensor(self, name):
-            read.append(name)
-            return self.file.get_tensor(name)
+    @contextmanager
+    def counting(path, framework):
+        with safe_open(path, framework=framework) as file:
+            yield SimpleNamespace(get_tensor=lambda name: read.append(name) or file.get_tensor(name))
 
     prompt_embeddings.save([[embeddings(), {"pooled_output": torch.ones(1, 64)}]], tmp_path / "a.safetensors")
-    monkeypatch.setattr(prompt_embeddings, "safe_open", Counting)
+    monkeypatch.setattr(prompt_embeddings, "safe_open", counting)
     prompt_embeddings.load(tmp_path / "a.safetensors")
     assert sorted(read) == ["cond.0", "pooled_output.0"]

@@ -78,40 +78,39 @@ def named(value):
 # Values
 
 
+DIFFERENT_PLAIN = [(1, 1.0), (1, True), (1, "1"), (None, "None"), (0.0, -0.0), (b"a", b"b"), (1e-9, 2e-9)]
+DIFFERENT_LISTS = [([1, 2], [12]), ([1, [2]], [1, 2]), (["ab", "c"], ["a", "bc"]), ({1}, {2})]
+DIFFERENT_DICTS = [({"1": 2}, {1: 2}), ({1: 2}, {1: 3})]
+ZEROS, EULER, SCHEDULER = torch.zeros(2), make_solver("euler"), comfy.samplers.normal_scheduler
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        (1, 1.0), (1, True), (1, "1"), (None, "None"), ([1, 2], [12]), ([1, [2]], [1, 2]), (["ab", "c"], ["a", "bc"]),
-        ({"1": 2}, {1: 2}), ({1: 2}, {1: 3}), ({1}, {2}), (0.0, -0.0), (b"a", b"b"), (1e-9, 2e-9),
-        (torch.zeros(2), torch.zeros(1, 2)), (torch.zeros(2), torch.zeros(2, dtype=torch.int32)),
-        (torch.zeros(2).numpy(), torch.zeros(2)), (torch.tensor([0.0]), torch.tensor([-0.0])),
-        (torch.float16, torch.bfloat16), (PoseGuidance(1.0, 0.1, 0.4), PoseGuidance(1.0, 0.1, 0.5)),
-        (make_solver("euler"), make_solver("heun")), (make_solver("official euler"), make_solver("euler")),
-        (comfy.samplers.ksampler("euler", {"s_churn": 0.0}), comfy.samplers.ksampler("euler", {"s_churn": 0.1})),
-        (functools.partial(comfy.samplers.normal_scheduler, sgm=True), comfy.samplers.normal_scheduler),
+        *(DIFFERENT_PLAIN + DIFFERENT_LISTS + DIFFERENT_DICTS),
+        *((ZEROS, other) for other in (torch.zeros(1, 2), torch.zeros(2, dtype=torch.int32), ZEROS.numpy(), -ZEROS)),
+        (torch.float16, torch.bfloat16),
+        (PoseGuidance(1.0, 0.1, 0.4), PoseGuidance(1.0, 0.1, 0.5)),
+        *((EULER, make_solver(other)) for other in ("heun", "official euler")),
+        tuple(comfy.samplers.ksampler("euler", {"s_churn": churn}) for churn in (0.0, 0.1)),
+        (functools.partial(SCHEDULER, sgm=True), SCHEDULER),
         (functools.partial(print, 1), functools.partial(print, 2)),
     ],
-)  # fmt: skip
+)
 def test_a_difference_shows(a, b):
-    assert named(a) == named(copy.copy(a)) != named(b)
+    assert named(a) == named(copy.copy(a)) != named(b) == named(copy.copy(b))
 
 
-def test_the_order_of_keys_does_not_count_and_the_process_neither():
+def test_neither_the_order_of_keys_nor_the_process_counts_but_one_pixel_does():
     assert named({"a": 1, 2: "b"}) == named({2: "b", "a": 1})
     assert named([1, "a", [2.5, None], {"b": (True,)}]).startswith("9af3efc4d22516fd25e0ca92")
-
-
-def test_one_pixel_of_a_large_picture_counts():
     pixels = torch.zeros(500, 500, 3)
     before = named(pixels)
     pixels[250, 250, 1] = 1e-6
     assert named(pixels) != before
-
-
-def test_a_cycle_has_an_end():
     ring = [1]
     ring.append(ring)
-    assert named(ring)
+    assert named(ring)  # has an end
 
 
 @pytest.mark.parametrize("name", [*comfy.samplers.SAMPLER_NAMES, "official unipc", "official dpm++", "official euler"])
@@ -123,28 +122,34 @@ def nested(depth):
     return [nested(depth - 1)] if depth else []
 
 
-def wrapped_stock_function():
-    return functools.wraps(comfy.samplers.normal_scheduler)(lambda *args: None)
+LAMBDA = "closure.<locals>.<lambda>"
 
 
 @pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        (Box(1), "Box"), (Box, "Box"), (Box(1).method, "Box.method"), (closure(1), "closure.<locals>.<lambda>"),
-        (functools.partial(Box(1).method), "Box.method"), (wrapped_stock_function(), "normal_scheduler"),
-        (threading.Lock(), "lock"), (weakref.ref(Box(1)), "ReferenceType"), ((i for i in "a"), "generator"),
-        ([].append, "list.append"), (types.SimpleNamespace(a=1), "SimpleNamespace"), (torch.nn.Linear(1, 1), "Linear"),
-        (torch.no_grad()(Box.method), "Box.method"), ({"key": [Box(1)]}, "Box (key)"),
-        (functools.wraps(print)(lambda: None), "builtins.print"), (nested(500), "nested too deeply"),
-        (comfy.samplers.KSAMPLER(closure(1)), "closure.<locals>.<lambda> (sampler_function)"),
-        (comfy.samplers.KSAMPLER(print, {"noise": Box(1)}), "Box (extra_options > noise)"),
-    ],
-)  # fmt: skip
-def test_what_has_no_value_to_compare_is_listed_by_name(value, name):
-    namer = ValueNamer()
-    namer({"value": value})
-    found = namer.unnamed[0]
-    assert found.replace("value > ", "").removesuffix(" (value)").endswith(name)
+    ("name", "values"),
+    {
+        "Box": [Box(1), Box],
+        "Box.method": [Box(1).method, functools.partial(Box(1).method), torch.no_grad()(Box.method)],
+        "Box (key)": [{"key": [Box(1)]}],
+        "Box (extra_options > noise)": [comfy.samplers.KSAMPLER(print, {"noise": Box(1)})],
+        LAMBDA: [closure(1)],
+        f"{LAMBDA} (sampler_function)": [comfy.samplers.KSAMPLER(closure(1))],
+        "normal_scheduler": [functools.wraps(SCHEDULER)(lambda *args: None)],
+        "builtins.print": [functools.wraps(print)(lambda: None)],
+        "list.append": [[].append],
+        "nested too deeply": [nested(500)],
+        "lock": [threading.Lock()],
+        "ReferenceType": [weakref.ref(Box(1))],
+        "generator": [(character for character in "a")],
+        "SimpleNamespace": [types.SimpleNamespace(a=1)],
+        "Linear": [torch.nn.Linear(1, 1)],
+    }.items(),
+)
+def test_what_has_no_value_to_compare_is_listed_by_name(name, values):
+    for value in values:
+        namer = ValueNamer()
+        namer({"value": value})
+        assert namer.unnamed[0].replace("value > ", "").removesuffix(" (value)").endswith(name)
 
 
 # Models
@@ -255,9 +260,8 @@ def test_a_run_changes_neither_windows_nor_the_model(model):
 def test_blocks_to_swap_and_shift_change_nothing(model):
     shifted = model.clone()
     shifted.add_object_patch("model_sampling", Box(1))
-    assert (
-        described(swap_blocks(model, 1)) == described(swap_blocks(model, 2)) == described(shifted) == described(model)
-    )
+    for changed in (swap_blocks(model, 1), swap_blocks(model, 2), shifted):
+        assert described(changed) == described(model)
 
 
 def apg(model):
@@ -284,7 +288,7 @@ def changed_by(method, *args):
         (changed_by("set_injections", "lora", [Box(1)]), "Box (lora)"),
         (changed_by("set_additional_models", "control", [load_model]), "load_model (control)"),
     ],
-)  # fmt: skip
+)
 def test_a_patch_without_a_value_is_named(model, change, name):
     found, unnamed = described(change(model))
     assert found != described(model)[0]
@@ -316,21 +320,26 @@ def files(folder):
     return list(folder.glob("*.json"))
 
 
-def test_a_manifest_lies_beside_the_chunks_and_can_be_read(model, tmp_path):
+def test_a_manifest_lies_beside_the_chunks_can_be_read_and_may_fail_to_be_written(model, tmp_path):
     assert note_changes(tmp_path / "chunks", manifest(model)) == ""
     (path,) = files(tmp_path / "chunks")
     fields = json.loads(path.read_text("utf-8"))
     assert path.stem == digest(fields) == manifest(model).key
     assert (fields["settings"]["steps"], fields["settings"]["text"]["scale"]) == (40, 5.0)
+    (tmp_path / "file").write_text("in the way")
+    assert note_changes(Path(tmp_path, "file", "chunks"), manifest(model)) == ""
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({}, ""), ({"seed": 8}, "seed 7 -> 8"), ({"photo": 0.5}, "photo"), ({"overlap": 5}, "overlap null -> 5"),
+        ({}, ""),
         ({"name": "mine"}, ""),
+        ({"seed": 8}, "seed 7 -> 8"),
+        ({"photo": 0.5}, "photo"),
+        ({"overlap": 5}, "overlap null -> 5"),
     ],
-)  # fmt: skip
+)
 def test_what_changed_since_the_last_run_is_named(model, tmp_path, change, text):
     note_changes(tmp_path, manifest(model))
     assert note_changes(tmp_path, manifest(model, **change)) == text
@@ -355,11 +364,6 @@ def test_a_damaged_manifest_is_passed_over(model, tmp_path, damage):
     note_changes(tmp_path, manifest(model))
     (tmp_path / f"{'0' * 64}.json").write_bytes(damage)
     assert note_changes(tmp_path, manifest(model, seed=8)) == "seed 7 -> 8"
-
-
-def test_a_folder_that_cannot_be_written_is_no_fault(model, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    assert note_changes(Path(tmp_path, "file", "chunks"), manifest(model)) == ""
 
 
 def test_only_the_newest_manifests_stay(model, tmp_path, monkeypatch):

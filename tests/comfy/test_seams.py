@@ -11,9 +11,11 @@ def drift(frames=40, step=0.01):
     return (0.1 + step * torch.arange(frames, dtype=torch.float32))[:, None, None, None].expand(frames, 4, 4, 3)
 
 
-def test_an_even_clip_has_no_seam():
+def test_an_even_clip_has_no_seam_and_a_still_one_divides_by_no_zero():
     (score,) = seam_scores(drift(), [20])
     assert score.frame == 20 and score.jump == pytest.approx(1.0, abs=1e-4) and not score.visible
+    (score,) = seam_scores(torch.zeros(10, 2, 2, 3), [5])
+    assert (score.jump, score.colour) == (0.0, 0.0)
 
 
 def test_a_cut_is_counted_in_units_of_the_motion_around_it():
@@ -36,11 +38,6 @@ def test_a_spread_border_is_found_anywhere_in_its_reach():
     clip[23:] += 0.004
     assert seam_scores(clip, [20])[0].jump == pytest.approx(1.0, abs=1e-3)
     assert seam_scores(clip, [20], reach=3)[0].jump == pytest.approx(5.0, abs=1e-3)
-
-
-def test_a_still_clip_divides_by_no_zero():
-    (score,) = seam_scores(torch.zeros(10, 2, 2, 3), [5])
-    assert (score.jump, score.color) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("border", [0, 10, 11, -1])

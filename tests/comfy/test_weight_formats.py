@@ -91,7 +91,8 @@ CASES = {
     "fp8 per layer": Case(single(files.per_layer), "fp8 e4m3fn scaled (per layer), 177 tensors", U["e4m3"]),
     "fp8 per layer, metadata": Case(
         single(lambda w: files.scaled(w, files.in_blocks, "weight_scale"), files.layer_metadata),
-        "fp8 e4m3fn scaled (per layer), 153 tensors", U["e4m3"],
+        "fp8 e4m3fn scaled (per layer), 153 tensors",
+        U["e4m3"],
     ),
     "fp8 e4m3fn": Case(single(to(torch.float8_e4m3fn)), "fp8 e4m3fn, not scaled, 129 tensors", U["e4m3"]),
     "fp8 e5m2": Case(single(to(torch.float8_e5m2)), "fp8 e5m2, not scaled, 129 tensors", U["e5m2"]),
@@ -105,18 +106,20 @@ CASES = {
     ),
     "diffusers fp8 per layer, metadata": Case(
         single(lambda w: files.diffusers(files.scaled(w, files.in_blocks, "weight_scale")), files.layer_metadata),
-        "fp8 e4m3fn scaled (per layer), 153 tensors in 1 file, 4.79 MB, diffusers names", U["e4m3"],
+        "fp8 e4m3fn scaled (per layer), 153 tensors in 1 file, 4.79 MB, diffusers names",
+        U["e4m3"],
     ),
     "prefix fp16": Case(
         single(half(files.prefixed)),
-        "fp16, 129 tensors in 1 file, 5.25 MB, names begin with model.diffusion_model.", U["fp16"],
+        "fp16, 129 tensors in 1 file, 5.25 MB, names begin with model.diffusion_model.",
+        U["fp16"],
     ),
     "prefix fp8 older marker": Case(
         single(lambda w: files.prefixed(files.older_marker(w))), "fp8 e4m3fn scaled (older marker)", U["e4m3"]
     ),
     "GGUF F16": Case(gguf("F16"), "GGUF F16, 129 tensors in 1 file", U["fp16"]),
     "GGUF Q8_0": Case(gguf("Q8_0", **{"general.file_type": 7}), "GGUF Q8_0, 129 tensors in 1 file", U["Q8_0"]),
-}  # fmt: skip
+}
 
 
 class UnetLoaderGGUF:
@@ -206,7 +209,7 @@ def test_never_more_than_a_part_is_read_beside_the_model(case, models_folder, mo
 
 
 def fp8_tensors(model):
-    return [name for name, tensor in model.model.state_dict().items() if tensor.dtype in (torch.float8_e4m3fn,)]
+    return [name for name, tensor in model.model.state_dict().items() if tensor.dtype == torch.float8_e4m3fn]
 
 
 @pytest.fixture
@@ -252,18 +255,16 @@ def to_int8(weights, path, but=()):
     save_file(out, path, {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})})
 
 
-@pytest.mark.parametrize("precision", ["default", "fp32"])
-def test_int8_told_by_the_metadata_stays_int8_without_fp8(precision, weights, reference, models_folder, no_fp8):
-    to_int8(weights, models_folder / "model.safetensors")
+@pytest.mark.parametrize(
+    ("precision", "fp8", "bound"), [("default", (), 0.05), ("fp32", (), 0.05), ("fp32", (".ffn.",), 2 * U["e4m3"])]
+)
+def test_int8_told_by_the_metadata_stays_int8_without_fp8(
+    precision, fp8, bound, weights, reference, models_folder, no_fp8
+):
+    to_int8(weights, models_folder / "model.safetensors", fp8)
     model = LoadModel.execute("model.safetensors", precision).result[0]
-    assert relative_error(one_pass(model), reference) <= 0.05
-
-
-def test_of_fp8_and_int8_only_the_fp8_is_multiplied_out(weights, reference, models_folder, no_fp8):
-    to_int8(weights, models_folder / "model.safetensors", but=(".ffn.",))
-    model = LoadModel.execute("model.safetensors", "fp32").result[0]
     assert not fp8_tensors(model)
-    assert relative_error(one_pass(model), reference) <= 2 * U["e4m3"]
+    assert relative_error(one_pass(model), reference) <= bound
 
 
 @pytest.mark.parametrize("precision", ["default", "fp16"])

@@ -39,21 +39,16 @@ def test_the_list_hides_the_parts_of_a_model(models_folder):
 
 
 def test_saved_workflows_keep_their_values():
-    assert [field.id for field in LoadModel.define_schema().inputs] == [
-        "model_name", "weight_precision", "blocks_to_swap"
-    ]  # fmt: skip
+    inputs = [field.id for field in LoadModel.define_schema().inputs]
+    assert inputs == ["model_name", "weight_precision", "blocks_to_swap"]
 
 
-def test_the_report_is_an_output_and_shown(weights, models_folder):
+def test_the_report_is_an_output_and_shown_and_blocks_to_swap_reaches_the_model(weights, models_folder):
     save_file(weights, models_folder / "a.safetensors")
     output = LoadModel.execute("a.safetensors", "default")
     assert output.result[1].startswith("a.safetensors: SteadyDancer with 2 blocks of width 128, fp16, 129 tensors")
     assert output.ui.as_dict()["text"] == (output.result[1],)
-
-
-def test_blocks_to_swap_reaches_the_model(weights, models_folder):
-    save_file(weights, models_folder / "a.safetensors")
-    assert blocks_to_swap(LoadModel.execute("a.safetensors", "default").result[0]) == 0
+    assert blocks_to_swap(output.result[0]) == 0
     assert blocks_to_swap(LoadModel.execute("a.safetensors", "default", 2).result[0]) == 2
     with pytest.raises(ValueError, match="blocks_to_swap is 3; this model has 2 blocks"):
         LoadModel.execute("a.safetensors", "default", 3)
@@ -117,15 +112,14 @@ def test_dynamic_vram_gets_the_files_own_mapping(weights, models_folder, monkeyp
     assert all(torch.equal(mapped[name], tensor) for name, tensor in plain.items())
 
 
-def test_layers_that_do_not_fit_together_are_named(weights, models_folder):
-    save_file({**weights, "blocks.1.ffn.0.bias": torch.zeros(7)}, models_folder / "odd.safetensors")
-    with pytest.raises(ValueError, match=r"odd\.safetensors has layers that do not fit .* blocks\.1\.ffn\.0\.bias"):
-        load_model(models_folder / "odd.safetensors")
-
-
-def test_a_model_that_comfyui_does_not_know_is_named(weights, models_folder):
-    odd = dict(weights)
-    odd["patch_embedding.weight"] = torch.zeros(128, 20, 1, 2, 2)
-    save_file(odd, models_folder / "a.safetensors")
-    with pytest.raises(ValueError, match="a.safetensors has the names of SteadyDancer, but ComfyUI does not recognize"):
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("blocks.1.ffn.0.bias", (7,), r"layers that do not fit .* blocks\.1\.ffn\.0\.bias"),
+        ("patch_embedding.weight", (128, 20, 1, 2, 2), "the names of SteadyDancer, but ComfyUI does not recognize"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(weights, models_folder, name, shape, message):
+    save_file({**weights, name: torch.zeros(shape)}, models_folder / "a.safetensors")
+    with pytest.raises(ValueError, match=rf"a\.safetensors has {message}"):
         load_model(models_folder / "a.safetensors")

@@ -27,14 +27,11 @@ def with_lora(model, weights):
 LAYERS = "blocks.0.self_attn.q", "blocks.1.cross_attn.v_img"
 
 
-def test_a_lora_that_fits(golden_patcher):
+def test_a_lora_that_fits_and_one_for_a_smaller_model(golden_patcher):
     model = with_lora(golden_patcher, lora(*LAYERS, width=256))
     assert len(model.patches) == 2
     check_loras(model)
     check_loras(golden_patcher)
-
-
-def test_a_lora_for_a_smaller_model(golden_patcher):
     model = with_lora(with_lora(golden_patcher, lora(LAYERS[0], width=256)), lora(*LAYERS, width=128))
     message = "2 of its layers have another shape, such as .*self_attn.q.weight, .* brings 128x128 .* needs 256x256"
     with pytest.raises(ValueError, match=message):
@@ -105,24 +102,18 @@ def test_layers_of_other_kinds_count_as_fitting(golden_patcher, kind):
     assert f"without 1 of its {len(ATTENTION)} layers" in warning
 
 
-def test_a_lora_that_is_loaded_twice_is_named_once(golden_patcher):
+def test_a_lora_that_is_loaded_twice_is_named_once_and_at_most_twenty_misfits(golden_patcher):
     weights = mixed(ATTENTION[:3], ATTENTION[3:4])
     assert len(lora_warnings(with_lora(with_lora(golden_patcher, weights), weights))) == 1
-
-
-def test_at_most_twenty_misfits_are_named():
     misfits = [(f"blocks.{block}.ffn.0.weight", "128x512", "256x512") for block in range(24)]
     found = LoRAFit(30, misfits).describe()
     assert "without 24 of its 30 layers" in found and found.count("ffn.0") == 20 and "and 4 more" in found
 
 
-def test_a_lora_of_single_numbers(golden_patcher):
+def test_a_lora_of_single_numbers_is_named_and_a_sampler_refuses_a_misfit(golden_patcher, conds):
     weights = {name: torch.tensor(1.0) for name in lora(LAYERS[0], width=256)}
     with pytest.raises(ValueError, match="the LoRA brings a single number and the model needs 256x256"):
         check_loras(with_lora(golden_patcher, weights))
-
-
-def test_a_sampler_refuses_it(golden_patcher, conds):
     model = with_lora(golden_patcher, lora(*LAYERS, width=128))
     with pytest.raises(ValueError, match="LoRA on the model was made for another one"):
         make_guider(model, *conds, text_guidance=1.0, guidance=PoseGuidance())

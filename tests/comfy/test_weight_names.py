@@ -43,32 +43,26 @@ def test_names_of_diffusers():
     assert is_diffusers(PAIRS) and not is_diffusers(NAMES)
 
 
-def test_every_name_survives_the_way_there_and_back():
+def test_official_names_stay_and_every_name_survives_the_way_there_and_back():
+    assert official_names(NAMES) == {name: name for name in NAMES}
     theirs = list(diffusers(dict.fromkeys(NAMES)))
     assert len(set(theirs)) == 129 and theirs != NAMES
     assert list(official_names(theirs).values()) == NAMES
 
 
-PREFIXES = (
-    "", "model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "model.model.", "net.", "module.",
-    "_orig_mod.", "dit.", "unet.", "pipe.dit.",
-)  # fmt: skip
+COMFYUIS = ("model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "model.model.")
+OF_TRAINING = ("net.", "module.", "_orig_mod.", "dit.", "unet.", "pipe.dit.")
 CLIP_FIRST = ["clip_vision.vision_model.embeddings.patch_embedding.weight", "vae.decoder.conv1.weight"]
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("prefix", ["", *COMFYUIS, *OF_TRAINING])
 @pytest.mark.parametrize("change", [dict, diffusers])
 def test_a_prefix_is_taken_off(prefix, change):
     names = prefixed(change(dict.fromkeys(NAMES)), prefix)
     assert prefix_of(names) == prefix
     assert list(official_names(names).values()) == NAMES
-    assert official_names([*names, "vae.decoder.conv1.weight"]).get("vae.decoder.conv1.weight") == (
-        None if prefix else "vae.decoder.conv1.weight"
-    )
-
-
-def test_official_names_stay():
-    assert official_names(NAMES) == {name: name for name in NAMES}
+    vae = "vae.decoder.conv1.weight"
+    assert official_names([*names, vae]).get(vae) == (None if prefix else vae)
 
 
 @pytest.mark.parametrize("change", [dict, diffusers])
@@ -82,29 +76,28 @@ def test_the_prefix_is_the_transformers_wherever_it_stands_in_the_file(own, chan
         assert sorted(official_names(mixed).values()) == sorted(names)
 
 
-def test_of_two_transformers_comfyui_s_is_taken_whatever_the_order():
+def test_of_two_transformers_comfyui_s_is_taken_and_another_parts_words_change_nothing():
     both = [*prefixed(dict.fromkeys(NAMES), "model_ema."), *prefixed(dict.fromkeys(NAMES))]
     assert prefix_of(both) == prefix_of(both[::-1]) == "model.diffusion_model."
     assert prefix_of([*prefixed(dict.fromkeys(NAMES), "ema."), *NAMES]) == ""
+    names = [*prefixed(dict.fromkeys(NAMES)), "text.condition_embedder.proj.weight"]
+    assert list(official_names(names).values()) == NAMES
 
 
-@pytest.mark.parametrize("names", [
-    CLIP_FIRST, ["vace_patch_embedding.weight", "blocks.0.ffn.0.weight"], ["model.patch_embedding.weight"], [],
-])  # fmt: skip
+VACE = ["vace_patch_embedding.weight", "blocks.0.ffn.0.weight"]
+
+
+@pytest.mark.parametrize("names", [CLIP_FIRST, VACE, ["model.patch_embedding.weight"], []])
 def test_what_has_no_transformer_has_no_prefix(names):
     assert prefix_of(names) == ""
 
 
-@pytest.mark.parametrize("names", [
-    ["blocks.0.x", *(f"p{i}.patch_embedding.weight" for i in range(20_000))],
-    ["condition_embedder." + "a." * 490 + str(i) for i in range(1000)],
-], ids=["prefixes", "dots"])  # fmt: skip
+MANY_PREFIXES = ["blocks.0.x", *(f"p{i}.patch_embedding.weight" for i in range(20_000))]
+MANY_DOTS = ["condition_embedder." + "a." * 490 + str(i) for i in range(1000)]
+
+
+@pytest.mark.parametrize("names", [MANY_PREFIXES, MANY_DOTS], ids=["prefixes", "dots"])
 def test_odd_names_take_no_time(names):
     start = time.process_time()
     assert official_names(names) == {name: name for name in names}
     assert time.process_time() - start < 1
-
-
-def test_another_parts_words_do_not_make_the_names_diffusers():
-    names = [*prefixed(dict.fromkeys(NAMES)), "text.condition_embedder.proj.weight"]
-    assert list(official_names(names).values()) == NAMES

@@ -19,11 +19,8 @@ from steadydancer_pack.dwpose.detect.detector_files import (
 from steadydancer_pack.dwpose.detect.wholebody import COLOR_ORDERS, MIRROR, DWPose, box, to_openpose
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 
-COCO_BODY = [
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-]  # fmt: skip
+PAIRED = "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"
+COCO_BODY = ["nose", *(f"{side}_{part}" for part in PAIRED for side in ("left", "right"))]
 OURS = {name: getattr(poses, name.upper()) for name in COCO_BODY}
 
 
@@ -62,9 +59,9 @@ def test_the_mirror_pairs():
     pairs = {frozenset((i, int(j))) for i, j in enumerate(MIRROR) if i != j}
     assert {frozenset((left, left + 1)) for left in range(1, 17, 2)} <= pairs
     assert {frozenset(pair) for pair in ((17, 20), (18, 21), (19, 22), (91, 112), (111, 132))} <= pairs
-    face = {(0, 16), (7, 9), (17, 26), (21, 22), (31, 35), (36, 45), (39, 42), (40, 47), (41, 46), (48, 54), (50, 52),
-            (55, 59), (60, 64), (61, 63), (65, 67)}  # fmt: skip
-    assert {frozenset((23 + a, 23 + b)) for a, b in face} <= pairs
+    right = 0, 7, 17, 21, 31, 36, 39, 40, 41, 48, 50, 55, 60, 61, 65  # points of the face
+    left = 16, 9, 26, 22, 35, 45, 42, 47, 46, 54, 52, 59, 64, 63, 67
+    assert {frozenset((23 + a, 23 + b)) for a, b in zip(right, left, strict=True)} <= pairs
     alone = {0, *(23 + i for i in (8, 27, 28, 29, 30, 33, 51, 57, 62, 66))}  # on the line down the middle
     assert {i for i in range(133) if MIRROR[i] == i} == alone
     assert (MIRROR[MIRROR] == np.arange(133)).all()
@@ -77,13 +74,10 @@ def seen(*joints):
     return points, scores
 
 
-def test_the_box_holds_what_is_seen_with_padding():
+def test_the_box_holds_what_is_seen_with_padding_and_needs_enough_joints():
     points, scores = seen((0, 100, 50), (2, 80, 100), (5, 120, 100), (10, 90, 250), (95, 180, 60))
     points[13], scores[13] = (900, 900), 0.34  # not seen
     np.testing.assert_allclose(box(points, scores), (130, 150, 110, 220, 0, 0.5))
-
-
-def test_too_few_joints_cannot_be_followed():
     points, scores = seen((0, 1, 1), (1, 2, 2), (2, 3, 3), *((i, 9, 9) for i in range(24, 92)))
     assert box(points, scores) is None
     assert box(*seen((0, 1, 1), (1, 2, 2), (2, 3, 3), (5, 4, 4))) is not None
@@ -133,7 +127,7 @@ def networks(monkeypatch, tmp_path):
     return load
 
 
-def test_find_then_estimate_then_follow(networks):
+def test_find_then_estimate_then_follow_with_the_provider_stated_once(networks):
     _, detector = networks()
     frame = np.zeros((640, 640, 3), np.uint8)
     (region,) = detector.find(frame)
@@ -143,6 +137,8 @@ def test_find_then_estimate_then_follow(networks):
     np.testing.assert_allclose(points, 320, rtol=1e-6)
     assert scores[0, poses.NECK] == 1 and scores[0, 0] == 0.8
     assert detector.follow(points[0], scores[0])[:2] == pytest.approx((320, 320))
+    assert detector.name == "DW-Pose (Fake)"
+    assert len(detector.notes) == 3 and detector.notes.count("Same note.") == 1
 
 
 def test_where_no_joint_is_seen_there_is_nobody(networks):
@@ -167,12 +163,6 @@ def test_the_flip_test_doubles_the_crops(networks):
     assert len(fake.seen["dwpose"]) == 2
 
 
-def test_the_name_and_notes_state_the_provider_once(networks):
-    _, detector = networks()
-    assert detector.name == "DW-Pose (Fake)"
-    assert len(detector.notes) == 3 and detector.notes.count("Same note.") == 1
-
-
 def test_the_fingerprint_follows_files_and_settings(networks, tmp_path):
     prints = [networks()[1].fingerprint, networks(flip_test=True)[1].fingerprint]
     prints += [networks(color_order="official")[1].fingerprint]
@@ -182,17 +172,19 @@ def test_the_fingerprint_follows_files_and_settings(networks, tmp_path):
     assert len({*prints, detector.fingerprint}) == 4
 
 
-def test_the_checksum(tmp_path):
+def test_the_checksum_and_the_download_note_with_names_and_sizes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert checksum(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert "yolox_l.onnx: 216,746,733 bytes, sha256 7860ae79" in download_note()
+    assert "dw-ll_ucoco_384.onnx: 134,399,116 bytes, sha256 724f4ff2" in download_note()
+    assert "yolox" not in download_note([DWPOSE])
 
 
 def network(inputs, outputs, kind="tensor(float)"):
-    ports = {f"in{i}": SimpleNamespace(shape=shape, type=kind) for i, shape in enumerate(inputs)}
-    return SimpleNamespace(
-        inputs={name: port.shape for name, port in ports.items()}, ports=ports,
-        outputs={f"out{i}": shape for i, shape in enumerate(outputs)},
-    )  # fmt: skip
+    ins = {f"in{i}": shape for i, shape in enumerate(inputs)}
+    outs = {f"out{i}": shape for i, shape in enumerate(outputs)}
+    ports = {name: SimpleNamespace(shape=shape, type=kind) for name, shape in ins.items()}
+    return SimpleNamespace(inputs=ins, ports=ports, outputs=outs)
 
 
 N = None
@@ -262,12 +254,6 @@ def test_a_wrong_file_is_refused_before_it_runs(tmp_path, monkeypatch):
     (tmp_path / "a.onnx").write_bytes(b"onnx")
     with pytest.raises(ValueError, match=r"a.onnx cannot be used as the yolox file. Found a DW-Pose .* yolox_l.onnx"):
         open_network(tmp_path / "a.onnx", YOLOX)
-
-
-def test_the_download_note_states_names_and_sizes():
-    assert "yolox_l.onnx: 216,746,733 bytes, sha256 7860ae79" in download_note()
-    assert "dw-ll_ucoco_384.onnx: 134,399,116 bytes, sha256 724f4ff2" in download_note()
-    assert "yolox" not in download_note([DWPOSE])
 
 
 # --- the whole pipeline on a real picture, with networks of the published contract

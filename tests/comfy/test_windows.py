@@ -50,8 +50,7 @@ def test_a_window_has_the_motion_of_the_whole_clip(golden_patcher, inputs, indic
 
 def run(model, make_conds, inputs, steps=2, guidance=GUIDANCE):
     guider = make_guider(model, *make_conds(inputs), text_guidance=5.0, guidance=guidance)
-    latent = inputs.empty()
-    return sample(guider, latent, 0, "official unipc", "official", steps)["samples"]
+    return sample(guider, inputs.empty(), 0, "official unipc", "official", steps)["samples"]
 
 
 @pytest.fixture
@@ -170,12 +169,8 @@ def test_the_noise_of_later_windows_is_a_shuffle_of_the_first(golden_patcher, ma
     assert len(second - first) == 17
 
 
-def test_windows_without_overlap_run(golden_patcher, make_conds, inputs):
+def test_windows_without_overlap_run_and_the_given_model_keeps_its_options(golden_patcher, make_conds, inputs):
     assert run(apply_windows(golden_patcher, 13, 0), make_conds, type(inputs)(frames=8), steps=1).isfinite().all()
-
-
-def test_the_given_model_keeps_its_options(golden_patcher):
-    apply_windows(golden_patcher, 81, 16)
     assert "context_handler" not in golden_patcher.model_options
 
 
@@ -212,11 +207,11 @@ def test_a_node_that_cuts_the_video_without_its_pose_is_told(golden_patcher):
 
 
 def test_a_batch_of_long_videos_is_refused(golden_patcher, make_conds, inputs):
-    long = type(inputs)(frames=6)
-    guider = make_guider(apply_windows(golden_patcher, 17, 4), *make_conds(long), 1.0, GUIDANCE)
+    def sample_two(clip):
+        guider = make_guider(apply_windows(golden_patcher, 17, 4), *make_conds(clip), 1.0, GUIDANCE)
+        return sample(guider, {"samples": torch.zeros(2, 16, *clip.size)}, 0, "euler", "simple", 2)["samples"]
+
     with pytest.raises(ValueError, match="The latent holds 2 videos; windows take one at a time"):
-        sample(guider, {"samples": torch.zeros(2, 16, *long.size)}, 0, "euler", "simple", 2)
+        sample_two(type(inputs)(frames=6))
     short = type(inputs)(frames=5)
-    guider = make_guider(apply_windows(golden_patcher, 17, 4), *make_conds(short), 1.0, GUIDANCE)
-    found = sample(guider, {"samples": torch.zeros(2, 16, *short.size)}, 0, "euler", "simple", 2)
-    assert found["samples"].shape == (2, 16, *short.size)
+    assert sample_two(short).shape == (2, 16, *short.size)

@@ -27,6 +27,14 @@ def at(x, stances=None, size=0.3):
     return clip(ADULT, stances or [Stance()], Camera(neck=(x, 0.3), size=size))
 
 
+def unseen(clip, joints, frames=slice(None), place=0):
+    """Return the clip with these joints unseen and, as other packs write what they did not find, at 0, 0."""
+    track = clip.tracks[0]
+    points, scores = track.points.copy(), track.scores.copy()
+    points[frames, joints], scores[frames, joints] = place, 0
+    return clip.with_tracks([replace(track, points=points, scores=scores)])
+
+
 def aligned(**request):
     (track,) = align(PHOTO, VIDEO, Request(SIZE, **request)).clip.tracks
     return track.points * (SIZE[0] / SIZE[1], 1)
@@ -51,20 +59,16 @@ def test_the_path_becomes_smaller_with_the_body_in_robust_mode_only(mode, size, 
 
 
 def test_a_later_anchor_meets_the_photo():
-    points = aligned(anchor=3)
-    assert points[3, NECK] == pytest.approx(PHOTO.tracks[0].points[0, NECK] * (SIZE[0] / SIZE[1], 1))
+    assert aligned(anchor=3)[3, NECK] == pytest.approx(PHOTO.tracks[0].points[0, NECK] * (SIZE[0] / SIZE[1], 1))
 
 
-def test_several_people_are_paired_from_left_to_right():
+def test_people_are_paired_from_left_to_right_or_by_size_and_the_rest_is_reported():
     photo = together(at(0.45), at(0.15))
     video = together(at(0.1, dance(4)), at(0.4, dance(4)))
     result = align(photo, video, Request((720, 1280)))
     assert [track.identity for track in result.clip.tracks] == [1, 2]
     assert [track.points[0, NECK, 0] * 720 / 1280 for track in result.clip.tracks] == pytest.approx([0.15, 0.45])
     assert result.notes == []
-
-
-def test_one_driver_dances_for_the_main_person_and_the_rest_is_reported():
     photo = together(at(0.15, size=0.2), at(0.4, size=0.5))
     result = align(photo, at(0.3, dance(4)), Request((720, 1280)))
     assert result.clip.tracks[0].points[0, NECK, 0] * 720 / 1280 == pytest.approx(0.4)
@@ -74,7 +78,7 @@ def test_one_driver_dances_for_the_main_person_and_the_rest_is_reported():
 FACE_ONLY = (*range(1, 14), 16, 17)
 
 
-def test_who_shows_too_little_is_left_out_and_the_others_dance():
+def test_who_shows_too_little_is_left_out_and_named_where_nobody_is_left():
     bystander = clip(ADULT, [Stance()], Camera(neck=(0.45, 0.3), size=0.3), FACE_ONLY)
     photo, video = together(at(0.15), bystander), together(at(0.1, dance(4)), at(0.4, dance(4)))
     result = align(photo, video, Request((720, 1280)))
@@ -85,6 +89,10 @@ def test_who_shows_too_little_is_left_out_and_the_others_dance():
     (note,) = result.notes
     assert note.startswith("Person 3 left out. Photo and driving video show no common part of the body")
     assert note in report_text(result) and note in remarks_text(result)
+    bystanders = [clip(ADULT, [Stance()], Camera(neck=(x, 0.3), size=0.3), FACE_ONLY) for x in (0.15, 0.45)]
+    video = together(at(0.1, dance(4)), at(0.4, dance(4)))
+    with pytest.raises(ValueError, match="(?s)^Person 2 left out. Photo and .*\nPerson 3 left out. Photo and"):
+        align(together(*bystanders), video, Request((720, 1280)))
 
 
 def test_official_alignment_leaves_out_who_is_absent_in_the_anchor_frame():
@@ -97,18 +105,7 @@ def test_official_alignment_leaves_out_who_is_absent_in_the_anchor_frame():
     assert note.startswith("Person 3 left out. Person 3 is not seen in frame 0 of the driving poses")
 
 
-def test_where_nobody_can_be_aligned_everybody_is_named():
-    bystanders = [clip(ADULT, [Stance()], Camera(neck=(x, 0.3), size=0.3), FACE_ONLY) for x in (0.15, 0.45)]
-    video = together(at(0.1, dance(4)), at(0.4, dance(4)))
-    with pytest.raises(ValueError, match="(?s)^Person 2 left out. Photo and .*\nPerson 3 left out. Photo and"):
-        align(together(*bystanders), video, Request((720, 1280)))
-
-
-def test_no_correction_changes_nothing():
-    assert np.array_equal(aligned(), aligned(corrections=Corrections(head=Correction(1, 0, 0))))
-
-
-def test_a_part_is_scaled_about_its_joint_and_shifted():
+def test_corrections_scale_a_part_about_its_joint_and_the_body_about_its_neck_in_the_anchor_frame():
     plain = aligned()
     changes = Corrections(body=Correction(y=0.1), head=Correction(1.5), arms=Correction(2, x=0.01))
     corrected = aligned(corrections=changes)
@@ -119,11 +116,9 @@ def test_a_part_is_scaled_about_its_joint_and_shifted():
     shoulder = plain[:, 5] - plain[:, NECK]
     assert moved[:, LEFT_WRIST] == pytest.approx(shoulder + 2 * (wrist - shoulder) + (0.01, 0))
     assert corrected[:, NECK] - plain[:, NECK] == pytest.approx(np.tile((0, 0.1), (8, 1)))
-
-
-def test_the_body_is_scaled_about_its_neck_in_the_anchor_frame():
-    plain, corrected = aligned(), aligned(corrections=Corrections(Correction(0.5)))
+    corrected = aligned(corrections=Corrections(Correction(0.5)))
     assert corrected == pytest.approx(plain[0, NECK] + (plain - plain[0, NECK]) / 2)
+    assert np.array_equal(plain, aligned(corrections=Corrections(head=Correction(1, 0, 0))))
 
 
 @pytest.mark.parametrize("hidden", [(1, 5), (1, 2, 5), (1, 2, 5, 0), (1, 2, 5, 0, 8, 11)])
@@ -131,7 +126,7 @@ def test_a_close_up_does_not_jump_where_the_dancer_hides_the_neck(hidden):
     """The body becomes larger and its path does not: whatever stands in for the neck must move as the neck does."""
     close_up = clip(ADULT, [Stance()], Camera(neck=(0.28, 0.55), size=2.4))
     video = clip(ADULT, [Stance(), *dance(24)[1:]])
-    hiding = at_zero(video, list(hidden), slice(8, 11))
+    hiding = unseen(video, list(hidden), slice(8, 11))
     whole, result = (align(close_up, v, Request((720, 1280))).clip.tracks[0] for v in (video, hiding))
     apart = np.abs(result.points - whole.points)[result.visible]
     assert apart.max() < 0.02
@@ -148,19 +143,12 @@ def test_without_a_neck_in_the_photo_another_joint_meets(hidden, joint):
 
 def test_a_hidden_elbow_does_not_throw_the_wrist_away():
     """What is unseen may be anywhere, and must not carry what is seen."""
-    track = VIDEO.tracks[0]
-    points, scores = track.points.copy(), track.scores.copy()
-    points[:, 6], scores[:, 6] = (9, 9), 0
-    video = VIDEO.with_tracks([replace(track, points=points, scores=scores)])
-    (result,) = align(PHOTO, video, Request(SIZE)).clip.tracks
+    (result,) = align(PHOTO, unseen(VIDEO, [6], place=9), Request(SIZE)).clip.tracks
     assert np.abs(result.points[:, LEFT_WRIST]).max() < 1.2
 
 
 def test_official_alignment_needs_the_person_in_the_anchor_frame():
-    track = VIDEO.tracks[0]
-    scores = track.scores.copy()
-    scores[:2] = 0
-    video = VIDEO.with_tracks([replace(track, scores=scores)])
+    video = unseen(VIDEO, slice(None), slice(2))
     with pytest.raises(ValueError, match="Person 2 is not seen in frame 1 .* Set anchor to 'whole body' or mode to"):
         align(PHOTO, video, Request(SIZE, "official", anchor=1))
     result = align(PHOTO, video, Request(SIZE, anchor=1))
@@ -168,23 +156,11 @@ def test_official_alignment_needs_the_person_in_the_anchor_frame():
     assert result.notes == ["Person 2 shows no neck in frame 1: frame 2 meets the photo instead."]
 
 
-def at_zero(clip, joints, frames=slice(None)):
-    """Return the clip with these joints as other packs write what they did not find."""
-    track = clip.tracks[0]
-    points, scores = track.points.copy(), track.scores.copy()
-    points[frames, joints], scores[frames, joints] = 0, 0
-    return clip.with_tracks([replace(track, points=points, scores=scores)])
-
-
-def test_official_alignment_takes_no_length_from_joints_that_nobody_found():
-    tables = [align(photo, VIDEO, Request(SIZE, "official")).tables[0] for photo in (at_zero(PHOTO, [8, 10]), PHOTO)]
+def test_official_alignment_takes_neither_length_nor_place_from_joints_that_nobody_found():
+    tables = [align(photo, VIDEO, Request(SIZE, "official")).tables[0] for photo in (unseen(PHOTO, [8, 10]), PHOTO)]
     ratios, whole = ({row.part: row.ratio for row in rows} for rows in tables)
-    without = {"torso": 1, "upper_leg": 1, "lower_leg": 1}
-    assert ratios == pytest.approx(whole | without)
-
-
-def test_official_alignment_leaves_a_seen_joint_near_one_that_nobody_found():
-    result = align(PHOTO, at_zero(VIDEO, [2, 3]), Request(SIZE, "official")).clip.tracks[0]
+    assert ratios == pytest.approx(whole | {"torso": 1, "upper_leg": 1, "lower_leg": 1})
+    result = align(PHOTO, unseen(VIDEO, [2, 3]), Request(SIZE, "official")).clip.tracks[0]
     assert np.abs(result.points[:, 4]).max() < 1.2
     assert result.points[0, NECK] == pytest.approx(PHOTO.tracks[0].points[0, NECK])
 
@@ -208,7 +184,7 @@ def test_unseen_stays_unseen(mode):
 ROWS = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
 
 
-def test_the_table_reads():
+def test_the_table_reads_and_the_remarks_leave_out_what_was_measured():
     assert report_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])).splitlines() == [
         "part          photo   video  ratio",
         "upper arm     12.5%   25.0%   0.50  measured",
@@ -218,12 +194,11 @@ def test_the_table_reads():
     ]
     two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS], []))
     assert [line for line in two.splitlines() if line.startswith("Person")] == ["Person 2", "Person 3"]
-
-
-def test_the_remarks_leave_out_what_was_measured():
     assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])) == "neck: body scale used\nA remark."
-    two = Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS[:1]], [])
-    assert remarks_text(two) == "Person 2, neck: body scale used"
+    assert (
+        remarks_text(Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS[:1]], []))
+        == "Person 2, neck: body scale used"
+    )
     assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
 
@@ -244,8 +219,7 @@ def test_a_correction_out_of_range_is_refused():
 def in_one_place(clip):
     """Return the clip with all joints in the place of the nose."""
     (track,) = clip.tracks
-    points = np.repeat(track.points[:, [NOSE]], track.points.shape[1], axis=1)
-    return clip.with_tracks([replace(track, points=points)])
+    return clip.with_tracks([replace(track, points=np.repeat(track.points[:, [NOSE]], 134, axis=1))])
 
 
 EMPTY = PoseClip(720, 1280, 4)

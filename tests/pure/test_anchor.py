@@ -84,30 +84,25 @@ def test_held_poses_do_not_count():
     assert aligned(held, anchor_rule="whole body")[0].anchors[0] >= 31
 
 
-def seen(video, *rows):
-    """The clip in which these joints alone are seen, in the frames of each row."""
+def seen(video, frames, joints):
+    """Return the clip with these joints alone seen in these frames."""
     (track,) = video.tracks
     scores = track.scores.copy()
-    for frames, joints in rows:
-        scores[frames] *= np.isin(np.arange(134), joints)
+    scores[frames] *= np.isin(np.arange(134), joints)
     return video.with_tracks([replace(track, scores=scores)])
 
 
 def test_a_still_clip_meets_the_photo_where_the_body_is_seen():
-    still = clip(ADULT, [Stance()] * 6, Camera(size=0.6))
-    video = seen(still, (slice(0, 1), [NOSE]))
+    video = seen(clip(ADULT, [Stance()] * 6, Camera(size=0.6)), slice(0, 1), [NOSE])
     assert aligned(video, anchor_rule="whole body")[0].anchors == [1]
 
 
-def test_a_few_whole_frames_are_preferred_to_many_incomplete_ones():
+def test_a_few_whole_frames_are_preferred_to_many_incomplete_ones_and_one_alone_proves_nothing():
     path = np.stack([np.append(np.linspace(-0.28, -0.2, 36), np.zeros(4)), np.zeros(40)], axis=1)
     video = clip(ADULT, dance(40), Camera(size=0.6), path=path)
     result = aligned(video, anchor_rule="whole body")[0]
     assert result.anchors[0] >= 36 and "a whole body" in result.notes[0]
-
-
-def test_one_frame_alone_does_not_prove_a_whole_body():
-    video = seen(clip(ADULT, dance(40), Camera(size=0.6)), (np.delete(np.arange(40), 7), range(9)))
+    video = seen(clip(ADULT, dance(40), Camera(size=0.6)), np.delete(np.arange(40), 7), range(9))
     result = aligned(video, anchor_rule="whole body")[0]
     assert result.anchors[0] != 7
     assert "meets the photo, the most complete body, 9 of 14 joints, near the median" in result.notes[0]
@@ -120,13 +115,13 @@ def test_a_body_of_no_known_size_has_no_remark_about_its_size(mode):
     (track,) = one_place.tracks
     held = np.repeat(track.points[:1], 8, axis=0)
     held[3:] += 0.01 * np.arange(134)[:, None]  # an arm alone, and it repeats: nothing measured has a size
-    points = seen(one_place.with_tracks([replace(track, points=held)]), (slice(0, 3), [NECK]))
+    points = seen(one_place.with_tracks([replace(track, points=held)]), slice(0, 3), [NECK])
     assert not [note for note in aligned(points, mode=mode)[0].notes if "nan" in note]
     point = one_place.with_tracks([replace(track, points=np.full_like(track.points, 0.5))])
     assert not [note for note in aligned(point, mode="official")[0].notes if "times as large" in note]
 
 
-def test_heads_meet_where_the_photo_looks_aside():
+def test_heads_meet_where_the_photo_looks_aside_and_necks_where_it_has_no_head():
     aside = clip(ADULT, [Stance(yaw=60)], Camera(neck=(0.28, 0.25), size=0.6))
     photo, video = aside.tracks[0], clip(ADULT, dance(24), Camera(size=0.6))
     shift = np.zeros((1, 134, 2))
@@ -138,11 +133,7 @@ def test_heads_meet_where_the_photo_looks_aside():
     assert np.linalg.norm(necks.points[0, HEAD].mean(axis=0) - head) > 0.05
     moved = heads.points - necks.points
     assert moved == pytest.approx(np.broadcast_to(moved[0, NOSE], moved.shape), abs=1e-12)
-
-
-def test_without_a_head_in_the_photo_the_necks_meet():
     back = clip(ADULT, [Stance()], Camera(neck=(0.28, 0.25), size=0.6), hidden=HEAD)
-    video = clip(ADULT, dance(24), Camera(size=0.6))
     result, track = aligned(video, back, meet_at="head")
     assert np.array_equal(track.points, aligned(video, back)[1].points)
     assert result.notes == [

@@ -37,11 +37,8 @@ def test_a_content_comes_back(cache, content):
     assert names(cache) == [f"{KEYS[0]}.data"]
 
 
-def test_a_look_makes_no_folder_and_finds_nothing(tmp_path, cache):
+def test_a_look_makes_no_folder_and_switched_off_it_neither_keeps_nor_finds(tmp_path, cache):
     assert cache.load(KEYS[0], bytes) is None and list(tmp_path.iterdir()) == []
-
-
-def test_switched_off_it_neither_keeps_nor_finds(cache):
     cache.save(KEYS[0], CONTENT)
     off = DiskCache(cache.folder, ".data", 0)
     assert off.load(KEYS[0], bytes) is None and not off.save(KEYS[1], CONTENT)

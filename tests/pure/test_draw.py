@@ -44,10 +44,12 @@ def test_no_frame_shows_what_the_one_before_drew():
     assert all(np.array_equal(frame, shrink(drawing(c.tracks[0]))) for frame, c in zip(frames, people, strict=True))
 
 
-def test_a_clip_is_drawn_frame_by_frame_at_the_frames_size():
+def test_a_clip_is_drawn_at_the_size_of_the_frames_and_black_where_nobody_is():
     frames = list(draw_clip(PERSON, 144, 256))
     assert [frame.shape for frame in frames] == [(256, 144, 3)]
     assert np.array_equal(frames[0], shrink(drawing(PERSON.tracks[0])))
+    frames = list(draw_clip(PoseClip(64, 48, 2), 64, 48))
+    assert len(frames) == 2 and not np.any(frames)
 
 
 def test_the_palette_is_openposes_with_red_and_blue_exchanged():
@@ -63,12 +65,15 @@ def test_thickness_multiplies_the_area():
     assert 1.6 < thick / thin < 2.1
 
 
-def test_hands_can_be_left_out():
+def test_hands_can_be_left_out_and_joints_far_outside_do_no_harm():
     points, scores = np.full((1, 134, 2), 0.5), np.zeros((1, 134))
     points[0, LEFT_HAND, 0] = np.linspace(0.2, 0.8, 21)
     scores[0, LEFT_HAND] = 1
     hand = Track(1, points, scores)
     assert drawing(hand).any() and not drawing(hand, Style(hands=False)).any()
+    points = PERSON.tracks[0].points.copy()
+    points[0, 4] = 1e9, -1e9
+    assert drawing(Track(1, points, PERSON.tracks[0].scores)).any()
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.5, 100), (100, 0.5), (0.99, 0.99), (-0.5, 100), (0, 0)])
@@ -79,17 +84,6 @@ def test_a_hand_point_in_the_first_column_or_row_is_not_drawn(x, y):
     assert not drawing(Track(1, points, scores)).any()
     points[0, LEFT_HAND.start] = max(x, 1) / 288, max(y, 1) / 512
     assert drawing(Track(1, points, scores)).any()
-
-
-def test_joints_far_outside_do_no_harm():
-    points = PERSON.tracks[0].points.copy()
-    points[0, 4] = 1e9, -1e9
-    assert drawing(Track(1, points, PERSON.tracks[0].scores)).any()
-
-
-def test_an_empty_clip_gives_black_frames():
-    frames = list(draw_clip(PoseClip(64, 48, 2), 64, 48))
-    assert len(frames) == 2 and not np.any(frames)
 
 
 @pytest.mark.parametrize(("style", "message"), [({"palette": "x"}, "Unknown palette"), ({"thickness": 0}, "Thickness")])

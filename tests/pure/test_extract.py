@@ -17,10 +17,9 @@ from steadydancer_pack.dwpose.track.extract import ExtractSettings, apply_nobody
 WIDTH, HEIGHT, FIGURE = 400, 240, (40, 140)
 RED, BLUE, GREEN = (220, 50, 0), (0, 60, 230), (0, 200, 60)
 # The body joints in parts of the figure.
-BODY = np.array([
-    (.5, .05), (.5, .2), (.1, .2), (.05, .4), (.05, .55), (.9, .2), (.95, .4), (.95, .55), (.3, .55), (.3, .75),
-    (.3, .98), (.7, .55), (.7, .75), (.7, .98), (.45, .03), (.55, .03), (.4, .05), (.6, .05),
-])  # fmt: skip
+X = 0.5, 0.5, 0.1, 0.05, 0.05, 0.9, 0.95, 0.95, 0.3, 0.3, 0.3, 0.7, 0.7, 0.7, 0.45, 0.55, 0.4, 0.6
+Y = 0.05, 0.2, 0.2, 0.4, 0.55, 0.2, 0.4, 0.55, 0.55, 0.75, 0.98, 0.55, 0.75, 0.98, 0.03, 0.03, 0.05, 0.05
+BODY = np.stack([X, Y], axis=1)
 
 
 def picture(*figures):
@@ -234,12 +233,15 @@ def test_what_the_callback_raises_ends_the_loop():
         run([picture((40, RED))] * 10, on_frame)
 
 
-@pytest.mark.parametrize("frames, message", [
-    ([], "no frames"),
-    ([picture()], "Fake found nobody in the picture"),
-    ([picture()] * 12, "Fake found nobody in any of the 12 frames"),
-    ([picture((40, RED)), picture((40, RED))[:-2]], "Frame 1 is 400x238, the frames before are 400x240"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "no frames"),
+        ([picture()], "Fake found nobody in the picture"),
+        ([picture()] * 12, "Fake found nobody in any of the 12 frames"),
+        ([picture((40, RED)), picture((40, RED))[:-2]], "Frame 1 is 400x238, the frames before are 400x240"),
+    ],
+)
 def test_bad_input_is_refused_in_words(frames, message):
     with pytest.raises(ValueError, match=message):
         run(frames)
@@ -250,10 +252,12 @@ def test_a_clip_may_be_empty_where_that_is_allowed():
     assert (clip.width, clip.height, clip.frames, clip.tracks) == (WIDTH, HEIGHT, 3, ())
 
 
-@pytest.mark.parametrize("name", ["detect_every", "max_people"])
-def test_settings_must_be_positive(name):
-    with pytest.raises(ValueError, match=f"{name} is 0"):
-        ExtractSettings(**{name: 0})
+def test_settings_must_be_positive_and_rules_known():
+    for name in ("detect_every", "max_people"):
+        with pytest.raises(ValueError, match=f"{name} is 0"):
+            ExtractSettings(**{name: 0})
+    with pytest.raises(ValueError, match="Unknown rule 'guess'.*hold, blank, end"):
+        apply_nobody_rule(clip_of([1]), "guess")
 
 
 def clip_of(present):
@@ -264,11 +268,13 @@ def clip_of(present):
     return PoseClip(8, 8, len(present), (Track(0, points, scores),))
 
 
-@pytest.mark.parametrize("rule, present, source", [
-    ("hold", [0, 0, 1, 1, 0, 0, 1, 0], [2, 2, 2, 3, 3, 3, 6, 6]),
-    ("end", [0, 0, 1, 1, 0, 0, 1, 0], [2, 2, 2, 3]),
-    ("end", [0, 1, 1], [1, 1, 2]),
-])  # fmt: skip
+GAPS = [0, 0, 1, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "present", "source"),
+    [("hold", GAPS, [2, 2, 2, 3, 3, 3, 6, 6]), ("end", GAPS, [2, 2, 2, 3]), ("end", [0, 1, 1], [1, 1, 2])],
+)
 def test_frames_without_anybody_take_another_frames_pose(rule, present, source):
     clip = apply_nobody_rule(clip_of(present), rule)
     assert clip.frames == len(source) and clip.present.all()
@@ -279,8 +285,3 @@ def test_frames_without_anybody_take_another_frames_pose(rule, present, source):
 def test_a_rule_with_nothing_to_do_hands_the_clip_on(rule, present):
     clip = clip_of(present)
     assert apply_nobody_rule(clip, rule) is clip
-
-
-def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="Unknown rule 'guess'.*hold, blank, end"):
-        apply_nobody_rule(clip_of([1]), "guess")

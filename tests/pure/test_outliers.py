@@ -126,9 +126,12 @@ def test_only_the_outlier_changes_and_takes_its_neighbors_score():
     assert clean.scores[20, RIGHT_ELBOW] == pytest.approx(0.9)
 
 
-def test_off_keeps_outliers():
+def test_off_keeps_outliers_and_on_finds_the_same_backward():
     clip = clip_of(spiked(moving(PATHS["rest"]), 0.1))
     assert refine(clip, 0, 0, False) is clip
+    track = spiked(moving(PATHS["sine"]), 0.05)
+    backward = Track(0, track.points[::-1], track.scores[::-1])
+    assert np.array_equal(found(track), found(backward)[::-1])
 
 
 def test_a_pose_held_after_an_outlier_is_a_gap():
@@ -180,24 +183,15 @@ def test_a_swing_of_three_frames_is_taken_for_an_error():
     assert found(moving(path))[20].all()
 
 
-def test_a_low_score_halves_the_evidence_needed():
+def test_a_low_score_or_a_small_person_needs_less_evidence():
     """0.004 is below 0.02 body sizes, and above half of that."""
     sure, unsure = (spiked(moving(PATHS["rest"]), 0.004, score=score) for score in (0.9, 0.4))
     assert not found(sure).any()
     assert found(unsure).sum() == KEYPOINTS
-
-
-def test_a_small_person_is_judged_by_its_size():
     small, large = moving(PATHS["rest"]), moving(PATHS["rest"])
     small.points[:, [8, 11], 1] -= 0.8 * BODY_SIZE
     assert found(spiked(small, 0.003)).any()
     assert not found(spiked(large, 0.003)).any()
-
-
-def test_it_is_the_same_backward():
-    track = spiked(moving(PATHS["sine"]), 0.05)
-    backward = Track(0, track.points[::-1], track.scores[::-1])
-    assert np.array_equal(found(track), found(backward)[::-1])
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2, 5])

@@ -32,12 +32,14 @@ def load_text(tmp_path):
     return load
 
 
-def test_poses_come_back_exactly(clip, tmp_path):
+def test_poses_come_back_exactly_with_and_without_fps(clip, tmp_path):
     path = tmp_path / "new" / "dance.json"
     pose_json.save(clip, path, 23.976)
     again, fps = pose_json.load(path)
     assert to_keypoints(again) == to_keypoints(clip) and fps == 23.976
     assert [file.name for file in path.parent.iterdir()] == ["dance.json"]
+    pose_json.save(clip, tmp_path / "a.json")
+    assert pose_json.load(tmp_path / "a.json")[1] is None
 
 
 def test_the_file_is_what_other_packs_read(clip, tmp_path):
@@ -46,11 +48,6 @@ def test_the_file_is_what_other_packs_read(clip, tmp_path):
     first, *others = json.loads(text)
     assert first.pop("fps") == 16 and [first, *others] == to_keypoints(clip)
     assert " " not in text and ",0,0,0," in text and "0.0," not in text and len(text.splitlines()) == 5
-
-
-def test_without_fps(clip, tmp_path):
-    pose_json.save(clip, tmp_path / "a.json")
-    assert pose_json.load(tmp_path / "a.json")[1] is None
 
 
 def test_a_file_is_replaced_only_when_the_new_one_is_whole(clip, tmp_path, monkeypatch):
@@ -90,16 +87,13 @@ def test_wrapped_as_nodes_and_editors_show_it(clip, load_text):
     assert to_keypoints(load_text(frames[0])[0]) == frames[:1]
 
 
-def test_openpose_itself_needs_the_canvas(clip, load_text):
+def test_openpose_itself_needs_the_canvas_and_that_of_the_file_comes_first(clip, load_text):
     (frame, *_) = write(clip, "OpenPose BODY_25 (real confidences)")
     del frame["canvas_width"], frame["canvas_height"]
     with pytest.raises(ValueError, match=r"poses\.json: .*Give the width and height"):
         load_text(frame)
     again, _ = load_text(frame, canvas=(320, 240))
     assert np.allclose(again.tracks[0].points[0, :18], clip.tracks[0].points[0, :18])
-
-
-def test_the_canvas_of_the_file_comes_first(clip, load_text):
     again, _ = load_text(to_keypoints(clip), canvas=(64, 64))
     assert (again.width, again.height) == (320, 240)
 

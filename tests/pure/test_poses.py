@@ -15,19 +15,13 @@ def test_a_clip_of_some_of_its_frames():
         assert part.tracks[0].points[:, 5, 1].tolist() == part.tracks[0].scores[:, 7].tolist() == left
 
 
-def test_frames_of_nobody():
+def test_people_are_those_who_are_seen_and_count_from_1():
     assert PoseClip(20, 10, 4).at(slice(0, 2)).frames == 2
     assert PoseClip(20, 10, 4).present.tolist() == [False] * 4
-
-
-def test_people_are_those_who_are_seen():
     points, scores = np.zeros((2, KEYPOINTS, 2)), np.zeros((2, KEYPOINTS))
     seen = scores.copy()
     seen[1, 4] = 1
     clip = PoseClip(20, 10, 2, (Track(0, points, scores), Track(1, points, seen)))
     assert clip.people == [clip.tracks[1]]
     assert clip.present.tolist() == [False, True]
-
-
-def test_people_count_from_1():
     assert Track(0, np.zeros((1, KEYPOINTS, 2)), np.zeros((1, KEYPOINTS))).number == 1

@@ -37,14 +37,14 @@ def noisy(track, sigma, keypoints=slice(None)):
     return Track(track.identity, points, track.scores)
 
 
-def test_off_is_the_same_clip():
+def test_off_or_nothing_or_nobody_to_repair_is_the_same_clip():
     clip = clip_of(with_gap(noisy(standing(), 0.01), LEFT_WRIST, [5]))
     assert refine(clip, 0, 0, False) is clip
-
-
-def test_nothing_to_repair_is_the_same_clip():
     clip = clip_of(standing())
     assert refine(clip, 5, 0, True) is clip
+    clip = PoseClip(WIDTH, HEIGHT, 5)
+    assert refine(clip, 3, 1.0, True) is clip
+    assert report_text([]) == "Nobody is in these poses: nothing to refine."
 
 
 def moving_with_a_held_pose(length):
@@ -54,6 +54,13 @@ def moving_with_a_held_pose(length):
     held = walk.points.copy()
     held[10 : 10 + length] = held[9]
     return Track(3, held, walk.scores), walk
+
+
+def held_to_the_first_detection():
+    """As "hold" leaves what comes before it."""
+    walk = moving_with_a_held_pose(0)[1]
+    walk.points[:3] = walk.points[3]
+    return walk
 
 
 def test_a_held_pose_is_a_gap_that_is_filled_and_reported():
@@ -68,20 +75,13 @@ def test_a_held_pose_is_a_gap_that_is_filled_and_reported():
     [
         (moving_with_a_held_pose(5)[0], 4),  # held for longer
         (moving_with_a_held_pose(FRAMES - 10)[0], FRAMES),  # held to the end
+        (held_to_the_first_detection(), 5),  # what was seen then is not to be bent towards the next frame
         (with_gap(standing(), LEFT_WRIST, [0, 1, 38, 39]), 10),  # before the first and after the last detection
         (with_gap(standing(), LEFT_WRIST, slice(None)), 10),  # never seen
     ],
 )
 def test_what_is_no_short_gap_stays(track, longest):
     assert fill_gaps(track, longest) is track
-
-
-def test_a_pose_held_back_to_the_beginning_stays():
-    """As "hold" leaves it before the first detection: what was seen then is not to be bent towards the next frame."""
-    walk = standing()
-    walk.points[:, :, 0] += np.linspace(0, 0.2, FRAMES)[:, None]
-    walk.points[:3] = walk.points[3]
-    assert fill_gaps(walk, 5) is walk
 
 
 @pytest.mark.parametrize("length", [1, 4])
@@ -103,14 +103,11 @@ def test_gaps_up_to_the_limit_are_filled(length, longest):
     assert np.array_equal(result.points[:, others], track.points[:, others])
 
 
-def test_a_person_absent_for_long_stays_absent_and_for_short_is_filled():
+def test_an_absence_is_filled_if_short_and_without_overshoot():
     track = standing()
     track.scores[10:15], track.scores[20:23] = 0, 0
     present = refine(clip_of(track), 3, 0.5, True).tracks[0].present
     assert np.flatnonzero(~present).tolist() == [10, 11, 12, 13, 14]
-
-
-def test_filling_does_not_overshoot():
     track = with_gap(standing(), LEFT_WRIST, [20, 21, 22])
     track.points[23:, LEFT_WRIST] = 0.8
     filled = fill_gaps(track, 3).points[20:23, LEFT_WRIST]
@@ -158,11 +155,15 @@ def test_a_fast_swing_keeps_its_peak(strength, duration):
     assert height.max() > 0.97 * BODY_SIZE
 
 
-def test_smoothing_is_the_same_backward():
+def test_smoothing_is_the_same_backward_and_for_each_person_alone():
     track = noisy(standing(), 0.01)
     backward = Track(3, track.points[::-1], track.scores[::-1])
     forward, mirrored = (refine(clip_of(one), 0, 0.7, False).tracks[0].points for one in (track, backward))
     assert mirrored[::-1] == pytest.approx(forward, abs=1e-12)
+    first, second = noisy(standing(), 0.004), with_gap(standing(), LEFT_WRIST, [9])
+    both = refine(clip_of(first, second), 1, 0.5, True).tracks
+    alone = [refine(clip_of(one), 1, 0.5, True).tracks[0] for one in (first, second)]
+    assert [np.array_equal(a.points, b.points) for a, b in zip(both, alone, strict=True)] == [True, True]
 
 
 def test_smoothing_stops_at_gaps_and_leaves_hidden_points():
@@ -216,19 +217,6 @@ def test_the_report_counts():
     text = report_text([report])
     assert "body: 2 gaps filled (3 points)" in text
     assert "left and right exchanged: nowhere" in text
-
-
-def test_each_person_is_handled_alone():
-    first, second = noisy(standing(), 0.004), with_gap(standing(), LEFT_WRIST, [9])
-    both = refine(clip_of(first, second), 1, 0.5, True).tracks
-    alone = [refine(clip_of(one), 1, 0.5, True).tracks[0] for one in (first, second)]
-    assert [np.array_equal(a.points, b.points) for a, b in zip(both, alone, strict=True)] == [True, True]
-
-
-def test_nobody():
-    clip = PoseClip(WIDTH, HEIGHT, 5)
-    assert refine(clip, 3, 1.0, True) is clip
-    assert report_text([]) == "Nobody is in these poses: nothing to refine."
 
 
 @pytest.mark.parametrize(("gap", "smoothing"), [(-1, 0), (0, -0.1), (0, 1.5), (0, math.nan)])

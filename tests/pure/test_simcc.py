@@ -46,21 +46,15 @@ def test_a_crop_is_padded_and_grown_to_three_by_four(width, height, size):
     np.testing.assert_allclose(crops.sizes, [size])
 
 
-def test_a_crop_at_its_own_size_is_the_picture_itself():
+def test_a_crop_at_its_own_size_is_the_picture_itself_and_black_outside():
     frame = np.random.default_rng(0).integers(0, 256, (400, 300, 3), np.uint8)
     crops = Crops(np.array([[150.0, 200]]), np.array([[288.0, 384]]))
     batch = cut(frame, crops, WIDTH, HEIGHT, bgr=False)
     wanted = (frame[8:392, 6:294].transpose(2, 0, 1) - MEAN) / STD
     assert batch.shape == (1, 3, 384, 288) and batch.dtype == np.float32
     np.testing.assert_allclose(batch[0], wanted, atol=1e-5)
-    np.testing.assert_allclose(
-        cut(frame, crops, WIDTH, HEIGHT, True)[0],
-        (frame[8:392, 6:294, ::-1].transpose(2, 0, 1) - MEAN) / STD,
-        atol=1e-5,
-    )
-
-
-def test_outside_the_frame_is_black():
+    wanted = (frame[8:392, 6:294, ::-1].transpose(2, 0, 1) - MEAN) / STD
+    np.testing.assert_allclose(cut(frame, crops, WIDTH, HEIGHT, bgr=True)[0], wanted, atol=1e-5)
     crops = Crops(np.array([[0.0, 0]]), np.array([[288.0, 384]]))
     batch = cut(np.full((400, 300, 3), 255, np.uint8), crops, WIDTH, HEIGHT, bgr=False)
     pixels = np.round(batch[0] * STD + MEAN)
@@ -84,9 +78,6 @@ def test_points_go_back_to_where_the_crop_was_cut():
     points = np.array([[[0, 0], [144, 192], [288, 384]]] * 2, float)
     wanted = [[[28, 104], [100, 200], [172, 296]], [[-144, -192], [0, 0], [144, 192]]]
     np.testing.assert_allclose(to_frame(points, crops, WIDTH, HEIGHT), wanted)
-
-
-def test_a_mark_in_the_frame_is_found_where_it_is():
     frame = np.zeros((300, 300, 3), np.uint8)
     frame[150:154, 80:84] = 255  # center (81.5, 151.5)
     crops = place([Region(90, 140, 60, 160)], 3 / 4)
@@ -104,32 +95,26 @@ def test_all_people_go_in_one_run_unless_the_network_takes_one_crop(batch, runs)
     np.testing.assert_allclose(points[:, 0], [[10, 20]] * 3)  # bins 288 and 384 are the middle of the crop
 
 
-def test_nobody_costs_nothing():
+def test_nobody_costs_nothing_and_another_number_of_keypoints_is_refused():
     session = FakeSession({})
     points, scores = SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [])
     assert points.shape == (0, 133, 2) and scores.shape == (0, 133) and session.seen == []
+    body = [np.zeros((1, 17, 576), np.float32), np.zeros((1, 17, 768), np.float32)]
+    session = SimpleNamespace(inputs={"input": (None, 3, HEIGHT, WIDTH)}, run=lambda feeds: body)
+    with pytest.raises(ValueError, match="gives 17 keypoints; needed are 133. Choose dw-ll_ucoco_384.onnx"):
+        SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)])
 
 
-def test_the_mirrored_pass_is_put_right():
+def test_the_mirrored_pass_is_put_right_and_the_mean_of_both_is_given():
     mirror = np.arange(133)
     mirror[[1, 2]] = 2, 1
     x, y = np.zeros((2, 133, 576)), np.zeros((2, 133, 768))
     x[1, 2, 575], y[1, 2, 10] = 1, 1  # in the mirror the left eye is the right one, at the far edge
     (_, _), (mirrored_x, mirrored_y) = unmirrored(x, y, mirror)
     assert mirrored_x[0].nonzero() == (1, 0) and mirrored_y[0].nonzero() == (1, 10)
-
-
-def test_the_flip_test_gives_the_mean_of_both_passes():
     session = FakeSession({4: (100, 1.0, 200, 0.8)})
     frame = np.random.default_rng(1).integers(0, 256, (99, 99, 3), np.uint8)
     _, scores = SimccPose(session, mirror=np.arange(133)).estimate(frame, [Region(50, 50, 40, 40)])
     (batch,) = session.seen
     assert len(batch) == 2 and (batch[1] == batch[0, :, :, ::-1]).all()
     assert scores[0, 4] == 0.5  # the peak along x lies elsewhere in the mirror: half of 1.0; along y it stays 0.8
-
-
-def test_another_number_of_keypoints_is_refused():
-    body = [np.zeros((1, 17, 576), np.float32), np.zeros((1, 17, 768), np.float32)]
-    session = SimpleNamespace(inputs={"input": (None, 3, HEIGHT, WIDTH)}, run=lambda feeds: body)
-    with pytest.raises(ValueError, match="gives 17 keypoints; needed are 133. Choose dw-ll_ucoco_384.onnx"):
-        SimccPose(session).estimate(np.zeros((99, 99, 3), np.uint8), [Region(10, 20, 30, 40)])

@@ -74,21 +74,15 @@ def test_a_short_false_positive_is_dropped_and_a_short_visit_is_not():
     assert len(link_people(points, scores)) == 1
 
 
-def test_a_clip_of_one_frame_keeps_everybody():
+def test_a_clip_of_one_frame_keeps_everybody_and_a_longer_one_who_is_seen_at_least_by_a_hand():
     points, scores = frames_of([0.1], [0.5])
     scores[0][1] = 0.4
     assert len(link_people(points, scores)) == 2
-
-
-def test_people_of_whom_nothing_is_seen_are_left_out():
     points, scores = frames_of([0.1] * 5, [0.7] * 5)
     for frame in range(5):
         scores[frame][frame % 2] = 0.1
     (track,) = link_people(points, scores)
     assert np.nanmean(places(track)) == pytest.approx(0.7)
-
-
-def test_someone_of_whom_only_a_hand_is_seen_is_linked_by_it():
     points, scores = frames_of([0.1] * 5, [0.7] * 5)
     for row in scores:
         row[:, :92] = 0
@@ -135,12 +129,9 @@ def test_a_tracklet_is_split_where_it_followed_the_wrong_person():
     assert places(first)[-1] == pytest.approx(0.54) and places(second)[-1] == pytest.approx(0.121)
 
 
-def test_one_whose_clothes_seem_to_change_in_the_light_stays_one():
+def test_one_whose_clothes_seem_to_change_stays_one_and_a_brief_stranger_is_left_out():
     (track,) = track_dressed([[(0.1, 0)]] * 30 + [[(0.1, 1)]] * 30 + [[(0.1, 2)]] * 30)
     assert track.present.all()
-
-
-def test_with_pictures_a_brief_stranger_is_left_out_and_a_brief_mixture_is_put_in():
     frames = [[(0.1, 0)]] * 20 + [[(0.1, 2)]] * 3 + [[(0.1, 0)]] * 20
     assert [t.present.all() for t in track_dressed(frames)] == [True]
     frames = [[(0.1, 0), *([(0.7, 2)] if f in (20, 21) else [])] for f in range(43)]
@@ -165,41 +156,31 @@ def dressed(color, joints=(RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP, LEFT_HIP)):
     return appearance.describe(frame, points, scores)
 
 
-def test_an_appearance_counts_the_colors_of_the_parts_seen():
+def test_an_appearance_counts_the_colors_of_whole_parts_inside_the_frame():
     red, gray = dressed((255, 0, 0)), dressed((130, 128, 126))
     assert red.shape == (2, appearance.BINS) and red.sum(1).tolist() == [1, 0]  # no leg is seen
     # hue 0 at the highest of 3 brightnesses: half in its own bin, a quarter in each neighbor
     assert {int(i): red[0, i] for i in np.flatnonzero(red[0])} == {2: 0.5, 5: 0.25, 35: 0.25}
     assert np.flatnonzero(gray[0]).tolist() == [36 + 130 * 6 // 256]
-
-
-def test_an_appearance_needs_all_joints_of_a_part_and_stays_inside_the_frame():
     assert not dressed((255, 0, 0), [RIGHT_SHOULDER, LEFT_SHOULDER, RIGHT_HIP]).any()
     points, scores = np.full((134, 2), -500.0), np.ones(134)
     assert not appearance.describe(np.full((50, 50, 3), 200, np.uint8), points, scores).any()
 
 
-def test_differences_of_appearances():
+def test_differences_changes_and_blends_of_appearances():
     red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
     mixed = (red + blue) / 2
     difference = appearance.difference(red, np.stack([red, blue, mixed, np.zeros_like(red)]))
     assert difference[:3] == pytest.approx([0, 1, (1 - 0.5**0.5) ** 0.5]) and np.isnan(difference[3])
-
-
-def test_changes_compare_the_appearances_before_and_after():
-    red, blue = dressed((255, 0, 0)), dressed((0, 0, 255))
     changes = appearance.changes([red] * 6 + [blue] * 6, window=4, least=2)
     assert changes[[0, 1, 2, 6, 10, 11]].tolist() == [0, 0, 0, 1, 0, 0]
     # at 5: 4 red before; a red and 3 blue after
     assert changes[5] == pytest.approx((1 - 0.25**0.5) ** 0.5)
     assert not appearance.changes([red] * 3, window=4, least=2).any()
-
-
-def test_a_part_not_seen_keeps_its_appearance():
-    red, nothing = dressed((255, 0, 0)), np.zeros((2, appearance.BINS))
+    nothing = np.zeros_like(red)
     assert np.array_equal(appearance.blend(red, nothing, 0.5), red)
     assert np.array_equal(appearance.blend(nothing, red, 0.1), red)
-    assert appearance.blend(red, dressed((0, 0, 255)), 0.25)[0, 2] == 0.75 * 0.5
+    assert appearance.blend(red, blue, 0.25)[0, 2] == 0.75 * 0.5
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,6 @@ def test_the_grid_counts_along_rows_at_three_strides():
     assert CELLS[[0, 1, 80]].tolist() == [[0, 0], [1, 0], [0, 1]]
     assert np.unique(STRIDES, return_counts=True)[1].tolist() == [6400, 1600, 400]
     assert CELLS[ONE_AT_STRIDE_32].tolist() == [5, 10]
-
-
-def test_the_grid_of_another_size():
     cells, _ = grid(64, 96)
     assert len(cells) == 8 * 12 + 4 * 6 + 2 * 3 and cells[-1].tolist() == [2, 1]
 
@@ -66,9 +63,6 @@ def test_only_people_are_kept():
     assert len(decode(output, CELLS, STRIDES)[0]) == 1
     output[1, 5 + 77] = 0.7  # now it looks more like a teddy bear
     assert len(decode(output, CELLS, STRIDES)[0]) == 0
-
-
-def test_nan_is_nobody():
     assert len(decode(np.full((8400, 85), np.nan, np.float32), CELLS, STRIDES)[0]) == 0
 
 
@@ -79,21 +73,12 @@ def test_unsure_people_count_only_where_nobody_is_sure():
     assert people(boxes[:0], np.zeros(0)) == []
 
 
-def test_find_gives_pixels_of_the_frame():
+def test_find_gives_pixels_of_the_frame_and_an_empty_list_for_nobody():
     finder = PersonFinder(session(rows((ONE_AT_STRIDE_32, 0.9, 0, 0.8))))
     (region,) = finder.find(np.zeros((1280, 720, 3), np.uint8))
     np.testing.assert_allclose(region, (352, 672, 512, 1024, 0, 0.72), rtol=1e-6)
-
-
-def test_nobody_is_an_empty_list():
     assert PersonFinder(session(rows())).find(np.zeros((64, 64, 3), np.uint8)) == []
-
-
-def test_other_numbers_than_yolox_gives_are_refused():
-    with pytest.raises(ValueError, match=r"gives \(8400, 84\) numbers.*yolox_l.onnx"):
-        PersonFinder(session(np.zeros((8400, 84), np.float32))).find(np.zeros((64, 64, 3), np.uint8))
-
-
-def test_a_network_without_fixed_size_gets_the_published_one():
     finder = PersonFinder(session(rows(), (None, None)))
     assert finder.find(np.zeros((64, 64, 3), np.uint8)) == [] and yolox.DEFAULT_SIZE == 640
+    with pytest.raises(ValueError, match=r"gives \(8400, 84\) numbers.*yolox_l.onnx"):
+        PersonFinder(session(np.zeros((8400, 84), np.float32))).find(np.zeros((64, 64, 3), np.uint8))
