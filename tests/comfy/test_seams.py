@@ -15,7 +15,7 @@ def test_an_even_clip_has_no_seam_and_a_still_one_divides_by_no_zero():
     (score,) = seam_scores(drift(), [20])
     assert score.frame == 20 and score.jump == pytest.approx(1.0, abs=1e-4) and not score.visible
     (score,) = seam_scores(torch.zeros(10, 2, 2, 3), [5])
-    assert (score.jump, score.colour) == (0.0, 0.0)
+    assert (score.jump, score.color) == (0.0, 0.0)
 
 
 def test_a_cut_is_counted_in_units_of_the_motion_around_it():
