@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from steadydancer_pack.tests.training_double import PACK, Regression, Sums
 from steadydancer_pack.tests.two_processes import run_two
-from steadydancer_pack.training import checkpoints, full, pipeline
+from steadydancer_pack.training import checkpoints, pipeline
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.latents import ARRAYS, Store
 from steadydancer_pack.training.loop import Plan, step_seed, train
@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def uninterrupted(finished):
     return state(finished)
 
@@ -103,16 +103,6 @@ def test_a_killed_process_goes_on_to_the_same_bits(killed, uninterrupted, death)
     assert_same_bits(state(killed[death]), uninterrupted)
 
 
-FILE_OPERATIONS = [
-    (checkpoints, "save_file"),
-    (checkpoints, "_flush"),
-    (checkpoints.shutil, "rmtree"),
-    (Path, "mkdir"),
-    (Path, "rename"),
-    (Path, "write_text"),
-]
-
-
 def stop_at(monkeypatch, number):
     """Have the process stop before the `number`-th operation of its checkpoints on files; return the operations."""
     seen = []
@@ -126,7 +116,8 @@ def stop_at(monkeypatch, number):
 
         return wrapped
 
-    for owner, name in FILE_OPERATIONS:
+    own = (checkpoints, "save_file"), (checkpoints, "_flush"), (checkpoints.shutil, "rmtree")
+    for owner, name in (*own, (Path, "mkdir"), (Path, "rename"), (Path, "write_text")):
         monkeypatch.setattr(owner, name, stopping(getattr(owner, name), name))
     return seen
 
@@ -208,10 +199,9 @@ def test_a_gradient_that_is_not_finite_is_named(tmp_path, precision):
         train(task, replace(PLAN, precision=precision), tmp_path)
 
 
-def by_hand(plan, processes=1, dropout=True):
+def by_hand(plan, processes=1):
     """Return parameters and averages after `plan`, written out without the loop's own arithmetic."""
     task = Sums()
-    task.module.train(dropout)
     trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
     averages = {name: p.detach().clone() for name, p in trained.items()}
     moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in trained.items()}
@@ -236,12 +226,11 @@ def by_hand(plan, processes=1, dropout=True):
                 change = first / (1 - 0.9 ** (step + 1)) / ((second / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
                 p -= plan.rate(step) * (plan.weight_decay * p + change)
                 averages[name] += (1 - decay) * (p - averages[name])
-    return {**{("trained", n): p for n, p in trained.items()}, **{("ema", n): a for n, a in averages.items()}}
+    return {**{("trained", n): p.detach() for n, p in trained.items()}, **{("ema", n): a for n, a in averages.items()}}
 
 
 def assert_close(found, wanted):
-    for key, tensor in wanted.items():
-        torch.testing.assert_close(found[key], tensor.detach(), rtol=2e-4, atol=2e-5)
+    torch.testing.assert_close({key: found[key] for key in wanted}, wanted, rtol=2e-4, atol=2e-5)
 
 
 def test_a_run_is_what_its_arithmetic_says(uninterrupted):
@@ -285,12 +274,12 @@ def shown(folder, step):
     return picture[0, 0, 0]
 
 
+@torch.no_grad()
 def error_of(tensors, file, step):
     """Return the value that the picture of a step has with the tensors of a checkpoint's file."""
     task = Sums()
     task.module.load_state_dict({name: t for (kind, name), t in tensors.items() if kind == file}, strict=False)
-    with torch.no_grad():
-        return task.pictures(step)["error"][0, 0, 0]
+    return task.pictures(step)["error"][0, 0, 0]
 
 
 def test_pictures_show_the_averages_and_leave_the_parameters(tmp_path, uninterrupted):
@@ -333,8 +322,7 @@ class Uneven(Sums):
 
 def test_the_speed_counts_the_samples_that_were_there(tmp_path, monkeypatch):
     monkeypatch.setattr(Clock, "seconds_per_step", lambda clock: 0.5)
-    plan = replace(PLAN, steps=8, log_every=4, accumulate=2)
-    train(Uneven(), plan, tmp_path)
+    train(Uneven(), replace(PLAN, steps=8, log_every=4), tmp_path)
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.value for event in board.Scalars("samples_per_second")] == [20.0, 8.0]  # (3 * 12 + 4) / 4 / 0.5
 
@@ -387,19 +375,17 @@ def store(folder, count):
     return Store(folder)
 
 
-def test_a_run_does_not_go_on_from_another_start(tmp_path):
-    start = {"weights": "1 GB, hash a", "clips": "7 of [2]"}
-    train(Sums(), SHORT, tmp_path, start)
-    with pytest.raises(ValueError, match="with other files. weights: now 1 GB, hash b, then 1 GB, hash a. Name the fi"):
-        train(Sums(), replace(SHORT, steps=6), tmp_path, {**start, "weights": "1 GB, hash b"})
+START = {"weights": "1 GB, hash a", "clips": "7 of [2]"}
 
 
-@pytest.mark.parametrize("began", [{}, {"weights": "1 GB, hash a"}], ids=["an old checkpoint", "the same start"])
-def test_a_run_goes_on_from_the_same_start_or_one_that_was_not_kept(tmp_path, began):
+@pytest.mark.parametrize("began", [{}, START], ids=["an old checkpoint", "the same start"])
+def test_a_run_goes_on_from_the_same_start_or_one_that_was_not_kept_and_from_no_other(tmp_path, began):
     train(Sums(), SHORT, tmp_path, began)
     task = Sums()
-    train(task, replace(SHORT, steps=6), tmp_path, {"weights": "1 GB, hash a"})
+    train(task, replace(SHORT, steps=6), tmp_path, START)
     assert sorted(set(task.drawn)) == [4, 5]
+    with pytest.raises(ValueError, match="with other files. weights: now 1 GB, hash b, then 1 GB, hash a. Name the fi"):
+        train(Sums(), replace(SHORT, steps=7), tmp_path, START | {"weights": "1 GB, hash b"})
 
 
 def test_weights_of_one_size_and_one_header_are_told_apart(tmp_path):
@@ -415,32 +401,21 @@ def test_a_start_tells_weights_clips_and_teacher(tmp_path):
     assert start_of(file, clips, file)["teacher"] == start_of(file, clips)["weights"] == fingerprint(file)
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """The starts that stages hand to the loop, in whose place nothing is trained."""
+def test_the_stages_of_the_miniature_tell_their_start(tmp_path, monkeypatch):
     starts = []
 
-    class Enough(Exception):
-        pass
-
-    def note(task, plan, folder, start):
+    def train_nothing(task, plan, folder, start):
         starts.append(start)
-        raise Enough
+        raise Killed
 
-    for module in (pipeline, full):
-        monkeypatch.setattr(module, "train", note)
-    return starts, Enough
-
-
-def test_the_stages_of_the_miniature_tell_their_start(tmp_path, monkeypatch, asked):
-    starts, enough = asked
+    monkeypatch.setattr(pipeline, "train", train_nothing)
     for place, value in (("base", 1), ("stage1", 2), ("elsewhere", 3)):
         (tmp_path / place).mkdir()
         weights(tmp_path / place / "weights.safetensors", value)
     task = SimpleNamespace(batches=SimpleNamespace(store=store(tmp_path / "store", 5)), result=None)
     monkeypatch.setattr(pipeline, "prepare", lambda *_: task)
     for name, before in (("base", ""), ("stage2", ""), ("stage2", "elsewhere")):
-        with pytest.raises(enough):
+        with pytest.raises(Killed):
             run_stage(Work(tmp_path), name, before=before, output="out")
     assert [start["weights"] for start in starts[1:]] == [
         fingerprint(tmp_path / place / "weights.safetensors") for place in ("stage1", "elsewhere")
@@ -485,6 +460,5 @@ def test_a_process_leaves_while_a_thread_of_gloo_holds_a_tensor():
 
 
 def test_a_process_alone_exits_as_usual():
-    with pytest.raises(SystemExit) as exit:
+    with pytest.raises(SystemExit, match="^3$"):
         leave(3)
-    assert exit.value.code == 3
