@@ -1,5 +1,6 @@
 """What the stages compute: noise levels, batches, losses, low-rank adaptation, changed poses, first weights."""
 
+import comfy.model_management
 import numpy as np
 import pytest
 import torch
@@ -22,8 +23,6 @@ N, T, H = 6, 4, 4
 
 @pytest.fixture(autouse=True)
 def gradients(monkeypatch):
-    import comfy.model_management
-
     monkeypatch.setattr(comfy.model_management, "in_training", True)
 
 
@@ -63,12 +62,9 @@ def distilled(decoupled=True):
     return student, teacher, Distillation(student, teacher, decoupled)
 
 
-def test_noise_level_0_is_the_clip_and_1_is_noise(batch):
+def test_noise_level_0_is_the_clip_1_is_noise_and_their_shift_that_of_the_sampling_schedule(batch):
     assert torch.equal(noised(batch | {"sigma": torch.zeros(2)}), batch["clean"])
     assert torch.allclose(noised(batch | {"sigma": torch.ones(2)}), batch["noise"])
-
-
-def test_shift_is_that_of_the_sampling_schedule():
     even = torch.tensor([0.0, 0.25, 0.5, 1.0])
     assert torch.allclose(shifted(even, 5.0), torch.tensor([0.0, 0.625, 5 / 6, 1.0]))
     assert torch.equal(shifted(even, 1.0), even)
@@ -76,7 +72,7 @@ def test_shift_is_that_of_the_sampling_schedule():
 
 def test_batches_follow_from_the_generator(store):
     draw = batches(store, lengths=((2, 3), (3, 2)), shares=(0.5, 0.5), middle=0.5)
-    one, same, other = draw(generator(1)), draw(generator(1)), draw(generator(2))
+    one, same, other = (draw(generator(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["noise"][:1, :, :1], other["noise"][:1, :, :1])
 
@@ -86,14 +82,15 @@ def test_a_batch_from_the_start_has_the_photo_and_its_mask_one_from_the_middle_n
     given, later = (conditions(photo, pose, frames) for frames in (slice(0, 3), slice(1, 4)))
     assert (given["image"][:, :4, 0] == 1).all() and (given["image"][:, :4, 1:] == 0).all()
     assert torch.equal(given["image"][:, 4:], photo[:, :, :3])
-    assert torch.equal(given["ref_x"][:, :16], photo[:, :, :1]) and torch.equal(given["ref_x"][:, 20:], photo[:, :, :1])
-    assert (given["ref_x"][:, 16:20] == 1).all()
+    first = photo[:, :, :1]
+    assert torch.equal(given["ref_x"], torch.cat([first, torch.ones_like(first[:, :4]), first], 1))
     assert (later["image"][:, :4] == 0).all() and torch.equal(later["pose"], pose[:, :, 1:4])
     assert all(torch.equal(each["ref_c"], pose[:, :, :1]) for each in (given, later))
 
 
-def test_middle_batches_are_as_frequent_as_asked(store):
-    draw = batches(store, middle=0.5)
+def test_middle_batches_are_as_frequent_as_asked_and_the_negative_prompt_replaces_text(store):
+    draw = batches(store, middle=0.5, negative=1.0)
+    assert torch.equal(draw(generator())["text"], prompt_vectors(NEGATIVE).expand(2, -1, -1))
     middle = sum(not draw(generator(seed))["image"][:, :4].any() for seed in range(200))
     assert 70 < middle < 130
 
@@ -104,11 +101,6 @@ def test_jumps_replace_about_half_of_the_poses(store):
         batch = draw(generator(seed))
         changed += sum(torch.equal(pose, one) for pose in batch["pose"] for one in store.take(CHANGED, np.arange(N)))
     assert 60 < changed < 120
-
-
-def test_the_negative_prompt_replaces_text(store):
-    batch = batches(store, negative=1.0)(generator())
-    assert torch.equal(batch["text"], prompt_vectors(NEGATIVE).expand(2, -1, -1))
 
 
 def test_flow_loss_of_a_network_that_says_nothing_is_the_velocity_itself(batch):
@@ -174,14 +166,12 @@ def test_recomputing_blocks_changes_no_gradient(batch):
 
 def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher(batch):
     student, teacher, module = distilled()
-    parts = module(batch)
     x, data = noised(batch), batch["noise"] - batch["clean"]
     with torch.no_grad():
-        free = (student(batch, x, conditional=False) - teacher(batch, x, conditional=False)).square().mean()
-        bound = (student(batch, x) - data).square().mean()
-    assert parts["unconditional"].item() == pytest.approx(free.item(), rel=1e-4)
-    assert parts["conditional"].item() == pytest.approx(bound.item(), rel=1e-4)
-    assert parts["loss"].item() == pytest.approx((free + bound).item(), rel=1e-4)
+        free = (student(batch, x, conditional=False) - teacher(batch, x, conditional=False)).square().mean().item()
+        bound = (student(batch, x) - data).square().mean().item()
+        parts = {name: part.item() for name, part in module(batch).items()}
+    assert parts == pytest.approx({"loss": free + bound, "conditional": bound, "unconditional": free}, rel=1e-4)
 
 
 def test_plain_distillation_holds_the_conditional_output_to_the_teacher(batch):
@@ -211,9 +201,6 @@ def test_lora_layers_start_at_nothing_and_merge_to_what_they_did(batch):
     other.load_state_dict(merged(model.state_dict(), adapter))
     assert (adapted - before).abs().max() > 1e-3
     assert torch.allclose(Velocity(other, True)(batch, batch["noise"]), adapted, atol=1e-4)
-
-
-def test_an_adapter_without_layers_says_so():
     with pytest.raises(ValueError, match="nothing to adapt"):
         Adapter(torch.nn.Linear(2, 2), 4, 4, 0)
 
@@ -231,8 +218,7 @@ def test_each_stage_trains_what_its_table_says(name, trained):
     model = network(STAGES[name].pose)
     choose_trained(STAGES[name], model)
     names = {key for key, weight in model.named_parameters() if weight.requires_grad}
-    parts = {key.split(".")[0] for key in names}
-    assert trained <= parts if trained else not names
+    assert trained <= {key.split(".")[0] for key in names} if trained else not names
     assert not any(untrained(key) for key in names)
 
 
@@ -248,16 +234,15 @@ def test_stage_1_trains_lora_layers_and_the_42_pose_tensors(store):
 
 def test_a_stage_s_result_is_the_network_with_its_lora_layers_merged(store):
     task = StageTask(STAGES["stage3"], network(True), batches(store))
-    key = "adapter.paths.blocks/0/ffn/0.up"
-    ups = {name: torch.ones_like(w) for name, w in task.module.named_parameters() if name == key}
     before = task.velocity.network.blocks[0].ffn[0].weight.clone()
-    down = task.adapter.paths["blocks/0/ffn/0"].down
-    result = task.result(ups)
-    assert torch.allclose(result["blocks.0.ffn.0.weight"], before + torch.ones_like(ups[key]) @ down, atol=1e-5)
+    path = task.adapter.paths["blocks/0/ffn/0"]
+    up = torch.ones_like(path.up)
+    result = task.result({"adapter.paths.blocks/0/ffn/0.up": up})
+    assert torch.allclose(result["blocks.0.ffn.0.weight"], before + up @ path.down, atol=1e-5)
     assert not [name for name in result if "adapter" in name]
 
 
-def test_steadydancer_starts_as_its_base(store):
+def test_steadydancer_starts_as_its_base_and_what_serves_clip_vision_at_zero():
     base, model = network(False), build(TINY, True)
     add_pose(model, base.state_dict(), 0)
     for name, weight in base.state_dict().items():
@@ -265,11 +250,7 @@ def test_steadydancer_starts_as_its_base(store):
     assert torch.equal(model.patch_embedding_fuse.weight[:, :36], base.patch_embedding.weight)
     assert set(base_part(model.state_dict())) == set(base.state_dict())
     assert all(weight.isfinite().all() for weight in model.parameters())
-
-
-def test_what_serves_clip_vision_starts_at_zero():
-    model = network(True)
-    assert all(not weight.any() for name, weight in model.named_parameters() if "img_emb" in name)
+    assert not any(weight.any() for name, weight in network(True).named_parameters() if "img_emb" in name)
     assert untrained("blocks.3.cross_attn.norm_k_img.weight") and not untrained("blocks.3.cross_attn.k.weight")
 
 
@@ -280,20 +261,15 @@ def test_plain_products_are_attention():
     assert torch.allclose(attention(None, q, k, v, 4), wanted, atol=1e-6)
 
 
-def moving_poses(frames):
-    points = np.arange(frames, dtype=float)[:, None, None] * np.ones((frames, KEYPOINTS, 2))
-    return PoseClip(64, 64, frames, (Track(0, points, np.ones((frames, KEYPOINTS))),))
-
-
 def test_the_second_pose_moves_ahead_and_no_other():
-    poses = moving_poses(6)
-    points = poses.tracks[0].points
+    points = np.arange(6.0)[:, None, None] * np.ones((6, KEYPOINTS, 2))
+    poses = PoseClip(64, 64, 6, (Track(0, points, np.ones((6, KEYPOINTS))),))
     for seed in range(10):
         moved = with_jump(poses, np.random.default_rng(seed)).tracks[0].points
         assert moved[1, 0, 0] in {reach / 2 for reach in REACH}
         assert (moved[[0, 2, 3, 4, 5]] == points[[0, 2, 3, 4, 5]]).all()
     assert points[1, 0, 0] == 1  # the clip itself stays
-    short = moving_poses(2)
+    short = poses.at(slice(2))
     assert with_jump(short, np.random.default_rng(0)) is short
 
 
