@@ -25,33 +25,27 @@ FRAMES, SIZE = 5, 96
 BODIES = {f"Ref-{sex}-{part}-Body" for sex in ("Female", "Male") for part in ("Upper", "Whole")}
 
 
-def picture(places, size=SIZE, radius=4):
-    frame = np.full((size, size, 3), 128, np.uint8)
-    rows, columns = np.mgrid[:size, :size]
+def picture(places):
+    frame = np.full((SIZE, SIZE, 3), 128, np.uint8)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
     for part, (x, y) in places.items():
-        frame[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = MARKERS[part]
+        frame[(columns - x) ** 2 + (rows - y) ** 2 <= 4**2] = MARKERS[part]
     return frame
 
 
-PLACES = {part: (15 + 16 * index, 30 + 8 * index) for index, part in enumerate(MARKERS)}
-
-
 def test_parts_are_found_at_their_centers():
-    found = find_parts(picture(PLACES)[None])
-    for part, place in PLACES.items():
+    places = {part: (15 + 16 * index, 30 + 8 * index) for index, part in enumerate(MARKERS)}
+    found = find_parts(picture(places)[None])
+    for part, place in places.items():
         assert found[part][0] == pytest.approx(place, abs=0.01)
 
 
-def test_a_part_that_is_not_there_is_not_found():
-    found = find_parts(picture({"head": PLACES["head"]})[None])
-    assert np.isfinite(found["head"]).all()
-    assert all(np.isnan(found[part]).all() for part in MARKERS if part != "head")
-
-
-def test_the_largest_patch_counts():
+def test_the_largest_patch_counts_and_a_part_that_is_not_there_is_not_found():
     frame = picture({"head": (70, 70)})
     frame[5:7, 5:7] = MARKERS["head"]
-    assert find_parts(frame[None])["head"][0] == pytest.approx((70, 70), abs=0.01)
+    found = find_parts(frame[None])
+    assert found["head"][0] == pytest.approx((70, 70), abs=0.01)
+    assert all(np.isnan(found[part]).all() for part in MARKERS if part != "head")
 
 
 def test_psnr_by_hand():
@@ -71,10 +65,9 @@ def test_the_truth_itself_is_right(pair):
     assert found["first_frame_psnr"] > 80 and found["truth_psnr"] > 80
 
 
-def test_a_truth_moved_by_less_and_by_more_than_the_threshold(pair):
-    near, far = (np.roll(pair.truth.frames, round(part * pair.height), axis=2) for part in (0.06, 0.2))
-    assert metrics(pair, near)["pck_head"] == 1
-    assert metrics(pair, far)["pck_head"] == 0
+@pytest.mark.parametrize(("part", "pck"), [(0.06, 1), (0.2, 0)])
+def test_a_truth_moved_by_less_and_by_more_than_the_threshold(pair, part, pck):
+    assert metrics(pair, np.roll(pair.truth.frames, round(part * pair.height), axis=2))["pck_head"] == pck
 
 
 def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
@@ -91,13 +84,11 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
 
 
 def test_a_clip_without_anybody_has_nothing_right(pair):
-    grey = np.full_like(pair.truth.frames, 128)
-    assert metrics(pair, grey)["pck_all"] == 0
+    assert metrics(pair, np.full_like(pair.truth.frames, 128))["pck_all"] == 0
 
 
 def test_means_leave_out_what_a_pair_does_not_have():
-    rows = [{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 5.0}]
-    assert means(rows) == {"a": 2.0, "b": 5.0}
+    assert means([{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 5.0}]) == {"a": 2.0, "b": 5.0}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,8 +107,7 @@ def test_kinds_come_in_turn_and_all_categories_occur_and_none_is_trained_on():
 
 def test_a_start_gap_is_a_gap():
     pair = make_pair(2, "start", FRAMES, SIZE)
-    first, second = pair.photo_poses.tracks[0].points[0, :18], pair.truth.poses.tracks[0].points[1, :18]
-    later = pair.truth.poses.tracks[0].points[2, :18]
+    first, (second, later) = pair.photo_poses.tracks[0].points[0, :18], pair.truth.poses.tracks[0].points[1:3, :18]
     assert np.abs(first - second).mean() > 2 * np.abs(second - later).mean()
 
 
@@ -138,16 +128,12 @@ def test_shuffled_poses_are_the_same_in_another_order(pair):
     assert in_any_order(pair).frames == FRAMES and unaligned(pair) is pair.driver.poses
 
 
-def test_the_photo_repeated_does_nothing(pair):
-    clip = photo_repeated(pair)
-    assert clip.shape == pair.truth.frames.shape and (clip == pair.photo).all()
-    assert metrics(pair, clip)["first_frame_psnr"] > 80
-
-
-def test_the_vae_alone_gives_nearly_the_truth(pair):
+def test_the_photo_repeated_does_nothing_and_the_vae_alone_gives_nearly_the_truth(pair):
+    still = photo_repeated(pair)
     clip = vae_alone(loaded_vae(load_file(shipped("steadydancer_miniature_vae.safetensors"))), pair)
-    assert clip.shape == pair.truth.frames.shape and clip.dtype == np.uint8
-    assert metrics(pair, clip)["truth_psnr"] > metrics(pair, photo_repeated(pair))["truth_psnr"] + 3
+    assert still.shape == clip.shape == pair.truth.frames.shape and clip.dtype == np.uint8
+    assert (still == pair.photo).all() and metrics(pair, still)["first_frame_psnr"] > 80
+    assert metrics(pair, clip)["truth_psnr"] > metrics(pair, still)["truth_psnr"] + 3
 
 
 def test_every_column_has_a_name_of_its_own():
