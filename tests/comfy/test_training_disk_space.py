@@ -31,40 +31,29 @@ def test_an_array_has_all_of_its_blocks_from_the_start(tmp_path):
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 200_000
 
 
-ROW = np.zeros((1, 100), np.float16)
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda folder: ClipRows(folder, 1000, {}).add("a", {"x": ROW}),
-        lambda folder: write_arrays(folder, 1000, iter([dict.fromkeys(ARRAYS, ROW)])),
-    ],
-    ids=["rows", "store"],
-)
-def test_what_has_no_room_is_refused_before_the_first_row_is_written(tmp_path, full, write):
+def test_what_has_no_room_is_refused_before_the_first_row_is_written(tmp_path, full):
+    row, refused = np.zeros((1, 100), np.float16), r"\.part cannot be written .*needs 200 KB, .* are free"
     full()
-    with pytest.raises(ValueError, match=r"\.part cannot be written .*needs 200 KB, .* are free"):
-        write(tmp_path)
+    with pytest.raises(ValueError, match=refused):
+        ClipRows(tmp_path, 1000, {}).add("a", {"x": row})
+    with pytest.raises(ValueError, match=refused):
+        write_arrays(tmp_path, 1000, iter([dict.fromkeys(ARRAYS, row)]))
     assert list(tmp_path.iterdir()) == []
+
+
+def refuse(*_, **__):
+    raise OSError(95, "Operation not supported")
 
 
 def test_what_cannot_be_removed_hides_no_full_disk(tmp_path, full, monkeypatch):
     """On Windows the map still holds the file."""
-
-    def in_use(*_, **__):
-        raise PermissionError(13, "The process cannot access the file")
-
-    monkeypatch.setattr(Path, "unlink", in_use)
+    monkeypatch.setattr(Path, "unlink", refuse)
     full()
     with pytest.raises(ValueError, match="needs 200 KB"):
         new_array(tmp_path / "a.npy", (1000, 100))
 
 
 def test_a_file_system_that_gives_no_room_in_advance_is_taken_as_it_is(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(95, "Operation not supported")
-
     monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
     reserve(tmp_path / new_array(tmp_path / "a.npy", (3,)).filename)
     assert (tmp_path / "a.npy").stat().st_size == 134
@@ -89,10 +78,13 @@ def test_a_checkpoint_with_a_flipped_bit_or_a_cut_file_is_refused_in_words(tmp_p
             checkpoints.load(tmp_path)
 
 
-def test_a_checkpoint_of_earlier_versions_has_no_checksum(tmp_path):
+def test_a_checkpoint_of_earlier_versions_has_no_checksum_and_a_file_for_a_folder_is_told(tmp_path):
     checkpoints.save(tmp_path, checkpoint(3, 2))
-    (tmp_path / "checkpoints" / "step-0000003" / "state.json").write_text('{"step": 3}')
+    state = tmp_path / "checkpoints" / "step-0000003" / "state.json"
+    state.write_text('{"step": 3}')
     assert checkpoints.load(tmp_path).step == 3
+    with pytest.raises(ValueError, match=r"checkpoints.writing cannot be written .*are free"):
+        checkpoints.save(state, checkpoint(1, 10))
 
 
 @pytest.mark.parametrize("before", [[], [1]])
@@ -105,12 +97,6 @@ def test_a_checkpoint_without_room_goes_and_the_last_one_stays(tmp_path, full, b
     assert ("is kept: step-0000001" in str(told.value)) == ("kept" in str(told.value)) == bool(before)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [f"step-{step:07d}" for step in before]
     assert not before or checkpoints.load(tmp_path).step == 1
-
-
-def test_a_place_where_no_folder_can_be_made_is_told(tmp_path):
-    (tmp_path / "run").write_text("a file")
-    with pytest.raises(ValueError, match=r"checkpoints.writing cannot be written .*are free"):
-        checkpoints.save(tmp_path / "run", checkpoint(1, 10))
 
 
 def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):
