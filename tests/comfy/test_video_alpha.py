@@ -75,7 +75,7 @@ def sides(frame):
 def test_what_is_transparent_is_black(kind, alpha, shown):
     stream = VideoStream(make_file(*KINDS[kind], *[matte(alpha)] * FRAMES))
     frames = list(stream)
-    assert (len(frames), stream.frames) == (FRAMES, FRAMES)
+    assert len(frames) == stream.frames == FRAMES
     for frame in frames:
         assert sides(frame) == pytest.approx([LEVEL, shown], abs=3)
 
