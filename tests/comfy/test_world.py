@@ -17,23 +17,21 @@ from steadydancer_pack.training.world.store import HELD_OUT, render, skeletons
 SIZE, FRAMES = 96, 5
 
 
-def rest(frames=1):
-    return {name: np.zeros(frames) for name in CHANNELS}
+REST = dict.fromkeys(CHANNELS, np.zeros(1))
 
 
 def test_standing_character_is_one_high_and_stands_on_the_ground():
     body = Proportions()
-    space = joints(body, rest())
+    space = joints(body, REST)
     assert set(space) == set(JOINTS)
     standing = body.leg + body.torso + body.neck + 2 * body.head + 0.03
     assert space["right_ankle"][0, 1] == pytest.approx(-0.03 / standing)  # the sole is on the ground
-    top_of_head = space["head"][0, 1] - body.head / standing
-    assert top_of_head == pytest.approx(-1, abs=0.01)
+    assert space["head"][0, 1] - body.head / standing == pytest.approx(-1, abs=0.01)  # its top
 
 
 def test_a_raised_arm_points_where_its_angle_says():
     def upper_arm(**angles):
-        space = joints(Proportions(), rest() | {f"right_arm_{name}": np.array([v]) for name, v in angles.items()})
+        space = joints(Proportions(), REST | {f"right_arm_{name}": np.array([v]) for name, v in angles.items()})
         return (space["right_elbow"] - space["right_shoulder"])[0]
 
     right, viewer = upper_arm(**{"raise": 90.0}), upper_arm(**{"raise": 90.0, "forward": 90.0})
@@ -42,25 +40,22 @@ def test_a_raised_arm_points_where_its_angle_says():
 
 
 def test_turning_round_swaps_the_sides():
-    front, back = (joints(Proportions(), rest() | {"yaw": np.array([yaw])}) for yaw in (0.0, 180.0))
+    front, back = (joints(Proportions(), REST | {"yaw": np.array([yaw])}) for yaw in (0.0, 180.0))
     assert front["right_shoulder"][0, 0] < 0 < back["right_shoulder"][0, 0]
     assert front["nose"][0, 2] > front["head"][0, 2] and back["nose"][0, 2] < back["head"][0, 2]
 
 
 def test_limb_lengths_do_not_change_with_the_motion():
     random = np.random.default_rng(1)
-    body = draw_proportions(random)
-    space = joints(body, draw_motion(random, 20, "dance"))
-    lengths = np.linalg.norm(space["left_wrist"] - space["left_elbow"], axis=1)
-    assert np.ptp(lengths) < 1e-9
+    space = joints(draw_proportions(random), draw_motion(random, 20, "dance"))
+    assert np.ptp(np.linalg.norm(space["left_wrist"] - space["left_elbow"], axis=1)) < 1e-9
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_moves_all_frames_within_reach(kind):
     motion = draw_motion(np.random.default_rng(2), 33, kind)
     assert set(motion) == set(CHANNELS) and all(values.shape == (33,) for values in motion.values())
-    moved = sum(np.ptp(values) > 1 for name, values in motion.items() if name not in ("travel", "jump"))
-    assert moved >= 2
+    assert sum(np.ptp(values) > 1 for name, values in motion.items() if name not in ("travel", "jump")) >= 2
 
 
 @pytest.mark.parametrize("seed", range(HELD_OUT, HELD_OUT + 6))
@@ -76,29 +71,25 @@ def test_a_half_body_has_its_knees_outside():
 
 
 def test_parts_are_found_where_the_character_has_them():
-    errors = {part: [] for part in MARKERS}
-    for seed in range(HELD_OUT, HELD_OUT + 12):
-        clip = make_clip(seed, 3, SIZE, framing="whole", kind="wave")
-        found = find_parts(clip.frames)
-        for part, place in found.items():
-            errors[part] += np.linalg.norm(place - clip.marks[part], axis=1).tolist()
-    for part, distances in errors.items():
-        near = np.array(distances) < 0.05 * SIZE
-        assert near.mean() > 0.85, part
+    clips = [make_clip(seed, 3, SIZE, framing="whole", kind="wave") for seed in range(HELD_OUT, HELD_OUT + 12)]
+    found = [find_parts(clip.frames) for clip in clips]
+    for part in MARKERS:
+        errors = [
+            np.linalg.norm(places[part] - clip.marks[part], axis=1) for places, clip in zip(found, clips, strict=True)
+        ]
+        assert (np.concatenate(errors) < 0.05 * SIZE).mean() > 0.85, part
 
 
 def test_nothing_but_markers_is_vivid():
     random = np.random.default_rng(0)
-    colors = np.array([muted(random) for _ in range(500)], np.uint8)
-    picture = np.repeat(colors[None, None], 2, axis=1)
+    picture = np.tile(np.array([muted(random) for _ in range(500)], np.uint8), (1, 2, 1, 1))
     assert all(np.isnan(place).all() for place in find_parts(picture).values())
 
 
 def test_a_pose_and_its_picture_agree():
     clip = make_clip(HELD_OUT + 1, 1, SIZE, framing="whole", kind="wave")
     wrist = clip.poses.tracks[0].points[0, RIGHT_WRIST] * SIZE
-    glove = clip.marks["right_hand"][0]
-    assert np.linalg.norm(wrist - glove) < 0.06 * SIZE
+    assert np.linalg.norm(wrist - clip.marks["right_hand"][0]) < 0.06 * SIZE
 
 
 def test_fitted_makes_the_character_smaller_until_it_fits():
@@ -110,10 +101,8 @@ def test_fitted_makes_the_character_smaller_until_it_fits():
 
 def test_detected_poses_are_a_little_off():
     poses = make_clip(1, FRAMES, SIZE).poses
-    off = as_detected(poses, np.random.default_rng(0))
-    distance = np.linalg.norm(off.tracks[0].points - poses.tracks[0].points, axis=-1)
-    assert 0 < distance.mean() < 0.02
-    assert (as_detected(poses, np.random.default_rng(0)).tracks[0].points == off.tracks[0].points).all()
+    off, again = (as_detected(poses, np.random.default_rng(0)).tracks[0].points for _ in range(2))
+    assert 0 < np.linalg.norm(off - poses.tracks[0].points, axis=-1).mean() < 0.02 and (off == again).all()
 
 
 def test_training_clips_follow_from_their_seed():
