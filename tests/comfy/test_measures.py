@@ -23,8 +23,8 @@ PARTS = {"head": [0], "hands": [1, 2], "feet": [3, 4]}
 STANDING = np.array([(0.5, 0.1), (0.3, 0.5), (0.7, 0.5), (0.4, 0.9), (0.6, 0.9)])  # 0.8 tall in a square frame
 
 
-def noise(frames=5, size=32, seed=0):
-    return torch.rand(frames, size, size, 3, generator=torch.Generator().manual_seed(seed))
+def noise(frames=5):
+    return torch.rand(frames, 32, 32, 3, generator=torch.Generator().manual_seed(0))
 
 
 def level(*values, size=16):
@@ -64,9 +64,8 @@ def test_psnr_and_ssim_of_a_clip_longer_than_a_batch_to_itself_and_shifted():
 
 
 def test_ssim_of_even_pictures_by_hand():
-    a, b = 0.4, 0.6  # no variance: only the term of the means is left
-    expected = (2 * a * b + 0.01**2) / (a * a + b * b + 0.01**2)
-    assert frame_ssim(level(a), level(b)).tolist() == pytest.approx([expected], abs=5e-4)  # in float32
+    expected = (2 * 0.4 * 0.6 + 0.01**2) / (0.4**2 + 0.6**2 + 0.01**2)  # no variance: the term of the means is left
+    assert frame_ssim(level(0.4), level(0.6)).tolist() == pytest.approx([expected], abs=5e-4)  # in float32
 
 
 def test_uint8_frames_are_the_same_clip():
@@ -93,12 +92,9 @@ def test_motion_by_hand(clip, change, flicker, smoothness):
     assert found[2].tolist() == pytest.approx([smoothness] * ((frames - 1) // 2), abs=1e-6)
 
 
-def swapped(keypoints):
-    return keypoints._replace(points=keypoints.points[:, [0, 2, 1, 3, 4]])
-
-
 PCK, ERROR = ([kind, *(f"{kind}_{part}" for part in PARTS)] for kind in ("pck", "joint_error"))
 BODY = standing()
+SWAPPED_HANDS = BODY._replace(points=BODY.points[:, [0, 2, 1, 3, 4]])
 SWAPPED = {"pck_head": 1, "pck_hands": 0, "pck_feet": 1, "pck": 2 / 3, "joint_error_hands": 50}
 # 0.04 is 5 % of the height of 0.8; in a frame twice as wide as high, the person is 0.8 wide and 0.8 high
 POSE_ERRORS = {  # found, target, aspect, threshold, expected
@@ -106,7 +102,7 @@ POSE_ERRORS = {  # found, target, aspect, threshold, expected
     "off": (moved(BODY, 0, (0, 0.04)), BODY, 1.0, 0.1, {"joint_error_head": 5, "joint_error": 5 / 3, "pck": 1}),
     "beyond the threshold": (moved(BODY, 0, (0, 0.04)), BODY, 1.0, 0.049, {"pck_head": 0}),
     "wide frame": (moved(BODY, 0, (0.04, 0)), BODY, 2.0, 0.1, {"joint_error_head": 10}),
-    "swapped": (swapped(BODY), BODY, 1.0, 0.1, SWAPPED),
+    "swapped": (SWAPPED_HANDS, BODY, 1.0, 0.1, SWAPPED),
     "not found": (hidden(BODY, 1, [0, 1]), BODY, 1.0, 0.1, {"pck_hands": 0.75, "joint_error_hands": 0, "found": 0.9}),
     "not in the target": (moved(BODY, 0, (0.5, 0.5)), hidden(BODY, 0), 1.0, 0.1, {"pck": 1, "pck_head": None}),
     "nobody": (hidden(BODY, slice(None)), BODY, 1.0, 0.1, {"pck": 0, "found": 0, "joint_error": None}),
@@ -119,16 +115,13 @@ def test_pose_error(found, target, aspect, threshold, expected):
     assert {name: values.get(name) for name in expected} == pytest.approx(expected)
 
 
-def test_pose_error_over_the_frames():
-    half = pose_error(hidden(standing(), 1, [0, 1]), standing(), 1.0, 0.1, PARTS)
+def test_pose_error_over_the_frames_and_of_a_target_that_shows_nobody():
+    half = pose_error(hidden(BODY, 1, [0, 1]), BODY, 1.0, 0.1, PARTS)
     assert half.pck.tolist() == pytest.approx([5 / 6, 5 / 6, 1.0, 1.0]) and half.joint_error.tolist() == [0.0] * 4
-    nobody = pose_error(hidden(standing(), slice(None), [0]), standing(), 1.0, 0.1, PARTS)
+    nobody = pose_error(hidden(BODY, slice(None), [0]), BODY, 1.0, 0.1, PARTS)
     assert nobody.pck[0] == 0.0 and np.isnan(nobody.joint_error).tolist() == [True, False, False, False]
-
-
-def test_a_target_that_shows_nobody_is_no_target():
     with pytest.raises(NotMeasured, match="show nobody"):
-        pose_error(standing(), hidden(standing(), slice(None)), 1.0)
+        pose_error(BODY, hidden(BODY, slice(None)), 1.0)
 
 
 def test_the_parts_of_the_whole_body_share_no_keypoint():
@@ -136,23 +129,18 @@ def test_the_parts_of_the_whole_body_share_no_keypoint():
     assert len(joints) == len(set(joints)) == 134 - 68
 
 
-def track(points, seen, identity=0):
-    return Track(identity, points, np.where(seen, 0.9, 0.0))
-
-
 def test_a_person_who_changed_numbers_is_still_one():
-    target = standing(4)
-    halves = [np.arange(4) < 2, np.arange(4) >= 2]
-    people = [track(target.points, np.tile(half[:, None], 5), i) for i, half in enumerate(halves)]
-    stranger = track(target.points + 0.3, np.ones((4, 5), bool), 2)
-    found = found_person(PoseClip(8, 8, 4, (stranger, *people)), target)
-    assert found.seen.all() and np.array_equal(found.points, target.points)
+    first_half = np.tile(np.arange(4)[:, None] < 2, 5)
+    people = (Track(number, BODY.points, 0.9 * seen) for number, seen in enumerate((first_half, ~first_half)))
+    stranger = Track(2, BODY.points + 0.3, np.full((4, 5), 0.9))
+    found = found_person(PoseClip(8, 8, 4, (stranger, *people)), BODY)
+    assert found.seen.all() and np.array_equal(found.points, BODY.points)
 
 
 def test_without_a_target_the_largest_person_is_measured_not_the_one_with_most_keypoints():
     points = np.stack([np.linspace(0.1, 0.9, 134)] * 2, axis=1)[None]
-    dancer = track(points, np.arange(134)[None] < 18)
-    bystander = track(0.1 * points, np.ones((1, 134), bool), 1)
+    dancer = Track(0, points, 0.9 * (np.arange(134)[None] < 18))
+    bystander = Track(1, 0.1 * points, np.full((1, 134), 0.9))
     assert found_person(PoseClip(8, 8, 1, (bystander, dancer)), None).points is dancer.points
 
 
@@ -179,10 +167,7 @@ def test_identity_of_a_person_who_moves_changes_a_color_and_is_hidden():
     keypoints = hidden(moved(standing(), slice(None), (6 / 64, 0.0), [1]), slice(None), [3])
     scores = identity_by_color(clip, clip[:1], keypoints, PARTS)
     assert scores.tolist() == pytest.approx([1.0, 1.0, 2 / 3, math.nan], nan_ok=True)
-
-
-def test_without_keypoints_the_whole_picture_counts():
-    assert identity_by_color(level(0.0, 1.0), level(0.0)).tolist() == [1.0, 0.0]
+    assert identity_by_color(level(0.0, 1.0), level(0.0)).tolist() == [1.0, 0.0]  # of the whole picture
 
 
 def test_everything_of_a_perfect_clip():
@@ -197,13 +182,10 @@ def test_everything_of_a_perfect_clip():
     assert list(values) == [name for name in METRICS if name in values]
 
 
-def test_the_photo_is_fitted_to_the_frames():
-    clip = level(0.5, 0.5, size=32)
-    assert evaluate(Case(clip, photo=level(0.6, size=70))).values["first_frame_psnr"] == pytest.approx(20.0, abs=1e-3)
-
-
-def test_a_ground_truth_of_another_size_and_length_is_compared_as_far_as_it_goes():
-    result = evaluate(Case(level(0.5, 0.6, 0.7, size=32), ground_truth=level(0.5, 0.5, size=48)))
+def test_the_photo_is_fitted_and_a_ground_truth_of_another_size_and_length_is_compared_as_far_as_it_goes():
+    clip, photo = level(0.5, 0.6, 0.7, size=32), level(0.6, size=70)
+    result = evaluate(Case(clip, photo, ground_truth=level(0.5, 0.5, size=48)))
+    assert result.values["first_frame_psnr"] == pytest.approx(20.0, abs=1e-3)
     assert result.values["truth_psnr"] == pytest.approx(60.0, abs=1e-3)
     assert math.isnan(result.curves["truth_psnr"][2])
     assert "The ground truth of 48x48 was fitted to the frames of 32x32." in result.notes
@@ -228,6 +210,7 @@ def test_what_is_not_given_is_not_measured_and_says_so():
 
 def test_without_torchmetrics_the_rest_is_measured_and_the_log_says_at_once_how_to_add_it(monkeypatch, caplog, forget):
     forget("torchmetrics")
+    assert "torchmetrics" not in " ".join(evaluate(Case(level(0.5, 0.5))).notes) + caplog.text  # nor is it needed
     said = []
     monkeypatch.setattr(evaluate_module, "identity_by_color", lambda *_: said.append(caplog.text) or np.ones(3))
     result = evaluate(Case(level(0.5, 0.5, 0.5), photo=level(0.5), ground_truth=level(0.5, 0.5, 0.5)))
@@ -239,18 +222,12 @@ def test_without_torchmetrics_the_rest_is_measured_and_the_log_says_at_once_how_
     assert "PSNR and SSIM against the ground truth: not measured: torchmetrics is not installed." in result.notes
 
 
-def test_without_torchmetrics_nothing_is_said_where_it_is_not_needed(caplog, forget):
-    forget("torchmetrics")
-    assert "torchmetrics" not in " ".join(evaluate(Case(level(0.5, 0.5))).notes) + caplog.text
-
-
 def test_fingers_that_a_detector_does_not_look_for_are_not_compared():
-    points = np.random.default_rng(0).uniform(0, 1, (3, 134, 2))
-    target = Keypoints(points, np.ones((3, 134), bool))
-    result = evaluate(Case(level(*[0.5] * 3), poses=hidden(target, slice(92, 134)), target=target))
+    target = Keypoints(np.random.default_rng(0).uniform(0, 1, (3, 134, 2)), np.ones((3, 134), bool))
+    joints = slice(92, 134), slice(None)
+    result, nobody = (evaluate(Case(level(*[0.5] * 3), poses=hidden(target, some), target=target)) for some in joints)
     assert result.values["pck_hands"] == 1.0 and result.values["found"] == 1.0
     assert "Pose error: the poses hold no fingers; they are not compared." in result.notes
-    nobody = evaluate(Case(level(*[0.5] * 3), poses=hidden(target, slice(None)), target=target))
     assert nobody.values["pck_hands"] == 0.0
 
 
