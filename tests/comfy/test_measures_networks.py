@@ -47,14 +47,13 @@ def test_gaussians_with_a_known_distance_and_ones_that_do_not_commute():
 
     tr (S1 S2)^(1/2) of 2 x 2 matrices is (tr S1 S2 + 2 (det S1 S2)^(1/2))^(1/2).
     """
-    zero = np.zeros(3)
-    a, b = np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])
+    zero, a, b = np.zeros(3), np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])
     assert gaussian_distance(zero, a, zero, a) == pytest.approx(0, abs=1e-12)
     assert gaussian_distance(zero, a, zero, b) == pytest.approx(1 + 0 + 4)
     assert gaussian_distance(zero, a, np.array([3.0, 0, 4.0]), b) == pytest.approx(25 + 5)
-    a, b = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0], [0.0, 1.0]])
+    zero, a, b = np.zeros(2), np.array([[2.0, 1.0], [1.0, 2.0]]), np.diag([3.0, 1.0])
     expected = 4 + 4 - 2 * np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
-    assert gaussian_distance(np.zeros(2), a, np.zeros(2), b) == pytest.approx(expected)
+    assert gaussian_distance(zero, a, zero, b) == pytest.approx(expected)
 
 
 def test_samples_of_fewer_than_their_features_and_one_that_has_no_covariance():
@@ -99,10 +98,8 @@ def test_a_picture_network_sees_the_person(picture_network):
 
 
 def test_a_picture_network_without_a_person_in_frame_0_is_not_asked(picture_network):
-    frames, seen = torch.rand(3, 16, 16, 3), np.ones((3, 2), bool)
-    seen[0] = False
-    keypoints = Keypoints(np.tile([[0.25, 0.25], [0.75, 0.75]], (3, 1, 1)), seen)
-    result = evaluate(Case(frames, poses=keypoints, pictures=picture_network))
+    keypoints = Keypoints(np.tile([[0.25, 0.25], [0.75, 0.75]], (3, 1, 1)), np.array([[False] * 2, *[[True] * 2] * 2]))
+    result = evaluate(Case(torch.rand(3, 16, 16, 3), poses=keypoints, pictures=picture_network))
     assert "identity" not in result.values
     assert "Identity: not measured: nobody is seen in frame 0 and again later." in result.notes
 
@@ -133,8 +130,8 @@ def test_lpips_with_a_backbone_from_a_file(tmp_path, alexnet, offline):
     clip = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(0))
     assert lpips.net == "alex"
     assert lpips(clip, clip).tolist() == [0.0, 0.0]
-    near, far = ((clip + offset * torch.randn(clip.shape)).clamp(0, 1) for offset in (0.02, 0.5))
-    assert (lpips(near, clip) > 0).all() and (lpips(far, clip) > lpips(near, clip)).all()
+    near, far = (lpips((clip + offset * torch.randn(clip.shape)).clamp(0, 1), clip) for offset in (0.02, 0.5))
+    assert (near > 0).all() and (far > near).all()
     pixels = clip.movedim(-1, 1)
     with torch.inference_mode():
         layers, expected = lpips.model.net(pixels), alexnet.features[:12](pixels)
