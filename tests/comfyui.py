@@ -12,8 +12,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
-
 
 @cache
 def use_comfyui() -> None:
@@ -27,7 +25,7 @@ def use_comfyui() -> None:
     args.cpu = True
     base = Path(tempfile.mkdtemp(prefix="steadydancer-tests-"))
     atexit.register(shutil.rmtree, base, ignore_errors=True)
-    for name in FOLDERS:
+    for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
         (base / name).mkdir()
     args.base_directory = str(base)
     os.environ["MPLCONFIGDIR"] = str(base / "matplotlib")  # where it keeps its list of fonts

@@ -46,12 +46,7 @@ def pytest_sessionfinish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tiers in the order of TIERS."""
-    items.sort(key=lambda item: TIERS.index(_tier(item.nodeid)))
-
-
-def _tier(node_id: str) -> str:
-    """Return the tier that a test's id names."""
-    return node_id.split("/")[1]
+    items.sort(key=lambda item: TIERS.index(item.nodeid.split("/")[1]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -61,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "tests/server" if _tier(nodeid) == "server" else nodeid.split("::")[0]
+            return "tests/server" if nodeid.startswith("tests/server/") else nodeid.split("::")[0]
 
     return ByFile(config, log)
 

@@ -93,10 +93,17 @@ def write_dwpose_double(path: Path | str) -> None:
     square = wiring.add("Pad", image, np.array([0, 0, 0, margin, 0, 0, 0, margin]))
     wiring.run_network(wiring.add("Resize", square, "", np.array([1, 1, 2 / 3, 2 / 3]), mode="linear"))
     table = wiring.add("Reshape", "landmarks", np.array([0, 39, 5]))
-    table = wiring.add("Gather", table, sources(), axis=1)
+    sources = np.zeros(
+        KEYPOINTS, int
+    )  # the landmark for each keypoint; of those that the double does not know, the nose
+    sources[: len(COCO)] = COCO
+    sources[list(HAND_ROOTS)] = list(HAND_ROOTS.values())
+    table = wiring.add("Gather", table, sources, axis=1)
     belief = wiring.add("ReduceProd", wiring.add("Sigmoid", wiring.columns(table, 3, 5)), axes=[2])
     person = wiring.add("Cast", wiring.add("Greater", "person", np.array(0.5)), to=FLOAT)
-    known = wiring.add("Mul", wiring.add("Unsqueeze", person, np.array([2])), known_keypoints()[:, None])
+    seen = np.zeros((KEYPOINTS, 1))
+    seen[[*(set(range(len(COCO))) - set(SMALL_TOES)), *HAND_ROOTS]] = 1
+    known = wiring.add("Mul", wiring.add("Unsqueeze", person, np.array([2])), seen)
     height = wiring.add("Mul", belief, known)
     scale = BINS * CROP_HEIGHT / 256
     for axis, (name, length, left) in enumerate((("simcc_x", CROP_WIDTH, margin), ("simcc_y", CROP_HEIGHT, 0))):
@@ -107,19 +114,3 @@ def write_dwpose_double(path: Path | str) -> None:
         wiring.add("Mul", bell, height, named=name)
     outputs = {"simcc_x": ["N", KEYPOINTS, BINS * CROP_WIDTH], "simcc_y": ["N", KEYPOINTS, BINS * CROP_HEIGHT]}
     wiring.save(path, {"input": ["N", 3, CROP_HEIGHT, CROP_WIDTH]}, outputs)
-
-
-def sources() -> np.ndarray:
-    """Return [133]: the landmark for each keypoint; of those that the double does not know, the nose."""
-    table = np.zeros(KEYPOINTS, int)
-    table[: len(COCO)] = COCO
-    table[list(HAND_ROOTS)] = list(HAND_ROOTS.values())
-    return table
-
-
-def known_keypoints() -> np.ndarray:
-    """Return [133]: 1.0 for each keypoint that the double sees."""
-    known = (np.arange(KEYPOINTS) < len(COCO)).astype(float)
-    known[list(HAND_ROOTS)] = 1
-    known[list(SMALL_TOES)] = 0
-    return known

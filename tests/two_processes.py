@@ -28,13 +28,7 @@ def run_two(*words: str, seconds: float = 600) -> tuple[int, str]:
         said, _ = process.communicate(timeout=seconds)
         return process.returncode, said.decode(errors="replace")
     finally:
-        end_all(process)
-
-
-def end_all(process: subprocess.Popen) -> None:
-    """End a process that still runs, and its children: torchrun starts them in sessions of their own."""
-    if process.poll() is None:
-        children = psutil.Process(process.pid).children(recursive=True)
-        for each in (process, *children):
-            each.kill()
-        process.communicate()
+        if process.poll() is None:  # torchrun starts its children in sessions of their own
+            for each in (process, *psutil.Process(process.pid).children(recursive=True)):
+                each.kill()
+            process.communicate()

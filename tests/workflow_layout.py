@@ -54,10 +54,6 @@ def group_box(group: dict) -> Box:
     return Box(x, y, x + width, y + height)
 
 
-def output_point(node: dict, slot: int) -> np.ndarray:
-    return np.array([node["pos"][0] + node["size"][0], node["pos"][1] + (slot + 0.7) * SLOT], float)
-
-
 def input_point(node: dict, slot: int) -> np.ndarray:
     """Return where the wire ends: at a socket, or at the row of the widget that it replaces."""
     inputs = node["inputs"]
@@ -78,8 +74,8 @@ def wires(workflow: dict) -> list[Wire]:
     last = {entry["id"]: entry["parentId"] for entry in extra.get("linkExtensions", ())}
     found = []
     for link, source, out, target, into, _ in workflow["links"]:
-        ends = output_point(nodes[source], out), input_point(nodes[target], into)
-        points = [ends[0], *bends(reroutes, last.get(link)), ends[1]]
+        start = np.array(nodes[source]["pos"], float) + (nodes[source]["size"][0], (out + 0.7) * SLOT)
+        points = [start, *bends(reroutes, last.get(link)), input_point(nodes[target], into)]
         names = f"{nodes[source]['outputs'][out]['name']} -> {nodes[target]['inputs'][into]['name']}"
         found.append(Wire((source, out), (target, into), names, curve(points)))
     return found
@@ -125,12 +121,11 @@ def crossings(found: list[Wire]) -> list[str]:
     Wires of one output are one wire; between the same two nodes they cross where their slots have another order, which
     no layout can change.
     """
-    pairs = itertools.combinations(found, 2)
-    return [f"{a.names} x {b.names}" for a, b in pairs if not _together(a, b) and meet(a.curve, b.curve)]
-
-
-def _together(a: Wire, b: Wire) -> bool:
-    return a.start == b.start or (a.start[0], a.end[0]) == (b.start[0], b.end[0])
+    return [
+        f"{a.names} x {b.names}"
+        for a, b in itertools.combinations(found, 2)
+        if a.start != b.start and (a.start[0], a.end[0]) != (b.start[0], b.end[0]) and meet(a.curve, b.curve)
+    ]
 
 
 def meet(a: np.ndarray, b: np.ndarray) -> bool:
