@@ -178,22 +178,10 @@ def test_numbers_that_are_not_finite_stop_the_run_and_leave_its_checkpoint(tmp_p
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-0000004"]
 
 
-class SharpCorner(torch.autograd.Function):
-    """The identity, whose gradient is NaN."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * torch.nan
-
-
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_a_gradient_that_is_not_finite_is_named(tmp_path, precision):
     task = Sums()
-    task.module.blocks[0].register_forward_hook(lambda layer, args, output: SharpCorner.apply(output))
+    task.module.blocks[0].register_full_backward_pre_hook(lambda layer, gradients: (gradients[0] * torch.nan,))
     named = r"step 1: loss \d.* Of 5 gradients 2 are not finite: blocks\.0\.weight, blocks\.0\.bias\. The last"
     with pytest.raises(RuntimeError, match=named):
         train(task, replace(PLAN, precision=precision), tmp_path)
