@@ -300,16 +300,6 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, name):
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
 
 
-def test_a_missing_folder_and_one_that_may_not_be_written_are_named(tmp_path, monkeypatch):
-    with pytest.raises(VideoWriteError, match="No such file or directory"):
-        write_video([tmp_path / "gone" / "clip.mp4"], make_clip(2), 16)
-    for call in ("link", "open", "rename"):  # not chmod: tests may run as root, whom it does not stop
-        monkeypatch.setattr(os, call, failing(errno.EACCES))
-    with pytest.raises(VideoWriteError, match="Permission denied.*allow writing to that folder"):
-        write_video([tmp_path / "clip.mp4"], make_clip(2), 16)
-    assert list(tmp_path.iterdir()) == []
-
-
 def failing(number):
     """Return a function that raises the system's error of that number."""
 
@@ -319,9 +309,13 @@ def failing(number):
     return fail
 
 
-def test_a_size_that_the_encoder_refuses_is_a_clear_error(tmp_path):
-    with pytest.raises(VideoWriteError, match="Could not write 'a.webm'"):
-        write_video([tmp_path / "a.webm"], torch.zeros(1, 20000, 4, 3), 16, Settings("WebM AV1"))
+def test_a_missing_folder_and_one_that_may_not_be_written_are_named(tmp_path, monkeypatch):
+    with pytest.raises(VideoWriteError, match="No such file or directory"):
+        write_video([tmp_path / "gone" / "clip.mp4"], make_clip(2), 16)
+    for call in ("link", "open", "rename"):  # not chmod: tests may run as root, whom it does not stop
+        monkeypatch.setattr(os, call, failing(errno.EACCES))
+    with pytest.raises(VideoWriteError, match="Permission denied.*allow writing to that folder"):
+        write_video([tmp_path / "clip.mp4"], make_clip(2), 16)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -373,7 +367,10 @@ def test_bad_audio_is_refused(tmp_path, shape, rate):
         write(tmp_path, "MP4 H.264", make_clip(2), audio={"waveform": torch.zeros(shape), "sample_rate": rate})
 
 
-def test_a_pyav_without_the_encoder_is_named(tmp_path, monkeypatch):
+def test_a_size_that_the_encoder_refuses_and_a_pyav_without_the_encoder_are_named(tmp_path, monkeypatch):
+    with pytest.raises(VideoWriteError, match="Could not write 'a.webm'"):
+        write_video([tmp_path / "a.webm"], torch.zeros(1, 20000, 4, 3), 16, Settings("WebM AV1"))
+    assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(video_formats, "has_encoder", lambda name: name == "libaom-av1")
     assert video_formats.choose_encoder("WebM AV1").name == "libaom-av1"
     with pytest.raises(ValueError, match="needs the encoder libx265, which the installed PyAV"):
