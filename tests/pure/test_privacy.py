@@ -63,7 +63,16 @@ def test_the_switch_is_set_at_the_first_import_and_the_users_value_stays(fresh, 
     monkeypatch.setattr(sys, "platform", platform)
     if value:
         monkeypatch.setenv(TELEMETRY_SWITCH, value)
-    monkeypatch.setattr("builtins.__import__", _imports_made_up(monkeypatch))
+    real = __import__
+
+    def import_made_up(name, *args):
+        if name != "onnxruntime":
+            return real(name, *args)
+        assert TELEMETRY_SWITCH in os.environ
+        monkeypatch.setitem(sys.modules, name, _made_up("1.32.0"))
+        return sys.modules[name]
+
+    monkeypatch.setattr("builtins.__import__", import_made_up)
     assert not sends_telemetry()
     assert len(import_onnxruntime().calls) == (1 if platform == "win32" and not value else 0)
     assert os.environ[TELEMETRY_SWITCH] == (value or "1") and not sends_telemetry()
@@ -92,20 +101,6 @@ def _made_up(version):
     module.__version__, module.InferenceSession, module.calls = version, object, []
     module.disable_telemetry_events = lambda: module.calls.append(1)
     return module
-
-
-def _imports_made_up(monkeypatch):
-    """Return an import that has only a made-up ONNX Runtime, with the switch already set when it is loaded."""
-    real = __import__
-
-    def fake(name, *args):
-        if name == "onnxruntime":
-            assert TELEMETRY_SWITCH in os.environ
-            monkeypatch.setitem(sys.modules, name, _made_up("1.32.0"))
-            return sys.modules[name]
-        return real(name, *args)
-
-    return fake
 
 
 def test_the_pack_alone_leaves_the_environment_as_it_is():
