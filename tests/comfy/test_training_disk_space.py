@@ -41,19 +41,22 @@ def test_what_has_no_room_is_refused_before_the_first_row_is_written(tmp_path, f
     assert list(tmp_path.iterdir()) == []
 
 
-def refuse(*_, **__):
-    raise OSError(95, "Operation not supported")
-
-
 def test_what_cannot_be_removed_hides_no_full_disk(tmp_path, full, monkeypatch):
     """On Windows the map still holds the file."""
-    monkeypatch.setattr(Path, "unlink", refuse)
+
+    def in_use(*_, **__):
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(Path, "unlink", in_use)
     full()
     with pytest.raises(ValueError, match="needs 200 KB"):
         new_array(tmp_path / "a.npy", (1000, 100))
 
 
 def test_a_file_system_that_gives_no_room_in_advance_is_taken_as_it_is(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
     monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
     reserve(tmp_path / new_array(tmp_path / "a.npy", (3,)).filename)
     assert (tmp_path / "a.npy").stat().st_size == 134
