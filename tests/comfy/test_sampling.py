@@ -46,20 +46,6 @@ def run_golden(inputs, patcher, conds, sigmas, solver, noise_scale=1.0):
     return patcher.model.process_latent_in(result)[0]
 
 
-def with_batch_hook(patcher):
-    """Return a clone with another node's batch function, and a list of which conditions each of its calls got."""
-    seen, model = [], patcher.clone()
-
-    def batch(args):
-        seen.append([cond is not None for cond in args["conds"]])
-        return comfy.samplers.calc_cond_batch(
-            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
-        )
-
-    model.model_options["sampler_calc_cond_batch_function"] = batch
-    return model, seen
-
-
 def error(found, want):
     return ((found - want).norm() / want.norm()).item()
 
@@ -220,7 +206,15 @@ def test_a_batch_of_two_latents_gives_two_videos(inputs, golden_patcher, conds):
 
 
 def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
-    model, seen = with_batch_hook(golden_patcher)
+    seen, model = [], golden_patcher.clone()
+
+    def batch(args):
+        seen.append([cond is not None for cond in args["conds"]])
+        return comfy.samplers.calc_cond_batch(
+            args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+        )
+
+    model.model_options["sampler_calc_cond_batch_function"] = batch
     assert count(inputs, model, conds, steps=10).passes() == 22
     assert seen == [[True, True]] * 10
 
@@ -246,7 +240,7 @@ def test_settings_outside_their_range_are_refused(settings, values, message):
         settings(*values)
 
 
-def test_pose_guidance_needs_one_pose_negative_and_is_set_once(golden_patcher, conds):
+def test_pose_guidance_needs_steadydancer_and_one_pose_negative_and_is_set_once(golden_patcher, conds):
     for missing in (None, [], [[conds[0][0][0], {}]]):
         with pytest.raises(ValueError, match="pose_negative"):
             make_guider(golden_patcher, conds[0], conds[1], missing, 5.0, OFFICIAL)
@@ -256,6 +250,13 @@ def test_pose_guidance_needs_one_pose_negative_and_is_set_once(golden_patcher, c
         patch_model(golden_patcher, conds[2] * 2, OFFICIAL)
     with pytest.raises(ValueError, match="already carries pose guidance"):
         make_guider(patch_model(golden_patcher, conds[2], OFFICIAL), *conds, 5.0, OFFICIAL)
+
+    class Other:
+        model_options, model = {}, object()
+
+    for use in (lambda: make_guider(Other(), *conds, 5.0, OFFICIAL), lambda: patch_model(Other(), conds[2], OFFICIAL)):
+        with pytest.raises(ValueError, match="The connected model is object, not SteadyDancer"):
+            use()
 
 
 def in_ranges(conditioning, *ranges):
@@ -285,15 +286,6 @@ def test_an_unused_pose_negative_is_told(golden_patcher, conds, caplog):
     assert caplog.text.count("Pose guidance is 0") == 2
 
 
-def test_another_model_is_refused(golden_patcher, conds):
-    class Other:
-        model_options, model = {}, object()
-
-    for use in (lambda: make_guider(Other(), *conds, 5.0, OFFICIAL), lambda: patch_model(Other(), conds[2], OFFICIAL)):
-        with pytest.raises(ValueError, match="The connected model is object, not SteadyDancer"):
-            use()
-
-
 @pytest.mark.parametrize(
     ("change", "frames", "message"),
     [
@@ -309,14 +301,11 @@ def test_what_the_ksampler_cannot_sample_is_refused(inputs, golden_patcher, cond
         ksampler(golden_patcher, changed, type(inputs)(frames=frames), 2, "euler", "simple")
 
 
-@pytest.mark.parametrize("values", [{"area": ("percentage", 0.5, 0.5, 0, 0)}, {"set_area_to_bounds": True}])
-def test_the_guider_refuses_areas_before_comfyui_reads_them(golden_patcher, conds, values):
-    area = [[conds[0][0][0], {**conds[0][0][1], **values}]]
-    with pytest.raises(ValueError, match="areas do not work .* set_cond_area on default"):
-        make_guider(golden_patcher, area, conds[1], conds[2], 5.0, OFFICIAL)
-
-
-def test_the_official_schedule_needs_a_shift():
+def test_areas_that_comfyui_would_read_first_and_a_schedule_without_a_shift_are_refused(golden_patcher, conds):
+    for values in ({"area": ("percentage", 0.5, 0.5, 0, 0)}, {"set_area_to_bounds": True}):
+        area = [[conds[0][0][0], {**conds[0][0][1], **values}]]
+        with pytest.raises(ValueError, match="areas do not work .* set_cond_area on default"):
+            make_guider(golden_patcher, area, conds[1], conds[2], 5.0, OFFICIAL)
     with pytest.raises(ValueError, match="The connected model has no shift"):
         make_sigmas(comfy.model_sampling.ModelSamplingDiscrete(), "official unipc", "official", 10)
 
