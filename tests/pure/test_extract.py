@@ -131,10 +131,8 @@ def test_people_of_a_frame_are_estimated_in_one_call():
 def test_no_more_people_are_followed_than_allowed():
     frames = [picture((20, RED))] * 3 + [picture((20, RED), (150, BLUE), (300, GREEN))] * 9
     clip, _ = run(frames, max_people=2)
-    assert [round(np.nanmean(neck_x(t))) for t in clip.tracks] == [
-        40,
-        320,
-    ]  # who is followed stays, then the best found
+    # Who is followed stays, then the best found.
+    assert [round(np.nanmean(neck_x(track))) for track in clip.tracks] == [40, 320]
     assert clip.tracks[0].present.all()
 
 
