@@ -80,7 +80,7 @@ def test_of_a_path_only_the_name_of_the_file_is_left(path, around):
         ("(/home/mary) is full", "(<path>) is full"),
         ("/usr/lib/libGL.so.1: cannot open", "<path>/libGL.so.1: cannot open"),
     ],
-)  # fmt: skip
+)
 def test_what_stands_around_a_path_is_kept(text, shown):
     assert without_paths(text, []) == shown
 
