@@ -164,9 +164,8 @@ def test_only_directml_goes_without_memory_patterns(use, network):
     ort = use("DirectML", "CUDA")
     for name in ("DirectML", "CUDA", "CPU"):
         open_session(network, name)
-    assert [(name, options.enable_mem_pattern) for name, options, _ in ort.made] == [
-        ("DirectML", False), ("CUDA", True), ("CPU", True)
-    ]  # fmt: skip
+    patterns = [(name, options.enable_mem_pattern) for name, options, _ in ort.made]
+    assert patterns == [("DirectML", False), ("CUDA", True), ("CPU", True)]
 
 
 def test_a_cpu_build_beside_a_gpu_is_explained_and_two_builds_are_named(use, builds, network):
@@ -248,40 +247,42 @@ def test_a_provider_that_makes_no_session_is_passed_over_and_the_line_that_matte
 
 
 NO_KERNEL = Fail("no kernel image")
+ASKED = " was asked for, but it does not work here: "
 
 
 @pytest.mark.parametrize(
-    ("available", "broken", "file", "provider", "message"),
+    ("available", "failure", "provider", "message"),
     [
-        ("CUDA", {"refused": {"CUDA": NO_KERNEL}}, "net.onnx", "CUDA", "CUDA was asked for, but it does not work here: "
-         "no kernel image.* driver(?s:.*) 'auto'"),
-        ("CUDA", {"broken": {"CUDA": NO_KERNEL}}, "net.onnx", "CUDA", "CUDA was asked for, but it does not work here: "
-         "no kernel image.* driver(?s:.*) 'auto'"),
-        ("OpenVINO", {"refused": {"OpenVINO": RuntimeError("no plugin.")}}, "net.onnx", "OpenVINO",
-         "OpenVINO was asked for, but it does not work here: no plugin; no plugin. "),
-        ("OpenVINO", {}, "net.onnx", "DirectML", "(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"),
-        ("CPU", {}, "net.onnx", "cuda", "Unknown provider 'cuda'. Choose one of auto, CUDA"),
-        ("CUDA", {"refused": {"CUDA": InvalidProtobuf("parsing failed")}}, "net.onnx", "auto",
-         "net.onnx is not a whole ONNX file: parsing failed. Delete it"),
-        ("CPU", {"refused": {"CPU": Fail("unknown operator")}}, "net.onnx", "auto",
-         "net.onnx runs on no provider. CPU: unknown operator."),
-        ("CPU", {}, "gone.onnx", "auto", "There is no file .*gone.onnx"),
+        ("CUDA", {"refused": NO_KERNEL}, "CUDA", f"CUDA{ASKED}no kernel image.* driver(?s:.*) 'auto'"),
+        ("CUDA", {"broken": NO_KERNEL}, "CUDA", f"CUDA{ASKED}no kernel image.* driver(?s:.*) 'auto'"),
+        ("OpenVINO", {"refused": RuntimeError("no plugin.")}, "OpenVINO", f"OpenVINO{ASKED}no plugin; no plugin. "),
+        ("OpenVINO", {}, "DirectML", "(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"),
+        ("CPU", {}, "cuda", "Unknown provider 'cuda'. Choose one of auto, CUDA"),
+        ("CUDA", {"refused": InvalidProtobuf("cut")}, "auto", "net.onnx is not a whole ONNX file: cut. Delete it"),
+        ("CPU", {"refused": Fail("bad operator")}, "auto", "net.onnx runs on no provider. CPU: bad operator."),
     ],
-)  # fmt: skip
-def test_what_cannot_run_is_an_error(use, network, monkeypatch, available, broken, file, provider, message):
+)
+def test_what_cannot_run_is_an_error(use, network, monkeypatch, available, failure, provider, message):
     if provider == "DirectML":
         monkeypatch.setattr(sys, "platform", "win32")
-    use(available, **broken)
+    use(available, **{how: {available: error} for how, error in failure.items()})
     with pytest.raises(ValueError, match=message):
-        open_session(network.with_name(file), provider, GPU if available == "CUDA" else None)
+        open_session(network, provider, GPU if available == "CUDA" else None)
 
 
 @pytest.mark.parametrize(
     ("available", "provider", "gpu"),
-    [((), "auto", False), (("CUDA",), "auto", True), (("CUDA",), "CUDA", True), (("CUDA",), "CPU", False),
-     (("TensorRT",), "auto", False), (("TensorRT",), "TensorRT", True), (("CUDA",), "DirectML", False),
-     (("CUDA",), "magic", False)],
-)  # fmt: skip
+    [
+        ((), "auto", False),
+        (("CUDA",), "auto", True),
+        (("CUDA",), "CUDA", True),
+        (("CUDA",), "CPU", False),
+        (("TensorRT",), "auto", False),
+        (("TensorRT",), "TensorRT", True),
+        (("CUDA",), "DirectML", False),
+        (("CUDA",), "magic", False),
+    ],
+)
 def test_what_may_compute_on_a_gpu(use, available, provider, gpu):
     use(*available)
     assert may_use_gpu(provider) is gpu
@@ -318,6 +319,8 @@ def test_a_network_that_runs_or_whose_file_went_away_is_not_opened_again(use, ne
     network.unlink()
     prepare([session], lambda: None)
     assert session.provider == "CPU" and session.run({"x": np.zeros(1)})[0].shape == (1, 7)
+    with pytest.raises(ValueError, match="There is no file .*net.onnx"):
+        open_session(network)
 
 
 @pytest.mark.parametrize(
