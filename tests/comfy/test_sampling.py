@@ -140,7 +140,7 @@ def test_a_rounded_level_stays_on_its_step(golden_patcher, rounding):
     assert found == list(range(5, 16))
 
 
-def test_the_fit_a_window_without_steps_and_an_unused_pose_negative_are_told(inputs, golden_patcher, conds, caplog):
+def test_the_fit_an_empty_window_and_an_unused_pose_negative_are_reported(inputs, golden_patcher, conds, caplog):
     guider = make_guider(golden_patcher, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.3, 0.4))
     with caplog.at_level("INFO"):
         sample(guider, inputs.empty(), 0, "official unipc", "official", 4)
