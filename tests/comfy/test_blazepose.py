@@ -52,11 +52,6 @@ def made_up_image(side):
     return np.stack([0.5 + 0.5 * np.sin(9 * x + 5 * y * k) for k in (1, 2, 3)]).astype(np.float32)
 
 
-def some(values):
-    flat = values.ravel()
-    return flat[np.linspace(0, flat.size - 1, min(8, flat.size)).astype(int)]
-
-
 @pytest.fixture(scope="module")
 def detector():
     return BlazePose("CPU")
@@ -70,18 +65,17 @@ def test_the_networks_compute_what_the_originals_do(file, side, low, wanted):
     image = made_up_image(side) * (1 - low) + low
     outputs = open_session(file, "CPU").run({"image": np.stack([image, np.zeros_like(image)])})
     for output, numbers in zip(outputs, wanted, strict=True):
-        np.testing.assert_allclose(some(output[0]), numbers, atol=5e-3)
+        flat = output[0].ravel()
+        places = np.linspace(0, flat.size - 1, min(8, flat.size)).astype(int)
+        np.testing.assert_allclose(flat[places], numbers, atol=5e-3)
 
 
 # --- the converter
 
 
-def test_same_padding_puts_the_odd_zero_last():
+def test_same_padding_puts_the_odd_zero_last_and_a_sparse_matrix_becomes_dense():
     pads = [blazepose_onnx.same_pads(*axis) for axis in ((224, 3, 2), (56, 5, 1), (7, 3, 1), (8, 2, 2))]
     assert pads == [(0, 1), (2, 2), (1, 1), (0, 0)]
-
-
-def test_a_sparse_matrix_becomes_dense():
     found = blazepose_onnx.dense(np.float16([1, 2, 3]), (3, 4), np.uint16([0, 2, 2, 3]), np.uint8([0, 3, 1]))
     assert found.dtype == np.float16 and found.tolist() == [[1, 0, 0, 2], [0, 0, 0, 0], [0, 3, 0, 0]]
 
@@ -95,15 +89,12 @@ def test_the_anchors_lie_in_the_middle_of_their_cells():
     assert found.tolist() == [[4, 4], [4, 4], [12, 4], [4, 12], [8, 8], [16, 16], [208, 208]]
 
 
-def test_the_whole_frame_lies_in_the_middle_of_its_window():
+def test_windows_hold_the_whole_frame_or_parts_that_overlap_by_half():
     assert whole_frame(720, 1280) == (-280, 0, 1280)
     image = window_image(np.full((1280, 720, 3), (255, 0, 51), np.uint8), (-280, 0, 1280))
     assert image.shape == (3, 224, 224) and image.dtype == np.float32
     np.testing.assert_allclose(image[:, 100, 112], [1, -1, -0.6], atol=1e-6)
     assert (image[..., :49] == -1).all() and (image[0, :, 49:175] == 1).all() and (image[..., 175:] == -1).all()
-
-
-def test_parts_cover_the_frame_and_overlap_by_half():
     assert tiles(1280, 720, 720) == [(0, 0, 720), (280, 0, 720), (560, 0, 720)]
     assert tiles(100, 10, 40) == [(0, -15, 40), (20, -15, 40), (40, -15, 40), (60, -15, 40)]
 
@@ -119,15 +110,12 @@ def network_output(*people):
     return boxes, scores
 
 
-def test_a_box_becomes_a_region():
+def test_a_box_becomes_a_region_and_two_on_one_head_are_one_person():
     # a window of 448 pixels at (-100, 50): each of the network's pixels is two of the frame's
     boxes, scores = network_output((700, math.log(3), (100, 120), (130, 80)))
     (found,) = regions(boxes, scores, [(-100, 50, 448)], 0.5)
     # from the hips at (100, 290) 60 to the right and 80 up: 100 long
     np.testing.assert_allclose(found, (100, 290, 100, 200, math.atan2(60, 80), 0.75), rtol=1e-5)
-
-
-def test_two_boxes_on_one_head_are_one_person():
     first, again = (5, 1.0, (60, 120), (60, 40)), (900, 2.0, (62, 120), (62, 40))
     other = (1600, 1.5, (160, 120), (160, 40))
     found = regions(*network_output(first, again, other), [(0, 0, 224)], 0.5)
@@ -173,7 +161,7 @@ def landmarks(person=1.0):
     return Landmarks(np.stack([10 * i, 5 * i], axis=1)[None], (1 - i / 100)[None], np.array([person]))
 
 
-def test_landmarks_take_their_places_among_the_keypoints_and_score_zero_where_nobody_is():
+def test_landmarks_take_their_places_and_are_not_seen_where_nobody_is_or_outside_the_frame():
     points, scores = keypoints(landmarks(), 1000, 1000)
     order = [0, None, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, None, 29, 32, None, 30]
     for keypoint, landmark in enumerate(order):
@@ -184,9 +172,6 @@ def test_landmarks_take_their_places_among_the_keypoints_and_score_zero_where_no
     assert points[0, [LEFT_HAND.start, RIGHT_HAND.start]].tolist() == [[150, 75], [160, 80]]
     assert not scores[0, [19, 22]].any() and not scores[0, FACE.start :].any()
     assert not keypoints(landmarks(person=0.49), 1000, 1000)[1].any()
-
-
-def test_a_joint_outside_the_frame_is_not_seen():
     points, scores = keypoints(landmarks(), 115, 1000)  # the left shoulder at x 110 is in, the right at x 120 is out
     seen = scores[0] >= VISIBLE_SCORE
     assert seen[[NOSE, 5]].all() and not seen[[2, NECK, 8, 10]].any()
@@ -203,13 +188,9 @@ def standing(lean=0.0):
     return points, scores
 
 
-@pytest.mark.parametrize("lean", [0.0, 0.5, -2.0])
-def test_a_person_is_followed_about_the_hips_leaned_like_the_trunk(lean):
-    found = next_region(*standing(lean))
-    np.testing.assert_allclose(found[:5], (100, 200, 95, 190, lean), atol=1e-9)  # 1.9 trunks are farther than the feet
-
-
-def test_the_next_region_reaches_the_farthest_joint_and_needs_enough_of_them():
+def test_the_next_region_leans_like_the_trunk_reaches_the_farthest_joint_and_needs_enough_of_them():
+    for lean in (0.0, 0.5, -2.0):  # 1.9 trunks are farther than the feet
+        np.testing.assert_allclose(next_region(*standing(lean))[:5], (100, 200, 95, 190, lean), atol=1e-9)
     points, scores = standing()
     points[10] = (100, 330)
     assert next_region(points, scores).height == 2 * 130
@@ -221,27 +202,20 @@ def test_the_next_region_reaches_the_farthest_joint_and_needs_enough_of_them():
 # --- both networks together
 
 
-def seen_at(hips, height, person=1.0):
-    points = np.tile(np.array(hips, float), (39, 1))
-    points[34] -= (0, height / 2)
-    return points, person
+def landmarks_at(*people):
+    """Return landmarks of people 120 high, each by the x of the hips, whose y is 200, and the score of the person."""
+    points = np.array([np.tile((x, 200.0), (39, 1)) for x, _ in people])
+    points[:, 34, 1] -= 60
+    return Landmarks(points, np.ones((len(people), 39)), np.array([score for _, score in people]))
 
 
-def test_only_people_whom_both_networks_see_in_one_place_are_confirmed():
-    people = [seen_at((100, 200), 120), seen_at((100, 200), 120, person=0.5), seen_at((115, 200), 120)]
-    points, person = zip(*people, strict=True)
-    found = confirmed([UPRIGHT] * 3, Landmarks(np.array(points), np.ones((3, 39)), np.array(person)))
+def test_only_who_is_surely_in_one_place_is_confirmed_there_or_read_again_elsewhere():
+    found = confirmed([UPRIGHT] * 3, landmarks_at((100, 1.0), (100, 0.5), (115, 1.0)))
     assert found == [Region(100, 200, 60, 120)]
-
-
-def test_who_is_surely_there_but_elsewhere_is_read_again_there():
-    people = [seen_at((115, 200), 120, 0.98), seen_at((115, 200), 120, 0.96), seen_at((104, 200), 120, 0.98)]
-    points, person = zip(*people, strict=True)
-    found = Landmarks(np.array(points), np.ones((3, 39)), np.array(person))
-    (again,) = misplaced([UPRIGHT] * 3, found)
+    (again,) = misplaced([UPRIGHT] * 3, landmarks_at((115, 0.98), (115, 0.96), (104, 0.98)))
     assert again == Region(115, 200, 60, 120)
-    assert confirmed([again], Landmarks(found.points[:1], found.scores[:1], np.array([0.98])), SURE_AGAIN) == []
-    assert confirmed([again], Landmarks(found.points[:1], found.scores[:1], np.array([0.992])), SURE_AGAIN) == [again]
+    assert confirmed([again], landmarks_at((115, 0.98)), SURE_AGAIN) == []
+    assert confirmed([again], landmarks_at((115, 0.992)), SURE_AGAIN) == [again]
 
 
 def test_one_person_found_twice_counts_once():
@@ -370,23 +344,17 @@ class Blind:
         return np.zeros((count, 2254, 12), np.float32), np.full((count, 2254, 1), -50, np.float32)
 
 
-@pytest.fixture
-def blind(detector, monkeypatch):
+def test_the_finest_search_can_be_left_out_and_a_search_ends_between_two_runs(detector, monkeypatch):
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    for fine, windows in ((False, 25), (True, 123)):
+        monkeypatch.setattr(detector, "_detection", Blind())
+        assert detector.find(frame, fine) == []
+        assert detector._detection.windows == windows
     monkeypatch.setattr(detector, "_detection", Blind())
-    return detector
-
-
-@pytest.mark.parametrize(("fine", "windows"), [(False, 25), (True, 123)])
-def test_the_finest_search_can_be_left_out(blind, fine, windows):
-    assert blind.find(np.zeros((720, 1280, 3), np.uint8), fine) == []
-    assert blind._detection.windows == windows
-
-
-def test_a_search_ends_between_two_runs(blind):
     checks = iter(range(6))
     with pytest.raises(StopIteration):
-        blind.find(np.zeros((720, 1280, 3), np.uint8), check=lambda: next(checks))
-    assert blind._detection.windows == 25 + blazepose.BATCH  # the sixth run is the first of the finest search
+        detector.find(frame, check=lambda: next(checks))
+    assert detector._detection.windows == 25 + blazepose.BATCH  # the sixth run is the first of the finest search
 
 
 @pytest.mark.parametrize(

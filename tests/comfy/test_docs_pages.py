@@ -98,36 +98,27 @@ def test_every_relative_link_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str_path)
-def test_every_node_link_names_the_node_it_leads_to(page, schemas):
+def test_every_node_link_names_its_node_and_every_code_word_belongs_to_one_that_its_section_links(page, schemas):
     if page.parent == DOCS:
         for name, target in DEFINITION.findall(text(page)):
             assert schemas[node_of(target)].display_name == name
     defined = {name for name, _ in DEFINITION.findall(text(page))}
     assert uses(text(page)) == defined
-
-
-@pytest.mark.parametrize("page", PAGES, ids=str_path)
-def test_every_code_word_belongs_to_a_node_that_its_section_links(page, schemas):
     for piece in sections(page):
         known = FILES_AND_FLAGS.union(*(words(schemas[node]) for node in linked(page, piece)))
         assert set(spans(CODE, piece)) <= known, piece.splitlines()[0]
 
 
 @pytest.mark.parametrize("page", ENGLISH, ids=str_path)
-def test_an_input_of_a_node_is_one_of_that_node(page, schemas):
-    """`x` of [Node], and `x` and `y` of [Node], as the page words it."""
+def test_an_input_of_a_node_is_one_of_that_node_and_every_node_of_comfyui_is_known(page, schemas):
+    """`x` and `y` of [Node]. In italics: nodes of ComfyUI, its own words, and words for a prompt, no node of ours."""
     by_name = {schema.display_name: schema for schema in schemas.values()}
     found = re.findall(r"((?:`[^`]+`(?:, | and |, and )?)+) of \[([^\]]+)\]", " ".join(text(page).split()))
     assert found
     for code, node in found:
         assert set(spans(CODE, code)) <= words(by_name[node]), (code, node)
-
-
-@pytest.mark.parametrize("page", ENGLISH, ids=str_path)
-def test_every_node_of_comfyui_is_known(page, schemas):
-    """In italics stand nodes of ComfyUI, its own words, and words for a prompt: none is a node of ours."""
     italics = set(spans(re.compile(r"(?<![*\w])\*([^*\"\s][^*]*)\*(?!\*)"), text(page)))
-    assert not italics & {schema.display_name for schema in schemas.values()}
+    assert not italics & by_name.keys()
     assert {name for name in italics if re.match(r"(Load|VAE) ", name)} <= STOCK_NODES
 
 

@@ -112,10 +112,6 @@ def read_umask():
     return mask
 
 
-def set_numpy_print(options):
-    np.set_printoptions(**options)
-
-
 def seed(number):
     random.seed(number)
     np.random.seed(number)
@@ -131,7 +127,7 @@ SETTINGS = {  # how to read, how to set, and what others set
     "denormals": (bool, torch.set_flush_denormal, True),
     "seeds": (lambda: 0, seed, 9),
     "numpy raises": (np.geterr, lambda kinds: np.seterr(**kinds), {"all": "raise"}),
-    "numpy prints": (np.get_printoptions, set_numpy_print, {"precision": 1, "legacy": "1.13"}),
+    "numpy prints": (np.get_printoptions, lambda form: np.set_printoptions(**form), {"precision": 1, "legacy": "1.13"}),
     "warnings are errors": (warnings.filters.copy, set_warnings, [("error", None, Warning, None, 0)]),
     "logging off": (lambda: logging.root.manager.disable, logging.disable, logging.CRITICAL),
     "ffmpeg logs": (av.logging.get_level, av.logging.set_level, av.logging.ERROR),

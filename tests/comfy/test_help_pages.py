@@ -65,20 +65,16 @@ def test_every_node_has_a_page_and_every_page_a_node(schemas):
     assert {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md")} == expected
 
 
-def test_a_page_has_the_title_of_its_node_a_table_of_exactly_its_inputs_and_names_every_output(schemas):
+def test_a_page_has_its_nodes_title_and_picture_a_table_of_exactly_its_inputs_and_names_every_output(schemas):
+    """ComfyUI's page looks for a picture in docs/, whatever the folder of the page."""
     for name, schema in schemas.items():
         page = _page(name)
         assert page.startswith(f"# {schema.display_name}\n"), name
         assert _input_rows(page) == [i.id for i in schema.inputs], name
         assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
-
-
-def test_a_page_shows_its_node_under_the_heading(schemas):
-    """ComfyUI's page looks for a picture in docs/, whatever the folder of the page."""
-    for name in schemas:
-        for page in (_page(name), *(_page(f"{name}/{language}") for language in LANGUAGES)):
-            title, _, below = page.splitlines()[:3]
-            [(told, file)] = PICTURE.findall(page)
+        for text in (page, *(_page(f"{name}/{language}") for language in LANGUAGES)):
+            title, _, below = text.splitlines()[:3]
+            [(told, file)] = PICTURE.findall(text)
             assert file == f"pictures/{name}.jpg" and below == f"![{told}]({file})", name
             assert title.removeprefix("# ") in told, name
 
@@ -108,7 +104,8 @@ def test_every_quoted_error_stands_in_the_code(texts):
                 assert any(piece in text for text in texts), (path.name, piece)
 
 
-def test_a_translation_has_the_title_and_labels_of_the_canvas_and_the_inputs_of_the_schema(both, words, schemas):
+def test_a_translation_has_the_names_of_the_canvas_and_the_inputs_of_the_schema(both, words, schemas):
+    called = {schema.display_name: words[name]["display_name"] for name, schema in schemas.items()}
     for name, (_, page) in both.items():
         node, schema = words[name], schemas[name]
         assert page.startswith(f"# {node['display_name']}\n"), name
@@ -119,6 +116,8 @@ def test_a_translation_has_the_title_and_labels_of_the_canvas_and_the_inputs_of_
             for place, output in enumerate(schema.outputs)
         ]
         assert [label for label in inputs + outputs if label not in page] == [], name
+        for here, english in NODE_AND_ITS_ENGLISH_NAME.findall(page):
+            assert here == called.get(english, here), name
 
 
 def _code(page):
@@ -133,13 +132,6 @@ def _code(page):
 def test_a_translation_has_the_parts_of_the_english_page(both, parts):
     for name, (english, page) in both.items():
         assert parts(page) == parts(english), name
-
-
-def test_a_translation_calls_other_nodes_as_the_canvas_does(both, words, schemas):
-    called = {schema.display_name: words[name]["display_name"] for name, schema in schemas.items()}
-    for name, (_, page) in both.items():
-        for here, english in NODE_AND_ITS_ENGLISH_NAME.findall(page):
-            assert here == called.get(english, here), name
 
 
 def test_emphasis_in_a_translation_is_closed(both):

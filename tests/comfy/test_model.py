@@ -86,30 +86,23 @@ def test_the_alignment_attends_across_frames_at_each_cell(inputs, golden_patcher
 
 
 @torch.no_grad()
-def test_a_pose_beyond_float16_stays_finite_in_a_float16_model(inputs, golden_patcher_float16):
+def test_a_float16_model_holds_float32_pose_modules_for_a_pose_beyond_float16(inputs, golden_patcher_float16):
     model, args = golden_patcher_float16.model.diffusion_model, cast(arguments(inputs), torch.float16)
     args["pose_latents"] = args["pose_latents"].clamp(-1, 1) * 60000
     pose = model.modulate(args["x"], args["pose_latents"])
     assert pose.fused.abs().max() > torch.finfo(torch.float16).max
     assert all(part.dtype == torch.float32 and part.isfinite().all() for part in pose)
-
-
-def test_a_float16_model_is_float16_but_for_its_pose_modules(golden_patcher_float16):
     weights = golden_patcher_float16.model.diffusion_model.named_parameters()
     wide = {name.split(".")[0] for name, weight in weights if weight.dtype == torch.float32}
     pose = {f"condition_embedding_{part}" for part in ("temporal", "spatial", "align")}
     assert wide == pose | {"patch_embedding", "patch_embedding_fuse", "patch_embedding_ref_c"}
 
 
-def test_the_alignment_in_parts_is_the_alignment(inputs, golden_patcher, monkeypatch):
+def test_the_alignment_in_parts_is_the_alignment_and_odd_sizes_keep_their_shape(inputs, golden_patcher, monkeypatch):
+    assert run(golden_patcher, arguments(type(inputs)(height=7, width=5))).shape == (1, 16, 3, 7, 5)
     whole = run(golden_patcher, arguments(inputs))
     monkeypatch.setattr("steadydancer_pack.steadydancer_core.model.pose_modulation.MAX_CELL_FRAMES", 40)
     assert relative_error(run(golden_patcher, arguments(inputs)), whole) <= 1e-6
-
-
-def test_odd_sizes_keep_their_shape(inputs, golden_patcher):
-    args = arguments(type(inputs)(height=7, width=5))
-    assert run(golden_patcher, args).shape == (1, 16, 3, 7, 5)
 
 
 @torch.no_grad()

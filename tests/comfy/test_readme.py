@@ -133,14 +133,6 @@ def test_this_version_its_requirements_and_what_is_left_behind_are_named(languag
     assert all(file.name.startswith("steadydancer_") for file in miniature.FILES)
 
 
-@pytest.mark.parametrize("name", ["README", *MORE])
-def test_each_leads_to_the_other(name):
-    english, chinese = both(name)
-    for page, other in ((english, chinese), (chinese, english)):
-        (target,) = LINK.findall(page.read_text("utf-8").splitlines()[2])
-        assert (page.parent / target).resolve() == other
-
-
 def shape(page: str) -> list[list[int]]:
     """Return the number of cells in each row of each table."""
     return [[len(row) for row in table] for table in tables(page)]
@@ -152,13 +144,10 @@ def test_both_have_the_same_headings_commands_and_tables(pages, parts):
     assert english == chinese
 
 
-def test_both_list_the_same_workflows_and_files():
+def test_both_list_the_same_workflows_and_files_and_give_the_same_numbers_for_the_others():
+    """Versions, dates and numbers of the comparison; ends of sentences are written differently."""
     english, chinese = map(tables, texts("README"))
     assert [column(table) for table in english] == [column(table) for table in chinese]
-
-
-def test_both_give_the_same_numbers_for_the_others():
-    """Versions, dates and numbers of the comparison; ends of sentences are written differently."""
     ours, theirs = (tables(page)[1] for page in texts("comparison"))
     for one, other in zip(ours, theirs, strict=True):
         assert [re.findall(r"\d[\w.-]*\w|\d", cell) for cell in one[1:]] == [
@@ -167,11 +156,14 @@ def test_both_give_the_same_numbers_for_the_others():
 
 
 @pytest.mark.parametrize("name", ["README", *MORE])
-def test_both_name_the_same_code_and_lead_to_the_same_places(name):
+def test_both_name_the_same_code_and_lead_to_the_same_places_and_each_to_the_other(name):
     ours, theirs = (sorted(CODE.findall(page)) for page in texts(name))
     assert ours == theirs
-    english, chinese = (_places(path) for path in both(name))
-    assert english == chinese
+    english, chinese = both(name)
+    assert _places(english) == _places(chinese)
+    for page, other in ((english, chinese), (chinese, english)):
+        (target,) = LINK.findall(page.read_text("utf-8").splitlines()[2])
+        assert (page.parent / target).resolve() == other
 
 
 def _places(path: Path) -> list[str]:

@@ -37,16 +37,12 @@ def test_both_are_there_under_the_names_that_the_page_shows():
     assert [file.stem for file in FILES] == ["Pose from Video", "SteadyDancer in One Node"]
 
 
-def test_the_node_shows_the_sockets_of_the_subgraph(blueprint):
+def test_the_node_shows_the_sockets_of_the_subgraph_whose_links_are_known_at_both_ends(blueprint):
     host, inside = blueprint
     for side in ("inputs", "outputs"):
         shown = [(slot["name"], slot["type"], slot.get("label")) for slot in host[side]]
         assert shown == [(slot["name"], slot["type"], slot.get("label")) for slot in inside[side]]
     assert host["title"] == inside["name"] and inside["description"].endswith(".")
-
-
-def test_every_link_is_known_at_both_ends(blueprint):
-    _, inside = blueprint
     nodes = {node["id"]: node for node in inside["nodes"]}
     for link in inside["links"]:
         start, end = link["origin_id"], link["target_id"]
@@ -71,17 +67,13 @@ def test_every_widget_on_the_node_is_one_inside(blueprint, info):
         assert any(slot["name"] == name and "widget" in slot for slot in nodes[node]["inputs"])
 
 
-def test_what_is_inside_is_whole_and_valid(blueprint, info):
+def test_what_is_inside_is_whole_and_valid_flows_from_left_to_right_and_does_not_overlap(blueprint, info):
     _, inside = blueprint
     prompt = to_api_prompt(as_workflow(inside), info)
     assert misfits(prompt, info, set()) == []
     for node in prompt.values():
         assert info[node["class_type"]]["input"].get("required", {}).keys() <= node["inputs"].keys()
     assert all(node["properties"]["cnr_id"] == "steadydancer" for node in inside["nodes"])
-
-
-def test_inside_all_flows_from_left_to_right_and_nothing_overlaps(blueprint):
-    _, inside = blueprint
     boxes = {node["id"]: node_box(node) for node in inside["nodes"]}
     for link in inside["links"]:
         if {link["origin_id"], link["target_id"]} <= boxes.keys():

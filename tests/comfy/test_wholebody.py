@@ -21,24 +21,14 @@ from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
 
 PAIRED = "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"
 COCO_BODY = ["nose", *(f"{side}_{part}" for part in PAIRED for side in ("left", "right"))]
-OURS = {name: getattr(poses, name.upper()) for name in COCO_BODY}
 
 
-def numbered():
-    """Points and scores [1, 133] of COCO that hold their own number."""
+def test_every_joint_goes_to_its_own_place_and_feet_face_and_hands_move_up_by_one():
     numbers = np.arange(133.0)[None]
-    return np.stack([numbers, numbers + 1000], axis=2), numbers / 1000 + 0.4
-
-
-@pytest.mark.parametrize("name", COCO_BODY)
-def test_every_joint_goes_to_its_own_place(name):
-    points, scores = to_openpose(*numbered())
-    assert points[0, OURS[name]].tolist() == [COCO_BODY.index(name), COCO_BODY.index(name) + 1000]
-    assert scores[0, OURS[name]] == COCO_BODY.index(name) / 1000 + 0.4
-
-
-def test_feet_face_and_hands_move_up_by_one():
-    points, scores = to_openpose(*numbered())
+    points, scores = to_openpose(np.stack([numbers, numbers + 1000], axis=2), numbers / 1000 + 0.4)
+    for number, name in enumerate(COCO_BODY):
+        ours = getattr(poses, name.upper())
+        assert points[0, ours].tolist() == [number, number + 1000] and scores[0, ours] == number / 1000 + 0.4
     assert points.shape == (1, 134, 2) and scores.shape == (1, 134)
     assert points[0, 18:, 0].tolist() == list(range(17, 133))
     assert points[0, poses.LEFT_HAND, 0].tolist() == list(range(91, 112))
@@ -83,12 +73,6 @@ def test_the_box_holds_what_is_seen_with_padding_and_needs_enough_joints():
     assert box(*seen((0, 1, 1), (1, 2, 2), (2, 3, 3), (5, 4, 4))) is not None
 
 
-def test_the_color_orders():
-    assert COLOR_ORDERS == {"trained": (True, False), "official": (False, True)}
-    with pytest.raises(ValueError, match="Unknown color order 'rgb'. Choose one of trained, official"):
-        DWPose("a.onnx", "b.onnx", color_order="rgb")
-
-
 class FakeNetworks:
     """Stands in for open_network: a person in the middle of the frame, all keypoints in the middle of the crop."""
 
@@ -127,7 +111,7 @@ def networks(monkeypatch, tmp_path):
     return load
 
 
-def test_find_then_estimate_then_follow_with_the_provider_stated_once(networks):
+def test_find_then_estimate_then_follow_with_the_provider_stated_once_and_nobody_where_no_joint_is_seen(networks):
     _, detector = networks()
     frame = np.zeros((640, 640, 3), np.uint8)
     (region,) = detector.find(frame)
@@ -139,21 +123,21 @@ def test_find_then_estimate_then_follow_with_the_provider_stated_once(networks):
     assert detector.follow(points[0], scores[0])[:2] == pytest.approx((320, 320))
     assert detector.name == "DW-Pose (Fake)"
     assert len(detector.notes) == 3 and detector.notes.count("Same note.") == 1
-
-
-def test_where_no_joint_is_seen_there_is_nobody(networks):
     _, detector = networks(score=0.29)
-    _, scores = detector.estimate(np.zeros((640, 640, 3), np.uint8), detector.find(np.zeros((640, 640, 3), np.uint8)))
+    _, scores = detector.estimate(frame, detector.find(frame))
     assert (scores == 0).all()
 
 
-@pytest.mark.parametrize(("order", "yolox_first", "dwpose_first"), [("trained", 30, 10), ("official", 10, 30)])
-def test_each_network_gets_its_colors(networks, order, yolox_first, dwpose_first):
-    fake, detector = networks(color_order=order)
+def test_each_network_gets_its_colors(networks):
+    assert COLOR_ORDERS == {"trained": (True, False), "official": (False, True)}
     frame = np.full((640, 640, 3), (10, 20, 30), np.uint8)
-    detector.estimate(frame, detector.find(frame))
-    assert fake.seen["yolox"][0, 0, 0, 0] == yolox_first
-    assert fake.seen["dwpose"][0, 0, 200, 140] * 58.395 + 123.675 == pytest.approx(dwpose_first, abs=1e-4)
+    for order, yolox_first, dwpose_first in (("trained", 30, 10), ("official", 10, 30)):
+        fake, detector = networks(color_order=order)
+        detector.estimate(frame, detector.find(frame))
+        assert fake.seen["yolox"][0, 0, 0, 0] == yolox_first
+        assert fake.seen["dwpose"][0, 0, 200, 140] * 58.395 + 123.675 == pytest.approx(dwpose_first, abs=1e-4)
+    with pytest.raises(ValueError, match="Unknown color order 'rgb'. Choose one of trained, official"):
+        DWPose("a.onnx", "b.onnx", color_order="rgb")
 
 
 def test_the_flip_test_doubles_the_crops(networks):
@@ -163,16 +147,13 @@ def test_the_flip_test_doubles_the_crops(networks):
     assert len(fake.seen["dwpose"]) == 2
 
 
-def test_the_fingerprint_follows_files_and_settings(networks, tmp_path):
+def test_the_fingerprint_follows_files_and_settings_and_files_have_checksums_in_the_download_note(networks, tmp_path):
     prints = [networks()[1].fingerprint, networks(flip_test=True)[1].fingerprint]
     prints += [networks(color_order="official")[1].fingerprint]
     assert networks(provider="CPU")[1].fingerprint == prints[0]
     detector = networks()[1]
     (tmp_path / "dwpose").write_bytes(b"another")
     assert len({*prints, detector.fingerprint}) == 4
-
-
-def test_the_checksum_and_the_download_note_with_names_and_sizes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert checksum(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert "yolox_l.onnx: 216,746,733 bytes, sha256 7860ae79" in download_note()

@@ -94,27 +94,31 @@ def test_detection_runs_every_k_frames_and_estimation_once_a_frame(every):
     assert neck_x(clip.tracks[0]) == pytest.approx(40 + 3 * np.arange(30) + 20, abs=0.6)
 
 
-def test_detection_runs_on_every_frame_while_nobody_is_there():
+def test_detection_runs_on_every_frame_and_the_finest_every_k_frames_while_nobody_is_there():
     frames = [picture()] * 4 + [picture((100, RED))] * 6 + [picture()] * 5
     clip, detector = run(frames, detect_every=5)
     # 0..3 nobody, 4 found, 9 five frames later, 10 the scores fall, 11..14 nobody
     assert detector.finds == 4 + 1 + 1 + 1 + 4
     assert clip.present.tolist() == [False] * 4 + [True] * 6 + [False] * 5
-
-
-def test_the_finest_look_is_taken_every_k_frames_while_nobody_is_there():
     frames = [picture()] * 8 + [picture((100, RED))] * 6 + [picture()] * 4
     detector = run(frames, detect_every=3)[1]
     # 0..7 nobody, 8 found, 11 three frames later, 14 the scores fall, 15..17 nobody
     assert detector.fine == [True, False, False] * 3 + [True, True] + [False, False, True]
 
 
-def test_a_search_can_be_ended():
+def test_a_search_can_be_ended_and_what_the_callback_raises_ends_the_loop():
     def cancel():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         extract([picture()], FakeDetector(), check=cancel)
+
+    def on_frame(index, frame, people):
+        if index == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run([picture((40, RED))] * 10, on_frame)
 
 
 def test_people_of_a_frame_are_estimated_in_one_call():
@@ -127,10 +131,8 @@ def test_people_of_a_frame_are_estimated_in_one_call():
 def test_no_more_people_are_followed_than_allowed():
     frames = [picture((20, RED))] * 3 + [picture((20, RED), (150, BLUE), (300, GREEN))] * 9
     clip, _ = run(frames, max_people=2)
-    assert [round(np.nanmean(neck_x(t))) for t in clip.tracks] == [
-        40,
-        320,
-    ]  # who is followed stays, then the best found
+    # Who is followed stays, then the best found.
+    assert [round(np.nanmean(neck_x(track))) for track in clip.tracks] == [40, 320]
     assert clip.tracks[0].present.all()
 
 
@@ -173,11 +175,13 @@ def test_someone_who_walks_out_and_in_again_through_the_edge_is_one_person():
     assert clip.tracks[0].present[:25].all() and clip.tracks[0].present[-20:].all()
 
 
-def test_as_many_frames_come_out_as_came_in():
+def test_as_many_frames_come_out_as_came_in_also_of_nobody_where_that_is_allowed():
     stretches = [picture()] * 7 + [picture((100, RED))] * 3 + [picture()] * 60 + [picture((200, RED))] * 5
     clip, _ = run(stretches)
     assert clip.frames == 75 and clip.tracks[0].points.shape == (75, 134, 2)
     assert not clip.tracks[0].scores[~clip.present].any()
+    clip = extract([picture()] * 3, FakeDetector(), allow_nobody=True)
+    assert (clip.width, clip.height, clip.frames, clip.tracks) == (WIDTH, HEIGHT, 3, ())
 
 
 def test_a_skeleton_that_appears_for_a_moment_with_low_scores_is_dropped():
@@ -224,15 +228,6 @@ def test_frames_are_not_kept():
     assert not any(ref() is not None for ref in alive)
 
 
-def test_what_the_callback_raises_ends_the_loop():
-    def on_frame(index, frame, people):
-        if index == 3:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        run([picture((40, RED))] * 10, on_frame)
-
-
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
@@ -245,11 +240,6 @@ def test_what_the_callback_raises_ends_the_loop():
 def test_bad_input_is_refused_in_words(frames, message):
     with pytest.raises(ValueError, match=message):
         run(frames)
-
-
-def test_a_clip_may_be_empty_where_that_is_allowed():
-    clip = extract([picture()] * 3, FakeDetector(), allow_nobody=True)
-    assert (clip.width, clip.height, clip.frames, clip.tracks) == (WIDTH, HEIGHT, 3, ())
 
 
 def test_settings_must_be_positive_and_rules_known():

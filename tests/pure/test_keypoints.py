@@ -3,6 +3,7 @@
 import json
 import logging
 from functools import reduce
+from itertools import product
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def only_person(data):
 LEFT_WRIST_AT, RIGHT_WRIST_AT = (170, 340), (140, 280)  # joints 7 and 4 of body_list
 
 
-def test_the_strict_form_is_always_whole():
+def test_the_strict_form_is_always_whole_and_its_values_by_hand():
     frames = to_keypoints(made_up_clip())
     assert [len(one["people"]) for one in frames] == [1, 2, 2, 2, 2, 2]
     assert {(one["canvas_width"], one["canvas_height"]) for one in frames} == {(WIDTH, HEIGHT)}
@@ -78,9 +79,6 @@ def test_the_strict_form_is_always_whole():
             assert set(triples[:, 2]) <= {0.0, 1.0} and not triples[triples[:, 2] == 0].any()
         eyes = person[BODY_LIST][RIGHT_EYE * 3 : LEFT_EYE * 3 + 3]
         assert person["face_keypoints_2d"][204:] == eyes
-
-
-def test_values_by_hand():
     points, scores = np.full((1, KEYPOINTS, 2), 0.5), np.zeros((1, KEYPOINTS))
     scores[0, [0, 3, LEFT_HAND.start]] = VISIBLE_SCORE, 0.34, 2.0
     (one,) = to_keypoints(PoseClip(100, 50, 1, (Track(4, points, scores),)))
@@ -110,9 +108,6 @@ def test_our_own_form_comes_back_exactly_with_the_order_of_people_who_come_later
     frames = to_keypoints(made_up_clip(identities=(5, 9, 2)))
     assert [[p["id"] for p in one["people"]] for one in frames[:2]] == [[9, 2], [5, 9, 2]]
     assert to_keypoints(from_keypoints(frames)) == frames
-
-
-def test_a_clip_comes_back():
     clip = made_up_clip()
     again = {track.identity: track for track in from_keypoints(to_keypoints(clip)).tracks}
     assert again.keys() == {7, 3}
@@ -124,13 +119,10 @@ def test_a_clip_comes_back():
         assert np.abs(back.points - track.points)[kept].max() < 1e-9
 
 
-def test_frames_without_people():
+def test_frames_without_people_and_one_frame_alone_in_nested_lists():
     clip = from_keypoints([frame(), frame(), {**frame(), "people": None}])
     assert (clip.frames, clip.tracks) == (3, ())
     assert to_keypoints(clip) == [frame()] * 3
-
-
-def test_one_frame_alone_and_nested_lists():
     nested = np.reshape(body_list(), (-1, 3)).tolist()
     points, scores = only_person(frame({BODY_LIST: nested}))
     assert np.allclose(points[BODY], [[100 + 10 * i, 200 + 20 * i] for i in range(18)], atol=1e-9)
@@ -139,13 +131,10 @@ def test_one_frame_alone_and_nested_lists():
     assert only_person(frame({BODY_LIST: nested}))[1][3] == 0
 
 
-@pytest.mark.parametrize("absent", [{LEFT_LIST: None, "face_keypoints_2d": None}, {LEFT_LIST: []}, {}])
-def test_absent_parts(absent):
-    _points, scores = only_person(frame({BODY_LIST: body_list(), **absent}))
-    assert scores[BODY].all() and not scores[18:].any()
-
-
-def test_people_without_a_body_list_are_seen_by_their_hands():
+def test_absent_parts_are_not_seen_and_hands_without_a_body_are():
+    for absent in ({LEFT_LIST: None, "face_keypoints_2d": None}, {LEFT_LIST: []}, {}):
+        _, scores = only_person(frame({BODY_LIST: body_list(), **absent}))
+        assert scores[BODY].all() and not scores[18:].any()
     _, scores = only_person(frame({BODY_LIST: None, LEFT_LIST: hand_list(LEFT_WRIST_AT)}))
     assert scores[LEFT_HAND].all() and scores.sum() == 21
 
@@ -159,8 +148,8 @@ def test_normalized_list_by_list_also_partly_outside_the_picture():
     assert np.allclose(only_person(frame({BODY_LIST: body}))[0][13], (360, 1536))
 
 
-def test_a_whole_clip_has_one_unit():
-    """A person far outside in some frames, and one who is small in the corner in others."""
+def test_a_whole_clip_has_one_unit_and_hands_follow_its_body():
+    """Of a person far outside or small in a corner in some frames, and of a hand in a corner or below a close-up."""
     far = [value * (3 if i % 3 < 2 else 1) for i, value in enumerate(body_list(width=WIDTH, height=HEIGHT))]
     near = body_list(width=WIDTH, height=HEIGHT)
     clip = from_keypoints([frame({BODY_LIST: one}) for one in (near, near, far)])
@@ -168,6 +157,13 @@ def test_a_whole_clip_has_one_unit():
     corner = [value / 100 if i % 3 < 2 else value for i, value in enumerate(body_list())]
     clip = from_keypoints([frame({BODY_LIST: one}) for one in (body_list(), body_list(), corner)])
     assert np.abs(clip.tracks[-1].points[-1, BODY]).max() < 0.01
+    corner, hand = [[x / 100, x / 100, 1.0] for x in range(1, 22)], hand_list(LEFT_WRIST_AT)
+    data = [frame({BODY_LIST: body_list(), LEFT_LIST: one}) for one in (hand, hand, corner)]
+    (track,) = from_keypoints(data).tracks
+    assert track.points[2, LEFT_HAND].max() < 0.001
+    body, low = body_list(width=WIDTH, height=HEIGHT), [0.5, 3.5, 1.0] * 21
+    (track,) = from_keypoints(frame({BODY_LIST: body, LEFT_LIST: low})).tracks
+    assert np.allclose(track.points[0, LEFT_HAND], (0.5, 3.5))
 
 
 @pytest.mark.parametrize(("median", "said"), [(1.9, None), (3.0, "fractions"), (5.0, "pixels"), (8.1, None)])
@@ -177,17 +173,6 @@ def test_a_tie_of_units_is_said(median, said, caplog):
         points, _ = only_person(frame({BODY_LIST: body}))
     assert np.allclose(points[0], (median, 0.5) if median > 4 else (median * WIDTH, HEIGHT / 2))
     assert (said is None) == (not caplog.text) and f"read as {said}" in caplog.text + "read as None"
-
-
-def test_hands_follow_the_body_over_the_whole_clip():
-    """A hand in the corner of a frame is no hand in fractions, and one below a close-up is not in pixels."""
-    corner, hand = [[x / 100, x / 100, 1.0] for x in range(1, 22)], hand_list(LEFT_WRIST_AT)
-    data = [frame({BODY_LIST: body_list(), LEFT_LIST: one}) for one in (hand, hand, corner)]
-    (track,) = from_keypoints(data).tracks
-    assert track.points[2, LEFT_HAND].max() < 0.001
-    body, low = body_list(width=WIDTH, height=HEIGHT), [0.5, 3.5, 1.0] * 21
-    (track,) = from_keypoints(frame({BODY_LIST: body, LEFT_LIST: low})).tracks
-    assert np.allclose(track.points[0, LEFT_HAND], (0.5, 3.5))
 
 
 def test_who_joins_people_in_the_strict_form_is_in_pixels():
@@ -238,14 +223,11 @@ def test_faces_of_every_length(caplog):
     assert "68 keypoints" in caplog.text
 
 
-def test_bodies_of_25_and_24_have_feet_and_no_mid_hip():
+def test_bodies_of_25_and_24_have_feet_and_no_mid_hip_and_one_of_coco_gets_its_neck():
     points, scores = only_person(frame({BODY_LIST: body_list(joints=25), "face_keypoints_2d": [], "person_id": [-1]}))
     from_25 = [*range(8), *range(9, 25)]
     assert np.allclose(points[:24, 0], [100 + 10 * i for i in from_25]) and scores[:24].all()
     assert np.allclose(only_person(frame({BODY_LIST: body_list(joints=24)}))[0][FEET, 0], np.arange(280, 340, 10))
-
-
-def test_a_body_of_coco_gets_its_neck():
     body = body_list(joints=17)
     points, scores = only_person(frame({BODY_LIST: body}))
     assert np.allclose(points[NECK], (155, 310)) and scores[BODY].all()
@@ -297,7 +279,7 @@ def test_an_editors_changes_win_over_the_extra_keys():
     assert np.allclose(points[5], track.points[0, 5] * (WIDTH, HEIGHT))
 
 
-def test_extra_keys_that_are_stale_or_of_other_meaning_are_ignored():
+def test_extra_keys_that_are_stale_huge_or_of_other_meaning_are_ignored():
     (person,) = to_keypoints(made_up_clip(frames=1))[0]["people"]
     seen = np.reshape(person[BODY_LIST], (-1, 3))[:, 2] > 0
     scaled = [v if i % 3 == 2 else v / 2 for i, v in enumerate(person[BODY_LIST])]
@@ -305,12 +287,8 @@ def test_extra_keys_that_are_stale_or_of_other_meaning_are_ignored():
     assert scores[BODY].tolist() == seen.astype(float).tolist()
     strange = {BODY_LIST: body_list(), "id": "anna", "scores": [0.5], "body_raw_2d": "none"}
     assert only_person(frame(strange))[1][BODY].tolist() == [1.0] * 18
-
-
-@pytest.mark.parametrize("huge", [1e300, float("inf"), float("nan"), 10**400])
-def test_extra_keys_that_are_huge_or_no_numbers_are_ignored(huge):
     (person,) = to_keypoints(PoseClip(WIDTH, HEIGHT, 1, made_up_clip(frames=1).tracks[1:]))[0]["people"]
-    for key in ("scores", "body_raw_2d"):
+    for huge, key in product((1e300, float("inf"), float("nan"), 10**400), ("scores", "body_raw_2d")):
         points, scores = only_person(frame({**person, key: [huge, *person[key][1:]]}))
         assert np.abs(points).max() < 1e4 and set(scores.tolist()) == {0.0, 1.0}
 

@@ -75,7 +75,7 @@ def test_lengths_go_from_the_one_to_the_other():
     assert (steps >= -1e-12).all()
 
 
-def test_halfway_by_hand():
+def test_halfway_by_hand_and_easing():
     """A forearm turns by 90 degrees while the neck moves by 0.1; smoothstep passes the middle at half the time."""
     angles = REST.copy()
     angles[5] += np.pi / 2
@@ -86,20 +86,20 @@ def test_halfway_by_hand():
     assert np.degrees(np.arctan2(forearm[1], forearm[0])) == pytest.approx(80 + 45)
     still = photo.tracks[0].points[0] * (ASPECT, 1) + (0.05, 0)
     assert middle[[LEFT_ELBOW, *range(8, 18)]] == pytest.approx(still[[LEFT_ELBOW, *range(8, 18)]])
-
-
-def test_it_eases_in_and_out():
     photo, clip = clip_of(skeleton(neck=(0.2, 0.3))), clip_of(skeleton(neck=(0.5, 0.3)), frames=2)
     steps = np.diff(lead_in(clip, photo, 8).tracks[0].points[:, NECK, 0])
     assert steps[0] < 0.4 * steps[3] and steps[7] < 0.4 * steps[3]
     assert steps[:8] == pytest.approx(steps[7::-1])
 
 
-def test_a_hand_turns_with_the_forearm_and_keeps_its_shape():
+def test_hand_and_face_keep_their_shape_and_place():
     points = lead_in(clip_of(turned(5, by=np.radians(140))), clip_of(skeleton()), 6).tracks[0].points
     edges = LEFT_HAND.start + HAND_EDGES
     assert bones(points, edges) == pytest.approx(np.tile(bones(points[0], edges), (7, 1)), abs=1e-12)
     assert np.abs(points[:, LEFT_HAND.start] - points[:, LEFT_WRIST]).max() < 1e-12
+    points = lead_in(clip_of(turned(12, by=0.5)), clip_of(skeleton()), 6).tracks[0].points * (ASPECT, 1)
+    spread = np.linalg.norm(points[:, FACE] - points[:, [poses.NOSE]], axis=2)
+    assert spread.max() < 0.05
 
 
 def turned(*limbs, by):
@@ -107,12 +107,6 @@ def turned(*limbs, by):
     angles = REST.copy()
     angles[list(limbs)] += by
     return skeleton(angles)
-
-
-def test_the_face_moves_with_the_nose():
-    points = lead_in(clip_of(turned(12, by=0.5)), clip_of(skeleton()), 6).tracks[0].points * (ASPECT, 1)
-    spread = np.linalg.norm(points[:, FACE] - points[:, [poses.NOSE]], axis=2)
-    assert spread.max() < 0.05
 
 
 def test_arms_are_raised_outward():
@@ -148,15 +142,12 @@ def test_a_hand_that_the_dance_hides_goes_in_the_first_half():
     assert np.linalg.norm(track.points[:5, hand[0]] - track.points[:5, LEFT_WRIST], axis=1).max() < 1e-12
 
 
-def test_without_a_neck_everything_goes_straight():
+def test_without_a_neck_everything_goes_straight_and_unseen_points_may_be_anything():
     photo, clip = clip_of(skeleton()), hidden(clip_of(skeleton(random_angles(3))), [NECK])
     ends = photo.tracks[0].points[0], clip.tracks[0].points[0]
     middle = lead_in(clip, photo, 2).tracks[0].points[1]
     for joint in (poses.NOSE, poses.LEFT_SHOULDER, poses.LEFT_HIP):
         assert middle[joint] == pytest.approx((ends[0][joint] + ends[1][joint]) / 2)
-
-
-def test_unseen_points_may_be_anything():
     photo, clip = hidden(clip_of(skeleton()), [4, 10]), hidden(clip_of(skeleton()), [4, 13])
     for one in (photo, clip):
         one.tracks[0].points[one.tracks[0].scores == 0] = np.inf
@@ -165,14 +156,11 @@ def test_unseen_points_may_be_anything():
     assert not track.visible[:5, 4].any()
 
 
-def test_no_frames_is_the_clip():
+def test_no_frames_is_the_clip_and_the_suggestion_by_hand():
+    """The neck and all else 0.1 away, 0.03 a frame in the dance: 1.5 * 0.1 / 0.03 = 5 frames, 8 in whole steps of 4."""
     clip = clip_of(skeleton())
     assert lead_in(clip, clip_of(skeleton()), 0) is clip
     assert lead_in(clip, clip, AUTO) is clip
-
-
-def test_suggestion_by_hand_and_without_movement_or_way():
-    """The neck and all else 0.1 away, 0.03 a frame in the dance: 1.5 * 0.1 / 0.03 = 5 frames, 8 in whole steps of 4."""
     clip, lower = clip_of(skeleton(), frames=30), clip_of(skeleton(neck=(0.3, 0.4)))
     assert (suggest_frames(clip, lower), suggest_frames(clip, clip_of(skeleton()))) == (48, 0)
     clip.tracks[0].points[:, :, 1] += 0.03 * np.arange(30)[:, None]

@@ -126,12 +126,16 @@ def test_only_the_outlier_changes_and_takes_its_neighbors_score():
     assert clean.scores[20, RIGHT_ELBOW] == pytest.approx(0.9)
 
 
-def test_off_keeps_outliers_and_on_finds_the_same_backward():
+def test_off_keeps_outliers_and_on_finds_the_same_backward_and_in_parts(monkeypatch):
     clip = clip_of(spiked(moving(PATHS["rest"]), 0.1))
     assert refine(clip, 0, 0, False) is clip
     track = spiked(moving(PATHS["sine"]), 0.05)
     backward = Track(0, track.points[::-1], track.scores[::-1])
-    assert np.array_equal(found(track), found(backward)[::-1])
+    whole = found(track)
+    assert np.array_equal(whole, found(backward)[::-1])
+    monkeypatch.setattr("steadydancer_pack.dwpose.edit.outliers.AT_ONCE", 30 * FRAMES)
+    assert np.array_equal(found(track), whole)
+    assert whole.sum() == KEYPOINTS
 
 
 def test_a_pose_held_after_an_outlier_is_a_gap():
@@ -200,14 +204,6 @@ def test_too_few_frames_are_not_judged(frames):
     track.points[frames // 2 :, LEFT_WRIST] += 0.1
     clean, outliers = without_outliers(track, track.visible, ASPECT)
     assert clean is track and not outliers.any()
-
-
-def test_a_long_clip_is_judged_in_parts(monkeypatch):
-    track = spiked(moving(PATHS["sine"]), 0.05)
-    whole = found(track)
-    monkeypatch.setattr("steadydancer_pack.dwpose.edit.outliers.AT_ONCE", 30 * FRAMES)
-    assert np.array_equal(found(track), whole)
-    assert whole.sum() == KEYPOINTS
 
 
 def test_the_report_counts_outliers():

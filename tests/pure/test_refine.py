@@ -166,7 +166,7 @@ def test_smoothing_is_the_same_backward_and_for_each_person_alone():
     assert [np.array_equal(a.points, b.points) for a, b in zip(both, alone, strict=True)] == [True, True]
 
 
-def test_smoothing_stops_at_gaps_and_leaves_hidden_points():
+def test_smoothing_stops_at_gaps_and_a_run_too_short_for_the_window_takes_a_shorter_one_or_none():
     track = with_gap(noisy(standing(), 0.004), LEFT_WRIST, [20])
     moved = Track(3, track.points.copy(), track.scores)
     moved.points[21:, LEFT_WRIST] += 0.1
@@ -176,9 +176,6 @@ def test_smoothing_stops_at_gaps_and_leaves_hidden_points():
     assert second[20].tolist() == [-5, -5]
     assert second[21:] == pytest.approx(first[21:] + 0.1, abs=1e-12)
     assert not np.array_equal(first[:20], track.points[:20, LEFT_WRIST])
-
-
-def test_a_run_too_short_for_the_window_takes_a_shorter_one_or_none():
     track = noisy(standing(20), 0.004)
     track.scores[[4, 11], RIGHT_WRIST] = 0  # runs of 4, 6 and 8 frames
     result = refine(clip_of(track), 0, 1.0, False).tracks[0].points[:, RIGHT_WRIST]

@@ -135,15 +135,17 @@ def test_auto_takes_the_first_that_works(use, network, available, taken):
     assert session.provider == taken and session.notes == [f"net.onnx runs on {taken}."]
 
 
-def test_ports_are_known_by_name(use, network):
-    use()
+def test_ports_are_known_by_name_and_pictures_given_in_their_type(use, network):
+    ort = use()
     session = open_session(network)
     assert session.inputs == {"x": (None, 3, None, 5)} and session.outputs == {"y": (None, 7)}
-    (output,) = session.run({"x": np.zeros(1)})
-    assert output.shape == (1, 7)
+    (output,) = session.run({"x": np.full((1, 3, 1, 5), 7.0)})
+    ((_, _, made),) = ort.made
+    assert made.runs[0]["x"].dtype == np.uint8 and (made.runs[0]["x"] == 7).all()
+    assert output.shape == (1, 7) and output.dtype == np.float32
 
 
-def test_a_gpu_is_tried_with_zeros_of_the_right_type_and_the_cpu_is_not(use, network):
+def test_a_gpu_is_tried_with_zeros_after_its_libraries_are_loaded_and_the_cpu_is_not(use, network, capsys):
     ort = use("CUDA")
     open_session(network)
     ((_, _, session),) = ort.made
@@ -151,9 +153,6 @@ def test_a_gpu_is_tried_with_zeros_of_the_right_type_and_the_cpu_is_not(use, net
     assert feeds["x"].shape == (1, 3, 1, 5) and feeds["x"].dtype == np.uint8 and not feeds["x"].any()
     open_session(network, "CPU")
     assert ort.made[-1][2].runs == []
-
-
-def test_cuda_libraries_are_loaded_first_and_quietly(use, network, capsys):
     ort = use("CUDA")
     open_session(network, "CPU")
     assert ort.preloaded == 0
@@ -165,12 +164,11 @@ def test_only_directml_goes_without_memory_patterns(use, network):
     ort = use("DirectML", "CUDA")
     for name in ("DirectML", "CUDA", "CPU"):
         open_session(network, name)
-    assert [(name, options.enable_mem_pattern) for name, options, _ in ort.made] == [
-        ("DirectML", False), ("CUDA", True), ("CPU", True)
-    ]  # fmt: skip
+    patterns = [(name, options.enable_mem_pattern) for name, options, _ in ort.made]
+    assert patterns == [("DirectML", False), ("CUDA", True), ("CPU", True)]
 
 
-def test_a_cpu_build_beside_a_gpu_is_explained(use, builds, network):
+def test_a_cpu_build_beside_a_gpu_is_explained_and_two_builds_are_named(use, builds, network):
     use()
     builds("onnxruntime")
     assert open_session(network, gpu=GPU).notes == [
@@ -180,17 +178,13 @@ def test_a_cpu_build_beside_a_gpu_is_explained(use, builds, network):
         f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu<1.27"\nand restart ComfyUI.',
     ]
     assert open_session(network, gpu=None).notes == ["net.onnx runs on CPU."]
-
-
-def test_two_builds_are_named(use, builds, network):
-    use()
     builds("onnxruntime", "onnxruntime-gpu")
     (*_, fix) = open_session(network, gpu=GPU).notes
     assert fix.startswith("Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other.")
     assert f'{PIP} install --force-reinstall --no-deps "onnxruntime-gpu<1.27"\n' in fix
 
 
-def test_a_library_that_cannot_be_loaded_is_quoted(use, network, monkeypatch):
+def test_a_library_that_cannot_be_loaded_is_quoted_or_else_what_onnx_runtime_said(use, network, monkeypatch):
     def missing(path, mode):
         raise OSError("libcublasLt.so.13: cannot open shared object file\nmore")
 
@@ -200,11 +194,7 @@ def test_a_library_that_cannot_be_loaded_is_quoted(use, network, monkeypatch):
     assert "CUDA does not work: a CUDA or cuDNN library could not be loaded (libcublasLt.so.13: cannot" in cause
     assert "more" not in cause and fix.startswith("Update the GPU's driver. If that does not help: Run in")
     assert f'{PIP} install "onnxruntime-gpu[cuda,cudnn]<1.27"' in fix
-
-
-def test_where_the_libraries_load_what_onnx_runtime_said_is_quoted(use, network, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: None)
-    use("CUDA", unused=["CUDA"])
     assert "CUDA does not work: Failed to load libcudnn.so.9." in open_session(network, gpu=GPU).notes[1]
 
 
@@ -257,40 +247,42 @@ def test_a_provider_that_makes_no_session_is_passed_over_and_the_line_that_matte
 
 
 NO_KERNEL = Fail("no kernel image")
+ASKED = " was asked for, but it does not work here: "
 
 
 @pytest.mark.parametrize(
-    ("available", "broken", "file", "provider", "message"),
+    ("available", "failure", "provider", "message"),
     [
-        ("CUDA", {"refused": {"CUDA": NO_KERNEL}}, "net.onnx", "CUDA", "CUDA was asked for, but it does not work here: "
-         "no kernel image.* driver(?s:.*) 'auto'"),
-        ("CUDA", {"broken": {"CUDA": NO_KERNEL}}, "net.onnx", "CUDA", "CUDA was asked for, but it does not work here: "
-         "no kernel image.* driver(?s:.*) 'auto'"),
-        ("OpenVINO", {"refused": {"OpenVINO": RuntimeError("no plugin.")}}, "net.onnx", "OpenVINO",
-         "OpenVINO was asked for, but it does not work here: no plugin; no plugin. "),
-        ("OpenVINO", {}, "net.onnx", "DirectML", "(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"),
-        ("CPU", {}, "net.onnx", "cuda", "Unknown provider 'cuda'. Choose one of auto, CUDA"),
-        ("CUDA", {"refused": {"CUDA": InvalidProtobuf("parsing failed")}}, "net.onnx", "auto",
-         "net.onnx is not a whole ONNX file: parsing failed. Delete it"),
-        ("CPU", {"refused": {"CPU": Fail("unknown operator")}}, "net.onnx", "auto",
-         "net.onnx runs on no provider. CPU: unknown operator."),
-        ("CPU", {}, "gone.onnx", "auto", "There is no file .*gone.onnx"),
+        ("CUDA", {"refused": NO_KERNEL}, "CUDA", f"CUDA{ASKED}no kernel image.* driver(?s:.*) 'auto'"),
+        ("CUDA", {"broken": NO_KERNEL}, "CUDA", f"CUDA{ASKED}no kernel image.* driver(?s:.*) 'auto'"),
+        ("OpenVINO", {"refused": RuntimeError("no plugin.")}, "OpenVINO", f"OpenVINO{ASKED}no plugin; no plugin. "),
+        ("OpenVINO", {}, "DirectML", "(?s)has only OpenVINO, CPU. .* --no-deps onnxruntime-directml\n"),
+        ("CPU", {}, "cuda", "Unknown provider 'cuda'. Choose one of auto, CUDA"),
+        ("CUDA", {"refused": InvalidProtobuf("cut")}, "auto", "net.onnx is not a whole ONNX file: cut. Delete it"),
+        ("CPU", {"refused": Fail("bad operator")}, "auto", "net.onnx runs on no provider. CPU: bad operator."),
     ],
-)  # fmt: skip
-def test_what_cannot_run_is_an_error(use, network, monkeypatch, available, broken, file, provider, message):
+)
+def test_what_cannot_run_is_an_error(use, network, monkeypatch, available, failure, provider, message):
     if provider == "DirectML":
         monkeypatch.setattr(sys, "platform", "win32")
-    use(available, **broken)
+    use(available, **{how: {available: error} for how, error in failure.items()})
     with pytest.raises(ValueError, match=message):
-        open_session(network.with_name(file), provider, GPU if available == "CUDA" else None)
+        open_session(network, provider, GPU if available == "CUDA" else None)
 
 
 @pytest.mark.parametrize(
     ("available", "provider", "gpu"),
-    [((), "auto", False), (("CUDA",), "auto", True), (("CUDA",), "CUDA", True), (("CUDA",), "CPU", False),
-     (("TensorRT",), "auto", False), (("TensorRT",), "TensorRT", True), (("CUDA",), "DirectML", False),
-     (("CUDA",), "magic", False)],
-)  # fmt: skip
+    [
+        ((), "auto", False),
+        (("CUDA",), "auto", True),
+        (("CUDA",), "CUDA", True),
+        (("CUDA",), "CPU", False),
+        (("TensorRT",), "auto", False),
+        (("TensorRT",), "TensorRT", True),
+        (("CUDA",), "DirectML", False),
+        (("CUDA",), "magic", False),
+    ],
+)
 def test_what_may_compute_on_a_gpu(use, available, provider, gpu):
     use(*available)
     assert may_use_gpu(provider) is gpu
@@ -317,19 +309,18 @@ def test_a_card_that_was_full_is_tried_again_before_each_search(use, network):
     assert name == "CUDA" and len(made.runs) == 2
 
 
-def test_a_network_that_runs_is_not_opened_again(use, network):
+def test_a_network_that_runs_or_whose_file_went_away_is_not_opened_again(use, network):
     ort = use("CUDA", broken={"CUDA": Fail("no kernel image")})
     session, cuda = open_session(network, gpu=GPU), len(ort.made)
     prepare([session], lambda: pytest.fail("Room was made for the CPU."))
     assert session.provider == "CPU" and len(ort.made) == cuda
-
-
-def test_a_file_that_went_away_leaves_the_network_that_is_open(use, network):
     use("CUDA", refused={"CUDA": FULL[0]})
     session = open_session(network, gpu=GPU)
     network.unlink()
     prepare([session], lambda: None)
     assert session.provider == "CPU" and session.run({"x": np.zeros(1)})[0].shape == (1, 7)
+    with pytest.raises(ValueError, match="There is no file .*net.onnx"):
+        open_session(network)
 
 
 @pytest.mark.parametrize(
@@ -405,15 +396,6 @@ def test_a_failure_while_running_says_what_to_do(use, network, provider, failure
         session.run({"x": np.zeros(1)})
 
 
-def test_pictures_are_given_in_the_type_that_the_network_takes_and_its_numbers_are_float32(use, network):
-    ort = use()
-    session = open_session(network)
-    (output,) = session.run({"x": np.full((1, 3, 1, 5), 7.0)})
-    ((_, _, made),) = ort.made
-    assert made.runs[0]["x"].dtype == np.uint8 and (made.runs[0]["x"] == 7).all()
-    assert output.dtype == np.float32
-
-
 def test_a_float16_network_runs(tmp_path):
     """With the real ONNX Runtime, which refuses any other type than the port's own."""
     half = onnx.TensorProto.FLOAT16
@@ -424,14 +406,11 @@ def test_a_float16_network_runs(tmp_path):
     assert output.dtype == np.float32 and (output == 0.5).all()
 
 
-def test_openvino_is_asked_for_its_gpu(use, network):
+def test_openvino_is_asked_for_its_gpu_and_without_one_what_runs_is_named(use, network, builds):
     """By default it computes on the CPU."""
     ort = use("OpenVINO")
     assert open_session(network).notes == ["net.onnx runs on OpenVINO (GPU)."]
     assert ort.options == [("OpenVINOExecutionProvider", {"device_type": "GPU"})]
-
-
-def test_without_a_gpu_for_openvino_what_runs_is_named(use, builds, network):
     use("OpenVINO", no_gpu=True)
     builds("onnxruntime-openvino")
     runs, cause, fix = open_session(network, gpu=Gpu("Intel(R) Arc(TM) A770 Graphics")).notes
@@ -452,30 +431,24 @@ def test_what_compiles_for_each_batch_size_runs_when_asked_and_sample_by_sample(
     assert output.shape == (4, 7) and [feeds["x"].shape for feeds in made.runs] == [(1, 3, 1, 5)] * 4
 
 
-@pytest.mark.parametrize(("version", "kept"), [("1.22.1", False), ("1.23.0", True), ("1.27.1", True)])
-def test_migraphx_keeps_what_it_compiled(use, network, tmp_path, version, kept):
-    ort, folder = use("MIGraphX", version=version), tmp_path / "user" / "onnx_cache"
-    open_session(network, "MIGraphX", Gpu("AMD Radeon", cache=folder))
-    assert ort.options == [("MIGraphXExecutionProvider", {"migraphx_model_cache_dir": str(folder)} if kept else {})]
-    assert folder.is_dir() == kept
-
-
-def test_migraphx_runs_where_its_results_cannot_be_kept(use, network, tmp_path, caplog):
+def test_migraphx_keeps_what_it_compiled_and_runs_where_that_cannot_be_kept(use, network, tmp_path, caplog):
+    for version, kept in (("1.22.1", False), ("1.23.0", True), ("1.27.1", True)):
+        ort, folder = use("MIGraphX", version=version), tmp_path / version / "onnx_cache"
+        open_session(network, "MIGraphX", Gpu("AMD Radeon", cache=folder))
+        assert ort.options == [("MIGraphXExecutionProvider", {"migraphx_model_cache_dir": str(folder)} if kept else {})]
+        assert folder.is_dir() == kept
     ort = use("MIGraphX")
     session = open_session(network, "MIGraphX", Gpu("AMD Radeon", cache=network / "below_a_file"))
     assert session.provider == "MIGraphX" and ort.options[0][1] == {}
     assert "MIGraphX compiles anew each time" in caplog.text
 
 
-@pytest.mark.parametrize("gpu", ["gfx1151", "Ascend910B", "npu", "Something New"])
-def test_of_a_gpu_without_a_build_the_cpu_is_said_to_be_all_right(use, builds, network, gpu):
+def test_without_a_build_for_the_gpu_or_with_migraphx_alone_the_cpu_is_said_to_be_all_right(use, builds, network):
     use()
     builds("onnxruntime")
-    _, cause, fix = open_session(network, gpu=Gpu(gpu)).notes
-    assert gpu in cause and fix == CPU_IS_ENOUGH
-
-
-def test_why_migraphx_is_not_taken_is_reported(use, builds, network):
+    for gpu in ("gfx1151", "Ascend910B", "npu", "Something New"):
+        _, cause, fix = open_session(network, gpu=Gpu(gpu)).notes
+        assert gpu in cause and fix == CPU_IS_ENOUGH
     use("MIGraphX")
     builds("onnxruntime-migraphx")
     _, cause, fix = open_session(network, gpu=Gpu("AMD Radeon RX 7900 XTX")).notes
