@@ -19,6 +19,8 @@ from .weight_names import is_diffusers, official_names
 from .weight_source import INDEX_SUFFIX, SHARD, first_of
 
 MAX_BLOCKS = 1000
+HEAD_WIDTH = 128  # of an attention head in every Wan model: ComfyUI divides by it
+WIDTH_TENSOR = "patch_embedding.bias"  # as long as the transformer is wide
 # A name that only this kind of file has -> the kind; the first that fits is told to the user.
 KINDS = (
     ("lora_down.weight", "a LoRA"),
@@ -62,6 +64,12 @@ def check_file(path: str | Path) -> Contents:
     if contents.gguf:
         _check_gguf(contents, contents.gguf)
     check_names(contents.title, names)
+    shape = next(contents.tensors[name].shape for name, ours in contents.official.items() if ours == WIDTH_TENSOR)
+    if len(shape) != 1 or not shape[0] or shape[0] % HEAD_WIDTH:
+        raise ValueError(
+            f"{contents.title} is SteadyDancer with {WIDTH_TENSOR} of shape {list(shape)}; it must be [N] with N a "
+            f"multiple of {HEAD_WIDTH}, [5120] in SteadyDancer-14B. The file was converted wrongly; download it again."
+        )
     return contents
 
 

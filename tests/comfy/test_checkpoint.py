@@ -97,6 +97,10 @@ FILES = {
         lambda w: w | {f"blocks.{i}.x": torch.zeros(1) for i in range(2, 1001)},
         "is SteadyDancer with 1001 blocks; SteadyDancer-14B has 40",
     ),
+    "64 wide": (
+        lambda w: w | {"patch_embedding.bias": torch.zeros(64)},
+        r"patch_embedding.bias of shape \[64\]; it must be \[N\] with N a multiple of 128",
+    ),
     "no image embedding": (without("img_emb"), "8 tensors of its transformer are missing, such as img_emb.proj.0.bias"),
     "two missing": (
         without("bn2"),
