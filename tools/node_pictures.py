@@ -25,7 +25,7 @@ SETTINGS = {"Comfy.Locale": "en", "Comfy.Minimap.Visible": False, "Comfy.Graph.C
 KEPT_DANCE = "output/poses/SteadyDancer_00001_.json"  # what Save Poses leaves, for the list of Load Poses; none runs
 VIEW: ViewportSize = {"width": 1200, "height": 1500}
 CORNER, MARGIN = (200, 160), 26
-PIXELS_PER_UNIT, QUALITY = 1.25, 52
+PIXELS_PER_UNIT, QUALITY = 1.25, 50
 DRAW_ALONE = """([type, x, y]) => {
     const {graph, canvas} = window.app;
     // Not graph.clear(): the next node would get this one's id, and the page would give it this one's values.

@@ -207,8 +207,9 @@ def test_a_batch_of_two_latents_gives_two_videos(inputs, golden_patcher, conds):
     assert both.shape[0] == 2 and error(both[:1], one) <= 1e-4 and error(both[1:], one) > 1e-2
 
 
-def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
-    seen, model = [], golden_patcher.clone()
+def with_batch_hook(patcher):
+    """Return a clone with another node's batch function, and a list of which conditions each of its calls got."""
+    seen, model = [], patcher.clone()
 
     def batch(args):
         seen.append([cond is not None for cond in args["conds"]])
@@ -217,6 +218,11 @@ def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
         )
 
     model.model_options["sampler_calc_cond_batch_function"] = batch
+    return model, seen
+
+
+def test_other_nodes_batch_hooks_still_run(inputs, golden_patcher, conds):
+    model, seen = with_batch_hook(golden_patcher)
     assert count(inputs, model, conds, steps=10).passes() == 22
     assert seen == [[True, True]] * 10
 
