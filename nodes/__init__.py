@@ -1,4 +1,4 @@
-"""The nodes of SteadyDancer, one file per stage of the road from photo to video."""
+"""The nodes of SteadyDancer, one file per stage from photo to video."""
 
 from comfy_api.latest import ComfyExtension, io
 
