@@ -115,7 +115,8 @@ def test_neither_the_order_of_keys_nor_the_process_counts_but_one_pixel_does():
 
 @pytest.mark.parametrize("name", [*comfy.samplers.SAMPLER_NAMES, "official unipc", "official dpm++", "official euler"])
 def test_every_solver_and_scheduler_of_comfyui_has_a_name(name):
-    named([make_solver(name), comfy.samplers.SCHEDULER_HANDLERS])
+    values = [make_solver(name), comfy.samplers.SCHEDULER_HANDLERS]
+    assert named(values) == named(values)
 
 
 def nested(depth):

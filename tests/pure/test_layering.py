@@ -1,7 +1,7 @@
 """Imports between packages follow one order, without a cycle or a way back; files are ASCII and not long."""
 
 import ast
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -125,10 +125,8 @@ def test_no_file_imports_itself_through_others():
     graph = {}
     for file in product_files(PACK):
         graph[file.relative_to(PACK).as_posix()] = {name[1:] for name in imports(file, PACK) if name[0] == "/"}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(" -> ".join(error.args[1]))
+    order = list(TopologicalSorter(graph).static_order())  # CycleError names the files of a cycle
+    assert set(graph) <= set(order)
 
 
 def test_the_transformer_imports_comfy_torch_and_the_pose_modules_alone():
