@@ -36,7 +36,7 @@ from .vae_file import loaded_vae
 from .world.pixels import make_one
 from .world.store import HELD_OUT
 
-FRAMES, SIZE = 33, 96
+FRAMES, SIZE = 33, 128
 PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
 WEIGHTS = "weights.safetensors"
 BEFORE = {"stage1": "base", "stage2": "stage1", "stage2_plain": "stage1", "stage3": "stage2"}

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from ..dwpose.edit.augment import augment
-from .world.clips import Performance, draw_performance, film, fitted
-from .world.look import placed
-from .world.motion import FPS
+from .old_world.clips import Performance, draw_performance, film, fitted
+from .old_world.look import placed
+from .old_world.motion import FPS
 from .world.store import HELD_OUT, skeletons
 
 PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 686, 1234

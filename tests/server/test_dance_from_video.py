@@ -14,7 +14,7 @@ from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, file_of, node, pictures, run
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.world.clips import film
+from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FRAMES, FPS, SIZE = 33, 16, 96

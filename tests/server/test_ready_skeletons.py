@@ -29,7 +29,7 @@ from steadydancer_pack.tests.prompts import (
 )
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import MINIATURE
-from steadydancer_pack.training.world.clips import film
+from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
 FRAMES, SIZE, ENLARGED, FPS, STEPS = 33, 96, 384, 16, 12

@@ -12,7 +12,7 @@ from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.comfy.test_negative_prompt import ONE_VIDEO
 from steadydancer_pack.tests.prompts import VIDEO, file_of, run
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.world.clips import film
+from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FPS, FRAMES = 16, 9

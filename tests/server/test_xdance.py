@@ -20,8 +20,8 @@ from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.world.clips import film
-from steadydancer_pack.training.world.motion import FPS
+from steadydancer_pack.training.old_world.clips import film
+from steadydancer_pack.training.old_world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
 SKELETONS = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))

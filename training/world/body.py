@@ -15,30 +15,41 @@ JOINTS = (
     "right_shoulder", "right_elbow", "right_wrist", "right_hand", "right_hip", "right_knee", "right_ankle",
     "right_toe", "left_shoulder", "left_elbow", "left_wrist", "left_hand", "left_hip", "left_knee", "left_ankle",
     "left_toe", "right_eye", "left_eye", "right_ear", "left_ear", "cap",
+    "right_thumb", "left_thumb",
 )  # fmt: skip
 SIDES = (("right", -1), ("left", 1))
+SOLE = 0.055  # from the ankle to the ground
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Lengths in parts of the height, before they are scaled so that the character is 1 high; girth scales widths."""
+    """Lengths in parts of `standing`, to which they are scaled so that the character is 1 high; girth scales widths."""
 
-    leg: float = 0.47
-    torso: float = 0.29
-    head: float = 0.085
-    neck: float = 0.055
-    shoulders: float = 0.125
-    hips: float = 0.065
-    upper_arm: float = 0.165
-    lower_arm: float = 0.15
+    leg: float = 0.31
+    torso: float = 0.25
+    head: float = 0.15
+    neck: float = 0.0
+    shoulders: float = 0.115
+    hips: float = 0.068
+    upper_arm: float = 0.16
+    lower_arm: float = 0.145
     girth: float = 1.0
+
+    @property
+    def standing(self) -> float:
+        return self.leg + self.torso + self.neck + 2 * self.head + SOLE
+
+    @property
+    def radius(self) -> float:
+        """Of the head, in parts of the character's height."""
+        return self.head / self.standing
 
 
 # Part: mean and spread of a uniform draw.
 RANGES = {
-    "leg": (0.46, 0.05), "torso": (0.29, 0.03), "head": (0.092, 0.018), "neck": (0.05, 0.008),
-    "shoulders": (0.125, 0.025), "hips": (0.065, 0.014), "upper_arm": (0.165, 0.02), "lower_arm": (0.15, 0.018),
-    "girth": (1.05, 0.25),
+    "leg": (0.31, 0.035), "torso": (0.25, 0.025), "head": (0.15, 0.016), "neck": (0.0, 0.008),
+    "shoulders": (0.115, 0.012), "hips": (0.068, 0.008), "upper_arm": (0.16, 0.012), "lower_arm": (0.145, 0.012),
+    "girth": (1.06, 0.1),
 }  # fmt: skip
 
 
@@ -61,18 +72,17 @@ def joints(body: Proportions, angles: Motion) -> dict[str, np.ndarray]:
     frame = chest_frame @ _turn_z(angles["head_tilt"]) @ _turn_y(angles["head_yaw"])
     points["head"] = _along(points["neck"], frame, (0, -body.neck - r, 0))
     places = {
-        "nose": (0, 0.12 * r, 0.95 * r),
-        "right_eye": (-0.36 * r, -0.12 * r, 0.85 * r),
-        "left_eye": (0.36 * r, -0.12 * r, 0.85 * r),
-        "right_ear": (-0.86 * r, 0.02 * r, 0),
-        "left_ear": (0.86 * r, 0.02 * r, 0),
+        "nose": (0, 0.24 * r, 0.97 * r),
+        "right_eye": (-0.34 * r, 0.04 * r, 0.94 * r),
+        "left_eye": (0.34 * r, 0.04 * r, 0.94 * r),
+        "right_ear": (-0.98 * r, 0.12 * r, 0),
+        "left_ear": (0.98 * r, 0.12 * r, 0),
         "cap": (0, -0.72 * r, 0),
     }
     points |= {name: _along(points["head"], frame, place) for name, place in places.items()}
-    standing = body.leg + body.torso + body.neck + 2 * r + 0.03
-    sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + 0.03
-    moved = np.stack([angles["travel"], -sole / standing - angles["jump"], np.zeros_like(sole)], axis=1)
-    return {name: point / standing + moved for name, point in points.items()}
+    sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + SOLE
+    moved = np.stack([angles["travel"], -sole / body.standing - angles["jump"], np.zeros_like(sole)], axis=1)
+    return {name: point / body.standing + moved for name, point in points.items()}
 
 
 def _add_arm(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
@@ -81,7 +91,9 @@ def _add_arm(points: dict, body: Proportions, angles: Motion, side: str, sign: i
     points[f"{side}_shoulder"] = _along(points["neck"], frame, (sign * body.shoulders, 0.02, 0))
     points[f"{side}_elbow"] = _along(points[f"{side}_shoulder"], frame, body.upper_arm * upper)
     points[f"{side}_wrist"] = _along(points[f"{side}_elbow"], frame, body.lower_arm * lower)
-    points[f"{side}_hand"] = _along(points[f"{side}_wrist"], frame, 0.028 * lower)
+    points[f"{side}_hand"] = _along(points[f"{side}_wrist"], frame, 0.035 * lower)
+    inward = _direction(raised + bend + 90, forward, sign) * ((raised + bend - 20) / 50).clip(-0.6, 1)[:, None]
+    points[f"{side}_thumb"] = _along(points[f"{side}_wrist"], frame, 0.03 * lower + 0.055 * inward + (0, 0, 0.03))
 
 
 def _add_leg(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
@@ -90,7 +102,7 @@ def _add_leg(points: dict, body: Proportions, angles: Motion, side: str, sign: i
     points[f"{side}_hip"] = _along(points["pelvis"], frame, (sign * body.hips, 0.0, 0))
     points[f"{side}_knee"] = _along(points[f"{side}_hip"], frame, 0.5 * body.leg * thigh)
     points[f"{side}_ankle"] = _along(points[f"{side}_knee"], frame, 0.5 * body.leg * shin)
-    points[f"{side}_toe"] = _along(points[f"{side}_ankle"], frame, (sign * 0.022, 0.032, 0.05))
+    points[f"{side}_toe"] = _along(points[f"{side}_ankle"], frame, (sign * 0.034, 0.012, 0.075))
 
 
 def _along(start: np.ndarray, frame: np.ndarray, offset) -> np.ndarray:

@@ -11,9 +11,12 @@ from .body import Proportions, draw_proportions, joints
 from .keypoints import keypoints
 from .look import Look, Scene, draw_look, draw_scene
 from .motion import Motion, draw_motion
-from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_background, draw_character, draw_prop, shrink
+from .canvas import Canvas
+from .render import OUTLINE_WIDTH, OVERSAMPLING, draw_character, draw_shadow, shrink
+from .scenery import draw_background, draw_bush
 
-MARGIN = 0.04  # of the picture, that a character's hands and head keep from its edge
+MARGIN = 0.02  # of the picture, that a character keeps from its edge
+HAND, HAT = 0.06, 0.05  # by which they reach beyond their joints, in parts of the character's height
 MARKED = {
     "head": "cap",
     "right_hand": "right_hand",
@@ -60,14 +63,14 @@ def fitted(performance: Performance) -> Performance:
     scene = performance.scene
     space = joints(performance.body, performance.motion)
     all_points = np.stack(list(space.values()))
-    low, high = all_points[..., 0].min() - 0.04, all_points[..., 0].max() + 0.04
-    top = all_points[..., 1].min() - 0.03
+    low, high = all_points[..., 0].min() - HAND, all_points[..., 0].max() + HAND
+    top = min(all_points[..., 1].min() - HAND, (space["head"][:, 1]).min() - performance.body.radius - HAT)
     scale = min(scene.scale, (1 - 2 * MARGIN) / (high - low), (scene.ground - MARGIN) / -top)
     feet = np.clip(scene.feet_x, MARGIN - scale * low, 1 - MARGIN - scale * high)
     return replace(performance, scene=replace(scene, scale=float(scale), feet_x=float(feet)))
 
 
-def make_clip(seed: int, frames: int, size: int = 96, **choices) -> Clip:
+def make_clip(seed: int, frames: int, size: int = 128, **choices) -> Clip:
     """Return the clip of `draw_performance(seed, frames, **choices)`, size x size pixels."""
     return film(draw_performance(seed, frames, **choices), size)
 
@@ -84,14 +87,16 @@ def film(performance: Performance, size: int) -> Clip:
         across = (scene.feet_x + scene.scale * place[:, 0] - 0.5) * zoom + 0.5 + x
         down = (scene.ground + scene.scale * place[:, 1] - 0.5) * zoom + 0.5 + y
         points[name] = np.stack([across * large, down * large, place[:, 2]], axis=1)
-    background, pictures = draw_background(scene, large, large), []
+    background, pictures = draw_background(scene, large), []
     for frame, view in enumerate(views):
         picture = _through_camera(background, view)
         unit = scene.scale * large * view[2]
         canvas = Canvas(picture, unit, OUTLINE_WIDTH * large if look.cartoon else 0.0)
-        draw_character(canvas, {name: place[frame] for name, place in points.items()}, body, look)
-        if scene.occluder:
-            draw_prop(picture, scene.occluder)
+        here = {name: place[frame] for name, place in points.items()}
+        draw_shadow(canvas, here, ((scene.ground - 0.5) * view[2] + 0.5 + view[1]) * large)
+        draw_character(canvas, here, body, look)
+        if scene.occluder is not None:
+            draw_bush(canvas, scene)
         pictures.append(shrink(picture))
     small = {name: place * (1 / OVERSAMPLING, 1 / OVERSAMPLING, 1) for name, place in points.items()}
     marks = {part: small[joint][:, :2] for part, joint in MARKED.items()}

@@ -1,4 +1,4 @@
-"""Pictures of a character in a room, drawn large and shrunk. Joints come as pixels of the large canvas."""
+"""A character from soft solids. Joints come as pixels of the large canvas."""
 
 from functools import partial
 
@@ -6,168 +6,162 @@ import cv2
 import numpy as np
 
 from .body import Proportions
-from .look import MARKERS, Color, Look, Prop, Scene
+from .canvas import Canvas, Paint, Surface, layered
+from .face import HeadFrame, draw_head, head_frame
+from .look import MARKERS, Color, Look, darker
 
-OVERSAMPLING = 3
-SUBPIXEL_BITS = 4
-EYE, OUTLINE, MOUTH = (36, 26, 26), (30, 24, 30), (128, 84, 78)
-LENS = 0.55  # pixels by which a camera softens every edge, standard deviation
-OUTLINE_WIDTH = 0.008  # of the picture's height
-# Widths in parts of the character's height, before girth.
-ARM, FOREARM, GLOVE, THIGH, SHIN, SHOE, TORSO = 0.058, 0.05, 0.092, 0.084, 0.064, 0.074, 0.07
-SLIM = {"arm": 0.5, "leg": 0.6, "torso": 0.9}  # how much of the girth each takes
+OVERSAMPLING = 2
+LENS = 0.5  # pixels by which a camera softens every edge, standard deviation
+OUTLINE_WIDTH = 0.014  # of the picture's height
+# Radii in parts of the character's height, before girth.
+ARM, FOREARM, PALM, THUMB, THIGH, SHIN, SHOE, CHEST, BELLY = 0.06, 0.058, 0.066, 0.032, 0.074, 0.066, 0.07, 0.125, 0.135
+DEPTH = 0.78  # of the trunk, of its width
+CREAM, LEFT_SIDE = (246, 240, 230), 0.84  # a cuff's color; the light of left limbs to that of right ones
+HIP_SHADE = 0.1  # the normal down at which the trunk stops to darken, so that it goes over into the legs
+BEHIND, BEFORE = -0.09, 0.1  # depth to the trunk, in heights, at which an arm passes behind it and before the head
 
 Points = dict[str, np.ndarray]
 
 
-class Canvas:
-    """A large picture and the size of a character on it in pixels."""
-
-    def __init__(self, picture: np.ndarray, unit: float, outline: float = 0.0):
-        self.picture, self.unit, self.outline = picture, unit, outline
-
-    def line(self, a: np.ndarray, b: np.ndarray, width: float, color: Color) -> None:
-        """Draw a limb with round ends; width in parts of the character's height."""
-        for extra, paint in self._passes(color):
-            thickness = max(1, round(width * self.unit + 2 * extra))
-            cv2.line(self.picture, _fixed(a), _fixed(b), paint, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-
-    def polygon(self, corners: list[np.ndarray], color: Color, rounding: float = 0.0) -> None:
-        """Fill a polygon whose edge is `rounding` parts of the character's height wide and round."""
-        points = np.array([_fixed(corner) for corner in corners])
-        for extra, paint in self._passes(color):
-            cv2.fillConvexPoly(self.picture, cv2.convexHull(points), paint, cv2.LINE_AA, SUBPIXEL_BITS)
-            width = max(1, round(rounding * self.unit + 2 * extra))
-            cv2.polylines(self.picture, [points], True, paint, width, cv2.LINE_AA, SUBPIXEL_BITS)
-
-    def ellipse(self, center: np.ndarray, radii: tuple[float, float], color: Color, angle: float = 0, arc=(0, 360)):
-        """Fill an ellipse, or its part from arc[0] to arc[1] degrees; radii in parts of the character's height."""
-        for extra, paint in self._passes(color):
-            axes = tuple(round((r * self.unit + extra) * 2**SUBPIXEL_BITS) for r in radii)
-            cv2.ellipse(self.picture, _fixed(center), axes, angle, *arc, paint, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-    def dot(self, center: np.ndarray, radius: float, color: Color) -> None:
-        """Fill a small disc without an outline."""
-        pixels = round(radius * self.unit * 2**SUBPIXEL_BITS)
-        cv2.circle(self.picture, _fixed(center), pixels, color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-    def _passes(self, color: Color) -> list[tuple[float, Color]]:
-        return ([(self.outline, OUTLINE)] if self.outline else []) + [(0.0, color)]
-
-
-def draw_background(scene: Scene, width: int, height: int) -> np.ndarray:
-    """Return the empty room, uint8 [height, width, 3]."""
-    rows = np.arange(height)[:, None, None] / height
-    wall, shade = (np.array(color, float) for color in scene.wall)
-    room = np.broadcast_to(wall + (shade - wall) * rows / scene.horizon, (height, width, 3)).copy()
-    room[round(scene.horizon * height) :] = scene.floor
-    picture = np.ascontiguousarray(room.clip(0, 255).astype(np.uint8))
-    for prop in scene.props:
-        draw_prop(picture, prop)
-    return picture
-
-
-def draw_prop(picture: np.ndarray, prop: Prop) -> None:
-    """Draw a thing of the room in place."""
-    size = np.array(picture.shape[1::-1])
-    center, half = np.array(prop.box[:2]) * size, np.array(prop.box[2:]) * size / 2
-    dark = tuple(int(0.7 * c) for c in prop.color)
-    low, high = _fixed(center - half), _fixed(center + half)
-    if prop.kind == "disc":
-        radius = int(half[0] * 2**SUBPIXEL_BITS)
-        cv2.circle(picture, _fixed(center), radius, prop.color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-        return
-    cv2.rectangle(picture, low, high, prop.color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-    cv2.rectangle(picture, low, high, dark, max(1, picture.shape[0] // 96), cv2.LINE_AA, SUBPIXEL_BITS)
-    if prop.kind == "shelf":
-        left, right = (np.array((center[0] + sign * half[0], center[1])) for sign in (-1, 1))
-        cv2.line(picture, _fixed(left), _fixed(right), dark, max(1, picture.shape[0] // 96), cv2.LINE_AA, SUBPIXEL_BITS)
+def draw_shadow(canvas: Canvas, points: Points, ground: float) -> None:
+    """Darken the ground below the feet, softly."""
+    for side in ("right", "left"):
+        foot = (points[f"{side}_ankle"] + points[f"{side}_toe"]) / 2
+        reach = np.array((0.16, 0.05)) * canvas.unit
+        lifted = max(0.0, (ground - points[f"{side}_ankle"][1]) / canvas.unit - 0.06)
+        center = np.array((foot[0], ground - 0.012 * canvas.unit))
+        found = canvas.box(center - 2 * reach, center + 2 * reach)
+        if found is None:
+            continue
+        where, x, y = found
+        away = ((x - center[0]) / reach[0]) ** 2 + ((y - center[1]) / reach[1]) ** 2
+        strength = (0.3 / (1 + 8 * lifted)) * np.exp(-1.3 * away)
+        canvas.blend(where, np.array((92, 84, 96), np.float32), strength)
 
 
 def draw_character(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
-    """Draw a person, what is farther away first. points: x, y in pixels of the canvas and z, [3] each."""
-    parts = [(0.0, partial(_torso, canvas, points, body, look)), (0.004, partial(_head, canvas, points, body, look))]
+    """Draw a person, what is farther away first. points: x, y in pixels of the canvas and z in heights, [3] each."""
+    frame = head_frame(points, canvas.unit, body.radius)
+    chest = points["chest"][2]
+    parts = [(0.0, partial(_trunk, canvas, points, body, look)), (2.0, partial(draw_head, canvas, frame, look))]
+    parts.append((0.5 if frame.front[2] < 0 else -1.5, partial(_long_hair, canvas, frame, look)))
     for side in ("right", "left"):
-        z = points[f"{side}_elbow"][2] + points[f"{side}_wrist"][2] - 2 * points["chest"][2]
-        parts.append((z / 2 + 0.02, partial(_arm, canvas, points, body, look, side)))
-        z = points[f"{side}_knee"][2] - points["pelvis"][2]
-        parts.append((min(z, 0) - 0.05 + 0.04 * z, partial(_leg, canvas, points, body, look, side)))
+        z = (points[f"{side}_elbow"][2] + points[f"{side}_wrist"][2]) / 2 - chest
+        place = -2.0 if z < BEHIND else 3.0 if z > BEFORE else 1.0
+        parts.append((place + 0.1 * z, partial(_arm, canvas, points, body, look, side)))
+        z = (points[f"{side}_knee"][2] + points[f"{side}_ankle"][2]) / 2 - points["pelvis"][2]
+        parts.append((-1.0 + 0.1 * z + 0.005 * (side == "left"), partial(_leg, canvas, points, body, look, side)))
     for _, draw in sorted(parts, key=lambda part: part[0]):
         draw()
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
-    """Return the large picture at its final size."""
+    """Return the large picture at its final size, uint8."""
     height, width = (side // OVERSAMPLING for side in picture.shape[:2])
-    return cv2.GaussianBlur(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), (0, 0), LENS)
+    small = cv2.GaussianBlur(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), (0, 0), LENS)
+    return small.round().clip(0, 255).astype(np.uint8)
+
+
+def _after(place: float, pixels: float):
+    """Return the share of a surface whose h is above `place`, over a length of `pixels`."""
+    return lambda surface: (surface.h - place) * pixels + 0.5
 
 
 def _arm(canvas: Canvas, points: Points, body: Proportions, look: Look, side: str) -> None:
-    girth = 1 + SLIM["arm"] * (body.girth - 1)
-    shoulder, elbow, wrist, hand = (points[f"{side}_{j}"] for j in ("shoulder", "elbow", "wrist", "hand"))
-    canvas.line(elbow, wrist, FOREARM * girth, look.shirt if look.long_sleeves else look.skin)
-    canvas.line(shoulder, elbow, ARM * girth, _darker(look.shirt))
-    canvas.line(wrist, hand, GLOVE, MARKERS[f"{side}_hand"])
+    shoulder, elbow, wrist, hand, thumb = (
+        points[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist", "hand", "thumb")
+    )
+    sleeve, skin = _on_side(look.shirt, side), _on_side(look.skin, side)
+    if look.top == "overalls":
+        sleeve = _on_side(look.second, side)
+    length = float(np.linalg.norm((elbow - shoulder)[:2])) + 1
+    upper: Paint = sleeve if look.long_sleeves else layered(sleeve, (_after(0.7, length), skin))
+    lower = layered(sleeve if look.long_sleeves else skin, (_after(0.72, length), _on_side(CREAM, side)))
+    canvas.capsule(shoulder, elbow, (ARM * body.girth, FOREARM * body.girth), upper)
+    canvas.capsule(elbow, wrist, (FOREARM * body.girth, FOREARM * body.girth), lower)
+    glove = MARKERS[f"{side}_hand"]
+    canvas.capsule(wrist + 0.3 * (hand - wrist), thumb, (THUMB, THUMB), glove)
+    canvas.capsule(wrist + 0.35 * (hand - wrist), hand, (PALM, 0.95 * PALM), glove)
 
 
 def _leg(canvas: Canvas, points: Points, body: Proportions, look: Look, side: str) -> None:
-    girth = 1 + SLIM["leg"] * (body.girth - 1)
-    hip, knee, ankle, toe = (points[f"{side}_{j}"] for j in ("hip", "knee", "ankle", "toe"))
-    thigh, shin = (_darker(look.skin), look.skin) if look.skirt else (look.trousers, _darker(look.trousers, 0.9))
-    canvas.line(knee, ankle, SHIN * girth, shin)
-    canvas.line(hip, knee, THIGH * girth, thigh)
-    canvas.line(ankle, toe, SHOE, MARKERS[f"{side}_foot"])
+    hip, knee, ankle, toe = (points[f"{side}_{joint}"] for joint in ("hip", "knee", "ankle", "toe"))
+    cloth, skin = _on_side(look.trousers, side), _on_side(look.skin, side)
+    upper, lower = {"trousers": (cloth, cloth), "shorts": (cloth, skin), "skirt": (skin, skin)}[look.bottom]
+    length = float(np.linalg.norm((ankle - knee)[:2])) + 1
+    sock: Paint = lower if look.bottom == "trousers" else layered(lower, (_after(0.6, length), _on_side(CREAM, side)))
+    canvas.capsule(knee, ankle, (SHIN * body.girth, SHIN * body.girth), sock)
+    canvas.capsule(hip, knee, (THIGH * body.girth, SHIN * 1.06 * body.girth), upper)
+    shoe = layered(MARKERS[f"{side}_foot"], (lambda surface: (surface.down - 0.62) * 6, CREAM))
+    canvas.capsule(ankle, toe, (SHOE, 0.95 * SHOE), shoe)
 
 
-def _torso(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
-    girth = 1 + SLIM["torso"] * (body.girth - 1)
-    shoulders, hips = ([points[f"{s}_{j}"] for s in ("right", "left")] for j in ("shoulder", "hip"))
-    if look.skirt:
-        knees = [points[f"{s}_hip"] + 0.75 * (points[f"{s}_knee"] - points[f"{s}_hip"]) for s in ("left", "right")]
-        canvas.polygon([*hips, *knees], look.trousers, 1.5 * TORSO * girth)
-    canvas.line(points["neck"], points["head"], 0.045, look.skin)
-    canvas.polygon([*shoulders, *hips[::-1]], look.shirt, TORSO * girth)
-    _pattern(canvas, shoulders, hips, look, TORSO * girth)
+def _trunk(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
+    neck, pelvis = points["neck"], points["pelvis"]
+    across = (points["left_shoulder"] - points["right_shoulder"]) * (1, 1, canvas.unit)
+    across = across / np.linalg.norm(across)
+    width = body.girth * float(np.hypot(across[0], DEPTH * across[2]))
+    top = neck + 0.42 * (pelvis - neck)
+    paint = _clothes(look, across)
+    canvas.capsule(top, pelvis + 0.12 * (neck - pelvis), (CHEST * width, BELLY * width), paint, lowest=HIP_SHADE)
+    if look.bottom == "skirt":
+        knees = (points["right_knee"] + points["left_knee"]) / 2
+        hem, waist = pelvis + 0.75 * (knees - pelvis), pelvis + 0.28 * (neck - pelvis)
+        spread = float(np.abs(points["right_knee"][0] - points["left_knee"][0])) / canvas.unit
+        canvas.capsule(waist, hem, (0.86 * BELLY * width, 0.14 + 0.3 * spread), look.trousers, cut=(0.0, 1.0))
 
 
-def _pattern(canvas: Canvas, shoulders: list, hips: list, look: Look, width: float) -> None:
-    def across(part: float) -> list[np.ndarray]:
-        return [shoulder + part * (hip - shoulder) for shoulder, hip in zip(shoulders, hips, strict=True)]
+def _clothes(look: Look, across: np.ndarray) -> Paint:
+    """Return the paint of the trunk; `across` is its unit vector to its left."""
+    front, turned = across[0], across[2]
 
-    plain = Canvas(canvas.picture, canvas.unit)
-    if look.pattern == "stripes":
-        for part in (0.1, 0.45, 0.8):
-            plain.line(*across(part), 0.5 * width, look.second)
-    elif look.pattern == "band":
-        plain.line(*across(0.55), width, look.second)
-    elif look.pattern == "halves":
-        plain.polygon([*across(0.55), *hips[::-1]], look.second, width)
-    elif look.pattern == "badge":
-        plain.ellipse(np.mean([*across(0.35)], axis=0), (0.045, 0.045), look.second)
+    def around(surface: Surface) -> np.ndarray:
+        """Return how far to the left of the chest's middle, in radii; beyond 1 on the back."""
+        out = np.sqrt((1 - surface.across**2).clip(0, 1))
+        left = -surface.across * front + out * turned
+        return np.where(-surface.across * -turned + out * front > 0, left, 9)
+
+    def below(surface: Surface) -> np.ndarray:
+        return (surface.h - 0.62 + 0.45 * surface.down) * 12
+
+    def stripes(surface: Surface) -> np.ndarray:
+        return np.sin((surface.h * 0.55 + surface.down * 0.5) * 13) * 3
+
+    def band(surface: Surface) -> np.ndarray:
+        return (0.2 - np.abs(surface.h * 0.5 + surface.down * 0.5 - 0.12)) * 14
+
+    def heart(surface: Surface) -> np.ndarray:
+        x, y = np.abs(around(surface)) / 0.42, 0.1 - (surface.h * 0.5 + surface.down * 0.5 - 0.05) / 0.4
+        return (1 - np.hypot(x, 1.2 * y - 0.6 * np.sqrt(x.clip(0, 2)))) * 5
+
+    def star(surface: Surface) -> np.ndarray:
+        x, y = around(surface) / 0.46, (surface.h * 0.5 + surface.down * 0.5 - 0.02) / 0.42
+        angle = np.arctan2(x, -y)
+        return (1 - np.hypot(x, y) * (1.25 - 0.35 * np.cos(5 * angle))) * 5
+
+    def pocket(surface: Surface) -> np.ndarray:
+        y = surface.h * 0.5 + surface.down * 0.5
+        return np.minimum(0.52 - np.abs(around(surface)) - 0.3 * (0.35 - y), 0.17 - np.abs(y - 0.33)) * 14
+
+    def bib(surface: Surface) -> np.ndarray:
+        y = surface.h * 0.5 + surface.down * 0.5
+        return np.maximum(np.minimum(0.55 - np.abs(around(surface)), y + 0.12), y - 0.3) * 12
+
+    patterns = {
+        "plain": (), "stripes": ((stripes, look.second),), "band": ((band, look.second),),
+        "heart": ((heart, look.second),), "star": ((star, look.second),),
+        "hoodie": ((pocket, darker(look.shirt, 0.87)),), "overalls": ((bib, look.trousers),),
+    }  # fmt: skip
+    shirt: Color = look.second if look.top == "overalls" else look.shirt
+    lower = () if look.bottom == "skirt" and look.top != "overalls" else ((below, look.trousers),)
+    return layered(shirt, *patterns[look.top], *lower)
 
 
-def _head(canvas: Canvas, points: Points, body: Proportions, look: Look) -> None:
-    r, center = body.head, points["head"]
-    axis = points["cap"][:2] - center[:2]
-    tilt = float(np.degrees(np.arctan2(axis[0], -axis[1])))
-    facing = points["nose"][2] - center[2] > 0
-    if look.long_hair and facing:
-        canvas.ellipse(center - 0.35 * (points["cap"] - center), (1.08 * r, 1.3 * r), look.hair, tilt)
-    canvas.ellipse(center, (0.86 * r, r), look.skin if facing else look.hair, tilt)
-    if facing:
-        for eye in ("right_eye", "left_eye"):
-            if points[eye][2] > center[2]:
-                canvas.dot(points[eye], 0.13 * r, EYE)
-        canvas.dot(0.5 * (points["nose"] + center) - 0.55 * (points["cap"] - center), 0.12 * r, MOUTH)
-    elif look.long_hair:
-        canvas.ellipse(center - 0.5 * (points["cap"] - center), (1.05 * r, 1.25 * r), look.hair, tilt)
-    canvas.ellipse(center + 0.2 * (points["cap"] - center), (1.0 * r, 0.98 * r), MARKERS["head"], tilt, (180, 360))
+def _long_hair(canvas: Canvas, frame: HeadFrame, look: Look) -> None:
+    if look.hairstyle == "long":
+        radius = frame.radius / canvas.unit
+        canvas.capsule(frame.at(0, 0.2, -0.45), frame.at(0, 1.25, -0.6), (0.86 * radius, 0.62 * radius), look.hair)
 
 
-def _darker(color: Color, by: float = 0.86) -> Color:
-    red, green, blue = color
-    return int(by * red), int(by * green), int(by * blue)
-
-
-def _fixed(point) -> tuple[int, int]:
-    return round(float(point[0]) * 2**SUBPIXEL_BITS), round(float(point[1]) * 2**SUBPIXEL_BITS)
+def _on_side(color: Color, side: str) -> Color:
+    return darker(color, LEFT_SIDE) if side == "left" else color
