@@ -19,7 +19,7 @@ from PIL import Image
 from ..dwpose.edit.augment import augment
 from .old_world.clips import Performance, draw_performance, film, fitted
 from .old_world.look import placed
-from .old_world.motion import FPS
+from .world.motion import FPS
 from .world.store import HELD_OUT, skeletons
 
 PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 686, 1234

@@ -21,7 +21,7 @@ from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.old_world.clips import film
-from steadydancer_pack.training.old_world.motion import FPS
+from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
 SKELETONS = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))

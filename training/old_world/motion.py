@@ -1,23 +1,10 @@
-"""Motions without a body: angles over time, in degrees, so that every body can do them.
+"""The motions of the old world; their angles are those of training/world/motion.py."""
 
-An arm's `raise` is 0 hanging and 90 level, to the side at `forward` 0 and to the front at 90; `bend` raises the lower
-arm further. A leg likewise, its bend takes the shin back. yaw 0 looks at the viewer. travel and jump in body heights.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-FPS = 16
-Motion = Mapping[str, np.ndarray]
-LIMBS = tuple(
-    f"{side}_{limb}_{angle}"
-    for side in ("right", "left")
-    for limb in ("arm", "leg")
-    for angle in ("raise", "forward", "bend")
-)
-CHANNELS = ("yaw", "lean", "twist", "head_tilt", "head_yaw", "travel", "jump", *LIMBS)
-REST = {"arm_raise": 12.0, "arm_bend": 8.0, "leg_raise": 4.0}
+from ..world.motion import CHANNELS, FPS, REST, Motion, bounce, sway, wave
 
 
 def draw_motion(
@@ -33,28 +20,9 @@ def draw_motion(
     return motion
 
 
-def wave(random: np.random.Generator, time: np.ndarray, hertz: float, size: float, second: float = 0.3) -> np.ndarray:
-    """Return a swing of about +-size at a random phase, with an overtone."""
-    a, b = random.uniform(0, 2 * np.pi, 2)
-    angle = 2 * np.pi * hertz * time
-    return size * (np.sin(angle + a) + second * random.uniform(-1, 1) * np.sin(2 * angle + b))
-
-
-def _sway(random: np.random.Generator, time: np.ndarray, beat: float, size: float = 1.0) -> dict[str, np.ndarray]:
-    names = {"lean": 5, "twist": 12, "head_tilt": 7, "head_yaw": 14, "yaw": 12, "travel": 0.08}
-    return {name: wave(random, time, beat, size * most * random.uniform(0.3, 1)) for name, most in names.items()}
-
-
-def _bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: float) -> dict[str, np.ndarray]:
-    """Return both legs bending to the front and straightening, `depth` degrees at the thigh at most."""
-    bent = depth * (0.5 + 0.5 * np.sin(2 * np.pi * beat * time + random.uniform(0, 6.3)))
-    legs = {"raise": bent, "forward": np.full_like(bent, random.uniform(20, 80)), "bend": 2 * bent}
-    return {f"{side}_leg_{name}": values for side in ("right", "left") for name, values in legs.items()}
-
-
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     beat = random.uniform(0.25, 0.5)
-    out = _sway(random, time, beat) | _bounce(random, time, beat * random.choice((1, 2)), random.uniform(2, 24))
+    out = sway(random, time, beat) | bounce(random, time, beat * random.choice((1, 2)), random.uniform(2, 24))
     together = random.random() < 0.4
     for side in ("right", "left"):
         if side == "left" and together:
@@ -89,7 +57,7 @@ def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray
 
 def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     side, beat = random.choice(("right", "left")), random.uniform(0.5, 0.8)
-    out = _sway(random, time, beat / 2, 0.5) | _bounce(random, time, beat / 2, random.uniform(0, 6))
+    out = sway(random, time, beat / 2, 0.5) | bounce(random, time, beat / 2, random.uniform(0, 6))
     out[f"{side}_arm_raise"] = random.uniform(70, 130) + wave(random, time, beat / 2, 8)
     out[f"{side}_arm_bend"] = random.uniform(20, 50) + wave(random, time, beat, random.uniform(18, 32), 0.1)
     return out
@@ -97,7 +65,7 @@ def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
 
 def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     beat = random.uniform(0.25, 0.45)
-    out = _sway(random, time, beat, 0.5) | _bounce(random, time, beat, random.uniform(0, 12))
+    out = sway(random, time, beat, 0.5) | bounce(random, time, beat, random.uniform(0, 12))
     if random.random() < 0.5:
         out["yaw"] = wave(random, time, beat * 0.6, random.uniform(50, 100), 0.1)
     else:
@@ -112,7 +80,7 @@ def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray
 def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     beat, high = random.uniform(0.3, 0.5), random.uniform(80, 140)
     up = 0.5 - 0.5 * np.cos(2 * np.pi * beat * time)
-    out = _sway(random, time, beat, 0.2) | {"jump": 0.03 * np.sin(2 * np.pi * beat * time) ** 2}
+    out = sway(random, time, beat, 0.2) | {"jump": 0.03 * np.sin(2 * np.pi * beat * time) ** 2}
     for side in ("right", "left"):
         out |= {f"{side}_arm_raise": high * up, f"{side}_leg_raise": random.uniform(12, 20) * up}
     return out

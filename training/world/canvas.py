@@ -77,6 +77,16 @@ class Canvas:
         color = paint(surface) if callable(paint) else np.array(paint, np.float32)
         self.blend(where, color * shade(right, np.minimum(down, lowest))[..., None], (0.5 - edge).clip(0, 1))
 
+    def capsules(self, *solids: tuple[np.ndarray, np.ndarray, tuple[float, float], Paint]) -> None:
+        """Draw tapered capsules (a, b, radii, paint) in turn, with one outline about them all."""
+        plain = Canvas(self.picture, self.unit)
+        if self.outline:
+            wider = self.outline / self.unit
+            for a, b, (first, last), _ in solids:
+                plain.capsule(a, b, (first + wider, last + wider), OUTLINE)
+        for a, b, radii, paint in solids:
+            plain.capsule(a, b, radii, paint)
+
     def ball(self, center, radius: float, paint: Paint) -> None:
         """Draw a ball."""
         self.capsule(center, center, (radius, radius), paint)

@@ -40,12 +40,13 @@ def wave(random: np.random.Generator, time: np.ndarray, hertz: float, size: floa
     return size * (np.sin(angle + a) + second * random.uniform(-1, 1) * np.sin(2 * angle + b))
 
 
-def _sway(random: np.random.Generator, time: np.ndarray, beat: float, size: float = 1.0) -> dict[str, np.ndarray]:
+def sway(random: np.random.Generator, time: np.ndarray, beat: float, size: float = 1.0) -> dict[str, np.ndarray]:
+    """Return trunk and head swaying, at their most by `size` times what looks natural."""
     names = {"lean": 5, "twist": 12, "head_tilt": 7, "head_yaw": 14, "yaw": 12, "travel": 0.08}
     return {name: wave(random, time, beat, size * most * random.uniform(0.3, 1)) for name, most in names.items()}
 
 
-def _bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: float) -> dict[str, np.ndarray]:
+def bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: float) -> dict[str, np.ndarray]:
     """Return both legs bending to the front and straightening, `depth` degrees at the thigh at most."""
     bent = depth * (0.5 + 0.5 * np.sin(2 * np.pi * beat * time + random.uniform(0, 6.3)))
     legs = {"raise": bent, "forward": np.full_like(bent, random.uniform(20, 80)), "bend": 2 * bent}
@@ -53,35 +54,78 @@ def _bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: f
 
 
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat = random.uniform(0.25, 0.5)
-    out = _sway(random, time, beat) | _bounce(random, time, beat * random.choice((1, 2)), random.uniform(2, 24))
-    together = random.random() < 0.4
+    beat = random.uniform(0.32, 0.55)
+    out = sway(random, time, beat) | bounce(random, time, beat * random.choice((1, 2)), random.uniform(4, 24))
+    arms = str(random.choice(list(ARMS), p=(0.55, 0.25, 0.2)))
+    out |= ARMS[arms](random, time, beat)
+    return _steps(random, time, beat, out)
+
+
+def _swing(random: np.random.Generator, time: np.ndarray, beat: float) -> dict[str, np.ndarray]:
+    """Return arms that swing up and down at the sides, now and then both alike."""
+    out, together = {}, random.random() < 0.35
     for side in ("right", "left"):
         if side == "left" and together:
             out |= {f"left_arm_{name}": out[f"right_arm_{name}"] for name in ("raise", "forward", "bend")}
             continue
-        high = random.uniform(25, 110)
-        out[f"{side}_arm_raise"] = high + wave(random, time, beat, min(50, high) * random.uniform(0.3, 1))
+        high = random.uniform(35, 105)
+        out[f"{side}_arm_raise"] = high + wave(random, time, beat, min(60, high) * random.uniform(0.5, 1))
         out[f"{side}_arm_forward"] = random.uniform(-10, 35) + wave(random, time, beat, 12)
-        out[f"{side}_arm_bend"] = random.uniform(-30, 60) + wave(random, time, beat, random.uniform(10, 55))
-    step = "right_leg" if random.random() < 0.5 else "left_leg"
-    lift = random.uniform(10, 45)
-    pulse = np.clip(np.sin(2 * np.pi * beat * time + random.uniform(0, 6.3)), 0, 1) ** 2
-    out[f"{step}_raise"] = out[f"{step}_raise"] + lift * pulse
+        out[f"{side}_arm_bend"] = random.uniform(-30, 55) + wave(random, time, beat, random.uniform(20, 55))
+    return out
+
+
+def _roll(random: np.random.Generator, time: np.ndarray, beat: float) -> dict[str, np.ndarray]:
+    """Return a wave that runs from one hand through both arms to the other."""
+    phase, size, way = 2 * np.pi * beat * time + random.uniform(0, 6.3), random.uniform(30, 45), random.choice((-1, 1))
+    out = {}
+    for side, sign in (("right", way), ("left", -way)):
+        out[f"{side}_arm_raise"] = 75 + size * np.sin(phase + 0.9 * sign)
+        out[f"{side}_arm_bend"] = 5 + 1.2 * size * np.sin(phase + 1.8 * sign)
+    return out
+
+
+def _clap(random: np.random.Generator, time: np.ndarray, beat: float) -> dict[str, np.ndarray]:
+    """Return hands that meet before the chest and open wide to the sides."""
+    open_ = 0.5 + 0.5 * np.sin(2 * np.pi * beat * time + random.uniform(0, 6.3))
+    high, out = random.uniform(70, 95), {}
+    for side in ("right", "left"):
+        out[f"{side}_arm_raise"] = high - 30 + 30 * open_
+        out[f"{side}_arm_forward"] = 88 - 85 * open_
+        out[f"{side}_arm_bend"] = 25 + random.uniform(0, 15) * open_
+    return out
+
+
+ARMS: dict[str, Callable[[np.random.Generator, np.ndarray, float], dict[str, np.ndarray]]] = {
+    "swing": _swing, "roll": _roll, "clap": _clap,
+}  # fmt: skip
+
+
+def _steps(
+    random: np.random.Generator, time: np.ndarray, beat: float, out: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the motion with the feet lifted in turn, the weight going over to the other; now and then a kick."""
+    phase, kick = 2 * np.pi * beat * time + random.uniform(0, 6.3), random.random() < 0.3
+    out["travel"] = out["travel"] - random.uniform(0.02, 0.06) * np.sin(phase)
+    for side, sign in (("right", -1), ("left", 1)):
+        pulse = (sign * np.sin(phase)).clip(0, 1) ** 1.5
+        lift, bend = (random.uniform(45, 65), 10) if kick else (random.uniform(25, 50), random.uniform(0, 60))
+        out[f"{side}_leg_raise"] = out[f"{side}_leg_raise"] + lift * pulse
+        out[f"{side}_leg_bend"] = out[f"{side}_leg_bend"] + bend * pulse
     return out
 
 
 def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    way, pace = random.choice((-1, 1)), random.uniform(0.4, 0.7)
+    way, pace = random.choice((-1, 1)), random.uniform(0.55, 0.8)
     phase = 2 * np.pi * pace * time + random.uniform(0, 6.3)
     middle = time - time.mean()
-    out = {"yaw": np.full_like(time, way * random.uniform(35, 80)), "travel": way * 0.16 * pace * middle}
+    out = {"yaw": np.full_like(time, way * random.uniform(35, 80)), "travel": way * 0.14 * pace * middle}
     for side, sign in (("right", 1), ("left", -1)):
         swing = sign * np.sin(phase)
-        out[f"{side}_leg_raise"] = 26 * swing - REST["leg_raise"]
+        out[f"{side}_leg_raise"] = 36 * swing - REST["leg_raise"]
         out[f"{side}_leg_forward"] = np.full_like(time, 90.0)
-        out[f"{side}_leg_bend"] = 8 + 30 * np.clip(sign * np.cos(phase), 0, 1)
-        out[f"{side}_arm_raise"] = -24 * swing - REST["arm_raise"]
+        out[f"{side}_leg_bend"] = 8 + 42 * np.clip(sign * np.cos(phase), 0, 1)
+        out[f"{side}_arm_raise"] = -34 * swing - REST["arm_raise"]
         out[f"{side}_arm_forward"] = np.full_like(time, 90.0)
         out[f"{side}_arm_bend"] = np.full_like(time, random.uniform(10, 35))
     return out
@@ -89,32 +133,32 @@ def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray
 
 def _greet(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     side, beat = random.choice(("right", "left")), random.uniform(0.5, 0.8)
-    out = _sway(random, time, beat / 2, 0.5) | _bounce(random, time, beat / 2, random.uniform(0, 6))
+    out = sway(random, time, beat / 2, 0.5) | bounce(random, time, beat / 2, random.uniform(4, 16))
     out[f"{side}_arm_raise"] = random.uniform(70, 130) + wave(random, time, beat / 2, 8)
-    out[f"{side}_arm_bend"] = random.uniform(20, 50) + wave(random, time, beat, random.uniform(18, 32), 0.1)
-    return out
+    out[f"{side}_arm_bend"] = random.uniform(10, 40) + wave(random, time, beat, random.uniform(26, 38), 0.1)
+    return _steps(random, time, beat / 2, out) if random.random() < 0.5 else out
 
 
 def _turn(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
     beat = random.uniform(0.25, 0.45)
-    out = _sway(random, time, beat, 0.5) | _bounce(random, time, beat, random.uniform(0, 12))
+    out = sway(random, time, beat, 0.5) | bounce(random, time, beat, random.uniform(0, 12))
     if random.random() < 0.5:
         out["yaw"] = wave(random, time, beat * 0.6, random.uniform(50, 100), 0.1)
     else:
         pace = random.choice((-1, 1)) * random.uniform(50, 100)
         out["yaw"] = pace * (time - time[0]) + random.uniform(-40, 40)
     for side in ("right", "left"):
-        out[f"{side}_arm_raise"] = random.uniform(10, 80) + wave(random, time, beat, 14)
-        out[f"{side}_arm_bend"] = random.uniform(-10, 40) + wave(random, time, beat, 14)
+        out[f"{side}_arm_raise"] = random.uniform(20, 80) + wave(random, time, beat, 20)
+        out[f"{side}_arm_bend"] = random.uniform(-10, 40) + wave(random, time, beat, 18)
     return out
 
 
 def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat, high = random.uniform(0.3, 0.5), random.uniform(80, 140)
+    beat, high = random.uniform(0.35, 0.5), random.uniform(95, 140)
     up = 0.5 - 0.5 * np.cos(2 * np.pi * beat * time)
-    out = _sway(random, time, beat, 0.2) | {"jump": 0.03 * np.sin(2 * np.pi * beat * time) ** 2}
+    out = sway(random, time, beat, 0.2) | {"jump": 0.03 * np.sin(2 * np.pi * beat * time) ** 2}
     for side in ("right", "left"):
-        out |= {f"{side}_arm_raise": high * up, f"{side}_leg_raise": random.uniform(12, 20) * up}
+        out |= {f"{side}_arm_raise": high * up, f"{side}_leg_raise": random.uniform(20, 30) * up}
     return out
 
 

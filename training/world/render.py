@@ -43,7 +43,10 @@ def draw_character(canvas: Canvas, points: Points, body: Proportions, look: Look
     """Draw a person, what is farther away first. points: x, y in pixels of the canvas and z in heights, [3] each."""
     frame = head_frame(points, canvas.unit, body.radius)
     chest = points["chest"][2]
-    parts = [(0.0, partial(_trunk, canvas, points, body, look)), (2.0, partial(draw_head, canvas, frame, look))]
+    parts = [(0.0, partial(_trunk, Canvas(canvas.picture, canvas.unit), points, body, look))]
+    if canvas.outline:  # once more, below the legs, which cover the outline where they begin
+        parts.append((-1.7, partial(_trunk, canvas, points, body, look)))
+    parts.append((2.0, partial(draw_head, canvas, frame, look)))
     parts.append((0.5 if frame.front[2] < 0 else -1.5, partial(_long_hair, canvas, frame, look)))
     for side in ("right", "left"):
         z = (points[f"{side}_elbow"][2] + points[f"{side}_wrist"][2]) / 2 - chest
@@ -77,11 +80,10 @@ def _arm(canvas: Canvas, points: Points, body: Proportions, look: Look, side: st
     length = float(np.linalg.norm((elbow - shoulder)[:2])) + 1
     upper: Paint = sleeve if look.long_sleeves else layered(sleeve, (_after(0.7, length), skin))
     lower = layered(sleeve if look.long_sleeves else skin, (_after(0.72, length), _on_side(CREAM, side)))
-    canvas.capsule(shoulder, elbow, (ARM * body.girth, FOREARM * body.girth), upper)
-    canvas.capsule(elbow, wrist, (FOREARM * body.girth, FOREARM * body.girth), lower)
-    glove = MARKERS[f"{side}_hand"]
-    canvas.capsule(wrist + 0.3 * (hand - wrist), thumb, (THUMB, THUMB), glove)
-    canvas.capsule(wrist + 0.35 * (hand - wrist), hand, (PALM, 0.95 * PALM), glove)
+    arm, forearm, glove = ARM * body.girth, FOREARM * body.girth, MARKERS[f"{side}_hand"]
+    palm = wrist + 0.35 * (hand - wrist)
+    canvas.capsules((shoulder, elbow, (arm, forearm), upper), (elbow, wrist, (forearm, forearm), lower))
+    canvas.capsules((palm, thumb, (THUMB, THUMB), glove), (palm, hand, (PALM, 0.95 * PALM), glove))
 
 
 def _leg(canvas: Canvas, points: Points, body: Proportions, look: Look, side: str) -> None:
@@ -90,8 +92,8 @@ def _leg(canvas: Canvas, points: Points, body: Proportions, look: Look, side: st
     upper, lower = {"trousers": (cloth, cloth), "shorts": (cloth, skin), "skirt": (skin, skin)}[look.bottom]
     length = float(np.linalg.norm((ankle - knee)[:2])) + 1
     sock: Paint = lower if look.bottom == "trousers" else layered(lower, (_after(0.6, length), _on_side(CREAM, side)))
-    canvas.capsule(knee, ankle, (SHIN * body.girth, SHIN * body.girth), sock)
-    canvas.capsule(hip, knee, (THIGH * body.girth, SHIN * 1.06 * body.girth), upper)
+    thigh, shin = THIGH * body.girth, SHIN * body.girth
+    canvas.capsules((knee, ankle, (shin, shin), sock), (hip, knee, (thigh, 1.06 * shin), upper))
     shoe = layered(MARKERS[f"{side}_foot"], (lambda surface: (surface.down - 0.62) * 6, CREAM))
     canvas.capsule(ankle, toe, (SHOE, 0.95 * SHOE), shoe)
 
