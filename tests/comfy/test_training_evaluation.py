@@ -78,7 +78,7 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
         for color, part in ((blue, "right_hand"), (red, "left_hand")):
             if np.isfinite(places[part][index]).all():
                 x, y = places[part][index].round().astype(int)
-                frames[index, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = color
+                frames[index, max(0, y - 8) : y + 9, max(0, x - 8) : x + 9] = color
     found = metrics(pair, frames)
     assert found["pck_hands"] < 0.3 and found["pck_head"] == 1
 

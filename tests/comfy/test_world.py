@@ -2,19 +2,24 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose.poses import BODY, NECK, RIGHT_KNEE, RIGHT_WRIST
-from steadydancer_pack.training.evaluation.metrics import find_parts
-from steadydancer_pack.training.world.body import JOINTS, Proportions, draw_proportions, joints
+from steadydancer_pack.training.evaluation.baselines import photo_repeated
+from steadydancer_pack.training.evaluation.metrics import find_parts, metrics
+from steadydancer_pack.training.evaluation.pairs import make_pairs
+from steadydancer_pack.training.world.body import JOINTS, SOLE, Proportions, draw_proportions, joints
 from steadydancer_pack.training.world.clips import draw_performance, film, fitted, make_clip
-from steadydancer_pack.training.world.look import MARKERS, muted, placed
+from steadydancer_pack.training.world.look import HAIR, MARKERS, PALETTES, SETTINGS, SKIN, placed
 from steadydancer_pack.training.world.motion import CHANNELS, KINDS, draw_motion
 from steadydancer_pack.training.world.pixels import as_detected, make_one
+from steadydancer_pack.training.world.render import shrink
+from steadydancer_pack.training.world.scenery import draw_background
 from steadydancer_pack.training.world.store import HELD_OUT, render, skeletons
 
-SIZE, FRAMES = 96, 5
+SIZE, FRAMES = 128, 5
 
 
 REST = dict.fromkeys(CHANNELS, np.zeros(1))
@@ -24,9 +29,8 @@ def test_standing_character_is_one_high_and_stands_on_the_ground():
     body = Proportions()
     space = joints(body, REST)
     assert set(space) == set(JOINTS)
-    standing = body.leg + body.torso + body.neck + 2 * body.head + 0.03
-    assert space["right_ankle"][0, 1] == pytest.approx(-0.03 / standing)  # the sole is on the ground
-    assert space["head"][0, 1] - body.head / standing == pytest.approx(-1, abs=0.01)  # its top
+    assert space["right_ankle"][0, 1] == pytest.approx(-SOLE / body.standing)  # the sole is on the ground
+    assert space["head"][0, 1] - body.radius == pytest.approx(-1, abs=0.01)  # its top
 
 
 def test_a_raised_arm_points_where_its_angle_says():
@@ -81,9 +85,69 @@ def test_parts_are_found_where_the_character_has_them():
 
 
 def test_nothing_but_markers_is_vivid():
-    random = np.random.default_rng(0)
-    picture = np.tile(np.array([muted(random) for _ in range(500)], np.uint8), (1, 2, 1, 1))
+    colors = [*SKIN, *HAIR, *(color for palette in PALETTES for color in palette)]
+    picture = np.array(colors, np.uint8)[None, None].repeat(4, axis=1).repeat(4, axis=2)
     assert all(np.isnan(place).all() for place in find_parts(picture).values())
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_setting_is_vivid(setting):
+    scene = replace(draw_performance(1, 1).scene, setting=setting)
+    pictures = np.stack([shrink(draw_background(replace(scene, seed=seed), 2 * SIZE)) for seed in range(3)])
+    assert all(np.isnan(place).all() for place in find_parts(pictures).values())
+    assert pictures.std(axis=(1, 2)).max() < 35  # calm
+
+
+def standing(seed, **angles):
+    """Return a performance of one frame in a plain setting, in dark clothes, and its picture without anybody."""
+    drawn = draw_performance(seed, 1, framing="whole", cartoon=False)
+    look = replace(drawn.look, skin=(110, 76, 60), shirt=(90, 90, 120), trousers=(80, 84, 100), bottom="trousers")
+    scene = replace(placed(drawn.scene, 0.5, drawn.scene.ground, drawn.scene.scale), setting="studio")
+    motion = REST | {name: np.array([float(value)]) for name, value in angles.items()}
+    return replace(drawn, look=replace(look, long_sleeves=True), scene=scene, motion=motion)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_limbs_are_at_least_ten_pixels_wide(seed):
+    level = {f"{side}_arm_raise": 90 for side in ("right", "left")}
+    spread = {f"{side}_leg_raise": 35 for side in ("right", "left")}
+    performance = standing(seed, **level, **spread)
+    clip = film(performance, SIZE)
+    empty = shrink(draw_background(performance.scene, 2 * SIZE)).astype(int)
+    there = np.abs(clip.frames[0].astype(int) - empty).max(axis=-1) > 30
+    points = clip.poses.tracks[0].points[0] * SIZE
+    for first, last, angle, way in ((2, 3, 0, 0), (3, 4, 0, 0), (8, 9, 35, 1), (9, 10, 35, 1)):
+        x, y = ((0.4 * points[first] + 0.6 * points[last]) if angle else (points[first] + points[last]) / 2).round()
+        line = there[int(y)] if way else there[:, int(x)]
+        at = int(x) if way else int(y)
+        run = 1 + sum(int(np.argmin(np.append(part, False))) for part in (line[at + 1 :], line[:at][::-1]))
+        assert run * np.cos(np.radians(angle)) >= 10, (first, last)
+
+
+def test_a_whole_character_fills_the_picture():
+    for kind in KINDS:
+        scales = [draw_performance(seed, 33, kind, "whole").scene.scale for seed in range(20)]
+        assert min(scales) >= 0.7 and max(scales) <= 0.9, kind
+
+
+def test_a_hand_before_the_chest_is_seen_and_one_behind_it_is_not():
+    angles = {"right_arm_raise": 60, "right_arm_forward": 125, "right_arm_bend": 20}
+    front, back = (find_parts(film(standing(5, yaw=yaw, **angles), SIZE).frames) for yaw in (0, 180))
+    assert np.isfinite(front["right_hand"]).all() and np.isnan(back["right_hand"]).all()
+    assert np.isfinite(back["head"]).all()
+
+
+def test_the_enlarged_film_shrinks_to_the_small_one():
+    performance = draw_performance(3, 1, framing="whole")
+    large, small = (film(performance, size).frames[0] for size in (3 * SIZE, SIZE))
+    assert np.abs(cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA) - small.astype(float)).mean() < 2
+
+
+def test_a_repeated_photo_is_far_from_the_truth():
+    pairs = make_pairs(4, 9, SIZE)
+    assert np.mean([metrics(pair, photo_repeated(pair))["pck_all"] for pair in pairs]) <= 0.65
+    for pair in pairs:
+        assert metrics(pair, pair.truth.frames)["pck_all"] == 1
 
 
 def test_a_pose_and_its_picture_agree():

@@ -17,6 +17,7 @@ LIMBS = tuple(
     for angle in ("raise", "forward", "bend")
 )
 CHANNELS = ("yaw", "lean", "twist", "head_tilt", "head_yaw", "travel", "jump", *LIMBS)
+UPRIGHT = 172.0  # a forearm goes no farther, so that no hand hides behind the head
 REST = {"arm_raise": 12.0, "arm_bend": 8.0, "leg_raise": 4.0}
 
 
@@ -30,6 +31,8 @@ def draw_motion(
     motion = {name: np.full(frames, REST.get(name.partition("_")[2], 0.0)) for name in CHANNELS}
     for name, values in KINDS[kind](random, time).items():
         motion[name] = motion[name] + values
+    for side in ("right", "left"):
+        motion[f"{side}_arm_bend"] = np.minimum(motion[f"{side}_arm_bend"], UPRIGHT - motion[f"{side}_arm_raise"])
     return motion
 
 
@@ -54,7 +57,7 @@ def bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: fl
 
 
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat = random.uniform(0.32, 0.55)
+    beat = random.uniform(0.27, 0.45)
     out = sway(random, time, beat) | bounce(random, time, beat * random.choice((1, 2)), random.uniform(4, 24))
     arms = str(random.choice(list(ARMS), p=(0.55, 0.25, 0.2)))
     out |= ARMS[arms](random, time, beat)
@@ -116,7 +119,7 @@ def _steps(
 
 
 def _walk(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    way, pace = random.choice((-1, 1)), random.uniform(0.55, 0.8)
+    way, pace = random.choice((-1, 1)), random.uniform(0.48, 0.72)
     phase = 2 * np.pi * pace * time + random.uniform(0, 6.3)
     middle = time - time.mean()
     out = {"yaw": np.full_like(time, way * random.uniform(35, 80)), "travel": way * 0.14 * pace * middle}
