@@ -26,8 +26,8 @@ from steadydancer_pack.nodes.miniature import MakeMiniatureFiles
 from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import MINIATURE
-from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.old_world.clips import film
+from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.world.store import HELD_OUT, skeletons
 
 PACK = Path(__file__).resolve().parents[2]

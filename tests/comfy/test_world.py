@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.dwpose.poses import BODY, NECK, RIGHT_KNEE, RIGHT_WRIST
-from steadydancer_pack.training.evaluation.baselines import photo_repeated
-from steadydancer_pack.training.evaluation.metrics import find_parts, metrics
+from steadydancer_pack.training.evaluation.metrics import PCK_WITHIN, find_parts
 from steadydancer_pack.training.evaluation.pairs import make_pairs
 from steadydancer_pack.training.world.body import JOINTS, SOLE, Proportions, draw_proportions, joints
 from steadydancer_pack.training.world.clips import draw_performance, film, fitted, make_clip
@@ -75,13 +74,13 @@ def test_a_half_body_has_its_knees_outside():
 
 
 def test_parts_are_found_where_the_character_has_them():
-    clips = [make_clip(seed, 3, SIZE, framing="whole", kind="wave") for seed in range(HELD_OUT, HELD_OUT + 12)]
+    clips = [make_clip(seed, 2, SIZE, framing="whole") for seed in range(HELD_OUT, HELD_OUT + 20)]
     found = [find_parts(clip.frames) for clip in clips]
     for part in MARKERS:
-        errors = [
-            np.linalg.norm(places[part] - clip.marks[part], axis=1) for places, clip in zip(found, clips, strict=True)
-        ]
-        assert (np.concatenate(errors) < 0.05 * SIZE).mean() > 0.85, part
+        places = np.concatenate([places[part] for places in found])
+        errors = np.linalg.norm(places - np.concatenate([clip.marks[part] for clip in clips]), axis=1)
+        assert np.isfinite(errors).mean() >= 0.97, part
+        assert (errors[np.isfinite(errors)] < 0.06 * SIZE).mean() >= 0.97, part
 
 
 def test_nothing_but_markers_is_vivid():
@@ -144,10 +143,13 @@ def test_the_enlarged_film_shrinks_to_the_small_one():
 
 
 def test_a_repeated_photo_is_far_from_the_truth():
-    pairs = make_pairs(4, 9, SIZE)
-    assert np.mean([metrics(pair, photo_repeated(pair))["pck_all"] for pair in pairs]) <= 0.65
-    for pair in pairs:
-        assert metrics(pair, pair.truth.frames)["pck_all"] == 1
+    right = []
+    for pair in make_pairs(16, 17, 48):
+        for places in pair.truth.marks.values():
+            shown = ((places >= 0) & (places < 48)).all(axis=1)
+            away = np.linalg.norm(places - places[0], axis=1)
+            right += (away < PCK_WITHIN * pair.height)[1:][shown[1:]].tolist()
+    assert np.mean(right) <= 0.65
 
 
 def test_a_pose_and_its_picture_agree():

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from ...dwpose.poses import PoseClip
-from .body import Proportions, draw_proportions, joints
 from ..world.keypoints import keypoints
+from .body import Proportions, draw_proportions, joints
 from .look import Look, Scene, draw_look, draw_scene
 from .motion import Motion, draw_motion
 from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_background, draw_character, draw_prop, shrink

@@ -47,7 +47,13 @@ class Canvas:
         patch += alpha[..., None] * (color - patch)
 
     def capsule(
-        self, a, b, radii: tuple[float, float], paint: Paint, cut: tuple[float, float] | None = None, lowest: float = 1.0
+        self,
+        a,
+        b,
+        radii: tuple[float, float],
+        paint: Paint,
+        cut: tuple[float, float] | None = None,
+        lowest: float = 1.0,
     ) -> None:
         """Draw a tapered capsule from a to b; radii in parts of the character's height; `cut`: flat at these h;
         `lowest`: the most that its normal points down for the light."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from ...dwpose.poses import PoseClip
 from .body import Proportions, draw_proportions, joints
+from .canvas import Canvas
 from .keypoints import keypoints
 from .look import Look, Scene, draw_look, draw_scene
 from .motion import Motion, draw_motion
-from .canvas import Canvas
 from .render import OUTLINE_WIDTH, OVERSAMPLING, draw_character, draw_shadow, shrink
 from .scenery import draw_background, draw_bush
 
@@ -96,7 +96,7 @@ def film(performance: Performance, size: int) -> Clip:
         draw_shadow(canvas, here, ((scene.ground - 0.5) * view[2] + 0.5 + view[1]) * large)
         draw_character(canvas, here, body, look)
         if scene.occluder is not None:
-            draw_bush(canvas, scene)
+            draw_bush(canvas, scene.occluder)
         pictures.append(shrink(picture))
     small = {name: place * (1 / OVERSAMPLING, 1 / OVERSAMPLING, 1) for name, place in points.items()}
     marks = {part: small[joint][:, :2] for part, joint in MARKED.items()}

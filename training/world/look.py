@@ -126,6 +126,6 @@ def varied(random: np.random.Generator, color: Color, tint: float = TINT) -> Col
 
 
 def darker(color: Color, by: float = 0.85) -> Color:
-    """Return the color, its light times `by`."""
-    red, green, blue = color
-    return int(by * red), int(by * green), int(by * blue)
+    """Return the color with its light times `by`, which may be above 1."""
+    red, green, blue = (min(255, int(by * part)) for part in color)
+    return red, green, blue

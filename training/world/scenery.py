@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from .canvas import Canvas
-from .look import Color, Scene, varied
+from .look import Color, Scene, darker, varied
 
 SOFTENING = 0.009  # of the picture, standard deviation
 
@@ -51,20 +51,19 @@ def draw_background(scene: Scene, size: int) -> np.ndarray:
     return cv2.GaussianBlur(paint.picture, (0, 0), SOFTENING * size)
 
 
-def draw_bush(canvas: Canvas, scene: Scene) -> None:
-    """Draw the leaves in front of a corner of the picture."""
+def draw_bush(canvas: Canvas, middle: float) -> None:
+    """Draw the leaves in front of the picture's lower edge, about x = `middle` in parts of its side."""
     size = canvas.picture.shape[0]
     for x, y, radius in ((-0.07, 0.98, 0.09), (0.08, 1.0, 0.08), (0.0, 0.95, 0.1)):
-        center = np.array((scene.occluder + x, y)) * size
+        center = np.array((middle + x, y)) * size
         canvas.ball(center, radius * size / canvas.unit, (150, 178, 142))
 
 
 def _studio(random: np.random.Generator, paint: Backdrop) -> None:
     walls = ((222, 232, 240), (238, 228, 220), (226, 236, 224), (234, 226, 238), (240, 234, 216), (216, 232, 230))
     wall = varied(random, walls[random.integers(len(walls))])
-    floor = tuple(int(0.92 * c) for c in wall)
-    paint.gradient(wall, floor)
-    paint.gradient(tuple(int(0.86 * c) for c in wall), tuple(int(0.93 * c) for c in wall), 0.78)
+    paint.gradient(wall, darker(wall, 0.92))
+    paint.gradient(darker(wall, 0.86), darker(wall, 0.93), 0.78)
     paint.glow(0.5, 0.42, 0.42, (255, 253, 248), 0.6)
 
 
@@ -100,7 +99,7 @@ def _beach(random: np.random.Generator, paint: Backdrop) -> None:
 def _room(random: np.random.Generator, paint: Backdrop) -> None:
     walls = ((236, 226, 212), (216, 228, 230), (232, 220, 226), (222, 230, 216))
     wall = varied(random, walls[random.integers(len(walls))])
-    paint.gradient(tuple(min(255, c + 6) for c in wall), wall, 0, 0.75)
+    paint.gradient(darker(wall, 1.03), wall, 0, 0.75)
     x = random.choice((0.2, 0.8))
     paint.panel(x, 0.3, 0.26, 0.34, (250, 248, 242))
     paint.panel(x, 0.3, 0.21, 0.29, (204, 224, 234))
@@ -114,9 +113,9 @@ def _room(random: np.random.Generator, paint: Backdrop) -> None:
 def _stage(random: np.random.Generator, paint: Backdrop) -> None:
     walls = ((156, 150, 182), (142, 164, 184), (176, 150, 166), (146, 172, 170))
     wall = varied(random, walls[random.integers(len(walls))])
-    paint.gradient(wall, tuple(min(255, int(1.15 * c)) for c in wall), 0, 0.8)
+    paint.gradient(wall, darker(wall, 1.15), 0, 0.8)
     for x in (0.12, 0.88):
-        paint.panel(x, 0.35, 0.2, 0.95, tuple(int(0.88 * c) for c in wall), 0.05)
+        paint.panel(x, 0.35, 0.2, 0.95, darker(wall, 0.88), 0.05)
     paint.glow(0.5, 0.35, 0.38, (252, 244, 232), 0.65)
     paint.gradient((204, 190, 182), (186, 170, 166), 0.8)
     paint.glow(0.5, 0.92, 0.32, (244, 234, 222), 0.6)
