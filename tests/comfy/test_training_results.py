@@ -112,7 +112,8 @@ def test_the_pairs_are_shown_with_what_was_made_of_them(tmp_path):
         np.savez(rows_file(tmp_path, name).with_suffix(".npz"), clips=np.stack(own))
     sheet = pairs_sheet(tmp_path)
     assert sheet.shape == (12 * SIZE + 9, 15 * SIZE + 9, 3)
-    strips = sheet[: 4 * 144, : 5 * 144].reshape(4, 144, -1).astype(int)[:, 8:-8]
+    side = 3 * SIZE // 2  # enlarged
+    strips = sheet[: 4 * side, : 5 * side].reshape(4, side, -1).astype(int)[:, 8:-8]
     assert np.abs(strips[1] - strips[2]).max() == 0 < np.abs(strips[0] - strips[1]).max()
 
 

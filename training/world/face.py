@@ -156,7 +156,7 @@ def _hat(canvas: Canvas, frame: HeadFrame, look: Look) -> None:
 def _brim(canvas: Canvas, frame: HeadFrame) -> None:
     color, unit = darker(MARKERS["head"], 0.85), frame.radius / canvas.unit
     solids = []
-    for reach, wide, radius in ((0.95, 0.5, 0.13), (1.2, 0.42, 0.14), (1.38, 0.26, 0.13)):
+    for reach, wide, radius in ((0.92, 0.58, 0.14), (1.16, 0.52, 0.15), (1.36, 0.34, 0.14)):
         right, left = (frame.at(side * wide, -0.5 + 0.14 * (reach - 0.95), reach) for side in (-1, 1))
         solids.append((right, left, (radius * unit, radius * unit), color))
     canvas.capsules(*solids)

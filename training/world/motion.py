@@ -57,7 +57,7 @@ def bounce(random: np.random.Generator, time: np.ndarray, beat: float, depth: fl
 
 
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    beat = random.uniform(0.27, 0.45)
+    beat = random.uniform(0.29, 0.48)
     out = sway(random, time, beat) | bounce(random, time, beat * random.choice((1, 2)), random.uniform(4, 24))
     arms = str(random.choice(list(ARMS), p=(0.55, 0.25, 0.2)))
     out |= ARMS[arms](random, time, beat)
