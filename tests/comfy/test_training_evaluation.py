@@ -128,7 +128,8 @@ def test_shuffled_poses_are_the_same_in_another_order(pair):
     assert in_any_order(pair).frames == FRAMES and unaligned(pair) is pair.driver.poses
 
 
-def test_the_photo_repeated_does_nothing_and_the_vae_alone_gives_nearly_the_truth(pair):
+def test_the_photo_repeated_does_nothing_and_the_vae_alone_gives_nearly_the_truth():
+    pair = make_pair(0, "build", 9, SIZE)
     still = photo_repeated(pair)
     clip = vae_alone(loaded_vae(load_file(shipped("steadydancer_miniature_vae.safetensors"))), pair)
     assert still.shape == clip.shape == pair.truth.frames.shape and clip.dtype == np.uint8
