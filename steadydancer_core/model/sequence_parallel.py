@@ -20,6 +20,7 @@ Dimension keys: B samples, L tokens, n tokens of a rank (L padded to a multiple 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -116,7 +117,7 @@ class HeadExchange:
 
     def __call__(self, attention: Callable, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
         """Return attention over [B, n, C], with the override of another node if there is one."""
-        run = attention if self.other is None else lambda *a, **kw: self.other(attention, *a, **kw)
+        run = attention if self.other is None else partial(self.other, attention)
         if not self.in_self_attention:
             return run(q, k, v, heads, *args, **kwargs)
         self.in_self_attention = False
