@@ -1,8 +1,9 @@
 """The cells that are still to do, between the driver and an engine: handed out, counted, set aside, kept."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import BoundedSemaphore, Condition
 from typing import Protocol
 
@@ -25,7 +26,8 @@ class Keeper(Protocol):
 class CellQueue:
     """Hands out cells; safe to use from any thread.
 
-    on_change() is called after every change and on_note(text) with what the user should read, both from any thread.
+    From any thread are called: on_change() after every change, on_end(cell, outcome) when a cell's result is kept, and
+    on_note(text) with what the user should read.
     """
 
     def __init__(
@@ -33,13 +35,14 @@ class CellQueue:
         cells: Sequence[Cell],
         keeper: Keeper,
         on_change: Callable[[], None] = lambda: None,
+        on_end: Callable[[Cell, Outcome], None] = lambda *_: None,
         on_note: Callable[[str], None] = lambda _: None,
     ):
-        self.cells, self.keeper, self.on_change, self.on_note = cells, keeper, on_change, on_note
+        self.cells, self.keeper, self.on_change, self.on_end, self.on_note = cells, keeper, on_change, on_end, on_note
         self.identity: ServerIdentity | None = None
         self.ended: dict[str, Outcome] = {}  # by the cell's name, of this run
         self.workers: set[str] = set()
-        self.error: OSError | ValueError | None = None
+        self.error: BaseException | None = None  # why results cannot be kept any more
         self._pending: deque[Cell] = deque()
         self._running: dict[str, dict[str, Cell]] = defaultdict(dict)
         self._keeping = 0
@@ -53,7 +56,10 @@ class CellQueue:
         with self._changed:
             first = self.identity is None
             if first:
-                self._pending.extend(self.keeper.unfinished(self.cells, identity))
+                try:
+                    self._pending.extend(self.keeper.unfinished(self.cells, identity))
+                except OSError as error:
+                    self.error = error
                 self.identity = identity
             known = self.identity
             joined = known == identity
@@ -136,6 +142,12 @@ class CellQueue:
             if not self._over():
                 self._changed.wait(seconds)
 
+    def abort(self, error: Exception) -> None:
+        """Hand out nothing more, and be over."""
+        with self._changed:
+            self.error = self.error or error
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Wait until everything that was finished is written."""
         self._pool.shutdown()
@@ -150,27 +162,18 @@ class CellQueue:
         with self._changed:
             self._running[worker].pop(cell.name)
             self._keeping += 1
-        self._pool.submit(self._keep, cell, outcome)
-
-    def _keep(self, cell: Cell, outcome: Outcome) -> None:
         assert self.identity is not None
-        error = None
-        try:
-            self.keeper.keep(cell, self.identity, outcome)
-        except (OSError, ValueError) as failure:
-            error = failure
+        kept = self._pool.submit(self.keeper.keep, cell, self.identity, outcome)
+        kept.add_done_callback(lambda kept: self._kept(cell, outcome, kept.exception()))
+
+    def _kept(self, cell: Cell, outcome: Outcome, error: BaseException | None) -> None:
         self._room.release()
         with self._changed:
             self._keeping -= 1
             if error is None:
-                self.ended[cell.name] = Outcome(outcome.status, outcome.worker, outcome.attempts, outcome.error)
+                self.ended[cell.name] = replace(outcome, output=None)
             self.error = self.error or error
             self._changed.notify_all()
-        if error is None and outcome.error:
-            self.on_note(f"{cell.name}: {outcome.status}: {outcome.error}")
+        if error is None:
+            self.on_end(cell, outcome)
         self.on_change()
-
-
-def outcomes(queue: CellQueue) -> Iterable[tuple[str, Outcome]]:
-    """Return how the cells of this run ended, by name."""
-    return sorted(queue.ended.items())
