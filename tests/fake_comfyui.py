@@ -96,7 +96,7 @@ class FakeComfyUI:
         if prompt["1"]["class_type"] == FINGERPRINT:
             self.probes += 1
             report = {"fingerprint": json.dumps(self.models), "pack_version": self.pack_version, "models": self.models}
-            return success({"1": {"fingerprint": [json.dumps(report)]}}, 0)
+            return success({"1": {"text": [json.dumps(report)]}}, 0)
         name = cell_name(prompt)
         self.begun.append(name)
         if KILLER in name:

@@ -53,7 +53,7 @@ class CellRunner:
         found = self._ended(prompt_id)
         if found.state is not State.DONE:
             raise ValueError(f"The ComfyUI at {self.client.address} cannot read its model files: {found.error}")
-        report = json.loads(found.outputs["1"]["fingerprint"][0])
+        report = json.loads(found.outputs["1"]["text"][0])
         self._identity = ServerIdentity(report["fingerprint"], report["pack_version"], report["models"])
         return self._identity
 

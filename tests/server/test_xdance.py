@@ -107,7 +107,8 @@ def queued(server):
 
 
 def result(material, name):
-    return json.loads((material / "out" / name / "result.json").read_text())
+    files = (material / "out" / name / file for file in ("cell.json", "metrics.json"))
+    return {key: value for file in files if file.is_file() for key, value in json.loads(file.read_text()).items()}
 
 
 def wait_for(condition, process=None):
@@ -118,7 +119,7 @@ def wait_for(condition, process=None):
 
 
 def finished(material):
-    return sorted(file.parent.name for file in (material / "out").glob("*/result.json"))
+    return sorted(file.parent.name for file in (material / "out").glob("*/cell.json"))
 
 
 @pytest.fixture(autouse=True)
@@ -140,10 +141,10 @@ def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, materi
     assert (material / "out" / "report.html").read_text().count("<img") == len(NAMES)
     uploads = {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
     status, said = run(server, material, workflow, "--seed", "11")
-    assert status == 0 and "4 pairs, 4 of them finished before" in said
-    (material / "out" / NAMES[0] / "result.json").unlink()
+    assert status == 0 and "4 cells, 4 of them finished before" in said
+    (material / "out" / NAMES[0] / "cell.json").unlink()
     assert run(server, material, workflow, "--seed", "11")[0] == 0
-    assert queued(server) == {**dict.fromkeys(NAMES, 1), NAMES[0]: 2}  # from ComfyUI's cache, to be sure
+    assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)  # fetched from the history
     assert uploads == {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
 
 
@@ -152,7 +153,7 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
     wait_for(lambda: finished(material), process)
     process.kill()
     process.communicate()
-    before = {name: (material / "out" / name / "result.json").read_bytes() for name in finished(material)}
+    before = {name: (material / "out" / name / "cell.json").read_bytes() for name in finished(material)}
     assert 0 < len(before) < len(NAMES)
     status, said = run(server, material, slow_workflow)
     assert status == 0 and "was queued by an earlier run" in said, said
@@ -165,12 +166,11 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, slow_workflow):
     process = start(server, material, slow_workflow)
-    wait_for(lambda: finished(material) and (material / "out" / NAMES[1] / "queued.json").exists(), process)
+    wait_for(lambda: finished(material) and any(server.client.get("/queue").values()), process)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and "Stopped. The same command goes on" in said, said
     wait_for(lambda: not any(server.client.get("/queue").values()))
-    assert not list((material / "out").glob("*/queued.json"))
     already = finished(material)
     status, said = run(server, material, slow_workflow)
     assert status == 0 and finished(material) == NAMES, said
@@ -181,12 +181,12 @@ def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
     (material / "set/Ref-Male-Whole-Body/b.png").write_text("no picture")
     (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose.mp4")[:2000])
     status, said = run(server, material, workflow)
-    assert status == 3 and "1 of 4 pairs are done" in said, said
+    assert status == 3 and "1 of 4 cells are done" in said, said
     assert [result(material, name)["status"] for name in NAMES] == ["done", "failed", "failed", "failed"]
     assert "no picture that can be read" in result(material, NAMES[2])["error"]
     assert "1 done, 3 failed" in (material / "out" / "report.md").read_text()
     (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose_negative.mp4"))
-    assert "2 of 4 pairs are done" in run(server, material, workflow)[1]  # another file, so another pair
+    assert "2 of 4 cells are done" in run(server, material, workflow)[1]  # another file, so another pair
 
 
 def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, workflow):
