@@ -26,7 +26,7 @@ SECONDS, WORKERS, PLANNED = 2.0, (1, 2, 4), 10_000
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_material(Path(folder), "a b c d", "v w")
+        write_material(Path(folder), "a b c d", "v w x y")
         template, cells = read_cells(Path(folder))
         single = 0.0
         for workers in WORKERS:
