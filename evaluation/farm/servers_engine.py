@@ -18,7 +18,7 @@ from .engine import NoWorkers
 AHEAD = 2  # cells of ours at a server: it goes on while a finished one is fetched
 RETRIES = 3  # of a connection, after 0, 2 and 4 s: a server that is only slow is not given up
 PROBE_SECONDS = 10  # between two tries of a server that is gone
-GIVE_UP_SECONDS = 30  # without any server
+GIVE_UP_SECONDS = 20  # without any server
 REMEMBERED = 64  # newest prompts of a server's history in which an earlier run's are looked for
 STOP_SECONDS = 20
 
