@@ -25,8 +25,8 @@ NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
 TEST_TOOLS = ("playwright==1.65.2", "ty==0.0.108")
 # What tests/pure needs, for which ComfyUI and PyTorch are not installed.
 PURE = (
-    "av", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
-    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "websocket-client==1.9.2",
+    "av", "fsspec", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
+    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "tqdm", "websocket-client==1.9.2",
 )  # fmt: skip
 PURE_TESTS = "tests/pure"
 TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")

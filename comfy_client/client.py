@@ -86,13 +86,17 @@ class ComfyClient:
             except requests.RequestException as error:
                 raise ServerGone(f"The ComfyUI at {self.address} went away while {name} was fetched.") from error
 
-    def queue(self, prompt: dict, workflow: dict | None = None, prompt_id: str | None = None) -> str:
+    def queue(
+        self, prompt: dict, workflow: dict | None = None, prompt_id: str | None = None, front: bool = False
+    ) -> str:
         """Queue an API prompt and return its id; PromptRejected with ComfyUI's reasons.
 
         workflow: stored in the metadata of what is saved. prompt_id: a UUID of the caller's, for a prompt that is
-        looked up; one without is watched with `wait`.
+        looked up; one without is watched with `wait`. front: ahead of the prompts that wait.
         """
         body: dict = {"prompt": prompt}
+        if front:
+            body["front"] = True
         if prompt_id is None:
             self._connect()
             body["client_id"] = self.client_id
@@ -137,6 +141,12 @@ class ComfyClient:
             return PromptState(State.WAITING)
         entry = self.get(f"/history/{prompt_id}").get(prompt_id)
         return prompt_state(entry) if entry else PromptState(State.LOST)
+
+    def known_prompts(self, newest: int) -> set[str]:
+        """Return the ids of the prompts in the queue, and of the newest ones in the history."""
+        queue = self.get("/queue")
+        ids = {item[1] for part in ("queue_running", "queue_pending") for item in queue[part]}
+        return ids | self.get(f"/history?max_items={newest}").keys()
 
     def history(self, prompt_id: str) -> dict:
         """Return the history entry of a finished prompt; its "outputs" holds the ui dictionaries by node id."""

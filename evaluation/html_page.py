@@ -21,6 +21,8 @@ th.text, td.text {{ text-align: left; }}
 tr.mean td {{ background: #8882; }}
 td.best {{ font-weight: bold; }}
 img {{ max-width: 100%; height: auto; }}
+td.clip {{ text-align: left; vertical-align: top; white-space: normal; min-width: 14rem; }}
+video {{ width: 14rem; height: auto; }}
 dt {{ font-weight: bold; }} dd {{ margin: 0 0 .5rem; }}
 </style>
 </head>
@@ -64,5 +66,24 @@ def html_terms(title: str, terms: Iterable[tuple[str, str]]) -> str:
 
 
 def html_picture(title: str, png: bytes) -> str:
+    return f"<h2>{escape(title)}</h2>\n{html_image(title, png)}"
+
+
+def html_image(title: str, png: bytes) -> str:
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<h2>{escape(title)}</h2>\n<img alt="{escape(title)}" src="{source}">'
+    return f'<img alt="{escape(title)}" src="{source}">'
+
+
+def html_video(source: str, title: str, preload: str) -> str:
+    """Return a player. source: address relative to the page. preload: what to load unasked, "none" or "metadata"."""
+    return f'<video controls loop muted preload="{preload}" title="{escape(title)}" src="{escape(source)}"></video>'
+
+
+def html_grid(headings: Sequence[str], lines: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return a table of HTML: a heading for each column, and lines of a heading and a cell for each column."""
+    head = "".join(f"<th>{heading}</th>" for heading in ("", *headings))
+    body = [
+        f'<tr><th class="text">{heading}</th>' + "".join(f'<td class="clip">{cell}</td>' for cell in cells) + "</tr>"
+        for heading, cells in lines
+    ]
+    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n' + "\n".join(body) + "\n</table></div>"

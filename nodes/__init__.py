@@ -10,6 +10,7 @@ from . import (
     convert,
     doctor,
     evaluate,
+    fingerprint,
     first_frame,
     memory,
     miniature,
@@ -28,7 +29,7 @@ from . import (
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
     model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, evaluate, miniature,
-    doctor,
+    doctor, fingerprint,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ PHOTO_TITLE, VIDEO_TITLE, RESULT_TITLE = "Photo", "Driving video", "Result"
 NODE_KEYS = ("id", "type", "title", "mode", "widgets_values", "inputs")  # the rest is layout
 FOLDER = "xdance"
 EXTRACT, LOAD = "SteadyDancerExtractPoses", "SteadyDancerLoadPoses"
+MODEL_FILES = (".safetensors", ".sft", ".gguf", ".onnx", ".ckpt", ".pt", ".pth", ".bin")
 SAME_OUTPUT = {0: 0, 2: 1, 4: 2}  # poses, fps and frame_count of EXTRACT, as LOAD numbers them
 
 
@@ -32,10 +33,23 @@ class PromptTemplate:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that decides the results except the pair: moving a node on the canvas changes nothing."""
-        nodes = [{key: node.get(key) for key in NODE_KEYS} for node in self.workflow.get("nodes", ())]
-        parts = [nodes, self.workflow["links"]] if nodes else self.workflow
-        return sha256_of([parts, self.photo, self.video, self.result, self.seed])
+        """Hash of all that decides the results except the pair and the seed.
+
+        Neither the place of a node on the canvas nor the photo and video that were saved with it count; of a workflow
+        in API form neither the names of results and titles.
+        """
+        if is_api(self.workflow):
+            named = {self.photo: PHOTO_INPUT, self.video: VIDEO_INPUT, self.result: SAVE_INPUT}
+            parts = {
+                node_id: (kind := node["class_type"], _without(node["inputs"], named.get(node_id, {}).get(kind)))
+                for node_id, node in self.workflow.items()
+            }
+            return sha256_of([parts, self.photo, self.video, self.result])
+        shown = [{key: node.get(key) for key in NODE_KEYS} for node in self.workflow["nodes"]]
+        for node in shown:
+            if str(node["id"]) in (self.photo, self.video):
+                node["widgets_values"] = None
+        return sha256_of([shown, self.workflow["links"], self.photo, self.video, self.result])
 
     def prompt(self, object_info: dict) -> dict:
         """Return the API prompt with the seed in it; ValueError where a node cannot be sent."""
@@ -110,6 +124,12 @@ def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> N
     renumber(prompt, found[0], SAME_OUTPUT, object_info)
 
 
+def model_names(prompt: dict) -> list[str]:
+    """Return the names of model files among the values of a prompt's inputs, each once, in order."""
+    values = (value for node in prompt.values() for value in node["inputs"].values())
+    return sorted({value for value in values if isinstance(value, str) and value.lower().endswith(MODEL_FILES)})
+
+
 def is_api(workflow: dict) -> bool:
     """Return whether this is ComfyUI's API form: nodes by id, each with its class_type."""
     nodes = workflow.values() if isinstance(workflow, dict) else ()
@@ -130,6 +150,10 @@ def _node_for(file: Path, nodes: dict, what: str, kinds: dict, title: str, chose
         f"{file} must hold {named}, of type {' or '.join(kinds)}; it holds {there}. "
         f"Add it, give it that title, or name it with --{what}-node ID."
     )
+
+
+def _without(inputs: dict, name: str | None) -> dict:
+    return {key: value for key, value in inputs.items() if key != name}
 
 
 def sha256_of(value: object) -> str:

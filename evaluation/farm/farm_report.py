@@ -1,41 +1,35 @@
-"""Measure the finished pairs of an X-Dance run and put all pairs into one report, by category and misalignment.
+"""Measure a cell's video, and put all cells of a run into a report, by category and misalignment, and a matrix."""
 
-Metrics and the sheet of a pair are kept in its folder and made again only when its video or its ground truth changed.
-"""
-
+import io
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from av.error import FFmpegError
 from PIL import Image
 
-from ...media.atomic_write import atomic_write
 from ...media.clips import BACKGROUND, frame_rate, pick, read_frames, read_photo, row_of
+from .cell import DONE, Cell
 from .cell_sets import Pair
-from .run_queue import DONE, Results
+from .matrix_page import MATRIX_FILE, matrix_page
+from .result_store import SHEET, ResultStore
 
-SHEET, TILE_HEIGHT, TIMES = "sheet.png", 112, 6
+TILE_HEIGHT, TIMES = 112, 6
 NOT_RUN = "not run"
+MAX_SHEETS = 200  # in the page; each cell's folder has its own
 
 
-def measure(pair: Pair, results: Results) -> dict:
-    result = results.result(pair)
-    if not result or result["status"] != DONE:
-        return result or {"status": NOT_RUN}
-    of = {"video": result["file_sha256"], "truth": results.sha256(pair.truth) if pair.truth else ""}
-    sheet = results.of(pair) / SHEET
-    if result.get("metrics_of") == of and sheet.is_file():
-        return result
-    result |= {"metrics": {}, "metrics_error": "", "metrics_of": of}
-    try:
-        result["metrics"] = metrics_of(pair, results.of(pair) / result["file"])
-        draw_sheet(pair, results.of(pair) / result["file"], sheet)
-    except (ValueError, FFmpegError, ImportError) as error:
-        result["metrics_error"] = str(error)
-    results.keep(pair, result)
-    return result
+def measure(cell: Cell, video: bytes, suffix: str) -> tuple[dict, bytes]:
+    """Return {"metrics", "metrics_error"} of a video, and its sheet as PNG, b"" where it cannot be drawn."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"video{suffix}")
+        file.write_bytes(video)
+        try:
+            return {"metrics": metrics_of(cell.pair, file), "metrics_error": ""}, draw_sheet(cell.pair, file)
+        except (ValueError, OSError, FFmpegError, ImportError) as error:
+            return {"metrics": {}, "metrics_error": str(error).replace(str(file), "The video")}, b""
 
 
 def metrics_of(pair: Pair, video: Path) -> dict[str, float]:
@@ -57,8 +51,8 @@ def frames_of(video: Path):
     return torch.from_numpy(np.stack(frames))
 
 
-def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
-    """Write a PNG: the photo, then driving video, result and ground truth below each other at six times."""
+def draw_sheet(pair: Pair, video: Path) -> bytes:
+    """Return a PNG: the photo, then driving video, result and ground truth below each other at six times."""
     rate, count = frame_rate(video), sum(1 for _ in read_frames(video))
     times = [round(i * (count - 1) / (TIMES - 1)) / rate for i in range(TIMES)]
     photo = read_photo(pair.photo)
@@ -73,23 +67,45 @@ def draw_sheet(pair: Pair, video: Path, target: Path) -> None:
         rate_of_source = frame_rate(source)
         indices = [round(time * rate_of_source) for time in times]
         strips.append(row_of([first or blank, *pick(source, indices)], tile, caption))
-    with atomic_write(target) as part:
-        Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(part, "PNG")
+    target = io.BytesIO()
+    Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips])).save(target, "PNG")
+    return target.getvalue()
 
 
-def report(pairs: Sequence[Pair], results: Results) -> tuple[Path, Path]:
-    """Measure what is not measured yet, write report.html and report.md into the folder of the run, return both."""
-    from ..evaluation_report import report_files, write_report  # see `metrics_of`
+def report(cells: Sequence[Cell], store: ResultStore) -> str:
+    """Write report.html, .md and .csv and the matrix beside the results; return where the page is.
 
-    pairs = sorted(pairs, key=lambda pair: (group(pair), pair.name))
-    found = {pair.name: measure(pair, results) for pair in pairs}
-    grouped = any(map(group, pairs))
-    rows = [row(pair, found[pair.name], grouped) for pair in pairs]
-    sheets = ((p.name, results.of(p) / SHEET) for p in pairs if found[p.name]["status"] == DONE)
-    there = [(name, file) for name, file in sheets if file.is_file()]  # numbered: files of like names would clash
-    pictures = {f"{number}. {name}": np.asarray(Image.open(file)) for number, (name, file) in enumerate(there, 1)}
-    files = report_files(f"X-Dance: {len(pairs)} pairs", rows, pictures, notes(found))
-    return write_report(results.folder, files)
+    Metrics are measured anew where the ground truth is another than before.
+    """
+    from ..evaluation_report import PAGE_FILE, report_files  # see `metrics_of`
+
+    cells = sorted(cells, key=lambda cell: (group(cell.pair), cell.name))
+    found = with_metrics(cells, store)
+    grouped = any(group(cell.pair) for cell in cells)
+    rows = [row(cell.pair, found[cell.name], grouped) for cell in cells]
+    done = [cell.name for cell in cells if found[cell.name]["status"] == DONE]
+    sheets = store.files.read_all(f"{name}/{SHEET}" for name in done[:MAX_SHEETS])
+    pictures = {  # numbered: files of like names would clash
+        f"{number}. {path.partition('/')[0]}": np.asarray(Image.open(io.BytesIO(content)))
+        for number, (path, content) in enumerate(sheets.items(), 1)
+    }
+    lines = notes(found)
+    if len(done) > MAX_SHEETS:
+        lines.append(f"Shown are the first {MAX_SHEETS} sheets; {MATRIX_FILE} shows every video.")
+    files = report_files(f"Photos and dances: {len(cells)} cells", rows, pictures, lines)
+    for name, content in (*files.items(), (MATRIX_FILE, matrix_page(cells, found))):
+        store.files.write(name, content)
+    return f"{store.files.place}/{PAGE_FILE}"
+
+
+def with_metrics(cells: Iterable[Cell], store: ResultStore) -> dict[str, dict]:
+    """Return by name what is known of each cell: its cell.json with its metrics, or that it was not run."""
+    found = store.results(cells)
+    for cell in cells:
+        result = found.setdefault(cell.name, {"status": NOT_RUN})
+        if result["status"] == DONE:
+            result |= store.metrics(cell, result)
+    return found
 
 
 def group(pair: Pair) -> str:

@@ -1,35 +1,20 @@
-"""evaluation.farm without a server: which pairs there are, what a template takes, what is run again and what is not."""
+"""evaluation.farm without a server: which pairs there are, what a template takes, how a prompt ended."""
 
 import json
 import re
-import shutil
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from steadydancer_pack.comfy_client.client import ComfyClient, ServerGone
-from steadydancer_pack.comfy_client.prompt_run import PromptRejected, PromptState, State, prompt_state
+from steadydancer_pack.comfy_client.prompt_run import State, prompt_state
 from steadydancer_pack.evaluation.farm import cell_sets as xdance_sets
 from steadydancer_pack.evaluation.farm import command as xdance
-from steadydancer_pack.evaluation.farm import farm_report as xdance_report
-from steadydancer_pack.evaluation.farm import run_queue as xdance_queue
-from steadydancer_pack.evaluation.farm.cell_prompt import read_template, with_pose_file
+from steadydancer_pack.evaluation.farm.cell_prompt import model_names, read_template, with_pose_file
 from steadydancer_pack.evaluation.farm.cell_sets import Pair, find_pairs
-from steadydancer_pack.evaluation.farm.run_queue import Results, Runner, to_do
-from steadydancer_pack.media.clips import pack_video
-from steadydancer_pack.tests.together import meeting, together
+from steadydancer_pack.tests.fake_comfyui import WORKFLOW
 
-WORKFLOW = {
-    "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}, "_meta": {"title": "Photo"}},
-    "2": {"class_type": "LoadVideo", "inputs": {"file": "x.mp4"}, "_meta": {"title": "Driving video"}},
-    "3": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 4}, "_meta": {"title": "S"}},
-    "4": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x", "video": ["2", 0]}, "_meta": {"title": "V"}},
-}
 OBJECT_INFO = {node["class_type"]: {} for node in WORKFLOW.values()}
 
 
@@ -195,12 +180,31 @@ def test_a_file_that_is_no_workflow(tmp_path, text, words):
 def test_the_hash_of_a_workflow_is_of_what_it_does(tmp_path):
     nodes = [{"id": int(i), "type": n["class_type"], "title": n["_meta"]["title"]} for i, n in WORKFLOW.items()]
     hashes = []
-    for change in ({}, {"pos": [9, 9]}, {"widgets_values": [2]}):
-        saved = {"nodes": [nodes[0] | change, *nodes[1:]], "links": []}
+    for photo, sampler in (({}, {}), ({"pos": [9, 9], "widgets_values": ["y.png"]}, {}), ({}, {"widgets_values": [2]})):
+        saved = {"nodes": [nodes[0] | photo, nodes[1], nodes[2] | sampler, *nodes[3:]], "links": []}
         (tmp_path / "w.json").write_text(json.dumps(saved))
         hashes.append(read_template(tmp_path / "w.json").sha256)
     assert hashes[0] == hashes[1] != hashes[2]
-    assert read_template(tmp_path / "w.json", seed=1).sha256 != hashes[2]
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "same"),
+    [
+        ("1", {"image": "other.png"}, True),
+        ("2", {"file": "other.mp4"}, True),
+        ("4", {"filename_prefix": "other", "video": ["2", 0]}, True),
+        ("3", {"seed": 1, "steps": 5}, False),
+        ("4", {"filename_prefix": "x", "video": ["1", 0]}, False),
+    ],
+)
+def test_the_names_of_files_and_titles_are_no_part_of_the_hash(workflow, node, inputs, same):
+    changed = {"class_type": WORKFLOW[node]["class_type"], "inputs": inputs, "_meta": {"title": "Result"}}
+    assert (workflow({node: changed}).sha256 == workflow().sha256) is same
+
+
+def test_the_model_files_of_a_prompt_are_found_by_their_endings():
+    more = {"8": {"class_type": "Two", "inputs": {"a": "sub/B.GGUF", "b": "m.safetensors", "c": 1, "d": ["1", 0]}}}
+    assert model_names({**WORKFLOW, **more}) == ["m.safetensors", "sub/B.GGUF"]
 
 
 DONE = [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]]
@@ -242,134 +246,6 @@ def test_ready_poses_take_the_place_of_the_detector_and_are_refused_without_one(
         with_pose_file({"2": WORKFLOW["2"]}, "2", "p.json", {})
 
 
-class Server:
-    """The part of ComfyClient that a run needs: prompts are done when they are looked up a second time."""
-
-    address = "here"
-
-    def __init__(self, ends=None):
-        self.ends, self.looks, self.queued, self.stopped = ends or {}, {}, [], []
-
-    def object_info(self):
-        return OBJECT_INFO
-
-    def upload_once(self, file, name):
-        return name
-
-    def queue(self, prompt, prompt_id):
-        name = prompt["4"]["inputs"]["filename_prefix"].removeprefix("xdance/")
-        if self.ends.get(name) == "rejected":
-            raise PromptRejected("no such model")
-        self.queued.append(name)
-        self.looks[prompt_id] = name
-
-    def look_up(self, prompt_id):
-        if prompt_id not in self.looks:
-            return PromptState(State.LOST)
-        end = self.ends.get(self.looks[prompt_id], State.DONE)
-        if isinstance(end, BaseException):
-            raise end
-        video = {"filename": "pair_00001_.mp4", "subfolder": "xdance", "type": "output"}
-        return PromptState(end, "" if end is State.DONE else "words", 1.5, {"4": {"images": [video]}})
-
-    def fetch(self, kind, subfolder, name, target):
-        target.write_bytes(f"{kind} {subfolder} {name}".encode())
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """Two photos times two videos of 5 frames."""
-    for red, name in ((0, "a"), (60, "b")):
-        Image.new("RGB", (32, 48), (red, 0, 0)).save(tmp_path / f"{name}.png")
-    for red, name in ((120, "v"), (180, "w")):
-        folder = tmp_path / f"frames_{name}"
-        folder.mkdir()
-        for index in range(5):
-            Image.new("RGB", (32, 48), (red, 0, 0)).save(folder / f"{index}.png")
-        pack_video(folder, tmp_path / f"{name}.mp4", 5)
-    return [Pair(tmp_path / p, tmp_path / v, f"{p[0]}{v[0]}") for p in ("a.png", "b.png") for v in ("v.mp4", "w.mp4")]
-
-
-@pytest.fixture
-def results(tmp_path, workflow):
-    return Results(tmp_path / "out", workflow())
-
-
-def run(server, results, pairs):
-    kept = {}
-    Runner(server, results, poll_seconds=0).run(pairs, lambda pair, result: kept.update({pair.name: result["status"]}))
-    return kept
-
-
-def test_every_pair_is_run_once_and_kept(results, pairs):
-    server = Server()
-    assert run(server, results, pairs) == dict.fromkeys(("av", "aw", "bv", "bw"), "done")
-    assert server.queued == ["av", "aw", "bv", "bw"] and to_do(pairs, results) == []
-    result = results.result(pairs[0])
-    assert (results.of(pairs[0]) / result["file"]).read_text() == "output xdance pair_00001_.mp4"
-    assert result["seconds"] == 1.5 and len(result["prompt_sha256"]) == 64
-    assert not list(results.folder.glob("*/queued.json")) and not list(results.folder.glob("*/.*"))
-
-
-def test_a_pair_is_run_again_when_what_it_came_from_is_another(workflow, results, pairs):
-    run(Server(), results, pairs)
-
-    def again(template=results.template):
-        return [pair.name for pair in to_do(pairs, Results(results.folder, template))]
-
-    five = {"3": {**WORKFLOW["3"], "inputs": {"seed": 1, "steps": 5}}}
-    assert again(workflow(five)) == again(workflow(seed=5)) == ["av", "aw", "bv", "bw"] and again() == []
-    (results.of(pairs[2]) / "result.json").write_text('{"status": "do')
-    assert again() == ["bv"]
-    (results.of(pairs[3]) / "video.mp4").unlink()
-    assert again() == ["bv", "bw"]
-    Image.new("RGB", (32, 48), "white").save(pairs[0].photo)
-    assert again() == ["av", "aw", "bv", "bw"]
-
-
-def test_what_goes_wrong_with_one_pair_stays_with_it(results, pairs):
-    pairs[1].photo.with_name("w.mp4").write_text("no video")
-    none = pairs[0].photo.with_name("none")
-    missing = [replace(pairs[0], photo=none, name="no photo"), replace(pairs[0], photo_poses=none, name="no poses")]
-    ends = {"av": State.FAILED, "bv": "rejected"}
-    kept = run(Server(ends), results, [*pairs, *missing])
-    assert len(kept) == 6 and set(kept.values()) == {"failed"}
-    errors = [results.result(pair)["error"] for pair in (*pairs, *missing)]
-    assert errors[0] == "words" and errors[2] == "no such model"
-    assert "cannot be read as a video" in errors[1] and all("There is no file" in error for error in errors[4:])
-    assert to_do(pairs, results) == [] and to_do(pairs, results, retry_failed=True) == pairs
-
-
-@pytest.mark.parametrize("end", [State.INTERRUPTED, State.LOST])
-def test_a_pair_that_somebody_stopped_is_run_again_without_being_asked(results, pairs, end):
-    assert run(Server({"av": end}), results, pairs[:2]) == {"av": "stopped", "aw": "done"}
-    assert to_do(pairs[:2], results) == pairs[:1]
-
-
-@pytest.mark.parametrize("forgot", [False, True])
-def test_a_prompt_of_a_killed_run_is_found_by_its_id_and_queued_anew_where_it_is_forgotten(results, pairs, forgot):
-    server = Server({"aw": ServerGone("gone")})
-    with pytest.raises(ServerGone):
-        run(server, results, pairs)
-    assert server.queued == ["av", "aw", "bv"] and [p.name for p in to_do(pairs, results)] == ["aw", "bv", "bw"]
-    server.ends = {}
-    if forgot:
-        server.queued, server.looks = ["av"], {}
-    again = Results(results.folder, results.template)
-    assert run(server, again, to_do(pairs, again)) == dict.fromkeys(("aw", "bv", "bw"), "done")
-    assert server.queued == ["av", "aw", "bv", "bw"]
-
-
-def test_ctrl_c_takes_our_prompts_from_the_server(monkeypatch, results, pairs):
-    stopped = []
-    monkeypatch.setattr(ComfyClient, "stop_prompts", lambda self, ids: stopped.extend(ids))
-    server = Server({"aw": KeyboardInterrupt()})
-    with pytest.raises(KeyboardInterrupt):
-        run(server, results, pairs)
-    assert [server.looks[prompt_id] for prompt_id in stopped] == ["aw", "bv"]
-    assert not list(results.folder.glob("*/queued.json")) and len(to_do(pairs, results)) == 3
-
-
 HALF = b"half a video"
 
 
@@ -409,75 +285,8 @@ def test_a_server_that_is_no_comfyui_refuses_is_away_or_dies_while_a_video_is_fe
         ComfyClient(web).fetch("output", "", "v.mp4", tmp_path / "video.mp4")
 
 
-def test_the_exit_status_and_the_words_of_a_bad_start(tmp_path, workflow, pairs, capsys):
-    workflow()
-    here = [str(tmp_path), str(tmp_path), "--output", str(tmp_path / "out"), "--workflow"]
-    assert xdance.main([*here, str(tmp_path / "none.json")]) == 1
-    assert "none.json is no workflow that can be read" in capsys.readouterr().err
-    assert xdance.main([*here, str(tmp_path / "workflow.json"), "--server", "127.0.0.1:9"]) == 4
-    assert "No ComfyUI answers" in (said := capsys.readouterr().err) and "goes on from here" in said
-
-
 @pytest.mark.parametrize("wrong", ["a", "a b", "a b --workflow w --limit 0"])
 def test_options_that_make_no_sense_end_the_program(wrong, capsys):
     with pytest.raises(SystemExit):
         xdance.parse(wrong.split())
     assert "error" in capsys.readouterr().err
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """The pairs that were measured, by a stand-in that gives every one the same metric."""
-    names, metrics = [], {"truth_psnr": 20.0}
-    monkeypatch.setattr(xdance_report, "metrics_of", lambda pair, video: names.append(pair.name) or metrics)
-    return names
-
-
-@pytest.fixture
-def finished(results, pairs):
-    """Results with playable videos."""
-    run(Server(), results, pairs)
-    for pair in pairs:
-        shutil.copy(pair.video, results.of(pair) / "video.mp4")
-    return results
-
-
-def test_a_pair_is_measured_once_and_again_when_its_truth_is_another(finished, pairs, measured):
-    for _ in range(2):
-        assert xdance_report.measure(pairs[0], finished)["metrics"] == {"truth_psnr": 20.0}
-    told = replace(pairs[0], truth=pairs[1].video)
-    xdance_report.measure(told, Results(finished.folder, finished.template))
-    assert measured == ["av", "av"] and to_do(pairs, finished) == []
-
-
-def test_the_sheet_shows_photo_driving_video_and_result(finished, pairs, measured):
-    xdance_report.measure(pairs[2], finished)
-    sheet = np.asarray(Image.open(finished.of(pairs[2]) / "sheet.png"))
-    tile = round(xdance_report.TILE_HEIGHT * 32 / 48)
-    assert sheet.shape == (2 * (xdance_report.TILE_HEIGHT + 22), 7 * tile, 3)
-    driving, photo_result = sheet[80, :, 0], sheet[80 + xdance_report.TILE_HEIGHT + 22, :, 0]
-    assert photo_result[tile // 2] == 60 and abs(int(driving[2 * tile]) - 120) < 4 and driving[tile // 2] == 24
-
-
-def test_a_result_that_cannot_be_measured_says_why(results, pairs, measured):
-    run(Server(), results, pairs[:1])  # its video is no video
-    result = xdance_report.measure(pairs[0], results)
-    assert result["status"] == "done" and "cannot be read as a video" in result["metrics_error"]
-
-
-def test_the_rows_and_notes_of_the_report(results, pairs):
-    pair = Pair(pairs[0].photo, pairs[0].video, "av", "anime", "scale")
-    result = {"status": "done", "seconds": 2.0, "metrics": {"truth_psnr": 20.0}}
-    line = xdance_report.row(pair, result, grouped=True)
-    assert line == {"name": "av", "group": "anime, scale", "truth_psnr": 20.0, "seconds": 2.0, "status": "done"}
-    assert xdance_report.row(pairs[1], {"status": "not run"}, grouped=False) == {"name": "aw", "status": "not run"}
-    found = {"av": result, "aw": {"status": "failed", "error": "why"}, "bv": {"status": "done", "metrics_error": "no"}}
-    assert xdance_report.notes(found) == ["2 done, 1 failed", "aw: why", "bv: no"]
-
-
-def test_two_runs_that_write_one_file_together_leave_one_of_both_whole(tmp_path, monkeypatch):
-    write_text, meet = Path.write_text, meeting(lambda: None)
-    monkeypatch.setattr(Path, "write_text", lambda *where, **how: [write_text(*where, **how), meet()])
-    together(*(lambda name=name: xdance_queue.write_json(tmp_path / "a.json", {"of": name}) for name in "ab"))
-    assert json.loads((tmp_path / "a.json").read_text("utf-8"))["of"] in ("a", "b")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

@@ -18,6 +18,7 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.evaluation.farm.cell_runner import FINGERPRINT
 from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.old_world.clips import film
@@ -99,15 +100,22 @@ def run(*what):
     return process.returncode, said
 
 
+def prompts_of_pairs(server):
+    """Return the prompts in the server's history, less the one that compares servers."""
+    prompts = (entry["prompt"][2] for entry in server.client.get("/history").values())
+    return [prompt for prompt in prompts if FINGERPRINT not in {node["class_type"] for node in prompt.values()}]
+
+
 def queued(server):
     """Return how often each pair stands in the server's history."""
-    prompts = (entry["prompt"][2] for entry in server.client.get("/history").values())
+    prompts = prompts_of_pairs(server)
     prefixes = (node["inputs"].get("filename_prefix", "") for prompt in prompts for node in prompt.values())
     return Counter(prefix.removeprefix("xdance/") for prefix in prefixes if prefix.startswith("xdance/"))
 
 
 def result(material, name):
-    return json.loads((material / "out" / name / "result.json").read_text())
+    files = (material / "out" / name / file for file in ("cell.json", "metrics.json"))
+    return {key: value for file in files if file.is_file() for key, value in json.loads(file.read_text()).items()}
 
 
 def wait_for(condition, process=None):
@@ -118,7 +126,7 @@ def wait_for(condition, process=None):
 
 
 def finished(material):
-    return sorted(file.parent.name for file in (material / "out").glob("*/result.json"))
+    return sorted(file.parent.name for file in (material / "out").glob("*/cell.json"))
 
 
 @pytest.fixture(autouse=True)
@@ -140,10 +148,10 @@ def test_all_pairs_are_run_and_reported_and_nothing_is_done_twice(server, materi
     assert (material / "out" / "report.html").read_text().count("<img") == len(NAMES)
     uploads = {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
     status, said = run(server, material, workflow, "--seed", "11")
-    assert status == 0 and "4 pairs, 4 of them finished before" in said
-    (material / "out" / NAMES[0] / "result.json").unlink()
+    assert status == 0 and "4 cells, 4 of them finished before" in said
+    (material / "out" / NAMES[0] / "cell.json").unlink()
     assert run(server, material, workflow, "--seed", "11")[0] == 0
-    assert queued(server) == {**dict.fromkeys(NAMES, 1), NAMES[0]: 2}  # from ComfyUI's cache, to be sure
+    assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)  # fetched from the history
     assert uploads == {file: file.stat().st_mtime_ns for file in (server.base / "input").glob("xdance_*")}
 
 
@@ -152,7 +160,7 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
     wait_for(lambda: finished(material), process)
     process.kill()
     process.communicate()
-    before = {name: (material / "out" / name / "result.json").read_bytes() for name in finished(material)}
+    before = {name: (material / "out" / name / "cell.json").read_bytes() for name in finished(material)}
     assert 0 < len(before) < len(NAMES)
     status, said = run(server, material, slow_workflow)
     assert status == 0 and "was queued by an earlier run" in said, said
@@ -165,12 +173,11 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, slow_workflow):
     process = start(server, material, slow_workflow)
-    wait_for(lambda: finished(material) and (material / "out" / NAMES[1] / "queued.json").exists(), process)
+    wait_for(lambda: queued(server).total() == 2, process)  # the first was fetched while the second ran
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and "Stopped. The same command goes on" in said, said
     wait_for(lambda: not any(server.client.get("/queue").values()))
-    assert not list((material / "out").glob("*/queued.json"))
     already = finished(material)
     status, said = run(server, material, slow_workflow)
     assert status == 0 and finished(material) == NAMES, said
@@ -181,12 +188,12 @@ def test_one_bad_pair_leaves_the_others_alone(server, material, workflow):
     (material / "set/Ref-Male-Whole-Body/b.png").write_text("no picture")
     (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose.mp4")[:2000])
     status, said = run(server, material, workflow)
-    assert status == 3 and "1 of 4 pairs are done" in said, said
+    assert status == 3 and "1 of 4 cells are done" in said, said
     assert [result(material, name)["status"] for name in NAMES] == ["done", "failed", "failed", "failed"]
     assert "no picture that can be read" in result(material, NAMES[2])["error"]
     assert "1 done, 3 failed" in (material / "out" / "report.md").read_text()
     (material / "set/Driving/two.mp4").write_bytes(bundled("steadydancer_sample_pose_negative.mp4"))
-    assert "2 of 4 pairs are done" in run(server, material, workflow)[1]  # another file, so another pair
+    assert "2 of 4 cells are done" in run(server, material, workflow)[1]  # another file, so another pair
 
 
 def test_a_prompt_that_comfyui_refuses_fails_in_its_words(server, material, workflow):
@@ -201,7 +208,7 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, sl
     with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK) as other:
         write_all(other.base / "models", other.base / "input")
         process = start(other, material, slow_workflow)
-        wait_for(lambda: finished(material), process)
+        wait_for(lambda: queued(other).total() == 2, process)
         other.process.kill()
         said, _ = process.communicate(timeout=SECONDS)
     already = finished(material)
@@ -237,7 +244,7 @@ def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(serv
     told = result(material, NAMES[0])
     assert {"first_frame_psnr", "truth_psnr", "flicker"} <= told["metrics"].keys()
     assert (told["misalignment"], told["metrics_error"]) == ("start gap", "")
-    (entry,) = server.client.get("/history").values()
-    kinds = Counter(node["class_type"] for node in entry["prompt"][2].values())
+    (prompt,) = prompts_of_pairs(server)
+    kinds = Counter(node["class_type"] for node in prompt.values())
     assert kinds["SteadyDancerLoadPoses"] == 2 and kinds["SteadyDancerExtractPoses"] == 0
     assert "Ref-Cartoon-Movie, start gap" in (material / "out" / "report.md").read_text()
