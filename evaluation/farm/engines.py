@@ -31,7 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("--min-workers", type=_count, default=1, metavar="N", help="an autoscaler adds machines for N")
     cluster.add_argument("--max-workers", type=_count, metavar="N", help="at most N; as many as have room if not given")
     cluster.add_argument(
-        "--gpus-per-worker", type=float, default=1, metavar="N", help="0: on processors, one worker a machine. %(default)s"
+        "--gpus-per-worker",
+        type=float,
+        default=1,
+        metavar="N",
+        help="0: on processors, one worker a machine. %(default)s",
     )
     cluster.add_argument("--models", metavar="FOLDER", help="models on every machine; its ComfyUI's if not given")
 

@@ -133,9 +133,8 @@ class RayEngine:
         ]
         for node_id in free[: max(0, min(len(free) - used[""], most - len(self.workers)))]:
             self._start(node_id)
-        for _ in range(min(options.min_workers, most) - len(self.workers)):
-            if len(self.refused) < len(self.nodes) or not self.refused:
-                self._start("")
+        for _ in range(0 if self.refused else min(options.min_workers, most) - len(self.workers)):
+            self._start("")
         if self.refused and not self.workers:
             raise NoWorkers(self._why_alone())
 
@@ -180,10 +179,9 @@ class RayEngine:
     def _take_start(self, worker: _Worker, started: Started | None, error: BaseException | None) -> None:
         if started is None:
             self._lose(worker, f"cannot be started: {in_words(error)}")
-            if worker.node in self.nodes:
-                self.failed_starts[worker.node] += 1
-                if self.failed_starts[worker.node] >= MAX_FAILED_STARTS:
-                    self.refused[worker.node] = f"{worker.name}: {in_words(error)}"
+            self.failed_starts[worker.node] += 1
+            if self.failed_starts[worker.node] >= MAX_FAILED_STARTS:
+                self.refused[worker.node] = f"{worker.name}: {in_words(error)}"
             return
         worker.node = worker.node or started.node
         self.failed_starts.pop(worker.node, None)

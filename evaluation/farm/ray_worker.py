@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ BASE_PREFIX = "steadydancer-worker-"
 RECEIVED = "received"
 POSE_CACHE = "user/steadydancer/pose_cache"
 LOG_LINES = 12
+END_SECONDS = 2
 NOT_MODELS = {"custom_nodes", "configs"}
 
 
@@ -109,8 +111,10 @@ class RayWorker:
         return cell.with_files(**{name: self.base / received_path(cell, name) for name in files_of(cell)})
 
     def _gone(self, error: ServerGone) -> ServerGone:
-        status = self.server.process.poll()
-        what = str(error) if status is None else f"ComfyUI ended with exit code {status}."
+        try:
+            what = f"ComfyUI ended with exit code {self.server.process.wait(END_SECONDS)}."
+        except subprocess.TimeoutExpired:  # it runs, and does not answer
+            what = str(error)
         tail = "\n".join(self.server.log().splitlines()[-LOG_LINES:])
         return ServerGone(f"{socket.gethostname()}: {what} The end of its log:\n{tail}")
 
