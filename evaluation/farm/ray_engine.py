@@ -6,11 +6,9 @@ every cell whose worker is lost goes back to the queue here.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ...comfy_client.in_process import PACK
@@ -33,7 +31,9 @@ KEPT_FILES = 64  # newest in the object store beside those of running cells
 
 @dataclass(frozen=True)
 class RayOptions:
-    """min_workers: asked for although no machine has room, so that the cluster's autoscaler adds some. max_workers: None
+    """How many workers there are, and on what.
+
+    min_workers: asked for although no machine has room, so that the cluster's autoscaler adds some. max_workers: None
     for as many as have room. models: folder of models on every machine; None for that of its ComfyUI.
     """
 
@@ -72,7 +72,7 @@ class RayEngine:
         self.poses: SharedPoses | None = None
         self._actor = actor_class(ray, options.gpus_per_worker)
         self._started = 0
-        self._put = lru_cache(KEPT_FILES)(lambda file, digest: ray.put(file.read_bytes()))
+        self._put = lru_cache(KEPT_FILES)(lambda file, _digest: ray.put(file.read_bytes()))
 
     def run(self, queue: CellQueue) -> None:
         """See `Engine`."""

@@ -60,7 +60,7 @@ class Logged(fake_comfyui.FakeComfyUI):
         return 200, {{"prompt_id": body["prompt_id"], "node_errors": {{}}}}
 
     def find_poses(self, prompt):
-        (name,) = [node["inputs"][key] for node in prompt.values() for key in ("file", "image") if key in node["inputs"]]
+        (name,) = [node["inputs"]["file"] for node in prompt.values() if "file" in node["inputs"]]
         cache = Path(sys.argv[sys.argv.index("--base-directory") + 1], "user", "steadydancer", "pose_cache")
         cache.mkdir(parents=True, exist_ok=True)
         (cache / (name + ".npz")).write_bytes(b"poses of " + name.encode())
