@@ -22,11 +22,15 @@ FETCHED_COMFYUI = "comfyui-0.30.0"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # comfy-angle serves GPU shader nodes only and is not on every index; torch comes from the line above.
 NOT_FROM_COMFYUI = {"torch", "torchvision", "torchaudio", "comfy-angle"}
+OWN = (
+    "requirements.txt", "evaluation/requirements.txt", "evaluation/farm/requirements.txt", "training/requirements.txt",
+)  # fmt: skip
 TEST_TOOLS = ("playwright==1.65.2", "ty==0.0.108")
 # What tests/pure needs, for which ComfyUI and PyTorch are not installed.
 PURE = (
     "av", "fsspec", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
-    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "tqdm", "websocket-client==1.9.2",
+    "pytest==9.2.0", "pytest-xdist==3.8.0", "ray[client]>=2.60", "requests", "ruff==0.17.6", "scipy", "tqdm",
+    "websocket-client==1.9.2",
 )  # fmt: skip
 PURE_TESTS = "tests/pure"
 TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")
@@ -48,7 +52,7 @@ def environment(session: nox.Session) -> None:
     wanted = PURE
     if not only_pure(session):
         comfyui = comfyui_folder(session) or fetch_comfyui(session)
-        own = own_requirements("requirements.txt", "evaluation/requirements.txt", "training/requirements.txt")
+        own = own_requirements(*OWN)
         wanted = (*TORCH, *comfyui_requirements(comfyui), *own, *TEST_TOOLS, *PURE)
         session.log("PyTorch and what ComfyUI needs take minutes and some GB of disk the first time.")
     installed = Path(session.virtualenv.location, "installed-requirements.txt")

@@ -1,4 +1,4 @@
-"""A real ComfyUI as a child process on the CPU, with the pack linked in and a client to talk to it.
+"""A real ComfyUI as a child process, by default on the CPU, with the pack linked in and a client to talk to it.
 
     with ComfyProcess(comfyui, pack) as server:
         report = server.client.wait(server.client.queue(prompt))
@@ -20,12 +20,13 @@ from .client import ComfyClient, ServerGone
 from .process_memory import PeakMemory
 
 PACK_FOLDER = "steadydancer"
+END_WITH_PARENT = Path(__file__).parent / "end_with_parent.py"
 FOLDERS = (
     *(f"models/{name}" for name in ("diffusion_models", "vae", "clip_vision", "loras", "text_encoders")),
     *("custom_nodes", "input", "output", "temp", "user"),
 )
 OPTIONS = (
-    *("--cpu", "--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes"),
+    *("--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes"),
     *("--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--max-upload-size", "2000"),
 )
 NOT_COPIED = (".*", "__pycache__", "output", "tests")  # what ComfyUI does not read of the pack
@@ -42,7 +43,8 @@ class StartFailed(RuntimeError):
 class ComfyProcess:
     """A ComfyUI that runs between __enter__ and __exit__; ServerGone leaves the block with the end of its log.
 
-    comfyui: folder with main.py. pack: folder of the pack. base: base directory, kept at the end if given.
+    comfyui: folder with main.py. pack: folder of the pack. base: base directory, kept at the end if given. cpu: compute
+    on the CPU only. ends_with_parent: ComfyUI ends also when this process is killed.
     """
 
     address: str
@@ -50,8 +52,18 @@ class ComfyProcess:
     process: subprocess.Popen
     memory: PeakMemory
 
-    def __init__(self, comfyui: Path, pack: Path, base: Path | None = None, options: tuple[str, ...] = ()):
-        self.comfyui, self.pack, self.options = Path(comfyui).resolve(), Path(pack).resolve(), options
+    def __init__(
+        self,
+        comfyui: Path,
+        pack: Path,
+        base: Path | None = None,
+        options: tuple[str, ...] = (),
+        cpu: bool = True,
+        ends_with_parent: bool = False,
+    ):
+        self.comfyui, self.pack = Path(comfyui).resolve(), Path(pack).resolve()
+        self.options = ("--cpu", *options) if cpu else options
+        self.ends_with_parent = ends_with_parent
         self._cleanup = ExitStack()
         if base is None:
             base = Path(tempfile.mkdtemp(prefix="steadydancer-server-"))
@@ -107,12 +119,13 @@ class ComfyProcess:
         self.address = f"127.0.0.1:{port}"
         self.client = self._cleanup.enter_context(ComfyClient(self.address))
         place = ("--port", port, "--base-directory", str(self.base))
+        runner = (str(END_WITH_PARENT),) if self.ends_with_parent else ()
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(self.comfyui / "main.py"), *place, *OPTIONS, *self.options],
+                [sys.executable, *runner, str(self.comfyui / "main.py"), *place, *OPTIONS, *self.options],
                 cwd=self.comfyui,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self.ends_with_parent else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -148,6 +161,8 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def free_port() -> int:

@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with fake.changed:
             pages = {
-                "/system_stats": lambda: {"system": {"argv": []}},
+                "/system_stats": lambda: {"system": {"argv": sys.argv}},
                 "/object_info": lambda: object_info(),
                 "/queue": lambda: {
                     "queue_running": [[0, fake.running[0]]] if fake.running else [],

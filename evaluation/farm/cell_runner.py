@@ -50,7 +50,7 @@ class CellRunner:
         files = json.dumps(model_names(self.prompt))
         probe = {"1": {"class_type": FINGERPRINT, "inputs": {"files": files}}}
         prompt_id = self.client.queue(probe, prompt_id=str(uuid.uuid4()), front=True)
-        found = self._ended(prompt_id)
+        found = self.ended(prompt_id)
         if found.state is not State.DONE:
             raise ValueError(f"The ComfyUI at {self.client.address} cannot read its model files: {found.error}")
         report = json.loads(found.outputs["1"]["text"][0])
@@ -74,7 +74,7 @@ class CellRunner:
         try:
             if self.client.look_up(prompt_id).state in (State.WAITING, State.DONE):
                 return True
-            self.client.queue(self._filled(cell), prompt_id=prompt_id)
+            self.client.queue(self.filled(cell), prompt_id=prompt_id)
         except ServerGone:
             raise
         except BAD_CELL as error:
@@ -103,12 +103,13 @@ class CellRunner:
         """Take cells out of the server's queue and interrupt those that run; all other prompts go on."""
         self.client.stop_prompts([self.prompt_id(cell) for cell in cells])
 
-    def _ended(self, prompt_id: str) -> PromptState:
+    def ended(self, prompt_id: str) -> PromptState:
+        """Wait for the end of a prompt."""
         while (found := self.client.look_up(prompt_id)).state is State.WAITING:
             time.sleep(self.poll_seconds)
         return found
 
-    def _filled(self, cell: Cell) -> dict:
+    def filled(self, cell: Cell) -> dict:
         """Return the cell's prompt with its files uploaded; ValueError where one cannot be used."""
         pair = cell.pair
         read_photo(pair.photo)

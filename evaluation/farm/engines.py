@@ -22,6 +22,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--server", action="append", default=[], metavar="HOST:PORT", help="a ComfyUI that runs; may be repeated"
     )
     parser.add_argument("--servers", type=Path, metavar="FILE", help="a text file with one HOST:PORT a line")
+    cluster = parser.add_argument_group("--engine ray", "A ComfyUI is started for each GPU of a Ray cluster.")
+    cluster.add_argument(
+        "--address",
+        default="auto",
+        help="auto: the cluster of this machine; ray://HOST:10001: another; local: this machine alone. %(default)s",
+    )
+    cluster.add_argument("--min-workers", type=_count, default=1, metavar="N", help="an autoscaler adds machines for N")
+    cluster.add_argument("--max-workers", type=_count, metavar="N", help="at most N; as many as have room if not given")
+    cluster.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        default=1,
+        metavar="N",
+        help="0: on processors, one worker a machine. %(default)s",
+    )
+    cluster.add_argument("--models", metavar="FOLDER", help="models on every machine; its ComfyUI's if not given")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of workers, 1 or more")
+    return int(text)
 
 
 def servers(options: argparse.Namespace, template: PromptTemplate, stack: ExitStack) -> Engine:
@@ -46,4 +68,19 @@ def servers(options: argparse.Namespace, template: PromptTemplate, stack: ExitSt
     return ServersEngine(addresses, template)
 
 
-ENGINES: dict[str, Maker] = {"servers": servers}
+def ray(options: argparse.Namespace, template: PromptTemplate, stack: ExitStack) -> Engine:
+    """Return the engine on the Ray cluster at --address, connected until `stack` ends. ValueError, NoWorkers."""
+    from .ray_cluster import connect  # Ray is imported only where it is asked for
+    from .ray_engine import RayEngine, RayOptions
+
+    most, gpus = options.max_workers, options.gpus_per_worker
+    if most is not None and most < options.min_workers:
+        raise ValueError(f"--max-workers {most} is less than --min-workers {options.min_workers}. Give a larger one.")
+    if not (0 <= gpus <= 64 and (gpus <= 1 or gpus == int(gpus))):
+        raise ValueError(f"--gpus-per-worker {gpus:g} is no share of a GPU from 0 to 1, nor a whole number up to 64.")
+    return RayEngine(
+        connect(options.address, stack), template, RayOptions(options.min_workers, most, gpus, options.models)
+    )
+
+
+ENGINES: dict[str, Maker] = {"servers": servers, "ray": ray}
