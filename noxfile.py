@@ -29,8 +29,7 @@ TEST_TOOLS = ("playwright==1.65.2", "ty==0.0.108")
 # What tests/pure needs, for which ComfyUI and PyTorch are not installed.
 PURE = (
     "av", "fsspec", "numpy", "onnx==1.23.2", "onnxruntime", "opencv-python-headless", "packaging", "pillow", "psutil",
-    "pytest==9.2.0", "pytest-xdist==3.8.0", "ray[client]>=2.60", "requests", "ruff==0.17.6", "scipy", "tqdm",
-    "websocket-client==1.9.2",
+    "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "tqdm", "websocket-client==1.9.2",
 )  # fmt: skip
 PURE_TESTS = "tests/pure"
 TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")

@@ -16,6 +16,7 @@ import pytest
 
 PACK = Path(__file__).resolve().parent.parent
 TEXT_PACKAGES = ("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes", "steadydancer_core")
+OWN_SERVERS = ("tests/server/test_farm_ray.py",)
 TIERS = ("server", "browser", "fuzz", "comfy", "pure")  # the longest files first, for two processes
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -51,12 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """Give a process one file after the other, and all server tests to one, because they share a server."""
+    """Give a process one file after the other, and all tests that share a server to one."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "tests/server" if nodeid.startswith("tests/server/") else nodeid.split("::")[0]
+            file = nodeid.split("::")[0]
+            return "tests/server" if file.startswith("tests/server/") and file not in OWN_SERVERS else file
 
     return ByFile(config, log)
 

@@ -69,7 +69,7 @@ class RayEngine:
         self.nodes: dict[str, Node] = {}
         self.refused: dict[str, str] = {}  # why a machine gets no worker any more, by its id
         self.failed_starts: Counter[str] = Counter()
-        self.poses: SharedPoses | None = None
+        self.poses: SharedPoses = SharedPoses({}, ())  # of no node until the first worker has read the prompt
         self._actor = actor_class(ray, options.gpus_per_worker)
         self._started = 0
         self._put = lru_cache(KEPT_FILES)(lambda file, _digest: ray.put(file.read_bytes()))
@@ -154,14 +154,16 @@ class RayEngine:
     def _take_answer(self, worker: _Worker) -> None:
         """Go on with what a call of the worker gave."""
         errors = self.ray.exceptions
+        answer: Any = None
+        error: BaseException | None = None
         try:
-            answer, error = self.ray.get(worker.answer), None
+            answer = self.ray.get(worker.answer)
         except errors.RayTaskError as failed:
-            answer, error = None, getattr(failed, "cause", None) or failed
+            error = getattr(failed, "cause", None) or failed
         except errors.RayError as lost:
-            answer, error = None, lost
+            error = lost
         call, cell, worker.call = worker.call, worker.cell, ""
-        if call == "start":
+        if cell is None:
             self._take_start(worker, answer, error)
         elif isinstance(error, (CellFailed, CellStopped)):
             worker.cell = None
@@ -171,7 +173,7 @@ class RayEngine:
             self._lose(worker, in_words(error))
         elif call == "poses":
             self._take_poses(worker, answer)
-            self._call(worker, "run", (cell,))
+            self._call(worker, cell, "run")
         else:
             worker.cell = None
             self.queue.finish(worker.name, cell, answer)
@@ -188,7 +190,7 @@ class RayEngine:
         if not self.queue.join(worker.name, started.identity):
             self.refused[worker.node] = f"{worker.name} has other models or another version of the pack."
             self._lose(worker, "")
-        elif self.poses is None:
+        elif not self.poses.nodes:
             self.poses = SharedPoses(started.pose_nodes, self.queue.cells)
 
     def _take_poses(self, worker: _Worker, found: dict[str, bytes]) -> None:
@@ -202,8 +204,7 @@ class RayEngine:
         del self.workers[worker.name]
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(worker.actor)
-        if self.poses is not None:
-            self.poses.end(worker.name, {})
+        self.poses.end(worker.name, {})
         if worker.cell is not None:
             self.queue.give_back(worker.name, worker.cell, reason)
         self.queue.leave(worker.name, reason)
@@ -215,13 +216,12 @@ class RayEngine:
             return
         worker.cell, worker.steps = cell, self.poses.begin(worker.name, cell)
         if worker.steps:
-            self._call(worker, "poses", (cell, [key[0] for key in worker.steps]))
+            self._call(worker, cell, "poses", [key[0] for key in worker.steps])
         else:
-            self._call(worker, "run", (cell,))
+            self._call(worker, cell, "run")
 
-    def _call(self, worker: _Worker, call: str, arguments: tuple) -> None:
-        """Call the worker, with the files that it lacks in the object store."""
-        cell = worker.cell
+    def _call(self, worker: _Worker, cell: Cell, call: str, *arguments: Any) -> None:
+        """Call the worker, with the files of the cell that it lacks in the object store."""
         try:
             files = {received_path(cell, name): self._stored(cell, name) for name in files_of(cell)}
         except OSError as error:
@@ -234,7 +234,7 @@ class RayEngine:
         new = {path: stored for path, stored in files.items() if path not in worker.has}
         worker.has |= new.keys()
         worker.call = call
-        worker.answer = worker.actor.call_with_files.remote(call, (*arguments, list(new)), *new.values())
+        worker.answer = worker.actor.call_with_files.remote(call, (cell, *arguments, list(new)), *new.values())
 
     def _stored(self, cell: Cell, name: str) -> Any:
         return self._put(getattr(cell.pair, name), cell.hashes[name])
