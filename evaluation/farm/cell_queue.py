@@ -136,6 +136,10 @@ class CellQueue:
         with self._changed:
             return {worker: list(self._running[worker].values()) for worker in sorted(self.workers)}
 
+    def was_tried(self, cell: Cell) -> bool:
+        """Return whether the cell was given back with an error: it may be what ended its worker."""
+        return bool(self._attempts[cell.name])
+
     def wait(self, seconds: float) -> None:
         """Wait until something changes, at most `seconds`; return at once when over."""
         with self._changed:

@@ -141,28 +141,35 @@ class _Server:
             self.give_back("")
 
     def give_back(self, error: str) -> None:
-        """Give all cells back; the error counts against the oldest, which ran."""
+        """Give all cells back; which of them ran is not known, so an error counts against each."""
         for cell in self.cells:
             self.queue.give_back(self.address, cell, error)
-            error = ""
         self.cells = []
 
     def _fill(self, runner: CellRunner) -> None:
-        """Take cells up to AHEAD; a second one only while there are enough for all servers."""
-        while len(self.cells) < AHEAD and (not self.cells or self.queue.pending >= len(self.queue.workers)):
-            cell = self.queue.take(self.address, lambda cell: self._may_take(runner.prompt_id(cell)))
+        """Take cells up to AHEAD; a second one only while there are enough for all servers.
+
+        A cell that was tried before runs alone, so that no other is blamed for what it does to a server.
+        """
+        queue = self.queue
+        while len(self.cells) < AHEAD and not any(map(queue.was_tried, self.cells)):
+            if self.cells and queue.pending < len(queue.workers):
+                return
+            cell = queue.take(self.address, lambda cell: self._may_take(cell, runner.prompt_id(cell)))
             if cell is None:
                 return
             self.cells.append(cell)
             try:
                 if runner.send(cell):
-                    self.queue.on_note(f"{cell.name}: was queued by an earlier run and is taken from there")
+                    queue.on_note(f"{cell.name}: was queued by an earlier run and is taken from there")
             except CellFailed as error:
                 self.cells.remove(cell)
-                self.queue.fail(self.address, cell, str(error))
+                queue.fail(self.address, cell, str(error))
 
-    def _may_take(self, prompt_id: str) -> bool:
-        """Return whether no other server has the prompt from an earlier run."""
+    def _may_take(self, cell: Cell, prompt_id: str) -> bool:
+        """Return whether no other server has the prompt from an earlier run, and the cell need not run alone."""
+        if self.cells and self.queue.was_tried(cell):
+            return False
         others = (ids for address, ids in list(self.engine.known.items()) if address != self.address)
         return not any(prompt_id in ids for ids in others)
 

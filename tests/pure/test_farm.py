@@ -417,3 +417,12 @@ def test_two_runs_that_write_one_file_together_leave_one_of_both_whole(tmp_path,
 def test_addresses_come_from_options_and_a_list():
     assert read_addresses(["a:1"], "b:2  # the second\n\n# none\nhttp://c:3/\n") == ["a:1", "b:2", "http://c:3/"]
     assert set(engines.ENGINES) >= {"servers"}
+
+
+def test_a_cell_that_ends_its_server_is_counted_although_the_one_before_it_was_not_fetched_yet(farm):
+    (server,) = farm.material("a killer", "v").servers()
+    with pytest.raises(NoWorkers):
+        farm.run(server, poll_seconds=0.3)
+    assert server.begun == ["a__v", "killer__v"]
+    assert any(note.startswith("killer__v goes to another worker: No ComfyUI answers") for note in farm.notes)
+    assert all(farm.queue.was_tried(cell) for cell in farm.queue.cells)
