@@ -18,8 +18,8 @@ from steadydancer_pack.evaluation.farm.cell_queue import CellQueue
 from steadydancer_pack.evaluation.farm.result_files import open_place
 from steadydancer_pack.evaluation.farm.result_store import ResultStore
 from steadydancer_pack.evaluation.farm.servers_engine import ServersEngine
-from steadydancer_pack.tests.fake_comfyui import FakeComfyUI
-from steadydancer_pack.tests.farm_cells import read_cells, write_material
+from steadydancer_pack.tests.fake_comfyui import FakeComfyUI  # ty: ignore[import-not-found]  tests are not type-checked
+from steadydancer_pack.tests.farm_cells import read_cells, write_material  # ty: ignore[import-not-found]  tests are not type-checked
 
 SECONDS, WORKERS, PLANNED = 2.0, (1, 2, 4), 10_000
 
