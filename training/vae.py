@@ -71,8 +71,8 @@ def default_plan(steps: int = 10800) -> Plan:
         weight_decay=0.0,
         ema_decay=0.998,
         precision="bf16",
-        checkpoint_every=250,
-        picture_every=250,
+        checkpoint_every=100,
+        picture_every=500,
     )
 
 
