@@ -16,6 +16,7 @@ from steadydancer_pack.training.pose_simulation import REACH, with_jump
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
+from steadydancer_pack.training.world.pixels import GAP_EVERY, LEAST_GAP, make_one
 
 TINY = Size(128, 64, 2, WIDTH)
 N, T, H = 6, 4, 4
@@ -271,6 +272,19 @@ def test_the_second_pose_moves_ahead_and_no_other():
     assert points[1, 0, 0] == 1  # the clip itself stays
     short = poses.at(slice(2))
     assert with_jump(short, np.random.default_rng(0)) is short
+
+
+def frames_equal_to(video, frame):
+    return np.flatnonzero((video[0] == video[0, frame]).all(axis=(1, 2, 3))).tolist()
+
+
+def test_photo_and_first_skeleton_of_every_fourth_clip_come_from_the_same_later_frame():
+    gap, usual = make_one(2 * GAP_EVERY, 9, 48), make_one(2 * GAP_EVERY + 1, 9, 48)
+    photo, later = frames_equal_to(gap.frames, 0)
+    assert photo == 0 and later >= LEAST_GAP
+    assert frames_equal_to(gap.skeletons, 0) == [0, later]
+    assert np.array_equal(gap.changed, gap.skeletons)
+    assert frames_equal_to(usual.frames, 0) == [0] and not np.array_equal(usual.changed, usual.skeletons)
 
 
 def test_prompts_are_rows_of_words():
