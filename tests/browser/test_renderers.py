@@ -46,11 +46,14 @@ PLAY = f"() => Promise.all(({PLAYERS})().map(player => player.play()))"
 PLAYED = f"() => ({PLAYERS})().some(player => player.currentTime > 0.3)"
 # What ran before has its output already, and would not run again.
 FORGET = "() => window.app.extensionManager.command.execute('Comfy.Memory.UnloadModelsAndExecutionCache')"
-CHOOSE_SEED = """([id, seed]) => {
-    const widget = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === 'seed');
-    widget.value = seed;
-    widget.callback?.(seed);
+CHOOSE = """([id, values]) => {
+    for (const [name, value] of Object.entries(values)) {
+        const widget = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === name);
+        widget.value = value;
+        widget.callback?.(value);
+    }
 }"""
+QUICK = {"seed": 1000, "steps": 2}  # what the page shows of a run does not depend on its steps
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def run(page: Page, name: str, renderer: str) -> None:
     open_template(page, name)
     draw_with(page, renderer)
     page.evaluate(FORGET)
-    page.evaluate(CHOOSE_SEED, [node_of(WORKFLOWS[name], SAMPLER)["id"], 1000])
+    page.evaluate(CHOOSE, [node_of(WORKFLOWS[name], SAMPLER)["id"], QUICK])
     press_run(page)
     page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
 
