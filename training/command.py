@@ -10,7 +10,8 @@ from .command_full import add_full_options, add_full_verbs, run_full_stage
 from .command_measure import add_measures
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
 from .stages import STAGES
-from .vae import default_plan, train_vae
+from .vae import METRICS, default_plan, train_vae
+from .vae_gate import check_vae
 from .world.store import CLIPS, POSES, render
 
 VAE_CLIPS, STORE_CLIPS = 1016, 3000
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--before", default="", help="the stage to start from, if not the one before")
         verb.add_argument("--output", default="", help="folder of the stage, if not its name")
         verb.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then faster")
+        verb.add_argument("--accept-vae", action="store_true", help="go on with a VAE that is not good enough")
         if name in STAGES:
             add_full_options(verb)
         verb.set_defaults(run=run_step, name=name)
@@ -59,9 +61,12 @@ def run_step(work: Work, options: argparse.Namespace) -> None:
     elif options.name == "vae":
         plan = default_plan(options.steps) if options.steps else None
         train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
-    elif options.name == "store":
-        write_stores(work, options.clips or STORE_CLIPS)
-    elif options.full:
+    elif options.name in STAGES and options.full:
         run_full_stage(work, options)
     else:
-        run_stage(work, options.name, options.steps, options.before, options.output, options.compile)
+        if not options.accept_vae:
+            check_vae(work.vae_file.with_name(METRICS))
+        if options.name == "store":
+            write_stores(work, options.clips or STORE_CLIPS)
+        else:
+            run_stage(work, options.name, options.steps, options.before, options.output, options.compile)

@@ -14,9 +14,10 @@ from comfy.latent_formats import Wan21
 from comfy.ldm.wan.vae import WanVAE
 from torch import Tensor
 
-from ..media.frames import uint8_to_video
+from ..media.frames import uint8_to_video, video_to_uint8
 from . import vae_whole
 from .container import safetensors_bytes
+from .moving import moving_psnr
 
 LATENT, STRIDE = 16, 8
 CHARACTER_SHARE = 0.75  # of characters in the statistics; the rest are skeletons
@@ -91,12 +92,12 @@ def vae_file(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = N
 
 
 @torch.no_grad()
-def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int = 8) -> dict[str, float]:
+def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int = 16) -> dict[str, float]:
     """Return how well the VAE gives back the last `n` clips of two .npy files, uint8 [N, F, H, W, 3].
 
     Computed in float32, as ComfyUI does on a CPU. Means over the clips: PSNR in dB of the photo (a first
-    frame), of all later frames, of skeleton frames and of a photo that gray frames follow; mean and standard deviation
-    of the characters' latents after ComfyUI's normalization.
+    frame), of all later frames, of skeleton frames and of a photo that gray frames follow, and of the moving pixels of
+    both (moving.py); mean and standard deviation of the characters' latents after ComfyUI's normalization.
     """
     vae, rows = loaded_vae(state), []
     characters, skeletons = (np.load(path, mmap_mode="r")[-n:] for path in (clips, poses))
@@ -104,21 +105,27 @@ def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int
         video, drawn = as_video(character[None]), as_video(skeleton[None])
         latent = vae_whole.encode(vae, video)
         back = vae_whole.decode(vae, latent)
+        drawn_back = vae_whole.decode(vae, vae_whole.encode(vae, drawn))
+        gray = photo_then_gray(video)
+        gray_back = vae_whole.decode(vae, vae_whole.encode(vae, gray))
         normal = Wan21().process_in(latent)
         row = {
             "photo_psnr": psnr(back[:, :, :1], video[:, :, :1]),
             "frames_psnr": psnr(back[:, :, 1:], video[:, :, 1:]),
-            "skeleton_psnr": _psnr_of(vae, drawn),
-            "grey_photo_psnr": _psnr_of(vae, photo_then_gray(video)),
+            "moving_psnr": moving_psnr(_frames(back), character),
+            "skeleton_psnr": psnr(drawn_back, drawn),
+            "skeleton_moving_psnr": moving_psnr(_frames(drawn_back), skeleton),
+            "gray_photo_psnr": psnr(gray_back, gray),
             "latent_mean": float(normal.mean()),
             "latent_std": float(normal.std()),
         }
         rows.append(row)
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _psnr_of(vae: WanVAE, video: Tensor) -> float:
-    return psnr(vae_whole.decode(vae, vae_whole.encode(vae, video)), video)
+def _frames(video: Tensor) -> np.ndarray:
+    """Return a video [1, 3, F, H, W] in -1..1 as uint8 frames [F, H, W, 3]."""
+    return video_to_uint8(video[0].movedim(0, -1))
 
 
 def photo_then_gray(video: Tensor) -> Tensor:

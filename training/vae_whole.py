@@ -43,8 +43,9 @@ def _conv(conv: Any, x: Tensor) -> Tensor:
 
 
 def _norm_silu(norm: Any, x: Tensor) -> Tensor:
-    scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + TINY)
-    return F.silu(x * scale.to(x.dtype) * norm.gamma.to(x.dtype))
+    channels_last = x.movedim(1, -1)
+    gamma = norm.gamma.flatten().to(x.dtype)
+    return F.silu(F.rms_norm(channels_last, gamma.shape, gamma, TINY).movedim(-1, 1))
 
 
 def _residual(block: Any, x: Tensor) -> Tensor:

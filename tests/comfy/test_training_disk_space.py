@@ -108,6 +108,6 @@ def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):
         checkpoints.save(tmp_path, checkpoint(1, 50_000))
 
     monkeypatch.setattr(command, "run_stage", stage)
-    assert command.main(["stage1", str(tmp_path)]) == 1
+    assert command.main(["stage1", str(tmp_path), "--accept-vae"]) == 1
     said = capsys.readouterr().err
     assert "needs 200 KB" in said and "Traceback" not in said
