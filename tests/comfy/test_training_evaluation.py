@@ -19,11 +19,13 @@ from steadydancer_pack.steadydancer_core.sampling.conditions import reconcile
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
-from steadydancer_pack.training.evaluation.metrics import find_parts, means, metrics, psnr
+from steadydancer_pack.training.evaluation.gates import GATES, measured_gates
+from steadydancer_pack.training.evaluation.metrics import find_parts, hands_by_latent_frame, means, metrics, psnr
 from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
 from steadydancer_pack.training.evaluation.system import NEGATIVE_SEED, NOISE_SEED, SETTINGS, System, aligned, shuffled
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for, in_any_order, unaligned
 from steadydancer_pack.training.evaluation.xdance_set import write_set
+from steadydancer_pack.training.moving import moving_psnr
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.vae_file import loaded_vae
@@ -94,6 +96,25 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
 
 def test_a_clip_without_anybody_has_nothing_right(pair):
     assert metrics(pair, np.full_like(pair.truth.frames, 128))["pck_all"] == 0
+
+
+def test_hands_that_fade_are_counted_by_latent_frame():
+    pair = make_pair(0, "build", 9, SIZE)
+    frames = pair.truth.frames.copy()
+    frames[5:] = 128
+    found = metrics(pair, frames)
+    assert [found[f"hands_{index}"] for index in range(3)] == [1, 1, 0] and "hands_3" not in found
+    assert found["pck_hands"] == pytest.approx(0.5) and hands_by_latent_frame([found]) == [1, 1, 0]
+    assert found["moving_psnr"] == moving_psnr(frames, pair.truth.frames) < found["truth_psnr"]
+
+
+def test_gates_by_hand():
+    right = {"moving_psnr": 18.0, "pck_all": 0.93, "pck_hands": 0.879, "first_frame_psnr": 31.0}
+    rows = [right, right, right | {"pck_all": 0.7}, right]
+    assert [line[2:] for line in measured_gates(rows)] == [
+        ["18.000", "reached"], ["0.873", "missed"], ["0.879", "missed"], ["0.700", "missed"], ["31.000", "missed"],
+    ]  # fmt: skip
+    assert [line[3] for line in measured_gates([])] == ["not measured"] * len(GATES)
 
 
 def test_means_leave_out_what_a_pair_does_not_have():

@@ -34,6 +34,7 @@ from .pairs import Pair
 
 NEGATIVE_SEED, NOISE_SEED, BATCH = 7, 11, 8
 STEPS = 12
+Conditions = tuple[list, list, list]  # positive, negative, pose-negative
 SETTINGS = Settings("Miniature", STEPS, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.4), "official dpm++")
 
 
@@ -65,6 +66,7 @@ class System:
     dtype: torch.dtype = torch.bfloat16
     model: ModelPatcher = field(init=False)
     vae: WholeVAE = field(init=False)
+    passes: int = field(init=False, default=0)  # forward passes of the last run
 
     def __post_init__(self):
         detection.register()
@@ -75,14 +77,26 @@ class System:
     @torch.no_grad()
     def run(self, pairs: list[Pair], poses: list[PoseClip]) -> list[np.ndarray]:
         """Return what the photos do, uint8 [F, H, W, 3] each, under these poses (aligned or not)."""
+        return self.sample(self.prepare(pairs, poses))
+
+    @torch.no_grad()
+    def prepare(self, pairs: list[Pair], poses: list[PoseClip]) -> list[Conditions]:
+        """Return the conditions of the pairs, BATCH pairs each; they serve any settings."""
+        batches = [slice(start, start + BATCH) for start in range(0, len(pairs), BATCH)]
+        return [self.conditions(pairs[batch], poses[batch]) for batch in batches]
+
+    @torch.no_grad()
+    def sample(self, prepared: list[Conditions]) -> list[np.ndarray]:
+        """Return the clips of these conditions, uint8 [F, H, W, 3] each."""
         out = []
-        for start in range(0, len(pairs), BATCH):
-            batch = slice(start, start + BATCH)
-            positive, negative, pose_negative = self.conditions(pairs[batch], poses[batch])
+        for positive, negative, pose_negative in prepared:
             empty = {"samples": torch.zeros_like(positive[0][1]["pose_video_latent"])}
             if self.settings.pose.scale == 0:
                 pose_negative = None
-            latent, _ = sampling.run(self.model, positive, negative, pose_negative, empty, NOISE_SEED, self.settings)
+            latent, report = sampling.run(
+                self.model, positive, negative, pose_negative, empty, NOISE_SEED, self.settings
+            )
+            self.passes = report.log.passes
             out += [self.frames(clip) for clip in latent["samples"].split(1)]
         return out
 
@@ -91,7 +105,7 @@ class System:
         video = self.vae.decode(latent)
         return to_uint8(video.reshape(-1, *video.shape[-3:]))
 
-    def conditions(self, pairs: list[Pair], poses: list[PoseClip]) -> tuple[list, list, list]:
+    def conditions(self, pairs: list[Pair], poses: list[PoseClip]) -> Conditions:
         """Return positive, negative and pose-negative conditionings of a batch."""
         no_clip, each = features_output(torch.zeros(1, 1, CLIP_WIDTH)), []
         for pair, drawn in zip(pairs, poses, strict=True):
