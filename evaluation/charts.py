@@ -62,6 +62,23 @@ def draw_bars(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     return _panels(columns, 0.6 + BAR_HEIGHT * len(rows), draw)
 
 
+def draw_lines(title: str, lines: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Return uint8 [H, W, 3]: named lines of shares 0..1 in one panel. ValueError without a line."""
+    if not lines:
+        raise ValueError("There are no lines to draw: give at least one.")
+
+    def draw(axes: Any, name: str) -> None:
+        for label, values in lines.items():
+            axes.plot(range(len(values)), values, marker=".", label=label)
+        axes.set_title(name)
+        axes.set_xticks(range(max(map(len, lines.values()))))
+        axes.set_ylim(0, 1.05)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend(fontsize=7)
+
+    return _panels([title], CURVE_HEIGHT, draw)
+
+
 def text_picture(text: str) -> np.ndarray:
     """Return a line of text as a picture, uint8 [H, W, 3]."""
     canvas = Canvas(512, 68)

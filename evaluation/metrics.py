@@ -34,6 +34,7 @@ METRICS: dict[str, Metric] = {
     },
     "found": Metric("Keypoints found", "", 4, 1, "Share of the target's keypoints that were found at all."),
     "truth_psnr": Metric("PSNR", "dB", 2, 1, "Every frame against the ground truth, mean. 100 if all are equal."),
+    "moving_psnr": Metric("PSNR of moving pixels", "dB", 2, 1, "Pixels of the ground truth that differ from frame 0."),
     "truth_ssim": Metric("SSIM", "", 4, 1, "Every frame against the ground truth, mean. 1 if all are equal."),
     "truth_lpips": Metric("LPIPS", "", 4, -1, "Perceptual distance of every frame to the ground truth, mean."),
     "fvd": Metric("FVD", "", 1, -1, "Frechet distance of the clip's features to those of the ground truth."),

@@ -9,19 +9,25 @@ from safetensors.torch import load, load_file, save_file
 
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.long_video.windows import window_borders
-from steadydancer_pack.training.evaluation import baselines, run
+from steadydancer_pack.training.command import main
+from steadydancer_pack.training.evaluation import baselines, comparison, run
 from steadydancer_pack.training.evaluation.baselines import photo_repeated
 from steadydancer_pack.training.evaluation.kept import kept_clips, kept_rows, key_of
 from steadydancer_pack.training.evaluation.long_video import OVERLAP, WINDOW, measure_long
+from steadydancer_pack.training.evaluation.metrics import means, metrics
+from steadydancer_pack.training.evaluation.model_files import ModelFiles
 from steadydancer_pack.training.evaluation.pairs import make_pairs
 from steadydancer_pack.training.evaluation.run import evaluate, load_system
-from steadydancer_pack.training.evaluation.system import SETTINGS
+from steadydancer_pack.training.evaluation.sweep import HEAD, sweep
+from steadydancer_pack.training.evaluation.system import SETTINGS, System, aligned
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for
+from steadydancer_pack.training.evaluation.worlds import NEW
 from steadydancer_pack.training.network import MINIATURE, build, initialize
 from steadydancer_pack.training.pipeline import Work
 
 FRAMES, SIZE, STEPS = 5, 32, 4
 SETTINGS = replace(SETTINGS, steps=STEPS)
+SMALL = NEW._replace(size=SIZE)
 NAMES = "VAE_alone", "photo_repeated", "base_without_pose", "shipped"
 
 
@@ -46,7 +52,7 @@ def work(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     variants = [replace(variant, settings=SETTINGS) for variant in VARIANTS]
-    for name, value in {"FRAMES": FRAMES, "SIZE": SIZE, "VARIANTS": variants}.items():
+    for name, value in {"FRAMES": FRAMES, "VARIANTS": variants}.items():
         monkeypatch.setattr(run, name, value)
     monkeypatch.setattr(baselines, "STEPS", STEPS)
 
@@ -58,12 +64,12 @@ def kept(folder):
 
 
 def test_what_is_measured_is_kept_and_another_count_is_measured_again(work, small, tmp_path):
-    report = evaluate(work, 2, tmp_path, ("shipped",))
+    report = evaluate(work, 2, tmp_path, ("shipped",), SMALL)
     assert all(name.replace("_", " ") in report.read_text("utf-8") for name in NAMES)
     before = kept(tmp_path)
-    evaluate(work, 2, tmp_path, ("shipped",))
+    evaluate(work, 2, tmp_path, ("shipped",), SMALL)
     assert kept(tmp_path) == before
-    evaluate(work, 1, tmp_path, ("shipped",))
+    evaluate(work, 1, tmp_path, ("shipped",), SMALL)
     first, other = ({name: json.loads(text) for name, (text, _) in found.items()} for found in (before, kept(tmp_path)))
     for name in NAMES:
         assert (len(first[name]["rows"]), other[name]["of"]) == (2, [1, *first[name]["of"][1:]])
@@ -74,7 +80,7 @@ def test_what_lacks_its_weights_is_named_with_the_command_that_makes_them(work, 
     without = Work(tmp_path / "work")
     without.vae_file.parent.mkdir(parents=True)
     without.vae_file.write_bytes(work.vae_file.read_bytes())
-    report = evaluate(without, 1, tmp_path)
+    report = evaluate(without, 1, tmp_path, world=SMALL)
     for weights in {variant.weights for variant in VARIANTS} | {"base"}:
         assert command_for(weights, str(without.folder)) in caplog.text
     assert "VAE alone" in report.read_text("utf-8") and "shipped" not in report.read_text("utf-8")
@@ -149,3 +155,41 @@ def test_a_long_video_is_measured_at_its_seams(work):
     assert found["seams"] == len(window_borders(49, WINDOW, OVERLAP)[0]) > 0
     assert {"first_frame_psnr", "truth_psnr", "pck_all", "seam_colour"} <= found.keys()
     assert found["seam_jump"] > 0 and found["truth_jump"] > 0
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return ModelFiles(
+        tmp_path_factory.mktemp("files"),
+        shipped("steadydancer_miniature.safetensors"),
+        shipped("steadydancer_miniature_vae.safetensors"),
+    )
+
+
+def test_models_are_compared_in_each_world_and_kept(work, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "FRAMES", FRAMES)
+    monkeypatch.setattr(comparison, "SHIPPED", replace(VARIANTS[0], settings=SETTINGS))
+    worlds = {"one": SMALL, "two": SMALL._replace(name="two", size=48)}
+    text = comparison.compare({"WORK": work, "files": files}, 1, tmp_path, worlds)
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")] == [
+        "what", "---", "WORK", "files", "photo repeated",
+    ] * 2  # fmt: skip
+    assert "48 x 48" in text and kept_clips(tmp_path / "two", "files").shape == (1, FRAMES, 48, 48, 3)
+    assert [line for line in text.splitlines() if "photo" in line and line.endswith("| 0.00 | 0.000 |")]
+    monkeypatch.setattr(comparison, "variant_clips", pytest.fail)
+    assert comparison.compare({"WORK": work, "files": files}, 1, tmp_path, worlds) == text
+
+
+def test_a_sweep_measures_what_running_anew_with_these_settings_does(files, pairs):
+    system = System(files.model, files.vae)
+    lines = sweep(system, pairs, (2, 3), (3.0,), ((0.0, 1.0),), (1.0,))
+    assert [line[: len(HEAD) - 4] for line in lines] == [["2", "3", "0-1", "1", "3"], ["3", "3", "0-1", "1", "5"]]
+    fresh = System(files.model, files.vae, replace(system.settings)).run(pairs, [aligned(pair) for pair in pairs])
+    found = means([metrics(pair, clip) for pair, clip in zip(pairs, fresh, strict=True)])
+    assert lines[-1][-3:-1] == [f"{found['moving_psnr']:.2f}", f"{found['pck_all']:.3f}"]
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sweep", "compare"])
+def test_a_model_without_its_vae_is_refused(files, tmp_path, capsys, verb):
+    assert main([verb, str(tmp_path), "--model", str(files.model), "--cpu"]) == 1
+    assert "Not found: --vae. Name both files" in capsys.readouterr().err

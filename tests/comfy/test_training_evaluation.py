@@ -1,25 +1,36 @@
 """The metrics of the miniature on cases with a known answer, and pairs whose truth is what it says."""
 
 import shlex
+from dataclasses import replace
 
+import comfy.sd
+import comfy.utils
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from steadydancer_pack.dwpose.edit.augment import augment
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.evaluation.farm.cell_sets import find_pairs
+from steadydancer_pack.media.frames import to_float, to_uint8
 from steadydancer_pack.miniature import shipped
+from steadydancer_pack.steadydancer_core.sampling import run as sampling
+from steadydancer_pack.steadydancer_core.sampling.conditions import reconcile
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.command import _parser
 from steadydancer_pack.training.evaluation.baselines import BASELINES, photo_repeated, vae_alone
-from steadydancer_pack.training.evaluation.metrics import find_parts, means, metrics, psnr
+from steadydancer_pack.training.evaluation.gates import GATES, measured_gates
+from steadydancer_pack.training.evaluation.metrics import find_parts, hands_by_latent_frame, means, metrics, psnr
 from steadydancer_pack.training.evaluation.pairs import FIRST_SEED, KINDS, make_pair, make_pairs
-from steadydancer_pack.training.evaluation.system import aligned, shuffled
+from steadydancer_pack.training.evaluation.system import NEGATIVE_SEED, NOISE_SEED, SETTINGS, System, aligned, shuffled
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for, in_any_order, unaligned
 from steadydancer_pack.training.evaluation.xdance_set import write_set
+from steadydancer_pack.training.moving import moving_psnr
+from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.vae_file import loaded_vae
 from steadydancer_pack.training.world.look import MARKERS
-from steadydancer_pack.training.world.store import HELD_OUT
+from steadydancer_pack.training.world.store import HELD_OUT, skeletons
 
 FRAMES, SIZE = 5, 96
 BODIES = {f"Ref-{sex}-{part}-Body" for sex in ("Female", "Male") for part in ("Upper", "Whole")}
@@ -85,6 +96,25 @@ def test_swapped_hands_are_wrong_and_the_rest_stays_right(pair):
 
 def test_a_clip_without_anybody_has_nothing_right(pair):
     assert metrics(pair, np.full_like(pair.truth.frames, 128))["pck_all"] == 0
+
+
+def test_hands_that_fade_are_counted_by_latent_frame():
+    pair = make_pair(0, "build", 9, SIZE)
+    frames = pair.truth.frames.copy()
+    frames[5:] = 128
+    found = metrics(pair, frames)
+    assert [found[f"hands_{index}"] for index in range(3)] == [1, 1, 0] and "hands_3" not in found
+    assert found["pck_hands"] == pytest.approx(0.5) and hands_by_latent_frame([found]) == [1, 1, 0]
+    assert found["moving_psnr"] == moving_psnr(frames, pair.truth.frames) < found["truth_psnr"]
+
+
+def test_gates_by_hand():
+    right = {"moving_psnr": 18.0, "pck_all": 0.93, "pck_hands": 0.879, "first_frame_psnr": 31.0}
+    rows = [right, right, right | {"pck_all": 0.7}, right]
+    assert [line[2:] for line in measured_gates(rows)] == [
+        ["18.000", "reached"], ["0.873", "missed"], ["0.879", "missed"], ["0.700", "missed"], ["31.000", "missed"],
+    ]  # fmt: skip
+    assert [line[3] for line in measured_gates([])] == ["not measured"] * len(GATES)
 
 
 def test_means_leave_out_what_a_pair_does_not_have():
@@ -159,3 +189,27 @@ def test_a_set_on_disk_is_found_by_the_runner(tmp_path):
         assert all(path.is_file() for path in files)
     poses, fps = pose_json.load(pairs[0].driving_poses)
     assert poses.frames == 3 and fps == 16
+
+
+def test_the_evaluation_s_clips_are_those_of_the_stock_vae_and_of_stock_attention():
+    files = [shipped(f"steadydancer_miniature{part}.safetensors") for part in ("", "_vae")]
+    system = System(*files, replace(SETTINGS, steps=4, pose=replace(SETTINGS.pose, start=0.0)))
+    pairs = make_pairs(2, FRAMES, 64)
+    poses = [aligned(pair) for pair in pairs]
+    fast = system.run(pairs, poses)
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files[1])))
+    model = load_model(files[0], {})
+    for start, pair in enumerate(pairs):
+        photo, pose, negative_pose = (
+            to_float(frames)
+            for frames in (
+                pair.photo[None], skeletons(poses[start]), skeletons(augment(poses[start], NEGATIVE_SEED)),
+            )
+        )  # fmt: skip
+        text = [[[prompt_vectors(name)[None], {}]] for name in (POSITIVE, NEGATIVE)]
+        made = reconcile(*text, vae, photo, pose, negative_pose, width=64, height=64, length=FRAMES)
+        latent = made.latent | {"batch_index": [start]}
+        conds = made.positive, made.negative, made.pose_negative
+        latent, _ = sampling.run(model, *conds, latent, NOISE_SEED, system.settings)
+        clip = to_uint8(vae.decode(latent["samples"]).reshape(-1, 64, 64, 3))
+        assert psnr(fast[start], clip) > 45

@@ -10,10 +10,10 @@ from PIL import Image
 
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.training.command import _parser, main
-from steadydancer_pack.training.evaluation.baselines import BASELINES, WITHOUT_POSE
+from steadydancer_pack.training.evaluation.baselines import BASELINES, WITHOUT_POSE, photo_repeated
 from steadydancer_pack.training.evaluation.kept import SHEET_PAIRS, evaluation_folder, rows_file
-from steadydancer_pack.training.evaluation.metrics import means
-from steadydancer_pack.training.evaluation.pairs import FRAMES, KINDS, make_pairs
+from steadydancer_pack.training.evaluation.metrics import means, metrics
+from steadydancer_pack.training.evaluation.pairs import FRAMES, KINDS, make_pair, make_pairs
 from steadydancer_pack.training.evaluation.result_pictures import bars, pairs_sheet
 from steadydancer_pack.training.evaluation.results import (
     ABLATIONS,
@@ -29,6 +29,7 @@ from steadydancer_pack.training.evaluation.results import (
     write_results,
 )
 from steadydancer_pack.training.evaluation.variants import BESIDE, VARIANTS, command_for
+from steadydancer_pack.training.evaluation.worlds import OLD
 from steadydancer_pack.training.pipeline import SIZE, Work
 
 ROWS = {count: read_rows((FOLDER / rows_name(count)).read_bytes()) for count in (MANY, FEW)}
@@ -52,15 +53,29 @@ def test_the_rows_are_of_the_shipped_vae(count):
 def test_both_runs_saw_the_same_pairs_and_noise():
     both = ROWS[MANY].keys() & ROWS[FEW].keys()
     assert {"shipped", WITHOUT_POSE} <= both
-    many, few = ([list(row.values()) for name in sorted(both) for row in ROWS[count][name][:FEW]] for count in ROWS)
+    named = {name: ROWS[FEW][name][0].keys() & ROWS[MANY][name][0].keys() for name in sorted(both)}
+    many, few = (
+        [row[key] for name, keys in named.items() for row in ROWS[count][name][:FEW] for key in sorted(keys)]
+        for count in ROWS
+    )
     assert np.allclose(many, few, rtol=0, atol=0.01, equal_nan=True)  # threads and versions round otherwise
 
 
 def test_a_table_by_hand():
     row = {"first_frame_psnr": 30.0, "truth_psnr": 20.0, "pck_all": 0.5, "pck_head": 1.0, "pck_hands": 0.0}
     rows = {"shipped": [row | {"pck_all": 0.25 * kind, "pck_feet": float("nan") if kind else 0.5} for kind in range(4)]}
-    made = tables(rows, rows)
-    assert made["baselines"].splitlines()[2:] == ["| shipped | 30.00 | 20.00 | 0.375 | 1.000 | 0.000 | 0.500 |"]
+    still = [row | {"pck_feet": 0.5, "pck_all": 0.125, "moving_psnr": 12.0} for row in rows["shipped"]]
+    rows["shipped"] = [row | {"moving_psnr": 15.0, "hands_0": 1.0, "hands_1": 0.5} for row in rows["shipped"]]
+    made = tables(rows | {"photo repeated": still}, rows)
+    assert made["baselines"].splitlines()[2:] == [
+        "| shipped | 30.00 | 20.00 | 15.00 | 0.375 | 1.000 | 0.000 | 0.500 | 3.00 | 0.250 |",
+        "| photo repeated | 30.00 | 20.00 | 12.00 | 0.125 | 1.000 | 0.000 | 0.500 | 0.00 | 0.000 |",
+    ]
+    assert made["hands"].splitlines() == [
+        "| frames | 0 | 1-4 |",
+        "| --- | ---: | ---: |",
+        "| shipped | 1.000 | 0.500 |",
+    ]
     assert made["kinds"].splitlines() == [
         f"| PCK@0.1 | {' | '.join(KINDS)} |", "| --- |" + " ---: |" * 4, "| shipped | 0.000 | 0.250 | 0.500 | 0.750 |",
     ]  # fmt: skip
@@ -131,3 +146,18 @@ def test_the_card_trains_every_step_in_two_processes():
     assert trained == ["vae", "base", "stage1", "stage2", "stage3"]
     assert [*options] == ["world", "vae", "store", *trained[1:], "export", "sample"]
     assert all(given.cpu for _, given in options.values())
+
+
+def test_the_published_pairs_are_those_of_the_old_world():
+    pair = make_pair(1, KINDS[1], FRAMES, OLD.size, OLD)
+    assert metrics(pair, photo_repeated(pair)) == pytest.approx(ROWS[MANY]["photo repeated"][1], abs=0.01, nan_ok=True)
+
+
+def test_rows_of_the_same_vae_stay_beside_those_measured_anew(tmp_path):
+    published = json.loads((FOLDER / rows_name(FEW)).read_bytes())
+    of, work = published["shipped"]["of"], Work(tmp_path / "work")
+    keep(evaluation_folder(work, FEW), "shipped", [row | {"pck_all": 0.125} for row in ROWS[FEW]["shipped"]], of)
+    write_results(work, tmp_path / "out")
+    found = read_rows((tmp_path / "out" / rows_name(FEW)).read_bytes())
+    assert means(found["shipped"])["pck_all"] == 0.125
+    assert str(found["stage 1 only"]) == str(ROWS[FEW]["stage 1 only"])

@@ -47,7 +47,8 @@ def _pictures(video: Tensor) -> np.ndarray:
     return video_to_uint8(video[0].movedim(0, -1))
 
 
-def _photos(_work: Work, pairs: list[Pair]) -> list[np.ndarray]:
+def photos(pairs: list[Pair]) -> list[np.ndarray]:
+    """Return the photo of each pair, repeated."""
     return [photo_repeated(pair) for pair in pairs]
 
 
@@ -75,6 +76,6 @@ def _by_the_base(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
 
 BASELINES = (
     Baseline("VAE alone", _through_the_vae),
-    Baseline("photo repeated", _photos, vae=False),
+    Baseline("photo repeated", lambda _work, pairs: photos(pairs), vae=False),
     Baseline(WITHOUT_POSE, _by_the_base, "base"),
 )

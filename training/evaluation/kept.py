@@ -11,15 +11,17 @@ from ...media.atomic_write import atomic_write
 from ..pipeline import Work
 from .metrics import metrics
 from .pairs import Pair
+from .worlds import NEW, World
 
 Rows = list[dict[str, float]]  # the metrics of each pair
 Key = list[int | str]
 SHEET_PAIRS = 8  # whose clips are kept for pictures
 
 
-def key_of(count: int, weights: Path | None, vae: Path | None) -> Key:
-    """Return what rows depend on: the number of pairs and the sha256 of weights and VAE, "" where there are none."""
-    return [count, *(checksum(path) if path else "" for path in (weights, vae))]
+def key_of(count: int, weights: Path | None, vae: Path | None, world: World = NEW) -> Key:
+    """Return what rows depend on: the number of pairs, the sha256 of weights and VAE, "" where there are none, and
+    the world."""
+    return [count, *(checksum(path) if path else "" for path in (weights, vae)), world.name]
 
 
 def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callable[[], list[np.ndarray]]) -> Rows:
@@ -36,6 +38,7 @@ def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callab
         return found["rows"]
     file.unlink(missing_ok=True)
     clips = make()
+    folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(file.with_suffix(".npz"), clips=np.stack(clips[:SHEET_PAIRS]))
     rows = [metrics(pair, clip) for pair, clip in zip(pairs, clips, strict=True)]
     with atomic_write(file) as part:
@@ -49,9 +52,9 @@ def kept_clips(folder: Path, name: str) -> np.ndarray:
         return file["clips"]
 
 
-def evaluation_folder(work: Work, count: int) -> Path:
-    """Return where the metrics on `count` pairs lie."""
-    return work.folder / f"evaluation-{count}"
+def evaluation_folder(work: Work, count: int, world: World = NEW) -> Path:
+    """Return where the metrics on `count` pairs of a world lie."""
+    return work.folder / (f"evaluation-{count}" if world is NEW else f"evaluation-{world.name}-{count}")
 
 
 def rows_file(folder: Path, name: str) -> Path:

@@ -10,18 +10,19 @@ from ...steadydancer_core.long_video.windows import apply_windows, window_border
 from .metrics import metrics
 from .pairs import make_pair
 from .system import System, aligned
+from .worlds import NEW, World
 
 FRAMES, WINDOW, OVERLAP = 161, 33, 17
 
 
 def measure_long(
-    system: System, size: int, index: int = 0, frames: int = FRAMES
+    system: System, size: int, index: int = 0, frames: int = FRAMES, world: World = NEW
 ) -> tuple[dict[str, float], np.ndarray]:
     """Return the metrics of a pair of `frames` frames, its seams' mean jump and largest color shift, and the clip.
 
     `truth_jump` is the same seam score of the true answer: what the motion itself amounts to there.
     """
-    pair, windowed = make_pair(index, "place", frames, size), copy(system)
+    pair, windowed = make_pair(index, "place", frames, size, world), copy(system)
     windowed.model = apply_windows(system.model, WINDOW, OVERLAP)
     (clip,) = windowed.run([pair], [aligned(pair)])
     borders, reach = window_borders(frames, WINDOW, OVERLAP)

@@ -9,10 +9,12 @@ import math
 import cv2
 import numpy as np
 
+from ..moving import moving_psnr
 from ..world.look import MARKERS
 from .pairs import Pair
 
 PCK_WITHIN = 0.1  # of the person's height
+LATENT_FRAMES = 4  # of the video in each latent frame but the first, which has one
 GROUPS = {"head": ("head",), "hands": ("right_hand", "left_hand"), "feet": ("right_foot", "left_foot")}
 HUE_WITHIN = 11  # of 180
 LEAST_SATURATION, LEAST_VALUE = 145, 90  # of 255
@@ -55,18 +57,31 @@ def metrics(pair: Pair, frames: np.ndarray) -> dict[str, float]:
 
     PCK: share of the parts that the truth shows from its second frame on, in all of GROUPS and in each, that are
     found within PCK_WITHIN of the person's height from where the truth has them; a part that is not found is wrong.
+    `hands_<latent frame>`: the same of the hands in the frames of each latent frame, where 0 is the first frame.
+    `moving_psnr`: over the moving pixels of the truth (../moving.py).
     """
-    found, truth = find_parts(frames[1:]), find_parts(pair.truth.frames[1:])
-    right = {}
-    for part, where in truth.items():
-        shown = np.isfinite(where).all(axis=1)
-        right[part] = np.linalg.norm(found[part][shown] - where[shown], axis=1) < PCK_WITHIN * pair.height
-    out = {"first_frame_psnr": psnr(frames[0], pair.photo), "truth_psnr": psnr(frames[1:], pair.truth.frames[1:])}
-    groups = {"all": tuple(right), **GROUPS}
-    for name, parts in groups.items():
-        values = np.concatenate([right[part] for part in parts])
-        out[f"pck_{name}"] = float(values.mean()) if len(values) else math.nan
-    return out
+    truth = pair.truth.frames
+    found, shown = find_parts(frames), find_parts(truth)
+    right = {}  # part -> [F]: 1 where it is right, NaN where the truth does not show it
+    for part, where in shown.items():
+        near = np.linalg.norm(found[part] - where, axis=1) < PCK_WITHIN * pair.height
+        right[part] = np.where(np.isfinite(where).all(axis=1), near, np.nan)
+    out = {
+        "first_frame_psnr": psnr(frames[0], pair.photo),
+        "truth_psnr": psnr(frames[1:], truth[1:]),
+        "moving_psnr": moving_psnr(frames, truth),
+    }
+    for name, parts in {"all": tuple(right), **GROUPS}.items():
+        out[f"pck_{name}"] = _share(np.stack([right[part][1:] for part in parts]))
+    hands = np.stack([right[part] for part in GROUPS["hands"]])
+    latent = [hands[:, :1], *np.split(hands[:, 1:], range(LATENT_FRAMES, hands.shape[1] - 1, LATENT_FRAMES), axis=1)]
+    return out | {f"hands_{index}": _share(values) for index, values in enumerate(latent)}
+
+
+def _share(right: np.ndarray) -> float:
+    """Return the mean of the values that are not NaN; NaN if there is none."""
+    values = right[np.isfinite(right)]
+    return float(values.mean()) if len(values) else math.nan
 
 
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -76,3 +91,9 @@ def means(rows: list[dict[str, float]]) -> dict[str, float]:
         values = [row[name] for row in rows if not math.isnan(row[name])]
         out[name] = math.fsum(values) / len(values) if values else math.nan
     return out
+
+
+def hands_by_latent_frame(rows: list[dict[str, float]]) -> list[float]:
+    """Return the mean `hands_<latent frame>` of each latent frame, in order; nothing if they were not measured."""
+    found = means(rows)
+    return [found[f"hands_{index}"] for index in range(len(found)) if f"hands_{index}" in found]

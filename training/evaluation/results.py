@@ -7,6 +7,7 @@ metric that a pair has not is null. The tables stand between markers in the READ
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...evaluation.evaluation_report import png_bytes
@@ -14,36 +15,46 @@ from ...media.atomic_write import atomic_write
 from ...media.log import logger
 from ..pipeline import Work
 from .baselines import BASELINES
+from .gates import measured_gates
 from .kept import Rows, evaluation_folder, rows_file
-from .metrics import means
+from .metrics import hands_by_latent_frame, means
 from .pairs import KINDS
-from .result_pictures import bars, jpeg, pairs_sheet
+from .result_pictures import bars, hands_chart, jpeg, pairs_sheet
 from .variants import SHIPPED, SHUFFLED, VARIANTS
+from .worlds import NEW, World
 
 FOLDER, PAGE = Path(__file__).resolve().parents[1] / "results", "README.md"
 MANY, FEW = 64, 32  # pairs against the baselines, and pairs of the ablations
 COLUMNS = {
-    "first_frame_psnr": ("first frame, dB", ".2f"), "truth_psnr": ("truth, dB", ".2f"), "pck_all": ("PCK@0.1", ".3f"),
+    "first_frame_psnr": ("first frame, dB", ".2f"), "truth_psnr": ("truth, dB", ".2f"),
+    "moving_psnr": ("moving, dB", ".2f"), "pck_all": ("PCK@0.1", ".3f"),
     "pck_head": ("head", ".3f"), "pck_hands": ("hands", ".3f"), "pck_feet": ("feet", ".3f"),
 }  # fmt: skip
+GAINS = {"moving_psnr": "over photo, dB", "pck_all": "over photo"}  # metrics less those of the photo repeated
+STILL = "photo repeated"
 AGAINST = (SHIPPED.name, *(baseline.name for baseline in BASELINES), SHUFFLED.name)
 ABLATIONS = tuple(variant.name for variant in VARIANTS if variant is not SHUFFLED)
 
 
-def write_results(work: Work, folder: Path = FOLDER) -> list[Path]:
+def write_results(work: Work, folder: Path = FOLDER, world: World = NEW) -> list[Path]:
     """Write rows, tables and pictures into `folder` and return their paths.
 
-    Where WORK has no metrics, those of training/results stay, and where it has no clips, its picture of the pairs.
-    ValueError: rows that do not belong together.
+    Where WORK has no metrics, those of training/results stay: all of them, or those measured with the same VAE. Where
+    it has no clips, the picture of the pairs stays. ValueError: rows that do not belong together.
     """
     files = {}
     for count in (MANY, FEW):
-        taken = taken_rows(evaluation_folder(work, count), count)
-        files[rows_name(count)] = as_text(taken).encode() if taken else (FOLDER / rows_name(count)).read_bytes()
+        published = (FOLDER / rows_name(count)).read_bytes()
+        taken = taken_rows(evaluation_folder(work, count, world), count)
+        stay = json.loads(published) if taken else {}
+        vae = {one["of"][2] for one in taken.values()} - {""}
+        stay = {name: one for name, one in stay.items() if name not in taken and {one["of"][2]} == vae}
+        files[rows_name(count)] = as_text(taken | stay).encode() if taken else published
     many, few = (read_rows(files[rows_name(count)]) for count in (MANY, FEW))
     files[PAGE] = filled((FOLDER / PAGE).read_text("utf-8"), tables(many, few)).encode()
     files["ablations.png"] = png_bytes(bars({name: few[name] for name in ABLATIONS if name in few}))
-    sheet = pairs_sheet(evaluation_folder(work, MANY))
+    files["hands.png"] = png_bytes(hands_chart({name: many[name] for name in AGAINST if name in many}))
+    sheet = pairs_sheet(evaluation_folder(work, MANY, world), world)
     if sheet is not None:
         files["pairs.jpg"] = jpeg(sheet)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +86,10 @@ def as_text(found: dict[str, dict]) -> str:
     """Return the rows as JSON, a pair in a line."""
     names = []
     for name, one in found.items():
-        rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in one["rows"]]
+        rows = [
+            {key: None if value is None or math.isnan(value) else value for key, value in row.items()}
+            for row in one["rows"]
+        ]
         lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
         names.append(f'{json.dumps(name)}: {{"of": {json.dumps(one["of"])}, "rows": [\n{lines}\n]}}')
     return "{\n" + ",\n".join(names) + "\n}\n"
@@ -99,23 +113,39 @@ def tables(many: dict[str, Rows], few: dict[str, Rows]) -> dict[str, str]:
         [name, *(_cells(means(rows[kind :: len(KINDS)]), [metric])[0] for kind in kinds)]
         for name, rows in left_out.items()
     ]
+    if STILL in few:
+        by_kind.append([STILL, *(_cells(means(few[STILL][kind :: len(KINDS)]), [metric])[0] for kind in kinds)])
+    hands = {name: found for name, rows in against.items() if (found := hands_by_latent_frame(rows))}
+    latent = range(max(map(len, hands.values()), default=0))
+    frames = ["0", *(f"{4 * index - 3}-{4 * index}" for index in latent[1:])]
     return {
-        "baselines": _by_metric(against),
-        "ablations": _by_metric(left_out),
-        "kinds": _table([COLUMNS[metric][0], *KINDS], by_kind),
+        "gates": table(["gate", "least", "found", "result"], measured_gates(many.get(SHIPPED.name, []))),
+        "baselines": by_metric(against, many.get(STILL)),
+        "hands": table(
+            ["frames", *frames], [[name, *(f"{value:.3f}" for value in own)] for name, own in hands.items()]
+        ),
+        "ablations": by_metric(left_out, few.get(STILL)),
+        "kinds": table([COLUMNS[metric][0], *KINDS], by_kind),
     }
 
 
-def _by_metric(rows: dict[str, Rows]) -> str:
-    lines = [[name, *_cells(means(own), COLUMNS)] for name, own in rows.items()]
-    return _table(["what", *(title for title, _ in COLUMNS.values())], lines)
+def by_metric(rows: dict[str, Rows], still: Rows | None) -> str:
+    """Return a table of all metrics, and of GAINS over the photo repeated."""
+    least, lines = means(still) if still else {}, []
+    for name, own in rows.items():
+        found = means(own)
+        gains = {metric: found.get(metric, math.nan) - least.get(metric, math.nan) for metric in GAINS}
+        lines.append([name, *_cells(found, COLUMNS), *_cells(gains, GAINS)])
+    return table(["what", *(title for title, _ in COLUMNS.values()), *GAINS.values()], lines)
 
 
 def _cells(metrics: dict[str, float], names) -> list[str]:
-    return [format(metrics[name], COLUMNS[name][1]) for name in names]
+    values = [(metrics.get(name, math.nan), COLUMNS[name][1]) for name in names]
+    return ["-" if math.isnan(value) else format(value, digits) for value, digits in values]
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column holds words."""
     rule = "| --- |" + " ---: |" * (len(head) - 1)
     return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 

@@ -21,23 +21,27 @@ from ...media.atomic_write import atomic_write
 from ...media.log import logger
 from ...steadydancer_core.sampling.presets import Settings
 from ..export import model_file
-from ..pipeline import SIZE, Work
+from ..pipeline import Work
 from .baselines import BASELINES, Baseline
+from .gates import measured_gates
 from .kept import SHEET_PAIRS, Rows, kept_clips, kept_rows, key_of
 from .metrics import means
+from .model_files import ModelFiles
 from .pairs import FRAMES, KINDS, Pair, make_pairs
 from .result_pictures import bars
 from .system import SETTINGS, System
-from .variants import VARIANTS, Variant, command_for
+from .variants import SHIPPED, VARIANTS, Variant, command_for
+from .worlds import NEW, World
 
 SHEET_EVERY = 4
 OF = "of"  # in the metadata of rounded weights: the sha256 of those that they were rounded from
 
 
-def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) -> Path:
+def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = (), world: World = NEW) -> Path:
     """Measure the baselines and the named variants, or all, on `count` pairs; return the Markdown report.
 
-    What lacks its weights is left out, and the log says how they are made. ValueError: no such variant, no VAE.
+    What lacks its weights is left out, and the log says how they are made; it also says which gates are reached.
+    ValueError: no such variant, no VAE.
     """
     known = [one.name for one in (*BASELINES, *VARIANTS)]
     unknown = [name for name in names if name not in known]
@@ -46,17 +50,19 @@ def evaluate(work: Work, count: int, folder: Path, names: tuple[str, ...] = ()) 
     if not work.vae_file.exists():
         raise ValueError(f"{work.vae_file} is not there. It is made by: {command_for('vae', str(work.folder))}")
     folder.mkdir(parents=True, exist_ok=True)
-    pairs, results = make_pairs(count, FRAMES, SIZE), {}
+    pairs, results = make_pairs(count, FRAMES, world.size, world=world), {}
     for one in (*BASELINES, *(variant for variant in VARIANTS if not names or variant.name in names)):
         if one.weights and not work.weights(one.weights).exists():
             command = command_for(one.weights, str(work.folder))
             logger.warning("%s is left out, its weights are not there. They are made by: %s", one.name, command)
             continue
         weights = work.weights(one.weights) if one.weights else None
-        key = key_of(count, weights, work.vae_file if isinstance(one, Variant) or one.vae else None)
+        key = key_of(count, weights, work.vae_file if isinstance(one, Variant) or one.vae else None, world)
         make = one.clips if isinstance(one, Baseline) else partial(variant_clips, one)
         results[one.name] = kept_rows(folder, one.name, key, pairs, partial(make, work, pairs))
         logger.info("%s: %s", one.name, means(results[one.name]))
+    for gate in measured_gates(results[SHIPPED.name]) if SHIPPED.name in results else ():
+        logger.info("%s: at least %s, found %s: %s", *gate)
     return _report(results, pairs, folder)
 
 
@@ -69,6 +75,8 @@ def variant_clips(variant: Variant, work: Work, pairs: list[Pair]) -> list[np.nd
 
 def load_system(work: Work, stage: str, settings: Settings = SETTINGS) -> System:
     """Return the pipeline with a stage's weights, rounded as they are shipped."""
+    if isinstance(work, ModelFiles):
+        return System(work.weights(stage), work.vae_file, settings)
     weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
     of, rounded_from = checksum(weights), None
     with suppress(OSError, SafetensorError), safe_open(file, "pt") as opened:
