@@ -33,9 +33,11 @@ def add_measures(verbs) -> None:
         verb.add_argument("--pairs", type=int, default=PAIRS, help="how many pairs: %(default)s")
         verb.add_argument("--only", nargs="*", default=[], help="names of variants, else all whose weights are there")
         verb.add_argument("--output", type=Path, help="another folder for the result")
-        verb.add_argument("--world", choices=WORLDS, default=NEW.name, help="whose pairs: %(default)s")
-        verb.add_argument("--model", type=Path, help="measure this model file, not WORK's result; needs --vae")
-        verb.add_argument("--vae", type=Path, help="the VAE file of --model")
+        if name in ("evaluate", "sweep", "results", "long"):
+            verb.add_argument("--world", choices=WORLDS, default=NEW.name, help="whose pairs: %(default)s")
+        if name in ("evaluate", "sweep", "compare", "long"):
+            verb.add_argument("--model", type=Path, help="measure this model file, not WORK's result; needs --vae")
+            verb.add_argument("--vae", type=Path, help="the VAE file of --model")
         if name == "sweep":
             verb.add_argument("--steps", type=int, nargs="+", default=STEPS, help="%(default)s")
             verb.add_argument("--shifts", type=float, nargs="+", default=SHIFTS, help="%(default)s")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..world.body import SIDES
+from ..world.rotations import along, direction, turn_y, turn_z
 from .motion import Motion
 
 JOINTS = (
@@ -16,7 +18,6 @@ JOINTS = (
     "right_toe", "left_shoulder", "left_elbow", "left_wrist", "left_hand", "left_hip", "left_knee", "left_ankle",
     "left_toe", "right_eye", "left_eye", "right_ear", "left_ear", "cap",
 )  # fmt: skip
-SIDES = (("right", -1), ("left", 1))
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,17 @@ def draw_proportions(random: np.random.Generator) -> Proportions:
 
 def joints(body: Proportions, angles: Motion) -> dict[str, np.ndarray]:
     """Return every joint's position [F, 3]; y = 0 is the ground and the standing character reaches up to y = -1."""
-    turned = _turn_y(angles["yaw"])
-    chest_frame = turned @ _turn_z(angles["lean"]) @ _turn_y(angles["twist"])
+    turned = turn_y(angles["yaw"])
+    chest_frame = turned @ turn_z(angles["lean"]) @ turn_y(angles["twist"])
     points = {"pelvis": np.zeros((len(angles["yaw"]), 3))}
-    points["chest"] = _along(points["pelvis"], chest_frame, (0, -0.6 * body.torso, 0))
-    points["neck"] = _along(points["pelvis"], chest_frame, (0, -body.torso, 0))
+    points["chest"] = along(points["pelvis"], chest_frame, (0, -0.6 * body.torso, 0))
+    points["neck"] = along(points["pelvis"], chest_frame, (0, -body.torso, 0))
     for side, sign in SIDES:
         _add_arm(points, body, angles, side, sign, chest_frame)
         _add_leg(points, body, angles, side, sign, turned)
     r = body.head
-    frame = chest_frame @ _turn_z(angles["head_tilt"]) @ _turn_y(angles["head_yaw"])
-    points["head"] = _along(points["neck"], frame, (0, -body.neck - r, 0))
+    frame = chest_frame @ turn_z(angles["head_tilt"]) @ turn_y(angles["head_yaw"])
+    points["head"] = along(points["neck"], frame, (0, -body.neck - r, 0))
     places = {
         "nose": (0, 0.12 * r, 0.95 * r),
         "right_eye": (-0.36 * r, -0.12 * r, 0.85 * r),
@@ -68,7 +69,7 @@ def joints(body: Proportions, angles: Motion) -> dict[str, np.ndarray]:
         "left_ear": (0.86 * r, 0.02 * r, 0),
         "cap": (0, -0.72 * r, 0),
     }
-    points |= {name: _along(points["head"], frame, place) for name, place in places.items()}
+    points |= {name: along(points["head"], frame, place) for name, place in places.items()}
     standing = body.leg + body.torso + body.neck + 2 * r + 0.03
     sole = np.maximum(points["right_ankle"][:, 1], points["left_ankle"][:, 1]) + 0.03
     moved = np.stack([angles["travel"], -sole / standing - angles["jump"], np.zeros_like(sole)], axis=1)
@@ -77,42 +78,17 @@ def joints(body: Proportions, angles: Motion) -> dict[str, np.ndarray]:
 
 def _add_arm(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
     raised, forward, bend = (angles[f"{side}_arm_{name}"] for name in ("raise", "forward", "bend"))
-    upper, lower = _direction(raised, forward, sign), _direction(raised + bend, forward, sign)
-    points[f"{side}_shoulder"] = _along(points["neck"], frame, (sign * body.shoulders, 0.02, 0))
-    points[f"{side}_elbow"] = _along(points[f"{side}_shoulder"], frame, body.upper_arm * upper)
-    points[f"{side}_wrist"] = _along(points[f"{side}_elbow"], frame, body.lower_arm * lower)
-    points[f"{side}_hand"] = _along(points[f"{side}_wrist"], frame, 0.028 * lower)
+    upper, lower = direction(raised, forward, sign), direction(raised + bend, forward, sign)
+    points[f"{side}_shoulder"] = along(points["neck"], frame, (sign * body.shoulders, 0.02, 0))
+    points[f"{side}_elbow"] = along(points[f"{side}_shoulder"], frame, body.upper_arm * upper)
+    points[f"{side}_wrist"] = along(points[f"{side}_elbow"], frame, body.lower_arm * lower)
+    points[f"{side}_hand"] = along(points[f"{side}_wrist"], frame, 0.028 * lower)
 
 
 def _add_leg(points: dict, body: Proportions, angles: Motion, side: str, sign: int, frame: np.ndarray) -> None:
     raised, forward, bend = (angles[f"{side}_leg_{name}"] for name in ("raise", "forward", "bend"))
-    thigh, shin = _direction(raised, forward, sign), _direction(raised - bend, forward, sign)
-    points[f"{side}_hip"] = _along(points["pelvis"], frame, (sign * body.hips, 0.0, 0))
-    points[f"{side}_knee"] = _along(points[f"{side}_hip"], frame, 0.5 * body.leg * thigh)
-    points[f"{side}_ankle"] = _along(points[f"{side}_knee"], frame, 0.5 * body.leg * shin)
-    points[f"{side}_toe"] = _along(points[f"{side}_ankle"], frame, (sign * 0.022, 0.032, 0.05))
-
-
-def _along(start: np.ndarray, frame: np.ndarray, offset) -> np.ndarray:
-    return start + (frame @ np.broadcast_to(np.asarray(offset, float), start.shape)[..., None])[..., 0]
-
-
-def _direction(raised: np.ndarray, forward: np.ndarray, sign: int) -> np.ndarray:
-    """Return unit vectors [F, 3]: straight down, raised by an angle sideways (forward 0) or to the front (90)."""
-    a, f = np.radians(raised), np.radians(forward)
-    return np.stack([sign * np.sin(a) * np.cos(f), np.cos(a), np.sin(a) * np.sin(f)], axis=1)
-
-
-def _turn_y(degrees: np.ndarray) -> np.ndarray:
-    c, s, one, zero = _parts(degrees)
-    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], axis=1).reshape(-1, 3, 3)
-
-
-def _turn_z(degrees: np.ndarray) -> np.ndarray:
-    c, s, one, zero = _parts(degrees)
-    return np.stack([c, -s, zero, s, c, zero, zero, zero, one], axis=1).reshape(-1, 3, 3)
-
-
-def _parts(degrees: np.ndarray):
-    angle = np.radians(degrees)
-    return np.cos(angle), np.sin(angle), np.ones_like(angle), np.zeros_like(angle)
+    thigh, shin = direction(raised, forward, sign), direction(raised - bend, forward, sign)
+    points[f"{side}_hip"] = along(points["pelvis"], frame, (sign * body.hips, 0.0, 0))
+    points[f"{side}_knee"] = along(points[f"{side}_hip"], frame, 0.5 * body.leg * thigh)
+    points[f"{side}_ankle"] = along(points[f"{side}_knee"], frame, 0.5 * body.leg * shin)
+    points[f"{side}_toe"] = along(points[f"{side}_ankle"], frame, (sign * 0.022, 0.032, 0.05))

@@ -1,12 +1,10 @@
 """Clips of the drawn world: who (body and look), where (scene), what (motion), each from its own seed."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from ...dwpose.poses import PoseClip
+from ..world.clips import MARKED, Clip, through_camera
 from ..world.keypoints import keypoints
 from .body import Proportions, draw_proportions, joints
 from .look import Look, Scene, draw_look, draw_scene
@@ -14,21 +12,6 @@ from .motion import Motion, draw_motion
 from .render import OUTLINE_WIDTH, OVERSAMPLING, Canvas, draw_background, draw_character, draw_prop, shrink
 
 MARGIN = 0.04  # of the picture, that a character's hands and head keep from its edge
-MARKED = {
-    "head": "cap",
-    "right_hand": "right_hand",
-    "left_hand": "left_hand",
-    "right_foot": "right_toe",
-    "left_foot": "left_toe",
-}
-
-
-class Clip(NamedTuple):
-    """frames uint8 [F, H, W, 3] RGB; poses of the one character; marks: part of MARKED to pixels [F, 2]."""
-
-    frames: np.ndarray
-    poses: PoseClip
-    marks: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,7 +69,7 @@ def film(performance: Performance, size: int) -> Clip:
         points[name] = np.stack([across * large, down * large, place[:, 2]], axis=1)
     background, pictures = draw_background(scene, large, large), []
     for frame, view in enumerate(views):
-        picture = _through_camera(background, view)
+        picture = through_camera(background, view)
         unit = scene.scale * large * view[2]
         canvas = Canvas(picture, unit, OUTLINE_WIDTH * large if look.cartoon else 0.0)
         draw_character(canvas, {name: place[frame] for name, place in points.items()}, body, look)
@@ -96,12 +79,3 @@ def film(performance: Performance, size: int) -> Clip:
     small = {name: place * (1 / OVERSAMPLING, 1 / OVERSAMPLING, 1) for name, place in points.items()}
     marks = {part: small[joint][:, :2] for part, joint in MARKED.items()}
     return Clip(np.stack(pictures), keypoints(small, size, size), marks)
-
-
-def _through_camera(background: np.ndarray, view: np.ndarray) -> np.ndarray:
-    x, y, zoom = view.tolist()
-    if (x, y, zoom) == (0, 0, 1):
-        return background.copy()
-    large = background.shape[0]
-    move = np.array([[zoom, 0, large * (0.5 - 0.5 * zoom + x)], [0, zoom, large * (0.5 - 0.5 * zoom + y)]])
-    return cv2.warpAffine(background, move, (large, large), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

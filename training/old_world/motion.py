@@ -1,23 +1,15 @@
 """The motions of the old world; their angles are those of training/world/motion.py."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from ..world.motion import CHANNELS, FPS, REST, Motion, bounce, sway, wave
+from ..world.motion import REST, Kind, Motion, bounce, motion_of, sway, wave
 
 
 def draw_motion(
     random: np.random.Generator, frames: int, kind: str | None = None, start: float | None = None
 ) -> Motion:
     """Return a motion of `kind` (a key of KINDS, else any), [frames] for each of CHANNELS, `start` seconds into it."""
-    kind = kind or str(random.choice(list(KINDS), p=SHARES))
-    start = random.uniform(0, 4) if start is None else start
-    time = start + np.arange(frames) / FPS
-    motion = {name: np.full(frames, REST.get(name.partition("_")[2], 0.0)) for name in CHANNELS}
-    for name, values in KINDS[kind](random, time).items():
-        motion[name] = motion[name] + values
-    return motion
+    return motion_of(KINDS, random, frames, kind, start)
 
 
 def _dance(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,11 +78,10 @@ def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
     return out
 
 
-KINDS: dict[str, Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]] = {
+KINDS: dict[str, Kind] = {
     "dance": _dance,
     "walk": _walk,
     "wave": _greet,
     "turn": _turn,
     "jacks": _jacks,
 }
-SHARES = (0.55, 0.12, 0.11, 0.12, 0.10)

@@ -89,7 +89,7 @@ def film(performance: Performance, size: int) -> Clip:
         points[name] = np.stack([across * large, down * large, place[:, 2]], axis=1)
     background, pictures = draw_background(scene, large), []
     for frame, view in enumerate(views):
-        picture = _through_camera(background, view)
+        picture = through_camera(background, view)
         unit = scene.scale * large * view[2]
         canvas = Canvas(picture, unit, OUTLINE_WIDTH * large if look.cartoon else 0.0)
         here = {name: place[frame] for name, place in points.items()}
@@ -103,7 +103,8 @@ def film(performance: Performance, size: int) -> Clip:
     return Clip(np.stack(pictures), keypoints(small, size, size), marks)
 
 
-def _through_camera(background: np.ndarray, view: np.ndarray) -> np.ndarray:
+def through_camera(background: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Return a copy of the background, panned in x and y and zoomed by `view`."""
     x, y, zoom = view.tolist()
     if (x, y, zoom) == (0, 0, 1):
         return background.copy()

@@ -10,6 +10,7 @@ import numpy as np
 
 FPS = 16
 Motion = Mapping[str, np.ndarray]
+Kind = Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]  # random, time in seconds -> angles
 LIMBS = tuple(
     f"{side}_{limb}_{angle}"
     for side in ("right", "left")
@@ -25,14 +26,22 @@ def draw_motion(
     random: np.random.Generator, frames: int, kind: str | None = None, start: float | None = None
 ) -> Motion:
     """Return a motion of `kind` (a key of KINDS, else any), [frames] for each of CHANNELS, `start` seconds into it."""
-    kind = kind or str(random.choice(list(KINDS), p=SHARES))
+    motion = motion_of(KINDS, random, frames, kind, start)
+    for side in ("right", "left"):
+        motion[f"{side}_arm_bend"] = np.minimum(motion[f"{side}_arm_bend"], UPRIGHT - motion[f"{side}_arm_raise"])
+    return motion
+
+
+def motion_of(
+    kinds: Mapping[str, Kind], random: np.random.Generator, frames: int, kind: str | None, start: float | None
+) -> dict[str, np.ndarray]:
+    """Return a motion as `draw_motion` does, of one of `kinds`; they are drawn by SHARES."""
+    kind = kind or str(random.choice(list(kinds), p=SHARES))
     start = random.uniform(0, 4) if start is None else start
     time = start + np.arange(frames) / FPS
     motion = {name: np.full(frames, REST.get(name.partition("_")[2], 0.0)) for name in CHANNELS}
-    for name, values in KINDS[kind](random, time).items():
+    for name, values in kinds[kind](random, time).items():
         motion[name] = motion[name] + values
-    for side in ("right", "left"):
-        motion[f"{side}_arm_bend"] = np.minimum(motion[f"{side}_arm_bend"], UPRIGHT - motion[f"{side}_arm_raise"])
     return motion
 
 
@@ -165,7 +174,7 @@ def _jacks(random: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarra
     return out
 
 
-KINDS: dict[str, Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]] = {
+KINDS: dict[str, Kind] = {
     "dance": _dance,
     "walk": _walk,
     "wave": _greet,
