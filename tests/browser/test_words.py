@@ -39,6 +39,7 @@ from steadydancer_pack.tests.browser.words import (
 LOCALES = PACK / "locales"
 TRANSLATED = ("zh", "ja", "ko")
 SETTINGS = {
+    "Comfy.DevMode": True,  # else the search leaves out nodes that are for developers
     "Comfy.Minimap.Visible": False,
     "Comfy.Node.AlwaysShowAdvancedWidgets": True,
     "LiteGraph.Node.TooltipDelay": 0,
@@ -71,7 +72,8 @@ def page(shared_page) -> Iterator[Page]:
         shared_page.evaluate(SET, [name, value])
     hear(shared_page, (*TRANSLATED, "en"))
     yield shared_page
-    shared_page.evaluate(SET, ["Comfy.Locale", "en"])  # the server keeps it for the next file's page
+    for name, value in (("Comfy.DevMode", False), ("Comfy.Locale", "en")):
+        shared_page.evaluate(SET, [name, value])  # the server keeps them for the next file's page
     # The page asks for a translation into English before it takes the English page.
     assert [error for error in ours(shared_page.errors) if not error.endswith("/en.md")] == []
 
