@@ -29,8 +29,8 @@ class Turns(io.ComfyNode):
                     "treatment",
                     options=list(TREATMENTS),
                     default=KEEP,
-                    tooltip="keep: only report. hide face points: no nose and eyes beyond max_yaw. limit yaw: turn as far "
-                    "as max_yaw and stay there. mirror: draw a back as the front view with the same outline.",
+                    tooltip="keep: only report. hide face points: no nose and eyes beyond max_yaw. limit yaw: turn as "
+                    "far as max_yaw and stay there. mirror: draw a back as the front view with the same outline.",
                 ),
                 io.Float.Input(
                     "max_yaw",
