@@ -98,8 +98,8 @@ def main() -> None:
     options = parser.parse_args()
     comfy.utils.PROGRESS_BAR_ENABLED = False
     logging.disable(logging.WARNING)
-    files = (shipped(f"steadydancer_miniature{name}.safetensors") for name in ("", "_vae"))
-    system = System(*files)
+    model, vae = (shipped(f"steadydancer_miniature{name}.safetensors") for name in ("", "_vae"))
+    system = System(model, vae)
     pairs = make_pairs(options.pairs, FRAMES, OLD.size, KINDS, OLD)
     prepared = system.prepare(pairs, [aligned(pair) for pair in pairs])
     if options.only != "strengths":

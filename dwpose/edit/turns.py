@@ -53,23 +53,25 @@ def treat_turns(clip: PoseClip, treatment: str, max_yaw: float = FAR) -> PoseCli
 
 def _without_face(track: Track, beyond: np.ndarray, *_) -> Track:
     scores = track.scores.copy()
-    scores[np.ix_(beyond, FACE_POINTS)] = 0
+    scores[np.ix_(np.flatnonzero(beyond), FACE_POINTS)] = 0
     return replace(track, scores=scores)
 
 
 def _mirrored(track: Track, beyond: np.ndarray, *_) -> Track:
-    """Return the track with left and right exchanged in these frames, and a face between the ears that has none."""
-    mirrored = exchange(track, dict.fromkeys(VOTING_PAIRS, beyond))
-    points, scores = mirrored.points.copy(), mirrored.scores.copy()
-    scores[beyond, FACE] = 0
+    return _with_face(exchange(track, dict.fromkeys(VOTING_PAIRS, beyond)), beyond)
+
+
+def _with_face(track: Track, frames: np.ndarray) -> Track:
+    """Return the track with nose and eyes between the ears where they are not seen in these frames, bool [F]."""
+    points, scores = track.points.copy(), track.scores.copy()
+    scores[frames, FACE] = 0
     ears = points[:, [RIGHT_EAR, LEFT_EAR]]
     middle, half = ears.mean(axis=1), (ears[:, 1] - ears[:, 0]) / 2
-    ear_scores = scores[:, [RIGHT_EAR, LEFT_EAR]].min(axis=1)
     for joint, share in ((NOSE, 0.0), (EYES[0], -EYE_SHARE), (EYES[1], EYE_SHARE)):
-        missing = beyond & ~mirrored.visible[:, joint]
+        missing = frames & ~track.visible[:, joint]
         points[missing, joint] = (middle + share * half)[missing]
-        scores[missing, joint] = ear_scores[missing]
-    return replace(mirrored, points=points, scores=scores)
+        scores[missing, joint] = scores[missing][:, [RIGHT_EAR, LEFT_EAR]].min(axis=1)
+    return replace(track, points=points, scores=scores)
 
 
 def _limited(track: Track, beyond: np.ndarray, facing: Facing, limit: float, aspect: float) -> Track:
@@ -87,4 +89,4 @@ def _limited(track: Track, beyond: np.ndarray, facing: Facing, limit: float, asp
     held[:, HEAD] = across[:, [NECK]] + swing * (across[:, HEAD] - across[:, [NECK]])
     points = track.points.copy()
     points[beyond, :, 0] = held[beyond] / aspect
-    return replace(track, points=points)
+    return _with_face(replace(track, points=points), beyond)
