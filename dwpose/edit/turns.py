@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..poses import EYES, FACE, HIPS, LEFT_EAR, NECK, NOSE, RIGHT_EAR, SHOULDERS, PoseClip, Track
+from ..poses import EYES, FACE, HIPS, KEYPOINTS, LEFT_EAR, NECK, NOSE, RIGHT_EAR, SHOULDERS, PoseClip, Track
 from ..skeleton import CHAIN, metric
 from .facing import AWAY, FAR, Facing, estimate_facing
 from .swap_repair import VOTING_PAIRS, exchange
@@ -52,9 +52,8 @@ def treat_turns(clip: PoseClip, treatment: str, max_yaw: float = FAR) -> PoseCli
 
 
 def _without_face(track: Track, beyond: np.ndarray, *_) -> Track:
-    scores = track.scores.copy()
-    scores[np.ix_(np.flatnonzero(beyond), FACE_POINTS)] = 0
-    return replace(track, scores=scores)
+    is_face = np.isin(np.arange(KEYPOINTS), FACE_POINTS)
+    return replace(track, scores=np.where(beyond[:, None] & is_face, 0.0, track.scores))
 
 
 def _mirrored(track: Track, beyond: np.ndarray, *_) -> Track:
