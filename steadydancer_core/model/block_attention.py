@@ -41,10 +41,11 @@ class Nag(NamedTuple):
 
     def guide(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the guided result [B, L, C] of the results of both prompts."""
-        guided = positive + self.scale * (positive - negative)
-        norm, largest = (t.norm(p=1, dim=-1, keepdim=True) for t in (guided, positive))
-        guided = guided * (self.tau * largest / (norm + TINY)).clamp(max=1)
-        return self.alpha * guided + (1 - self.alpha) * positive
+        guided = torch.add(positive, positive - negative, alpha=self.scale)
+        # In float32: a sum of thousands of float16 values may overflow.
+        norm, largest = (torch.linalg.vector_norm(t, 1, -1, True, dtype=torch.float32) for t in (guided, positive))
+        guided *= (self.tau * largest / (norm + TINY)).clamp(max=1).to(guided)
+        return torch.lerp(positive, guided, self.alpha)
 
 
 class BlockAttention:
@@ -85,7 +86,6 @@ def _guided(nag: Nag, attend: Callable, q: Tensor, k: Tensor, v: Tensor) -> Tens
     rows = list(nag.rows)
     if len(rows) == len(q):
         return nag.guide(out, attend(q, negative_k, negative_v))
-    out = out.clone()
     out[rows] = nag.guide(out[rows], attend(q[rows], negative_k[rows], negative_v[rows]))
     return out
 
