@@ -82,14 +82,14 @@ class NagWrapper:
     def __init__(self, text: Tensor, settings: NagSettings):
         self.text, self.settings = text, settings
 
-    def __call__(self, executor, x, t, context, image, extra, transformer_options, /, **kwargs):
+    def __call__(self, executor, x, t, concat, text, control, transformer_options, /, **kwargs):
         position = StepPosition.in_run(
             t, executor.class_obj.model_sampling, {"transformer_options": transformer_options}
         )
         rows = _rows(transformer_options.get("cond_or_uncond") or [0], x.shape[0])
         if rows and position.is_within(self.settings.start, self.settings.end):
             kwargs["nag"] = Nag(self.text, rows, self.settings.scale, self.settings.tau, self.settings.alpha)
-        return executor(x, t, context, image, extra, transformer_options, **kwargs)
+        return executor(x, t, concat, text, control, transformer_options, **kwargs)
 
 
 def _rows(branches: list[int], batch: int) -> tuple[int, ...]:

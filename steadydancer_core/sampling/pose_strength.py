@@ -93,7 +93,7 @@ class StrengthWrapper:
     def __init__(self, strength: PoseStrength):
         self.strength = strength
 
-    def __call__(self, executor, x, t, context, image, extra, transformer_options, /, **kwargs):
+    def __call__(self, executor, x, t, concat, text, control, transformer_options, /, **kwargs):
         position = StepPosition.in_run(
             t, executor.class_obj.model_sampling, {"transformer_options": transformer_options}
         )
@@ -101,4 +101,4 @@ class StrengthWrapper:
         photo = self.strength.reference_image
         if photo.scale != 1:
             kwargs["photo_strength"] = photo.at(position, 1.0)
-        return executor(x, t, context, image, extra, transformer_options, **kwargs)
+        return executor(x, t, concat, text, control, transformer_options, **kwargs)
