@@ -68,8 +68,7 @@ STRENGTH_INPUTS: list[io.Input] = [
     *_percents(
         "pose_",
         "Fraction of the steps from which the pose acts; before it, the pose is absent.",
-        "Fraction of the steps until which the pose acts; after it, the pose is absent. Motion is settled early, so "
-        "0.7 loosens fine detail and keeps the choreography.",
+        "Fraction of the steps until which the pose acts; after it, the pose is absent. Lower follows the dance less.",
     ),
     _strength(
         "reference_image",
