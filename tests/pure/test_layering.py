@@ -54,7 +54,7 @@ FORBIDDEN = {
 }
 TRANSFORMER = "steadydancer_core/model/transformer.py"
 TRANSFORMER_IMPORTS = {"comfy", "torch", "collections", "functools"} | {
-    f"steadydancer_core/model/pose_{name}.py" for name in ("modulation", "windows")
+    f"steadydancer_core/model/{name}.py" for name in ("pose_modulation", "pose_windows", "block_attention")
 }
 MAX_LINES = 350
 
@@ -129,7 +129,7 @@ def test_no_file_imports_itself_through_others():
     assert set(graph) <= set(order)
 
 
-def test_the_transformer_imports_comfy_torch_and_the_pose_modules_alone():
+def test_the_transformer_imports_comfy_torch_and_its_own_parts_alone():
     found = imports(PACK / TRANSFORMER, PACK)
     assert {name[1:] if name[0] == "/" else name.split(".")[0] for name in found} <= TRANSFORMER_IMPORTS
 
