@@ -12,7 +12,7 @@ from PIL import Image
 from steadydancer_pack.dwpose.draw import draw_clip, draw_person
 from steadydancer_pack.dwpose.poses import PoseClip
 from steadydancer_pack.media.frame_size import default_size, valid_length
-from steadydancer_pack.media.frames import clip_pixels, fit_image
+from steadydancer_pack.media.frames import blank_video, clip_pixels, fit_image
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.steadydancer_core.sampling import conditions
 from steadydancer_pack.tests.pure.test_pose_golden import CASES, track
@@ -102,6 +102,31 @@ def test_shapes_masks_first_frames_and_what_the_vae_encodes(material):
     assert torch.equal(photo[0], material["photo"][0]) and photo[1:].eq(0.5).all()
     assert torch.equal(pose, material["pose"][:9]) and torch.equal(negative, material["pose_negative"][:9])
     assert result.latent["samples"].shape == (1, 16, 3, 12, 8) and not result.latent["samples"].any()
+
+
+class SmallVAE:
+    """A Wan 2.1 VAE of made-up weights, an eighth as wide or less. encoded: how many frames it was given."""
+
+    def __init__(self):
+        self.network, self.encoded = WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True]).eval(), []
+        for parameter in self.network.parameters():
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+
+    @torch.inference_mode()
+    def encode(self, pixels):
+        self.encoded.append(len(pixels))
+        return self.network.encode(2 * pixels.movedim(-1, 0)[None] - 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "length", "encoded"),
+    [(1, 133, 125), (1, 137, 121), (9, 141, 133), (1, 9, 9)],
+)
+def test_gray_behind_the_known_frames_is_encoded_as_far_as_they_reach(known, length, encoded):
+    vae, frames = SmallVAE(), torch.rand(known, 16, 16, 3)
+    latent = conditions.encode_known(vae, frames, length)
+    assert torch.equal(latent, vae.encode(blank_video(frames, length)))
+    assert vae.encoded == [encoded, length]
 
 
 def test_clip_vision_gets_photo_and_first_pose_whole(material):
