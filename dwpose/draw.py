@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas
+from .large_canvas import LargeCanvas
 from .packages.opencv import import_cv2
 from .poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .skeleton import HAND_COLORS, HAND_EDGES, HAND_JOINT_COLOR, JOINT_COLORS, LIMB_BRIGHTNESS, LIMBS
@@ -56,14 +56,14 @@ OFFICIAL = Style()
 
 def draw_clip(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[np.ndarray]:
     """Yield the clip's frames as uint8 [height, width, 3] RGB, drawn at twice the size and shrunk."""
-    canvas = Canvas(width, height)
+    canvas = LargeCanvas(width, height)
     for frame in range(clip.frames):
         picture = np.zeros((height, width, 3), np.uint8)
         draw_frame(clip, frame, picture, canvas, style)
         yield picture
 
 
-def draw_frame(clip: PoseClip, frame: int, picture: np.ndarray, canvas: Canvas, style: Style = OFFICIAL) -> None:
+def draw_frame(clip: PoseClip, frame: int, picture: np.ndarray, canvas: LargeCanvas, style: Style = OFFICIAL) -> None:
     """Draw one frame to `picture`, black [height, width, 3] of uint8 or of floats in 0..1, by way of `canvas`."""
     for track in clip.tracks:
         draw_person(canvas.drawing, track, frame, style)

@@ -15,7 +15,6 @@ import numpy as np
 from ..media.frame_size import aspect_difference, choose_size, default_size
 from ..media.log import logger
 from ..media.threads import map_in_threads, thread_count
-from .canvas import Canvas, canvas_bytes
 from .detect.detector import Detector
 from .draw import OFFICIAL, Style, draw_frame
 from .edit.align import Alignment, Request, align
@@ -23,6 +22,7 @@ from .edit.anchor import AT_NECK, FIRST
 from .edit.augment import augment
 from .edit.lead_in import lead_in
 from .edit.refine import refine
+from .large_canvas import LargeCanvas, canvas_bytes
 from .poses import PoseClip
 from .track.extract import METHOD, ExtractSettings, apply_nobody_rule, extract
 from .track.pick import ALL, pick
@@ -240,9 +240,9 @@ def draw_poses(
         (clip, frame, image[frame]) for clip, image in zip(clips, images, strict=True) for frame in range(clip.frames)
     ]
     threads = thread_count(canvas_bytes(width, height))
-    canvases: SimpleQueue[Canvas] = SimpleQueue()
+    canvases: SimpleQueue[LargeCanvas] = SimpleQueue()
     for _ in range(threads):
-        canvases.put(Canvas(width, height))
+        canvases.put(LargeCanvas(width, height))
 
     def draw(task: tuple[PoseClip, int, np.ndarray]) -> None:
         canvas = canvases.get()

@@ -18,7 +18,7 @@ from ..poses import PoseClip
 from .dialects import STRICT, write
 from .keypoints import from_keypoints
 
-# 39 minutes of one person with all keypoints, at 7 kB a frame and 16 frames per second; loading takes 2.5 times as much.
+# 39 minutes of one person with all keypoints, 7 kB a frame at 16 frames per second; loading takes 2.5 times as much.
 MAX_BYTES = 256 * 2**20
 SAMPLE, SURELY = 64, 1.1  # frames by which a file's size is estimated, and how far above MAX_BYTES is no error of that
 FEWER = "Save fewer frames, or fewer people with Pick Person."

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose.canvas import Canvas
 from steadydancer_pack.dwpose.draw import Style, draw_clip, draw_frame, draw_person
+from steadydancer_pack.dwpose.large_canvas import LargeCanvas
 from steadydancer_pack.dwpose.pipeline import Callbacks, draw_poses
 from steadydancer_pack.dwpose.poses import LEFT_HAND, NECK, NOSE, PoseClip, Track
 from steadydancer_pack.media.threads import map_in_threads
@@ -34,7 +34,7 @@ def shrunk(canvas):
 def test_shrinking_equals_pils_of_the_whole_picture(size):
     """Anywhere on the canvas and beyond it, in frames of whole cells and others, as bytes and as floats."""
     width, height = size
-    generator, canvas = np.random.default_rng(5), Canvas(width, height)
+    generator, canvas = np.random.default_rng(5), LargeCanvas(width, height)
     for thickness in (0.3, 1.0, 3.0) * 4:
         low, high = np.sort(generator.uniform(-0.3, 1.3, 2))
         seen = generator.random((1, 134)) < generator.choice([0.1, 0.5, 1])

@@ -20,7 +20,7 @@ def canvas_bytes(width: int, height: int) -> int:
     return 3 * OVERSAMPLING * (OVERSAMPLING + 1) * width * height
 
 
-class Canvas:
+class LargeCanvas:
     """What one thread draws on. drawing: uint8 [2 * height, 2 * width, 3] RGB, black between frames."""
 
     def __init__(self, width: int, height: int):
