@@ -21,6 +21,7 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.frame_size import (
+    FRAMES_PER_LATENT,
     MAX_ASPECT_DIFFERENCE,
     MIN_FRAMES,
     aspect_difference,
@@ -33,6 +34,7 @@ from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, 
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
 
+REACH = 28  # latents after that of a frame that the VAE's encoder makes of it too
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
 NO_CLIP = (
@@ -107,7 +109,7 @@ def reconcile(
 
 def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
     """Return what all conditions share, and the pose latent [1, 16, T, h, w]; known: the clip's first K frames."""
-    image_latent = vae.encode(blank_video(known, pose.shape[0]))
+    image_latent = encode_known(vae, known, pose.shape[0])
     pose_latent = vae.encode(pose)
     mask = torch.ones((1, 1, *image_latent.shape[2:]), dtype=image_latent.dtype, device=image_latent.device)
     mask[:, :, : latent_frames(len(known))] = 0
@@ -119,6 +121,22 @@ def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dic
         "pose_clip_vision_output": clip.pose,
     }
     return shared, pose_latent
+
+
+def encode_known(vae, known: Tensor, length: int) -> Tensor:
+    """Return the latent [1, 16, T, h, w] of a clip of `length` frames: `known` [K, H, W, 3], then gray; both 4n+1.
+
+    The latents of gray frames that the known ones do not reach are equal: two are encoded, the others are copies. Two,
+    and the odd one at the end, because the encoder takes latents in pairs and rounds both otherwise.
+    """
+    total, start = latent_frames(length), (latent_frames(len(known)) + REACH) | 1
+    encoded = start + 2 + (total + 1) % 2
+    if encoded >= total:
+        return vae.encode(blank_video(known, length))
+    latent = vae.encode(blank_video(known, (encoded - 1) * FRAMES_PER_LATENT + 1))
+    pair, end = latent[:, :, start : start + 2], latent[:, :, start + 2 :]
+    copies = pair.repeat(1, 1, (total - encoded) // 2, 1, 1)
+    return torch.cat([latent[:, :, : start + 2], copies, end], dim=2)
 
 
 def empty_latent(like: Tensor) -> dict:
