@@ -82,10 +82,10 @@ class AlignPoses(io.ComfyNode):
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 
-ALIGN_INPUTS: list[io.Input] = [
+ALIGN_INPUTS: list[io.Input] = [  # the dance first: a bypassed node passes on its first input of the output's type
+    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     PHOTO,
     PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
-    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     io.Combo.Input(
         "mode",
         options=list(MODES),
