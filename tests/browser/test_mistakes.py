@@ -1,5 +1,6 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.comfy_client.process import PACK_FOLDER, ComfyProcess
 from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
@@ -34,6 +35,7 @@ from steadydancer_pack.tests.browser.mistakes import (
     write_files,
     write_full_card,
 )
+from steadydancer_pack.tests.browser.words import hear
 
 # The nodes about which the canvas draws a red line.
 RED = """() => {
@@ -114,7 +116,17 @@ MISTAKES = {
     ),
     "a single pose": Mistake(
         (choose("Pose video", file="one_frame.mp4"),), RECONCILE,
-        "Found 1 pose frame(s); SteadyDancer needs at least 5.", "Connect the whole skeleton clip, not a single image",
+        "Found 1 pose frame(s); SteadyDancer needs at least 5. A single image is connected to pose_frames",
+        "Connect the whole skeleton clip of 'Draw Poses' or 'Poses From Video'.",
+    ),
+    "three frames of the dance": Mistake(
+        (choose("Poses From Video", max_frames=3),), RECONCILE,
+        "Found 3 pose frame(s); SteadyDancer needs at least 5.", "Raise max_frames of 'Poses From Video'",
+        "dance_in_one_node",
+    ),
+    "a name outside the output folder": Mistake(
+        (choose("Video Combine", filename_prefix="../x"),), "Video Combine",
+        "filename_prefix '../x' does not name a file inside ComfyUI's output folder.", "such as dance/clip",
     ),
     "a pose-negative that is too short": Mistake(
         (choose(RECONCILE, length=9), choose("Pose-negative video", file="short.mp4")), RECONCILE,
@@ -142,6 +154,19 @@ MISTAKES = {
         "show_pose is on, but nothing is connected to pose_frames.", "or set show_pose to off.",
     ),
 }  # fmt: skip
+# The error whole, in Chinese: that of the run, else that of the node it was refused for.
+IN_CHINESE = """async module => {
+    const { translate } = await import(module);
+    const { lastExecutionError, lastNodeErrors } = window.app;
+    const [refused] = Object.values(lastNodeErrors ?? {});
+    return translate(refused ? refused.errors[0].details : lastExecutionError.exception_message, 'zh');
+}"""
+MESSAGES = f"/extensions/{PACK_FOLDER}/messages.js"
+ENGLISH = re.compile(r"(?:\b[A-Za-z_']+ ){4}")
+TOLD_IN_CHINESE = {
+    "a VAE for images": "SteadyDancer \u9700\u8981 Wan 2.1 \u7684 VAE",
+    "a name outside the output folder": "\u6307\u7684\u4e0d\u662f ComfyUI \u8f93\u51fa\u6587\u4ef6\u5939",
+}
 IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
@@ -162,10 +187,15 @@ def page(shared_page) -> Page:
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
     """Open a workflow, do these things in it, and press Run."""
     draw_with(page, renderer)
+    set_up(page, does, workflow)
+    press_run(page)
+
+
+def set_up(page: Page, does: tuple[Act, ...], workflow: str) -> None:
+    """Open a workflow and do these things in it."""
     page.evaluate(LOAD, WORKFLOWS[workflow])
     for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
         act(page)
-    press_run(page)
 
 
 def see_errors(page: Page, *words: str) -> str:
@@ -216,6 +246,18 @@ def test_the_red_node_says_what_to_do(page, name):
     see_errors(page, mistake.red, mistake.found, mistake.remedy)
     expect_red(page, mistake.red)
     page.wait_for_function(SEEN, arg=mistake.remedy)
+    assert not ENGLISH.search(page.evaluate(IN_CHINESE, MESSAGES).partition("\n")[0])
+
+
+@pytest.mark.parametrize("name", TOLD_IN_CHINESE)
+def test_a_chinese_page_says_it_in_chinese(page, name):
+    mistake = MISTAKES[name]
+    set_up(page, mistake.does, mistake.workflow)
+    hear(page, ("zh",))
+    press_run(page)
+    see_errors(page, TOLD_IN_CHINESE[name])
+    page.wait_for_function(SEEN, arg=TOLD_IN_CHINESE[name])
+    hear(page, ("en",))
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
@@ -273,16 +315,17 @@ def test_files_that_were_not_downloaded(page):
 
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
-    """Not a mistake: a size and a length that cannot be, and no CLIP vision. The run goes on."""
+    """Not a mistake: a size and a length that cannot be, another aspect, and no CLIP vision. The run goes on."""
     runs = len(server.client.get("/history"))
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
-    start(page, (*odd, choose(RECONCILE, length=81)))
+    start(page, (*odd, choose(RECONCILE, height=96, length=81)))
     assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
     node = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerReconcileConditions")["id"]
     show(page, node)
     page.wait_for_function(f"id => ({REPORTS})(id).length", arg=node)
     (report,) = page.evaluate(REPORTS, node)
-    assert "48x48, 33 frames" in report and "size 50x48 brought to 48x48, multiples of 16" in report
+    assert "48x96, 33 frames" in report and "size 50x96 brought to 48x96, multiples of 16" in report
+    assert "left and right of the photo are cut, 50% in all: the photo is 384x384, the video 48x96." in report
     assert "length 81 brought to 33 (4n+1, 33 pose frames given)" in report
     assert "Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors" in report
 
