@@ -28,9 +28,11 @@ USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
 STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
 BUILDS = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-gpu<1.27", "onnxruntime-openvino")
 REINSTALLED = ("opencv-contrib-python", "opencv-python-headless", "onnxruntime-directml")
-FLAGS = {"--fp32-vae", "--directml", "cu126", "strength_model", "fix_5d_tensor", "names like this"}
+FLAGS = {"--fp32-vae", "--directml", "cu126", "strength_model", "fix_5d_tensor", "names like this"} | {
+    *("--preview-method taesd", "--use-sage-attention", "lighttaew2_1")
+}
 COMMANDS = {"python", r".\python_embeded\python.exe -s", "pip install -r requirements.txt", '"onnxruntime-gpu<1.27"'}
-FOLDERS = {f"models/{name}" for name in ("diffusion_models", "dwpose", "prompt_embeddings", "vae")}
+FOLDERS = {f"models/{name}" for name in ("diffusion_models", "dwpose", "prompt_embeddings", "vae", "vae_approx")}
 OF_MANAGER = {"pip_blacklist.list", "pip_overrides.json", "user/__manager", "user/default/ComfyUI-Manager"}
 FILES = {"clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "requirements.txt", *OF_MANAGER}
 SUFFIXES = {".ckpt", ".gguf", ".pth", ".safetensors.index.json"}
