@@ -182,9 +182,9 @@ def page(shared_page) -> Page:
 
 @pytest.fixture
 def chinese_page(page) -> Iterator[Page]:
-    """The page in Chinese, with a workflow; one that is open while the language changes is loaded once more."""
-    hear(page, ("zh",))
+    """The page in Chinese, with a workflow whose nodes it has translated."""
     page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    hear(page, ("zh", "en", "zh"))
     page.wait_for_function(TITLED, arg="\u5408\u6210\u89c6\u9891")
     yield page
     hear(page, ("en",))
