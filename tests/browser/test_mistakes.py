@@ -188,6 +188,7 @@ def chinese_page(page) -> Iterator[Page]:
     page.wait_for_function(TITLED, arg="\u5408\u6210\u89c6\u9891")
     yield page
     hear(page, ("en",))
+    page.wait_for_function(TITLED, arg="Video Combine")
 
 
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
@@ -257,18 +258,18 @@ def test_the_red_node_says_what_to_do(page, name):
     assert not ENGLISH.search(page.evaluate(IN_CHINESE, MESSAGES).partition("\n")[0])
 
 
+def test_a_refused_name_is_explained_before_the_run(page):
+    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    see_name_refused(page, OTHER_FOLDER["en"])
+    expect_red(page, "Video Combine")
+
+
 def test_a_chinese_page_says_it_in_chinese(chinese_page):
     choose("VAELoader", vae_name="for_images.safetensors")(chinese_page)
     press_run(chinese_page)
     see_errors(chinese_page, OTHER_VAE)
     chinese_page.wait_for_function(SEEN, arg=OTHER_VAE)
     see_name_refused(chinese_page, OTHER_FOLDER["zh"])
-
-
-def test_a_refused_name_is_explained_before_the_run(page):
-    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
-    see_name_refused(page, OTHER_FOLDER["en"])
-    expect_red(page, "Video Combine")
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
