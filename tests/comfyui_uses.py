@@ -1,17 +1,18 @@
 """What the pack's code uses of ComfyUI: every name, and how it is called, read from the syntax of the code.
 
 The shape of a call: "_" for each value given by position, "name=" for each given by name, "..." if more come from a
-list or a table. Calls of a name with as many values by position are one shape.
-`python tests/comfyui_uses.py` prints all uses.
+list or a table. Calls of a name with as many values by position are one shape. `python tests/comfyui_uses.py` brings
+tests/comfyui_contract.json up to date, but for the rows that are kept by hand.
 """
 
 import ast
 import json
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[1]
+CONTRACT = PACK / "tests" / "comfyui_contract.json"
+METHOD, OVERRIDDEN = "method ", "def "  # rows kept by hand begin so
 FOLDERS = (
     *("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes"),
     *("steadydancer_core", "training"),
@@ -22,12 +23,15 @@ Place = tuple[int, bool]  # values by position, whether more may come
 Call = tuple[Place, frozenset[str]]
 
 
-@cache
+def files() -> list[Path]:
+    """Return the files of the pack that users run."""
+    return [PACK / "__init__.py", *(file for folder in FOLDERS for file in (PACK / folder).rglob("*.py"))]
+
+
 def uses() -> dict[str, str]:
     """Return the shapes of the calls of each name, in brackets; "" for a name that is not called."""
-    files = [PACK / "__init__.py", *(file for folder in FOLDERS for file in (PACK / folder).rglob("*.py"))]
     calls: dict[str, dict[Place, frozenset[str]]] = {}
-    for file in files:
+    for file in files():
         for name, call in _uses_in(ast.parse(file.read_text("utf-8"))):
             shapes = calls.setdefault(name, {})
             if call:
@@ -83,4 +87,6 @@ def _call(call: ast.Call) -> Call:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uses(), indent=1))  # noqa: T201
+    kept = json.loads(CONTRACT.read_text("utf-8")).items()
+    rows = uses() | {name: row for name, row in kept if row.startswith((METHOD, OVERRIDDEN))}
+    CONTRACT.write_text(json.dumps(dict(sorted(rows.items())), indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """What the pack relies on in ComfyUI is one table, tests/comfyui_contract.json; a ComfyUI that breaks it names the row.
 
-A row holds how a name is called: see comfyui_uses.py. Methods of ComfyUI's objects, and methods that the pack's classes
-override ("def ..."), are listed by hand.
+A row holds how a name is called: see comfyui_uses.py, which renews it. Kept by hand are methods of ComfyUI's objects
+("method ...") and the methods that the pack's classes override ("def ...").
 """
 
 import importlib
@@ -9,17 +9,16 @@ import inspect
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steadydancer_pack.tests.comfyui_uses import FOLDERS, uses
+from steadydancer_pack.tests import comfyui_uses
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
-PACK = Path(__file__).resolve().parents[2]
-CONTRACT = json.loads((PACK / "tests" / "comfyui_contract.json").read_text("utf-8"))
-OVERRIDDEN = {name: row for name, row in CONTRACT.items() if row.startswith("def ")}
+CONTRACT = json.loads(comfyui_uses.CONTRACT.read_text("utf-8"))
+OVERRIDDEN = {name: row for name, row in CONTRACT.items() if row.startswith(comfyui_uses.OVERRIDDEN)}
+METHODS = {name: row for name, row in CONTRACT.items() if row.startswith(comfyui_uses.METHOD)}
 CORE = "steadydancer_pack.steadydancer_core"
 SHAPE = re.compile(r"\(([^)]*)\)")
 
@@ -71,14 +70,13 @@ def test_comfyui_has_what_the_pack_relies_on(name):
             bind(*[None] * values.count("_"), **names)
 
 
-def test_the_table_holds_all_that_the_code_uses():
-    assert {name: CONTRACT.get(name) for name in uses()} == uses()
+def test_the_table_holds_what_the_code_uses():
+    assert {name: row for name, row in CONTRACT.items() if name not in OVERRIDDEN | METHODS} == comfyui_uses.uses()
 
 
-def test_the_table_holds_nothing_else():
-    code = "\n".join(file.read_text("utf-8") for folder in FOLDERS for file in (PACK / folder).rglob("*.py"))
-    by_hand = set(CONTRACT) - set(uses()) - set(OVERRIDDEN)
-    assert [name for name in by_hand if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)] == []
+def test_every_method_of_the_table_is_used():
+    code = "\n".join(file.read_text("utf-8") for file in comfyui_uses.files())
+    assert [name for name in METHODS if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)] == []
 
 
 def test_the_table_holds_every_method_that_the_pack_overrides():
