@@ -219,7 +219,7 @@ def see_name_refused(page: Page, said: str) -> None:
     """Give the video a name outside the output folder, press Run, and see the page say why it is refused."""
     choose("SteadyDancerVideoCombine", filename_prefix="../x")(page)
     press_run(page)
-    expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text=said).first).to_be_visible()
 
 
 def wait_for_runs(page: Page, server: ComfyProcess, count: int) -> dict:
