@@ -82,7 +82,8 @@ class AlignPoses(io.ComfyNode):
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
 
 
-ALIGN_INPUTS: list[io.Input] = [  # the dance first: a bypassed node passes on its first input of the output's type
+ALIGN_INPUTS: list[io.Input] = [
+    # First: a bypassed node passes its first input of a type on, and that has to be the dance.
     PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     PHOTO,
     PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),

@@ -26,6 +26,7 @@ from ...media.frame_size import (
     aspect_difference,
     choose_size,
     crop_fraction,
+    crop_note,
     latent_frames,
     valid_length,
 )
@@ -139,21 +140,10 @@ def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: i
     if width < 0 or height < 0:
         raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
     chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
+    notes += filter(None, [crop_note(crop_fraction(size_of(photo), *chosen))])
     if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
-    note_crop(size_of(photo), chosen, notes)
     return Frame(*chosen, choose_length(length, pose.shape[0], notes))
-
-
-def note_crop(photo: tuple[int, int], frame: tuple[int, int], notes: list[str]) -> None:
-    """Note what a frame of another aspect ratio cuts off the photo; sizes as (width, height) in pixels."""
-    kept = crop_fraction(photo, *frame)
-    if min(kept) < 1:
-        cut = "left and right of the photo are cut" if kept[0] < 1 else "top and bottom of the photo are cut"
-        notes.append(
-            f"{cut}, {1 - min(kept):.0%} in all: the photo is {photo[0]}x{photo[1]}, the video {frame[0]}x{frame[1]}. "
-            "Set width and height to 0 to keep the whole photo"
-        )
 
 
 def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:

@@ -337,7 +337,7 @@ def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
     page.wait_for_function(f"id => ({REPORTS})(id).length", arg=node)
     (report,) = page.evaluate(REPORTS, node)
     assert "48x96, 33 frames" in report and "size 50x96 brought to 48x96, multiples of 16" in report
-    assert "left and right of the photo are cut, 50% in all: the photo is 384x384, the video 48x96." in report
+    assert "The photo is cropped to the shape of the video: left and right 50% of the width are cut." in report
     assert "length 81 brought to 33 (4n+1, 33 pose frames given)" in report
     assert "Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors" in report
 

@@ -221,15 +221,16 @@ def test_odd_sized_images_fit(material):
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        ((96, 96), "top and bottom of the photo are cut, 33% in all: the photo is 64x96, the video 96x96."),
-        ((32, 96), "left and right of the photo are cut, 50% in all: the photo is 64x96, the video 32x96."),
+        ((96, 96), "top and bottom 33% of the height are cut."),
+        ((32, 96), "left and right 50% of the width are cut."),
         ((64, 96), None),
         ((0, 0), None),
     ],
 )
 def test_a_crop_is_said(material, size, said):
     notes = reconcile(material, width=size[0], height=size[1]).notes
-    assert [note.partition(" Set")[0] for note in notes if "cut" in note] == ([said] if said else [])
+    start = "The photo is cropped to the shape of the video: "
+    assert [note for note in notes if "cut" in note] == ([start + said] if said else [])
 
 
 def test_photo_and_pose_stay_in_register():

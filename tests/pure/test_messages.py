@@ -24,7 +24,7 @@ def test_a_translated_sentence_stands_in_the_code(english, texts):
 
 
 @pytest.mark.parametrize("english", SENTENCES)
-def test_its_translation_has_its_values_and_the_names_of_the_canvas(english):
+def test_its_translation_has_no_other_values_and_the_names_of_the_canvas(english):
     chinese = SENTENCES[english]
-    assert sorted(VALUE.findall(chinese)) == sorted(VALUE.findall(english))
+    assert set(VALUE.findall(chinese)) <= set(VALUE.findall(english))
     assert set(NAMED.findall(chinese)) <= labels()
