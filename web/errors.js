@@ -12,25 +12,26 @@ const REFUSED = "custom_validation_failed";
 const SHOWN_MS = 20000;
 const TICK_MS = 200;
 const TICKS = 150; // that the server may take to answer
-let waiting;
+let waiting = 0;
 
 app.registerExtension({
     name: "SteadyDancer.Errors",
     async setup() {
-        await readSentences();
         // While capturing: before the page itself takes the message.
         api.addEventListener("execution_error", ({ detail }) => {
-            detail.exception_message = translate(detail.exception_message);
+            detail.exception_message = translate(detail.exception_message ?? "");
         }, true);
-        // The page reports that a run begins to be queued, and that it is; not that it is refused.
+        // The page reports that a run begins to be queued, and that a part of it was; not that all of it is refused.
         api.addEventListener("promptQueueing", () => waitForRefusals(TICKS));
-        api.addEventListener("promptQueued", () => clearTimeout(waiting));
+        api.addEventListener("promptQueued", () => waiting && waitForRefusals(1));
+        await readSentences();
     },
 });
 
 function waitForRefusals(ticks) {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
+        waiting = 0;
         if (app.lastNodeErrors) {
             showRefusals(Object.values(app.lastNodeErrors));
         } else if (ticks > 1) {
