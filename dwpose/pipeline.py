@@ -107,8 +107,8 @@ def compute_poses(
 
     ValueError if nobody is detected in either, or where nobody can be aligned.
     """
-    standing = _detect("Photo", photo, detector, 1, cache, callbacks).clip
-    seen = _detect("Driving video", video, detector, options.max_frames, cache, callbacks)
+    standing = _detect("Photo: ", photo, detector, 1, cache, callbacks).clip
+    seen = _detect("Driving video: ", video, detector, options.max_frames, cache, callbacks)
     chosen = pick(seen.clip, options.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
     size = default_size(photo.width, photo.height)
@@ -133,7 +133,7 @@ def _detect(
         settings = replace(DETECTION, max_frames=max_frames)
         return detect_people_cached(stream, detector, settings, cache, callbacks)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}{error}") from error
 
 
 def detect_people_cached(

@@ -27,6 +27,7 @@ from ...media.frame_size import (
     aspect_difference,
     choose_size,
     crop_fraction,
+    crop_note,
     latent_frames,
     valid_length,
 )
@@ -37,6 +38,14 @@ from ..model.pose_modulation import LATENT_CHANNELS
 REACH = 28  # latents after that of a frame that the VAE's encoder makes of it too
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
+SINGLE_IMAGE = (
+    "A single image is connected to pose_frames, or max_frames is 1, or the node before it is bypassed. Connect the "
+    "whole skeleton clip of 'Draw Poses' or 'Poses From Video'."
+)
+TOO_FEW_FRAMES = (
+    "Raise max_frames of 'Poses From Video' or 'Extract Poses' (0 = the whole video); if it is not in the way, take a "
+    "longer driving video."
+)
 NO_CLIP = (
     "no CLIP vision connected, so its features are zero: the 14B model needs them. Connect clip_vision to Load CLIP "
     "Vision with clip_vision_h.safetensors"
@@ -149,6 +158,7 @@ def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: i
     if width < 0 or height < 0:
         raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
     chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
+    notes += filter(None, [crop_note(crop_fraction(size_of(photo), *chosen))])
     if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
     return Frame(*chosen, choose_length(length, pose.shape[0], notes))
@@ -159,7 +169,7 @@ def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
     if pose_frames < MIN_FRAMES:
         raise ValueError(
             f"Found {pose_frames} pose frame(s); SteadyDancer needs at least {MIN_FRAMES}. "
-            "Connect the whole skeleton clip, not a single image, or take a longer one."
+            + (SINGLE_IMAGE if pose_frames == 1 else TOO_FEW_FRAMES)
         )
     if length < MIN_FRAMES:
         raise ValueError(f"The length is {length} frame(s); it must be at least {MIN_FRAMES}. 81 (5 seconds) is usual.")
@@ -208,9 +218,10 @@ def check_vae(vae) -> None:
     network = getattr(vae, "first_stage_model", None)
     if vae.latent_channels == LATENT_CHANNELS and isinstance(network, comfy.ldm.wan.vae.WanVAE):
         return
-    name = {48: "a Wan 2.2 VAE", 4: "an SD or SDXL VAE"}.get(vae.latent_channels, "another model's VAE")
-    found = f"{type(network).__name__}, {vae.latent_channels} latent channels"
-    raise ValueError(f"Found {name} ({found}). {needed}")
+    found = {48: "Found a Wan 2.2 VAE", 4: "Found an SD or SDXL VAE"}.get(
+        vae.latent_channels, "Found another model's VAE"
+    )
+    raise ValueError(f"{found} ({type(network).__name__}, {vae.latent_channels} latent channels). {needed}")
 
 
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:

@@ -50,7 +50,7 @@ class FullCard:
 NODE_CLASS_MAPPINGS = {"FullCard": FullCard}
 """
 CHOOSE = """([title, values]) => {
-    const node = window.app.graph.nodes.find(n => n.title === title);
+    const node = window.app.graph.nodes.find(n => n.title === title || n.type === title);
     for (const [name, value] of Object.entries(values)) {
         const widget = node.widgets.find(w => w.name === name);
         widget.value = value;
@@ -75,7 +75,7 @@ ADD = """([type, title]) => {
 
 
 def choose(title: str, **values) -> Act:
-    """Give widgets of a node other values."""
+    """Give widgets of a node other values; a node of a page in another language by its type."""
     return lambda page: page.evaluate(CHOOSE, [title, values])
 
 

@@ -244,6 +244,21 @@ def test_odd_sized_images_fit(material):
     assert result.latent["samples"].shape[3:] == (928 // 8, 624 // 8)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((96, 96), "top and bottom 33% of the height are cut."),
+        ((32, 96), "left and right 50% of the width are cut."),
+        ((64, 96), None),
+        ((0, 0), None),
+    ],
+)
+def test_a_crop_is_said(material, size, said):
+    notes = reconcile(material, width=size[0], height=size[1]).notes
+    start = "The photo is cropped to the shape of the video: "
+    assert [note for note in notes if "cut" in note] == ([start + said] if said else [])
+
+
 def test_photo_and_pose_stay_in_register():
     """A pose of almost the photo's shape is cropped where the photo is, though alone it would be stretched."""
     photo, pose = torch.zeros(1, 100, 100, 3), torch.zeros(5, 100, 104, 3)
@@ -270,7 +285,8 @@ def test_another_aspect_is_cropped_about_the_centre():
 
 BAD = {
     "no frames": ({"pose": torch.zeros(0, 96, 64, 3)}, "Found 0 pose"),
-    "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5"),
+    "one frame": ({"pose": torch.zeros(1, 96, 64, 3)}, "Found 1 pose .* single image .* bypassed"),
+    "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5. Raise max_frames of 'Poses From Video'"),
     "other aspect": ({"pose": torch.zeros(9, 64, 96, 3)}, "96x64 but the photo is 64x96"),
     "negative of other aspect": ({"pose_negative": torch.zeros(9, 64, 96, 3)}, "pose-negative frames are 96x64"),
     "short negative": ({"pose_negative": torch.zeros(8, 96, 64, 3)}, "8 pose-negative frames"),
