@@ -11,6 +11,7 @@ from . import (
     doctor,
     evaluate,
     fingerprint,
+    finish,
     first_frame,
     memory,
     miniature,
@@ -28,8 +29,8 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, evaluate, miniature,
-    doctor, fingerprint,
+    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, finish, evaluate,
+    miniature, doctor, fingerprint,
 )  # fmt: skip
 
 

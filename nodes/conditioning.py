@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..steadydancer_core.memory.fit import explain_out_of_memory
 from ..steadydancer_core.sampling.conditions import reconcile
 from .common.condition_inputs import frame_size_inputs, picture_inputs, prompt_inputs
+from .common.node_display import running_display
 from .common.node_text import show_text
 
 
@@ -76,7 +77,8 @@ class ReconcileConditions(io.ComfyNode):
     ) -> io.NodeOutput:
         clip_outputs = clip_vision_photo, clip_vision_pose
         images = photo, pose_frames, pose_negative_frames
-        with explain_out_of_memory():
+        with running_display() as display, explain_out_of_memory():
+            display.say("encoding")
             result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, width, height, length)
         frames, rows, columns = result.latent["samples"].shape[2:]
         size = f"{columns * 8}x{rows * 8}, {frames * 4 - 3} frames"

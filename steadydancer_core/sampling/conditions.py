@@ -32,6 +32,7 @@ from ...media.frame_size import (
 from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
+from .live_preview import known_colors
 
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
@@ -113,6 +114,7 @@ def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dic
     mask[:, :, : latent_frames(len(known))] = 0
     shared = {
         "concat_latent_image": image_latent,
+        **known_colors(vae, known[:1], image_latent[:, :, :1]),
         "concat_mask": mask,
         "reference_pose_latent": pose_latent[:, :, :1],
         "clip_vision_output": clip.photo,
