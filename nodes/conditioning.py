@@ -78,8 +78,8 @@ class ReconcileConditions(io.ComfyNode):
         clip_outputs = clip_vision_photo, clip_vision_pose
         images = photo, pose_frames, pose_negative_frames
         with running_display() as display, explain_out_of_memory():
-            display.say("encoding")
-            result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, width, height, length)
+            size = width, height, length
+            result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, *size, display)
         frames, rows, columns = result.latent["samples"].shape[2:]
         size = f"{columns * 8}x{rows * 8}, {frames * 4 - 3} frames"
         return io.NodeOutput(*result[:4], ui=show_text("\n".join([size, *result.notes])))

@@ -204,7 +204,7 @@ class ChunkMaker:
     def _conditions(self, chunk: Chunk, known: Tensor) -> tuple:
         """Return positive, negative, pose-negative and the empty latent of a chunk that starts with `known`."""
         pose = self.fit(_held(self.sources.pose, chunk))
-        shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip)
+        shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip, self.display)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
         conds = [conditioning_set_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]

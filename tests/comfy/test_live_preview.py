@@ -23,6 +23,7 @@ from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes.common import node_display, page_words
 from steadydancer_pack.nodes.common.node_display import STAGES, describe_stage, running_display
 from steadydancer_pack.steadydancer_core.sampling import live_preview
+from steadydancer_pack.steadydancer_core.sampling.conditions import encode_shared, zero_clip
 from steadydancer_pack.steadydancer_core.sampling.display import Display
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
@@ -66,6 +67,29 @@ def test_the_latents_are_those_of_a_run_without_a_page_and_each_step_shows_every
         ("step", 4, False),
     ]
     assert [told.get("seconds") is None for told in display.stages] == [True, True, False, False, False]
+
+
+class Vae:
+    """Encodes to zeros, and keeps how many frames it is given."""
+
+    def __init__(self):
+        self.encoded = []
+
+    def encode(self, pixels):
+        self.encoded.append(len(pixels))
+        return torch.zeros(1, 16, len(pixels) // 4 + 1, pixels.shape[1] // 8, pixels.shape[2] // 8)
+
+
+@pytest.mark.parametrize(("display", "encoded"), [(Display(), [9, 9]), (Recorder(), [9, 9, 5])])
+def test_the_photo_is_encoded_once_more_only_for_a_page(display, encoded):
+    vae = Vae()
+    shared, _ = encode_shared(vae, torch.rand(1, 16, 24, 3), torch.rand(9, 16, 24, 3), zero_clip(), display)
+    assert vae.encoded == encoded and (live_preview.LATENT in shared) == display.shows_pictures
+    if display.shows_pictures:
+        assert (shared[live_preview.LATENT].shape, shared[live_preview.COLORS].shape) == (
+            (1, 16, 2, 2, 3),
+            (1, 2, 3, 3),
+        )
 
 
 @torch.inference_mode()
