@@ -15,6 +15,7 @@ from .common import condition_inputs, sampling_inputs
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
+from .common.search_words import DANCE
 
 
 def _sources() -> list[io.Input]:
@@ -83,7 +84,7 @@ class ChunkSampler(io.ComfyNode):
                 "Samples a video of any length with the memory of one chunk. Each chunk continues from the last "
                 "frames of the one before, with the same photo and first pose. Finished chunks are kept on disk."
             ),
-            search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
+            search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler", *DANCE],
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(), _run_name_input(),

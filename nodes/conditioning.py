@@ -7,6 +7,7 @@ from ..steadydancer_core.sampling.conditions import reconcile
 from .common.condition_inputs import frame_size_inputs, picture_inputs, prompt_inputs
 from .common.node_display import running_display
 from .common.node_text import show_text
+from .common.search_words import DANCE
 
 
 class ReconcileConditions(io.ComfyNode):
@@ -20,7 +21,7 @@ class ReconcileConditions(io.ComfyNode):
                 "Combines photo, pose frames and prompts. The photo is the first frame of the video; the pose frames "
                 "say how the person moves."
             ),
-            search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
+            search_aliases=["steadydancer to video", "wan image to video", "pose to video", *DANCE],
             inputs=[
                 *prompt_inputs(),
                 *picture_inputs(),

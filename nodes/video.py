@@ -18,6 +18,7 @@ from ..media.side_by_side import SideBySide
 from ..media.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..media.video_writer import Settings, write_failure, write_video
 from .common.output_file import check_prefix, output_names, root_of, saved_result
+from .common.search_words import SAVE_VIDEO
 
 OFF, BESIDE = "off", "side by side"
 LONGEST_ENDING = max((f".{row.container}" for row in FORMATS.values()), key=len)
@@ -35,7 +36,7 @@ class VideoCombine(io.ComfyNode):
             category="SteadyDancer/video",
             description="Writes frames and audio to a video file, plays it in the node, and stores the workflow in "
             "the file.",
-            search_aliases=["save video", "export video", "gif", "webm", "mp4"],
+            search_aliases=["save video", "export video", "video combine", "gif", "webm", "mp4", *SAVE_VIDEO],
             is_output_node=True,
             inputs=[*_clip_inputs(), *_file_inputs()],
             outputs=[
