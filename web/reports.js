@@ -11,7 +11,7 @@ import { app } from "../../scripts/app.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
-const LABELS = { en: "report", zh: "报告", ja: "レポート", ko: "보고서" };
+const LABELS = { en: "report", zh: "报告", "zh-TW": "報告", ja: "レポート", ko: "보고서" };
 const CHARACTER = [6.2, 14]; // px, width and height
 const BORDER = [40, 22]; // px, of the box in its node
 const MAX_LINES = 8; // a longer report scrolls
@@ -76,7 +76,7 @@ function addBox(node) {
     widget.options.getMinHeight = () => heightOf(widget.value, node.size[0]);
     widget.element.readOnly = true; // in the classic renderer
     const language = app.extensionManager.setting.get("Comfy.Locale") ?? "en";
-    widget.label = LABELS[language.slice(0, 2)] ?? LABELS.en;
+    widget.label = LABELS[language] ?? LABELS[language.slice(0, 2)] ?? LABELS.en;
     return widget;
 }
 

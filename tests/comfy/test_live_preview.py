@@ -194,7 +194,7 @@ def test_the_words_of_a_stage():
     )
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "ko"])
+@pytest.mark.parametrize("language", ["zh", "zh-TW", "ja", "ko"])
 def test_every_stage_has_its_words_in_every_language(language, monkeypatch):
     monkeypatch.setattr(page_words, "page_language", lambda: language)
     words = page_words.page_words("stages")
