@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from comfy.cli_args import args
+from comfy_api.feature_flags import supports_feature
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import ExecutionContext, get_executing_context
 from PIL import Image
@@ -13,6 +14,7 @@ from protocol import BinaryEventTypes
 from ...steadydancer_core.sampling.display import Display
 from .page_words import page_words
 
+PREVIEWS = "supports_preview_metadata"  # ComfyUI's name of what a page can do
 LATENTS_PER_SECOND = 4  # a latent holds 4 of the model's 16 frames per second
 STAGES = {
     "encoding": "Encoding the photo and the poses",
@@ -59,7 +61,9 @@ class NodeDisplay(Display):
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether the page wants previews: unless its setting says none. Without a setting it does."""
+        """Whether a page shows previews, and its setting does not say none. Without a setting it does."""
+        if not supports_feature(self._server.sockets_metadata, self._client, PREVIEWS):
+            return False  # a program that queues prompts
         running, _ = self._server.prompt_queue.get_current_queue_volatile()
         mine = (extra for _, prompt_id, _, extra, *_ in running if prompt_id == self._context.prompt_id)
         return next(mine, {}).get("preview_method") != "none"

@@ -211,6 +211,7 @@ class Server:
 
     def __init__(self, refused):
         self.client_id, self.sent, self.texts = "page", [], []
+        self.sockets_metadata = {"page": {"feature_flags": {"supports_preview_metadata": True}}}
         queue = [(0, "run", {}, {"preview_method": refused} if refused else {}, [], {})]
         self.prompt_queue = SimpleNamespace(get_current_queue_volatile=lambda: (queue, []))
 
@@ -239,6 +240,14 @@ def test_a_page_gets_words_and_pictures_until_the_run_ends(monkeypatch, refused,
     assert set(events) == {BinaryEventTypes.PREVIEW_IMAGE_WITH_METADATA} and set(clients) == {"page"}
     assert [picture[1].getpixel((0, 0)) for picture, _ in given][:4] == [0, 100, 200, 0]
     assert given[0][1]["display_node_id"] == "7" and given[0][0][2] == args.preview_size
+
+
+def test_a_program_gets_no_pictures(monkeypatch):
+    server = Server("")
+    server.sockets_metadata = {"page": {"feature_flags": {}}}
+    monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+    with CurrentNodeContext("run", "7"), running_display() as display:
+        assert not display.shows_pictures
 
 
 def test_without_a_page_nothing_is_shown(monkeypatch):
