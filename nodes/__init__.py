@@ -12,6 +12,7 @@ from . import (
     doctor,
     evaluate,
     fingerprint,
+    finish,
     first_frame,
     memory,
     miniature,
@@ -30,8 +31,8 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_turns, pose_align, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, control, chunks, first_frame, video, evaluate,
-    miniature, doctor, fingerprint,
+    model, convert, memory, windows, prompt, conditioning, sampling, control, chunks, first_frame, video, finish,
+    evaluate, miniature, doctor, fingerprint,
 )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import { translate } from "./messages.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
-const LABELS = { en: "report", zh: "报告", ja: "レポート", ko: "보고서" };
+const STAGE = "$$node-text-preview"; // the page's widget of progress texts
+const LABELS = { en: "report", zh: "报告", "zh-TW": "報告", ja: "レポート", ko: "보고서" };
 const CHARACTER = [6.2, 14]; // px, width and height
 const BORDER = [40, 22]; // px, of the box in its node
 const MAX_LINES = 8; // a longer report scrolls
@@ -29,6 +30,7 @@ app.registerExtension({
         const onExecuted = nodeType.prototype.onExecuted;
         nodeType.prototype.onExecuted = function (output, ...rest) {
             onExecuted?.call(this, output, ...rest);
+            removeStage(this);
             show(this, output);
         };
     },
@@ -59,6 +61,14 @@ function show(node, output) {
     }
 }
 
+/** The page keeps the last progress text, which says no more what the node does. */
+function removeStage(node) {
+    const stage = node.widgets?.find(widget => widget.name === STAGE);
+    if (stage) {
+        node.removeWidget(stage);
+    }
+}
+
 function boxOf(node) {
     return node.widgets?.find(widget => widget.name === NAME);
 }
@@ -77,7 +87,7 @@ function addBox(node) {
     widget.options.getMinHeight = () => heightOf(widget.value, node.size[0]);
     widget.element.readOnly = true; // in the classic renderer
     const language = app.extensionManager.setting.get("Comfy.Locale") ?? "en";
-    widget.label = LABELS[language.slice(0, 2)] ?? LABELS.en;
+    widget.label = LABELS[language] ?? LABELS[language.slice(0, 2)] ?? LABELS.en;
     return widget;
 }
 

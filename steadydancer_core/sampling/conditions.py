@@ -34,6 +34,8 @@ from ...media.frame_size import (
 from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
+from .display import NO_DISPLAY, Display
+from .live_preview import known_colors
 
 REACH = 28  # latents after that of a frame that the VAE's encoder makes of it too
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
@@ -89,6 +91,7 @@ def reconcile(
     width: int = 0,
     height: int = 0,
     length: int = 81,
+    display: Display = NO_DISPLAY,
 ) -> Reconciled:
     """Return the three conditions and the empty latent; ValueError, before any encoding, for what cannot work.
 
@@ -97,6 +100,7 @@ def reconcile(
     and first pose frame; with neither, features are zero.
     """
     notes: list[str] = []
+    display.say("encoding")
     check_vae(vae)
     photo = first_image(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
@@ -104,7 +108,7 @@ def reconcile(
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
-    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
+    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip, display)
     posed = shared | {"pose_video_latent": pose_latent}
     conds = [conditioning_set_values(cond, posed) for cond in (positive, negative)]
     augmented = None
@@ -116,7 +120,9 @@ def reconcile(
     return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)
 
 
-def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
+def encode_shared(
+    vae, known: Tensor, pose: Tensor, clip: ClipPair, display: Display = NO_DISPLAY
+) -> tuple[dict, Tensor]:
     """Return what all conditions share, and the pose latent [1, 16, T, h, w]; known: the clip's first K frames."""
     image_latent = encode_known(vae, known, pose.shape[0])
     pose_latent = vae.encode(pose)
@@ -129,6 +135,8 @@ def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dic
         "clip_vision_output": clip.photo,
         "pose_clip_vision_output": clip.pose,
     }
+    if display.shows_pictures:
+        shared |= known_colors(vae, known[:1], image_latent[:, :, :1])
     return shared, pose_latent
 
 

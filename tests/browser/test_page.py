@@ -206,7 +206,7 @@ def test_a_report_stays_with_its_node(sampler):
 def test_the_history_brings_back_the_report_of_a_node_with_the_same_values(shared_page, anchor_frame, reports):
     """Of a node in a subgraph, which runs under an id such as 9:6, and from the newest job that ran it."""
     page, align = shared_page, "SteadyDancerAlignPoses"
-    blueprint = BLUEPRINTS["Pose from Video"]
+    blueprint = BLUEPRINTS["Dance Poses from Video"]
     page.errors.clear()
     ran = {"9:6": {"class_type": align, "inputs": {"anchor_frame": anchor_frame}}}
     jobs = {
