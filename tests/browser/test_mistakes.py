@@ -1,7 +1,6 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +8,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
@@ -32,7 +30,6 @@ from steadydancer_pack.tests.browser.mistakes import (
     link,
     remove,
     write_files,
-    write_full_card,
 )
 
 # The nodes about which the canvas draws a red line.
@@ -146,15 +143,13 @@ IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """A ComfyUI with the files of all mistakes, and with a node that stands for a full graphics card."""
-    with running(tmp_path_factory.mktemp("comfyui"), prepare=write_full_card) as server:
-        write_files(server.base)
-        yield server
+def files(server) -> None:
+    """The files of all mistakes."""
+    write_files(server.base)
 
 
 @pytest.fixture(scope="module")
-def page(shared_page) -> Page:
+def page(files, shared_page) -> Page:
     """One page for all mistakes, as an artist has it open all day."""
     return shared_page
 
