@@ -12,7 +12,6 @@ from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
     RUN_TIME,
-    TICK,
     WORKFLOWS,
     draw_with,
     files_of,
@@ -58,6 +57,7 @@ SEEN = """words => {
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
 SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+HISTORY_TICK = 200  # ms; the history is long
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
 
@@ -180,11 +180,11 @@ def expect_red(page: Page, *titles: str) -> None:
 
 def wait_for_runs(page: Page, server: ComfyProcess, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
-    for _ in range(RUN_TIME // TICK):
+    for _ in range(RUN_TIME // HISTORY_TICK):
         history = server.client.get("/history")
         if len(history) >= count:
             return list(history.values())[-1]
-        page.wait_for_timeout(TICK)
+        page.wait_for_timeout(HISTORY_TICK)
     raise TimeoutError(f"{len(history)} runs instead of {count}")
 
 
