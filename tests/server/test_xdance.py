@@ -75,7 +75,7 @@ def workflow(server, material):
 def slow_workflow(workflow):
     """The same with so many steps that a signal finds prompts running."""
     prompt = json.loads(workflow.read_text())
-    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=20)
+    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=12)
     workflow.write_text(json.dumps(prompt))
     return workflow
 
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 def test_ctrl_c_stops_the_prompts_and_leaves_a_folder_to_go_on_from(server, material, slow_workflow):
     process = start(server, material, slow_workflow)
-    wait_for(lambda: queued(server).total() == 2, process)  # the first was fetched while the second ran
+    wait_for(lambda: queued(server).total() >= 2, process)  # the first was fetched while the second ran
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and "Stopped. The same command goes on" in said, said
@@ -218,7 +218,7 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, sl
     with away as other, ThreadPoolExecutor(1) as pool:
         write_all(other.base / "models", other.base / "input")
         running = pool.submit(run, other, material, slow_workflow)
-        wait_for(lambda: running.done() or queued(other).total() == 2)
+        wait_for(lambda: running.done() or queued(other).total() >= 2)
         other.process.kill()
         status, said = running.result(SECONDS)
     already = finished(material)
