@@ -2,7 +2,6 @@
 
 import re
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from steadydancer_pack.comfy_client.process import PACK_FOLDER, ComfyProcess
-from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
     RUN_TIME,
-    TICK,
     WORKFLOWS,
     draw_with,
     files_of,
@@ -33,7 +30,6 @@ from steadydancer_pack.tests.browser.mistakes import (
     link,
     remove,
     write_files,
-    write_full_card,
 )
 from steadydancer_pack.tests.browser.words import hear
 
@@ -63,6 +59,7 @@ SEEN = """words => {
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
 SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+HISTORY_TICK = 200  # ms; the history is long
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
 
@@ -167,15 +164,13 @@ IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """A ComfyUI with the files of all mistakes, and with a node that stands for a full graphics card."""
-    with running(tmp_path_factory.mktemp("comfyui"), prepare=write_full_card) as server:
-        write_files(server.base)
-        yield server
+def files(server) -> None:
+    """The files of all mistakes."""
+    write_files(server.base)
 
 
 @pytest.fixture(scope="module")
-def page(shared_page) -> Page:
+def page(files, shared_page) -> Page:
     """One page for all mistakes, as an artist has it open all day."""
     return shared_page
 
@@ -224,11 +219,11 @@ def see_name_refused(page: Page, said: str) -> None:
 
 def wait_for_runs(page: Page, server: ComfyProcess, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
-    for _ in range(RUN_TIME // TICK):
+    for _ in range(RUN_TIME // HISTORY_TICK):
         history = server.client.get("/history")
         if len(history) >= count:
             return list(history.values())[-1]
-        page.wait_for_timeout(TICK)
+        page.wait_for_timeout(HISTORY_TICK)
     raise TimeoutError(f"{len(history)} runs instead of {count}")
 
 

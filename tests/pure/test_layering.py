@@ -1,6 +1,7 @@
 """Imports between packages follow one order, without a cycle or a way back; files are ASCII and not long."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -59,6 +60,7 @@ TRANSFORMER_IMPORTS = {"comfy", "torch", "collections", "functools"} | {
 MAX_LINES = 350
 
 
+@cache
 def imports(file: Path, pack: Path) -> set[str]:
     """Return what a file imports: of the pack "/" and the path of the file or package, else a module's dotted name."""
     found = set()
