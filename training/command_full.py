@@ -24,6 +24,7 @@ def add_full_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--full", action="store_true", help="train a whole Wan 2.1 I2V with the 14B column of the table")
     verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
     verb.add_argument("--store", type=Path, help=f"with --full: the folder that `prepare` made, else WORK/{STORE}")
+    verb.add_argument("--held", type=Path, help="with --full: such a folder of other clips, for the validation loss")
     verb.add_argument("--preview-vae", type=Path, help="with --full: wan_2.1_vae.safetensors, for pictures on the way")
 
 
@@ -31,7 +32,7 @@ def run_full_stage(work: Work, options: argparse.Namespace) -> None:
     """Run a stage of a whole model."""
     if options.base is None:
         raise ValueError("--full needs --base, the file of Wan 2.1 I2V that SteadyDancer is trained from.")
-    files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae)
+    files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
     run_full(work, options.name, files, options.steps, options.before, options.output)
 
 

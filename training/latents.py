@@ -1,7 +1,8 @@
 """Clips as the video model sees them, encoded once: latents of the frames, of the skeletons, of photo and gray.
 
 A store is a folder of .npy files that are read piece by piece, float16 [N, 16, T, h, w] in model space (after
-process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of stage 3 (see pose_simulation.py).
+process_latent_in); `text` is [N, rows, width]. `changed` holds the first latent frames of stage 3's skeletons for
+each of its displacements, [N, reaches, 16, first frames, h, w] (see pose_simulation.py).
 Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
@@ -26,7 +27,8 @@ Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latent
 
 
 class Pixels(NamedTuple):
-    """A batch of clips: frames, skeletons and changed skeletons uint8 [B, F, H, W, 3]; text float [B, rows, width]."""
+    """A batch of clips: frames, skeletons uint8 [B, F, H, W, 3]; changed uint8 [B, reaches, CHANGED_FRAMES or less, H,
+    W, 3]; text float [B, rows, width]."""
 
     frames: np.ndarray
     skeletons: np.ndarray
@@ -72,10 +74,10 @@ def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
     """Return the arrays of a batch of clips in float16."""
     photo = np.full_like(batch.frames, round(255 * GRAY))
     photo[:, 0] = batch.frames[:, 0]
-    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed[:, :CHANGED_FRAMES]}
+    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: np.concatenate(batch.changed)}
     out = {
         name: encode(uint8_to_video(frames).movedim(-1, 1)).to(torch.float16).numpy()
         for name, frames in pictures.items()
     }
-    rest = out[POSE][:, :, out[CHANGED].shape[2] :]
-    return out | {CHANGED: np.concatenate([out[CHANGED], rest], axis=2), TEXT: batch.text.astype(np.float16)}
+    by_clip = out[CHANGED].reshape(*batch.changed.shape[:2], *out[CHANGED].shape[1:])
+    return out | {CHANGED: by_clip, TEXT: batch.text.astype(np.float16)}

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..media.atomic_write import atomic_write
 from ..media.log import logger
 from ..steadydancer_core.model.transformer import SteadyDancerWanModel
-from . import vae_whole
+from . import checkpoints, vae_whole
 from .batches import Batches, conditions
 from .flow import Batch
 from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded, write_arrays
@@ -108,10 +108,11 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     before = before or BEFORE.get(name, "")
     if is_done(path):
         return path
-    plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
-    task = prepare(work, stage, before, plan.seed, fast)
-    teacher = None if stage.loss == "flow" else work.weights("base")
-    start = start_of(work.weights(before) if before else None, task.batches.store, teacher)
+    plan = replace(stage.miniature.plan, steps=steps) if steps else stage.miniature.plan
+    origin = origin_of(work, stage, before, path.parent)
+    teacher = None if stage.loss == "flow" else trained_stage(work, "base")
+    task = prepare(work, stage, origin, plan.seed, fast)
+    start = start_of(origin, task.batches.store, teacher)
     result = task.result(train(task, plan, path.parent, start))
     if processes().is_main_process:
         with atomic_write(path) as part:
@@ -129,29 +130,52 @@ def is_done(weights: Path) -> bool:
     return weights.exists()
 
 
-def prepare(work: Work, stage: Stage, before: str, seed: int, fast: bool = False) -> StageTask:
+def origin_of(work: Work, stage: Stage, before: str, folder: Path) -> Path | None:
+    """Return the weights that a stage starts from, None for fresh ones. ValueError: they are not there.
+
+    A stage that trains all weights needs them no more once `folder` has a checkpoint.
+    """
+    if not before:
+        return None
+    if not work.weights(before).exists() and not stage.miniature.rank and checkpoints.complete(folder):
+        return None
+    return trained_stage(work, before)
+
+
+def trained_stage(work: Work, name: str) -> Path:
+    """Return the weights of a stage. ValueError: it was not trained."""
+    path = work.weights(name)
+    if not path.exists():
+        raise ValueError(f"There is no {path}. Train '{name}' first, or name another stage with --before.")
+    return path
+
+
+def prepare(work: Work, stage: Stage, origin: Path | None, seed: int, fast: bool = False) -> StageTask:
     """Return the task of a stage of the miniature."""
     allow_gradients()
     vae = loaded_vae(load_file(work.vae_file))
     negative, blank = prompt_vectors(NEGATIVE), blank_pose(vae)
-    batches = Batches(Store(work.folder / "store"), stage.cuts, negative, blank)
+    held = Store(work.folder / "held")
+    batches, validation = (
+        Batches(store, stage.miniature.cuts, negative, blank) for store in (Store(work.folder / "store"), held)
+    )
     teacher = None
     if stage.loss != "flow":
         teacher = build(MINIATURE, pose=False)
         teacher.load_state_dict(load_file(work.weights("base")))
-    shown = preview_batch(Store(work.folder / "held"), PREVIEW_CLIPS, slice(PREVIEW_LENGTH))
+    shown = preview_batch(held, PREVIEW_CLIPS, slice(PREVIEW_LENGTH))
     preview = shown, partial(to_frames, vae)
-    network = starting_network(work, stage, before, seed)
-    return StageTask(stage, network, batches, teacher, preview, seed=seed, fast=fast)
+    network = starting_network(stage, origin, seed)
+    return StageTask(stage, stage.miniature, network, batches, teacher, preview, seed=seed, fast=fast, held=validation)
 
 
-def starting_network(work: Work, stage: Stage, before: str, seed: int) -> torch.nn.Module:
-    """Return the stage's network with the weights of the stage before, or fresh ones."""
+def starting_network(stage: Stage, origin: Path | None, seed: int) -> torch.nn.Module:
+    """Return the stage's network with the weights of the stage before, None for fresh ones."""
     network = build(MINIATURE, stage.pose)
-    if not before:
+    if origin is None:
         initialize(network, seed)
         return network
-    state = load_file(work.weights(before))
+    state = load_file(origin)
     if isinstance(network, SteadyDancerWanModel) and not any(key.startswith(POSE_PARTS) for key in state):
         add_pose(network, base_part(state), seed)
     else:

@@ -9,7 +9,6 @@ corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame 
 import hashlib
 import itertools
 import shutil
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,8 +31,8 @@ from ..media.log import logger
 from ..media.video_stream import VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
-from .latents import CHANGED, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
-from .pose_simulation import with_jump
+from .latents import CHANGED, CHANGED_FRAMES, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
+from .pose_simulation import REACH, with_jump
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 AREA, FRAMES = 640 * 640, 81
@@ -88,7 +87,7 @@ def prepare_clips(
                 logger.warning("%s is left out: %s", name, error)
                 rows.leave_out(name, str(error))
                 continue
-            rows.add(name, encoded_clip(name, frames, poses, latent, see) | {TEXT: _half(texts(prompts[name]))})
+            rows.add(name, encoded_clip(frames, poses, latent, see) | {TEXT: _half(texts(prompts[name]))})
             logger.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(paths))
         rows.finish()
         shutil.rmtree(folder / PROMPTS)
@@ -159,15 +158,16 @@ def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
     return np.stack(frames + frames[-1:] * (count - len(frames)))
 
 
-def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:
-    """Return a clip's arrays [1, ...] in float16; its changed poses are drawn by its name."""
+def encoded_clip(frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:
+    """Return a clip's arrays [1, ...] in float16."""
     height, width = frames.shape[1:3]
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    drawn = draw_poses([poses, with_jump(poses, random)], (width, height))
-    skeletons, changed = to_float(np.stack(list(drawn))).chunk(2)
+    starts = [with_jump(poses, reach).at(slice(CHANGED_FRAMES)) for reach in REACH]
+    drawn = to_float(np.stack(list(draw_poses([poses, *starts], (width, height)))))
+    skeletons, changed = drawn[: len(frames)], drawn[len(frames) :].chunk(len(REACH))
     pictures = to_float(frames)
-    videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
+    videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures))}
     out = {array: _half(latent(video)) for array, video in videos.items()}
+    out[CHANGED] = np.stack([_half(latent(video)) for video in changed], axis=1)
     return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}
 
 

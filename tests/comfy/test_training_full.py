@@ -24,6 +24,7 @@ from steadydancer_pack.miniature import shipped
 from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
 from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
+from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
@@ -33,7 +34,7 @@ from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
 from steadydancer_pack.training.lora import Adapter
 from steadydancer_pack.training.memory_plan import GB, host, needs, table, tokens
-from steadydancer_pack.training.network import POSE_PARTS, Size, build, untrained
+from steadydancer_pack.training.network import POSE_PARTS, Size, build
 from steadydancer_pack.training.pipeline import Work
 from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
 from steadydancer_pack.training.stages import STAGES, columns
@@ -175,8 +176,8 @@ def test_a_killed_preparation_goes_on(place, store, tmp_path, calls):
     with pytest.raises(Killed):
         prepare(place, tmp_path, calls)
     _, counts = prepare(place, tmp_path)
-    done = calls and 1 + (calls - 1) // 4 * 4  # the blank pose, then four videos a clip
-    assert counts == {"latent": 9 - done}  # and no prompt is read again
+    done = calls and 1 + (calls - 1) // 6 * 6  # the blank pose, then six videos a clip
+    assert counts == {"latent": 13 - done}  # and no prompt is read again
     for name in ARRAYS + FEATURES:
         assert (tmp_path / f"{name}.npy").read_bytes() == (place / "clips" / f"{name}.npy").read_bytes(), name
 
@@ -255,10 +256,10 @@ def test_each_stage_trains_its_part_and_stage_1_starts_its_pose_from_the_base(st
     changed = {name for name in base if not torch.equal(base[name], one[name])}
     layers = {"q", "k", "v", "o", "0", "2"}
     assert changed and all(name.startswith("blocks.") and name.split(".")[-2] in layers for name in changed)
-    assert not any(map(untrained, changed))
+    assert not any(map(serves_clip_vision, changed))
     pose = one["patch_embedding_fuse.weight"][:, :36].float()
     assert (pose - base["patch_embedding.weight"].float()).abs().max() < 1e-3  # 3 steps of 1e-4 from the base
-    sight = [name for name in base if untrained(name) and name.endswith("weight")]
+    sight = [name for name in base if serves_clip_vision(name) and name.endswith("weight")]
     assert any(not torch.equal(one[name], two[name]) for name in sight)
     moved = {name for name in two if not torch.equal(two[name], three[name])}
     assert moved and moved <= {name for name in base if name.startswith("blocks.")} - set(sight)
