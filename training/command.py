@@ -6,9 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+from ..media.log import logger
 from .command_full import add_full_options, add_full_verbs, run_full_stage
 from .command_measure import add_measures
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .snapshot import DEFAULT, restore, write_snapshot
 from .stages import STAGES
 from .vae import METRICS, default_plan, train_vae
 from .vae_gate import check_vae
@@ -50,7 +52,31 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=run_step, name=name)
     add_full_verbs(verbs)
     add_measures(verbs)
+    _add_snapshots(verbs)
     return parser
+
+
+def _add_snapshots(verbs) -> None:
+    """Add the verbs that keep the newest weights in one small file and make a work folder from it."""
+    keep = verbs.add_parser("snapshot", help="keep VAE and newest weights in one small file")
+    keep.add_argument("--output", type=Path, default=DEFAULT, help="the file, else %(default)s")
+    keep.add_argument("--without-vae", action="store_true", help="leave the VAE out, whose file is kept elsewhere")
+    keep.set_defaults(run=_snapshot)
+    bring = verbs.add_parser("restore", help="make a new work folder from such a file")
+    bring.add_argument("--snapshot", type=Path, default=DEFAULT, help="the file, else %(default)s")
+    bring.add_argument("--vae", type=Path, help="the VAE's file where the snapshot has none")
+    bring.set_defaults(run=_restore)
+    for verb in (keep, bring):
+        verb.add_argument("work", type=Path, help="the folder in which everything is made")
+        verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+
+
+def _snapshot(work: Work, options: argparse.Namespace) -> None:
+    logger.info("%s", write_snapshot(work, options.output, not options.without_vae))
+
+
+def _restore(work: Work, options: argparse.Namespace) -> None:
+    logger.info("%s", restore(work, options.snapshot, options.vae))
 
 
 def run_step(work: Work, options: argparse.Namespace) -> None:
