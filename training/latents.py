@@ -6,7 +6,7 @@ each of its displacements, [N, reaches, 16, first frames, h, w] (see pose_simula
 Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..media.frames import uint8_to_video
-from .disk_space import new_array
 
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
@@ -37,9 +36,18 @@ class Pixels(NamedTuple):
 
 
 class Store:
-    """The arrays of a folder, by name. features: the names of those of FEATURES that are there."""
+    """The arrays of a folder, by name. features: the names of those of FEATURES that are there.
+
+    ValueError: an array is missing, as where the clips are not all encoded.
+    """
 
     def __init__(self, folder: Path):
+        missing = [name for name in ARRAYS if not (Path(folder) / f"{name}.npy").is_file()]
+        if missing:
+            raise ValueError(
+                f"{folder} has no {', '.join(missing)}: its clips are not encoded, or not all of them. Make them with "
+                "`store`, those of videos with `prepare`."
+            )
         self.features = tuple(name for name in FEATURES if (Path(folder) / f"{name}.npy").is_file())
         names = ARRAYS + self.features
         self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in names}
@@ -48,26 +56,6 @@ class Store:
     def take(self, name: str, rows: np.ndarray) -> Tensor:
         """Return these rows of an array in float32."""
         return torch.from_numpy(self.arrays[name][rows].astype(np.float32))
-
-
-def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarray]]) -> Store:
-    """Write the arrays of `count` clips, which come in batches, into `folder`; under their names once all is there.
-
-    ValueError: the disk has no room for them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.memmap] = {}
-    done = 0
-    for batch in batches:
-        for name, rows in batch.items():
-            if name not in files:
-                files[name] = new_array(folder / f"{name}.part", (count, *rows.shape[1:]))
-            files[name][done : done + len(rows)] = rows
-        done += len(batch[CLIP])
-    for name, file in files.items():
-        file.flush()
-        (folder / f"{name}.part").replace(folder / f"{name}.npy")
-    return Store(folder)
 
 
 def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:

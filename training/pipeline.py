@@ -23,14 +23,15 @@ from ..media.log import logger
 from ..steadydancer_core.model.transformer import SteadyDancerWanModel
 from . import checkpoints, vae_whole
 from .batches import Batches, conditions
+from .clip_rows import ClipRows
 from .flow import Batch
-from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded, write_arrays
+from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded
 from .loop import train
 from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialize
 from .processes import processes
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
-from .start import start_of
+from .start import fingerprint, start_of
 from .tasks import StageTask
 from .vae_file import loaded_vae
 from .world.pixels import make_one
@@ -38,6 +39,7 @@ from .world.store import HELD_OUT
 
 FRAMES, SIZE = 33, 128
 PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
+LOG_EVERY = 100  # clips
 WEIGHTS = "weights.safetensors"
 BEFORE = {"stage1": "base", "stage2": "stage1", "stage2_plain": "stage1", "stage3": "stage2"}
 
@@ -58,10 +60,18 @@ class Work:
 
 
 def write_stores(work: Work, count: int, held: int = 64, workers: int = 2) -> None:
-    """Encode `count` training clips and `held` held-out ones."""
-    for name, seeds in (("store", range(count)), ("held", range(HELD_OUT, HELD_OUT + held))):
-        if not (work.folder / name / f"{TEXT}.npy").exists():
-            write_arrays(work.folder / name, len(seeds), _encoded(work.vae_file, seeds, workers))
+    """Encode `count` training clips and `held` held-out ones, or go on. ValueError: begun with another count or VAE."""
+    for name, seeds in (("held", range(HELD_OUT, HELD_OUT + held)), ("store", range(count))):
+        facts = {"clips": len(seeds), "vae": fingerprint(work.vae_file)}
+        rows = ClipRows(work.folder / name, len(seeds), facts)
+        if rows.done:
+            continue
+        left = seeds[len(rows.clips) :]
+        for seed, arrays in zip(left, _encoded(work.vae_file, left, workers), strict=True):
+            rows.add(str(seed), arrays)
+            if len(rows.clips) % LOG_EVERY == 0:
+                logger.info("%s: %d of %d clips are encoded", name, len(rows.clips), len(seeds))
+        rows.finish()
 
 
 def _encoded(vae_file: Path, seeds: range, workers: int) -> Iterator[dict[str, np.ndarray]]:

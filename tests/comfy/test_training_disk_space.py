@@ -11,7 +11,6 @@ from steadydancer_pack.training import checkpoints, command
 from steadydancer_pack.training.checkpoints import Checkpoint
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.disk_space import new_array, reserve
-from steadydancer_pack.training.latents import ARRAYS, write_arrays
 
 resource = pytest.importorskip("resource", reason="Windows limits no file's size")
 
@@ -36,8 +35,6 @@ def test_what_has_no_room_is_refused_before_the_first_row_is_written(tmp_path, f
     full()
     with pytest.raises(ValueError, match=refused):
         ClipRows(tmp_path, 1000, {}).add("a", {"x": row})
-    with pytest.raises(ValueError, match=refused):
-        write_arrays(tmp_path, 1000, iter([dict.fromkeys(ARRAYS, row)]))
     assert list(tmp_path.iterdir()) == []
 
 

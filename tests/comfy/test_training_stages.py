@@ -6,20 +6,24 @@ import comfy.model_management
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
-from steadydancer_pack.training import latents
+from steadydancer_pack.training import latents, pipeline
 from steadydancer_pack.training.batches import Batches, Cuts, cell_weights, conditions
+from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store
 from steadydancer_pack.training.lora import Adapter, merged
 from steadydancer_pack.training.network import Size, add_pose, attention, base_part, build, initialize
+from steadydancer_pack.training.pipeline import Work, write_stores
 from steadydancer_pack.training.pose_simulation import REACH, with_jump
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.stages import STAGES
 from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
 from steadydancer_pack.training.world.pixels import GAP_EVERY, LEAST_GAP, make_one
+from steadydancer_pack.training.world.store import HELD_OUT
 
 TINY = Size(128, 64, 2, WIDTH)
 N, T, H = 6, 4, 4
@@ -387,13 +391,16 @@ def test_prompts_are_rows_of_words():
 def test_a_store_holds_what_was_encoded(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 8, 8, 3), dtype=np.uint8)
     changed = np.random.default_rng(1).integers(0, 256, (3, 3, 5, 8, 8, 3), dtype=np.uint8)
-    parts = slice(0, 2), slice(2, 3)
-    halves = [Pixels(*pictures[:, part], changed[part], np.ones((3, 2, 4))[part]) for part in parts]
 
     def encode(video):
         return video[:, :1, ::4, ::8, ::8].repeat(1, 16, 1, 1, 1)
 
-    store = latents.write_arrays(tmp_path, 3, (latents.encoded(half, encode) for half in halves))
+    rows = ClipRows(tmp_path, 3, {})
+    for row in range(3):
+        part = slice(row, row + 1)
+        rows.add(str(row), latents.encoded(Pixels(*pictures[:, part], changed[part], np.ones((1, 2, 4))), encode))
+    rows.finish()
+    store = Store(tmp_path)
     assert store.count == 3 and store.latent_frames == 2
     first = store.take(CLIP, np.array([2]))[0, 0, 0, 0, 0]
     assert first.item() == pytest.approx(pictures[0][2, 0, 0, 0, 0] / 127.5 - 1, abs=1e-3)
@@ -402,6 +409,33 @@ def test_a_store_holds_what_was_encoded(tmp_path):
     assert store.take(POSE, np.array([0])).shape == (1, 16, 2, 1, 1)
     starts = store.take(CHANGED, np.arange(3))[:, :, 0, :, 0, 0]
     assert starts == pytest.approx(changed[:, :, ::4, 0, 0, 0] / 127.5 - 1, abs=1e-3)
+
+
+def test_a_store_of_the_drawn_world_that_was_killed_goes_on_with_the_same_vae_only(tmp_path, monkeypatch):
+    work, drawn = Work(tmp_path), []
+    work.vae_file.parent.mkdir()
+    save_file({"w": torch.ones(3)}, work.vae_file)
+
+    def row(_vae, seed):
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        drawn.append(seed)
+        return {name: np.full((1, 16, 2, 1, 1), seed % HELD_OUT, np.float16) for name in ARRAYS}
+
+    monkeypatch.setattr(pipeline, "encode_seed", row)
+    with pytest.raises(KeyboardInterrupt):
+        write_stores(work, 3, held=2, workers=1)
+    with pytest.raises(ValueError, match="store has no clip, pose, .* not all of them. Make them with `store`"):
+        Store(tmp_path / "store")
+    drawn.clear()
+    write_stores(work, 3, held=2, workers=1)
+    assert drawn == [1, 2]
+    for name, count in (("held", 2), ("store", 3)):
+        store = Store(tmp_path / name)
+        assert store.take(CLIP, np.arange(count))[:, 0, 0, 0, 0].tolist() == list(range(count))
+    save_file({"w": torch.zeros(3)}, work.vae_file)
+    with pytest.raises(ValueError, match="was begun with {'vae': .*Use the same, or another folder"):
+        write_stores(work, 3, held=2, workers=1)
 
 
 def test_a_sampler_that_knows_the_answer_finds_it(batch):
