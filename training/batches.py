@@ -5,8 +5,6 @@ clip, without a photo in the image channels and with the reference pair, as a lo
 prompt is the negative one in a tenth of the samples. Noise levels of the 14B column have a shift of 4 (sampling: 5).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,25 +13,10 @@ from torch import Tensor
 from .flow import Batch, shifted
 from .latents import CHANGED, CLIP, PHOTO, POSE, TEXT, Store
 from .pose_simulation import PROBABILITY
+from .stages import Cuts
 
 MASK = 4
 CHANGE = 1.0  # of latents, whose standard deviation is 1: a cell that changes so much has all of the weight
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """lengths: latent frames to how many clips a batch has, drawn by the shares; middle: share of batches from the
-    middle; jumps: whether poses are changed as in stage 3; negative: share of samples with the negative prompt;
-    shift: of the noise levels; moving: what the loss weighs a latent cell that moves above one that stands still, 0
-    weighs all cells alike."""
-
-    lengths: tuple[tuple[int, int], ...]
-    shares: tuple[float, ...]
-    middle: float = 0.0
-    jumps: bool = False
-    negative: float = 0.1
-    shift: float = 4.0
-    moving: float = 0.0
 
 
 class Batches:

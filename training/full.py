@@ -23,7 +23,7 @@ from .latents import CLIP, TEXT, Store
 from .loop import train
 from .network import POSE_PARTS, allow_gradients, build
 from .pipeline import BEFORE, Work, is_done, preview_batch
-from .plan import PRECISIONS, Plan
+from .plan import Plan
 from .processes import processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
 from .stages import STAGES, Column, Stage
@@ -93,7 +93,7 @@ def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles)
         preview,
         recompute=True,
         seed=plan.seed,
-        stream=PRECISIONS[plan.precision],
+        stream=plan.dtype,
         sees=True,
         held=draw(held) if held else None,
     )
@@ -115,7 +115,7 @@ def starting_network(stage: Stage, column: Column, start: WanFile) -> nn.Module:
     """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
     state, plan = processes(), column.plan
     sharded = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
-    dtype = PRECISIONS[plan.precision] if column.rank else torch.float32
+    dtype = plan.dtype if column.rank else torch.float32
     network = build(start.size, stage.pose, dtype, "cpu" if sharded else str(state.device))
     if start.pose:
         fill(network, start)
@@ -129,7 +129,7 @@ def teacher(plan: Plan, base: WanFile) -> nn.Module:
     """Return the frozen base model, its blocks sharded among the processes where the plan shards."""
     state = processes()
     device, sharded = torch.device(str(state.device)), plan.shard and state.num_processes > 1
-    network: Any = build(base.size, False, PRECISIONS[plan.precision], "cpu" if sharded else str(device))
+    network: Any = build(base.size, False, plan.dtype, "cpu" if sharded else str(device))
     fill(network, base)
     network.requires_grad_(False)
     if sharded:

@@ -19,7 +19,6 @@ from ..media.frame_size import latent_frames
 from ..steadydancer_core.model.pose_modulation import REFERENCE_FRAMES
 from .lora import PARTS
 from .network import WAN_14B, Size, build
-from .plan import PRECISIONS
 from .stages import STAGES, Column, Stage
 from .tasks import choose_trained
 
@@ -60,7 +59,7 @@ def needs(size: Size, stage: Stage, column: Column, clip_tokens: int, gpus: int 
     plan, (frozen, trained) = column.plan, _weights(size, stage, column)
     adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
     trained += column.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
-    stream = PRECISIONS[plan.precision].itemsize
+    stream = plan.dtype.itemsize
     parts = gpus if plan.shard else 1
     inputs = size.layers * clip_tokens * size.dim * stream
     base: Any = _one_block(size, False)
@@ -101,7 +100,7 @@ def host(size: Size = WAN_14B) -> float:
 
 def _weights(size: Size, stage: Stage, column: Column) -> tuple[int, int]:
     """Return the bytes of the frozen weights, and the number of those trained."""
-    network = _one_block(size, stage.pose, PRECISIONS[column.plan.precision] if column.rank else torch.float32)
+    network = _one_block(size, stage.pose, column.plan.dtype if column.rank else torch.float32)
     choose_trained(stage, column, network, sees=True)
     frozen = trained = 0
     for name, weight in network.named_parameters():

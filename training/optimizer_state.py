@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
-from .plan import PRECISIONS, Plan
+from .plan import Plan
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
@@ -62,11 +62,10 @@ class OptimizerState:
 
     def precision(self) -> torch.autocast:
         """Return the context of a forward pass."""
-        dtype = PRECISIONS[self.plan.precision]
         # the cache would hold a coarse copy of every weight of every process to the end of the pass
         kept = not self.plan.shard
         return torch.autocast(
-            self.accelerator.device.type, dtype, enabled=self.plan.precision != "no", cache_enabled=kept
+            self.accelerator.device.type, self.plan.dtype, enabled=self.plan.precision != "no", cache_enabled=kept
         )
 
     def backward(self, loss: Tensor) -> None:

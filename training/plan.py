@@ -4,16 +4,17 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 DECAYS = {
     "constant": lambda *_: 1.0,
     "cosine": lambda done, floor: floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2,
 }
 OPTIMIZERS = ("adamw", "muon")
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "clip_norm": 0, "ema_decay": 0}
 LEAST |= {"log_every": 0, "checkpoint_every": 0, "picture_every": 0}
 FREE = {"steps", "log_every", "checkpoint_every", "picture_every", "shard"}  # may differ when a run goes on
@@ -62,6 +63,13 @@ class Plan:
             raise ValueError("shard does not go with precision fp16. Choose bf16.")
         if self.shard and self.optimizer == "muon":
             raise ValueError("shard does not go with optimizer muon, which needs whole matrices. Choose adamw.")
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The numbers of the forward pass."""
+        import torch  # here, because the command's help reads the plans
+
+        return getattr(torch, PRECISIONS[self.precision])
 
     def rate(self, step: int) -> float:
         """Return the learning rate of `step`, which counts from 0."""

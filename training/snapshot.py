@@ -26,7 +26,6 @@ from .pipeline import Work
 from .stages import STAGES
 from .vae import METRICS
 
-DEFAULT = Path(__file__).parent / "checkpoint.safetensors"
 LARGEST = 16_000_000  # bytes: it is kept in the repository
 NEWEST_FIRST = ("stage3", "stage2", "stage1", "base")
 NETWORK, VAE, MODULE = "network.", "vae.", "velocity.network."  # MODULE: of a checkpoint's names

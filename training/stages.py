@@ -9,12 +9,27 @@ and stage 1 trains them all.
 from dataclasses import dataclass
 from typing import Any
 
-from .batches import Cuts
 from .plan import Plan
 
 SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames, and how many clips of them make a batch of one process
 LONG = ((21, 1),)
-SHIFT, MOVING = 1.0, 4.0  # of the miniature; see batches.Cuts
+SHIFT, MOVING = 1.0, 4.0  # of the miniature; see Cuts
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """lengths: latent frames to how many clips a batch has, drawn by the shares; middle: share of batches from the
+    middle; jumps: whether poses are changed as in stage 3; negative: share of samples with the negative prompt;
+    shift: of the noise levels; moving: what the loss weighs a latent cell that moves above one that stands still, 0
+    weighs all cells alike."""
+
+    lengths: tuple[tuple[int, int], ...]
+    shares: tuple[float, ...]
+    middle: float = 0.0
+    jumps: bool = False
+    negative: float = 0.1
+    shift: float = 4.0
+    moving: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from steadydancer_pack.training import checkpoints, command
+from steadydancer_pack.training import checkpoints, command, command_steps
 from steadydancer_pack.training.checkpoints import Checkpoint
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.disk_space import new_array, reserve
@@ -104,7 +104,7 @@ def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):
         full()
         checkpoints.save(tmp_path, checkpoint(1, 50_000))
 
-    monkeypatch.setattr(command, "run_stage", stage)
+    monkeypatch.setattr(command_steps, "run_stage", stage)
     assert command.main(["stage1", str(tmp_path), "--accept-vae"]) == 1
     said = capsys.readouterr().err
     assert "needs 200 KB" in said and "Traceback" not in said

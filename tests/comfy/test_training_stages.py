@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.training import latents, pipeline
-from steadydancer_pack.training.batches import Batches, Cuts, cell_weights, conditions
+from steadydancer_pack.training.batches import Batches, cell_weights, conditions
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store
@@ -20,7 +20,7 @@ from steadydancer_pack.training.network import Size, add_pose, attention, base_p
 from steadydancer_pack.training.pipeline import Work, write_stores
 from steadydancer_pack.training.pose_simulation import REACH, with_jump
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
-from steadydancer_pack.training.stages import STAGES
+from steadydancer_pack.training.stages import STAGES, Cuts
 from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
 from steadydancer_pack.training.world.pixels import GAP_EVERY, LEAST_GAP, make_one
 from steadydancer_pack.training.world.store import HELD_OUT
