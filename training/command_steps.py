@@ -54,7 +54,7 @@ def run_prepare(work: Work, options: argparse.Namespace) -> None:
         lambda: load_vision(options.clip_vision),
         lambda: load_text(options.text_encoder),
     )
-    given = {name: getattr(options, name) for name in ("frames", "size", "prompt", "negative")}
+    given = {name: getattr(options, name) for name in ("frames", "size", "prompt", "negative", "windows")}
     settings = ClipSettings(**{name: value for name, value in given.items() if value is not None})
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")

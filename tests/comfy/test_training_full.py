@@ -4,6 +4,7 @@ import json
 import shutil
 import zlib
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,6 +181,23 @@ def test_a_killed_preparation_goes_on(place, store, tmp_path, calls):
     assert counts == {"latent": 13 - done}  # and no prompt is read again
     for name in ARRAYS + FEATURES:
         assert (tmp_path / f"{name}.npy").read_bytes() == (place / "clips" / f"{name}.npy").read_bytes(), name
+
+
+def test_a_longer_video_gives_a_clip_of_each_of_its_windows(place, tmp_path):
+    (tmp_path / "videos").mkdir()
+    long, missing = make_clip(7, 3 * FRAMES - 1, SIDE).frames, make_clip(8, 2, SIDE).frames
+    write_video(tmp_path / "videos" / "long.mp4", long)
+    write_video(tmp_path / "videos" / "short.mp4", missing)
+    shutil.copy(place / "vae.safetensors", tmp_path)
+    store, _ = prepare(tmp_path, tmp_path / "clips", settings=replace(SETTINGS, windows=True))
+    state = json.loads((tmp_path / "clips" / "clips.json").read_text("utf-8"))
+    assert state["clips"] == ["long.mp4", "long.mp4#5", "long.mp4#10"] and list(state["left_out"]) == ["short.mp4"]
+    assert store.count == 3
+    for start in (0, FRAMES, 2 * FRAMES):
+        found = read_frames(tmp_path / "videos" / "long.mp4", (SIDE, SIDE), FRAMES, start)
+        assert np.array_equal(found[:4], long[start : start + 4])
+    with pytest.raises(ValueError, match="begun with {'clips': 4}, now it is {'clips': 2}"):
+        prepare(tmp_path, tmp_path / "clips")
 
 
 def test_other_settings_do_not_go_on(place, store):
