@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .evaluation.choices import FINAL, NEW_WORLD, SCALES, SHIFTS, STEPS, WINDOWS, WORLD_NAMES
-from .stages import STAGES
+from .stages import STAGES, TARGETS
 
 SNAPSHOT = Path(__file__).parent / "checkpoint.safetensors"
 STORE = "clips"  # of real videos
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in STAGES:
             _add_full_options(verb)
     _add_prepare(verbs)
+    _add_lora(verbs)
     _add_snapshots(verbs)
     for name, purpose in MEASURES.items():
         _add_measure_options(name, _add(verbs, name, purpose, "command_measure", f"run_{name}"))
@@ -83,16 +84,38 @@ def _add(verbs, name: str, purpose: str, module: str, run: str) -> argparse.Argu
 def _add_full_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--full", action="store_true", help="train a whole Wan 2.1 I2V with the 14B column of the table")
     verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
-    verb.add_argument("--store", type=Path, help=f"with --full: the folder that `prepare` made, else WORK/{STORE}")
-    verb.add_argument("--held", type=Path, help="with --full: such a folder of other clips, for the validation loss")
-    verb.add_argument("--preview-vae", type=Path, help="with --full: wan_2.1_vae.safetensors, for pictures on the way")
+    _add_stores(verb, "with --full: ")
+
+
+def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
+    verb.add_argument("--store", type=Path, help=f"{when}the folder that `prepare` made, else WORK/{STORE}")
+    verb.add_argument("--held", type=Path, help=f"{when}such a folder of other clips, for the validation loss")
+    verb.add_argument("--preview-vae", type=Path, help=f"{when}wan_2.1_vae.safetensors, for pictures on the way")
+
+
+def _add_lora(verbs) -> None:
+    purpose = "train a character or a style as a LoRA on SteadyDancer, with what `prepare` made"
+    verb = _add(verbs, "lora", purpose, "command_steps", "run_lora_verb")
+    verb.add_argument("--base", type=Path, required=True, help="SteadyDancer in bf16 or fp16, .safetensors")
+    _add_stores(verb)
+    verb.add_argument("--output", default="lora", help="folder in WORK, else %(default)s")
+    for name, kind, text in (
+        ("steps", int, "else 1500"),
+        ("rank", int, "of the LoRA layers, else 32"),
+        ("rate", float, "learning rate, else 0.0001"),
+        ("warmup", int, "steps until that rate is reached, else 50"),
+        ("shift", float, "of the noise levels, else 4: higher trains more on motion and layout, lower on detail"),
+    ):
+        verb.add_argument(f"--{name}", type=kind, help=text)
+    verb.add_argument("--targets", nargs="+", choices=TARGETS, help="what gets LoRA layers, else all of them")
 
 
 def _add_prepare(verbs) -> None:
     verb = _add(verbs, "prepare", "encode a folder of videos for stages with --full", "command_steps", "run_prepare")
     verb.add_argument("--videos", type=Path, required=True, help="videos, and prompts as .txt of the same name")
     for name, file in (("vae", "wan_2.1_vae"), ("clip-vision", "clip_vision_h"), ("text-encoder", "umt5_xxl_fp16")):
-        verb.add_argument(f"--{name}", type=Path, required=True, help=f"{file}.safetensors or its like")
+        verb.add_argument(f"--{name}", type=Path, required=name == "vae", help=f"{file}.safetensors or its like")
+    verb.add_argument("--miniature", action="store_true", help="for the miniature, which has neither of these two")
     verb.add_argument("--yolox", type=Path, help="DW-Pose's person detector; without it the bundled BlazePose is used")
     verb.add_argument("--dwpose", type=Path, help="DW-Pose's keypoint network")
     verb.add_argument("--frames", type=int, help="of each clip, 4n + 1; else 81")

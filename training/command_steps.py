@@ -2,15 +2,20 @@
 
 import argparse
 import sys
+from dataclasses import fields
+from functools import partial
+from typing import Any
 
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.wholebody import DWPose
 from ..media.log import logger
 from .command import STORE
-from .encoders import Encoders, load_encoder, load_text, load_vision
+from .encoders import Encoders, load_encoder, load_text, load_vision, miniature_text, no_vision
 from .full import FullFiles, run_full
+from .lora_run import LoRASettings, run_lora
 from .memory_plan import table
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .prompts import NEGATIVE, POSITIVE
 from .real_clips import ClipSettings, prepare_clips
 from .snapshot import restore, write_snapshot
 from .stages import STAGES, columns
@@ -47,15 +52,32 @@ def _run_full_stage(work: Work, options: argparse.Namespace) -> None:
     run_full(work, options.name, files, options.steps, options.before, options.output)
 
 
+def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
+    """Train a LoRA of a character or a style."""
+    found = {field.name: getattr(options, field.name) for field in fields(LoRASettings)}
+    given: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    if options.targets:
+        given["targets"] = tuple(options.targets)
+    settings = LoRASettings(**given)
+    files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
+    run_lora(work, files, settings, options.output)
+
+
 def run_prepare(work: Work, options: argparse.Namespace) -> None:
     """Make a store of a folder of videos."""
-    encoders = Encoders(
-        lambda: load_encoder(options.vae),
-        lambda: load_vision(options.clip_vision),
-        lambda: load_text(options.text_encoder),
-    )
-    given = {name: getattr(options, name) for name in ("frames", "size", "prompt", "negative", "windows")}
-    settings = ClipSettings(**{name: value for name, value in given.items() if value is not None})
+    if not options.miniature and not (options.clip_vision and options.text_encoder):
+        raise ValueError("Name --clip-vision and --text-encoder; clips for the miniature need --miniature instead.")
+    given: dict[str, Any] = {}
+    if options.miniature:
+        encoders = Encoders(partial(load_encoder, options.vae), no_vision, miniature_text)
+        given = {"prompt": POSITIVE, "negative": NEGATIVE}
+    else:
+        see, read = partial(load_vision, options.clip_vision), partial(load_text, options.text_encoder)
+        encoders = Encoders(partial(load_encoder, options.vae), see, read)
+    for name in ("frames", "size", "prompt", "negative", "windows"):
+        if getattr(options, name) is not None:
+            given[name] = getattr(options, name)
+    settings = ClipSettings(**given)
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")
     detector = DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()

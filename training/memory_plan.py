@@ -57,7 +57,8 @@ def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
 def needs(size: Size, stage: Stage, column: Column, clip_tokens: int, gpus: int = 1) -> Needs:
     """Return what `stage` takes on each of `gpus` with one clip of `clip_tokens` tokens in a batch."""
     plan, (frozen, trained) = column.plan, _weights(size, stage, column)
-    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
+    parts = tuple(part for part in PARTS if part.startswith(column.targets))
+    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(parts))
     trained += column.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
     stream = plan.dtype.itemsize
     parts = gpus if plan.shard else 1

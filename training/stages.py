@@ -13,6 +13,7 @@ from .plan import Plan
 
 SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames, and how many clips of them make a batch of one process
 LONG = ((21, 1),)
+TARGETS = ("self_attn", "cross_attn", "ffn")  # layers of a block that have LoRA layers beside them
 SHIFT, MOVING = 1.0, 4.0  # of the miniature; see Cuts
 
 
@@ -34,11 +35,12 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Column:
-    """How a stage is trained in one of the columns. rank: of the LoRA; 0 trains all weights."""
+    """How a stage is trained in one of the columns. rank: of the LoRA, 0 trains all weights; targets: what has one."""
 
     plan: Plan
     cuts: Cuts
     rank: int = 0
+    targets: tuple[str, ...] = TARGETS
 
 
 @dataclass(frozen=True)

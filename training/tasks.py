@@ -12,7 +12,7 @@ from ..media.frames import video_to_uint8
 from ..steadydancer_core.weights.clip_vision import serves_clip_vision
 from .batches import Batches
 from .flow import Batch, Distillation, FlowMatching, Velocity, sample
-from .lora import Adapter, merged
+from .lora import PARTS, Adapter, merged
 from .network import POSE_PARTS
 from .stages import Column, Stage
 
@@ -48,7 +48,8 @@ class StageTask:
         self.stage, self.batches, self.preview, self.held = stage, batches, preview, held
         self.velocity = Velocity(network, stage.pose, recompute, stream)
         choose_trained(stage, column, network, sees)
-        self.adapter = Adapter(network, column.rank, column.rank, seed) if column.rank else None
+        parts = [part for part in PARTS if part.startswith(column.targets)]
+        self.adapter = Adapter(network, column.rank, column.rank, seed, parts) if column.rank else None
         if stage.loss == "flow":
             self.module = FlowMatching(self.velocity, self.adapter)
         else:

@@ -29,11 +29,20 @@ from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
-from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text, load_vision
+from steadydancer_pack.training.command import main
+from steadydancer_pack.training.encoders import (
+    Encoders,
+    load_encoder,
+    load_text,
+    load_vision,
+    miniature_text,
+    no_vision,
+)
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
 from steadydancer_pack.training.lora import Adapter
+from steadydancer_pack.training.lora_run import LoRASettings
 from steadydancer_pack.training.memory_plan import GB, host, needs, table, tokens
 from steadydancer_pack.training.network import POSE_PARTS, Size, build
 from steadydancer_pack.training.pipeline import Work
@@ -348,7 +357,7 @@ def test_the_plan_counts_what_the_networks_hold():
     assert (one.frozen, one.trained, one.moments) == (held - 4 * pose, 4 * (side + pose), 8 * (side + pose))
     assert (three.frozen, three.trained, three.average) == (held, 4 * side, 0)
     assert two.frozen == 0 and two.trained == 4 * sum(weight.numel() for weight in network.parameters())
-    assert two.tokens == 2 * one.tokens == 2 * 2 * 100 * 128 * 2  # passes, blocks, tokens, width, bytes
+    assert two.tokens == one.tokens == 2 * 100 * 128 * 2  # blocks, tokens, width, bytes: of one pass at a time
     shared = needs(size, STAGES["stage2"], STAGES["stage2"].full, 100, gpus=8)
     assert (8 * shared.moments, 8 * shared.gradients, shared.tokens) == (two.moments, two.gradients, two.tokens)
     assert tokens() == (21 + 2) * 40 * 40
@@ -359,6 +368,50 @@ def test_the_manual_holds_the_tables():
     assert f"<!-- columns -->\n{columns()}\n<!-- /columns -->" in manual
     assert f"<!-- memory -->\n{table()}\n<!-- /memory -->" in manual
     assert f"checkpoint: {host() / GB:.0f} GB" in manual
+
+
+def test_a_character_becomes_a_lora_that_the_stock_loader_takes(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(comfy.model_management, "in_training", False)
+    base = tmp_path / "dancer.safetensors"  # as the miniature is: without CLIP vision
+    shapes = {name: shape for name, shape in steadydancer_shapes(**TINY).items() if not serves_clip_vision(name)}
+    save_file({name: torch.from_numpy(made_up(name, shape)).half() for name, shape in shapes.items()}, base)
+    words = ["lora", str(tmp_path), "--cpu", "--store", str(files.store), "--held", str(files.store)]
+    words += ["--steps", "3", "--rank", "4", "--rate", "0.01", "--warmup", "2", "--shift", "3"]
+    words += ["--targets", "cross_attn", "ffn"]
+    assert main([*words, "--base", str(files.base)]) == 1
+    assert "base.safetensors is plain Wan 2.1 image-to-video. A LoRA" in capsys.readouterr().err
+    assert main([*words, "--base", str(base)]) == 0
+    log = (tmp_path / "lora" / "train.log").read_text("utf-8")
+    assert "lr 1.00e-02" in log and "validation_loss" in log
+
+    lora = load_file(tmp_path / "lora" / LORA)
+    downs = {name: down for name, down in lora.items() if name.endswith("lora_down.weight")}
+    assert {len(down) for down in downs.values()} == {4}
+    layers = {name.removeprefix("diffusion_model.").split(".", 2)[2] for name in downs}
+    wanted = {f"cross_attn.{part}" for part in "qkvo"} | {"ffn.0", "ffn.2"}
+    assert layers == {f"{layer}.lora_down.weight" for layer in wanted} and len(downs) == 6 * TINY["layers"]
+    assert all(lora[name.replace("down", "up")].any() for name in downs)
+    detection.register()
+    patched, _ = comfy.sd.load_lora_for_models(load_model(base), None, lora, 1.0, 0.0)
+    assert len(patched.patches) == 6 * TINY["layers"]
+
+
+@pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"shift": -1.0}, {"rate": float("nan")}])
+def test_settings_of_a_lora_out_of_range_are_refused(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} is .*; it must be above 0"):
+        LoRASettings(**change)
+
+
+def test_clips_for_the_miniature_need_neither_clip_vision_nor_a_text_encoder(place, tmp_path, capsys):
+    words = ["prepare", str(tmp_path), "--cpu", "--videos", str(place / "videos"), "--frames", "5", "--size", "64x64"]
+    words += ["--vae", str(place / "vae.safetensors")]
+    assert main(words) == 1
+    assert "Name --clip-vision and --text-encoder; clips for the miniature need --miniature" in capsys.readouterr().err
+    encoders = Encoders(lambda: load_encoder(place / "vae.safetensors"), no_vision, miniature_text)
+    store = prepare_clips(tmp_path / "clips", place / "videos", encoders, Standing(), SETTINGS)
+    assert not store.take(FEATURES[0], np.arange(2)).any() and store.take(TEXT, np.arange(2)).shape == (2, 8, 64)
 
 
 def test_two_processes_share_stage_2_out_and_write_once(stages, files, tmp_path):
