@@ -17,7 +17,14 @@ NAMES = ("troubleshooting.md", "limits.md", "compatibility.md")
 ENGLISH, CHINESE = [DOCS / name for name in NAMES], [DOCS / "zh" / name for name in NAMES]
 PAGES = ENGLISH + CHINESE
 PAIRS = list(zip(ENGLISH, CHINESE, strict=True))
-MORE = ("README.md", "comparison.md", "demo.md", "install.md", "nodes.md")  # test_readme.py compares their languages
+MORE = (
+    "README.md",
+    "comparison.md",
+    "demo.md",
+    "install.md",
+    "lora.md",
+    "nodes.md",
+)  # as test_readme.py has
 READMES = [PACK / "README.md", *(DOCS / name for name in MORE[1:]), *(DOCS / "zh" / name for name in MORE)]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
