@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.tests.model_files import unscaled
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 
 Act = Callable[[Page], None]
 MODEL = "steadydancer_miniature.safetensors"
@@ -123,7 +123,7 @@ def _write_models(models: Path) -> None:
     weights = unscaled(load_file(models / "diffusion_models" / MODEL))
     plain = {name: weight for name, weight in weights.items() if not name.startswith(OF_THE_POSE)}
     save_file(plain, models / "diffusion_models" / "plain_wan.safetensors")
-    layer, width = "diffusion_model.blocks.0.self_attn.q", MINIATURE.dim // 2
+    layer, width = "diffusion_model.blocks.0.self_attn.q", SHIPPED_SIZE.dim // 2
     lora = {f"{layer}.lora_down.weight": torch.ones(4, width), f"{layer}.lora_up.weight": torch.ones(width, 4)}
     save_file(lora, models / "loras" / "of_a_smaller_model.safetensors")
     save_file({"taesd_decoder.1.weight": torch.zeros(64, 4, 3, 3)}, models / "vae" / "for_images.safetensors")

@@ -2,6 +2,7 @@
 
 import re
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 

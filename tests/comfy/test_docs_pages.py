@@ -18,7 +18,7 @@ ENGLISH, CHINESE = [DOCS / name for name in NAMES], [DOCS / "zh" / name for name
 PAGES = ENGLISH + CHINESE
 PAIRS = list(zip(ENGLISH, CHINESE, strict=True))
 # test_readme.py compares the languages of these
-MORE = ("README.md", "comparison.md", "demo.md", "install.md", "nodes.md", "scaling.md", "switching.md")
+MORE = ("README.md", "comparison.md", "demo.md", "install.md", "lora.md", "nodes.md", "scaling.md", "switching.md")
 READMES = [PACK / "README.md", *(DOCS / name for name in MORE[1:]), *(DOCS / "zh" / name for name in MORE)]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
