@@ -48,7 +48,7 @@ def distance(pair: Pair, frames: np.ndarray) -> float:
     """Return the mean distance of the parts that the ground truth shows, in percent of the person's height."""
     found, shown = find_parts(frames), find_parts(pair.truth.frames)
     apart = np.concatenate([np.linalg.norm(found[part] - shown[part], axis=1)[1:] for part in shown])
-    is_shown = np.concatenate([np.isfinite(shown[part]).all(axis=1)[1:] for part in shown])
+    is_shown = np.concatenate([np.asarray(np.isfinite(places).all(axis=1))[1:] for places in shown.values()])
     return float(np.nan_to_num(100 * apart / pair.height, nan=FARTHEST).clip(max=FARTHEST)[is_shown].mean())
 
 
