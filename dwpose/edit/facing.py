@@ -101,7 +101,7 @@ def runs_beyond(yaw: np.ndarray, limit: float) -> list[tuple[int, int]]:
 
 
 def describe_facing(clip: PoseClip) -> str:
-    """Return a line for each person of the clip: which frames turn away, which turn far, and what to expect."""
+    """Return a line for each person of the clip: which frames, from 0, turn away or far, and what to expect."""
     lines = []
     for track in clip.people:
         yaw = estimate_facing(track, clip.width / clip.height).yaw
@@ -111,7 +111,7 @@ def describe_facing(clip: PoseClip) -> str:
         elif far:
             text = f"{_listed(far)} turn far to the side: a wrong face is possible"
         else:
-            text = "faces the camera in every frame" if np.isfinite(yaw).any() else "shoulders and hips are not seen"
+            text = "faces the camera wherever seen" if np.isfinite(yaw).any() else "shoulders and hips are not seen"
         lines.append(f"Person {track.number}: {text}.")
     return "\n".join(lines) or "Nobody is seen."
 

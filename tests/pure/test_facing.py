@@ -79,7 +79,7 @@ def test_the_sentence_names_the_frames(turning, still):
     assert np.abs(np.subtract(found, want)).max() <= 3
     listed = ", ".join(f"{first} to {last}" for first, last in found)
     assert describe_facing(turning.poses) == f"Person 1: frames {listed} turn away: expect a wrong face."
-    assert describe_facing(still.poses) == "Person 1: faces the camera in every frame."
+    assert describe_facing(still.poses) == "Person 1: faces the camera wherever seen."
     assert describe_facing(still.poses.with_tracks(())) == "Nobody is seen."
 
 
