@@ -12,6 +12,7 @@ from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_l
 from ..steadydancer_core.sampling import presets
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
+from .common.lora_names import lora_names
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
@@ -89,6 +90,7 @@ class ChunkSampler(io.ComfyNode):
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(), _run_name_input(),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
@@ -109,11 +111,13 @@ class ChunkSampler(io.ComfyNode):
             steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
             skip_negative_after, pose_every, preset,
         )  # fmt: skip
+        lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
         with running_display() as display:
             video = make_long_video(
                 model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
                 ChunkSettings(
-                    run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip()
+                    run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip(),
+                    lora_files,
                 ),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
                 display,
