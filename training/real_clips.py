@@ -180,8 +180,7 @@ def encoded_clip(frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encod
     """Return a clip's arrays [1, ...] in float16."""
     height, width = frames.shape[1:3]
     starts = [with_jump(poses, reach).at(slice(CHANGED_FRAMES)) for reach in REACH]
-    drawn = to_float(np.stack(list(draw_poses([poses, *starts], (width, height)))))
-    skeletons, changed = drawn[: len(frames)], drawn[len(frames) :].chunk(len(REACH))
+    skeletons, *changed = map(torch.from_numpy, draw_poses([poses, *starts], (width, height)))
     pictures = to_float(frames)
     videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures))}
     out = {array: _half(latent(video)) for array, video in videos.items()}
