@@ -170,6 +170,7 @@ def test_a_killed_run_goes_on_and_runs_every_pair_once(server, material, slow_wo
     process.communicate()
     before = {name: (material / "out" / name / "cell.json").read_bytes() for name in finished(material)}
     assert 0 < len(before) < len(NAMES)
+    assert all("first_frame_psnr" in result(material, name)["metrics"] for name in before)
     status, said = run(server, material, slow_workflow)
     assert status == 0 and "was queued by an earlier run" in said, said
     assert finished(material) == NAMES and queued(server) == dict.fromkeys(NAMES, 1)
