@@ -2,7 +2,7 @@
 
 Our choices: most batches start at the photo, as in the paper; a part of those with pose is cut from the middle of a
 clip, without a photo in the image channels and with the reference pair, as a long video's later windows are. The
-prompt is the negative one in a tenth of the samples. Noise levels of the 14B column have a shift of 4 (sampling: 5).
+prompt is the negative one in a tenth of the samples. Noise levels have a shift of 4 (sampling: 5).
 """
 
 import numpy as np

@@ -67,7 +67,7 @@ def write_snapshot(work: Work, path: Path, with_vae: bool = True) -> str:
     if with_vae and work.vae_file.exists():
         with safe_open(work.vae_file, "pt") as file:
             facts["vae"] = file.metadata()
-        facts["metrics"] = json.loads(work.vae_file.with_name(METRICS).read_text("utf-8"))
+        facts["metrics"] = json.loads(_beside(work.vae_file).read_text("utf-8"))
         tensors |= {f"{VAE}{name}": tensor for name, tensor in load_file(work.vae_file).items()}
         words.append("the VAE")
     if not tensors:
@@ -101,7 +101,8 @@ def restore(work: Work, path: Path, vae: Path | None = None) -> str:
     if parts:
         content, metrics = safetensors_bytes(parts, facts["vae"]), json.dumps(facts["metrics"], indent=2)
     elif vae:
-        content, metrics = vae.read_bytes(), vae.with_name(METRICS).read_text("utf-8")
+        metrics = _beside(vae).read_text("utf-8")
+        content = vae.read_bytes()
     else:
         raise ValueError(f"{path} has no VAE. Name the file that was kept beside it with --vae.")
     work.vae_file.parent.mkdir(parents=True)
@@ -120,6 +121,16 @@ def restore(work: Work, path: Path, vae: Path | None = None) -> str:
     averages = trained if facts["plan"]["ema_decay"] else {}
     checkpoints.save(work.folder / stage, Checkpoint(step, kept, trained, averages, {}))
     return f"The VAE and {step} steps of {stage} are there. Go on with `store` and `{stage}`."
+
+
+def _beside(vae: Path) -> Path:
+    """Return the metrics beside a VAE. ValueError: it or they are not there."""
+    missing = [str(path) for path in (vae, vae.with_name(METRICS)) if not path.is_file()]
+    if missing:
+        raise ValueError(
+            f"Not found: {', '.join(missing)}. A VAE is kept with the {METRICS} of its training beside it."
+        )
+    return vae.with_name(METRICS)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

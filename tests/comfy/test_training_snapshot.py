@@ -88,6 +88,8 @@ def test_a_finished_stage_and_a_vae_of_its_own(work, tmp_path):
     again = Work(tmp_path / "again")
     with pytest.raises(ValueError, match=r"has no VAE. Name the file .* --vae"):
         restore(again, tmp_path / "kept.safetensors")
+    with pytest.raises(ValueError, match=r"Not found: \S*metrics.json. A VAE is kept with"):
+        restore(again, tmp_path / "kept.safetensors", tmp_path / "kept.safetensors")
     restore(again, tmp_path / "kept.safetensors", work.vae_file)
     found = load_file(again.weights("stage1"))
     assert found.keys() == state.keys()
