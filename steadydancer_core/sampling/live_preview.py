@@ -57,14 +57,14 @@ def color_map(latent: Tensor, colors: Tensor, stock: Tensor) -> Tensor:
     """
     cells = _with_one(latent.flatten(1).T.double())
     missed = (colors.reshape(-1, 3).double() * 2 - 1) - cells @ stock.double()
-    held = RIDGE * len(cells) * torch.eye(len(stock), dtype=torch.float64)
+    held = RIDGE * len(cells) * torch.eye(len(stock), dtype=torch.float64, device=cells.device)
     return (stock.double() + torch.linalg.solve(cells.T @ cells + held, cells.T @ missed)).float()
 
 
 def stock_map(latent_format) -> Tensor:
     """Return ComfyUI's map [C + 1, 3] for a latent format."""
     bias = latent_format.latent_rgb_factors_bias or [0.0, 0.0, 0.0]
-    return torch.tensor([*latent_format.latent_rgb_factors, bias])
+    return torch.tensor([*latent_format.latent_rgb_factors, bias], dtype=torch.float32, device="cpu")
 
 
 def pictures_by_map(maps: list[Tensor], x0: Tensor) -> list[Image.Image]:
@@ -86,7 +86,8 @@ def pictures_by_previewer(previewer: latent_preview.LatentPreviewer, x0: Tensor)
 def _spread(clip: Tensor) -> Tensor:
     """Return at most MAX_PICTURES frames of a clip [C, T, h, w]."""
     count = clip.shape[1]
-    return clip[:, torch.linspace(0, count - 1, min(count, MAX_PICTURES)).round().long().tolist()]
+    shown = min(count, MAX_PICTURES)
+    return clip[:, [round(place * (count - 1) / max(1, shown - 1)) for place in range(shown)]]
 
 
 def _with_one(cells: Tensor) -> Tensor:

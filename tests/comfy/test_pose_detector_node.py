@@ -117,7 +117,7 @@ def test_a_missing_file_is_explained_and_an_unknown_detector_refused(home):
         LoadPoseDetector.execute(FROM_FILES)
     text = str(error.value)
     assert text.startswith("There is no yolox file 'yolox_l.onnx' here.")
-    for piece in ("216,746,733 bytes", "7860ae79", "yzd-v/DWPose", str(home / "models" / "dwpose"), BUNDLED):
+    for piece in ("yolox_l.onnx: 217 MB", "yzd-v/DWPose", str(home / "models" / "dwpose"), BUNDLED):
         assert piece in text
     with pytest.raises(ValueError, match="Unknown detector 'magic'. Choose 'bundled"):
         LoadPoseDetector.execute("magic")
