@@ -57,7 +57,9 @@ class BlockAttention:
     def __init__(self, other: Callable | None, photo_strength: float | None, nag: Nag | None, device: torch.device):
         self.other, self.nag = other, nag
         # A tensor, because block-wise compilation takes numbers in transformer_options for constants.
-        self.strength = None if photo_strength is None else torch.tensor(photo_strength, dtype=torch.float32, device=device)
+        self.strength = (
+            None if photo_strength is None else torch.tensor(photo_strength, dtype=torch.float32, device=device)
+        )
         self.photo, self.calls = (0, 0), 0
 
     def begin_block(self, photo: tuple[int, int]) -> None:
