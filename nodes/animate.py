@@ -54,7 +54,7 @@ class AnimateFromVideo(io.ComfyNode):
         poses = compute_poses(ImageStream(photo[:1]), stream, detector, PoseOptions(**options), cache, node_callbacks())
         frames, pose_negative_frames = draw_images([poses.clip, poses.pose_negative], width, height)
         picture = overlay_image(photo, poses.alignment)
-        audio = read_audio(video, poses.notes.append)
+        audio = read_audio(video, poses.notes.append, stream)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join([*poses.notes, text]).rstrip() for text in texts)
         outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in)

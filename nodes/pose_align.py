@@ -84,9 +84,10 @@ class AlignPoses(io.ComfyNode):
 
 
 ALIGN_INPUTS: list[io.Input] = [
+    # First: a bypassed node passes its first input of a type on, and that has to be the dance.
+    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     PHOTO,
     PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
-    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     io.Combo.Input(
         "mode",
         options=list(MODES),

@@ -8,6 +8,7 @@
  */
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { translate } from "./messages.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
@@ -74,7 +75,7 @@ function boxOf(node) {
 
 /** `shown` is what the node's picture does not show of its `text`. */
 function reportIn(output) {
-    return [output?.shown ?? output?.text ?? []].flat().join("\n").trim();
+    return translate([output?.shown ?? output?.text ?? []].flat().join("\n").trim());
 }
 
 function addBox(node) {
