@@ -21,6 +21,8 @@ from steadydancer_pack.tests.workflow_layout import (
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
+# Align Poses takes the dance first, so that the bypassed node passes it on; photo and its pose stand to the left of it.
+INTO_ALIGN = {"poses -> photo_poses", "poses -> poses", "IMAGE -> photo"}
 GAP = 10  # pixels between two nodes
 CLEAR = 4  # pixels between a wire and a node that it does not belong to
 CANVAS, PAGE_MARGIN = (1920, 1000), 10  # a browser's window on a usual screen; the page's own around the nodes
@@ -50,7 +52,8 @@ def test_wires_run_from_left_to_right_over_no_node_and_do_not_cross(workflow):
     boxes = {node["id"]: node_box(node) for node in workflow["nodes"]}
     drawn = wires(workflow)
     assert [wire.names for wire in drawn if boxes[wire.start[0]].right >= boxes[wire.end[0]].left] == []
-    assert covered(workflow, drawn, CLEAR) == crossings(drawn) == []
+    assert covered(workflow, drawn, CLEAR) == []
+    assert [names for names in crossings(drawn) if not set(names.split(" x ")) <= INTO_ALIGN] == []
 
 
 def test_the_bends_of_a_wire_belong_to_it(workflow):
