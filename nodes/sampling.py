@@ -14,7 +14,6 @@ from .common.sampling_inputs import (
     pose_guidance_inputs,
     run_inputs,
     run_settings,
-    shortcut_inputs,
     skip_negative_after_input,
     solver_inputs,
     steps_input,
@@ -54,15 +53,14 @@ class SteadyDancerSampler(io.ComfyNode):
                 *_conditions(),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
                 *run_inputs(),
-                *shortcut_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, seed, pose_negative=None, **settings) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, latent, seed, preset=None, pose_negative=None) -> io.NodeOutput:
         conditions = positive, negative, pose_negative
-        result, report = run(model, *conditions, latent, seed, run_settings(**settings))
+        result, report = run(model, *conditions, latent, seed, run_settings(preset))
         show_picture_of_run(draw_timeline(timeline([report.log])))
         return io.NodeOutput(result, ui=show_text(report.text))
 
