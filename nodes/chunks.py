@@ -11,6 +11,7 @@ from ..steadydancer_core.long_video.chunk_store import SUFFIX
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
+from .common.miniature_note import miniature_note
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 
@@ -109,7 +110,8 @@ class ChunkSampler(io.ComfyNode):
         )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
-        return io.NodeOutput(video.frames, video.report, ui=show_text(video.report))
+        report = "\n".join([video.report, *miniature_note(model)])
+        return io.NodeOutput(video.frames, report, ui=show_text(report))
 
 
 def chunk_folder() -> Path:

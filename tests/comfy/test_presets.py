@@ -8,6 +8,7 @@ import pytest
 import torch
 from server import PromptServer
 
+from steadydancer_pack.nodes.common.miniature_note import DRAWN_ONLY, miniature_note
 from steadydancer_pack.nodes.common.node_text import show_text
 from steadydancer_pack.nodes.common.sampling_inputs import run_settings
 from steadydancer_pack.nodes.sampling import PoseGuidancePatch, SteadyDancerGuider, SteadyDancerSampler
@@ -168,6 +169,13 @@ def test_a_lora_for_another_model_is_told(golden_patcher, sampled, caplog):
     _, report = sampled(with_lora(golden_patcher, other), preset="Fast 4")
     assert "a LoRA for another model changes nothing" in " ".join(report.split())
     assert "No LoRA acts on this model" in caplog.text
+
+
+def test_a_model_of_less_than_full_width_says_that_it_knows_no_real_photos(golden_patcher, sampled, monkeypatch):
+    _, report = sampled(golden_patcher, preset="Fast 4")
+    assert report.endswith(DRAWN_ONLY)
+    monkeypatch.setattr(golden_patcher.model.diffusion_model, "dim", 5120)
+    assert miniature_note(golden_patcher) == []
 
 
 def test_a_latent_that_is_not_a_number_is_told(golden_patcher, sampled):
