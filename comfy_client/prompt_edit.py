@@ -21,6 +21,13 @@ def set_inputs(prompt: dict, node_id: str, **values) -> None:
     prompt[node_id]["inputs"] |= {name: value for name, value in values.items() if value is not None}
 
 
+def set_custom(prompt: dict, node_id: str, **values) -> None:
+    """Give a sampler values of its own in the place of a preset's; those that are None stay as they are."""
+    given = {f"preset.{name}": value for name, value in values.items()}
+    if any(value is not None for value in given.values()):
+        set_inputs(prompt, node_id, preset="Custom", **given)
+
+
 def drop(prompt: dict, node_id: str, object_info: dict) -> None:
     """Take a node out, its links to optional inputs with it, and every node that cannot run without it."""
     del prompt[node_id]

@@ -10,7 +10,8 @@ MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer 
 SIZE_STEP = 16
 FRAMES_PER_LATENT = 4
 MIN_FRAMES = 5  # one latent frame more than the photo's own
-DEFAULT_AREA = 1024 * 576
+DEFAULT_AREA, LARGEST_AREA = 1024 * 576, 1280 * 720
+AREAS = {"576p": DEFAULT_AREA, "480p": 832 * 480, "720p": LARGEST_AREA}  # pixels by the name of a size
 MAX_ASPECT_DIFFERENCE = 0.08  # what the flooring to 16 pixels can make
 
 
@@ -52,3 +53,12 @@ def crop_fraction(image_size: tuple[int, int], width: int, height: int) -> tuple
     if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
         return 1.0, 1.0
     return min(1.0, h * width / (height * w)), min(1.0, w * height / (width * h))
+
+
+def crop_note(kept: tuple[float, float]) -> str:
+    """Return what of an image is cut where a frame shows the fractions `kept` of its (width, height); "" if nothing."""
+    sides = ("left and right", "width"), ("top and bottom", "height")
+    for (where, side), part in zip(sides, kept, strict=True):
+        if part < 1:
+            return f"The photo is cropped to the shape of the video: {where} {1 - part:.0%} of the {side} are cut."
+    return ""

@@ -128,7 +128,9 @@ class TrimLeadIn(io.ComfyNode):
             search_aliases=["cut start", "delay audio", "start gap"],
             inputs=TRIM_INPUTS,
             outputs=[
-                io.Image.Output("images_out", display_name="images", tooltip="The frames, for Video Combine."),
+                io.Image.Output(
+                    "images_out", display_name="images", tooltip="The frames, for Video Combine (SteadyDancer)."
+                ),
                 io.Audio.Output("audio_out", display_name="audio", tooltip="The sound, in time with the dance."),
             ],
         )
@@ -151,7 +153,7 @@ TRIM_INPUTS: list[io.Input] = [
         tooltip="trim: drop the lead-in, the sound stays as it is. keep: show the lead-in, and put as much silence "
         "before the sound.",
     ),
-    fps_input("Frames per second of the video: what Video Combine gets."),
+    fps_input("Frames per second of the video: what Video Combine (SteadyDancer) gets."),
     io.Audio.Input("audio", optional=True, tooltip="The sound of the dance, from Extract Poses or Best Start."),
 ]
 

@@ -60,7 +60,7 @@ SEEN = """words => {
     return false;
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
-SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, **{"preset.steps": 2})
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
 
@@ -138,7 +138,7 @@ MISTAKES = {
         "The overlap is 20 frames and the window 17", "Take an overlap of 16 to 32 frames for a window of 81.",
     ),
     "a pose to show, and none connected": Mistake(
-        (choose("Video Combine", show_pose="side by side"),), "Video Combine",
+        (choose("Video Combine (SteadyDancer)", show_pose="side by side"),), "Video Combine (SteadyDancer)",
         "show_pose is on, but nothing is connected to pose_frames.", "or set show_pose to off.",
     ),
 }  # fmt: skip
@@ -296,9 +296,9 @@ def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(page):
 
 def test_a_mistake_loses_nothing_that_was_made(page, server):
     runs = len(server.client.get("/history"))
-    start(page, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
+    start(page, (choose(SAMPLER, seed=7), choose("Video Combine (SteadyDancer)", show_pose="side by side")))
     see_errors(page, "show_pose is on")
-    choose("Video Combine", show_pose="off")(page)
+    choose("Video Combine (SteadyDancer)", show_pose="off")(page)
     press_run(page)
     done = wait_for_runs(page, server, runs + 2)
     cached = next(data["nodes"] for kind, data in done["status"]["messages"] if kind == "execution_cached")

@@ -83,9 +83,9 @@ WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 SAVED_VALUES = {
     "quick_start": [
-        ("SteadyDancerSampler", "steps", 12),
-        ("SteadyDancerSampler", "solver", "official unipc"),
-        ("SteadyDancerSampler", "shift", 5),
+        ("SteadyDancerSampler", "preset.steps", 12),
+        ("SteadyDancerSampler", "preset.solver", "official unipc"),
+        ("SteadyDancerSampler", "preset.shift", 5),
         ("SteadyDancerReconcileConditions", "length", 33),
         ("ImageScaleBy", "scale_by", 4),
         ("SteadyDancerVideoCombine", "save_metadata", True),

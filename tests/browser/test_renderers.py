@@ -53,7 +53,7 @@ CHOOSE = """([id, values]) => {
         widget.callback?.(value);
     }
 }"""
-QUICK = {"seed": 1000, "steps": 2}  # what the page shows of a run does not depend on its steps
+QUICK = {"seed": 1000, "preset.steps": 2}  # what the page shows of a run does not depend on its steps
 
 
 @pytest.fixture(scope="module")

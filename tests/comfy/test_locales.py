@@ -1,7 +1,8 @@
 """The pack's words in other languages: every node, input and output has its label, in Chinese its tooltip too.
 
-The frontend compiles names and descriptions as messages and takes tooltips as they are. It reads no labels of a
-combo's options: these keep their English names, and the tooltip explains them.
+The frontend looks for an input below a choice under choice_input. It compiles names and descriptions as messages and
+takes tooltips as they are. It reads no labels of a combo's options: these keep their English names, and the tooltip
+explains them.
 """
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 import folder_paths
 import pytest
 from app.custom_node_manager import CustomNodeManager
+
+from steadydancer_pack.tests.pack_nodes import all_inputs
 
 PACK = Path(__file__).resolve().parents[2]
 LOCALES = PACK / "locales"
@@ -26,7 +29,7 @@ FILES = ("main", "nodeDefs")
 UNTRANSLATED = {"VAE", "Latent"}
 CATEGORIES_OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}
 MESSAGE_SYNTAX = set("@{}|")
-WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
+WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING", "COMFY_DYNAMICCOMBO_V3"}
 in_every_language = pytest.mark.parametrize("language", SCRIPTS)
 
 
@@ -49,8 +52,8 @@ def tooltips(schemas):
     """Yield every Chinese tooltip with where it stands and the schema's input or output."""
     for name, node in words("zh").items():
         inputs, outputs = node.get("inputs", {}), node.get("outputs", {})
-        for i in schemas[name].inputs:
-            yield f"{name}.{i.id}", inputs.get(i.id, {}).get("tooltip", ""), i
+        for key, i in all_inputs(schemas[name]):
+            yield f"{name}.{key}", inputs.get(key.replace(".", "_"), {}).get("tooltip", ""), i
         for index, o in enumerate(schemas[name].outputs):
             yield f"{name}.{index}", outputs.get(str(index), {}).get("tooltip", ""), o
 
@@ -85,7 +88,7 @@ def test_the_nodes_inputs_and_outputs_are_those_of_the_pack(schemas, language):
     assert set(words(language)) == set(schemas)
     for name, node in words(language).items():
         named = [key for key, slot in node.get("inputs", {}).items() if "name" in slot]
-        assert named == [i.id for i in schemas[name].inputs], name
+        assert named == [key.replace(".", "_") for key, _ in all_inputs(schemas[name])], name
         numbered = [key for key, slot in node.get("outputs", {}).items() if "name" in slot]
         assert numbered == [str(index) for index in range(len(schemas[name].outputs))], name
 

@@ -31,7 +31,9 @@ def test_it_is_the_one_of_image_to_video():
 @pytest.mark.parametrize("name", WITH_14B)
 def test_every_template_for_the_14b_model_encodes_it(name):
     workflow = json.loads((PACK / "workflows" / f"{name}.json").read_text("utf-8"))
-    encoded = [node["widgets_values"] for node in workflow["nodes"] if node.get("title") == "Negative prompt"]
+    graphs = [workflow, *workflow.get("definitions", {}).get("subgraphs", [])]
+    nodes = (node for graph in graphs for node in graph["nodes"])
+    encoded = [node["widgets_values"] for node in nodes if node.get("title") == "Negative prompt"]
     assert encoded == [[NEGATIVE]]
 
 

@@ -89,7 +89,7 @@ def test_animate_from_video_draws_the_same_frames(server, finished):
     prompt, _, _ = finished
     photo, video, draw = find(prompt, "LoadImage"), find(prompt, "LoadVideo"), find(prompt, DRAW)
     poses = {"person": "largest", "mode": "robust", "smoothing": 0.5, "lead_in": 0, "seed": 1234}
-    size = {"max_frames": FRAMES, "width": SIZE, "height": SIZE}
+    size = {"max_frames": FRAMES, "size": "custom", "size.width": SIZE, "size.height": SIZE}
     nodes = upstream(prompt, draw) | {photo: prompt[photo], video: prompt[video]}
     nodes["animate"] = node("SteadyDancerAnimateFromVideo", photo=[photo, 0], video=[video, 0], **poses, **size)
     for source in ("animate", draw):

@@ -18,7 +18,7 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FPS, FRAMES = 16, 9
 VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {"one_dance_many_photos": 3}
 SMALL = {"width": 48, "height": 48}
-QUICK = {"steps": 2, "preset": "use the values above", "chunk_length": FRAMES, "overlap": 5, "keep_chunks": False}
+QUICK = {"preset": "Custom", "preset.steps": 2, "chunk_length": FRAMES, "overlap": 5, "keep_chunks": False}
 FOUND = {"yolox_file": "auto", "dwpose_file": "auto"}
 # What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
 INSTEAD = {
@@ -26,7 +26,7 @@ INSTEAD = {
     "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
     "SteadyDancerLoadPoseDetector": {"detector": "bundled body-only (BlazePose)"} | FOUND,
     "SteadyDancerChunkSampler": QUICK | SMALL,
-    "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES} | SMALL,
+    "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES, "size": "custom", "size.width": 48, "size.height": 48},
     "SteadyDancerDrawPoses": SMALL,
 }
 PASSED = {"LoraLoaderModelOnly": "model"}
