@@ -11,6 +11,7 @@ import { app } from "../../scripts/app.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
+const STAGE = "$$node-text-preview"; // the page's widget of progress texts
 const LABELS = { en: "report", zh: "报告", "zh-TW": "報告", ja: "レポート", ko: "보고서" };
 const CHARACTER = [6.2, 14]; // px, width and height
 const BORDER = [40, 22]; // px, of the box in its node
@@ -28,6 +29,7 @@ app.registerExtension({
         const onExecuted = nodeType.prototype.onExecuted;
         nodeType.prototype.onExecuted = function (output, ...rest) {
             onExecuted?.call(this, output, ...rest);
+            removeStage(this);
             show(this, output);
         };
     },
@@ -55,6 +57,14 @@ function show(node, output) {
         node.setDirtyCanvas(true, true);
     } catch (error) {
         console.warn(`SteadyDancer: the page cannot show the report of ${node.title}.`, error);
+    }
+}
+
+/** The page keeps the last progress text, which says no more what the node does. */
+function removeStage(node) {
+    const stage = node.widgets?.find(widget => widget.name === STAGE);
+    if (stage) {
+        node.removeWidget(stage);
     }
 }
 

@@ -81,7 +81,8 @@ class NodeDisplay(Display):
             self._player.start()
 
     def stop(self) -> None:
-        """Show no more pictures."""
+        """Show no more pictures, and no stage."""
+        self._server.send_progress_text("", self._context.node_id, self._client)
         self._stopped.set()
         if self._player.ident is not None:
             self._player.join()

@@ -235,7 +235,7 @@ def test_a_page_gets_words_and_pictures_until_the_run_ends(monkeypatch, refused,
             time.sleep(0.001)
     sent = len(server.sent)
     time.sleep(0.02)
-    assert len(server.sent) == sent and server.texts == [("Loading the model", "7", "page")]
+    assert len(server.sent) == sent and server.texts == [("Loading the model", "7", "page"), ("", "7", "page")]
     events, given, clients = zip(*server.sent, strict=True)
     assert set(events) == {BinaryEventTypes.PREVIEW_IMAGE_WITH_METADATA} and set(clients) == {"page"}
     assert [picture[1].getpixel((0, 0)) for picture, _ in given][:4] == [0, 100, 200, 0]

@@ -48,7 +48,7 @@ def test_a_page_sees_each_stage_and_unless_it_wants_none_the_video(server, objec
     texts, pictures = watch(server, prompt, **({"preview_method": "none"} if refused else {}))
     told = [text for node, text in texts if node == sampler]
     assert told[:2] == ["Loading the model", "Step 1 of 2"] and told[2].startswith("Step 2 of 2")
-    assert "left" in told[2]
+    assert "left" in told[2] and told[3:] == [""]
     shown = [picture for node, picture in pictures if node == sampler]
     videos = [picture for picture in shown if picture.format == "JPEG"]
     assert shown[-1].format == "PNG"  # the timeline, in the end
