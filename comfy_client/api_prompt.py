@@ -1,11 +1,12 @@
 """Turn a saved workflow (the frontend's JSON) into the prompt that ComfyUI's API takes.
 
-Knows what the shipped workflows use: links, widgets in order, dynamic combos, subgraphs. Reroute, Primitive, muted and
-bypassed nodes are refused by name, never guessed at.
+Knows what the shipped workflows use: links, widgets in order, dynamic combos, subgraphs, bypassed nodes. Reroute,
+Primitive and muted nodes are refused by name, never guessed at.
 """
 
 from collections.abc import Iterator
 
+from .bypassed import without_bypassed
 from .subgraphs import flatten
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
@@ -22,11 +23,13 @@ OPTIONAL = "optional"
 def to_api_prompt(workflow: dict, object_info: dict) -> dict:
     """Return {node id: {"class_type", "inputs", "_meta": {"title"}}}; ValueError says which node cannot be sent."""
     workflow, told = flatten(workflow)
+    workflow = without_bypassed(workflow)
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     nodes = (node for node in workflow["nodes"] if node["type"] not in NOTES)
     prompt = {str(node["id"]): _api_node(node, object_info, links) for node in nodes}
     for key, values in told.items():
-        prompt[key]["inputs"] |= values
+        if key in prompt:  # not bypassed
+            prompt[key]["inputs"] |= values
     return prompt
 
 

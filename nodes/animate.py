@@ -21,6 +21,7 @@ from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import PHOTO, correction_inputs, meeting_inputs, seed_input, take_corrections
 from .common.pose_types import PoseDetector, PoseKeypoint
+from .common.search_words import DANCE, SKELETON
 from .common.video_input import one_video, skip_seconds
 
 NUMBERS = tuple(map(str, range(1, 10)))  # of people, as the preview draws them
@@ -42,7 +43,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "Turns a photo and a driving video into pose frames: detects both people, smooths the motion, aligns "
                 "it to the photo, makes the pose-negative and draws both."
             ),
-            search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
+            search_aliases=["pose from video", "dance from video", "preprocess", *DANCE, *SKELETON],
             inputs=[*SOURCES, *MAIN_INPUTS, *repair_inputs()],
             outputs=OUTPUTS,
         )

@@ -12,6 +12,7 @@ from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_l
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
 from .common.miniature_note import miniature_note
+from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 from .common.search_words import DANCE
@@ -104,11 +105,14 @@ class ChunkSampler(io.ComfyNode):
         run_name="",
     ) -> io.NodeOutput:  # fmt: skip
         run = sampling_inputs.run_settings(preset)
-        video = make_long_video(
-            model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
-            ChunkSettings(run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip()),
-            DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
-        )  # fmt: skip
+        size, seams = (width, height), (chunk_length, overlap, colour_match, tiled_vae)
+        with running_display() as display:
+            video = make_long_video(
+                model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
+                ChunkSettings(run, seed, *size, *seams, run_name.strip()),
+                DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
+                display,
+            )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
         report = "\n".join([video.report, *miniature_note(model)])

@@ -8,6 +8,7 @@ from ..steadydancer_core.sampling.run import make_guider, run
 from ..steadydancer_core.sampling.schedule import make_sigmas, make_solver
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common.miniature_note import miniature_note
+from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 from .common.sampling_inputs import (
@@ -61,7 +62,8 @@ class SteadyDancerSampler(io.ComfyNode):
     @classmethod
     def execute(cls, model, positive, negative, latent, seed, preset=None, pose_negative=None) -> io.NodeOutput:
         conditions = positive, negative, pose_negative
-        result, report = run(model, *conditions, latent, seed, run_settings(preset))
+        with running_display() as display:
+            result, report = run(model, *conditions, latent, seed, run_settings(preset), display)
         show_picture_of_run(draw_timeline(timeline([report.log])))
         text = "\n".join([report.text, *miniature_note(model)])
         return io.NodeOutput(result, ui=show_text(text))

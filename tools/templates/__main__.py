@@ -1,4 +1,4 @@
-"""Write the shipped workflows that are made from Python: `python -m tools.templates`, with COMFYUI_PATH set.
+"""Write the shipped workflows and blueprints that are made from Python: `python -m tools.templates`, with COMFYUI_PATH set.
 
 A ComfyUI is started to learn what its nodes take. Workflows of other names are left as they are.
 """
@@ -15,6 +15,8 @@ from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
 from .artist import artist_workflows
+from .blueprints import blueprints
+from .finish import finish_workflow
 
 
 def main() -> int:
@@ -24,9 +26,11 @@ def main() -> int:
 def write() -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyProcess(find_comfyui(PACK), PACK, Path(folder)) as server:
         info = server.client.object_info()
-    for name, workflow in artist_workflows(info, versions()).items():
-        text = json.dumps(workflow, indent=1, ensure_ascii=False)
-        (PACK / "workflows" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    workflows = {**artist_workflows(info, versions()), "finish": finish_workflow(info, versions())}
+    for folder, made in (("workflows", workflows), ("subgraphs", blueprints(info, versions()))):
+        for name, graph in made.items():
+            text = json.dumps(graph, indent=1, ensure_ascii=False)
+            (PACK / folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

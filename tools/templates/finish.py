@@ -1,0 +1,77 @@
+"""The finish chain: more frames per second, larger if wanted, and driving video, pose and result beside each other."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .graph import Graph, Model, Node, Output, Subgraph
+
+NOTE = Path(__file__).with_name("notes") / "finish.md"
+HUB = "https://huggingface.co/Comfy-Org"
+FILM = Model(
+    "film_net_fp16.safetensors",
+    "frame_interpolation",
+    f"{HUB}/frame_interpolation/resolve/main/frame_interpolation/film_net_fp16.safetensors",
+)
+UPSCALE = Model(
+    "RealESRGAN_x4plus.safetensors",
+    "upscale_models",
+    f"{HUB}/Real-ESRGAN_repackaged/resolve/main/RealESRGAN_x4plus.safetensors",
+)
+BYPASSED = 4
+VIDEO, POSES, RATE = "SteadyDancerVideoCombine", "SteadyDancerAnimateFromVideo", "SteadyDancerFrameRate"
+
+
+def finish_chain(outer: Graph) -> Subgraph:
+    """Return the subgraph: ComfyUI's interpolation, the wanted rate, and an upscaler that is bypassed."""
+    inside = Subgraph(
+        outer, "Finish",
+        "More frames per second at the same length, by ComfyUI's frame interpolation; twice as large with the upscaler "
+        "inside turned on.",
+    )  # fmt: skip
+    model = inside.add("FrameInterpolationModelLoader", (0, 0), (320, 60), {"model_name": FILM.name}, models=[FILM])
+    times = inside.add("PrimitiveInt", (0, 160), (320, 90), {"value": 4}, "Multiplier")
+    between = inside.add(
+        "FrameInterpolate", (400, 0), (300, 110), interp_model=model["INTERP_MODEL"], multiplier=times["INT"]
+    )
+    rate = inside.add(RATE, (780, 0), (300, 180), images=between["IMAGE"], multiplier=times["INT"])
+    upscaler = inside.add("UpscaleModelLoader", (780, 280), (300, 60), {"model_name": UPSCALE.name}, models=[UPSCALE])
+    larger = inside.add(
+        "ImageUpscaleWithModel", (1160, 0), (260, 60), upscale_model=upscaler["UPSCALE_MODEL"], image=rate["frames"]
+    )
+    values = {"upscale_method": "area", "scale_by": 0.5}
+    half = inside.add("ImageScaleBy", (1500, 0), (260, 90), values, "Half of 4 times", image=larger["IMAGE"])
+    for node in (upscaler, larger, half):
+        node.data["mode"] = BYPASSED
+    inside.take("images", (between, "images"))
+    inside.take("fps", (rate, "fps"))
+    inside.take("driving_video", (rate, "driving_video"))
+    inside.give("images", half["IMAGE"])
+    inside.give("fps", rate["fps"])
+    inside.promote("frame rate", rate, "frame_rate")
+    inside.promote("multiplier", times, "value")
+    inside.promote("interpolation model", model, "model_name")
+    return inside
+
+
+def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
+    """Return the template: a finished video and its driving video to a smoother one, and to a comparison."""
+    graph = Graph(info, versions, "finish")
+    graph.note("Finish", NOTE.read_text("utf-8"), (0, 30), (370, 900))
+    result = graph.add("LoadVideo", (410, 30), (280, 420), {"file": ""}, "Finished video")
+    driving = graph.add("LoadVideo", (410, 540), (280, 390), {"file": ""}, "Driving video")
+    parts = graph.add("GetVideoComponents", (740, 30), (260, 110), video=result["VIDEO"])
+    images, video = parts["images"], driving["VIDEO"]
+    sources = {"images": images, "fps": parts["fps"], "driving_video": video}
+    smooth = graph.enter(finish_chain(graph), (1330, 30), (360, 230), **sources)
+    poses = graph.add(POSES, (740, 230), (540, 700), photo=images, video=video)
+    _save(graph, 1760, "video/finished", images=smooth["images"], fps=smooth["fps"], audio=parts["audio"])
+    beside = graph.add(
+        "SteadyDancerSideBySide", (1330, 360), (360, 180), images=smooth["images"], fps=smooth["fps"],
+        driving_video=video, pose_frames=poses["pose_frames"],
+    )  # fmt: skip
+    _save(graph, 2150, "video/compared", images=beside["frames"], fps=smooth["fps"], audio=parts["audio"])
+    return graph.workflow({"ds": {"scale": 0.6, "offset": [60, 120]}})
+
+
+def _save(graph: Graph, x: int, prefix: str, **sources: Output) -> Node:
+    return graph.add(VIDEO, (x, 30), (350, 900), {"filename_prefix": prefix}, **sources)
