@@ -52,7 +52,7 @@ class AlignPoses(io.ComfyNode):
                 "Fits the skeleton to the position, size and proportions of the person in the photo. Without it heads "
                 "droop and limbs stretch."
             ),
-            search_aliases=["retarget pose", "pose alignment", "match proportions"],
+            search_aliases=["retarget pose", "pose alignment", "match proportions", *SCALE],
             inputs=[*ALIGN_INPUTS, *correction_inputs(CORRECTED), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),

@@ -34,7 +34,12 @@ def as_workflow(inside):
 
 
 def test_both_are_there_under_the_names_that_the_page_shows():
-    assert [file.stem for file in FILES] == ["Dance Poses from Video", "Finish", "SteadyDancer", "SteadyDancer Image to Video"]
+    assert [file.stem for file in FILES] == [
+        "Dance Poses from Video",
+        "Finish",
+        "SteadyDancer",
+        "SteadyDancer Image to Video",
+    ]
 
 
 def test_the_node_shows_the_sockets_of_the_subgraph_whose_links_are_known_at_both_ends(blueprint):

@@ -1,4 +1,4 @@
-"""Write the shipped workflows and blueprints that are made from Python: `python -m tools.templates`, with COMFYUI_PATH set.
+"""Write the workflows and blueprints that are made from Python: `python -m tools.templates`, with COMFYUI_PATH set.
 
 A ComfyUI is started to learn what its nodes take. Workflows of other names are left as they are.
 """
