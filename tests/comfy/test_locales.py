@@ -144,3 +144,18 @@ def test_a_socket_shows_its_tooltip_in_nodes_2_too(schemas, language):
         sockets = [(inputs[i.id], i.tooltip) for i in schemas[name].inputs if i.io_type not in WIDGETS]
         expected = {slot["name"]: {"tooltip": slot.get("tooltip", english)} for slot, english in sockets}
         assert {key: slot for key, slot in inputs.items() if "name" not in slot} == expected, name
+
+
+SAME = {"SteadyDancer", "LoRA"}  # in every language
+
+
+@pytest.mark.parametrize("language", [language for language in SCRIPTS if language.startswith("zh")])
+def test_titles_groups_and_labels_of_the_workflows_are_chinese_too(language):
+    files = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
+    whole = [json.loads(file.read_text("utf-8")) for file in files]
+    graphs = [graph for file in whole for graph in (file, *file.get("definitions", {}).get("subgraphs", ()))]
+    named = [entry.get("title") for graph in graphs for entry in (*graph["nodes"], *graph.get("groups", ()))]
+    named += [slot.get("label") for graph in graphs for slot in graph.get("inputs", ())]
+    titles = words(language, "main")["steadydancer"]["titles"]
+    assert {name for name in named if name} - SAME <= set(titles)
+    assert all(re.search(SCRIPTS[language], title) for title in titles.values())
