@@ -14,7 +14,7 @@ from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
-from .artist import artist_workflows
+from .artist import artist_workflows, blueprint
 
 
 def main() -> int:
@@ -24,9 +24,11 @@ def main() -> int:
 def write() -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyProcess(find_comfyui(PACK), PACK, Path(folder)) as server:
         info = server.client.object_info()
-    for name, workflow in artist_workflows(info, versions()).items():
-        text = json.dumps(workflow, indent=1, ensure_ascii=False)
-        (PACK / "workflows" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    files = {f"workflows/{name}": workflow for name, workflow in artist_workflows(info, versions()).items()}
+    files["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    for name, content in files.items():
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (PACK / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
