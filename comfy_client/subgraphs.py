@@ -1,29 +1,24 @@
 """The nodes in the subgraphs of a saved workflow, as though they stood in the workflow itself."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 INPUT, OUTPUT = -10, -20  # ComfyUI's ids of a subgraph's two ends
+PROMOTED = "promoted"
 Source = tuple[str, int]  # a node's id and the number of its output
 
 
-class Flat(NamedTuple):
-    """A workflow without subgraphs: the nodes inside have ids as in ComfyUI's prompts, such as "7:3".
+def flatten(workflow: dict) -> dict:
+    """Return the workflow with what is in its subgraphs in their place; as it is if it has none.
 
-    values: by node id what the node of the subgraph says of widgets inside, by name.
+    The nodes inside have ids as in ComfyUI's prompts, such as "7:3". PROMOTED is by node id what the node of the
+    subgraph says of widgets inside, by name.
     """
-
-    workflow: dict
-    values: dict[str, dict[str, Any]]
-
-
-def flatten(workflow: dict) -> Flat:
-    """Return the workflow with what is in its subgraphs in their place; as it is if it has none."""
     inside = {subgraph["id"]: subgraph for subgraph in workflow.get("definitions", {}).get("subgraphs", ())}
     if not any(node["type"] in inside for node in workflow["nodes"]):
-        return Flat(workflow, {})
+        return workflow
     flat = _Flattening(inside)
     flat.add(workflow["nodes"], [_as_dict(link) for link in workflow["links"]], "", {}, {})
-    return Flat({**workflow, "nodes": flat.nodes, "links": flat.links}, flat.values)
+    return {**workflow, "nodes": flat.nodes, "links": flat.links, PROMOTED: flat.values}
 
 
 class _Flattening:

@@ -22,7 +22,7 @@ from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
 from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
-from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_custom, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_custom, set_inputs, with_loaders
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, saved_file
 from steadydancer_pack.media.clips import frame_rate, pack_video, read_photo
 from steadydancer_pack.media.frame_size import MIN_FRAMES, default_size
@@ -145,6 +145,8 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
 
 def edited_workflow(client: ComfyClient, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
     workflow = json.loads((READY_POSES if material.ready_poses else DANCE).read_text("utf-8"))
+    if material.overrides:
+        workflow = with_loaders(workflow)
     object_info = client.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)

@@ -15,6 +15,7 @@ from steadydancer_pack.tests.browser.graph import (
     REPORTS,
     RUN_TIME,
     TICK,
+    WITH_LOADERS,
     WORKFLOWS,
     draw_with,
     files_of,
@@ -106,10 +107,10 @@ MISTAKES = {
     "nobody in the photo": Mistake(
         (choose("Photo", image="nobody.png"),), "Poses From Video",
         "Photo: BlazePose (CPU) found nobody in the picture", "or try another detector in Load Pose Detector.",
-        "dance_in_one_node",
+        "quick_start",
     ),
     "a detector without its files": Mistake(
-        (choose("Detector for the photo", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Detector for the photo",
+        (choose("Load Pose Detector", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Load Pose Detector",
         "There is no yolox file 'yolox_l.onnx' here.", "or download yolox_l.onnx into ", "dance_from_video",
     ),
     "a single pose": Mistake(
@@ -162,7 +163,7 @@ def page(shared_page) -> Page:
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
     """Open a workflow, do these things in it, and press Run."""
     draw_with(page, renderer)
-    page.evaluate(LOAD, WORKFLOWS[workflow])
+    page.evaluate(LOAD, WITH_LOADERS.get(workflow, WORKFLOWS[workflow]))
     for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
         act(page)
     press_run(page)
@@ -269,7 +270,7 @@ def test_files_that_were_not_downloaded(page):
     start(page, (), "official_quality")
     models = files_of(WORKFLOWS["official_quality"])
     see_errors(page, "Missing Models", *(model[key] for model in models for key in ("name", "directory")))
-    assert models and in_time(page, lambda: MODEL in page.evaluate(RED), True)
+    assert models and in_time(page, lambda: "SteadyDancer" in page.evaluate(RED), True)
 
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):

@@ -37,7 +37,7 @@ INSIDE = """title => {
         widgets: (added.widgets ?? []).map(widget => widget.name),
     };
 }"""
-SAMPLER = node_of(WORKFLOWS["quick_start"], "SteadyDancerSampler")["id"]
+SAMPLER = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerSampler")["id"]
 LONG = "\n".join(f"Line {i} of a long report" for i in range(200))
 EXECUTED = """([id, output]) => window.app.api.dispatchCustomEvent(
     'executed', {node: String(id), display_node: String(id), output, prompt_id: 'made up'})"""
@@ -82,7 +82,7 @@ WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 
 SAVED_VALUES = {
-    "quick_start": [
+    "ready_skeletons": [
         ("SteadyDancerSampler", "preset.steps", 12),
         ("SteadyDancerSampler", "preset.solver", "official unipc"),
         ("SteadyDancerSampler", "preset.shift", 5),
@@ -100,10 +100,9 @@ SAVED_VALUES = {
         ("SteadyDancerDrawPoses", "hands", True),
     ],
     "official_quality": [
-        ("SteadyDancerTrimLeadIn", "mode", "trim"),
-        ("SteadyDancerChunkSampler", "preset", "Official 40"),
-        ("SteadyDancerLoadPoseDetector", "colour_order", "trained"),
-        ("CLIPLoader", "type", "wan"),
+        ("SteadyDancerAnimateFromVideo", "size", "576p"),
+        ("SteadyDancerAnimateFromVideo", "source_fps", 16),
+        ("SteadyDancerVideoCombine", "show_pose", "off"),
     ],
 }
 
@@ -144,7 +143,7 @@ def sampler(shared_page):
     """A page with the quick start, its sampler in the middle; call it with the sampler's UI output."""
     page = shared_page
     page.errors.clear()
-    page.evaluate(LOAD, WORKFLOWS["quick_start"])
+    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
     page.executed = lambda **output: page.evaluate(EXECUTED, [SAMPLER, output])
     yield page
     assert ours(page.errors) == []

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import SAMPLE, find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import (
@@ -90,7 +90,7 @@ def test_the_mp4_is_what_was_asked_and_its_metadata_reopens_the_workflow(video_f
 def test_exact_first_frame_puts_the_photo_first(server, prompt):
     """Between decoder and enlargement, where an artist would add it."""
     enlarge = find(prompt, "ImageScaleBy")
-    frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, "LoadImage"), 0]}
+    frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, SAMPLE), 0]}
     prompt["first"] = node(FIRST_FRAME, **frames, enabled=True, crossfade=3)
     set_inputs(prompt, enlarge, image=["first", 0])
     _, outputs = run(server, prompt)

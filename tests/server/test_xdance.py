@@ -16,7 +16,7 @@ from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs, with_loaders
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.evaluation.farm.cell_runner import FINGERPRINT
 from steadydancer_pack.miniature import shipped, write_all
@@ -25,7 +25,7 @@ from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
-SKELETONS = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))
+SKELETONS = with_loaders(json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8")))
 SECONDS = 300  # for a command to come to its end, on a machine that does much else
 
 
@@ -227,9 +227,9 @@ def write_poses(file, count):
 
 def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(server, material):
     """The shipped workflow with poses from files in the place of its detector."""
-    saved = json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8"))
+    saved = with_loaders(json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8")))
     small = {"SteadyDancerReconcileConditions": {0: 48, 1: 48, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 48}}
-    for node in saved["nodes"]:
+    for node in saved["nodes"] + saved["definitions"]["subgraphs"][0]["nodes"]:
         for place, value in (small | {"SteadyDancerSampler": {1: 4}}).get(node["type"], {}).items():
             node["widgets_values"][place] = value
     (material / "saved.json").write_text(json.dumps(saved))

@@ -14,9 +14,8 @@ from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
-from .artist import artist_workflows
-from .blueprints import blueprints
-from .finish import finish_workflow
+from .artist import artist_workflows, blueprint
+from .finish import finish_blueprint, finish_workflow
 
 
 def main() -> int:
@@ -26,11 +25,13 @@ def main() -> int:
 def write() -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyProcess(find_comfyui(PACK), PACK, Path(folder)) as server:
         info = server.client.object_info()
-    workflows = {**artist_workflows(info, versions()), "finish": finish_workflow(info, versions())}
-    for folder, made in (("workflows", workflows), ("subgraphs", blueprints(info, versions()))):
-        for name, graph in made.items():
-            text = json.dumps(graph, indent=1, ensure_ascii=False)
-            (PACK / folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    files = {f"workflows/{name}": workflow for name, workflow in artist_workflows(info, versions()).items()}
+    files["workflows/finish"] = finish_workflow(info, versions())
+    files["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    files["subgraphs/Finish"] = finish_blueprint(info, versions())
+    for name, content in files.items():
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (PACK / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

@@ -78,6 +78,13 @@ def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> d
     return made
 
 
+def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
+    """Return the blueprint *SteadyDancer*: the subgraph of official_quality in a node of its own."""
+    graph = Graph(info, versions, "blueprint")
+    graph.enter(large_model(graph, TEMPLATES["official_quality"].setup), (0, 0), (400, 620), {})
+    return graph.workflow({})
+
+
 def _note(graph: Graph, name: str) -> None:
     text = (NOTES / f"{name}.md").read_text("utf-8")
     title = text.splitlines()[0].removeprefix("## ").partition(":")[0]

@@ -56,22 +56,29 @@ def finish_chain(outer: Graph) -> Subgraph:
 def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
     """Return the template: a finished video and its driving video to a smoother one, and to a comparison."""
     graph = Graph(info, versions, "finish")
-    graph.note("Finish", NOTE.read_text("utf-8"), (0, 30), (370, 900))
-    result = graph.add("LoadVideo", (410, 30), (280, 420), {"file": ""}, "Finished video")
-    driving = graph.add("LoadVideo", (410, 540), (280, 390), {"file": ""}, "Driving video")
-    parts = graph.add("GetVideoComponents", (740, 30), (260, 110), video=result["VIDEO"])
+    graph.note("Finish", NOTE.read_text("utf-8"), (0, 30), (340, 970))
+    result = graph.add("LoadVideo", (400, 30), (260, 350), {"file": ""}, "Finished video")
+    parts = graph.add("GetVideoComponents", (400, 450), (260, 110), video=result["VIDEO"])
+    driving = graph.add("LoadVideo", (400, 650), (260, 350), {"file": ""}, "Driving video")
     images, video = parts["images"], driving["VIDEO"]
+    poses = graph.add(POSES, (740, 30), (500, 970), photo=images, video=video)
     sources = {"images": images, "fps": parts["fps"], "driving_video": video}
-    smooth = graph.enter(finish_chain(graph), (1330, 30), (360, 230), **sources)
-    poses = graph.add(POSES, (740, 230), (540, 700), photo=images, video=video)
-    _save(graph, 1760, "video/finished", images=smooth["images"], fps=smooth["fps"], audio=parts["audio"])
+    smooth = graph.enter(finish_chain(graph), (1320, 30), (340, 230), **sources)
     beside = graph.add(
-        "SteadyDancerSideBySide", (1330, 360), (360, 180), images=smooth["images"], fps=smooth["fps"],
+        "SteadyDancerSideBySide", (1320, 400), (340, 180), images=smooth["images"], fps=smooth["fps"],
         driving_video=video, pose_frames=poses["pose_frames"],
     )  # fmt: skip
-    _save(graph, 2150, "video/compared", images=beside["frames"], fps=smooth["fps"], audio=parts["audio"])
-    return graph.workflow({"ds": {"scale": 0.6, "offset": [60, 120]}})
+    shown = {"fps": smooth["fps"], "audio": parts["audio"]}
+    finished = _save(graph, 30, "video/finished", images=smooth["images"], **shown)
+    compared = _save(graph, 670, "video/compared", images=beside["frames"], **shown)
+    groups = [
+        graph.group("Videos", [result, parts, driving], "#3f789e"),
+        graph.group("Poses", [poses], "#8A8"),
+        graph.group("Finish", [smooth, beside], "#b58b2a"),
+        graph.group("Results", [finished, compared], "#a1309b"),
+    ]
+    return graph.workflow({"ds": {"scale": 0.6, "offset": [60, 120]}}, groups)
 
 
-def _save(graph: Graph, x: int, prefix: str, **sources: Output) -> Node:
-    return graph.add(VIDEO, (x, 30), (350, 900), {"filename_prefix": prefix}, **sources)
+def _save(graph: Graph, y: int, prefix: str, **sources: Output) -> Node:
+    return graph.add(VIDEO, (1740, y), (340, 530), {"filename_prefix": prefix}, **sources)

@@ -57,9 +57,10 @@ class Graph:
         values: Mapping[str, Any] = {},
         title: str = "",
         models: Sequence[Model] = (),
+        links: Mapping[str, Output] = {},
         **sources: Output,
     ) -> Node:
-        """Add a node at `place` (x, y) of `size` (width, height), with links from `sources` to its inputs."""
+        """Add a node at `place` (x, y) of `size` (width, height), with `links` and `sources` to its inputs."""
         info = self.info[kind]
         spec = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
         pack = "steadydancer" if kind.startswith("SteadyDancer") else "comfy-core"
@@ -76,7 +77,7 @@ class Graph:
         }
         if title:
             data["title"] = title
-        return self._keep(Node(data, spec), sources)
+        return self._keep(Node(data, spec), {**links, **sources})
 
     def note(self, title: str, text: str, place: Sequence[int], size: Sequence[int]) -> None:
         """Add a note in Markdown."""
@@ -86,7 +87,7 @@ class Graph:
         data |= {"widgets_values": [text], "title": title, "color": "#432", "bgcolor": "#653"}
         self._keep(Node(data, None), {})
 
-    def enter(self, inside: "Subgraph", place: Sequence[int], size: Sequence[int], **sources: Output) -> Node:
+    def enter(self, inside: "Subgraph", place: Sequence[int], size: Sequence[int], links: Mapping[str, Output]) -> Node:
         """Add the node that stands for a subgraph; its widgets are the promoted ones inside."""
         definition = inside.as_dict()
         self.subgraphs.append(definition)
@@ -100,7 +101,7 @@ class Graph:
         properties = {"proxyWidgets": proxies, "cnr_id": "steadydancer", "ver": self.versions["steadydancer"]}
         data = {**self._frame(definition["id"], place, size), "inputs": inputs, "outputs": outputs}
         data |= {"properties": properties, "widgets_values": [], "title": inside.title}
-        return self._keep(Node(data, None), sources)
+        return self._keep(Node(data, None), links)
 
     def group(self, title: str, nodes: Sequence[Node], color: str) -> dict:
         """Return a group around the nodes."""
@@ -174,12 +175,13 @@ class Subgraph(Graph):
         self._enter(name, label, [(node, widget)])
         self.promoted[name] = node, widget
 
-    def give(self, name: str, source: Output) -> None:
-        """Give the subgraph an output."""
-        kind, key = source.node.data["outputs"][source.slot]["type"], len(self.links) + 1
-        ends = {"origin_id": source.node.data["id"], "origin_slot": source.slot, "target_id": OUTPUT}
+    def give(self, name: str, node: Node, output: str) -> None:
+        """Give the subgraph an output: that of a node inside."""
+        slot, key = node[output].slot, len(self.links) + 1
+        kind = node.data["outputs"][slot]["type"]
+        ends = {"origin_id": node.data["id"], "origin_slot": slot, "target_id": OUTPUT}
         self.links.append({"id": key, **ends, "target_slot": len(self.exits), "type": kind})
-        source.node.data["outputs"][source.slot]["links"].append(key)
+        node.data["outputs"][slot]["links"].append(key)
         self.exits.append({"name": name, "type": kind, "linkIds": [key]})
 
     def as_dict(self) -> dict:

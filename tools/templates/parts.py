@@ -205,9 +205,9 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Node, at: int)
     inside.take("negative_frames", (conditions, "pose_negative_frames"))
     inside.take("audio", (trim, "audio"))
     inside.take("lead_in", (trim, "lead_in"), (poses, "lead_in"))
-    inside.give("images", trim["images"])
-    inside.give("audio", trim["audio"])
-    inside.give("pose_frames", poses["images"])
+    inside.give("images", trim, "images")
+    inside.give("audio", trim, "audio")
+    inside.give("pose_frames", poses, "images")
 
 
 def loaders(graph: Graph) -> tuple:
@@ -228,6 +228,6 @@ def six_nodes(graph: Graph, sources: tuple, poses: Mapping[str, Any], inside: Su
     photo, video = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
-    node = graph.enter(inside, (COLUMNS[3], 30), (380, height), **{name: dance[name] for name in names})
+    node = graph.enter(inside, (COLUMNS[3], 30), (380, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, **outputs)
+    graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)

@@ -45,7 +45,7 @@ def dance_from_video(graph: Graph) -> list[dict]:
     )
     inside = miniature(graph)
     frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    dancer = graph.enter(inside, (1940, 30), (250, 300), photo=sample["photo"], audio=video["audio"], **frames)
+    dancer = graph.enter(inside, (1940, 30), (250, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
     finished = graph.add(
         VIDEO, (2230, 30), (270, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
     )
@@ -128,10 +128,11 @@ def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
     frames = graph.add("GetVideoComponents", (740, 30), (260, 110), title="Pose frames", video=clip["VIDEO"])
     inside = large_model(graph, setup)
     dancer = graph.enter(
-        inside, (1050, 200), (400, 700), photo=photo["IMAGE"], pose_frames=frames["images"], audio=frames["audio"]
-    )
+        inside, (1050, 200), (400, 700),
+        {"photo": photo["IMAGE"], "pose_frames": frames["images"], "audio": frames["audio"]},
+    )  # fmt: skip
     outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (1500, 30), (380, 900), fps=frames["fps"], **outputs)
+    graph.add(VIDEO, (1500, 30), (380, 900), links=outputs, fps=frames["fps"])
     return []
 
 
@@ -150,7 +151,8 @@ def pose_editor(graph: Graph, setup: Setup) -> list[dict]:
     augment = graph.add(AUGMENT, (1410, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
     draw = graph.add(DRAW, (1410, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
     frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    dancer = graph.enter(large_model(graph, setup), (1720, 30), (330, 700), photo=photo["IMAGE"], **frames)
+    frames["photo"] = photo["IMAGE"]
+    dancer = graph.enter(large_model(graph, setup), (1720, 30), (330, 700), frames)
     finished = graph.add(VIDEO, (2100, 30), (330, 900), images=dancer["images"], pose_frames=dancer["pose_frames"])
     return [
         graph.group("Photo", [photo], BLUE),
@@ -176,9 +178,9 @@ def one_dance_many_photos(graph: Graph, setup: Setup) -> list[dict]:
     each = every["list"]
     poses = graph.add(POSES, (1050, 30), (520, 900), {"size": "480p"}, photo=each, video=clip["VIDEO"])
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
-    dancer = graph.enter(large_model(graph, setup), (1620, 30), (380, 620), **{name: poses[name] for name in names})
+    dancer = graph.enter(large_model(graph, setup), (1620, 30), (380, 620), {name: poses[name] for name in names})
     outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
-    finished = graph.add(VIDEO, (2050, 30), (350, 900), **outputs)
+    finished = graph.add(VIDEO, (2050, 30), (350, 900), links=outputs)
     return [
         graph.group("Photos", photos, BLUE),
         graph.group("The list, and the dance", [every, clip], BLUE),
@@ -190,8 +192,9 @@ def one_dance_many_photos(graph: Graph, setup: Setup) -> list[dict]:
 
 def _list_of(every: Node, graph: Graph, sources: list[Node]) -> None:
     """Give ComfyUI's node for lists a socket for each source, as its page does."""
-    every.data["inputs"] = [{"name": f"inputs.input{i}", "type": "IMAGE", "link": None} for i in range(len(sources))]
-    every.data["inputs"].append({"name": f"inputs.input{len(sources)}", "type": "IMAGE", "link": None, "shape": 7})
+    slot = {"type": "IMAGE", "link": None}
+    names = [f"inputs.input{index}" for index in range(len(sources) + 1)]
+    every.data["inputs"] = [{"name": name, **slot} for name in names[:-1]] + [{"name": names[-1], **slot, "shape": 7}]
     every.data["outputs"][0]["type"] = "IMAGE"
     for index, source in enumerate(sources):
         graph.link(Output(source, 0), every, f"inputs.input{index}")
