@@ -35,16 +35,7 @@ def as_workflow(inside):
 
 
 def test_both_are_there_under_the_names_that_the_page_shows():
-<<<<<<< HEAD
-    assert [file.stem for file in FILES] == [
-        "Dance Poses from Video",
-        "Finish",
-        "SteadyDancer",
-        "SteadyDancer Image to Video",
-    ]
-=======
-    assert [file.stem for file in FILES] == ["Pose from Video", "SteadyDancer"]
->>>>>>> posenode
+    assert [file.stem for file in FILES] == ["Dance Poses from Video", "Finish", "SteadyDancer"]
 
 
 def test_the_node_shows_the_sockets_of_the_subgraph_whose_links_are_known_at_both_ends(blueprint):
@@ -80,21 +71,14 @@ def test_every_widget_on_the_node_is_one_inside(blueprint, info):
 def test_what_is_inside_is_whole_and_valid_flows_from_left_to_right_and_does_not_overlap(blueprint, info):
     _, inside = blueprint
     prompt = to_api_prompt(as_workflow(inside), info)
-<<<<<<< HEAD
-    models = [model for node in inside["nodes"] for model in node["properties"].get("models", ())]
-    assert misfits(prompt, info, {model["name"] for model in models}) == []
-    for node in prompt.values():
-        assert info[node["class_type"]]["input"].get("required", {}).keys() <= node["inputs"].keys()
-    for node in inside["nodes"]:
-        ours = node["type"].startswith("SteadyDancer")
-        assert node["properties"]["cnr_id"] == ("steadydancer" if ours else "comfy-core")
-=======
     files = {model["name"] for node in inside["nodes"] for model in node["properties"].get("models", ())}
     assert misfits(prompt, info, files) == []
     for node in prompt.values():
         required = info[node["class_type"]]["input"].get("required", {}).keys()
         assert required - node["inputs"].keys() <= FROM_OUTSIDE, node["class_type"]
->>>>>>> posenode
+    for node in inside["nodes"]:
+        ours = node["type"].startswith("SteadyDancer")
+        assert node["properties"]["cnr_id"] == ("steadydancer" if ours else "comfy-core")
     boxes = {node["id"]: node_box(node) for node in inside["nodes"]}
     for link in inside["links"]:
         if {link["origin_id"], link["target_id"]} <= boxes.keys():

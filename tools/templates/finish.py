@@ -17,6 +17,10 @@ UPSCALE = Model(
     "upscale_models",
     f"{HUB}/Real-ESRGAN_repackaged/resolve/main/RealESRGAN_x4plus.safetensors",
 )
+ALIASES = [
+    "finish", "interpolation", "smooth motion", "60 fps", "30 fps", "24 fps", "frame rate", "upscale video", "rife",
+    "slow motion", "\u63d2\u5e27", "\u653e\u5927\u89c6\u9891",
+]  # fmt: skip
 BYPASSED = 4
 VIDEO, POSES, RATE = "SteadyDancerVideoCombine", "SteadyDancerAnimateFromVideo", "SteadyDancerFrameRate"
 
@@ -63,7 +67,7 @@ def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> di
     images, video = parts["images"], driving["VIDEO"]
     poses = graph.add(POSES, (740, 30), (500, 970), photo=images, video=video)
     sources = {"images": images, "fps": parts["fps"], "driving_video": video}
-    smooth = graph.enter(finish_chain(graph), (1320, 30), (340, 230), **sources)
+    smooth = graph.enter(finish_chain(graph), (1320, 30), (340, 230), sources)
     beside = graph.add(
         "SteadyDancerSideBySide", (1320, 400), (340, 180), images=smooth["images"], fps=smooth["fps"],
         driving_video=video, pose_frames=poses["pose_frames"],
@@ -78,6 +82,15 @@ def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> di
         graph.group("Results", [finished, compared], "#a1309b"),
     ]
     return graph.workflow({"ds": {"scale": 0.6, "offset": [60, 120]}}, groups)
+
+
+def finish_blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
+    """Return the blueprint *Finish*: the subgraph in a node of its own, with the words that it is searched by."""
+    graph = Graph(info, versions, "finish blueprint")
+    graph.enter(finish_chain(graph), (0, 0), (360, 230), {})
+    (inside,) = graph.subgraphs
+    inside["extra"] = {"BlueprintSearchAliases": ALIASES}
+    return graph.workflow({})
 
 
 def _save(graph: Graph, y: int, prefix: str, **sources: Output) -> Node:
