@@ -1,7 +1,7 @@
 """The running node as a display: its stage as progress text, and the pictures of the video so far, which move."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from comfy.cli_args import args
@@ -31,7 +31,7 @@ STAGES = {
 
 
 @contextmanager
-def running_display() -> Iterator[Display]:
+def running_display() -> Generator[Display]:
     """Yield the display of the running node, one that shows nothing where no page has started the run."""
     context = get_executing_context()
     if context is None:
@@ -39,10 +39,11 @@ def running_display() -> Iterator[Display]:
         return
     from server import PromptServer  # only here: a command that runs nodes has no server
 
-    if PromptServer.instance.client_id is None:
+    server = getattr(PromptServer, "instance", None)
+    if server is None or server.client_id is None:
         yield Display()
         return
-    display = NodeDisplay(PromptServer.instance, context)
+    display = NodeDisplay(server, context)
     try:
         yield display
     finally:

@@ -6,7 +6,7 @@ from PIL import Image
 
 
 class Display:
-    """Shows nothing: for runs without a page. chunk: (number, count) of the chunk that is being made, None for one."""
+    """Shows nothing: for runs without a page. shows_pictures: whether `play` is worth calling."""
 
     shows_pictures = False
 

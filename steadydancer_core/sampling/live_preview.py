@@ -33,7 +33,7 @@ def choose_pictures(model: ModelPatcher, cond: dict) -> Pictures | None:
     if previewer is not None and type(previewer) is not latent_preview.Latent2RGBPreviewer:
         return None
     maps = [stock_map(latent_format)] * 2
-    if LATENT in cond:
+    if LATENT in cond and cond[LATENT].isfinite().all():
         latent = model.model.process_latent_in(cond[LATENT].cpu().float())[0]
         maps = [color_map(latent[:, i], cond[COLORS][0], stock) for i, stock in enumerate(maps)]
     return partial(pictures_by_map, maps)

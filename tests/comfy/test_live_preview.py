@@ -125,6 +125,13 @@ def test_the_map_is_comfyuis_where_that_is_right_already():
     torch.testing.assert_close(live_preview.color_map(latent, colors, stock), stock, atol=1e-5, rtol=0)
 
 
+def test_a_photo_that_has_no_numbers_ends_no_run():
+    model = SimpleNamespace(latent_format=WAN, process_latent_in=WAN.process_in)
+    cond = {live_preview.LATENT: torch.full((1, 16, 2, 4, 4), torch.nan), live_preview.COLORS: torch.zeros(1, 4, 4, 3)}
+    pictures = live_preview.choose_pictures(SimpleNamespace(model=model, load_device="cpu"), cond)
+    assert len(pictures(torch.zeros(1, 16, 3, 4, 4))) == 3
+
+
 def test_a_long_clip_shows_48_frames_from_the_first_to_the_last():
     x0 = torch.linspace(-1, 1, 101).view(1, 1, 101, 1, 1).expand(1, 16, 101, 2, 2)
     mapping = torch.tensor([[1.0, 1.0, 1.0], *[[0.0] * 3] * 16])
