@@ -43,6 +43,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "it to the photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
+            is_output_node=True,  # so that it can be run alone, to look at the dance before the long run
             inputs=[*SOURCES, *MAIN_INPUTS, *repair_inputs()],
             outputs=OUTPUTS,
         )

@@ -15,7 +15,6 @@ from .parts import (
     large_model,
     loaders,
     miniature,
-    miniature_in_chunks,
     sample,
     six_nodes,
 )
@@ -36,6 +35,7 @@ TEMPLATES = {
     "fast_4_steps": Template(FAST, {"size": "480p"}),
     "official_quality": Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {}),
     "low_vram": Template(Setup(files.GGUF, files.TEXT_FP8, "Fast 4", lora=files.LORA, low_vram=True), {"size": "480p"}),
+    "long_video_in_chunks": Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0}),
     "several_people": Template(Setup(files.FP8, files.TEXT_FP8, "Official 40", PEOPLE), {"person": "all"}),
 }
 
@@ -43,7 +43,6 @@ TEMPLATES = {
 TOYS = {
     "quick_start": ({}, miniature),
     "long_video": ({"max_frames": 0}, partial(miniature, windows=True)),
-    "long_video_in_chunks": ({"max_frames": 0}, miniature_in_chunks),
 }
 OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 STAGES = {
@@ -88,4 +87,4 @@ def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
 def _note(graph: Graph, name: str) -> None:
     text = (NOTES / f"{name}.md").read_text("utf-8")
     title = text.splitlines()[0].removeprefix("## ").partition(":")[0]
-    graph.note(title, text, (COLUMNS[0], 30), (320 if name == "dance_from_video" else 370, 900))
+    graph.note(title, text, (COLUMNS[0], 30), (300 if name == "dance_from_video" else 370, 900))
