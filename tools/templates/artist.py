@@ -55,6 +55,9 @@ STAGES = {
 }
 
 
+WIDE_NOTES = STAGES.keys() - {"dance_from_video"}
+
+
 def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict[str, dict]:
     """Return the workflows by the names of their files."""
     made = {}
@@ -87,4 +90,4 @@ def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
 def _note(graph: Graph, name: str) -> None:
     text = (NOTES / f"{name}.md").read_text("utf-8")
     title = text.splitlines()[0].removeprefix("## ").partition(":")[0]
-    graph.note(title, text, (COLUMNS[0], 30), (300 if name == "dance_from_video" else 370, 900))
+    graph.note(title, text, (COLUMNS[0], 30), (370 if name in WIDE_NOTES else 290, 900))

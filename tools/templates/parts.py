@@ -22,8 +22,8 @@ PEOPLE = (
     "Two people dance. Their whole bodies are seen, the camera stands still, the background stays as it is. Sharp, "
     "natural light."
 )
-COLUMNS = 0, 410, 740, 1330, 1760  # px: note, photo and video, poses, SteadyDancer, the finished video
-POSE_SIZE, VIDEO_SIZE = (540, 900), (350, 900)
+COLUMNS = 0, 315, 600, 1155, 1505  # px: note, photo and video, poses, SteadyDancer, the finished video
+POSE_SIZE, VIDEO_SIZE = (520, 900), (280, 900)
 MINIATURE, TOY_TITLE = "steadydancer_miniature", "SteadyDancer, miniature for drawn characters"
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
@@ -205,14 +205,14 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: in
 
 def loaders(graph: Graph) -> tuple:
     """Return photo and driving video of the loaders, which hold no file yet."""
-    photo = graph.add("LoadImage", (COLUMNS[1], 30), (280, 340), {"image": ""}, "Photo")
-    video = graph.add("LoadVideo", (COLUMNS[1], 460), (280, 470), {"file": ""}, "Driving video")
+    photo = graph.add("LoadImage", (COLUMNS[1], 30), (260, 340), {"image": ""}, "Photo")
+    video = graph.add("LoadVideo", (COLUMNS[1], 460), (260, 470), {"file": ""}, "Driving video")
     return photo["IMAGE"], video["VIDEO"]
 
 
 def sample(graph: Graph) -> tuple:
     """Return photo and driving video of the bundled sample."""
-    node = graph.add(SAMPLE, (COLUMNS[1], 30), (280, 420))
+    node = graph.add(SAMPLE, (COLUMNS[1], 30), (260, 420))
     return node["photo"], node["driving_video"]
 
 
@@ -221,6 +221,6 @@ def six_nodes(graph: Graph, sources: tuple, poses: Mapping[str, Any], inside: Su
     photo, video = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
-    node = graph.enter(inside, (COLUMNS[3], 30), (380, height), {name: dance[name] for name in names})
+    node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
     graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)

@@ -123,16 +123,16 @@ def keep_a_dance(graph: Graph) -> list[dict]:
 
 def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
     """A skeleton video and the 14B files."""
-    clip = graph.add("LoadVideo", (410, 30), (280, 440), {"file": ""}, "Pose video")
-    photo = graph.add("LoadImage", (410, 560), (280, 370), {"image": ""}, "Photo")
-    frames = graph.add("GetVideoComponents", (740, 30), (260, 110), title="Pose frames", video=clip["VIDEO"])
+    clip = graph.add("LoadVideo", (400, 30), (260, 440), {"file": ""}, "Pose video")
+    photo = graph.add("LoadImage", (400, 560), (260, 370), {"image": ""}, "Photo")
+    frames = graph.add("GetVideoComponents", (690, 30), (220, 110), title="Pose frames", video=clip["VIDEO"])
     inside = large_model(graph, setup)
     dancer = graph.enter(
-        inside, (1050, 200), (400, 700),
+        inside, (950, 200), (340, 700),
         {"photo": photo["IMAGE"], "pose_frames": frames["images"], "audio": frames["audio"]},
     )  # fmt: skip
     outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (1500, 30), (380, 900), links=outputs, fps=frames["fps"])
+    graph.add(VIDEO, (1330, 30), (300, 900), links=outputs, fps=frames["fps"])
     return []
 
 
