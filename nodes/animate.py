@@ -44,6 +44,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "it to the photo, makes the pose-negative and draws both."
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", *DANCE, *SKELETON],
+            is_output_node=True,  # so that it can be run alone, to look at the dance before the long run
             inputs=[*SOURCES, *MAIN_INPUTS, *repair_inputs()],
             outputs=OUTPUTS,
         )
@@ -89,7 +90,7 @@ def frame_size(photo: Tensor, size: Mapping | None) -> tuple[int, int]:
     values = size or {}  # ComfyUI passes no choice that it does not know
     image, name = size_of(to_rgb(photo)), values.get("size")
     if name == CUSTOM:
-        return choose_size(*image, values.get("width", 0), values.get("height", 0))
+        return choose_size(*image, values.get("width") or 0, values.get("height") or 0)
     if name not in AREAS:
         found = f"There is no size '{name}'." if name else "The size is not one of this version."
         raise ValueError(f"{found} Choose one of: {', '.join([*AREAS, CUSTOM])}.")

@@ -119,8 +119,8 @@ def fps_input(tooltip: str) -> io.Input:
 
 def size_inputs(aspect: str, both: str) -> list[io.Input]:
     """Return width and height of the pose frames. aspect, both: what 0 for one and for both stands for."""
-    text = f"in Reconcile Conditions. 0 follows {aspect}; both 0: {both}."
+    text = f"of the pose frames, and of the video. 0 follows {aspect}; both 0: {both}."
     return [
-        io.Int.Input(side, default=0, min=0, max=4096, step=16, tooltip=f"Must equal the {side} {text}")
+        io.Int.Input(side, default=0, min=0, max=4096, step=16, tooltip=f"{side.capitalize()} {text}")
         for side in ("width", "height")
     ]

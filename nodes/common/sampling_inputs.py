@@ -137,7 +137,8 @@ def pose_every_input() -> io.Input:
 
 def run_settings(preset: Mapping | None) -> presets.Settings:
     """Return the row of the preset chosen, or the values that stand below Custom; those not given are official."""
-    values = preset or {}  # ComfyUI passes no choice that it does not know
+    # ComfyUI passes no choice that it does not know, and None for a value that is not given.
+    values = {key: value for key, value in (preset or {}).items() if value is not None}
     name = values.get("preset")
     row = presets.find(name)
     if row:

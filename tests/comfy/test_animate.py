@@ -274,7 +274,7 @@ def test_body_and_head_are_corrected_about_the_neck():
 
 @pytest.mark.parametrize(
     ("size", "drawn"),
-    [("576p", (576, 1024)), ("480p", (464, 832)), ("720p", (720, 1280)), ({"width": 96}, (96, 160))],
+    [("576p", (576, 1024)), ("480p", (464, 832)), ("720p", (720, 1280)), ({"width": 96, "height": None}, (96, 160))],
 )
 def test_a_size_is_an_area_in_the_photos_shape_or_custom(size, drawn):
     chosen = {"size": size} if isinstance(size, str) else {"size": "custom", **size}

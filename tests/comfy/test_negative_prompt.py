@@ -11,7 +11,10 @@ PACK = Path(__file__).resolve().parents[2]
 CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of text-to-video lacks
 SHARED = "\u8272\u8c03\u8273\u4e3d"
 GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
-ONE_VIDEO = ("fast_4_steps", "low_vram", "official_quality", "own_pose_video", "pose_editor", "several_people")
+ONE_VIDEO = (
+    "fast_4_steps", "long_video_in_chunks", "low_vram", "official_quality", "own_pose_video", "pose_editor",
+    "several_people",
+)  # fmt: skip
 WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
 
 

@@ -27,7 +27,7 @@ from steadydancer_pack.tests.prompts import small_prompt
 
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-SAMPLES = ("dance_from_video", "long_video_in_chunks", "keep_a_dance", "long_video", "quick_start")
+SAMPLES = ("dance_from_video", "keep_a_dance", "long_video", "quick_start")
 SMALL = {"preset.steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
 SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters

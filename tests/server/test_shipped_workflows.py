@@ -17,12 +17,14 @@ from steadydancer_pack.training.old_world.clips import film
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FPS, FRAMES = 16, 9
 VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {"one_dance_many_photos": 3}
+QUICK = {"preset": "Custom", "preset.steps": 2}
 SMALL = {"width": 48, "height": 48}
 # What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
 INSTEAD = {
     "SteadyDancerLoadModel": {"model_name": "steadydancer_miniature.safetensors"},
     "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
-    "SteadyDancerSampler": {"preset": "Custom", "preset.steps": 2},
+    "SteadyDancerSampler": QUICK,
+    "SteadyDancerChunkSampler": QUICK | {"chunk_length": FRAMES, "overlap": 5, "keep_chunks": False},
     "SteadyDancerReconcileConditions": SMALL,
     "LoadImage": {"image": "steadydancer_sample.png"},
     "LoadVideo": {"file": "steadydancer_sample_dance.mp4"},

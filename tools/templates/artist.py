@@ -15,7 +15,6 @@ from .parts import (
     large_model,
     loaders,
     miniature,
-    miniature_in_chunks,
     sample,
     six_nodes,
 )
@@ -36,6 +35,7 @@ TEMPLATES = {
     "fast_4_steps": Template(FAST, {"size": "480p"}),
     "official_quality": Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {}),
     "low_vram": Template(Setup(files.GGUF, files.TEXT_FP8, "Fast 4", lora=files.LORA, low_vram=True), {"size": "480p"}),
+    "long_video_in_chunks": Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0}),
     "several_people": Template(Setup(files.FP8, files.TEXT_FP8, "Official 40", PEOPLE), {"person": "all"}),
 }
 
@@ -43,7 +43,6 @@ TEMPLATES = {
 TOYS = {
     "quick_start": ({}, miniature),
     "long_video": ({"max_frames": 0}, partial(miniature, windows=True)),
-    "long_video_in_chunks": ({"max_frames": 0}, miniature_in_chunks),
 }
 OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 STAGES = {
@@ -54,6 +53,9 @@ STAGES = {
     "pose_editor": partial(stages.pose_editor, setup=OFFICIAL_FP8),
     "one_dance_many_photos": partial(stages.one_dance_many_photos, setup=FAST),
 }
+
+
+WIDE_NOTES = STAGES.keys() - {"dance_from_video"}
 
 
 def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict[str, dict]:
@@ -88,4 +90,4 @@ def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
 def _note(graph: Graph, name: str) -> None:
     text = (NOTES / f"{name}.md").read_text("utf-8")
     title = text.splitlines()[0].removeprefix("## ").partition(":")[0]
-    graph.note(title, text, (COLUMNS[0], 30), (320 if name == "dance_from_video" else 370, 900))
+    graph.note(title, text, (COLUMNS[0], 30), (370 if name in WIDE_NOTES else 290, 900))

@@ -22,11 +22,12 @@ PEOPLE = (
     "Two people dance. Their whole bodies are seen, the camera stands still, the background stays as it is. Sharp, "
     "natural light."
 )
-COLUMNS = 0, 410, 740, 1330, 1760  # px: note, photo and video, poses, SteadyDancer, the finished video
-POSE_SIZE, VIDEO_SIZE = (540, 900), (350, 900)
+COLUMNS = 0, 315, 600, 1155, 1505  # px: note, photo and video, poses, SteadyDancer, the finished video
+POSE_SIZE, VIDEO_SIZE = (520, 900), (280, 900)
 MINIATURE, TOY_TITLE = "steadydancer_miniature", "SteadyDancer, miniature for drawn characters"
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
+TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 LARGER = {"upscale_method": "bicubic", "scale_by": 4.0}
 
 
@@ -41,6 +42,7 @@ class Setup(NamedTuple):
     lora: Model | None = None
     low_vram: bool = False
     pose_guidance: bool = True
+    chunks: bool = False
 
 
 def large_model(outer: Graph, setup: Setup) -> Subgraph:
@@ -48,7 +50,7 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
     inside = Subgraph(
         outer, "SteadyDancer",
         "Photo and pose frames to the finished frames: loads the model, encodes the prompts, samples and decodes. Its "
-        "size is that of the pose frames, its length up to 81 frames.",
+        f"size is that of the pose frames, its length {'that too' if setup.chunks else 'up to 81 frames'}.",
     )  # fmt: skip
     values = {"model_name": setup.model.name, "weight_precision": setup.precision}
     loader = inside.add("SteadyDancerLoadModel", (0, 0), (340, 180), values, models=[setup.model])
@@ -61,37 +63,48 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
         values = {"lora_name": setup.lora.name}
         lora = inside.add("LoraLoaderModelOnly", (420, 0), (400, 100), values, models=[setup.lora], model=model)
         model = lora["MODEL"]
-    conditions = inside.add(
-        RECONCILE, (900, 260), (340, 420), positive=prompt["CONDITIONING"], negative=negative["CONDITIONING"],
-        vae=vae["VAE"], clip_vision=vision["CLIP_VISION"],
-    )  # fmt: skip
-    if setup.low_vram:
-        model = _swapped(inside, model, conditions["latent"], vae["VAE"])
-    preset = {"preset": setup.preset} if setup.pose_guidance else {"preset": "Custom", "preset.pose_guidance": 0.0}
-    sampler = inside.add(
-        SAMPLER, (2060 if setup.low_vram else 1300, 0), (350, 640), preset, model=model,
-        positive=conditions["positive"], negative=conditions["negative"], pose_negative=conditions["pose_negative"],
-        latent=conditions["latent"],
-    )  # fmt: skip
-    at = sampler.data["pos"][0] + 420
-    if setup.low_vram:
-        values = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
-        decode = inside.add("VAEDecodeTiled", (at, 0), (260, 160), values, samples=sampler["latent"], vae=vae["VAE"])
-    else:
-        decode = inside.add("VAEDecode", (at, 0), (260, 60), samples=sampler["latent"], vae=vae["VAE"])
-    inside.take("photo", (conditions, "photo"))
-    _frames_and_sound(inside, conditions, decode, at + 320)
+    texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
+    given = {**texts, "vae": vae["VAE"], "clip_vision": vision["CLIP_VISION"]}
+    entry, sampler, frames = (_in_chunks if setup.chunks else _in_one)(inside, setup, model, given)
+    inside.take("photo", (entry, "photo"))
+    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740)
     inside.promote("prompt", prompt, "text")
     inside.promote("preset", sampler, "preset")
     inside.promote("seed", sampler, "seed")
     inside.promote("model", loader, "model_name")
     if setup.lora:
         inside.promote("LoRA", lora, "lora_name")
+    if setup.chunks:
+        inside.promote("chunk length", sampler, "chunk_length")
     if not setup.low_vram:
         inside.promote("blocks to swap", loader, "blocks_to_swap")
     if not setup.lora:
         inside.promote("negative prompt", negative, "text")
     return inside
+
+
+Made = tuple[Node, Node, Output]  # what takes photo and pose frames, the sampler, the frames
+
+
+def _in_one(inside: Subgraph, setup: Setup, model: Output, given: Mapping[str, Output]) -> Made:
+    """Add conditions, sampler and decoder: all frames at once."""
+    conditions, vae = inside.add(RECONCILE, (900, 260), (340, 420), links=given), given["vae"]
+    if setup.low_vram:
+        model = _swapped(inside, model, conditions["latent"], vae)
+    preset = {"preset": setup.preset} if setup.pose_guidance else {"preset": "Custom", "preset.pose_guidance": 0.0}
+    names = "positive", "negative", "pose_negative", "latent"
+    at = 2060 if setup.low_vram else 1300
+    links = {name: conditions[name] for name in names}
+    sampler = inside.add(SAMPLER, (at, 0), (350, 640), preset, links=links, model=model)
+    kind, values = ("VAEDecodeTiled", TILES) if setup.low_vram else ("VAEDecode", {})
+    decode = inside.add(kind, (at + 420, 0), (260, 160), values, samples=sampler["latent"], vae=vae)
+    return conditions, sampler, decode["IMAGE"]
+
+
+def _in_chunks(inside: Subgraph, setup: Setup, model: Output, given: Mapping[str, Output]) -> Made:
+    """Add the sampler that makes a video of any length, chunk after chunk."""
+    sampler = inside.add(CHUNKS, (900, 0), (420, 900), {"preset": setup.preset}, links=given, model=model)
+    return sampler, sampler, sampler["frames"]
 
 
 def _prompts(inside: Subgraph, setup: Setup) -> tuple[Node, Node]:
@@ -150,8 +163,7 @@ def sample_small(graph: Graph, small: Small, at: tuple, width: int, windows: boo
         negative=conditions["negative"], pose_negative=conditions["pose_negative"], latent=conditions["latent"],
     )  # fmt: skip
     if windows:
-        values = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
-        decode = graph.add("VAEDecodeTiled", (at[2], 30), (240, 160), values, samples=sampler["latent"], vae=vae)
+        decode = graph.add("VAEDecodeTiled", (at[2], 30), (240, 160), TILES, samples=sampler["latent"], vae=vae)
         values = {"window": 33, "overlap": 16}
         frames = graph.add("SteadyDancerSeamReport", (at[2], 290), (240, 220), values, images=decode["IMAGE"])["images"]
     else:
@@ -172,34 +184,15 @@ def miniature(outer: Graph, windows: bool = False) -> Subgraph:
     small = load_miniature(inside, 0, 30, 340)
     conditions, sampler, frames = sample_small(inside, small, (420, 820, 1230, 1530), 340, windows)
     inside.take("photo", (conditions, "photo"))
-    _frames_and_sound(inside, conditions, frames, 1840)
+    _frames_and_sound(inside, conditions, frames["IMAGE"], 1840)
     inside.promote("seed", sampler, "seed")
     inside.promote("steps", sampler, "preset.steps")
     return inside
 
 
-def miniature_in_chunks(outer: Graph) -> Subgraph:
-    """Return the subgraph with the bundled model that makes a video of any length, chunk after chunk."""
-    inside = Subgraph(
-        outer, f"{TOY_TITLE}, any length",
-        "The bundled miniature of SteadyDancer, chunk after chunk: it knows drawn characters of 96x96 pixels only.",
-    )  # fmt: skip
-    small = load_miniature(inside, 0, 30, 340)
-    sampler = inside.add(
-        CHUNKS, (420, 30), (420, 900), TOY_STEPS | {"chunk_length": 33}, model=small.model["model"],
-        positive=small.positive["conditioning"], negative=small.negative["conditioning"], vae=small.vae["VAE"],
-    )  # fmt: skip
-    frames = inside.add("ImageScaleBy", (900, 30), (240, 90), LARGER, "Enlarge 4 times", image=sampler["frames"])
-    inside.take("photo", (sampler, "photo"))
-    _frames_and_sound(inside, sampler, frames, 1200)
-    inside.promote("seed", sampler, "seed")
-    inside.promote("chunk length", sampler, "chunk_length")
-    return inside
-
-
-def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Node, at: int) -> None:
+def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: int) -> None:
     """Let the lead-in be taken off the frames, and off the pose frames that are shown beside them."""
-    trim = inside.add(TRIM, (at, 0), (280, 150), images=frames["IMAGE"])
+    trim = inside.add(TRIM, (at, 0), (280, 150), images=frames)
     poses = inside.add(TRIM, (at, 260), (280, 150), title="Trim the pose frames too")
     inside.take("pose_frames", (conditions, "pose_frames"), (poses, "images"))
     inside.take("negative_frames", (conditions, "pose_negative_frames"))
@@ -212,14 +205,14 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Node, at: int)
 
 def loaders(graph: Graph) -> tuple:
     """Return photo and driving video of the loaders, which hold no file yet."""
-    photo = graph.add("LoadImage", (COLUMNS[1], 30), (280, 340), {"image": ""}, "Photo")
-    video = graph.add("LoadVideo", (COLUMNS[1], 460), (280, 470), {"file": ""}, "Driving video")
+    photo = graph.add("LoadImage", (COLUMNS[1], 30), (260, 340), {"image": ""}, "Photo")
+    video = graph.add("LoadVideo", (COLUMNS[1], 460), (260, 470), {"file": ""}, "Driving video")
     return photo["IMAGE"], video["VIDEO"]
 
 
 def sample(graph: Graph) -> tuple:
     """Return photo and driving video of the bundled sample."""
-    node = graph.add(SAMPLE, (COLUMNS[1], 30), (280, 420))
+    node = graph.add(SAMPLE, (COLUMNS[1], 30), (260, 420))
     return node["photo"], node["driving_video"]
 
 
@@ -228,6 +221,6 @@ def six_nodes(graph: Graph, sources: tuple, poses: Mapping[str, Any], inside: Su
     photo, video = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
-    node = graph.enter(inside, (COLUMNS[3], 30), (380, height), {name: dance[name] for name in names})
+    node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
     graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)

@@ -22,32 +22,32 @@ BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a130
 
 def dance_from_video(graph: Graph) -> list[dict]:
     """Every stage of the poses as its own node."""
-    sample = graph.add(SAMPLE, (360, 30), (270, 420))
-    detector = graph.add(DETECTOR, (360, 560), (270, 220))
+    sample = graph.add(SAMPLE, (340, 30), (250, 420))
+    detector = graph.add(DETECTOR, (340, 560), (250, 220))
     found = detector["pose_detector"]
     values = {"max_frames": 33}
     video = graph.add(
-        EXTRACT, (670, 30), (280, 420), values, "Poses of the video", detector=found, video=sample["driving_video"]
+        EXTRACT, (630, 30), (250, 420), values, "Poses of the video", detector=found, video=sample["driving_video"]
     )
     values = {"use_cache": False}
     stands = graph.add(
-        EXTRACT, (670, 560), (280, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
+        EXTRACT, (630, 560), (250, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
     )
-    pick = graph.add("SteadyDancerPickPerson", (990, 30), (260, 270), title="Person to follow", poses=video["poses"])
-    people = graph.add("PreviewImage", (990, 400), (260, 320), title="People detected", images=video["preview"])
-    refine = graph.add(REFINE, (1290, 30), (250, 200), poses=pick["poses"])
+    pick = graph.add("SteadyDancerPickPerson", (920, 30), (240, 270), title="Person to follow", poses=video["poses"])
+    people = graph.add("PreviewImage", (920, 400), (240, 320), title="People detected", images=video["preview"])
+    refine = graph.add(REFINE, (1200, 30), (270, 200), poses=pick["poses"])
     align = graph.add(
-        ALIGN, (1290, 310), (290, 760), poses=refine["poses"], photo=sample["photo"], photo_poses=stands["poses"]
+        ALIGN, (1200, 310), (270, 760), poses=refine["poses"], photo=sample["photo"], photo_poses=stands["poses"]
     )
-    augment = graph.add(AUGMENT, (1630, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
+    augment = graph.add(AUGMENT, (1510, 30), (240, 110), {"seed": 1234}, poses=align["poses"])
     draw = graph.add(
-        DRAW, (1630, 260), (260, 460), DRAWN, poses=align["poses"], negative_poses=augment["negative_poses"]
+        DRAW, (1510, 260), (240, 460), DRAWN, poses=align["poses"], negative_poses=augment["negative_poses"]
     )
     inside = miniature(graph)
     frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    dancer = graph.enter(inside, (1940, 30), (250, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
+    dancer = graph.enter(inside, (1790, 30), (220, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
     finished = graph.add(
-        VIDEO, (2230, 30), (270, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
+        VIDEO, (2050, 30), (250, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
     )
     return [
         graph.group("The bundled sample", [sample], BLUE),
@@ -123,16 +123,16 @@ def keep_a_dance(graph: Graph) -> list[dict]:
 
 def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
     """A skeleton video and the 14B files."""
-    clip = graph.add("LoadVideo", (410, 30), (280, 440), {"file": ""}, "Pose video")
-    photo = graph.add("LoadImage", (410, 560), (280, 370), {"image": ""}, "Photo")
-    frames = graph.add("GetVideoComponents", (740, 30), (260, 110), title="Pose frames", video=clip["VIDEO"])
+    clip = graph.add("LoadVideo", (400, 30), (260, 440), {"file": ""}, "Pose video")
+    photo = graph.add("LoadImage", (400, 560), (260, 370), {"image": ""}, "Photo")
+    frames = graph.add("GetVideoComponents", (690, 30), (220, 110), title="Pose frames", video=clip["VIDEO"])
     inside = large_model(graph, setup)
     dancer = graph.enter(
-        inside, (1050, 200), (400, 700),
+        inside, (950, 200), (340, 700),
         {"photo": photo["IMAGE"], "pose_frames": frames["images"], "audio": frames["audio"]},
     )  # fmt: skip
     outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (1500, 30), (380, 900), links=outputs, fps=frames["fps"])
+    graph.add(VIDEO, (1330, 30), (300, 900), links=outputs, fps=frames["fps"])
     return []
 
 
