@@ -11,6 +11,7 @@ from ..steadydancer_core.long_video.chunk_store import SUFFIX
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
+from .common.lora_names import lora_names
 from .common.miniature_note import miniature_note
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
@@ -89,6 +90,7 @@ class ChunkSampler(io.ComfyNode):
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *_chunk_inputs(), *_store_inputs(), _run_name_input(),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
                 io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
                 io.String.Output(
@@ -106,10 +108,11 @@ class ChunkSampler(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         run = sampling_inputs.run_settings(preset)
         size, seams = (width, height), (chunk_length, overlap, colour_match, tiled_vae)
+        lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
         with running_display() as display:
             video = make_long_video(
                 model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
-                ChunkSettings(run, seed, *size, *seams, run_name.strip()),
+                ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
                 display,
             )  # fmt: skip

@@ -64,6 +64,7 @@ class ChunkSettings:
     colour_match: float = 1.0
     tiled_vae: bool = False
     run_name: str = ""  # vouches that what has no value to compare stays the same
+    lora_files: tuple[str, ...] = ()  # names for the manifest; they change no frame
 
 
 class LongVideo(NamedTuple):
@@ -191,7 +192,7 @@ class ChunkMaker:
     def run_manifest(self) -> Manifest:
         """Return what all chunks of the run have in common."""
         settings, sources = vars(self.settings).copy(), self.sources
-        run, run_name = settings.pop("run"), settings.pop("run_name")
+        run, run_name, lora_files = (settings.pop(name) for name in ("run", "run_name", "lora_files"))
         inputs = {
             "photo": sources.photo,
             "first_pose": sources.pose[:1],
@@ -199,7 +200,7 @@ class ChunkMaker:
             "positive": sources.positive,
             "negative": sources.negative,
         }
-        return make_manifest(self.model, self.vae, run, settings, inputs, run_name)
+        return make_manifest(self.model, self.vae, run, settings, inputs, run_name, lora_files)
 
     def _conditions(self, chunk: Chunk, known: Tensor) -> tuple:
         """Return positive, negative, pose-negative and the empty latent of a chunk that starts with `known`."""

@@ -2,11 +2,13 @@
 
 The table lies as JSON beside the chunks to be read, and to say which setting changed since the last run. Left out,
 because the result is bit for bit the same: blocks_to_swap, the shift of the MODEL, which the run replaces, and the
-callbacks and attachments of a MODEL.
+callbacks and attachments of a MODEL. Names of LoRA files are in the table for its reader and not in the key: what
+counts of a LoRA is its content.
 """
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,7 @@ VERSION = 2  # of the chunks' content: raise it whenever the same settings make 
 SUFFIX = ".json"
 MOST_MANIFESTS, MOST_SHOWN, LONGEST_SHOWN = 100, 8, 40
 PRESET_NAMES = ("name", "step_distilled")  # of a preset: they change no frame
+NOT_IN_KEY = ("lora_files",)
 SAME_VIDEO = ("photo", "first_pose")  # one of these inputs is the same
 # What of a MODEL changes its result, besides weights, LoRAs, options and objects.
 MODEL_PARTS = ("weight_wrapper_patches", "wrappers", "injections", "hook_patches", "forced_hooks", "additional_models")
@@ -39,10 +42,12 @@ class Manifest(NamedTuple):
     @property
     def key(self) -> str:
         """The key of the run."""
-        return digest(self.fields)
+        return digest({name: value for name, value in self.fields.items() if name not in NOT_IN_KEY})
 
 
-def make_manifest(model: ModelPatcher, vae, run: Settings, settings: dict, inputs: dict, run_name: str) -> Manifest:
+def make_manifest(
+    model: ModelPatcher, vae, run: Settings, settings: dict, inputs: dict, run_name: str, lora_files: Sequence[str] = ()
+) -> Manifest:
     """Return the manifest of a run: `settings` by name beside those of `run`, and the `inputs` of all its chunks."""
     values, weights = ValueNamer(), ValueNamer(sample=True)
     named = {key: value for key, value in asdict(run).items() if key not in PRESET_NAMES}
@@ -54,6 +59,7 @@ def make_manifest(model: ModelPatcher, vae, run: Settings, settings: dict, input
         "solver": values(make_solver(run.solver)),
         "scheduler": values(comfy.samplers.SCHEDULER_HANDLERS.get(run.scheduler)),
         "inputs": values(inputs),
+        "lora_files": list(lora_files),
         "model": describe_model(model, weights),
         "vae": {"weights": digest(weights(tensors_of(vae.first_stage_model))), "precision": str(vae.vae_dtype)},
     }

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from steadydancer_pack.miniature import shipped, weights
+from steadydancer_pack.nodes.common.lora_names import lora_names
 from steadydancer_pack.steadydancer_core.long_video.run_manifest import describe_model, make_manifest, note_changes
 from steadydancer_pack.steadydancer_core.long_video.value_names import COMFYUI, ValueNamer, digest
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
@@ -312,9 +313,9 @@ class NoVae:
     first_stage_model, vae_dtype = torch.nn.Linear(1, 1), torch.float32
 
 
-def manifest(model, vae=NoVae, photo=0.0, name="", **settings):
+def manifest(model, vae=NoVae, photo=0.0, name="", loras=(), **settings):
     inputs = {"photo": torch.full((1, 8, 8, 3), photo), "first_pose": torch.zeros(1, 8, 8, 3)}
-    return make_manifest(model, vae, presets.ROWS[0], {"seed": 7, **settings}, inputs, name)
+    return make_manifest(model, vae, presets.ROWS[0], {"seed": 7, **settings}, inputs, name, loras)
 
 
 def files(folder):
@@ -325,7 +326,7 @@ def test_a_manifest_lies_beside_the_chunks_can_be_read_and_may_fail_to_be_writte
     assert note_changes(tmp_path / "chunks", manifest(model)) == ""
     (path,) = files(tmp_path / "chunks")
     fields = json.loads(path.read_text("utf-8"))
-    assert path.stem == digest(fields) == manifest(model).key
+    assert path.stem == manifest(model).key and fields == manifest(model).fields
     assert (fields["settings"]["steps"], fields["settings"]["text"]["scale"]) == (40, 5.0)
     (tmp_path / "file").write_text("in the way")
     assert note_changes(Path(tmp_path, "file", "chunks"), manifest(model)) == ""
@@ -350,6 +351,46 @@ def test_what_changed_since_the_last_run_is_named(model, tmp_path, change, text)
 def test_a_lora_that_changed_is_named(model, tmp_path):
     note_changes(tmp_path, manifest(with_lora(model)))
     assert note_changes(tmp_path, manifest(with_lora(model, strength=0.5))) == "model loras 1 strength 1.0 -> 0.5"
+
+
+def test_a_lora_file_is_named_beside_the_key(model, tmp_path):
+    note_changes(tmp_path, manifest(with_lora(model), loras=["a.safetensors"]))
+    renamed = manifest(with_lora(model), loras=["b.safetensors"])
+    assert renamed.key == manifest(with_lora(model)).key and note_changes(tmp_path, renamed) == ""
+    other = manifest(with_lora(model, value=2.0), loras=["c.safetensors"])
+    assert 'lora_files 1 "b.safetensors" -> "c.safetensors", model loras 1 weights' in note_changes(tmp_path, other)
+
+
+PROMPT = {
+    "1": {"class_type": "SteadyDancerLoadModel", "inputs": {"unet_name": "model.safetensors"}},
+    "2": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["1", 0], "lora_name": "first.safetensors"}},
+    "3": {
+        "class_type": "Power Lora Loader (rgthree)",
+        "inputs": {
+            "model": ["2", 0],
+            "lora_1": {"on": True, "lora": "second.safetensors", "strength": 1.0},
+            "lora_2": {"on": False, "lora": "off.safetensors", "strength": 1.0},
+            "lora_3": "None",
+        },
+    },
+    "4": {"class_type": "LoraLoader", "inputs": {"model": ["9", 0], "lora_name": "elsewhere.safetensors"}},
+    "5": {"class_type": "SteadyDancerChunkSampler", "inputs": {"model": ["3", 0], "seed": 7}},
+}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "node", "names"),
+    [
+        (PROMPT, "5", ("first.safetensors", "second.safetensors")),
+        (PROMPT, "4", ("elsewhere.safetensors",)),
+        (PROMPT, "1", ()),
+        (PROMPT, "nowhere", ()),
+        (None, "5", ()),
+        ({"5": {"inputs": {"model": ["5", 0], "lora": "self.safetensors"}}}, "5", ("self.safetensors",)),
+    ],
+)
+def test_the_names_of_loras_are_read_from_the_prompt(prompt, node, names):
+    assert lora_names(prompt, node) == names
 
 
 def test_another_video_is_not_compared(model, tmp_path):

@@ -359,13 +359,15 @@ HERE = {"host": socket.gethostname(), "pid": psutil.Process().pid, "started": ps
         (HERE, True),
         (HERE | {"started": 1.0}, False),  # another process has its number now
         (HERE | {"pid": 2**22 + 1}, False),
-        ({"host": "elsewhere", "time": time.time()}, True),
-        ({"host": "elsewhere", "time": time.time() - 61}, False),
+        ({"host": "elsewhere", "age": 0}, True),
+        ({"host": "elsewhere", "age": 61}, False),
         ({}, False),
     ],
 )
 def test_a_lock_of_a_killed_run_is_taken_and_one_of_a_run_that_goes_on_is_not(tmp_path, holder, alive):
     files = LocalFiles(tmp_path)
+    if "age" in holder:
+        holder = holder | {"time": time.time() - holder["age"]}
     files.write(run_lock.LOCK, json.dumps(holder).encode())
     if alive:
         with pytest.raises(ValueError, match="Another run writes to"):
