@@ -19,7 +19,7 @@ class ReconcileConditions(io.ComfyNode):
             category="SteadyDancer/conditioning",
             description=(
                 "Combines photo, pose frames and prompts. The photo is the first frame of the video; the pose frames "
-                "say how the person moves."
+                "drive the motion."
             ),
             search_aliases=["steadydancer to video", "wan image to video", "pose to video", *DANCE],
             inputs=[

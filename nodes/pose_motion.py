@@ -122,7 +122,7 @@ class TrimLeadIn(io.ComfyNode):
             display_name="Trim Lead-in",
             category="SteadyDancer/video",
             description=(
-                "Takes the frames of the lead-in off the finished video, or keeps them and lets the sound begin with "
+                "Takes the frames of the lead-in off the finished video, or keeps them and starts the audio with "
                 "the dance."
             ),
             search_aliases=["cut start", "delay audio", "start gap"],
@@ -131,7 +131,7 @@ class TrimLeadIn(io.ComfyNode):
                 io.Image.Output(
                     "images_out", display_name="images", tooltip="The frames, for Video Combine (SteadyDancer)."
                 ),
-                io.Audio.Output("audio_out", display_name="audio", tooltip="The sound, in time with the dance."),
+                io.Audio.Output("audio_out", display_name="audio", tooltip="The audio, in sync with the dance."),
             ],
         )
 
@@ -150,11 +150,11 @@ TRIM_INPUTS: list[io.Input] = [
     io.Combo.Input(
         "mode",
         options=[TRIM, KEEP],
-        tooltip="trim: drop the lead-in, the sound stays as it is. keep: show the lead-in, and put as much silence "
-        "before the sound.",
+        tooltip="trim: drop the lead-in and leave the audio as it is. keep: show the lead-in, with silence before the "
+        "audio.",
     ),
     fps_input("Frames per second of the video: what Video Combine (SteadyDancer) gets."),
-    io.Audio.Input("audio", optional=True, tooltip="The sound of the dance, from Extract Poses or Best Start."),
+    io.Audio.Input("audio", optional=True, tooltip="The audio of the dance, from Extract Poses or Best Start."),
 ]
 
 

@@ -64,11 +64,11 @@ class SeamReport(io.ComfyNode):
             node_id="SteadyDancerSeamReport",
             display_name="Seam Report",
             category=CATEGORY,
-            description="Tells for each border between two windows how much it shows in the finished frames.",
+            description="Reports how visible each border between two windows is in the finished frames.",
             search_aliases=["context windows", "jump", "flicker"],
             inputs=[io.Image.Input("images", tooltip="The decoded frames of the video."), *_window_inputs()],
             outputs=[
-                io.Image.Output(id="images_out", display_name="images", tooltip="The frames as they came."),
+                io.Image.Output(id="images_out", display_name="images", tooltip="The frames, unchanged."),
                 io.String.Output(id="report", display_name="report", tooltip="One line for each border."),
             ],
         )
