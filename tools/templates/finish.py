@@ -47,7 +47,7 @@ def finish_chain(outer: Graph) -> Subgraph:
     for node in (upscaler, larger, half):
         node.data["mode"] = BYPASSED
     inside.take("images", (between, "images"))
-    inside.take("fps", (rate, "fps"))
+    inside.promote("fps", rate, "fps")
     inside.take("driving_video", (rate, "driving_video"))
     inside.give("images", half, "IMAGE")
     inside.give("fps", rate, "fps")
