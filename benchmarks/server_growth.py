@@ -31,8 +31,8 @@ from steadydancer_pack.tools.comfy_page import launch, open_graph, write_setting
 
 WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
 MOST_SECONDS_TO_CANCEL = 1.0
-WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video_in_chunks.json")
-SMALL = {"steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
+WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video.json")
+SMALL = {"preset.steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
 FRAMES, SIDE = 9, 48
 CACHES = ((), ("--cache-none",))
 KINDS = ("MB", "open files", "threads", "temporary files")

@@ -1,12 +1,13 @@
 """Turn a saved workflow (the frontend's JSON) into the prompt that ComfyUI's API takes.
 
-Knows what the shipped workflows use: links, widgets in order, dynamic combos, bypassed nodes. Subgraphs, Reroute,
+Knows what the shipped workflows use: links, widgets in order, dynamic combos, subgraphs, bypassed nodes. Reroute,
 Primitive and muted nodes are refused by name, never guessed at.
 """
 
 from collections.abc import Iterator
 
 from .bypassed import without_bypassed
+from .subgraphs import PROMOTED, flatten
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
@@ -21,10 +22,14 @@ OPTIONAL = "optional"
 
 def to_api_prompt(workflow: dict, object_info: dict) -> dict:
     """Return {node id: {"class_type", "inputs", "_meta": {"title"}}}; ValueError says which node cannot be sent."""
-    workflow = without_bypassed(workflow)
+    workflow = without_bypassed(flatten(workflow))
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     nodes = (node for node in workflow["nodes"] if node["type"] not in NOTES)
-    return {str(node["id"]): _api_node(node, object_info, links) for node in nodes}
+    prompt = {str(node["id"]): _api_node(node, object_info, links) for node in nodes}
+    for key, values in workflow.get(PROMOTED, {}).items():
+        if key in prompt:  # not bypassed
+            prompt[key]["inputs"] |= values
+    return prompt
 
 
 def _api_node(node: dict, object_info: dict, links: dict) -> dict:

@@ -6,7 +6,7 @@ Frames come as streams of NumPy arrays; progress, interrupts and room on the GPU
 import contextlib
 import itertools
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ from .draw import OFFICIAL, Style, draw_frame
 from .edit.align import Alignment, Request, align
 from .edit.anchor import AT_NECK, FIRST
 from .edit.augment import augment
+from .edit.corrections import Corrections
 from .edit.lead_in import lead_in
 from .edit.refine import refine
 from .large_canvas import LargeCanvas, canvas_bytes
@@ -30,6 +31,7 @@ from .track.pose_cache import PoseCache, SeenVideo, cache_key
 from .track.preview import Preview
 
 DETECTION = ExtractSettings(detect_every=5, max_people=4)
+AUTOMATIC = "automatic"  # of the photo's people as many as are needed
 GAP_FRAMES = 5
 HELD = f". Gaps of up to {GAP_FRAMES} frames are filled in; in longer ones the last pose is held"
 # A drawing may differ from the poses' aspect by this much to have exactly the requested size. The poses' aspect differs
@@ -71,8 +73,9 @@ SILENT = Callbacks()
 class PoseOptions:
     """What is made of a photo and a driving video.
 
-    person: a rule of `pick`. mode, anchor, meet_at: see `Request`. smoothing: 0..1. lead_in: frames before the dance,
-    AUTO as many as needed. max_frames: of the video, 0 for all. seed: of the pose-negative.
+    person, photo_person: a rule of `pick`, or a person's number as text; photo_person AUTOMATIC leaves everybody in.
+    mode, anchor, meet_at, corrections: see `Request`. smoothing: 0..1. lead_in: frames before the dance, AUTO as many
+    as needed. max_frames: of the video, 0 for all. seed: of the pose-negative.
     """
 
     person: str = "largest"
@@ -83,16 +86,23 @@ class PoseOptions:
     anchor: str = FIRST
     meet_at: str = AT_NECK
     seed: int = 0
+    photo_person: str = AUTOMATIC
+    corrections: Corrections = field(default_factory=Corrections)
 
 
 class Poses(NamedTuple):
-    """Poses aligned to a photo, and their pose-negative; both begin with `lead_in` frames of lead-in."""
+    """Poses aligned to a photo, and their pose-negative; both begin with `lead_in` frames of lead-in.
+
+    photo, seen: everybody detected in the photo and in the driving video, in their own frames.
+    """
 
     clip: PoseClip
     pose_negative: PoseClip
     alignment: Alignment
     lead_in: int
     notes: list[str]
+    photo: PoseClip
+    seen: PoseClip
 
 
 def compute_poses(
@@ -107,23 +117,36 @@ def compute_poses(
 
     ValueError if nobody is detected in either, or where nobody can be aligned.
     """
-    standing = _detect("Photo: ", photo, detector, 1, cache, callbacks).clip
+    in_photo = _detect("Photo: ", photo, detector, 1, cache, callbacks).clip
+    standing = _choose("photo", in_photo, options.photo_person)
     seen = _detect("Driving video: ", video, detector, options.max_frames, cache, callbacks)
-    chosen = pick(seen.clip, options.person)
+    chosen = _choose("driving video", seen.clip, options.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
     size = default_size(photo.width, photo.height)
-    request = Request(size, options.mode, anchor_rule=options.anchor, meet_at=options.meet_at)
+    request = Request(
+        size, options.mode, corrections=options.corrections, anchor_rule=options.anchor, meet_at=options.meet_at
+    )
     alignment = align(standing, dance, request)
     clip = lead_in(alignment.clip, standing, options.lead_in) if options.lead_in else alignment.clip
     notes = [detector.name, *detector.notes]
     if video.note:
         notes.append(video.note)
-    notes.append(
-        f"Frames: {clip.frames} at {video.fps:.5g} fps. People: {len(seen.clip.tracks)}, {options.person} chosen."
-    )
+    person = f"person {options.person}" if options.person.isdecimal() else options.person
+    notes.append(f"Frames: {clip.frames} at {video.fps:.5g} fps. People: {len(seen.clip.tracks)}, {person} chosen.")
     who = "nobody is" if options.person == ALL else "the person chosen is not"
     notes += detection_warnings(seen.note, chosen, who, HELD)
-    return Poses(clip, augment(clip, options.seed), alignment, clip.frames - dance.frames, notes)
+    lead = clip.frames - dance.frames
+    return Poses(clip, augment(clip, options.seed), alignment, lead, notes, in_photo, seen.clip)
+
+
+def _choose(where: str, clip: PoseClip, who: str) -> PoseClip:
+    """Return the clip with the person of that number or rule; ValueError that says where there is no such person."""
+    if who == AUTOMATIC:
+        return clip
+    try:
+        return pick(clip, "number", int(who)) if who.isdecimal() else pick(clip, who)
+    except ValueError as error:
+        raise ValueError(f"Person in the {where}: {error}") from error
 
 
 def _detect(

@@ -10,7 +10,8 @@ MODEL_FPS = 16.0  # the rate of Wan 2.1, and so of every clip that SteadyDancer 
 SIZE_STEP = 16
 FRAMES_PER_LATENT = 4
 MIN_FRAMES = 5  # one latent frame more than the photo's own
-DEFAULT_AREA = 1024 * 576
+DEFAULT_AREA, LARGEST_AREA = 1024 * 576, 1280 * 720
+AREAS = {"576p": DEFAULT_AREA, "480p": 832 * 480, "720p": LARGEST_AREA}  # pixels by the name of a size
 MAX_ASPECT_DIFFERENCE = 0.08  # what the flooring to 16 pixels can make
 
 

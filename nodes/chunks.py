@@ -9,10 +9,10 @@ from ..media.byte_size import GB
 from ..media.disk_cache import DiskCache
 from ..steadydancer_core.long_video.chunk_store import SUFFIX
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
-from ..steadydancer_core.sampling import presets
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
 from .common.lora_names import lora_names
+from .common.miniature_note import miniature_note
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
@@ -88,7 +88,7 @@ class ChunkSampler(io.ComfyNode):
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler", *DANCE],
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
-                *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(), _run_name_input(),
+                *_chunk_inputs(), *_store_inputs(), _run_name_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
@@ -102,29 +102,24 @@ class ChunkSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, negative, vae, photo, pose_frames, seed, steps, text_guidance, pose_guidance, pose_start,
-        pose_end, solver, scheduler, shift, width, height, chunk_length, overlap, colour_match, keep_chunks, chunks_gb,
-        tiled_vae, pose_negative_frames=None, clip_vision=None, skip_negative_after=1.0, pose_every=1,
-        preset=presets.OWN_VALUES, run_name="",
+        cls, model, positive, negative, vae, photo, pose_frames, seed, width, height, chunk_length, overlap,
+        colour_match, keep_chunks, chunks_gb, tiled_vae, preset=None, pose_negative_frames=None, clip_vision=None,
+        run_name="",
     ) -> io.NodeOutput:  # fmt: skip
-        run = sampling_inputs.run_settings(
-            steps, text_guidance, pose_guidance, pose_start, pose_end, solver, scheduler, shift,
-            skip_negative_after, pose_every, preset,
-        )  # fmt: skip
+        run = sampling_inputs.run_settings(preset)
+        size, seams = (width, height), (chunk_length, overlap, colour_match, tiled_vae)
         lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
         with running_display() as display:
             video = make_long_video(
                 model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
-                ChunkSettings(
-                    run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip(),
-                    lora_files,
-                ),
+                ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
                 display,
             )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
-        return io.NodeOutput(video.frames, video.report, ui=show_text(video.report))
+        report = "\n".join([video.report, *miniature_note(model)])
+        return io.NodeOutput(video.frames, report, ui=show_text(report))
 
 
 def chunk_folder() -> Path:

@@ -62,7 +62,9 @@ class ChangeFrameRate(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("frames", tooltip="The frames at the new rate."),
-                io.Float.Output(id="new_fps", display_name="fps", tooltip="The new rate, for Video Combine."),
+                io.Float.Output(
+                    id="new_fps", display_name="fps", tooltip="The new rate, for Video Combine (SteadyDancer)."
+                ),
             ],
         )
 

@@ -9,6 +9,7 @@ from ..steadydancer_core.memory.residency import swap_blocks
 from ..steadydancer_core.weights.checkpoint import check_file
 from ..steadydancer_core.weights.loading import load_model
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX, describe
+from .common.miniature_note import miniature_note
 from .common.node_text import show_text
 from .common.steadydancer_files import FOLDERS, GGUF_LOADER, find_model_file, model_files
 
@@ -74,6 +75,7 @@ class LoadModel(io.ComfyNode):
             model = _load_gguf(model_name, weight_precision)
         else:
             model = load_model(path, PRECISIONS[weight_precision])
+        report = "\n".join([report, *miniature_note(model)])
         if blocks_to_swap:
             model = swap_blocks(model, blocks_to_swap)
         return io.NodeOutput(model, report, ui=show_text(report))

@@ -18,27 +18,27 @@ from ..dwpose.edit.align import (
 )
 from ..dwpose.edit.anchor import AT_NECK, FIRST
 from ..dwpose.edit.augment import augment
-from ..dwpose.edit.corrections import SCALE_RANGE, Correction, Corrections
 from ..dwpose.formats.keypoints import to_keypoints
 from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
 from ..media.frames import size_of, to_rgb, to_uint8
 from ..media.image_layout import Line, beside, draw_table, shrink
 from .common.node_picture import show_picture, show_picture_and_text
 from .common.pose_images import draw_images, overlay_image
-from .common.pose_input import PHOTO, SEED, meeting_inputs, read_poses, size_inputs
+from .common.pose_input import (
+    CORRECTED,
+    PHOTO,
+    correction_inputs,
+    meeting_inputs,
+    read_poses,
+    seed_input,
+    size_inputs,
+    take_corrections,
+)
 from .common.pose_types import PoseKeypoint
 from .common.search_words import SCALE, SKELETON
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
 UNIT, GRAY = "% of the frame height", "; gray: body scale used"
-
-CORRECTED = {  # part: what it is called, where it starts
-    "body": ("whole body", "about the neck"),
-    "head": ("head", "about the neck"),
-    "arms": ("arms", "about the shoulders"),
-    "legs": ("legs", "about the hips"),
-}
-KEYS = "scale", "x", "y"
 
 
 class AlignPoses(io.ComfyNode):
@@ -53,7 +53,7 @@ class AlignPoses(io.ComfyNode):
                 "droop and limbs stretch."
             ),
             search_aliases=["retarget pose", "pose alignment", "match proportions", *SCALE],
-            inputs=[*ALIGN_INPUTS, *_correction_inputs(), *meeting_inputs("anchor_frame")],
+            inputs=[*ALIGN_INPUTS, *correction_inputs(CORRECTED), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
                 io.Image.Output(
@@ -66,7 +66,7 @@ class AlignPoses(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, photo, photo_poses, poses, mode, anchor_frame, anchor=FIRST, meet_at=AT_NECK, **corrections
+        cls, poses, photo, photo_poses, mode, anchor_frame, anchor=FIRST, meet_at=AT_NECK, **corrections
     ) -> io.NodeOutput:
         size, standing = size_of(to_rgb(photo)), read_poses(photo_poses)
         if aspect_difference(size, (standing.width, standing.height)) > MAX_ASPECT_DIFFERENCE:
@@ -74,8 +74,8 @@ class AlignPoses(io.ComfyNode):
                 f"photo_poses were found in a picture of {standing.width}x{standing.height}, but the photo is "
                 f"{size[0]}x{size[1]}: the shapes differ. Give Extract Poses the same photo as this node."
             )
-        parts = {part: Correction(*(corrections[f"{part}_{key}"] for key in KEYS)) for part in CORRECTED}
-        request = Request(default_size(*size), mode, anchor_frame, Corrections(**parts), anchor, meet_at)
+        parts = take_corrections(corrections, CORRECTED)
+        request = Request(default_size(*size), mode, anchor_frame, parts, anchor, meet_at)
         alignment = align(standing, read_poses(poses), request)
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
@@ -106,37 +106,6 @@ ALIGN_INPUTS: list[io.Input] = [
 ]
 
 
-def _correction_inputs() -> list[io.Input]:
-    """Return scale and shift of each part, in the order of CORRECTED."""
-    low, high = SCALE_RANGE
-    inputs = []
-    for part, (name, center) in CORRECTED.items():
-        inputs.append(
-            io.Float.Input(
-                f"{part}_scale",
-                default=1.0,
-                min=low,
-                max=high,
-                step=0.01,
-                advanced=True,
-                tooltip=f"Scales the {name} {center}, after the alignment. 1 = no change.",
-            )
-        )
-        for axis, way in (("x", "right"), ("y", "down")):
-            inputs.append(
-                io.Float.Input(
-                    f"{part}_{axis}",
-                    default=0.0,
-                    min=-2.0,
-                    max=2.0,
-                    step=0.005,
-                    advanced=True,
-                    tooltip=f"Moves the {name} {way}, as a fraction of the frame height (0.05 = 5 %). 0 = no change.",
-                )
-            )
-    return inputs
-
-
 def _overlay_and_table(picture: Tensor, alignment: Alignment) -> np.ndarray:
     """Return uint8 [H, W, 3]: the overlay [1, h, w, 3], shrunk, and beside it the ratios of each person."""
     lines = []
@@ -160,7 +129,7 @@ class AugmentPoses(io.ComfyNode):
                 "from frame to frame. Pose guidance pushes the video away from it."
             ),
             search_aliases=["pose negative", "pose augmentation", "negative pose"],
-            inputs=[PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses."), SEED],
+            inputs=[PoseKeypoint.Input("poses", tooltip="The aligned poses, from Align Poses."), seed_input()],
             outputs=[PoseKeypoint.Output("negative_poses", tooltip="Connect to negative_poses of Draw Poses.")],
         )
 

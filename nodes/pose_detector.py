@@ -7,18 +7,25 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..dwpose.detect.blazepose import BlazePose
-from ..dwpose.detect.detector_files import DWPOSE, YOLOX, NetworkFile, download_note
+from ..dwpose.detect.detector_files import DWPOSE, YOLOX
 from ..dwpose.detect.runtime import AUTO, CHOICES
 from ..dwpose.detect.wholebody import COLOR_ORDERS, DWPose
 from .common import model_folders
+from .common.detector_choice import (
+    BUNDLED,
+    FROM_FILES,
+    automatic_detector,
+    downloads,
+    files_state,
+    listed_files,
+    network_files,
+)
 from .common.node_text import show_text
 from .common.pose_detection import FOLDER, SUFFIX, make_room_for, this_gpu
 from .common.pose_types import PoseDetector
 
 AUX_CKPTS = "AUX_ANNOTATOR_CKPTS_PATH"  # where controlnet_aux keeps its files if not in its own folder
-BUNDLED = "bundled body-only (BlazePose)"
 BODY_ONLY = "Body only, without hands. For hands choose DW-Pose, which needs two files."
-FROM_FILES = "DW-Pose (YOLOX + DW-Pose files)"
 
 
 def register_folders() -> None:
@@ -54,41 +61,47 @@ class LoadPoseDetector(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, detector: str, yolox_file: str, dwpose_file: str, **_) -> str:
-        files = _files(yolox_file, dwpose_file) if detector == FROM_FILES else ()
+        if detector != FROM_FILES:
+            return files_state() if detector == AUTO else ""
+        files = network_files(yolox_file, dwpose_file)
         return " ".join(f"{file}:{file.stat().st_mtime_ns}" for file in files)
 
     @classmethod
     def execute(
         cls,
-        detector: str = BUNDLED,
+        detector: str = AUTO,
         yolox_file: str = AUTO,
         dwpose_file: str = AUTO,
         provider: str = AUTO,
         flip_test: bool = False,
         colour_order: str = "trained",
     ) -> io.NodeOutput:
-        if detector == BUNDLED:
+        if detector == AUTO:
+            loaded, hint = automatic_detector(provider, flip_test, colour_order)
+            hint += downloads()
+        elif detector == BUNDLED:
             make_room_for(provider)
-            loaded, hint = BlazePose(provider, this_gpu()), [BODY_ONLY, *_downloads()]
+            loaded, hint = BlazePose(provider, this_gpu()), [BODY_ONLY, *downloads()]
         elif detector == FROM_FILES:
-            files = _files(yolox_file, dwpose_file)
+            files = network_files(yolox_file, dwpose_file)
             make_room_for(provider)
             loaded, hint = DWPose(*files, provider, this_gpu(), flip_test, colour_order), []
         else:
-            raise ValueError(f"Unknown detector '{detector}'. Choose '{BUNDLED}' or '{FROM_FILES}'.")
+            raise ValueError(f"Unknown detector '{detector}'. Choose '{AUTO}', '{BUNDLED}' or '{FROM_FILES}'.")
         report = "\n".join(dict.fromkeys([loaded.name, *loaded.notes, *hint]))
         return io.NodeOutput(loaded, report, ui=show_text(report))
 
 
 def _network_inputs() -> list:
-    options = [AUTO, *_listed()]
+    options = [AUTO, *listed_files()]
     return [
         io.Combo.Input(
             "detector",
-            options=[BUNDLED, FROM_FILES],
-            default=BUNDLED,
-            tooltip="The bundled detector needs no download and detects the body without hands. DW-Pose is what "
-            "SteadyDancer's own preprocessing uses: body and hands, from two ONNX files.",
+            options=[AUTO, BUNDLED, FROM_FILES],
+            default=AUTO,
+            tooltip="auto: DW-Pose if its two files are here, else the bundled detector. The bundled detector needs no "
+            "download and detects the body without hands. DW-Pose is what SteadyDancer's own preprocessing uses: body "
+            "and hands, from two ONNX files.",
         ),
         io.Combo.Input(
             "yolox_file",
@@ -130,44 +143,6 @@ SETTINGS: list[io.Input] = [
         "red and blue in both, as SteadyDancer's own preprocessing does.",
     ),
 ]
-
-
-def _downloads() -> list[str]:
-    """Return how to get the files that are not there; nothing if both are."""
-    missing = [kind for kind in (YOLOX, DWPOSE) if _named(kind) is None]
-    return [download_note(missing), f"Put into {_own_folder()} and press R."] if missing else []
-
-
-def _files(yolox_file: str, dwpose_file: str) -> tuple[Path, Path]:
-    return _find(YOLOX, yolox_file), _find(DWPOSE, dwpose_file)
-
-
-def _find(kind: NetworkFile, name: str) -> Path:
-    """Return the path of the file chosen, or found by its name; ValueError that says how to get it."""
-    found = _named(kind) if name == AUTO else name
-    path = folder_paths.get_full_path(FOLDER, found) if found else None  # never leads out of the folders
-    if path is None or not path.lower().endswith(SUFFIX):
-        wanted = kind.file if name == AUTO else name
-        folders = "\n".join(folder_paths.get_folder_paths(FOLDER))
-        raise ValueError(
-            f"There is no {kind.slot} file '{wanted}' here. Choose the detector '{BUNDLED}', which needs no file, or "
-            f"download {kind.file} into {_own_folder()} and press R.\n{download_note([kind])}\nLooked in:\n{folders}"
-        )
-    return Path(path)
-
-
-def _named(kind: NetworkFile) -> str | None:
-    """Return the listed file that has the published name, in whichever subfolder."""
-    return next((name for name in _listed() if Path(name).name.lower() == kind.file), None)
-
-
-def _listed() -> list[str]:
-    """Return what can be chosen; nothing before the folder is registered or while none exists."""
-    return folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
-
-
-def _own_folder() -> str:
-    return folder_paths.get_folder_paths(FOLDER)[0]
 
 
 NODES = [LoadPoseDetector]

@@ -14,11 +14,12 @@ from ..dwpose.track.preview import Preview
 from ..media.audio_track import read_audio
 from ..media.frame_size import MODEL_FPS
 from ..media.frames import to_float
-from ..media.video_stream import ImageStream, VideoStream, open_video
+from ..media.video_stream import VideoStream, open_video
 from .common.node_text import show_text
 from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_input import read_poses
 from .common.pose_types import PoseDetector, PoseKeypoint
+from .common.video_input import one_video
 
 NOBODY_TOOLTIP = (
     "hold: repeat the last pose; before the first person, use the first pose. blank: no skeleton. end: the clip ends "
@@ -27,7 +28,7 @@ NOBODY_TOOLTIP = (
 
 
 class ExtractPoses(io.ComfyNode):
-    """IMAGE or VIDEO to POSE_KEYPOINT, a preview, and what Video Combine needs."""
+    """IMAGE or VIDEO to POSE_KEYPOINT, a preview, and what Video Combine (SteadyDancer) needs."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,17 +60,15 @@ class ExtractPoses(io.ComfyNode):
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
-        if (images is None) == (video is None):
-            found = "neither images nor video" if images is None else "both images and video"
-            raise ValueError(f"Extract Poses has {found} connected. Connect exactly one of the two.")
-        stream = open_video(video, fps) if images is None else ImageStream(images, source_fps, fps)
+        source = one_video("Extract Poses", video, images, source_fps)
+        stream = open_video(source, fps)
         settings = ExtractSettings(detect_every, max_people, max_frames)
         cache = PoseCache(cache_folder(), cache_mb << 20) if use_cache and cache_mb else None
         preview = Preview()
         seen = detect_people_cached(stream, detector, settings, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
         sound_notes = []
-        audio = read_audio(video, sound_notes.append, stream) if video is not None else None
+        audio = read_audio(source, sound_notes.append, stream)
         report = "\n".join([_report(stream, detector, seen, clip, when_nobody), *sound_notes])
         pictures = to_float(preview.draw(clip))
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)
@@ -177,7 +176,7 @@ EXTRACT_OUTPUTS: list[io.Output] = [
     io.Float.Output(
         id="fps_out",
         display_name="fps",
-        tooltip="Poses per second. Connect it to Video Combine to keep the timing.",
+        tooltip="Poses per second. Connect it to Video Combine (SteadyDancer) to keep the timing.",
     ),
     io.Audio.Output("audio", tooltip="The audio of the video. Empty for images or a silent video."),
     io.Int.Output("frame_count", tooltip="Number of frames with poses."),

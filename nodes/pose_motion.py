@@ -128,7 +128,9 @@ class TrimLeadIn(io.ComfyNode):
             search_aliases=["cut start", "delay audio", "start gap"],
             inputs=TRIM_INPUTS,
             outputs=[
-                io.Image.Output("images_out", display_name="images", tooltip="The frames, for Video Combine."),
+                io.Image.Output(
+                    "images_out", display_name="images", tooltip="The frames, for Video Combine (SteadyDancer)."
+                ),
                 io.Audio.Output("audio_out", display_name="audio", tooltip="The audio, in sync with the dance."),
             ],
         )
@@ -151,7 +153,7 @@ TRIM_INPUTS: list[io.Input] = [
         tooltip="trim: drop the lead-in and leave the audio as it is. keep: show the lead-in, with silence before the "
         "audio.",
     ),
-    fps_input("Frames per second of the video: what Video Combine gets."),
+    fps_input("Frames per second of the video: what Video Combine (SteadyDancer) gets."),
     io.Audio.Input("audio", optional=True, tooltip="The audio of the dance, from Extract Poses or Best Start."),
 ]
 

@@ -7,6 +7,7 @@ from ..steadydancer_core.sampling.guidance_patch import patch_model
 from ..steadydancer_core.sampling.run import make_guider, run
 from ..steadydancer_core.sampling.schedule import make_sigmas, make_solver
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
+from .common.miniature_note import miniature_note
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
@@ -15,7 +16,6 @@ from .common.sampling_inputs import (
     pose_guidance_inputs,
     run_inputs,
     run_settings,
-    shortcut_inputs,
     skip_negative_after_input,
     solver_inputs,
     steps_input,
@@ -55,18 +55,18 @@ class SteadyDancerSampler(io.ComfyNode):
                 *_conditions(),
                 io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
                 *run_inputs(),
-                *shortcut_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, seed, pose_negative=None, **settings) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, latent, seed, preset=None, pose_negative=None) -> io.NodeOutput:
         conditions = positive, negative, pose_negative
         with running_display() as display:
-            result, report = run(model, *conditions, latent, seed, run_settings(**settings), display)
+            result, report = run(model, *conditions, latent, seed, run_settings(preset), display)
         show_picture_of_run(draw_timeline(timeline([report.log])))
-        return io.NodeOutput(result, ui=show_text(report.text))
+        text = "\n".join([report.text, *miniature_note(model)])
+        return io.NodeOutput(result, ui=show_text(text))
 
 
 class SteadyDancerGuider(io.ComfyNode):

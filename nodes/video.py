@@ -32,7 +32,7 @@ class VideoCombine(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SteadyDancerVideoCombine",
-            display_name="Video Combine",
+            display_name="Video Combine (SteadyDancer)",
             category="SteadyDancer/video",
             description="Writes frames and audio to a video file, plays it in the node, and stores the workflow in "
             "the file.",

@@ -2,12 +2,13 @@
 
 import json
 
-import conftest  # noqa: F401  makes the pack importable as steadydancer_pack
+import conftest  # makes the pack importable as steadydancer_pack
 
 from steadydancer_pack.tests.comfyui import use_comfyui
 
 if __name__ == "__main__":
     use_comfyui()
+    conftest.GUARD.watching = False
 
     from steadydancer_pack.tests.saved_widgets import PINNED, saved_by_nodes
 

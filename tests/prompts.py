@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import RunReport
 
 SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / "ready_skeletons.json"
@@ -27,7 +27,7 @@ def small_prompt(object_info: dict) -> dict:
     """Return the workflow of ready skeletons as an API prompt: 5 frames of 48x48, 2 steps and text guidance."""
     prompt = to_api_prompt(json.loads(SKELETONS.read_text("utf-8")), object_info)
     set_inputs(prompt, find(prompt, RECONCILE), length=5, width=48, height=48)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
+    set_custom(prompt, find(prompt, SAMPLER), steps=2, text_guidance=5.0)
     return prompt
 
 
@@ -68,8 +68,8 @@ def chunk_sampler(prompt: dict, **inputs) -> dict:
     """Return a chunk sampler, 3 chunks for 33 frames, in the place of the prompt's conditions, sampler and decoder."""
     reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
     frames = ("positive", "negative", "vae", "photo", "pose_frames", "pose_negative_frames", "width", "height")
-    how = ("model", "text_guidance", "pose_guidance", "pose_start", "pose_end", "solver", "scheduler", "shift")
-    same = {name: reconcile[name] for name in frames} | {name: sampler[name] for name in how}
+    same = {name: reconcile[name] for name in frames}
+    same |= {name: value for name, value in sampler.items() if name == "model" or name.startswith("preset")}
     chunks = {"chunk_length": 17, "overlap": 5, "colour_match": 1.0, "tiled_vae": False}
     return node("SteadyDancerChunkSampler", **same, **chunks, **{"keep_chunks": True, "chunks_gb": 1}, **inputs)
 

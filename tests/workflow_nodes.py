@@ -8,7 +8,7 @@ import nodes as core_nodes
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 # ComfyUI loads these modules when its server starts.
-CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan", "frame_interpolation", "primitive")
+CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan", "frame_interpolation", "primitive", "upscale_model")
 TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 
@@ -40,15 +40,32 @@ def misfits(prompt: dict, info: dict, files: set[str]) -> list[str]:
     found = []
     for node in prompt.values():
         spec = info[node["class_type"]]["input"]
-        entries = spec.get("required", {}) | spec.get("optional", {})
+        entries = _entries(spec, node["inputs"])
         values = {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
         wrong = [name for name, value in values.items() if not _fits(value, *(*entries[name], {})[:2], files)]
         found += [f"{node['_meta']['title']}: {name} = {values[name]}" for name in wrong]
     return found
 
 
+def _entries(spec: dict, inputs: dict, prefix: str = "") -> dict:
+    """Return what each input of a node takes, by its name in a prompt: those below a choice that is made too."""
+    found = {f"{prefix}{name}": entry for name, entry in _groups(spec).items()}
+    for name, entry in list(found.items()):
+        if entry[0] == "COMFY_DYNAMICCOMBO_V3":
+            chosen = [option for option in entry[1]["options"] if option["key"] == inputs.get(name)]
+            for option in chosen:
+                found |= _entries(option["inputs"], inputs, f"{name}.")
+    return found
+
+
+def _groups(spec: dict) -> dict:
+    return spec.get("required", {}) | spec.get("optional", {})
+
+
 def _fits(value, kind, options, files: set[str]) -> bool:
     """Return whether a widget takes the value: a choice, one of the files, or a number within its limits."""
+    if kind == "COMFY_DYNAMICCOMBO_V3":
+        return value in [option["key"] for option in options["options"]]
     if isinstance(kind, list) or kind == "COMBO":
         return value in files or value in (kind if isinstance(kind, list) else options["options"])
     within = kind in ("STRING", "BOOLEAN") or options["min"] <= value <= options["max"]

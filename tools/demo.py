@@ -22,7 +22,7 @@ from steadydancer_pack.comfy_client.comfyui_places import find_comfyui
 from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
-from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import drop, find, set_custom, set_inputs, with_loaders
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, saved_file
 from steadydancer_pack.media.clips import frame_rate, pack_video, read_photo
 from steadydancer_pack.media.frame_size import MIN_FRAMES, default_size
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
         report = server.client.wait(prompt_id, ProgressLines(prompt).on_event)
         watch.add_nodes(report.node_seconds, prompt)
         outputs = server.client.history(prompt_id)["outputs"]
-        video = server.base.joinpath(*saved_file(outputs[find(prompt, VIDEO_NODE, "Video Combine")]))
+        video = server.base.joinpath(*saved_file(outputs[find(prompt, VIDEO_NODE, "Video Combine (SteadyDancer)")]))
         if material.ready_poses:
             shown = {"pose": material.driving}
         else:
@@ -145,6 +145,8 @@ def own_material(options: argparse.Namespace, work: Path) -> Material:
 
 def edited_workflow(client: ComfyClient, material: Material, options: argparse.Namespace) -> tuple[dict, dict | None]:
     workflow = json.loads((READY_POSES if material.ready_poses else DANCE).read_text("utf-8"))
+    if material.overrides:
+        workflow = with_loaders(workflow)
     object_info = client.object_info()
     prompt = to_api_prompt(workflow, object_info)
     untouched = json.dumps(prompt)
@@ -156,7 +158,9 @@ def edited_workflow(client: ComfyClient, material: Material, options: argparse.N
     width, height = chosen or (None, None)  # None keeps the workflow's
     size = {"width": width, "height": height}
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), **size, length=material.frames)
-    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=options.steps, seed=options.seed)
+    sampler = find(prompt, "SteadyDancerSampler")
+    set_inputs(prompt, sampler, seed=options.seed)
+    set_custom(prompt, sampler, steps=options.steps)
     if not material.ready_poses:
         set_inputs(prompt, find(prompt, DRAW), **size)
         set_inputs(prompt, find(prompt, "SteadyDancerExtractPoses", "Poses of the video"), max_frames=material.frames)
@@ -168,7 +172,7 @@ def edited_workflow(client: ComfyClient, material: Material, options: argparse.N
 
 def add_pose_video(prompt: dict) -> None:
     """Let the pose frames be written too, as they are, into the temp folder."""
-    video = prompt[find(prompt, VIDEO_NODE, "Video Combine")]
+    video = prompt[find(prompt, VIDEO_NODE, "Video Combine (SteadyDancer)")]
     inputs = video["inputs"] | {"images": [find(prompt, DRAW), 0], "crf": 0, "save_output": False}
     del inputs["audio"]
     prompt[POSE_VIDEO] = {**video, "inputs": inputs, "_meta": {"title": "Pose video"}}
@@ -186,7 +190,7 @@ def replace_files(prompt: dict, client: ComfyClient, material: Material, object_
         set_inputs(prompt, negative, file=client.upload(material.pose_negative))
     else:
         drop(prompt, negative, object_info)
-        set_inputs(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
+        set_custom(prompt, find(prompt, "SteadyDancerSampler"), pose_guidance=0.0)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def _by_number(clip: PoseClip, number: int, *_) -> Track:
     if number not in people:
         raise ValueError(
             f"There is no person {number}: the people here have the numbers {', '.join(map(str, sorted(people)))}. "
-            "Look at the preview of Extract Poses."
+            "Look at the numbers in the preview."
         )
     return people[number]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...comfy_client.api_prompt import NOTES, SEEDS, to_api_prompt
 from ...comfy_client.prompt_edit import renumber, set_inputs
+from ...comfy_client.subgraphs import PROMOTED, flatten
 
 PHOTO_INPUT = {"LoadImage": "image"}
 VIDEO_INPUT = {"LoadVideo": "file"}
@@ -49,7 +50,8 @@ class PromptTemplate:
         for node in shown:
             if str(node["id"]) in (self.photo, self.video):
                 node["widgets_values"] = None
-        return sha256_of([shown, self.workflow["links"], self.photo, self.video, self.result])
+        links, promoted = self.workflow["links"], self.workflow.get(PROMOTED, {})
+        return sha256_of([shown, links, promoted, self.photo, self.video, self.result])
 
     def prompt(self, object_info: dict) -> dict:
         """Return the API prompt with the seed in it; ValueError where a node cannot be sent."""
@@ -88,6 +90,7 @@ def read_template(
     if is_api(workflow):
         nodes = {i: (node["class_type"], node.get("_meta", {}).get("title", "")) for i, node in workflow.items()}
     elif isinstance(workflow, dict) and {"nodes", "links"} <= workflow.keys():
+        workflow = flatten(workflow)
         shown = (node for node in workflow["nodes"] if node["type"] not in NOTES)
         nodes = {str(node["id"]): (node["type"], node.get("title") or "") for node in shown}
     else:
@@ -116,7 +119,7 @@ def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> N
         title = prompt[source].get("_meta", {}).get("title") or source
         raise ValueError(
             f"The pair has a file of poses, for which exactly one Extract Poses must be connected to '{title}'; the "
-            f"workflow holds {len(found)}. Take a workflow such as dance_from_video, or a pairs file without poses."
+            f"workflow holds {len(found)}. Take the nodes of dance_from_video, or a pairs file without poses."
         )
     node = prompt[found[0]]
     node["class_type"] = LOAD

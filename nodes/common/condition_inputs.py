@@ -40,8 +40,8 @@ def frame_size_inputs() -> list[io.Input]:
             min=0,
             max=4096,
             step=16,
-            tooltip=f"{side.capitalize()} in pixels, a multiple of 16. 0 follows the photo's aspect ratio; both 0: the "
-            "area of 1024x576.",
+            tooltip=f"{side.capitalize()} in pixels, a multiple of 16. Both 0: the size of the pose frames. 0 for one "
+            "side follows the photo's aspect ratio.",
         )
         for side in ("width", "height")
     ]

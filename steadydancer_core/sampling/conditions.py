@@ -10,6 +10,7 @@ All three carry the same photo and the same first pose, so ComfyUI can run them 
 first latent of a clip equal to the latent of its first frame: photo and first pose cost no encoding of their own.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from ...media.frame_size import (
     FRAMES_PER_LATENT,
+    LARGEST_AREA,
     MAX_ASPECT_DIFFERENCE,
     MIN_FRAMES,
     aspect_difference,
@@ -95,9 +97,9 @@ def reconcile(
 ) -> Reconciled:
     """Return the three conditions and the empty latent; ValueError, before any encoding, for what cannot work.
 
-    photo [B, H, W, C], pose and pose_negative [F, H, W, C] in 0..1; width and height in pixels, 0 for the photo's
-    aspect at 1024x576 area; length in frames. `clip_vision` is a model, or `clip_outputs` are ready outputs of photo
-    and first pose frame; with neither, features are zero.
+    photo [B, H, W, C], pose and pose_negative [F, H, W, C] in 0..1; width and height in pixels, both 0 for the size
+    of the pose frames, 0 for one side for the photo's aspect; length in frames. `clip_vision` is a model, or
+    `clip_outputs` are ready outputs of photo and first pose frame; with neither, features are zero.
     """
     notes: list[str] = []
     display.say("encoding")
@@ -162,10 +164,16 @@ def empty_latent(like: Tensor) -> dict:
 
 
 def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: int, notes: list[str]) -> Frame:
-    """Return the clip's size; a side that is not a multiple of 16 and a length that is not 4n+1 are brought there."""
+    """Return the clip's size, that of the pose frames where none is given, up to LARGEST_AREA.
+
+    A side that is not a multiple of 16 and a length that is not 4n+1 are brought there.
+    """
     if width < 0 or height < 0:
-        raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
-    chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
+        raise ValueError(f"The size is {width}x{height}; each side must be 0 or a multiple of 16.")
+    if not width and not height and math.prod(size_of(pose)) <= LARGEST_AREA:
+        chosen = choose_size(*size_of(photo), *size_of(pose))
+    else:
+        chosen = choose_size(*size_of(photo), width, height)
     notes += filter(None, [crop_note(crop_fraction(size_of(photo), *chosen))])
     if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")

@@ -9,9 +9,14 @@ from typing import Any
 from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from steadydancer_pack.comfy_client.prompt_edit import with_loaders
+
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
+WITH_LOADERS = {  # of files, in the place of the bundled sample
+    name: with_loaders(WORKFLOWS[name]) for name in ("ready_skeletons", "dance_from_video", "quick_start")
+}
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
 WAIT, RUN_TIME, TICK = 60_000, 180_000, 50  # ms; RUN_TIME is for a whole run
 CLICKS = 6
@@ -64,7 +69,9 @@ def types(workflow: dict) -> list[str]:
 
 def files_of(workflow: dict) -> list[dict]:
     """Return what the workflow says of each file that is not here, by name."""
-    models = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
+    graphs = [workflow, *workflow.get("definitions", {}).get("subgraphs", ())]
+    nodes = (node for graph in graphs for node in graph["nodes"])
+    models = [model for node in nodes for model in node["properties"].get("models", ())]
     return sorted(models, key=lambda model: model["name"])
 
 

@@ -14,6 +14,7 @@ from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
     RUN_TIME,
+    WITH_LOADERS,
     WORKFLOWS,
     draw_with,
     files_of,
@@ -59,7 +60,7 @@ SEEN = """words => {
     return false;
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
-SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, **{"preset.steps": 2})
 HISTORY_TICK = 200  # ms; the history is long
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
@@ -106,10 +107,10 @@ MISTAKES = {
     "nobody in the photo": Mistake(
         (choose("Photo", image="nobody.png"),), "Poses From Video",
         "Photo: BlazePose (CPU) found nobody in the picture", "or try another detector in Load Pose Detector.",
-        "dance_in_one_node",
+        "quick_start",
     ),
     "a detector without its files": Mistake(
-        (choose("Detector for the photo", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Detector for the photo",
+        (choose("Load Pose Detector", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Load Pose Detector",
         "There is no yolox file 'yolox_l.onnx' here.", "or download yolox_l.onnx into ", "dance_from_video",
     ),
     "a single pose": Mistake(
@@ -144,7 +145,7 @@ MISTAKES = {
         "The overlap is 20 frames and the window 17", "Take an overlap of 16 to 32 frames for a window of 81.",
     ),
     "a pose to show, and none connected": Mistake(
-        (choose("Video Combine", show_pose="side by side"),), "Video Combine",
+        (choose("Video Combine (SteadyDancer)", show_pose="side by side"),), "Video Combine (SteadyDancer)",
         "show_pose is on, but nothing is connected to pose_frames.", "or set show_pose to off.",
     ),
 }  # fmt: skip
@@ -190,7 +191,7 @@ def chinese_page(page) -> Iterator[Page]:
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
     """Open a workflow, do these things in it, and press Run."""
     draw_with(page, renderer)
-    page.evaluate(LOAD, WORKFLOWS[workflow])
+    page.evaluate(LOAD, WITH_LOADERS.get(workflow, WORKFLOWS[workflow]))
     for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
         act(page)
     press_run(page)
@@ -319,7 +320,7 @@ def test_files_that_were_not_downloaded(page):
     start(page, (), "official_quality")
     models = files_of(WORKFLOWS["official_quality"])
     see_errors(page, "Missing Models", *(model[key] for model in models for key in ("name", "directory")))
-    assert models and in_time(page, lambda: MODEL in page.evaluate(RED), True)
+    assert models and in_time(page, lambda: "SteadyDancer" in page.evaluate(RED), True)
 
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
@@ -347,9 +348,9 @@ def test_the_page_itself_brings_a_typed_value_to_the_next_that_works(page):
 
 def test_a_mistake_loses_nothing_that_was_made(page, server):
     runs = len(server.client.get("/history"))
-    start(page, (choose(SAMPLER, seed=7), choose("Video Combine", show_pose="side by side")))
+    start(page, (choose(SAMPLER, seed=7), choose("Video Combine (SteadyDancer)", show_pose="side by side")))
     see_errors(page, "show_pose is on")
-    choose("Video Combine", show_pose="off")(page)
+    choose("Video Combine (SteadyDancer)", show_pose="off")(page)
     press_run(page)
     done = wait_for_runs(page, server, runs + 2)
     cached = next(data["nodes"] for kind, data in done["status"]["messages"] if kind == "execution_cached")

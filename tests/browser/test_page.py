@@ -37,7 +37,7 @@ INSIDE = """title => {
         widgets: (added.widgets ?? []).map(widget => widget.name),
     };
 }"""
-SAMPLER = node_of(WORKFLOWS["quick_start"], "SteadyDancerSampler")["id"]
+SAMPLER = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerSampler")["id"]
 LONG = "\n".join(f"Line {i} of a long report" for i in range(200))
 EXECUTED = """([id, output]) => window.app.api.dispatchCustomEvent(
     'executed', {node: String(id), display_node: String(id), output, prompt_id: 'made up'})"""
@@ -89,10 +89,10 @@ WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 
 SAVED_VALUES = {
-    "quick_start": [
-        ("SteadyDancerSampler", "steps", 12),
-        ("SteadyDancerSampler", "solver", "official unipc"),
-        ("SteadyDancerSampler", "shift", 5),
+    "ready_skeletons": [
+        ("SteadyDancerSampler", "preset.steps", 12),
+        ("SteadyDancerSampler", "preset.solver", "official unipc"),
+        ("SteadyDancerSampler", "preset.shift", 5),
         ("SteadyDancerReconcileConditions", "length", 33),
         ("ImageScaleBy", "scale_by", 4),
         ("SteadyDancerVideoCombine", "save_metadata", True),
@@ -107,10 +107,9 @@ SAVED_VALUES = {
         ("SteadyDancerDrawPoses", "hands", True),
     ],
     "official_quality": [
-        ("SteadyDancerTrimLeadIn", "mode", "trim"),
-        ("SteadyDancerChunkSampler", "preset", "Official 40"),
-        ("SteadyDancerLoadPoseDetector", "colour_order", "trained"),
-        ("CLIPLoader", "type", "wan"),
+        ("SteadyDancerAnimateFromVideo", "size", "576p"),
+        ("SteadyDancerAnimateFromVideo", "source_fps", 16),
+        ("SteadyDancerVideoCombine", "show_pose", "off"),
     ],
 }
 
@@ -122,6 +121,44 @@ def test_saved_widget_values_arrive_in_their_widgets(shared_page, name):
     for kind, widget, wanted in SAVED_VALUES[name]:
         found = values[kind, widget]
         assert (type(found), found) == (type(wanted), wanted), (kind, widget)
+
+
+SAMPLED = [1, "fixed", 12, 1.5, 1, 0.1, 0.4, "official unipc", "official", 5, 1, 1]
+CHUNKS = [480, 832, 81, 5, 1, True, 20, False]
+BEFORE = [  # what was saved when the widgets stood in another order, and what they hold now
+    (
+        "SteadyDancerSampler",
+        [*SAMPLED, "use the values above"],
+        {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.5, "preset.pose_every": 1, "seed": 1},
+    ),
+    ("SteadyDancerSampler", [*SAMPLED, "Fast 4"], {"preset": "Fast 4", "seed": 1}),
+    ("SteadyDancerSampler", SAMPLED[:10], {"preset": "Custom", "preset.shift": 5, "preset.skip_negative_after": 1}),
+    (
+        "SteadyDancerChunkSampler",
+        [*SAMPLED[:10], *CHUNKS, 1, 1, "Fast 4", "mine"],
+        {"preset": "Fast 4", "seed": 1, "width": 480, "chunk_length": 81, "tiled_vae": False, "run_name": "mine"},
+    ),
+    (
+        "SteadyDancerAnimateFromVideo",
+        ["all", "official", 0.25, 4, 33, 480, 832, 7, "fixed", "first", "head"],
+        {"person": "all", "size": "custom", "size.width": 480, "size.height": 832, "max_frames": 33, "lead_in": 4}
+        | {"smoothing": 0.25, "mode": "official", "meet_at": "head", "seed": 7, "body_scale": 1, "source_fps": 16},
+    ),
+    (
+        "SteadyDancerAnimateFromVideo",
+        ["centre", "robust", 0.5, 0, 81, 0, 0, 7, "fixed"],
+        {"person": "centre", "size": "576p", "max_frames": 81, "anchor": "first", "meet_at": "neck", "seed": 7},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "saved", "values"), BEFORE)
+def test_values_saved_before_the_widgets_moved_arrive_in_their_widgets(shared_page, kind, saved, values):
+    node = {"id": 1, "type": kind, "pos": [0, 0], "size": [300, 300], "flags": {}, "order": 0, "mode": 0}
+    node |= {"inputs": [], "outputs": [], "properties": {}, "widgets_values": saved}
+    shared_page.evaluate(LOAD, {"nodes": [node], "links": [], "groups": [], "extra": {}, "version": 0.4})
+    found = {widget: value for _, widget, value in shared_page.evaluate(WIDGETS)}
+    assert {name: found.get(name) for name in values} == values
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
@@ -151,7 +188,7 @@ def sampler(shared_page):
     """A page with the quick start, its sampler in the middle; call it with the sampler's UI output."""
     page = shared_page
     page.errors.clear()
-    page.evaluate(LOAD, WORKFLOWS["quick_start"])
+    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
     page.executed = lambda **output: page.evaluate(EXECUTED, [SAMPLER, output])
     yield page
     assert ours(page.errors) == []

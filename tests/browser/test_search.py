@@ -5,11 +5,10 @@ from playwright.sync_api import expect
 
 # Each word with what one looks for, any of them, and among how many results it stands.
 DANCE = {"Poses From Video", "Dance Poses from Video", "SteadyDancer", "SteadyDancer Sampler (any length)"}
-VIDEO = {"SteadyDancer Image to Video"}
 WORDS = {
     **dict.fromkeys(("dance", "dancing", "animate", "motion transfer", "character animation"), (DANCE, 3)),
     **dict.fromkeys(("animate anyone", "pose transfer", "tiktok"), (DANCE, 3)),
-    "image to video": (VIDEO, 10),
+    "steadydancer": ({"SteadyDancer"}, 3),
     "stabilize": ({"Refine Poses"}, 3),
     "trim video": ({"Trim Video", "Trim Lead-in"}, 3),
     "scale pose": ({"Align Poses"}, 3),

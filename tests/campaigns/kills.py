@@ -31,7 +31,7 @@ use_pack()
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt  # noqa: E402
 from steadydancer_pack.comfy_client.client import ServerGone  # noqa: E402
 from steadydancer_pack.comfy_client.process import ComfyProcess  # noqa: E402
-from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs  # noqa: E402
+from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs  # noqa: E402
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptRejected  # noqa: E402
 from steadydancer_pack.media.atomic_write import UNFINISHED  # noqa: E402  the line above makes it importable
 from steadydancer_pack.media.clips import read_frames  # noqa: E402
@@ -143,7 +143,8 @@ class Campaign:
     def sampling_prompt(self, prefix: str, trial: int) -> dict:
         prompt = to_api_prompt(json.loads(SKELETONS.read_text("utf-8")), self.info)
         set_inputs(prompt, find(prompt, RECONCILE), length=FRAMES)
-        set_inputs(prompt, find(prompt, SAMPLER), seed=trial, steps=4)
+        set_inputs(prompt, find(prompt, SAMPLER), seed=trial)
+        set_custom(prompt, find(prompt, SAMPLER), steps=4)
         set_inputs(prompt, find(prompt, VIDEO), filename_prefix=prefix)
         return prompt
 
@@ -151,10 +152,11 @@ class Campaign:
         prompt = self.sampling_prompt(prefix, trial)
         reconcile, sampler = prompt[find(prompt, RECONCILE)]["inputs"], prompt[find(prompt, SAMPLER)]["inputs"]
         pictures = ("positive", "negative", "vae", "photo", "pose_frames", "pose_negative_frames", "width", "height")
-        how = ("model", "text_guidance", "pose_guidance", "pose_start", "pose_end", "solver", "scheduler", "shift")
-        values = {name: reconcile[name] for name in pictures} | {name: sampler[name] for name in how}
+        values = {name: reconcile[name] for name in pictures}
+        values |= {name: value for name, value in sampler.items() if name == "model" or name.startswith("preset")}
         store = {"colour_match": 1.0, "keep_chunks": True, "chunks_gb": 1, "tiled_vae": False}
-        chunks = node("SteadyDancerChunkSampler", chunk_length=13, overlap=5, **values, **store, seed=7, steps=3)
+        how = {"preset": "Custom", "preset.steps": 3}
+        chunks = node("SteadyDancerChunkSampler", chunk_length=13, overlap=5, **values | store | how, seed=7)
         video = node(VIDEO, **prompt[find(prompt, VIDEO)]["inputs"] | {"images": [CHUNKS, 0]})
         kept = {key: value for key, value in prompt.items() if value["class_type"] not in REPLACED}
         return kept | {CHUNKS: chunks, "video": video}

@@ -9,16 +9,20 @@ import torch
 from comfy_api.latest import InputImpl, Types
 
 from steadydancer_pack.dwpose.detect.detector import Region
+from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.media.video_stream import ImageStream
-from steadydancer_pack.nodes import animate
+from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes.animate import AnimateFromVideo
+from steadydancer_pack.nodes.common import detector_choice
+from steadydancer_pack.nodes.common.video_input import skip_seconds
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 FRAMES = 6
 PHOTO_CAMERA, VIDEO_CAMERA = Camera(72, 128, (0.3, 0.2), 0.6), Camera(90, 160, (0.28, 0.25), 0.5)
 CLIPS = {72: clip(ADULT, [Stance()], PHOTO_CAMERA), 90: clip(ADULT, dance(FRAMES), VIDEO_CAMERA)}
+SIZE = {"size": "custom", "width": 144, "height": 256}
 NOBODY = 200  # brightness of a frame without anybody
 
 
@@ -62,9 +66,9 @@ def video_of(brightness, audio=None):
 def run(brightness=range(FRAMES), detector=None, **changes):
     video = video_of(brightness, {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600})
     photo = torch.cat([picture(0, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]  # RGBA
-    options = {"person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
-    drawing = {"width": 144, "height": 256, "seed": 1}
-    return AnimateFromVideo.execute(photo, video, **options | drawing | changes, detector=detector or Knowing()).result
+    options = {"size": SIZE, "person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
+    sources = {"photo": photo, "video": video, "detector": detector or Knowing(), "seed": 1}
+    return AnimateFromVideo.execute(**options | sources | changes).result
 
 
 def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
@@ -77,15 +81,15 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
     photo = torch.cat([picture(100, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]
     photo[:, 0, 0, :3] = 0  # the number of the frame
     photo[:, 64:, :, 3] = 0
-    AnimateFromVideo.execute(photo, video_of(range(5)), 144, 256, Watching(), lead_in=0, max_frames=0)
+    AnimateFromVideo.execute(photo, SIZE, video_of(range(5)), detector=Watching(), lead_in=0, max_frames=0)
     (seen,) = (frame for frame in looked_at if frame.shape[1] == 72)
     assert (seen[1:64] == 100).all() and not seen[64:].any()
 
 
 def test_poses_pictures_rate_and_sound_belong_together_and_the_report_tells_who_saw_what():
-    frames, negative, overlay, fps, audio, lead_in, poses, report = run()
+    frames, negative, overlay, fps, audio, lead_in, poses, report, photo = run()
     assert frames.shape == negative.shape == (FRAMES, 256, 144, 3) and not torch.equal(frames, negative)
-    assert overlay.shape == (1, 1024, 576, 3)
+    assert overlay.shape == (1, 1024, 576, 3) and photo.shape == (1, 128, 72, 3)
     assert (fps, lead_in, audio["sample_rate"]) == (16.0, 0, 1600)
     track = from_keypoints(poses).tracks[0]
     assert track.points[0, NECK] == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
@@ -110,7 +114,7 @@ def test_the_anchor_and_where_to_meet_reach_the_alignment():
 
 
 def test_a_short_gap_is_filled_and_told():
-    poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:]
+    poses, report = run([0, 1, NOBODY, 3, 4, 5])[6:8]
     neck, wrist = (from_keypoints(poses).tracks[0].points[:, joint] for joint in (NECK, 4))
     assert (np.abs(np.diff(wrist, axis=0)).max(axis=1) > 0).all() and np.isfinite(neck).all()
     rule = "Gaps of up to 5 frames are filled in; in longer ones the last pose is held."
@@ -146,13 +150,13 @@ def test_the_bundled_detector_hears_of_the_gpu_after_room_was_made_there(monkeyp
     told, room = {}, []
 
     class Bundled(Knowing):
-        def __init__(self, **settings):
-            told.update(settings)
+        def __init__(self, provider, gpu):
+            told.update(gpu=gpu)
 
-    monkeypatch.setattr(animate, "BlazePose", Bundled)
-    monkeypatch.setattr(animate, "this_gpu", lambda: "a GPU")
-    monkeypatch.setattr(animate, "make_room_for", lambda provider: room.append((provider, dict(told))))
-    AnimateFromVideo.execute(picture(0, PHOTO_CAMERA)[None], video_of([0]), 144, 256)
+    monkeypatch.setattr(detector_choice, "BlazePose", Bundled)
+    monkeypatch.setattr(detector_choice, "this_gpu", lambda: "a GPU")
+    monkeypatch.setattr(detector_choice, "make_room_for", lambda provider: room.append((provider, dict(told))))
+    AnimateFromVideo.execute(picture(0, PHOTO_CAMERA)[None], SIZE, video_of([0]))
     assert told == {"gpu": "a GPU"} and room == [("auto", {})]
 
 
@@ -184,3 +188,137 @@ def test_a_dance_that_is_known_is_neither_searched_nor_read_again(monkeypatch):
     monkeypatch.setattr(ImageStream, "__iter__", read_again)
     again = run()
     assert torch.equal(again[0], first[0]) and again[7] == first[7]
+
+
+def test_images_with_their_rate_are_a_video_and_exactly_one_of_the_two_is_taken():
+    images = torch.stack([picture(number, VIDEO_CAMERA) for number in range(FRAMES)])
+    from_images = run(video=None, images=images, source_fps=16.0)
+    assert torch.equal(from_images[0], run()[0]) and from_images[4] is None
+    assert len(run(video=None, images=images, source_fps=32.0)[0]) == FRAMES / 2
+    for sources, found in (({"video": None}, "neither images nor video"), ({"images": images}, "both images and vid")):
+        with pytest.raises(ValueError, match=f"Poses From Video has {found}"):
+            run(**sources)
+
+
+def test_the_dance_and_its_sound_begin_at_start_seconds():
+    class Watching(Knowing):
+        fingerprint = "watching-2"
+
+        def find(self, frame, *_):
+            seen.append((frame.shape[1], int(frame[0, 0, 0])))
+            return super().find(frame)
+
+    seen, whole = [], run()
+    later = run(start_seconds=0.125, detector=Watching())
+    assert [number for width, number in seen if width == 90] == [2, 3, 4, 5]
+    assert len(later[0]) == FRAMES - 2 and later[4]["waveform"].shape[-1] == whole[4]["waveform"].shape[-1] - 200
+    with pytest.raises(ValueError, match=r"start_seconds is 9, but the driving video lasts 0.38 s"):
+        run(start_seconds=9.0)
+
+
+def test_a_file_begins_at_start_seconds_and_stays_trimmed():
+    path = str(shipped("steadydancer_sample_dance.mp4"))
+    trimmed = InputImpl.VideoFromFile(path, start_time=0.5, duration=2.0)
+    assert skip_seconds(trimmed, 0.5).get_active_trim_window() == (1.0, 1.5)
+    assert skip_seconds(InputImpl.VideoFromFile(path), 0.5).get_active_trim_window() == (0.5, 0.0)
+    with pytest.raises(ValueError, match="lasts 2.00 s"):
+        skip_seconds(trimmed, 2.0)
+
+
+@pytest.mark.parametrize(("chosen", "number"), [("largest", 0), ("1", 0), ("2", 1)])
+def test_the_person_of_the_video_is_chosen_by_rule_and_by_number(chosen, number):
+    clip_of_two = run(detector=Two(), person="all", max_frames=1)[6]
+    report = run(detector=Two(), person=chosen)[7]
+    assert f"{'person ' * chosen.isdecimal()}{chosen} chosen" in report and from_keypoints(clip_of_two).tracks
+    assert ("not seen in 2 of 6 frames" in report) == (number == 0)
+    with pytest.raises(ValueError, match="Person in the driving video: There is no person 7: the people here .* 1, 2"):
+        run(detector=Two(), person="7")
+
+
+def test_the_person_of_the_photo_is_chosen_by_number():
+    class Pair(Two):
+        """Two people in the photo, one in the video."""
+
+        fingerprint = "pair-1"
+
+        def find(self, frame, *_):
+            height, width = frame.shape[:2]
+            places = (0.25, 0.75) if width == 72 else (0.5,)
+            return [Region(width * x, height / 2, width / 4, height) for x in places]
+
+        def estimate(self, frame, regions):
+            height, width = frame.shape[:2]
+            stands = (CLIPS[width].tracks[0].points[0] - CLIPS[width].tracks[0].points[0, NECK]) * (width, height)
+            size = np.array([1.0 if r.x < width * 0.6 else 0.7 for r in regions])[:, None, None]
+            scores = np.stack([CLIPS[width].tracks[0].scores[0]] * len(regions))
+            return stands * size + [[(r.x, height / 4)] for r in regions], scores
+
+    def places(who):
+        return from_keypoints(run(detector=Pair(), photo_person=who)[6]).tracks[0].points[0, NECK, 0]
+
+    assert places("automatic") == places("1") == pytest.approx(0.25, abs=1e-6)
+    assert places("2") == pytest.approx(0.75, abs=1e-6)
+    with pytest.raises(ValueError, match="Person in the photo: There is no person 3"):
+        run(detector=Pair(), photo_person="3")
+
+
+def test_body_and_head_are_corrected_about_the_neck():
+    plain, changed = (
+        from_keypoints(run(**how)[6]).tracks[0].points for how in ({}, {"body_x": 0.1, "head_scale": 1.5})
+    )
+    shift = 0.1 * 128 / 72  # of the frame's width
+    assert changed[:, NECK] - plain[:, NECK] == pytest.approx(np.array([[shift, 0.0]] * FRAMES), abs=1e-6)
+    nose = [np.linalg.norm((points[0, 0] - points[0, NECK]) * (72, 128)) for points in (plain, changed)]
+    assert nose[1] == pytest.approx(1.5 * nose[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [("576p", (576, 1024)), ("480p", (464, 832)), ("720p", (720, 1280)), ({"width": 96, "height": None}, (96, 160))],
+)
+def test_a_size_is_an_area_in_the_photos_shape_or_custom(size, drawn):
+    chosen = {"size": size} if isinstance(size, str) else {"size": "custom", **size}
+    outputs = run(size=chosen, max_frames=5)
+    assert outputs[0].shape[1:3] == outputs[1].shape[1:3] == drawn[::-1] and outputs[8].shape == (1, 128, 72, 3)
+    assert f"Size of the video: {drawn[0]}x{drawn[1]}." in outputs[7] and "cropped" not in outputs[7]
+
+
+def test_a_custom_shape_crops_photo_and_skeleton_alike_and_says_so():
+    wide = run(size={"size": "custom", "width": 96, "height": 96}, max_frames=5)
+    assert wide[0].shape == (5, 96, 96, 3) and wide[8].shape == (1, 72, 72, 3)
+    assert "The photo is cropped to the shape of the video: top and bottom 44% of the height are cut." in wide[7]
+    whole = run(size={"size": "custom", "width": 96, "height": 170}, max_frames=5)[0]
+    assert (wide[0] - whole[:, 32:128]).abs().mean() < 0.02 and wide[0].any()
+    with pytest.raises(ValueError, match="There is no size '8K'. Choose one of: 576p, 480p, 720p, custom"):
+        run(size={"size": "8K"})
+
+
+def test_without_a_detector_the_files_of_dwpose_are_used_and_what_does_not_run_is_said(monkeypatch, tmp_path):
+    class Files(Knowing):
+        name = "DW-Pose (CPU)"
+
+        def __init__(self, *settings):
+            if not all(path.read_bytes() for path in settings[:2]):
+                raise ValueError("yolox_l.onnx is an empty file.")
+
+    class Bundled(Knowing):
+        def __init__(self, *_):
+            pass
+
+    monkeypatch.setattr(detector_choice, "DWPose", Files)
+    monkeypatch.setattr(detector_choice, "BlazePose", Bundled)
+    paths = {kind.file: tmp_path / kind.file for kind in (DWPOSE, YOLOX)}
+    monkeypatch.setattr(detector_choice, "path_of", lambda kind, _: paths.get(kind.file))
+    for path in paths.values():
+        path.write_bytes(b"")
+    found, remarks = detector_choice.automatic_detector()
+    assert isinstance(found, Bundled) and "hands are not seen. yolox_l.onnx is an empty file." in remarks[0]
+    for path in paths.values():
+        path.write_bytes(b"x")
+    found, remarks = detector_choice.automatic_detector()
+    assert isinstance(found, Files) and remarks == []
+    before = AnimateFromVideo.fingerprint_inputs()
+    del paths[DWPOSE.file]
+    found, remarks = detector_choice.automatic_detector()
+    assert isinstance(found, Bundled) and "Hands are not seen" in remarks[0]
+    assert AnimateFromVideo.fingerprint_inputs() != before

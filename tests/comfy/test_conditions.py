@@ -241,7 +241,15 @@ def test_grey_and_rgba_images(material, channels):
 def test_odd_sized_images_fit(material):
     photo, pose = torch.rand(1, 97, 65, 3), torch.rand(9, 193, 129, 3)
     result = reconcile({"photo": photo, "pose": pose, "pose_negative": None}, width=0, height=0)
-    assert result.latent["samples"].shape[3:] == (928 // 8, 624 // 8)
+    assert result.latent["samples"].shape[3:] == (192 // 8, 128 // 8)
+
+
+@pytest.mark.parametrize(
+    ("pose", "size"), [((832, 480), (480, 832)), ((1280, 720), (720, 1280)), ((1920, 1080), (576, 1024))]
+)
+def test_the_size_is_that_of_the_pose_frames_up_to_720p(pose, size):
+    photo, frames = torch.zeros(1, 1, 1, 3).expand(1, 1600, 900, 3), torch.zeros(1, 1, 1, 3).expand(9, *pose, 3)
+    assert conditions.choose_frame(photo, frames, 0, 0, 9, []) == (*size, 9)
 
 
 @pytest.mark.parametrize(

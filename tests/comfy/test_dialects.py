@@ -174,7 +174,7 @@ def test_a_close_up_goes_through_the_nodes():
     image = torch.zeros(1, 512, 512, 3)
     keep = dict.fromkeys((f"{part}_{axis}" for part in CORRECTED for axis in "xy"), 0.0)
     keep |= {f"{part}_scale": 1.0 for part in CORRECTED}
-    aligned = AlignPoses.execute(image, photo, dance, "robust", 0, **keep).result[0]
+    aligned = AlignPoses.execute(dance, image, photo, "robust", 0, **keep).result[0]
     written = write(read_poses(aligned), OPENPOSE)
     (expected,), (found,) = from_keypoints(aligned).tracks, from_keypoints(written).tracks
     assert expected.points[0, :18, 1].max() > 2.5

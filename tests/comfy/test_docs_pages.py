@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from steadydancer_pack.steadydancer_core.weights.loading import supports_fp8
+from steadydancer_pack.tests.pack_nodes import all_inputs
 
 PACK = Path(__file__).resolve().parents[2]
 DOCS = PACK / "docs"
@@ -61,8 +62,9 @@ def anchors(page: Path) -> set[str]:
 
 def words(schema) -> set[str]:
     """Return the names of a node's inputs and outputs, and the options of its lists."""
-    options = {str(option) for i in schema.inputs for option in getattr(i, "options", None) or ()}
-    return options | {i.id for i in schema.inputs} | {o.display_name or o.id for o in schema.outputs}
+    inputs = all_inputs(schema)
+    options = {str(getattr(option, "key", option)) for _, i in inputs for option in getattr(i, "options", None) or ()}
+    return options | {i.id for _, i in inputs} | {o.display_name or o.id for o in schema.outputs}
 
 
 def linked(page: Path, piece: str) -> set[str]:

@@ -165,7 +165,8 @@ def prepare(vae):
     with Image.open(shipped("steadydancer_sample.png")) as file:
         photo = torch.from_numpy(np.array(file.convert("RGB")))[None].float() / 255
     video = InputImpl.VideoFromFile(str(shipped("steadydancer_sample_dance.mp4")), duration=SECONDS_OF_DANCE)
-    animated = AnimateFromVideo.execute(photo, video, SIDE, SIDE, lead_in=1, seed=1).result
+    size = {"size": "custom", "width": SIDE, "height": SIDE}
+    animated = AnimateFromVideo.execute(photo, size, video, lead_in=1, seed=1).result
     pose, negative, _, fps, audio = animated[:5]
     files = [shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")]
     prompts = map(prompt_embeddings.load, files)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from steadydancer_pack.tests.pack_nodes import all_inputs
+
 PACK = Path(__file__).resolve().parents[2]
 PAGES = PACK / "web" / "docs"
 PICTURES = PAGES / "pictures"
@@ -70,7 +72,7 @@ def test_a_page_has_its_nodes_title_and_picture_a_table_of_exactly_its_inputs_an
     for name, schema in schemas.items():
         page = _page(name)
         assert page.startswith(f"# {schema.display_name}\n"), name
-        assert _input_rows(page) == [i.id for i in schema.inputs], name
+        assert _input_rows(page) == [key.rpartition(".")[2] for key, _ in all_inputs(schema)], name
         assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
         for text in (page, *(_page(f"{name}/{language}") for language in LANGUAGES)):
             title, _, below = text.splitlines()[:3]
@@ -109,7 +111,7 @@ def test_a_translation_has_the_names_of_the_canvas_and_the_inputs_of_the_schema(
     for name, (_, page) in both.items():
         node, schema = words[name], schemas[name]
         assert page.startswith(f"# {node['display_name']}\n"), name
-        assert _input_rows(page) == [i.id for i in schema.inputs], name
+        assert _input_rows(page) == [key.rpartition(".")[2] for key, _ in all_inputs(schema)], name
         inputs = [f"| `{i.id}`{_bracketed(node['inputs'][i.id]['name'])} |" for i in schema.inputs]
         outputs = [
             f"**{output.display_name or output.id}**{_bracketed(node['outputs'][str(place)]['name'])}"

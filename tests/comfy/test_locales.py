@@ -1,7 +1,8 @@
 """The pack's words in other languages: every node, input and output has its label, in Chinese its tooltip too.
 
-The frontend compiles names and descriptions as messages and takes tooltips as they are. It reads no labels of a
-combo's options: these keep their English names, and the tooltip explains them.
+The frontend looks for an input below a choice under choice_input. It compiles names and descriptions as messages and
+takes tooltips as they are. It reads no labels of a combo's options: these keep their English names, and the tooltip
+explains them.
 """
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 import folder_paths
 import pytest
 from app.custom_node_manager import CustomNodeManager
+
+from steadydancer_pack.tests.pack_nodes import all_inputs
 
 PACK = Path(__file__).resolve().parents[2]
 LOCALES = PACK / "locales"
@@ -26,7 +29,7 @@ FILES = ("main", "nodeDefs")
 UNTRANSLATED = {"VAE", "Latent"}
 CATEGORIES_OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}
 MESSAGE_SYNTAX = set("@{}|")
-WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
+WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING", "COMFY_DYNAMICCOMBO_V3"}
 in_every_language = pytest.mark.parametrize("language", SCRIPTS)
 
 
@@ -49,8 +52,8 @@ def tooltips(schemas):
     """Yield every Chinese tooltip with where it stands and the schema's input or output."""
     for name, node in words("zh").items():
         inputs, outputs = node.get("inputs", {}), node.get("outputs", {})
-        for i in schemas[name].inputs:
-            yield f"{name}.{i.id}", inputs.get(i.id, {}).get("tooltip", ""), i
+        for key, i in all_inputs(schemas[name]):
+            yield f"{name}.{key}", inputs.get(key.replace(".", "_"), {}).get("tooltip", ""), i
         for index, o in enumerate(schemas[name].outputs):
             yield f"{name}.{index}", outputs.get(str(index), {}).get("tooltip", ""), o
 
@@ -85,7 +88,7 @@ def test_the_nodes_inputs_and_outputs_are_those_of_the_pack(schemas, language):
     assert set(words(language)) == set(schemas)
     for name, node in words(language).items():
         named = [key for key, slot in node.get("inputs", {}).items() if "name" in slot]
-        assert named == [i.id for i in schemas[name].inputs], name
+        assert named == [key.replace(".", "_") for key, _ in all_inputs(schemas[name])], name
         numbered = [key for key, slot in node.get("outputs", {}).items() if "name" in slot]
         assert numbered == [str(index) for index in range(len(schemas[name].outputs))], name
 
@@ -141,3 +144,18 @@ def test_a_socket_shows_its_tooltip_in_nodes_2_too(schemas, language):
         sockets = [(inputs[i.id], i.tooltip) for i in schemas[name].inputs if i.io_type not in WIDGETS]
         expected = {slot["name"]: {"tooltip": slot.get("tooltip", english)} for slot, english in sockets}
         assert {key: slot for key, slot in inputs.items() if "name" not in slot} == expected, name
+
+
+SAME = {"SteadyDancer", "LoRA"}  # in every language
+
+
+@pytest.mark.parametrize("language", [language for language in SCRIPTS if language.startswith("zh")])
+def test_titles_groups_and_labels_of_the_workflows_are_chinese_too(language):
+    files = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
+    whole = [json.loads(file.read_text("utf-8")) for file in files]
+    graphs = [graph for file in whole for graph in (file, *file.get("definitions", {}).get("subgraphs", ()))]
+    named = [entry.get("title") for graph in graphs for entry in (*graph["nodes"], *graph.get("groups", ()))]
+    named += [slot.get("label") for graph in graphs for slot in graph.get("inputs", ())]
+    titles = words(language, "main")["steadydancer"]["titles"]
+    assert {name for name in named if name} - SAME <= set(titles)
+    assert all(re.search(SCRIPTS[language], title) for title in titles.values())

@@ -11,7 +11,10 @@ PACK = Path(__file__).resolve().parents[2]
 CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of text-to-video lacks
 SHARED = "\u8272\u8c03\u8273\u4e3d"
 GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
-ONE_VIDEO = ("fast_4_steps", "low_vram", "official_quality", "own_pose_video", "pose_editor", "several_people")
+ONE_VIDEO = (
+    "fast_4_steps", "long_video_in_chunks", "low_vram", "official_quality", "own_pose_video", "pose_editor",
+    "several_people",
+)  # fmt: skip
 WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
 
 
@@ -31,7 +34,9 @@ def test_it_is_the_one_of_image_to_video():
 @pytest.mark.parametrize("name", WITH_14B)
 def test_every_template_for_the_14b_model_encodes_it(name):
     workflow = json.loads((PACK / "workflows" / f"{name}.json").read_text("utf-8"))
-    encoded = [node["widgets_values"] for node in workflow["nodes"] if node.get("title") == "Negative prompt"]
+    graphs = [workflow, *workflow.get("definitions", {}).get("subgraphs", [])]
+    nodes = (node for graph in graphs for node in graph["nodes"])
+    encoded = [node["widgets_values"] for node in nodes if node.get("title") == "Negative prompt"]
     assert encoded == [[NEGATIVE]]
 
 

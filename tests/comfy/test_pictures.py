@@ -179,8 +179,8 @@ def test_runs_of_one_schedule_are_one_timeline():
 
 def sampled(model, conds, inputs):
     values = {"steps": 10, "text_guidance": 5.0, "pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4, "shift": 5.0}
-    values |= {"solver": "official unipc", "scheduler": "official", "pose_negative": conds[2]}
-    return SteadyDancerSampler.execute(model, *conds[:2], inputs.empty(), 0, **values)
+    values |= {"solver": "official unipc", "scheduler": "official"}
+    return SteadyDancerSampler.execute(model, *conds[:2], inputs.empty(), 0, {"preset": "Custom", **values}, conds[2])
 
 
 def test_the_sampler_shows_the_timeline_of_its_run_as_its_last_preview(quick, conds, inputs, monkeypatch):

@@ -32,7 +32,7 @@ DRAW = {"width": 0, "height": 0, "palette": "steadydancer", "thickness": 1.0, "h
 def align(photo=PHOTO, photo_poses=PHOTO_POSES, poses=POSES, **changes):
     defaults = {i.id: i.default for i in AlignPoses.GET_SCHEMA().inputs if hasattr(i, "default")}
     values = {"mode": "robust"} | {name: value for name, value in defaults.items() if value is not None} | changes
-    return AlignPoses.execute(photo, photo_poses, poses, **values)
+    return AlignPoses.execute(poses, photo, photo_poses, **values)
 
 
 def points(keypoints):
@@ -104,7 +104,7 @@ def test_the_anchor_and_where_to_meet_reach_the_alignment():
 def test_a_prompt_from_before_runs_as_before():
     parts, still = ("body", "head", "arms", "legs"), {"scale": 1.0, "x": 0.0, "y": 0.0}
     values = {f"{part}_{key}": value for part in parts for key, value in still.items()}
-    old = AlignPoses.execute(PHOTO, PHOTO_POSES, POSES, mode="robust", anchor_frame=0, **values).result
+    old = AlignPoses.execute(POSES, PHOTO, PHOTO_POSES, mode="robust", anchor_frame=0, **values).result
     assert np.array_equal(points(old[0]), points(align().result[0])) and old[2] == align().result[2]
 
 
@@ -173,3 +173,9 @@ def test_frames_that_no_memory_holds_are_told_in_words():
         "4194304 pose frames of 3840x2160 need 417 TB of memory, more than there is. Set width and height to those of "
         "Reconcile Conditions, or take fewer frames with max_frames."
     )
+
+
+def test_a_bypassed_align_poses_passes_the_dance_on():
+    """ComfyUI's page takes the input in the output's place if it is of that type, else the first one that is."""
+    sockets = [i.id for i in AlignPoses.GET_SCHEMA().inputs if i.io_type == "POSE_KEYPOINT"]
+    assert sockets[0] == AlignPoses.GET_SCHEMA().inputs[0].id == "poses"

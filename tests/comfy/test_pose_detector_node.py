@@ -119,7 +119,7 @@ def test_a_missing_file_is_explained_and_an_unknown_detector_refused(home):
     assert text.startswith("There is no yolox file 'yolox_l.onnx' here.")
     for piece in ("yolox_l.onnx: 217 MB", "yzd-v/DWPose", str(home / "models" / "dwpose"), BUNDLED):
         assert piece in text
-    with pytest.raises(ValueError, match="Unknown detector 'magic'. Choose 'bundled"):
+    with pytest.raises(ValueError, match="Unknown detector 'magic'. Choose 'auto', 'bundled"):
         LoadPoseDetector.execute("magic")
 
 
@@ -203,3 +203,10 @@ def test_the_name_of_the_gpu(monkeypatch, device, name):
     monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: SimpleNamespace(type=device))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GeForce")
     assert pose_detection.gpu_name() == name
+
+
+def test_auto_says_that_hands_are_not_seen_and_where_the_files_belong(home):
+    register_folders()
+    _, report = LoadPoseDetector.execute().result
+    assert report.startswith("BlazePose") and "Hands are not seen" in report
+    assert "216,746,733 bytes" in report and f"Put into {home / 'models' / 'dwpose'}" in report

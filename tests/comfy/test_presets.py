@@ -1,5 +1,6 @@
 """Presets of the sampler: what they cost at the model, and that saved workflows run as before."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import comfy.sd
@@ -7,7 +8,9 @@ import pytest
 import torch
 from server import PromptServer
 
+from steadydancer_pack.nodes.common.miniature_note import DRAWN_ONLY, miniature_note
 from steadydancer_pack.nodes.common.node_text import show_text
+from steadydancer_pack.nodes.common.sampling_inputs import run_settings
 from steadydancer_pack.nodes.sampling import PoseGuidancePatch, SteadyDancerGuider, SteadyDancerSampler
 from steadydancer_pack.steadydancer_core.sampling import presets
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
@@ -37,7 +40,7 @@ def sampled(inputs, conds):
         latent = inputs.empty()
         positive, negative, pose_negative = conds
         output = SteadyDancerSampler.execute(
-            model, positive, negative, latent, 0, **{**OFFICIAL_VALUES, **values}, pose_negative=pose_negative
+            model, positive, negative, latent, 0, {"preset": "Custom", **OFFICIAL_VALUES, **values}, pose_negative
         )
         return output.args[0]["samples"], output.ui.as_dict()["text"][0]
 
@@ -69,6 +72,7 @@ PRESETS = {
             "Negative prompt computed on 10 of 20 steps, then its last difference reused",
         ],
     ),
+    "Fast 6": (6 + 2, ["Pose guidance on steps 2, 3 of 6"]),
     "Fast 4": (4 + 1, ["Pose guidance on step 2 of 4"]),
 }
 
@@ -88,8 +92,10 @@ def test_a_preset_is_its_row_and_nothing_of_the_values_above_and_has_a_known_nam
     by_name, _ = sampled(golden_patcher, preset="Fast 4", **nonsense)
     by_value, _ = sampled(golden_patcher, steps=4, text_guidance=1.0, solver=row.solver)
     assert torch.equal(by_name, by_value)
-    with pytest.raises(ValueError, match="There is no preset 'Fast 5'. Choose one of: use the values above, Official"):
+    with pytest.raises(ValueError, match="There is no preset 'Fast 5'. Choose one of: Official 40, .*, Custom"):
         sampled(golden_patcher, preset="Fast 5")
+    with pytest.raises(ValueError, match="The preset is not one of this version. Choose one of: Official 40"):
+        run_settings(None)
 
 
 def test_the_report_is_the_ui_output_of_the_node(monkeypatch):
@@ -102,19 +108,27 @@ def test_the_report_is_the_ui_output_of_the_node(monkeypatch):
     assert sent == []
 
 
-def test_values_saved_before_the_presets_run_as_they_did(golden_patcher, inputs, conds, sampled, passes):
-    """A prompt without the new inputs, through the node and through the core with the old arguments alone."""
+def test_custom_values_are_those_of_the_core_and_official_where_none_is_given(
+    golden_patcher, inputs, conds, sampled, passes
+):
     found, report = sampled(golden_patcher)
     assert sum(passes) == 22 and report.startswith("Custom: 10 steps with official unipc")
     own = presets.Settings("Custom", 10, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
     want, _ = run(golden_patcher, *conds, inputs.empty(), 0, own)
     assert torch.equal(found, want["samples"])
+    official = replace(presets.ROWS[0], name="Custom")
+    assert run_settings({"preset": "Custom"}) == run_settings({"preset": "Custom", "steps": None}) == official
+
+
+def test_fast_6_is_that_of_the_wan_animate_template():
+    """lightx2v's LoRA, lcm and simple, shift 5; two of its six steps lie in the pose window."""
+    row = presets.PRESETS["Fast 6"]
+    assert (row.steps, row.solver, row.scheduler, row.shift, row.text.scale) == (6, "lcm", "simple", 5.0, 1.0)
 
 
 @pytest.mark.parametrize(
     ("node", "new"),
     [
-        (SteadyDancerSampler, {"skip_negative_after": 1.0, "pose_every": 1, "preset": "use the values above"}),
         (SteadyDancerGuider, {"skip_negative_after": 1.0, "pose_every": 1}),
         (PoseGuidancePatch, {"pose_every": 1}),
     ],
@@ -156,6 +170,13 @@ def test_a_lora_for_another_model_is_told(golden_patcher, sampled, caplog):
     _, report = sampled(with_lora(golden_patcher, other), preset="Fast 4")
     assert "a LoRA for another model changes nothing" in " ".join(report.split())
     assert "No LoRA acts on this model" in caplog.text
+
+
+def test_a_model_of_less_than_full_width_says_that_it_knows_no_real_photos(golden_patcher, sampled, monkeypatch):
+    _, report = sampled(golden_patcher, preset="Fast 4")
+    assert report.endswith(DRAWN_ONLY)
+    monkeypatch.setattr(golden_patcher.model.diffusion_model, "dim", 5120)
+    assert miniature_note(golden_patcher) == []
 
 
 def test_a_latent_that_is_not_a_number_is_told(golden_patcher, sampled):

@@ -88,7 +88,7 @@ def test_every_workflow_and_blueprint_has_its_row_and_those_that_need_a_download
 def test_what_a_workflow_downloads_is_added_up(page):
     known = sizes(page)
     for name, _, told in tables(page)[LARGE]:
-        assert told == f"{sum(known[file] for file in to_download()[name]):.0f}", name
+        assert told == f"{sum(known[file] for file in to_download()[name]):.2g}", name
         assert f"with its folder and link, {told} GB in all." in json.dumps(WORKFLOWS[name]), name
 
 

@@ -29,6 +29,9 @@ def test_a_value_keeps_its_widget(now, node):
 def test_a_choice_can_still_be_chosen(now, node):
     lost = {name: set(choices) - set(now[node]["choices"][name]) for name, choices in PINNED[node]["choices"].items()}
     assert not any(lost.values()), lost
+    for name, choices in PINNED[node]["choices"].items():
+        for choice, pinned in choices.items() if isinstance(choices, dict) else ():
+            assert now[node]["choices"][name][choice][: len(pinned)] == pinned, (name, choice)
 
 
 @pytest.mark.parametrize("node", PINNED)

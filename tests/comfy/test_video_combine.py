@@ -1,4 +1,4 @@
-"""The Video Combine node: where the file goes, what the frontend gets, progress, Cancel, and the metadata switches."""
+"""Video Combine (SteadyDancer): where the file goes, what the page gets, progress, Cancel, the metadata switches."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,10 @@ def combine(frames=4, **changes):
 
 def test_schema():
     schema, info = VideoCombine.GET_SCHEMA(), VideoCombine.GET_NODE_INFO_V1()["input"]
-    assert (schema.display_name, schema.category) == ("Video Combine", "SteadyDancer/video") and schema.is_output_node
+    assert (schema.display_name, schema.category) == (
+        "Video Combine (SteadyDancer)",
+        "SteadyDancer/video",
+    ) and schema.is_output_node
     assert list(info["required"])[:2] == ["images", "fps"]
     assert list(info["optional"]) == ["audio", "pose_frames", "show_pose"] and schema.inputs[-1].default == "off"
 

@@ -191,7 +191,9 @@ def test_the_nodes_name_the_gaps(tmp_path, monkeypatch):
     video, detector = InputImpl.VideoFromFile(path), Blind()
     *_, count, report = ExtractPoses.execute(detector, 16, 16, 1, 1, "hold", 0, False, 0, video=video).result
     photo = torch.full((1, 48, 64, 3), LEVEL_STEP / 255)
-    frames, *_, animated = AnimateFromVideo.execute(photo, video, 64, 48, detector).result
+    size = {"size": "custom", "width": 64, "height": 48}
+    outputs = AnimateFromVideo.execute(photo, size, video, detector=detector).result
+    frames, animated = outputs[0], outputs[7]
     assert count == len(frames) == PICTURES
     for text in (report, animated):
         assert "Warning: 'dance.mkv' is damaged: the times of its pictures jump ahead by 36000 s" in text

@@ -8,6 +8,7 @@ import folder_paths
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
+from steadydancer_pack.comfy_client.subgraphs import INPUT, OUTPUT
 from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
 from steadydancer_pack.miniature import FILES as MINIATURE
 from steadydancer_pack.nodes.model import PRECISIONS
@@ -21,9 +22,16 @@ FILES = sorted((PACK / "workflows").glob("*.json"))
 NAMES = {file.stem for file in FILES}
 MADE = {file.name for file in MINIATURE}
 KEPT_DANCE = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
+NOT_CHOSEN = ""  # a loader without a file is no error before the run
 MODEL = re.compile(r"\.(safetensors|gguf|onnx)$")
 # Upright words of a note that are neither a node nor one of its values.
 WORDS = {"models/diffusion_models", "output/poses"}
+STRESSED = {  # what is no name
+    "Needs the pack ComfyUI-GGUF", "Size and length", "For your own photo and video",
+    "It knows drawn characters of 96x96 pixels only",
+    "\u53ea\u8ba4\u8bc6 96x96 \u50cf\u7d20\u7684\u624b\u7ed8\u89d2\u8272",
+    "\u81ea\u5df1\u7684\u7167\u7247\u548c\u89c6\u9891",
+}  # fmt: skip
 ADDED = {"CLIPTextEncode", "CLIPVisionLoader"}  # ComfyUI's nodes that a note tells to add
 
 
@@ -37,8 +45,20 @@ def workflow(request):
     return json.loads(request.param.read_text("utf-8"))
 
 
+def graphs(workflow):
+    """Return the graph of the workflow and those of its subgraphs, links as the workflow holds them."""
+    inside = workflow.get("definitions", {}).get("subgraphs", [])
+    return [
+        workflow,
+        *({**subgraph, "links": [list(link.values()) for link in subgraph["links"]]} for subgraph in inside),
+    ]
+
+
 def real(workflow):
-    return [node for node in workflow["nodes"] if node["type"] not in NOTES]
+    """Return the nodes that run, those in subgraphs too."""
+    hosts = {graph["id"] for graph in graphs(workflow)[1:]}
+    nodes = [node for graph in graphs(workflow) for node in graph["nodes"]]
+    return [node for node in nodes if node["type"] not in NOTES | hosts]
 
 
 def models(node):
@@ -53,20 +73,39 @@ def test_every_node_says_which_pack_it_is_from(workflow):
     project = (PACK / "pyproject.toml").read_text("utf-8")
     ours = {"cnr_id": "steadydancer", "ver": re.search(r'^version = "(.+)"', project, re.M)[1]}
     core = {"cnr_id": "comfy-core", "ver": re.search(r'^requires-comfyui = ">=(.+)"', project, re.M)[1]}
-    for node in workflow["nodes"]:
+    for node in real(workflow) + [node for node in workflow["nodes"] if node["type"] in NOTES]:
         wanted = ours if node["type"].startswith("SteadyDancer") else core
         assert wanted.items() <= node["properties"].items(), node["type"]
         assert node["properties"]["Node name for S&R"] == node["type"]
 
 
 def test_every_link_is_known_at_both_ends(workflow):
-    nodes = {node["id"]: node for node in workflow["nodes"]}
-    for link, source, out, target, into, kind in workflow["links"]:
-        output, entry = nodes[source]["outputs"][out], nodes[target]["inputs"][into]
-        assert link in output["links"] and entry["link"] == link
-        assert output["type"] == kind == entry["type"]
-    ends = [entry["link"] for node in nodes.values() for entry in node["inputs"] if entry["link"] is not None]
-    assert sorted(ends) == sorted(link[0] for link in workflow["links"])
+    for graph in graphs(workflow):
+        ends = {INPUT: {"outputs": graph.get("inputs")}, OUTPUT: {"inputs": graph.get("outputs")}}
+        nodes = {node["id"]: node for node in graph["nodes"]} | ends
+        for link, source, out, target, into, kind in graph["links"]:
+            output, entry = nodes[source]["outputs"][out], nodes[target]["inputs"][into]
+            assert link in output.get("linkIds", output.get("links", ()))
+            assert link in entry.get("linkIds", [entry.get("link")])
+            assert output["type"] == kind == entry["type"]
+        linked = [entry["link"] for node in graph["nodes"] for entry in node["inputs"] if entry["link"] is not None]
+        assert sorted(linked) == sorted(link[0] for link in graph["links"] if link[3] != OUTPUT)
+
+
+def test_what_a_subgraph_shows_is_a_widget_inside(workflow, info):
+    for host in workflow["nodes"]:
+        for subgraph in graphs(workflow)[1:]:
+            if host["type"] != subgraph["id"]:
+                continue
+            inside = {str(node["id"]): node for node in subgraph["nodes"]}
+            assert [slot["name"] for slot in host["inputs"]] == [slot["name"] for slot in subgraph["inputs"]]
+            assert sum("widget" in slot for slot in host["inputs"]) == len(host["properties"]["proxyWidgets"])
+            for key, widget in host["properties"]["proxyWidgets"]:
+                assert any(slot["name"] == widget and "widget" in slot for slot in inside[key]["inputs"])
+
+
+def test_a_vae_is_loaded_once(workflow):
+    assert sum(node["type"] == "VAELoader" for node in real(workflow)) <= 1
 
 
 def test_every_socket_is_one_of_its_node_in_its_order(workflow, info):
@@ -74,6 +113,7 @@ def test_every_socket_is_one_of_its_node_in_its_order(workflow, info):
     for node in real(workflow):
         spec = info[node["type"]]["input"]
         order = [*spec.get("required", {}), *spec.get("optional", {})]
+        assert not {slot["name"].partition(".")[0] for slot in node["inputs"]} - {*order}
         sockets = [slot["name"].partition(".")[0] for slot in node["inputs"] if "widget" not in slot]
         assert [order.index(name) for name in sockets] == sorted(order.index(name) for name in sockets)
         outputs = [slot["name"] for slot in node["outputs"]]
@@ -85,7 +125,7 @@ def test_every_required_input_is_given_and_every_widget_holds_what_its_node_take
     for node in prompt.values():
         given = {name.partition(".")[0] for name in node["inputs"]}
         assert info[node["class_type"]]["input"].get("required", {}).keys() <= given, node["_meta"]["title"]
-    files = MADE | {KEPT_DANCE} | {model["name"] for node in real(workflow) for model in models(node)}
+    files = MADE | {KEPT_DANCE, NOT_CHOSEN} | {model["name"] for node in real(workflow) for model in models(node)}
     assert misfits(prompt, info, files) == []
 
 
@@ -108,13 +148,12 @@ def test_the_miniature_is_loaded_where_a_device_holds_no_fp8(workflow):
     assert all(precision == "fp16" for name, precision, *_ in loaders if name in MADE)
 
 
-def test_a_file_has_the_same_link_everywhere_and_those_of_the_detectors_carry_their_checksums():
+def test_a_file_has_the_same_link_everywhere_and_none_is_of_a_detector():
+    """Without DW-Pose's files the bundled detector is used: nothing is missing."""
     every = [json.loads(file.read_text("utf-8")) for file in FILES]
     named = [model for workflow in every for node in real(workflow) for model in models(node)]
     assert all(a == b for a in named for b in named if a["name"] == b["name"])
-    by_name = {model["name"]: model for model in named}
-    for kind in (YOLOX, DWPOSE):
-        assert (by_name[kind.file]["hash"], by_name[kind.file]["hash_type"]) == (kind.sha256, "SHA256")
+    assert {YOLOX.file, DWPOSE.file}.isdisjoint(model["name"] for model in named)
 
 
 def test_a_note_names_only_what_is_there(workflow, info):
@@ -125,10 +164,11 @@ def test_a_note_names_only_what_is_there(workflow, info):
     known = [kind for kind in info if kind in here | ADDED or kind.startswith("SteadyDancer")]
     shown = {info[kind]["display_name"].removesuffix(" (Prompt)") for kind in known}
     titles = {node["title"] for node in workflow["nodes"] if "title" in node}
+    labels = {slot["label"] for node in workflow["nodes"] for slot in node["inputs"] if "label" in slot}
     specs = [info[kind]["input"].get(group, {}) for kind in here for group in ("required", "optional")]
     inputs = {name for spec in specs for name in spec}
-    assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= shown | titles | {"Needs the pack ComfyUI-GGUF"}
-    assert set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text)) <= inputs | NAMES
+    assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= shown | titles | STRESSED
+    assert set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text)) <= inputs | labels | NAMES
     values = {*WORDS, *PRESETS, *PRECISIONS, *choices(specs)}
     assert {word for word in re.findall(r"`(.+?)`", text) if not MODEL.search(word)} <= values
 

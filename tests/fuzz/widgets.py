@@ -27,8 +27,8 @@ from steadydancer_pack.tests.prompts import small_prompt
 
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-SAMPLES = ("dance_from_video", "long_video_in_chunks", "keep_a_dance", "long_video", "low_memory")
-SMALL = {"steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
+SAMPLES = ("dance_from_video", "keep_a_dance", "long_video", "quick_start")
+SMALL = {"preset.steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
 SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters
 NUMBERS = (-1, 0, 1, 2**31, 2**63, -(2**63), 1e30, -1e30, 1e-30, 0.1)
@@ -60,6 +60,7 @@ def _edges(node: dict, name: str, object_info: dict) -> list:
     declared = {**inputs.get("required", {}), **inputs.get("optional", {})}.get(name, [None])
     options = declared[1] if len(declared) > 1 else {}
     choices = options.get("options") or (declared[0] if isinstance(declared[0], list) else [])
+    choices = [choice["key"] if isinstance(choice, dict) else choice for choice in choices]
     names = [choice for choice in choices if isinstance(choice, (str, int, float))]
     edges = [options[end] for end in ("min", "max") if end in options]
     return [*names, *edges, *(edge + step for edge in edges for step in (-1, 1))]

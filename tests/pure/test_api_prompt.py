@@ -110,3 +110,36 @@ def test_notes_are_left_out():
 def test_what_cannot_be_sent_is_refused_by_name(bad, message):
     with pytest.raises(ValueError, match=message):
         convert(bad)
+
+
+SUBGRAPH = {
+    "id": "inside",
+    "inputs": [{"name": "image"}, {"name": "steps"}],
+    "outputs": [{"name": "image"}],
+    "nodes": [
+        {"id": 1, "type": "Sampler", "widgets_values": [7, 20, "a"], "inputs": [
+            {"name": "image", "link": 1}, {"name": "steps", "link": 2, "widget": {"name": "steps"}}]},
+        {"id": 2, "type": "Sampler", "widgets_values": [8, 30, "a"], "inputs": [{"name": "image", "link": 3}]},
+    ],
+    "links": [
+        {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0, "type": "X"},
+        {"id": 2, "origin_id": -10, "origin_slot": 1, "target_id": 1, "target_slot": 1, "type": "INT"},
+        {"id": 3, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "X"},
+        {"id": 4, "origin_id": 2, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "X"},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "steps"), [([], 20), ([5], 5)])
+def test_what_is_in_a_subgraph_is_sent_with_its_links_and_what_its_node_says_of_a_widget(told, steps):
+    steps_slot = {"name": "steps", "link": None, "widget": {"name": "steps"}}
+    host = {"id": 5, "type": "inside", "widgets_values": told, "inputs": [{"name": "image", "link": 1}, steps_slot]}
+    first = {"id": 4, "type": "Sampler", "widgets_values": [1, 2, "a"], "inputs": []}
+    last = {"id": 6, "type": "Sampler", "widgets_values": [1, 2, "a"], "inputs": [{"name": "image", "link": 2}]}
+    links = [[1, 4, 0, 5, 0, "X"], [2, 5, 0, 6, 0, "X"]]
+    workflow = {"nodes": [first, host, last], "links": links, "definitions": {"subgraphs": [SUBGRAPH]}}
+    sent = to_api_prompt(workflow, OBJECT_INFO)
+    assert {key: node["inputs"].get("image") for key, node in sent.items()} == {
+        "4": None, "5:1": ["4", 0], "5:2": ["5:1", 0], "6": ["5:2", 0],
+    }  # fmt: skip
+    assert (sent["5:1"]["inputs"]["steps"], sent["5:2"]["inputs"]["steps"]) == (steps, 30)

@@ -156,7 +156,7 @@ def test_bad_files_are_told_in_words_before_the_server_starts(driving, tmp_path,
 def test_the_pose_frames_are_written_beside_the_result():
     draw = {"class_type": demo.DRAW, "inputs": {}, "_meta": {"title": "Draw Poses"}}
     inputs = {"images": ["7", 0], "audio": ["8", 0], "fps": 16.0, "save_output": True, "crf": -1}
-    video = {"class_type": demo.VIDEO_NODE, "inputs": inputs, "_meta": {"title": "Video Combine"}}
+    video = {"class_type": demo.VIDEO_NODE, "inputs": inputs, "_meta": {"title": "Video Combine (SteadyDancer)"}}
     prompt = {"1": draw, "2": video}
     demo.add_pose_video(prompt)
     added = {"images": ["1", 0], "fps": 16.0, "save_output": False, "crf": 0}

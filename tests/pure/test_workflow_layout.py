@@ -1,4 +1,4 @@
-"""The shipped workflows as a picture: nothing overlaps, all flows to the right, no wires cross."""
+"""The shipped workflows as a picture: nothing overlaps, all flows to the right, all can be read when it opens."""
 
 import itertools
 import json
@@ -21,11 +21,11 @@ from steadydancer_pack.tests.workflow_layout import (
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
-# Align Poses takes the dance first, so that the bypassed node passes it on; photo and its pose stand to the left of it.
-INTO_ALIGN = {"poses -> photo_poses", "poses -> poses", "IMAGE -> photo"}
+FEW = 6  # nodes that need no groups
 GAP = 10  # pixels between two nodes
 CLEAR = 4  # pixels between a wire and a node that it does not belong to
-CANVAS, PAGE_MARGIN = (1920, 1000), 10  # a browser's window on a usual screen; the page's own around the nodes
+CANVAS, SMALL_CANVAS = (1920, 1000), (1383, 860)  # on screens of 1920x1080 and 1440x900
+PAGE_MARGIN = 10  # the page's own around the nodes
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
@@ -37,23 +37,23 @@ def name(node):
     return node.get("title") or node["type"]
 
 
-def test_nodes_and_groups_stand_apart_and_every_node_in_one_group(workflow):
+def test_nodes_and_groups_stand_apart_and_every_node_of_many_in_one_group(workflow):
     pairs = itertools.combinations(workflow["nodes"], 2)
     assert [(name(a), name(b)) for a, b in pairs if node_box(a).grown(GAP).meets(node_box(b))] == []
     groups = {group["title"]: group_box(group) for group in workflow["groups"]}
     assert len(groups) == len(workflow["groups"])
     for node in workflow["nodes"]:
         around = [title for title, box in groups.items() if box.holds(node_box(node))]
-        assert len(around) == (node["type"] not in NOTES), name(node)
+        assert len(around) == (bool(groups) and node["type"] not in NOTES), name(node)
+    assert groups or len(workflow["nodes"]) <= FEW
     assert [titles for titles in itertools.combinations(groups, 2) if groups[titles[0]].meets(groups[titles[1]])] == []
 
 
-def test_wires_run_from_left_to_right_over_no_node_and_do_not_cross(workflow):
+def test_wires_run_from_left_to_right_or_down_and_with_few_nodes_over_none(workflow):
     boxes = {node["id"]: node_box(node) for node in workflow["nodes"]}
     drawn = wires(workflow)
-    assert [wire.names for wire in drawn if boxes[wire.start[0]].right >= boxes[wire.end[0]].left] == []
-    assert covered(workflow, drawn, CLEAR) == []
-    assert [names for names in crossings(drawn) if not set(names.split(" x ")) <= INTO_ALIGN] == []
+    assert [wire.names for wire in drawn if boxes[wire.start[0]].left > boxes[wire.end[0]].left] == []
+    assert workflow["groups"] or covered(workflow, drawn, CLEAR) == []
 
 
 def test_the_bends_of_a_wire_belong_to_it(workflow):
@@ -69,16 +69,13 @@ def test_the_bends_of_a_wire_belong_to_it(workflow):
     assert set().union(*used.values()) <= {link[0] for link in workflow["links"]}
 
 
-@pytest.mark.parametrize(
-    "stem",
-    ["quick_start", "dance_in_one_node", "fast_4_steps", "several_people", "own_pose_video", "long_video_in_chunks"],
-)
-def test_a_first_workflow_opens_large_enough_to_read(stem):
+def test_a_workflow_opens_large_enough_to_read(workflow):
     """The page fits a template into three quarters of its canvas, and writes no word below 8 of a font's 14 pixels."""
-    boxes = [node_box(node) for node in json.loads((PACK / "workflows" / f"{stem}.json").read_text("utf-8"))["nodes"]]
+    boxes = [node_box(node) for node in workflow["nodes"]]
     width = max(box.right for box in boxes) - min(box.left for box in boxes) + 2 * PAGE_MARGIN
     height = max(box.bottom for box in boxes) - min(box.top for box in boxes) + 2 * PAGE_MARGIN
-    assert 0.75 * min(CANVAS[0] / width, CANVAS[1] / height) >= 8 / 14
+    canvas = CANVAS if workflow["groups"] else SMALL_CANVAS
+    assert 0.75 * min(canvas[0] / width, canvas[1] / height) >= 8 / 14
 
 
 def two_nodes(*slots):

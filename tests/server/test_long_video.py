@@ -29,7 +29,7 @@ def long_prompt(server):
     windows = {"window": 81, "overlap": 16, "freenoise": True}
     prompt["windows"] = node("SteadyDancerLongVideoWindows", model=sampler["model"], **windows)
     reconcile |= {"length": FRAMES, "width": 32, "height": 32}
-    sampler |= {"model": ["windows", 0], "steps": 2, "text_guidance": 5.0}
+    sampler |= {"model": ["windows", 0], "preset.steps": 2, "preset.text_guidance": 5.0}
     return prompt
 
 

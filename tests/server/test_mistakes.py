@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests import model_files
@@ -133,7 +133,7 @@ def test_windows_that_cannot_work(server, prompt):
 @pytest.fixture
 def chunks(prompt):
     """33 frames in 3 chunks: the chunk sampler in the place of conditions, sampler and decoder."""
-    prompt["chunks"] = chunk_sampler(prompt, seed=7, steps=4)
+    prompt["chunks"] = chunk_sampler(prompt, seed=7, **{"preset.steps": 4})
     set_inputs(prompt, find(prompt, VIDEO), images=["chunks", 0])
     return prompt
 
@@ -146,7 +146,7 @@ def test_an_overlap_as_long_as_the_chunk(server, chunks):
 
 def test_a_stopped_run_goes_on_from_its_finished_chunks(server, chunks):
     stopped = threading.Event()
-    set_inputs(chunks, "chunks", steps=8)  # the second chunk must outlast the way of an interrupt to the server
+    set_custom(chunks, "chunks", steps=8)  # the second chunk must outlast the way of an interrupt to the server
 
     def stop(kind, data):
         if kind == "progress" and data["node"] == "chunks" and data["value"] > 8 and not stopped.is_set():

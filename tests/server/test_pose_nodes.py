@@ -38,6 +38,7 @@ FPS = 16
 DRIVING_SIZE = 384, 512
 DETECTOR, EXTRACT, LOAD, DRAW = "LoadPoseDetector", "ExtractPoses", "LoadPoses", "DrawPoses"
 RECONCILE, ANIMATE = "ReconcileConditions", "AnimateFromVideo"
+CUSTOM_SIZE = {"size": "custom", "size.width": 96, "size.height": 176}
 QUARTER_TURN = bytes.fromhex("00000000 00010000 00000000 FFFF0000" + "00000000" * 4 + "40000000")  # display matrix
 
 
@@ -162,7 +163,7 @@ def one_node(ours):
     """Return a function that makes the prompt of Poses From Video."""
 
     def make(video="dance.mp4", photo="photo.png", **inputs):
-        animate = ours(ANIMATE, photo=["photo", 0], video=["video", 0], **{"width": 96, "height": 176} | inputs)
+        animate = ours(ANIMATE, photo=["photo", 0], video=["video", 0], **CUSTOM_SIZE | inputs)
         return {
             "photo": node("LoadImage", image=photo),
             "video": node("LoadVideo", file=video),

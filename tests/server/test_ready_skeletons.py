@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import SAMPLE, find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import (
@@ -46,7 +46,7 @@ def prompt(server):
     """The workflow with text guidance, shortened to 5 frames and 4 steps for the tests that do not look at it."""
     prompt = to_api_prompt(copy.deepcopy(WORKFLOW), server.client.object_info())
     set_inputs(prompt, find(prompt, RECONCILE), length=5)
-    set_inputs(prompt, find(prompt, SAMPLER), steps=4, text_guidance=5.0)
+    set_custom(prompt, find(prompt, SAMPLER), steps=4, text_guidance=5.0)
     return prompt
 
 
@@ -90,7 +90,7 @@ def test_the_mp4_is_what_was_asked_and_its_metadata_reopens_the_workflow(video_f
 def test_exact_first_frame_puts_the_photo_first(server, prompt):
     """Between decoder and enlargement, where an artist would add it."""
     enlarge = find(prompt, "ImageScaleBy")
-    frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, "LoadImage"), 0]}
+    frames = {"images": prompt[enlarge]["inputs"]["image"], "photo": [find(prompt, SAMPLE), 0]}
     prompt["first"] = node(FIRST_FRAME, **frames, enabled=True, crossfade=3)
     set_inputs(prompt, enlarge, image=["first", 0])
     _, outputs = run(server, prompt)
@@ -118,14 +118,19 @@ def test_the_photos_figure_dances(video_file):
     assert right > still + 3 and right > late + 2
 
 
+def values_of(prompt, sampler):
+    """Return the sampler's inputs under the names that its parts have for them."""
+    return {name.removeprefix("preset."): value for name, value in prompt[sampler]["inputs"].items()}
+
+
 @pytest.mark.parametrize(
     ("solver", "scheduler"), [("euler", "simple"), ("official unipc", "official"), ("official dpm++", "official")]
 )
 def test_sampler_and_guider_nodes_give_one_latent(server, prompt, solver, scheduler):
     sampler = find(prompt, SAMPLER)
-    set_inputs(prompt, sampler, solver=solver, scheduler=scheduler)
-    inputs = prompt[sampler]["inputs"]
-    sampler_only = {"latent", "seed", "steps", "solver", "scheduler", "shift"}
+    set_custom(prompt, sampler, solver=solver, scheduler=scheduler)
+    inputs = values_of(prompt, sampler)
+    sampler_only = {"preset", "latent", "seed", "steps", "solver", "scheduler", "shift"}
     schedule = {"model": inputs["model"], "scheduler": scheduler, "steps": inputs["steps"], "solver": solver}
     solver_of = {"sampler": ["s", 0], "sigmas": ["s", 1]}
     parts = {
@@ -140,8 +145,8 @@ def test_sampler_and_guider_nodes_give_one_latent(server, prompt, solver, schedu
 
 def test_the_stock_ksampler_with_pose_guidance_gives_the_same_latent(server, prompt):
     sampler = find(prompt, SAMPLER)
-    set_inputs(prompt, sampler, solver="euler", scheduler="simple")
-    inputs = prompt[sampler]["inputs"]
+    set_custom(prompt, sampler, solver="euler", scheduler="simple")
+    inputs = values_of(prompt, sampler)
     window = {name: inputs[name] for name in ("pose_negative", "pose_guidance", "pose_start", "pose_end")}
     parts = {
         "p": node("SteadyDancerPoseGuidance", model=inputs["model"], **window),
@@ -254,7 +259,7 @@ def test_a_damaged_model_file_is_named(server, prompt, content):
 @pytest.mark.parametrize("stage", [SAMPLER, VIDEO])
 def test_an_interrupt_stops_the_run_and_the_next_prompt_runs(server, prompt, stage):
     slow = copy.deepcopy(prompt)
-    set_inputs(slow, find(slow, SAMPLER), steps=500 if stage == SAMPLER else 4)
+    set_custom(slow, find(slow, SAMPLER), steps=500 if stage == SAMPLER else 4)
     set_inputs(slow, find(slow, VIDEO), loop=0 if stage == SAMPLER else 1000)
     stopped = threading.Event()
 

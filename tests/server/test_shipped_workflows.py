@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.comfy.test_negative_prompt import ONE_VIDEO
@@ -17,16 +17,18 @@ from steadydancer_pack.training.old_world.clips import film
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FPS, FRAMES = 16, 9
 VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {"one_dance_many_photos": 3}
+QUICK = {"preset": "Custom", "preset.steps": 2}
 SMALL = {"width": 48, "height": 48}
-QUICK = {"steps": 2, "preset": "use the values above", "chunk_length": FRAMES, "overlap": 5, "keep_chunks": False}
-FOUND = {"yolox_file": "auto", "dwpose_file": "auto"}
 # What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
 INSTEAD = {
     "SteadyDancerLoadModel": {"model_name": "steadydancer_miniature.safetensors"},
     "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
-    "SteadyDancerLoadPoseDetector": {"detector": "bundled body-only (BlazePose)"} | FOUND,
-    "SteadyDancerChunkSampler": QUICK | SMALL,
-    "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES} | SMALL,
+    "SteadyDancerSampler": QUICK,
+    "SteadyDancerChunkSampler": QUICK | {"chunk_length": FRAMES, "overlap": 5, "keep_chunks": False},
+    "SteadyDancerReconcileConditions": SMALL,
+    "LoadImage": {"image": "steadydancer_sample.png"},
+    "LoadVideo": {"file": "steadydancer_sample_dance.mp4"},
+    "SteadyDancerAnimateFromVideo": {"max_frames": FRAMES, "size": "custom", "size.width": 48, "size.height": 48},
     "SteadyDancerDrawPoses": SMALL,
 }
 PASSED = {"LoraLoaderModelOnly": "model"}
@@ -72,6 +74,8 @@ def linked(value) -> bool:
 def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
     prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()))
+    if name == "own_pose_video":
+        set_inputs(prompt, find(prompt, "LoadVideo"), file="steadydancer_sample_pose.mp4")
     _, outputs = run(server, prompt)
     videos = outputs[find(prompt, VIDEO)]["images"]
     assert len(videos) == VIDEOS[name]

@@ -126,7 +126,7 @@ def test_more_blocks_than_there_are_is_told(server, prompt):
         latent_from(server, prompt, find(prompt, SAMPLER))
 
 
-@pytest.mark.parametrize(("preset", "passes"), [("Official 40", 91), ("Balanced 20", 33), ("Fast 4", 5)])
+@pytest.mark.parametrize(("preset", "passes"), [("Official 40", 91), ("Balanced 20", 33), ("Fast 6", 8), ("Fast 4", 5)])
 def test_a_preset_tells_what_it_cost(server, prompt, preset, passes):
     set_inputs(prompt, find(prompt, SAMPLER), preset=preset)
     _, outputs = run(server, prompt)
@@ -161,7 +161,7 @@ def test_the_model_patched_for_windows_and_swap_runs_with_a_lora(server, prompt)
 
 
 def test_chunks_make_the_whole_dance_and_are_found_again(server, prompt):
-    prompt["chunks"] = chunk_sampler(prompt, seed=1, steps=1)
+    prompt["chunks"] = chunk_sampler(prompt, seed=1, **{"preset.steps": 1})
     set_inputs(prompt, find(prompt, VIDEO), images=["chunks", 0])
     _, outputs = run(server, prompt)
     text = outputs["chunks"]["text"][0]

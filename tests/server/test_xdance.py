@@ -19,7 +19,7 @@ from PIL import Image
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs, with_loaders
 from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.evaluation.farm import command, engines
 from steadydancer_pack.evaluation.farm.cell_runner import FINGERPRINT
@@ -30,7 +30,7 @@ from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
-SKELETONS = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))
+SKELETONS = with_loaders(json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8")))
 SECONDS = 300  # for a command to come to its end, on a machine that does much else
 
 
@@ -65,7 +65,7 @@ def workflow(server, material):
     """The ready skeletons, shortened to 5 frames, in API form."""
     prompt = to_api_prompt(SKELETONS, server.client.object_info())
     set_inputs(prompt, find(prompt, "SteadyDancerReconcileConditions"), length=5, width=48, height=48)
-    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
+    set_custom(prompt, find(prompt, "SteadyDancerSampler"), steps=4)
     file = material / "workflow.json"
     file.write_text(json.dumps(prompt))
     return file
@@ -75,7 +75,7 @@ def workflow(server, material):
 def slow_workflow(workflow):
     """The same with so many steps that a signal finds prompts running."""
     prompt = json.loads(workflow.read_text())
-    set_inputs(prompt, find(prompt, "SteadyDancerSampler"), steps=12)
+    set_custom(prompt, find(prompt, "SteadyDancerSampler"), steps=12)
     workflow.write_text(json.dumps(prompt))
     return workflow
 
@@ -238,10 +238,10 @@ def write_poses(file, count):
 
 def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(server, material):
     """The shipped workflow with poses from files in the place of its detector."""
-    saved = json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8"))
+    saved = with_loaders(json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8")))
     small = {"SteadyDancerReconcileConditions": {0: 48, 1: 48, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 48}}
-    for node in saved["nodes"]:
-        for place, value in (small | {"SteadyDancerSampler": {2: 4}}).get(node["type"], {}).items():
+    for node in saved["nodes"] + saved["definitions"]["subgraphs"][0]["nodes"]:
+        for place, value in (small | {"SteadyDancerSampler": {1: 4}}).get(node["type"], {}).items():
             node["widgets_values"][place] = value
     (material / "saved.json").write_text(json.dumps(saved))
     for name, count in (("a.json", 1), ("one.json", 5)):

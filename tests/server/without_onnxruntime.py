@@ -65,7 +65,8 @@ def main(file: Path) -> None:
     frames = run(nodes["DrawPoses"], poses=aligned, negative_poses=negative, width=96, height=128)
     _, report = run(nodes["LoadPoseDetector"])
     photo, video, *_ = run(nodes["MiniatureSample"])
-    found = run(nodes["AnimateFromVideo"], photo=photo, video=video, max_frames=FRAMES, width=96, height=96)
+    size = {"size": "custom", "width": 96, "height": 96}
+    found = run(nodes["AnimateFromVideo"], photo=photo, video=video, max_frames=FRAMES, size=size)
     drawn = [[*clip.shape, bool(clip.any())] for clip in (*frames, found[0])]
     told = [report, found[7]]
     json.dump({"nodes": len(nodes), "drawn": drawn, "told": told, "loaded": "onnxruntime" in sys.modules}, sys.stdout)

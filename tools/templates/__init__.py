@@ -1,0 +1,1 @@
+"""The shipped workflows as Python: `python -m tools.templates` writes their files."""

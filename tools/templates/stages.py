@@ -1,0 +1,200 @@
+"""The workflows beside those of six nodes: long videos, ready skeletons, every stage, files of poses, many photos."""
+
+from .graph import Graph, Node, Output
+from .parts import (
+    DRAW,
+    EXTRACT,
+    POSES,
+    SAMPLE,
+    VIDEO,
+    Setup,
+    large_model,
+    load_miniature,
+    miniature,
+    sample_small,
+)
+
+ALIGN, AUGMENT, REFINE = "SteadyDancerAlignPoses", "SteadyDancerAugmentPoses", "SteadyDancerRefinePoses"
+KEPT = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
+DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": 96, "height": 96}
+BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a1309b"
+
+
+def dance_from_video(graph: Graph) -> list[dict]:
+    """Every stage of the poses as its own node."""
+    sample = graph.add(SAMPLE, (340, 30), (250, 420))
+    detector = graph.add(DETECTOR, (340, 560), (250, 220))
+    found = detector["pose_detector"]
+    values = {"max_frames": 33}
+    video = graph.add(
+        EXTRACT, (630, 30), (250, 420), values, "Poses of the video", detector=found, video=sample["driving_video"]
+    )
+    values = {"use_cache": False}
+    stands = graph.add(
+        EXTRACT, (630, 560), (250, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
+    )
+    pick = graph.add("SteadyDancerPickPerson", (920, 30), (240, 270), title="Person to follow", poses=video["poses"])
+    people = graph.add("PreviewImage", (920, 400), (240, 320), title="People detected", images=video["preview"])
+    refine = graph.add(REFINE, (1200, 30), (270, 200), poses=pick["poses"])
+    align = graph.add(
+        ALIGN, (1200, 310), (270, 760), poses=refine["poses"], photo=sample["photo"], photo_poses=stands["poses"]
+    )
+    augment = graph.add(AUGMENT, (1510, 30), (240, 110), {"seed": 1234}, poses=align["poses"])
+    draw = graph.add(
+        DRAW, (1510, 260), (240, 460), DRAWN, poses=align["poses"], negative_poses=augment["negative_poses"]
+    )
+    inside = miniature(graph)
+    frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
+    dancer = graph.enter(inside, (1790, 30), (220, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
+    finished = graph.add(
+        VIDEO, (2050, 30), (250, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
+    )
+    return [
+        graph.group("The bundled sample", [sample], BLUE),
+        graph.group("Detector", [detector], GREEN),
+        graph.group("Who is where", [video, stands], GREEN),
+        graph.group("Choose and look", [pick, people], GREEN),
+        graph.group("Smooth, then fit to the photo", [refine, align], GREEN),
+        graph.group("Pose-negative and pictures", [augment, draw], GREEN),
+        graph.group("Sampling", [dancer], YELLOW),
+        graph.group("Video", [finished], PURPLE),
+    ]
+
+
+def ready_skeletons(graph: Graph) -> list[dict]:
+    """Skeletons that are a video already, and sampling node by node."""
+    sample = graph.add(SAMPLE, (400, 30), (280, 420))
+    small = load_miniature(graph, 400, 570, 280)
+    pose, negative = (
+        graph.add("GetVideoComponents", (730, y), (260, 110), title=title, video=sample[output])
+        for y, title, output in (
+            (30, "Pose frames", "pose_video"),
+            (240, "Pose-negative frames", "pose_negative_video"),
+        )
+    )
+    conditions, sampler, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300)
+    frames.data["pos"][1] = 190
+    graph.link(sample["photo"], conditions, "photo")
+    graph.link(pose["images"], conditions, "pose_frames")
+    graph.link(negative["images"], conditions, "pose_negative_frames")
+    finished = graph.add(VIDEO, (2030, 30), (350, 900), images=frames["IMAGE"], audio=pose["audio"], fps=pose["fps"])
+    decode = graph.nodes[-3]
+    return [
+        graph.group("The bundled sample", [sample], BLUE),
+        graph.group("Model and prompts", list(small), GRAY),
+        graph.group("Skeletons", [pose, negative], GREEN),
+        graph.group("Conditions", [conditions], GREEN),
+        graph.group("Sampling", [sampler], YELLOW),
+        graph.group("Pictures", [decode, frames], YELLOW),
+        graph.group("Video", [finished], PURPLE),
+    ]
+
+
+def keep_a_dance(graph: Graph) -> list[dict]:
+    """Poses of a video to a file."""
+    sample = graph.add(SAMPLE, (400, 30), (280, 420))
+    detector = graph.add(DETECTOR, (400, 560), (280, 220))
+    found = detector["pose_detector"]
+    video = graph.add(
+        EXTRACT, (730, 30), (300, 420), title="Poses of the video", detector=found, video=sample["driving_video"]
+    )
+    values = {"use_cache": False}
+    stands = graph.add(
+        EXTRACT, (730, 560), (300, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
+    )
+    refine = graph.add(REFINE, (1080, 30), (280, 220), poses=video["poses"])
+    start = graph.add(
+        "SteadyDancerBestStart", (1410, 30), (280, 260), poses=refine["poses"], photo_poses=stands["poses"]
+    )
+    save = graph.add("SteadyDancerSavePoses", (1740, 30), (300, 200), poses=start["poses"])
+    values = {"draw_face": False, "draw_feet": False}
+    drawn = graph.add("SDPoseDrawKeypoints", (1740, 400), (300, 260), values, keypoints=start["poses"])
+    seen = graph.add("PreviewImage", (2090, 400), (340, 420), title="Drawn by another pack", images=drawn["IMAGE"])
+    return [
+        graph.group("The bundled sample", [sample], BLUE),
+        graph.group("Detector", [detector], GREEN),
+        graph.group("Who is where", [video, stands], GREEN),
+        graph.group("Smooth", [refine], GREEN),
+        graph.group("Pick the start", [start], GREEN),
+        graph.group("The file", [save], PURPLE),
+        graph.group("As another pack draws it", [drawn, seen], GRAY),
+    ]
+
+
+def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
+    """A skeleton video and the 14B files."""
+    clip = graph.add("LoadVideo", (400, 30), (260, 440), {"file": ""}, "Pose video")
+    photo = graph.add("LoadImage", (400, 560), (260, 370), {"image": ""}, "Photo")
+    frames = graph.add("GetVideoComponents", (690, 30), (220, 110), title="Pose frames", video=clip["VIDEO"])
+    inside = large_model(graph, setup)
+    dancer = graph.enter(
+        inside, (950, 200), (340, 700),
+        {"photo": photo["IMAGE"], "pose_frames": frames["images"], "audio": frames["audio"]},
+    )  # fmt: skip
+    outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
+    graph.add(VIDEO, (1330, 30), (300, 900), links=outputs, fps=frames["fps"])
+    return []
+
+
+def pose_editor(graph: Graph, setup: Setup) -> list[dict]:
+    """Poses of a file, aligned to a photo, and the 14B files."""
+    photo = graph.add("LoadImage", (410, 30), (280, 400), {"image": ""}, "Photo")
+    detector = graph.add(DETECTOR, (410, 560), (280, 220))
+    stands = graph.add(
+        EXTRACT, (740, 30), (280, 420), {"use_cache": False}, "Pose of the photo", detector=detector["pose_detector"],
+        images=photo["IMAGE"],
+    )  # fmt: skip
+    dance = graph.add("SteadyDancerLoadPoses", (740, 560), (280, 220), {"file": KEPT})
+    align = graph.add(
+        ALIGN, (1070, 30), (290, 900), poses=dance["poses"], photo=photo["IMAGE"], photo_poses=stands["poses"]
+    )
+    augment = graph.add(AUGMENT, (1410, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
+    draw = graph.add(DRAW, (1410, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
+    frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
+    frames["photo"] = photo["IMAGE"]
+    dancer = graph.enter(large_model(graph, setup), (1720, 30), (330, 700), frames)
+    finished = graph.add(VIDEO, (2100, 30), (330, 900), images=dancer["images"], pose_frames=dancer["pose_frames"])
+    return [
+        graph.group("Photo", [photo], BLUE),
+        graph.group("Detector", [detector], GREEN),
+        graph.group("Pose of the photo", [stands], GREEN),
+        graph.group("Poses of the file", [dance], BLUE),
+        graph.group("Fit to the photo", [align], GREEN),
+        graph.group("Pose-negative and pictures", [augment, draw], GREEN),
+        graph.group("SteadyDancer", [dancer], YELLOW),
+        graph.group("Video", [finished], PURPLE),
+    ]
+
+
+def one_dance_many_photos(graph: Graph, setup: Setup) -> list[dict]:
+    """A list of photos: what follows runs once for each."""
+    photos = [
+        graph.add("LoadImage", (410, 30 + 330 * number), (270, 240), {"image": ""}, f"Photo {number + 1}")
+        for number in range(3)
+    ]
+    clip = graph.add("LoadVideo", (730, 300), (270, 420), {"file": ""}, "Driving video")
+    every = graph.add("CreateList", (730, 30), (270, 130), title="Photos, one after the other")
+    _list_of(every, graph, photos)
+    each = every["list"]
+    poses = graph.add(POSES, (1050, 30), (520, 900), {"size": "480p"}, photo=each, video=clip["VIDEO"])
+    names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
+    dancer = graph.enter(large_model(graph, setup), (1620, 30), (380, 620), {name: poses[name] for name in names})
+    outputs = {name: dancer[name] for name in ("images", "audio", "pose_frames")}
+    finished = graph.add(VIDEO, (2050, 30), (350, 900), links=outputs)
+    return [
+        graph.group("Photos", photos, BLUE),
+        graph.group("The list, and the dance", [every, clip], BLUE),
+        graph.group("Poses", [poses], GREEN),
+        graph.group("SteadyDancer", [dancer], YELLOW),
+        graph.group("Videos", [finished], PURPLE),
+    ]
+
+
+def _list_of(every: Node, graph: Graph, sources: list[Node]) -> None:
+    """Give ComfyUI's node for lists a socket for each source, as its page does."""
+    slot = {"type": "IMAGE", "link": None}
+    names = [f"inputs.input{index}" for index in range(len(sources) + 1)]
+    every.data["inputs"] = [{"name": name, **slot} for name in names[:-1]] + [{"name": names[-1], **slot, "shape": 7}]
+    every.data["outputs"][0]["type"] = "IMAGE"
+    for index, source in enumerate(sources):
+        graph.link(Output(source, 0), every, f"inputs.input{index}")
