@@ -13,7 +13,7 @@ TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 
 def object_info() -> dict:
-    """Return {node type: {"input", "output", "display_name"}} of our nodes and of ComfyUI's."""
+    """Return {node type: {"input", "output", "output_name", "display_name"}} of our nodes and of ComfyUI's."""
     extras = [importlib.import_module(f"comfy_extras.nodes_{name}") for name in CORE_MODULES]
     found = {kind: node for module in extras for kind, node in _schema_nodes(vars(module).values())}
     found |= core_nodes.NODE_CLASS_MAPPINGS | dict(_schema_nodes(pack_nodes()))
@@ -31,8 +31,9 @@ def _info(kind: str, node: type) -> dict:
     name = core_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind)
     if hasattr(node, "GET_SCHEMA"):
         name = node.GET_SCHEMA().display_name
-    outputs = getattr(node, "RETURN_NAMES", None) or node.RETURN_TYPES
-    return {"input": node.INPUT_TYPES(), "output": list(outputs), "display_name": name or kind}
+    names = list(getattr(node, "RETURN_NAMES", None) or node.RETURN_TYPES)
+    types = list(map(str, node.RETURN_TYPES))
+    return {"input": node.INPUT_TYPES(), "output": types, "output_name": names, "display_name": name or kind}
 
 
 def misfits(prompt: dict, info: dict, files: set[str]) -> list[str]:

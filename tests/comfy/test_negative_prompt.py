@@ -15,6 +15,7 @@ ONE_VIDEO = (
     "fast_4_steps", "long_video_in_chunks", "low_vram", "official_quality", "own_pose_video", "pose_editor",
     "several_people",
 )  # fmt: skip
+BLUEPRINT = "SteadyDancer"
 WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
 
 
@@ -43,5 +44,6 @@ def test_every_template_for_the_14b_model_encodes_it(name):
 def test_no_other_graph_encodes_a_prompt_and_none_holds_half_of_it():
     for file in GRAPHS:
         found = texts(json.loads(file.read_text("utf-8")))
-        assert {text for text in found if SHARED in text} == ({NEGATIVE} if file.stem in WITH_14B else set()), file
-        assert ("CLIPTextEncode" in found) == (file.stem in WITH_14B), file
+        encodes = file.stem in (*WITH_14B, BLUEPRINT)
+        assert {text for text in found if SHARED in text} == ({NEGATIVE} if encodes else set()), file
+        assert ("CLIPTextEncode" in found) == encodes, file

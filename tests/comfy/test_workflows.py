@@ -16,6 +16,8 @@ from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
 from steadydancer_pack.tests.comfy.test_negative_prompt import WITH_14B
 from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
+from steadydancer_pack.tools.templates.__main__ import versions
+from steadydancer_pack.tools.templates.artist import artist_workflows, blueprint
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
@@ -69,6 +71,15 @@ def test_the_wanted_ones_are_there():
     assert {"quick_start", "ready_skeletons", "long_video", *WITH_14B} <= NAMES
 
 
+def test_the_files_are_what_python_makes_of_the_nodes_as_they_are(info):
+    """If not: `python -m tools.templates`."""
+    made = artist_workflows(info, versions())
+    made = {f"workflows/{name}": workflow for name, workflow in made.items()}
+    made["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    for name, wanted in json.loads(json.dumps(made)).items():
+        assert json.loads((PACK / f"{name}.json").read_text("utf-8")) == wanted, name
+
+
 def test_every_node_says_which_pack_it_is_from(workflow):
     project = (PACK / "pyproject.toml").read_text("utf-8")
     ours = {"cnr_id": "steadydancer", "ver": re.search(r'^version = "(.+)"', project, re.M)[1]}
@@ -117,7 +128,7 @@ def test_every_socket_is_one_of_its_node_in_its_order(workflow, info):
         sockets = [slot["name"].partition(".")[0] for slot in node["inputs"] if "widget" not in slot]
         assert [order.index(name) for name in sockets] == sorted(order.index(name) for name in sockets)
         outputs = [slot["name"] for slot in node["outputs"]]
-        assert outputs == [str(name) for name in info[node["type"]]["output"]][: len(outputs)]
+        assert outputs == [str(name) for name in info[node["type"]]["output_name"]][: len(outputs)]
 
 
 def test_every_required_input_is_given_and_every_widget_holds_what_its_node_takes(workflow, info):

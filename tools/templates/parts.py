@@ -205,14 +205,14 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: in
 
 def loaders(graph: Graph) -> tuple:
     """Return photo and driving video of the loaders, which hold no file yet."""
-    photo = graph.add("LoadImage", (COLUMNS[1], 30), (260, 340), {"image": ""}, "Photo")
-    video = graph.add("LoadVideo", (COLUMNS[1], 460), (260, 470), {"file": ""}, "Driving video")
+    photo = graph.add("LoadImage", (COLUMNS[1], 30), (245, 340), {"image": ""}, "Photo")
+    video = graph.add("LoadVideo", (COLUMNS[1], 460), (245, 470), {"file": ""}, "Driving video")
     return photo["IMAGE"], video["VIDEO"]
 
 
 def sample(graph: Graph) -> tuple:
     """Return photo and driving video of the bundled sample."""
-    node = graph.add(SAMPLE, (COLUMNS[1], 30), (260, 420))
+    node = graph.add(SAMPLE, (COLUMNS[1], 30), (245, 420))
     return node["photo"], node["driving_video"]
 
 
