@@ -206,7 +206,7 @@ def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, lengt
             raise ValueError(
                 f"The {name} frames are {found[0]}x{found[1]} but the photo is {want[0]}x{want[1]}: the shapes differ, "
                 "so the skeleton would not lie on the person. Use 'Align Poses' on the pose, or crop one to the "
-                "other's shape."
+                "other's shape. With a custom size in 'Poses From Video' connect its photo output here."
             )
     if pose_negative is not None and pose_negative.shape[0] < length:
         raise ValueError(
