@@ -24,7 +24,7 @@ PEOPLE = (
 )
 COLUMNS = 0, 315, 600, 1155, 1505  # px: note, photo and video, poses, SteadyDancer, the finished video
 POSE_SIZE, VIDEO_SIZE = (520, 900), (280, 900)
-MINIATURE, TOY_TITLE = "steadydancer_miniature", "SteadyDancer, miniature for drawn characters"
+MINIATURE, TOY_TITLE = "steadydancer_miniature", "Miniature: drawn characters only"
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
 TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}

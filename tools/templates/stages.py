@@ -45,9 +45,9 @@ def dance_from_video(graph: Graph) -> list[dict]:
     )
     inside = miniature(graph)
     frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    dancer = graph.enter(inside, (1790, 30), (220, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
+    dancer = graph.enter(inside, (1790, 30), (300, 300), frames | {"photo": sample["photo"], "audio": video["audio"]})
     finished = graph.add(
-        VIDEO, (2050, 30), (250, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
+        VIDEO, (2130, 30), (250, 700), images=dancer["images"], audio=dancer["audio"], pose_frames=dancer["pose_frames"]
     )
     return [
         graph.group("The bundled sample", [sample], BLUE),
