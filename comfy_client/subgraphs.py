@@ -75,7 +75,7 @@ class _Flattening:
             found = source(link) if link else None
             if link and not found and link["origin_slot"] in told:
                 self.values.setdefault(key, {})[slot["name"]] = told[link["origin_slot"]]
-            if found:
+            if link and found:
                 self.links.append([len(self.links) + 1, *found, key, index, link["type"]])
             inputs.append({**slot, "link": len(self.links) if found else None})
         self.nodes.append({**node, "id": key, "inputs": inputs})
