@@ -93,7 +93,8 @@ class PoseOptions:
 class Poses(NamedTuple):
     """Poses aligned to a photo, and their pose-negative; both begin with `lead_in` frames of lead-in.
 
-    photo, seen: everybody detected in the photo and in the driving video, in their own frames.
+    photo, seen: everybody detected in the photo and in the driving video, in their own frames. dance: those of the
+    video who are followed, refined.
     """
 
     clip: PoseClip
@@ -103,6 +104,7 @@ class Poses(NamedTuple):
     notes: list[str]
     photo: PoseClip
     seen: PoseClip
+    dance: PoseClip
 
 
 def compute_poses(
@@ -136,7 +138,7 @@ def compute_poses(
     who = "nobody is" if options.person == ALL else "the person chosen is not"
     notes += detection_warnings(seen.note, chosen, who, HELD)
     lead = clip.frames - dance.frames
-    return Poses(clip, augment(clip, options.seed), alignment, lead, notes, in_photo, seen.clip)
+    return Poses(clip, augment(clip, options.seed), alignment, lead, notes, in_photo, seen.clip, dance)
 
 
 def _choose(where: str, clip: PoseClip, who: str) -> PoseClip:

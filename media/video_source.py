@@ -14,7 +14,10 @@ from torch import Tensor
 from .log import logger
 from .quantize import WHITE_8_BIT, quantize
 from .side_by_side import SideBySide
+from .streamed_frames import StreamedFrames
 from .video_formats import SoundFormat
+
+Images = Tensor | SideBySide | StreamedFrames  # [F, H, W, 3]
 
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943
@@ -29,7 +32,7 @@ def frame_order(frames: int, ping_pong: bool = False, repeats: int = 1) -> list[
 class Clip:
     """The frames as they are shown: indices into the one IMAGE, each turned into pixels when its turn comes."""
 
-    def __init__(self, images: Tensor | SideBySide, order: list[int], rate: Fraction, pixel_format: str):
+    def __init__(self, images: Images, order: list[int], rate: Fraction, pixel_format: str):
         self.images, self.order, self.rate = images, order, rate
         self.format, self._reformatter = av.VideoFormat(pixel_format), VideoReformatter()
         height, width = images.shape[1:3]
@@ -57,16 +60,22 @@ class Clip:
         """Return the frame shown at `position` as 8-bit RGB, or 16-bit RGB when the encoder takes more than 8."""
         deep = self.format.components[0].bits > 8
         white, name = (WHITE_16_BIT, "rgb48le") if deep else (WHITE_8_BIT, "rgb24")
-        index = self.order[position]
-        pixels = self.images[index].detach().cpu().float().numpy()  # H W 3
-        if not np.isfinite(pixels).all():
-            logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
-        levels = quantize(pixels, white)
+        levels = self._levels(self.order[position], white)
         if self.pad_height or self.pad_width:
             levels = np.pad(levels, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(levels, name)
         frame.pts, frame.time_base = position, 1 / self.rate
         return frame
+
+    def _levels(self, index: int, white: int) -> np.ndarray:
+        """Return image `index` [H, W, 3] as whole numbers from 0 to `white`."""
+        image = self.images[index]
+        if isinstance(image, np.ndarray):
+            return image
+        pixels = image.detach().cpu().float().numpy()
+        if not np.isfinite(pixels).all():
+            logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
+        return quantize(pixels, white)
 
 
 class Sound(NamedTuple):

@@ -23,7 +23,6 @@ from .atomic_write import atomic_write_new
 from .audio_input import to_audio
 from .frames import to_rgb
 from .log import logger
-from .side_by_side import SideBySide
 from .video_formats import (
     AUTO,
     DEFAULT_CRF,
@@ -38,7 +37,7 @@ from .video_formats import (
     frame_rate,
     has_encoder,
 )
-from .video_source import CHANNEL_LAYOUTS, Clip, Sound, frame_order
+from .video_source import CHANNEL_LAYOUTS, Clip, Images, Sound, frame_order
 from .video_webp import WebpAnimation
 
 GIF_TIME_BASE = Fraction(1, 100)
@@ -75,7 +74,7 @@ DEFAULTS = Settings()
 
 def write_video(
     names: Iterable[Path],
-    images: Tensor | SideBySide,
+    images: Images,
     fps: float,
     settings: Settings = DEFAULTS,
     audio: Mapping | None = None,
@@ -93,7 +92,7 @@ def write_video(
     encoder, crf = choose_encoder(name), choose_crf(name, settings.crf)
     pixel_format = choose_pixel_format(name, settings.pixel_format)
     rate = frame_rate(fps, name)
-    rgb = images if isinstance(images, SideBySide) else to_rgb(images)
+    rgb = to_rgb(images) if isinstance(images, Tensor) else images
     if 0 in rgb.shape:
         raise ValueError(f"There are no frames to write: the images have the shape {tuple(images.shape)}.")
     check_size(images.shape[2], images.shape[1], name)
@@ -141,7 +140,7 @@ def _sound(audio: Mapping, form: SoundFormat) -> Sound:
     return Sound(audio["waveform"][0], audio["sample_rate"], form)
 
 
-def _log_what_differs(images: Tensor | SideBySide, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
+def _log_what_differs(images: Images, settings: Settings, clip: Clip, audio: Mapping | None) -> None:
     name, is_video = settings.format, format_named(settings.format).is_video
     if clip.pad_width or clip.pad_height:
         height, width = images.shape[1:3]

@@ -15,8 +15,8 @@ from ..media.audio_track import read_audio
 from ..media.frame_size import AREAS, MODEL_FPS, choose_size, crop_fraction, crop_note, default_size
 from ..media.frames import crop, fit_image, size_of, to_rgb
 from ..media.video_stream import ImageStream, open_video
+from .common.dance_player import show_dance
 from .common.detector_choice import automatic_detector, files_state
-from .common.node_text import show_text
 from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import PHOTO, correction_inputs, meeting_inputs, seed_input, take_corrections
@@ -72,7 +72,8 @@ class AnimateFromVideo(io.ComfyNode):
         detector, notes = (detector, []) if detector else automatic_detector()
         cache = PoseCache(cache_folder(), CACHE_BYTES)
         chosen = PoseOptions(corrections=take_corrections(options, CORRECTED_PARTS), **options)
-        poses = compute_poses(ImageStream(photo[:1]), stream, detector, chosen, cache, node_callbacks())
+        still = ImageStream(photo[:1])
+        poses = compute_poses(still, stream, detector, chosen, cache, node_callbacks())
         drawn = draw_images([poses.clip, poses.pose_negative], width, height)
         kept = crop_fraction(size_of(photo), width, height)
         frames, pose_negative_frames = (fit_image(images, width, height, kept) for images in drawn)
@@ -82,7 +83,8 @@ class AnimateFromVideo(io.ComfyNode):
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join(filter(None, [*notes, text])) for text in texts)
         outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in, to_keypoints(poses.clip))
-        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui=show_text(report, shown=brief))
+        shown = show_dance(poses, still, stream, kept, audio, report, brief)
+        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui=shown)
 
 
 def frame_size(photo: Tensor, size: Mapping | None) -> tuple[int, int]:

@@ -16,6 +16,8 @@ const STAGE = "$$node-text-preview"; // the page's widget of progress texts
 const LABELS = { en: "report", zh: "报告", "zh-TW": "報告", ja: "レポート", ko: "보고서" };
 const CHARACTER = [6.2, 14]; // px, width and height
 const BORDER = [40, 22]; // px, of the box in its node
+const PREVIEW_WIDTH = 600; // px of a node with a preview, which is at least 512 wide then
+const PLAYER_BORDER = 60; // px, above and below a preview
 const MAX_LINES = 8; // a longer report scrolls
 const JOBS = 5; // a job holds no report of a node that an earlier one had run
 const SEED = /seed/; // a new one stands in the widget as soon as the run began
@@ -50,7 +52,7 @@ function show(node, output) {
         const text = reportIn(output);
         if (text) {
             (box ?? addBox(node)).value = text;
-            const [width, height] = node.computeSize();
+            const [width, height] = leastSize(node, output, !box);
             node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
         } else if (box) {
             node.removeWidget(box);
@@ -67,6 +69,20 @@ function removeStage(node) {
     if (stage) {
         node.removeWidget(stage);
     }
+}
+
+/** Return the least width and height in px of a node that shows its report, and a preview of `preview_size` if any. */
+function leastSize(node, output, isNew) {
+    const [width, height] = node.computeSize();
+    // A player that the classic renderer added would widen the node with every run, and counts in the height.
+    const least = isNew ? width : 0;
+    const [across, down] = output.preview_size ?? [];
+    if (!across) {
+        return [least, height];
+    }
+    const shown = Math.max(node.size[0], least, PREVIEW_WIDTH);
+    const hasPlayer = node.widgets.some(widget => widget.name === "video-preview");
+    return [shown, height + (hasPlayer ? 0 : PLAYER_BORDER + Math.min(down, shown * down / across))];
 }
 
 function boxOf(node) {

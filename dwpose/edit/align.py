@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..draw import draw_person
-from ..large_canvas import LargeCanvas
+from ..bright_skeleton import draw_bright
 from ..poses import PoseClip, Track
 from ..skeleton import Aspects
 from .align_official import align_official, ratios_at
@@ -195,14 +194,9 @@ def _percent(length: float) -> str:
     return f"{length:.1%}" if math.isfinite(length) else "-"
 
 
-def overlay(photo: np.ndarray, alignment: Alignment, opacity: float = 0.8) -> np.ndarray:
+def overlay(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Return the photo, uint8 [H, W, 3] RGB, and over it each person's skeleton in their anchor frame."""
-    height, width = photo.shape[:2]
-    canvas, skeleton = LargeCanvas(width, height), np.zeros_like(photo)
+    picture = photo.copy()
     for track, anchor in zip(alignment.clip.tracks, alignment.anchors, strict=True):
-        draw_person(canvas.drawing, track, anchor)
-    canvas.move_to(skeleton)
-    red, green, blue = np.moveaxis(skeleton, 2, 0)
-    drawn, picture = (red | green | blue) > 0, photo.copy()
-    picture[drawn] = np.rint(photo[drawn] * (1 - opacity) + skeleton[drawn] * opacity)
+        draw_bright(picture, track, anchor)
     return picture

@@ -79,10 +79,10 @@ def _draw_person(picture: np.ndarray, track: Track, index: int) -> None:
     for joint in DOTS:
         if seen[joint]:
             cv2.circle(picture, cells[joint].tolist(), 3, color, -1, cv2.LINE_AA)
-    _write_number(picture, track.number, person_box(points, scores), color)
+    write_number(picture, track.number, person_box(points, scores), color)
 
 
-def _write_number(picture: np.ndarray, number: int, box: np.ndarray, color: tuple[int, int, int]) -> None:
+def write_number(picture: np.ndarray, number: int, box: np.ndarray, color: tuple[int, int, int]) -> None:
     """Write the number over the person, in black on a patch of the person's color."""
     cv2 = import_cv2()
 

@@ -14,6 +14,7 @@ from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.media.video_stream import ImageStream
 from steadydancer_pack.miniature import shipped
+from steadydancer_pack.nodes import animate
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.common import detector_choice
 from steadydancer_pack.nodes.common.video_input import skip_seconds
@@ -52,6 +53,7 @@ class Knowing:
 @pytest.fixture(autouse=True)
 def user_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path))
+    monkeypatch.setattr(animate, "show_dance", lambda *_: {})  # it reads the frames once more
 
 
 def picture(number, camera):
