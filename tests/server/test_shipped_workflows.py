@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
@@ -80,3 +81,16 @@ def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     videos = outputs[find(prompt, VIDEO)]["images"]
     assert len(videos) == VIDEOS[name]
     assert all(file_of(server, entry).is_file() for entry in videos)
+
+
+def test_the_dance_is_checked_at_the_first_run_before_a_file_is_chosen(server):
+    workflow = json.loads((WORKFLOWS / "check_the_dance.json").read_text("utf-8"))
+    prompt = to_api_prompt(workflow, server.client.object_info())
+    poses = find(prompt, "SteadyDancerAnimateFromVideo")
+    set_inputs(prompt, poses, max_frames=FRAMES)
+    _, outputs = run(server, prompt)
+    (preview,) = outputs[poses]["images"]
+    assert preview["type"] == "temp" and outputs[poses]["animated"] == [True]
+    with av.open(str(file_of(server, preview))) as file:
+        assert file.streams.video[0].frames == FRAMES and file.streams.audio
+    assert "off the photo's own pose (white): neck 0 %" in outputs[poses]["shown"][0]

@@ -46,6 +46,7 @@ TOYS = {
 }
 OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 STAGES = {
+    "check_the_dance": stages.check_the_dance,
     "dance_from_video": stages.dance_from_video,
     "ready_skeletons": stages.ready_skeletons,
     "keep_a_dance": stages.keep_a_dance,

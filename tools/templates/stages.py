@@ -20,6 +20,19 @@ DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": 96, "height": 96}
 BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a1309b"
 
 
+def check_the_dance(graph: Graph) -> list[dict]:
+    """The pose node alone, with the sample to try it and loaders for a photo and a video of one's own."""
+    sample = graph.add(SAMPLE, (430, 30), (280, 330))
+    photo = graph.add("LoadImage", (430, 480), (280, 300), {"image": ""}, "Your photo")
+    video = graph.add("LoadVideo", (430, 830), (280, 330), {"file": ""}, "Your driving video")
+    dance = graph.add(POSES, (790, 30), (960, 1130), photo=sample["photo"], video=sample["driving_video"])
+    return [
+        graph.group("To try it", [sample], BLUE),
+        graph.group("Your own", [photo, video], BLUE),
+        graph.group("The dance", [dance], GREEN),
+    ]
+
+
 def dance_from_video(graph: Graph) -> list[dict]:
     """Every stage of the poses as its own node."""
     sample = graph.add(SAMPLE, (340, 30), (250, 420))
