@@ -110,6 +110,8 @@ ALONE = """type => {
 }"""
 # Lines of each entry of the search: the title, the pack, the category and the description.
 ENTRIES = "() => [...document.querySelectorAll('[role=option]')].map(entry => entry.innerText.split('\\n'))"
+# A help page, not the page's own table of inputs; in the newest frontend it has another name.
+HELP = ":is(.markdown-content, .comfy-markdown-content.overflow-visible)"
 PICTURES = """() => Promise.all([...document.querySelectorAll('.node-help-content img')].map(async picture => {
     await picture.decode().catch(() => {});
     return [new URL(picture.src, document.baseURI).pathname, picture.alt, picture.naturalWidth > 100];
@@ -231,9 +233,9 @@ def leave_help(page: Page) -> None:
 
 def shown_help(page: Page) -> dict:
     """Return what the open help shows: text, what its tables explain, pictures; a fallback is not looked at."""
-    explained = page.locator(".markdown-content tbody tr > td:first-child > code")
+    explained = page.locator(f"{HELP} tbody tr > td:first-child > code")
     return {
-        "text": " ".join(page.locator(".markdown-content").inner_text().split()),
+        "text": " ".join(page.locator(HELP).inner_text().split()),
         "explained": explained.all_inner_texts(),
         "pictures": page.evaluate(PICTURES),
     }
