@@ -94,4 +94,4 @@ def finish_blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> d
 
 
 def _save(graph: Graph, y: int, prefix: str, **sources: Output) -> Node:
-    return graph.add(VIDEO, (1740, y), (340, 530), {"filename_prefix": prefix}, **sources)
+    return graph.add(VIDEO, (1740, y), (340, 530), {"filename_prefix": prefix}, links=sources)
