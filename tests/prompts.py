@@ -71,7 +71,7 @@ def chunk_sampler(prompt: dict, **inputs) -> dict:
     same = {name: reconcile[name] for name in frames}
     same |= {name: value for name, value in sampler.items() if name == "model" or name.startswith("preset")}
     chunks = {"chunk_length": 17, "overlap": 5, "colour_match": 1.0, "tiled_vae": False}
-    return node("SteadyDancerChunkSampler", **same, **chunks, **{"keep_chunks": True, "chunks_gb": 1}, **inputs)
+    return node("SteadyDancerChunkSampler", **(same | chunks | {"keep_chunks": True, "chunks_gb": 1} | inputs))
 
 
 def write_lora(server: ComfyProcess, name: str, layer: str, width: int, fill=torch.ones) -> str:

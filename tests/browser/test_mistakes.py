@@ -119,9 +119,9 @@ MISTAKES = {
         "Connect the whole skeleton clip of 'Draw Poses' or 'Poses From Video'.",
     ),
     "three frames of the dance": Mistake(
-        (choose("Poses From Video", max_frames=3),), RECONCILE,
+        (choose("Poses From Video", max_frames=3),), "Miniature: drawn characters only",
         "Found 3 pose frame(s); SteadyDancer needs at least 5.", "Raise max_frames of 'Poses From Video'",
-        "dance_in_one_node",
+        "quick_start",
     ),
     "a pose-negative that is too short": Mistake(
         (choose(RECONCILE, length=9), choose("Pose-negative video", file="short.mp4")), RECONCILE,
@@ -185,7 +185,7 @@ def chinese_page(page) -> Iterator[Page]:
     page.wait_for_function(TITLED, arg="\u5408\u6210\u89c6\u9891")
     yield page
     hear(page, ("en",))
-    page.wait_for_function(TITLED, arg="Video Combine")
+    page.wait_for_function(TITLED, arg="Video Combine (SteadyDancer)")
 
 
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
@@ -258,7 +258,7 @@ def test_the_red_node_says_what_to_do(page, name):
 def test_a_refused_name_is_explained_before_the_run(page):
     page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
     see_name_refused(page, OTHER_FOLDER["en"])
-    expect_red(page, "Video Combine")
+    expect_red(page, "Video Combine (SteadyDancer)")
 
 
 def test_a_chinese_page_says_it_in_chinese(chinese_page):

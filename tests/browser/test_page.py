@@ -166,7 +166,7 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
     page.get_by_label("Create a new blank workflow").click()
     page.get_by_role("button", name=re.compile("^Node Library")).click()
     page.get_by_placeholder("Search").first.fill(name)
-    page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).click()
+    page.get_by_role("treeitem").filter(has_text=re.compile(rf"^\s*{name}\s*$")).last.click()
     page.mouse.move(900, 500)
     page.mouse.click(900, 500)
     (inner,) = BLUEPRINTS[name]["definitions"]["subgraphs"]

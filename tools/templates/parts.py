@@ -145,14 +145,17 @@ def load_miniature(graph: Graph, x: int, y: int, width: int) -> Small:
     return Small(model, vae, positive, graph.add(prompt, (x, y + 480), box, next(files_), "Negative prompt"))
 
 
-def sample_small(graph: Graph, small: Small, at: tuple, width: int, windows: bool = False) -> tuple[Node, Node, Node]:
+def sample_small(
+    graph: Graph, small: Small, at: tuple, width: int, windows: bool = False, size: Mapping[str, int] = {}
+) -> tuple[Node, Node, Node]:
     """Add conditions, sampler and decoder for the miniature; return conditions, sampler and the enlarged frames.
 
     at: x of each of them, and of the enlargement. windows: as long as the dance, in windows with a score of each seam.
+    size: of the video, where the pose frames do not say it.
     """
     vae, model = small.vae["VAE"], small.model["model"]
     conditions = graph.add(
-        RECONCILE, (at[0], 30), (width, 420), {"length": 10001 if windows else 33},
+        RECONCILE, (at[0], 30), (width, 420), {"length": 10001 if windows else 33, **size},
         positive=small.positive["conditioning"], negative=small.negative["conditioning"], vae=vae,
     )  # fmt: skip
     if windows:

@@ -85,7 +85,7 @@ def ready_skeletons(graph: Graph) -> list[dict]:
             (240, "Pose-negative frames", "pose_negative_video"),
         )
     )
-    conditions, sampler, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300)
+    conditions, sampler, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300, size=DRAWN)
     frames.data["pos"][1] = 190
     graph.link(sample["photo"], conditions, "photo")
     graph.link(pose["images"], conditions, "pose_frames")
