@@ -505,7 +505,7 @@ def test_without_onnx_runtime_the_quick_start_finds_its_poses_with_opencv(object
     assert found["drawn"] == [[8, 128, 96, 3, True]] * 2 + [[9, 96, 96, 3, True]] and not found["loaded"]
     assert found["nodes"] == sum(name.startswith("SteadyDancer") for name in object_info)
     for text in found["told"]:
-        assert "\nBlazePose (OpenCV)\n" in text and text.count("ONNX Runtime is not installed.") == 1
+        assert "\nBlazePose (OpenCV)\n" in f"\n{text}" and text.count("ONNX Runtime is not installed.") == 1
         assert f"{sys.executable} -m pip install onnxruntime\n" in text
 
 

@@ -197,7 +197,11 @@ def without(*names):
 # What an artist does wrong -> (node, change of its inputs, what the red node says).
 MISTAKES = {
     "pose guidance without pose-negative": (SAMPLER, without("pose_negative"), "pose_negative"),
-    "window upside down": (SAMPLER, lambda i: i.update(pose_start=0.5, pose_end=0.2), "starts? before it ends"),
+    "window upside down": (
+        SAMPLER,
+        lambda i: i.update({"preset.pose_start": 0.5, "preset.pose_end": 0.2}),
+        "starts? before it ends",
+    ),
     "length 1": (RECONCILE, lambda i: i.update(length=1), "length is 1"),
     "fps the format cannot hold": (VIDEO, lambda i: i.update(format="GIF", fps=120.0), "fps is 120"),
 }
@@ -215,12 +219,13 @@ def test_a_mistake_is_told_in_words_and_the_next_prompt_runs(server, prompt, cas
 
 def test_pose_guidance_0_needs_no_pose_negative(server, prompt):
     sampler = find(prompt, SAMPLER)
-    set_inputs(prompt, sampler, pose_guidance=0.0)
+    seed = prompt[sampler]["inputs"]["seed"]
+    set_custom(prompt, sampler, pose_guidance=0.0)
     connected = latent_from(server, prompt, sampler)
     del prompt[sampler]["inputs"]["pose_negative"]
-    set_inputs(prompt, sampler, seed=2)  # else ComfyUI would answer both from its cache
+    set_inputs(prompt, sampler, seed=seed + 1)  # else ComfyUI would answer both from its cache
     another = latent_from(server, prompt, sampler)
-    set_inputs(prompt, sampler, seed=1)
+    set_inputs(prompt, sampler, seed=seed)
     assert torch.equal(latent_from(server, prompt, sampler), connected) and not torch.equal(another, connected)
 
 
