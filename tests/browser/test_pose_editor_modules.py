@@ -1,0 +1,156 @@
+"""The pose editor's arithmetic, in Chromium: the same edits as Python applies, and what a drag does to a pose."""
+
+import base64
+import json
+import random
+
+import numpy as np
+import pytest
+
+from steadydancer_pack.dwpose.edit.edit_apply import apply_edits
+from steadydancer_pack.dwpose.edit.edit_list import JOINTS, OPERATIONS, read_edits
+from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.tests.browser.graph import PACK
+
+HOST, FRAMES, CLIPS, LISTS = "http://127.0.0.1:1", 5, 10, 20
+WEB = PACK / "web" / "pose_editor"
+COMPARE = """
+async ([host, clip, texts, expected]) => {
+    const { readEdits } = await import(`${host}/edit_list.js`);
+    const { poseAt } = await import(`${host}/apply_edits.js`);
+    const numbers = text => new Float64Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
+    const people = new Map(clip.people.map(([number, points, scores]) =>
+        [number, { points: numbers(points), scores: numbers(scores) }]));
+    const results = [];
+    texts.forEach((text, index) => {
+        const { edits, notes } = readEdits(text);
+        const more = [];
+        let worst = 0;
+        for (let frame = 0; frame < clip.frames; frame++) {
+            const found = poseAt({ ...clip, people }, edits, frame, edits.length, frame ? null : more);
+            const wanted = expected[index].people;
+            if (found.size !== wanted.length) {
+                worst = Infinity;
+                continue;
+            }
+            for (const [number, points, scores] of wanted) {
+                for (const [mine, theirs, size] of [
+                    [found.get(number).points, numbers(points), 268], [found.get(number).scores, numbers(scores), 134],
+                ]) {
+                    const offset = frame * size;
+                    mine.forEach((value, i) => { worst = Math.max(worst, Math.abs(value - theirs[offset + i])); });
+                }
+            }
+        }
+        results.push([worst, [...notes, ...more].map(([number]) => number)]);
+    });
+    return results;
+}
+"""
+DRAG = """
+async ([host, points, keypoint, target, mode, aspect]) => {
+    const { drag } = await import(`${host}/kinematics.js`);
+    return [...drag(Float64Array.from(points), keypoint, target, mode, aspect)];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    """An empty page that can import the editor's modules."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route(f"{HOST}/*.js", lambda route: route.fulfill(path=WEB / route.request.url.rpartition("/")[2]))
+        page.route(f"{HOST}/", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        page.goto(f"{HOST}/")
+        yield page
+
+
+def numbers(values) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f8").tobytes()).decode()
+
+
+def people(clip) -> list:
+    return [[track.number, numbers(track.points), numbers(track.scores)] for track in clip.tracks]
+
+
+def random_clip(generator) -> PoseClip:
+    tracks = [
+        Track(identity, generator.random((FRAMES, KEYPOINTS, 2)), generator.random((FRAMES, KEYPOINTS)))
+        for identity in range(generator.integers(0, 3))
+    ]
+    return PoseClip(int(generator.integers(16, 99)), int(generator.integers(16, 99)), FRAMES, tuple(tracks))
+
+
+def random_row(chance: random.Random) -> dict:
+    start = chance.randrange(FRAMES + 1)  # one beyond the end
+    op = chance.choice(OPERATIONS)
+    names = chance.sample(list(JOINTS), chance.randint(1, 5))
+    row = {
+        "op": op,
+        "person": chance.randint(1, 3),
+        "from": start,
+        "to": chance.choice([None, start, start + 1]),
+        "ease_in": chance.randrange(4),
+        "ease_out": chance.randrange(4),
+        "other": chance.randint(1, 3),
+        "source": chance.randrange(FRAMES + 1),
+        "part": chance.choice(["body", "head", "arms", "legs", "tail"]),
+        "factor": chance.uniform(0.1, 3),
+        "joints": names,
+    }
+    if op in ("move", "place"):
+        row["joints"] = {name: [chance.uniform(-1, 1), chance.uniform(-1, 1)] for name in names}
+    return row
+
+
+@pytest.mark.parametrize("seed", range(CLIPS))
+def test_the_page_and_python_apply_random_edits_alike(page, seed):
+    chance, generator = random.Random(seed), np.random.default_rng(seed)
+    clip = random_clip(generator)
+    texts, expected, skipped = [], [], []
+    for _ in range(LISTS):
+        text = json.dumps({"version": 1, "edits": [random_row(chance) for _ in range(chance.randint(1, 12))]})
+        edits, notes = read_edits(text)
+        result, more = apply_edits(clip, edits)
+        texts.append(text)
+        expected.append({"people": people(result)})
+        skipped.append([int(note.split()[1]) for note in [*notes, *more]])
+    sent = {"width": clip.width, "height": clip.height, "frames": FRAMES, "people": people(clip)}
+    found = page.evaluate(COMPARE, [HOST, sent, texts, expected])
+    assert max(worst for worst, _ in found) < 1e-9
+    assert [numbers for _, numbers in found] == skipped and any(skipped)
+
+
+LIMBS = [(2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13)]
+
+
+def lengths(points, aspect):
+    metric = points * (aspect, 1)
+    return np.array([np.linalg.norm(metric[a] - metric[b]) for a, b in LIMBS])
+
+
+@pytest.mark.parametrize("keypoint", [3, 4, 6, 7, 9, 10, 12, 13])
+@pytest.mark.parametrize("mode", ["keep bone lengths", "rotate about parent"])
+def test_a_drag_keeps_the_lengths_of_bones_and_goes_where_it_can(page, keypoint, mode):
+    aspect, points = 0.6, np.random.default_rng(keypoint).random((KEYPOINTS, 2))
+    target = [0.4, 0.7]
+    moved = page.evaluate(DRAG, [HOST, points.ravel().tolist(), keypoint, target, mode, aspect])
+    after = points.copy()
+    for index, place in moved:
+        after[index] = place
+    np.testing.assert_allclose(lengths(after, aspect), lengths(points, aspect), atol=1e-9)
+    root = {"keep bone lengths": {4: 2, 7: 5, 10: 8, 13: 11}}.get(mode, {}).get(keypoint, keypoint - 1)
+    here, there = ((place - points[root]) * (aspect, 1) for place in (after[keypoint], np.array(target)))
+    assert here @ there / np.linalg.norm(here) / np.linalg.norm(there) > 1 - 1e-9  # it points at the target
+    if mode == "keep bone lengths" and keypoint in (4, 7, 10, 13):
+        upper, lower = (np.linalg.norm((points[a] - points[a - 1]) * (aspect, 1)) for a in (keypoint - 1, keypoint))
+        reach = np.clip(np.linalg.norm(there), abs(upper - lower), upper + lower)
+        assert abs(np.linalg.norm(here) - reach) < 1e-9
+
+
+def test_a_free_drag_moves_one_joint_and_the_neck_carries_all(page):
+    points = np.random.default_rng(1).random((KEYPOINTS, 2)).ravel().tolist()
+    assert [index for index, _ in page.evaluate(DRAG, [HOST, points, 3, [0, 0], "free", 1])] == [3]
+    carried = page.evaluate(DRAG, [HOST, points, 1, [0, 0], "rotate about parent", 1])
+    assert sorted(index for index, _ in carried) == list(range(KEYPOINTS))
