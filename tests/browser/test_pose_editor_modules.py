@@ -9,6 +9,7 @@ import pytest
 
 from steadydancer_pack.dwpose.edit.edit_apply import apply_edits
 from steadydancer_pack.dwpose.edit.edit_list import JOINTS, OPERATIONS, read_edits
+from steadydancer_pack.dwpose.formats.packed_poses import pack_poses
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.tests.browser.graph import PACK
 
@@ -154,3 +155,38 @@ def test_a_free_drag_moves_one_joint_and_the_neck_carries_all(page):
     assert [index for index, _ in page.evaluate(DRAG, [HOST, points, 3, [0, 0], "free", 1])] == [3]
     carried = page.evaluate(DRAG, [HOST, points, 1, [0, 0], "rotate about parent", 1])
     assert sorted(index for index, _ in carried) == list(range(KEYPOINTS))
+
+
+UNPACK = """
+async ([host, packed, samples]) => {
+    const { unpackPoses } = await import(`${host}/packed_poses.js`);
+    const clip = unpackPoses(Uint8Array.from(atob(packed), c => c.charCodeAt(0)).buffer);
+    const picked = [...clip.people].map(([number, { points, scores }]) =>
+        [number, samples.map(i => [points[2 * i], points[2 * i + 1], scores[i]])]);
+    return [clip.width, clip.height, clip.frames, picked];
+}
+"""
+
+
+def test_the_page_reads_the_poses_that_a_node_packed(page):
+    generator = np.random.default_rng(3)
+    tracks = [
+        Track(i, generator.uniform(-1, 2, (FRAMES, KEYPOINTS, 2)), generator.random((FRAMES, KEYPOINTS)))
+        for i in (0, 4)
+    ]
+    packed = pack_poses(PoseClip(48, 64, FRAMES, tuple(tracks)))
+    samples = [frame * KEYPOINTS + joint for frame in (0, FRAMES - 1) for joint in (0, 17, 23, 92, 133)]
+    found = page.evaluate(UNPACK, [HOST, base64.b64encode(packed).decode(), samples])
+    assert found[:3] == [48, 64, FRAMES] and [number for number, _ in found[3]] == [1, 5]
+    for track, (_, values) in zip(tracks, found[3], strict=True):
+        wanted = np.concatenate([track.points, track.scores[..., None]], axis=2).reshape(-1, 3)[samples]
+        np.testing.assert_allclose(values, wanted, atol=2.1e-3)  # of a score; of a place 3 / 65535 / 2
+        np.testing.assert_allclose(np.array(values)[:, :2], wanted[:, :2], atol=2.4e-5)
+
+
+def test_a_dance_of_five_minutes_is_small_enough_for_the_page():
+    track = Track(0, np.broadcast_to(0.5, (4800, KEYPOINTS, 2)), np.broadcast_to(1.0, (4800, KEYPOINTS)))
+    two = PoseClip(576, 1024, 4800, (track, Track(1, track.points, track.scores)))
+    assert len(pack_poses(two)) <= 6_000_000
+    with pytest.raises(ValueError, match="too many for the editor"):
+        pack_poses(PoseClip(576, 1024, 300_000, (track,)))
