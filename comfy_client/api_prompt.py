@@ -1,15 +1,17 @@
 """Turn a saved workflow (the frontend's JSON) into the prompt that ComfyUI's API takes.
 
-Knows what the shipped workflows use: links, widgets in order, dynamic combos. Subgraphs, Reroute, Primitive,
-muted and bypassed nodes are refused by name, never guessed at.
+Knows what the shipped workflows use: links, widgets in order, dynamic combos, bypassed nodes. Subgraphs, Reroute,
+Primitive and muted nodes are refused by name, never guessed at.
 """
 
 from collections.abc import Iterator
 
+from .bypassed import without_bypassed
+
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 NOTES = {"Note", "MarkdownNote"}
-MODES_LEFT_OUT = {2: "muted", 4: "bypassed"}
+MUTED = 2  # the mode of a node
 SEEDS = ("seed", "noise_seed")
 SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
 UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload")
@@ -19,6 +21,7 @@ OPTIONAL = "optional"
 
 def to_api_prompt(workflow: dict, object_info: dict) -> dict:
     """Return {node id: {"class_type", "inputs", "_meta": {"title"}}}; ValueError says which node cannot be sent."""
+    workflow = without_bypassed(workflow)
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     nodes = (node for node in workflow["nodes"] if node["type"] not in NOTES)
     return {str(node["id"]): _api_node(node, object_info, links) for node in nodes}
@@ -26,8 +29,8 @@ def to_api_prompt(workflow: dict, object_info: dict) -> dict:
 
 def _api_node(node: dict, object_info: dict, links: dict) -> dict:
     kind, name = node["type"], f"{node['type']} (node {node['id']})"
-    if node.get("mode") in MODES_LEFT_OUT:
-        raise ValueError(f"{name} is {MODES_LEFT_OUT[node['mode']]}. Delete it or turn it on before sending.")
+    if node.get("mode") == MUTED:
+        raise ValueError(f"{name} is muted. Delete it or turn it on before sending.")
     if kind not in object_info:
         raise ValueError(f"{name}: this ComfyUI has no such node.")
     saved = node.get("widgets_values") or []

@@ -48,8 +48,10 @@ def run(files: Mapping[str, Path]) -> Trial:
     pose, pose_negative = _frames(files["pose"]), _frames(files["pose_negative"])
     with Image.open(files["photo"]) as image:
         photo = to_float(np.array(image.convert("RGB")))[None]
-    size = {"width": SIDE, "height": SIDE, "length": FRAMES}
-    conditions = reconcile(positive, negative, vae, photo, pose, pose_negative, clip_outputs=zero_clip(), **size)
+    conditions = reconcile(
+        positive, negative, vae, photo, pose, pose_negative,
+        clip_outputs=zero_clip(), width=SIDE, height=SIDE, length=FRAMES,
+    )  # fmt: skip
     model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
     latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)
     video = vae.decode(latent["samples"])[0]

@@ -7,16 +7,14 @@ swaps red and blue after drawing, and dims the canvas of limbs; here they are dr
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from .large_canvas import LargeCanvas
 from .packages.opencv import import_cv2
 from .poses import BODY, LEFT_HAND, RIGHT_HAND, PoseClip, Track
 from .skeleton import HAND_COLORS, HAND_EDGES, HAND_JOINT_COLOR, JOINT_COLORS, LIMB_BRIGHTNESS, LIMBS
 
-OVERSAMPLING = 2
 STICK_HALF_WIDTH, JOINT_RADIUS, HAND_LINE_WIDTH = 4, 4, 2  # pixels of the large drawing
 HAND_MARGIN = 1  # pixels: a hand's point in the first column or row, or beyond it, is not drawn
 FAR = 1 << 14  # pixels: beyond any canvas, and still inside what OpenCV's fixed-point coordinates hold
@@ -33,18 +31,6 @@ COLORS = {
     for palette, order in PALETTES.items()
     for what, colors in DRAWN.items()
 }
-
-
-FILTER_REACH = 4  # small pixels around the drawing that the shrinking filter may color or read
-
-
-class Box(NamedTuple):
-    """Edges in pixels; right and bottom are outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 @dataclass(frozen=True)
@@ -70,35 +56,18 @@ OFFICIAL = Style()
 
 def draw_clip(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[np.ndarray]:
     """Yield the clip's frames as uint8 [height, width, 3] RGB, drawn at twice the size and shrunk."""
-    for canvas, box in draw_large(clip, width * OVERSAMPLING, height * OVERSAMPLING, style):
-        yield shrink(canvas, box)
-
-
-def draw_large(clip: PoseClip, width: int, height: int, style: Style = OFFICIAL) -> Iterator[tuple[np.ndarray, Box]]:
-    """Yield for each frame one and the same canvas, uint8 [height, width, 3] RGB, and the box that was drawn in.
-
-    Only that box is cleared: at 2016x1152 clearing a canvas takes longer than drawing.
-    """
-    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas = LargeCanvas(width, height)
     for frame in range(clip.frames):
-        for track in clip.tracks:
-            draw_person(canvas, track, frame, style)
-        box = drawn_box(clip, frame, width, height, style)
-        yield canvas, box
-        canvas[box.top : box.bottom, box.left : box.right] = 0
+        picture = np.zeros((height, width, 3), np.uint8)
+        draw_frame(clip, frame, picture, canvas, style)
+        yield picture
 
 
-def drawn_box(clip: PoseClip, frame: int, width: int, height: int, style: Style = OFFICIAL) -> Box:
-    """Return a box, cut to the canvas, that holds all that is drawn; its size is 0 if nothing is."""
-    points = [track.points[frame][track.visible[frame]] for track in clip.tracks]
-    pixels = np.concatenate(points or [np.empty((0, 2))]) * (width, height)
-    if not len(pixels):
-        return Box(0, 0, 0, 0)
-    # A stick's angle is cut to whole degrees: its end misses the joint by 1/57 of half its length.
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    margin = style.width(2 * STICK_HALF_WIDTH) + (high - low).max() / 50
-    edges = np.clip(np.concatenate([low - margin, high + margin]), 0, (width, height, width, height))
-    return Box(*edges.round().astype(int).tolist())
+def draw_frame(clip: PoseClip, frame: int, picture: np.ndarray, canvas: LargeCanvas, style: Style = OFFICIAL) -> None:
+    """Draw one frame to `picture`, black [height, width, 3] of uint8 or of floats in 0..1, by way of `canvas`."""
+    for track in clip.tracks:
+        draw_person(canvas.drawing, track, frame, style)
+    canvas.move_to(picture)
 
 
 def draw_person(canvas: np.ndarray, track: Track, frame: int, style: Style = OFFICIAL) -> None:
@@ -143,21 +112,3 @@ def _draw_hand(canvas: np.ndarray, pixels: list, visible: list[bool], style: Sty
     for point, seen in zip(pixels, visible, strict=True):
         if seen:
             cv2.circle(canvas, point, radius, dot, thickness=-1)
-
-
-def shrink(canvas: np.ndarray, box: Box | None = None) -> np.ndarray:
-    """Return the drawing [2H, 2W, 3] at [H, W, 3], bicubic with antialiasing, as PIL; outside the box it is black."""
-    height, width = (side // OVERSAMPLING for side in canvas.shape[:2])
-    small = np.zeros((height, width, 3), np.uint8)
-    large = box or Box(0, 0, *canvas.shape[1::-1])
-    left, top = (max(0, edge // OVERSAMPLING - FILTER_REACH) for edge in large[:2])
-    right = min(width, -(-large.right // OVERSAMPLING) + FILTER_REACH)
-    bottom = min(height, -(-large.bottom // OVERSAMPLING) + FILTER_REACH)
-    if right > left and bottom > top:
-        rows, columns = (slice(a * OVERSAMPLING, b * OVERSAMPLING) for a, b in ((top, bottom), (left, right)))
-        part = Image.fromarray(canvas[rows, columns])
-        # One side after the other: PIL's own order hangs on the shape, and rounding between the two on the order.
-        for size in ((right - left, part.height), (right - left, bottom - top)):
-            part = part.resize(size, Image.Resampling.BICUBIC)
-        small[top:bottom, left:right] = part
-    return small

@@ -5,21 +5,24 @@ Frames come as streams of NumPy arrays; progress, interrupts and room on the GPU
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
+from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..media.frame_size import aspect_difference, choose_size, default_size
 from ..media.log import logger
+from ..media.threads import map_in_threads, thread_count
 from .detect.detector import Detector
-from .draw import OFFICIAL, Style, draw_clip
+from .draw import OFFICIAL, Style, draw_frame
 from .edit.align import Alignment, Request, align
 from .edit.anchor import AT_NECK, FIRST
 from .edit.augment import augment
 from .edit.lead_in import lead_in
 from .edit.refine import refine
+from .large_canvas import LargeCanvas, canvas_bytes
 from .poses import PoseClip
 from .track.extract import METHOD, ExtractSettings, apply_nobody_rule, extract
 from .track.pick import ALL, pick
@@ -104,8 +107,8 @@ def compute_poses(
 
     ValueError if nobody is detected in either, or where nobody can be aligned.
     """
-    standing = _detect("Photo", photo, detector, 1, cache, callbacks).clip
-    seen = _detect("Driving video", video, detector, options.max_frames, cache, callbacks)
+    standing = _detect("Photo: ", photo, detector, 1, cache, callbacks).clip
+    seen = _detect("Driving video: ", video, detector, options.max_frames, cache, callbacks)
     chosen = pick(seen.clip, options.person)
     dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
     size = default_size(photo.width, photo.height)
@@ -130,7 +133,7 @@ def _detect(
         settings = replace(DETECTION, max_frames=max_frames)
         return detect_people_cached(stream, detector, settings, cache, callbacks)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}{error}") from error
 
 
 def detect_people_cached(
@@ -226,10 +229,29 @@ def drawing_size(clips: Sequence[PoseClip], width: int, height: int) -> tuple[in
 
 def draw_poses(
     clips: Sequence[PoseClip], size: tuple[int, int], style: Style = OFFICIAL, callbacks: Callbacks = SILENT
-) -> Iterator[np.ndarray]:
-    """Yield the drawn frames of one clip after the other, uint8 [height, width, 3] RGB of `size` (width, height)."""
-    total = sum(clip.frames for clip in clips)
-    frames = itertools.chain.from_iterable(draw_clip(clip, *size, style) for clip in clips)
-    for done, frame in enumerate(frames, 1):
-        callbacks.progress(done, total)
-        yield frame
+) -> list[np.ndarray]:
+    """Return the drawn frames of each clip as float32 [F, height, width, 3] RGB in 0..1 of `size` (width, height).
+
+    Threads share the frames. Memory is taken for what is not black; MemoryError if there is not enough.
+    """
+    width, height = size
+    images = [np.zeros((clip.frames, height, width, 3), np.float32) for clip in clips]
+    frames = [
+        (clip, frame, image[frame]) for clip, image in zip(clips, images, strict=True) for frame in range(clip.frames)
+    ]
+    threads = thread_count(canvas_bytes(width, height))
+    canvases: SimpleQueue[LargeCanvas] = SimpleQueue()
+    for _ in range(threads):
+        canvases.put(LargeCanvas(width, height))
+
+    def draw(task: tuple[PoseClip, int, np.ndarray]) -> None:
+        canvas = canvases.get()
+        try:
+            draw_frame(*task, canvas, style)
+        finally:
+            canvases.put(canvas)
+
+    with contextlib.closing(map_in_threads(draw, frames, threads)) as drawn:
+        for done, _ in enumerate(drawn, 1):
+            callbacks.progress(done, len(frames))
+    return images

@@ -28,7 +28,7 @@ from .media_file import (
     wind,
 )
 from .video_source import CHANNEL_LAYOUTS
-from .video_stream import in_memory, open_file
+from .video_stream import ImageStream, VideoStream, open_video
 
 RUN_UP = 0.2  # seconds decoded ahead of the window: codecs need some packets before they sound right
 JITTER = 0.05  # seconds by which a frame's time may differ from the end of the frame before it; above, it is a gap
@@ -37,16 +37,19 @@ LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; 
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
 
 
-def read_audio(video, warn: Callable[[str], None] = logger.warning) -> dict | None:
+def read_audio(
+    video, warn: Callable[[str], None] = logger.warning, stream: VideoStream | ImageStream | None = None
+) -> dict | None:
     """Return the AUDIO of ComfyUI's VIDEO from its first frame shown to its end or that of its trim; None if silent.
 
     Sound that begins later than the pictures starts with silence. warn: called with what is wrong with the track.
+    stream: of the video's frames, where there is one: a file is not opened again for its first picture.
     """
-    components = in_memory(video)
-    if components is None:
-        stream = open_file(video)
+    if stream is None:
+        stream = open_video(video)
+    if isinstance(stream, VideoStream):
         return read_file_audio(stream.source, stream.begin, stream.stop, warn)
-    audio = components.audio
+    audio = video.get_components().audio
     if audio is None or (isinstance(audio, Mapping) and not audio):
         return None
     try:

@@ -21,6 +21,7 @@ class Canvas:
         self.size = width, height
         self._image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
+        self._fonts: dict[int, ImageFont.FreeTypeFont | ImageFont.ImageFont] = {}
 
     def box(self, left: float, top: float, right: float, bottom: float, color: Color) -> None:
         if right >= left and bottom >= top:
@@ -36,8 +37,10 @@ class Canvas:
 
     def text(self, x: float, y: float, text: str, color: Color = INK, anchor: str = "la", size: int = TEXT_SIZE):
         """Write a line of text; anchor: as in Pillow, "la" puts its upper left corner at x, y."""
-        font = ImageFont.load_default(size * OVERSAMPLING)
-        self._draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, fill=color, font=font, anchor=anchor)
+        if size not in self._fonts:
+            self._fonts[size] = ImageFont.load_default(size * OVERSAMPLING)
+        at = x * OVERSAMPLING, y * OVERSAMPLING
+        self._draw.text(at, text, fill=color, font=self._fonts[size], anchor=anchor)
 
     def paste(self, picture: np.ndarray, left: int = 0, top: int = 0) -> None:
         """Draw a picture, uint8 [h, w, 3], with its upper left corner at left, top; its pixels stay unchanged."""

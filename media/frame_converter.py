@@ -25,12 +25,14 @@ class FrameConverter:
     """Converts the pictures of one stream to uint8 [H, W, 3], RGB.
 
     first: the stream's first picture, whose display matrix counts for all. size: (width, height) in pixels to bring a
-    picture to before it is turned. unfilled: whether an alpha of 0 all over the first picture counts as no alpha.
+    picture to before it is turned; shown_size: afterwards. unfilled: whether an alpha of 0 all over the first picture
+    counts as no alpha.
     """
 
     def __init__(self, first: av.VideoFrame, size: tuple[int, int], unfilled: bool):
         self.size = size
         self._matrix = _display_matrix(first)
+        self.shown_size = size[::-1] if _lies_on_its_side(self._matrix) else size
         self._reformatter = VideoReformatter()
         self.transparent = has_alpha(first) and not (unfilled and not self._alpha(first).any())
 
@@ -94,6 +96,10 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 def _upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     """Return pixels [H, W, 3] turned and mirrored as the display matrix says, to the nearest right angle."""
     a, b, c, d = matrix
-    if abs(b) > abs(a):
+    if _lies_on_its_side(matrix):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _lies_on_its_side(matrix: tuple[int, int, int, int]) -> bool:
+    return abs(matrix[1]) > abs(matrix[0])

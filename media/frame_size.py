@@ -52,3 +52,12 @@ def crop_fraction(image_size: tuple[int, int], width: int, height: int) -> tuple
     if aspect_difference((w, h), (width, height)) <= MAX_ASPECT_DIFFERENCE:
         return 1.0, 1.0
     return min(1.0, h * width / (height * w)), min(1.0, w * height / (width * h))
+
+
+def crop_note(kept: tuple[float, float]) -> str:
+    """Return what of an image is cut where a frame shows the fractions `kept` of its (width, height); "" if nothing."""
+    sides = ("left and right", "width"), ("top and bottom", "height")
+    for (where, side), part in zip(sides, kept, strict=True):
+        if part < 1:
+            return f"The photo is cropped to the shape of the video: {where} {1 - part:.0%} of the {side} are cut."
+    return ""

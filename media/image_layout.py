@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .canvas import FAINT, GRID, INK, Canvas
+from .canvas import BACKGROUND, FAINT, GRID, INK, Canvas
 
 GAP, CAPTION, LETTERS = 12, 30, 20
 FIRST, OTHERS, ROW, MARGIN = 150, 84, 28, 12  # of a table: widths of the columns, height of a row
@@ -26,12 +26,16 @@ def beside(pictures: Sequence[np.ndarray], captions: Sequence[str] = ()) -> np.n
     """Return uint8 [H, W, 3]: the pictures, uint8 [h, w, 3], from left to right, with their captions over them."""
     top, least = (GAP + CAPTION, CAPTION_WIDTH) if captions else (GAP, 0)
     lefts = np.cumsum([GAP, *(max(picture.shape[1], least) + GAP for picture in pictures)]).tolist()
-    canvas = Canvas(lefts.pop(), top + max(len(picture) for picture in pictures) + GAP)
-    for left, caption in zip(lefts, captions, strict=bool(captions)):
-        canvas.text(left, GAP, caption, INK, "la", LETTERS)
+    width, height = lefts.pop(), top + max(len(picture) for picture in pictures) + GAP
+    sheet = np.full((height, width, 3), BACKGROUND, np.uint8)
+    if captions:
+        canvas = Canvas(width, top)
+        for left, caption in zip(lefts, captions, strict=True):
+            canvas.text(left, GAP, caption, INK, "la", LETTERS)
+        sheet[:top] = canvas.picture()
     for left, picture in zip(lefts, pictures, strict=True):
-        canvas.paste(picture, left, top)
-    return canvas.picture()
+        sheet[top : top + len(picture), left : left + picture.shape[1]] = picture
+    return sheet
 
 
 class Line(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from torch import Tensor
 
 from .log import logger
@@ -31,7 +31,7 @@ class Clip:
 
     def __init__(self, images: Tensor | SideBySide, order: list[int], rate: Fraction, pixel_format: str):
         self.images, self.order, self.rate = images, order, rate
-        self.format = av.VideoFormat(pixel_format)
+        self.format, self._reformatter = av.VideoFormat(pixel_format), VideoReformatter()
         height, width = images.shape[1:3]
         self.pad_width = width % (2 // self.format.chroma_width(2))
         self.pad_height = height % (2 // self.format.chroma_height(2))
@@ -44,8 +44,9 @@ class Clip:
         """Return the frame shown at `position` in the encoder's pixel format; YUV is bt709 in limited range."""
         frame = self.rgb_frame(position)
         if self.format.is_rgb:
-            return frame.reformat(format=self.format.name)
-        return frame.reformat(
+            return self._reformatter.reformat(frame, format=self.format.name)
+        return self._reformatter.reformat(
+            frame,
             format=self.format.name,
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,
@@ -60,8 +61,10 @@ class Clip:
         pixels = self.images[index].detach().cpu().float().numpy()  # H W 3
         if not np.isfinite(pixels).all():
             logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
-        padding = ((0, self.pad_height), (0, self.pad_width), (0, 0))
-        frame = av.VideoFrame.from_ndarray(np.pad(quantize(pixels, white), padding, mode="edge"), name)
+        levels = quantize(pixels, white)
+        if self.pad_height or self.pad_width:
+            levels = np.pad(levels, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(levels, name)
         frame.pts, frame.time_base = position, 1 / self.rate
         return frame
 

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -110,34 +111,45 @@ class VideoStream:
     width, height: pixels of the frames. fps: their rate. source_fps: the file's average rate. frames: how many there
     will be, by what the file says of itself. note: what the user should know, or ""; break_note: the same, known when
     the end was reached. begin, stop: the times of the first frame and of the window's end. Each iteration opens the
-    file anew and closes it with its last frame.
+    file anew and closes it with its last frame. opened: the file, where it is open already.
     Raises ValueError for a file that shows no picture in the window.
     """
 
-    def __init__(self, source: Source, start: float = 0.0, duration: float = 0.0, fps: float = MODEL_FPS):
+    def __init__(
+        self,
+        source: Source,
+        start: float = 0.0,
+        duration: float = 0.0,
+        fps: float = MODEL_FPS,
+        opened: InputContainer | None = None,
+    ):
         self.source, self.start = source, _at_least_0("start", start)
         self.stop = self.start + (_at_least_0("duration", duration) or math.inf)
-        with open_media(source) as container:
-            stream = video_of(container, source)
-            self.source_fps = rate_of(stream) or MODEL_FPS
-            length, aspect = _length(container, stream), pixel_aspect(stream)
-            unfilled, self._transfer = may_be_unfilled(stream.codec_context), stream.codec_context.color_trc
-            size = stream.width, stream.height
-            tick = float(seconds(1, stream.time_base))
+        with nullcontext(opened) if opened else open_media(source) as container:
+            self._inspect(container, fps)
+
+    def _inspect(self, container: InputContainer, fps: float) -> None:
+        """Take from a file's header and first picture what its frames will be; see the class."""
+        stream = video_of(container, self.source)
+        self.source_fps = rate_of(stream) or MODEL_FPS
+        length, aspect = _length(container, stream), pixel_aspect(stream)
+        unfilled, self._transfer = may_be_unfilled(stream.codec_context), stream.codec_context.color_trc
+        size = stream.width, stream.height
+        tick = float(seconds(1, stream.time_base))
         self.fps = _at_least_0("fps", fps) or self.source_fps
         # At its own rate every picture is meant once, even if its time trembles: the nearest one counts.
         rounding = tick / 2 if tick <= COARSEST_CLOCK else 0.0
         self._tolerance = rounding + 1e-6 if fps else 0.5 / self.source_fps
         self._seeks, self.break_note = self.start > 0, ""
-        self._extent = Extent(length, length, False) if length else measure_extent(source)
-        first = self._first_picture()
+        self._extent = Extent(length, length, False) if length else measure_extent(self.source)
+        first = self._first_picture(container)
         if first is None:
-            raise ValueError(_nothing_shown(source, self.start, self._extent.pictures, *size))
+            raise ValueError(_nothing_shown(self.source, self.start, self._extent.pictures, *size))
         size = max(1, round(first.frame.width * aspect)), first.frame.height  # in square pixels
         if math.prod(size) > MAX_PIXELS:
-            raise ValueError(_too_large(source, *size))
+            raise ValueError(_too_large(self.source, *size))
         self._converter = FrameConverter(first.frame, size, unfilled)
-        self.height, self.width = self._converter.rgb(first.frame).shape[:2]
+        self.width, self.height = self._converter.shown_size
         self.begin = max(self.start, first.time)
         shown = min(self.stop, self._extent.pictures) - self.begin
         self.frames = 1 if self.note else max(1, math.floor(shown * self.fps + 0.5))
@@ -161,16 +173,16 @@ class VideoStream:
                 digest.update(chunk)
         return digest.hexdigest()
 
-    def _first_picture(self) -> Picture | None:
+    def _first_picture(self, container: InputContainer) -> Picture | None:
         """Return what is shown first, None for nothing; reads from the beginning where winding lands too late."""
-        with open_media(self.source) as container:
-            pictures = self._decoded(container)
-            head = list(itertools.islice(pictures, 2))
-            self.note = STILL_NOTE if len(head) == 1 and head[0].time <= self._tolerance else ""
-            first = next(self._shown(itertools.chain(head, pictures)), None)
+        pictures = self._decoded(container)
+        head = list(itertools.islice(pictures, 2))
+        self.note = STILL_NOTE if len(head) == 1 and head[0].time <= self._tolerance else ""
+        first = next(self._shown(itertools.chain(head, pictures)), None)
         if self._seeks and (first is None or first.time > self.start + self._tolerance):
             self._seeks = False
-            return self._first_picture()
+            with open_media(self.source) as again:
+                return self._first_picture(again)
         return first
 
     def _decoded(self, container: InputContainer) -> Iterator[Picture]:
@@ -236,9 +248,8 @@ def open_video(video, fps: float = MODEL_FPS) -> VideoStream | ImageStream:
 
 def open_file(video, fps: float = MODEL_FPS) -> VideoStream:
     source = video.get_stream_source()
-    with open_media(source):  # first: ComfyUI opens whatever it is to count a trim from the end
-        window = video.get_active_trim_window()
-    return VideoStream(source, *window, fps)
+    with open_media(source) as opened:  # first: ComfyUI opens whatever it is to count a trim from the end
+        return VideoStream(source, *video.get_active_trim_window(), fps, opened)
 
 
 def in_memory(video):

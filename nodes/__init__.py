@@ -7,10 +7,12 @@ from . import (
     animate,
     chunks,
     conditioning,
+    control,
     convert,
     doctor,
     evaluate,
     fingerprint,
+    finish,
     first_frame,
     memory,
     miniature,
@@ -20,6 +22,7 @@ from . import (
     pose_extract,
     pose_files,
     pose_motion,
+    pose_turns,
     prompt,
     sampling,
     video,
@@ -27,9 +30,9 @@ from . import (
 )
 
 STAGES = (
-    pose_detector, pose_extract, pose_motion, pose_align, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, chunks, first_frame, video, evaluate, miniature,
-    doctor, fingerprint,
+    pose_detector, pose_extract, pose_motion, pose_turns, pose_align, animate, pose_files,
+    model, convert, memory, windows, prompt, conditioning, sampling, control, chunks, first_frame, video, finish,
+    evaluate, miniature, doctor, fingerprint,
 )  # fmt: skip
 
 

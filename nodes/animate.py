@@ -17,6 +17,7 @@ from .common.pose_detection import cache_folder, make_room_for, node_callbacks, 
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import PHOTO, SEED, meeting_inputs, size_inputs
 from .common.pose_types import PoseDetector, PoseKeypoint
+from .common.search_words import DANCE, SKELETON
 
 PERSONS = ("largest", "centre", ALL)
 CACHE_BYTES = 1 << 30
@@ -33,7 +34,7 @@ class AnimateFromVideo(io.ComfyNode):
                 "Turns a photo and a driving video into pose frames: detects both people, smooths the motion, aligns "
                 "it to the photo, makes the pose-negative and draws both."
             ),
-            search_aliases=["pose from video", "dance from video", "preprocess", "motion transfer"],
+            search_aliases=["pose from video", "dance from video", "preprocess", *DANCE, *SKELETON],
             inputs=[
                 *INPUTS,
                 *size_inputs("the photo's aspect ratio", "the area of 1024x576"),
@@ -53,7 +54,7 @@ class AnimateFromVideo(io.ComfyNode):
         poses = compute_poses(ImageStream(photo[:1]), stream, detector, PoseOptions(**options), cache, node_callbacks())
         frames, pose_negative_frames = draw_images([poses.clip, poses.pose_negative], width, height)
         picture = overlay_image(photo, poses.alignment)
-        audio = read_audio(video, poses.notes.append)
+        audio = read_audio(video, poses.notes.append, stream)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join([*poses.notes, text]).rstrip() for text in texts)
         outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in)

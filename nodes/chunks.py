@@ -13,8 +13,10 @@ from ..steadydancer_core.sampling import presets
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
 from .common.lora_names import lora_names
+from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
+from .common.search_words import DANCE
 
 
 def _sources() -> list[io.Input]:
@@ -83,7 +85,7 @@ class ChunkSampler(io.ComfyNode):
                 "Samples a video of any length with the memory of one chunk. Each chunk continues from the last "
                 "frames of the one before, with the same photo and first pose. Finished chunks are kept on disk."
             ),
-            search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler"],
+            search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler", *DANCE],
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *_chunk_inputs(), *_store_inputs(), *sampling_inputs.shortcut_inputs(), _run_name_input(),
@@ -110,13 +112,16 @@ class ChunkSampler(io.ComfyNode):
             skip_negative_after, pose_every, preset,
         )  # fmt: skip
         lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
-        video = make_long_video(
-            model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
-            ChunkSettings(
-                run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip(), lora_files
-            ),
-            DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
-        )  # fmt: skip
+        with running_display() as display:
+            video = make_long_video(
+                model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
+                ChunkSettings(
+                    run, seed, width, height, chunk_length, overlap, colour_match, tiled_vae, run_name.strip(),
+                    lora_files,
+                ),
+                DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
+                display,
+            )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
         return io.NodeOutput(video.frames, video.report, ui=show_text(video.report))

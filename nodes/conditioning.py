@@ -5,7 +5,9 @@ from comfy_api.latest import io
 from ..steadydancer_core.memory.fit import explain_out_of_memory
 from ..steadydancer_core.sampling.conditions import reconcile
 from .common.condition_inputs import frame_size_inputs, picture_inputs, prompt_inputs
+from .common.node_display import running_display
 from .common.node_text import show_text
+from .common.search_words import DANCE
 
 
 class ReconcileConditions(io.ComfyNode):
@@ -19,7 +21,7 @@ class ReconcileConditions(io.ComfyNode):
                 "Combines photo, pose frames and prompts. The photo is the first frame of the video; the pose frames "
                 "say how the person moves."
             ),
-            search_aliases=["steadydancer to video", "wan image to video", "pose to video"],
+            search_aliases=["steadydancer to video", "wan image to video", "pose to video", *DANCE],
             inputs=[
                 *prompt_inputs(),
                 *picture_inputs(),
@@ -76,8 +78,9 @@ class ReconcileConditions(io.ComfyNode):
     ) -> io.NodeOutput:
         clip_outputs = clip_vision_photo, clip_vision_pose
         images = photo, pose_frames, pose_negative_frames
-        with explain_out_of_memory():
-            result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, width, height, length)
+        with running_display() as display, explain_out_of_memory():
+            size = width, height, length
+            result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, *size, display)
         frames, rows, columns = result.latent["samples"].shape[2:]
         size = f"{columns * 8}x{rows * 8}, {frames * 4 - 3} frames"
         return io.NodeOutput(*result[:4], ui=show_text("\n".join([size, *result.notes])))

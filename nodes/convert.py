@@ -73,7 +73,8 @@ class ConvertModel(io.ComfyNode):
         target = output_path(file_name)
         written = convert.convert(source, target, precision, overwrite, _progress())
         text = convert.report(source, written)
-        return io.NodeOutput(target.name, text, ui=show_text(text))
+        shown = "\n".join(line for line in text.splitlines() if written.sha256 not in line)
+        return io.NodeOutput(target.name, text, ui=show_text(text, shown=shown))
 
 
 def output_path(file_name: str) -> Path:

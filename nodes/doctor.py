@@ -28,6 +28,7 @@ from ..steadydancer_core.weights.weight_source import SUFFIXES
 from .common import pose_detection
 from .common.model_folders import PROMPTS, files_below
 from .common.node_text import show_text
+from .common.page_words import in_page_language
 from .common.steadydancer_files import GGUF_LOADER, find_model_file, model_files
 
 PACK = Path(__file__).resolve().parent.parent
@@ -85,7 +86,7 @@ class Doctor(io.ComfyNode):
     @classmethod
     def execute(cls, run_miniature: bool = False) -> io.NodeOutput:
         text = examine(run_miniature)[1]
-        return io.NodeOutput(text, ui=show_text(text))
+        return io.NodeOutput(text, ui=show_text(in_page_language(text)))
 
 
 def examine(run_miniature: bool) -> tuple[list[Finding], str]:

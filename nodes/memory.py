@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..steadydancer_core.memory.fit import fit_report
 from ..steadydancer_core.memory.residency import swap_blocks
 from .common.node_text import show_text
+from .common.page_words import in_page_language
 
 CATEGORY = "SteadyDancer/memory"
 
@@ -72,7 +73,7 @@ class FitReport(io.ComfyNode):
     @classmethod
     def execute(cls, model, latent: dict, vae=None) -> io.NodeOutput:
         report, blocks = fit_report(model, latent["samples"].shape, vae=vae)
-        return io.NodeOutput(model, report, blocks, ui=show_text(report))
+        return io.NodeOutput(model, report, blocks, ui=show_text(in_page_language(report)))
 
 
 NODES = [BlocksToSwap, FitReport]

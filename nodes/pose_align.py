@@ -27,6 +27,7 @@ from .common.node_picture import show_picture, show_picture_and_text
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import PHOTO, SEED, meeting_inputs, read_poses, size_inputs
 from .common.pose_types import PoseKeypoint
+from .common.search_words import SCALE, SKELETON
 
 SHOWN = 300, 420  # most pixels across and down of one picture in the node
 UNIT, GRAY = "% of the frame height", "; gray: body scale used"
@@ -51,7 +52,7 @@ class AlignPoses(io.ComfyNode):
                 "Fits the skeleton to the position, size and proportions of the person in the photo. Without it heads "
                 "droop and limbs stretch."
             ),
-            search_aliases=["retarget pose", "pose alignment", "match proportions"],
+            search_aliases=["retarget pose", "pose alignment", "match proportions", *SCALE],
             inputs=[*ALIGN_INPUTS, *_correction_inputs(), *meeting_inputs("anchor_frame")],
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The dance, aligned to the photo."),
@@ -83,9 +84,10 @@ class AlignPoses(io.ComfyNode):
 
 
 ALIGN_INPUTS: list[io.Input] = [
+    # First: a bypassed node passes its first input of a type on, and that has to be the dance.
+    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     PHOTO,
     PoseKeypoint.Input("photo_poses", tooltip="The pose of the photo, from Extract Poses."),
-    PoseKeypoint.Input("poses", tooltip="The poses of the driving video, from Extract Poses or Refine Poses."),
     io.Combo.Input(
         "mode",
         options=list(MODES),
@@ -176,7 +178,7 @@ class DrawPoses(io.ComfyNode):
             category="SteadyDancer/pose",
             description="Draws the skeletons as the model saw them in training: same colors, same line widths, no "
             "face.",
-            search_aliases=["render pose", "openpose", "draw skeleton", "pose image"],
+            search_aliases=["render pose", "openpose", "draw skeleton", "pose image", *SKELETON],
             inputs=DRAW_INPUTS,
             outputs=[
                 io.Image.Output("pose_frames", tooltip="Connect to pose_frames of Reconcile Conditions."),

@@ -69,7 +69,7 @@ class ExtractPoses(io.ComfyNode):
         seen = detect_people_cached(stream, detector, settings, cache, node_callbacks(), preview)
         clip = apply_nobody_rule(seen.clip, when_nobody)
         sound_notes = []
-        audio = read_audio(video, sound_notes.append) if video is not None else None
+        audio = read_audio(video, sound_notes.append, stream) if video is not None else None
         report = "\n".join([_report(stream, detector, seen, clip, when_nobody), *sound_notes])
         pictures = to_float(preview.draw(clip))
         outputs = (to_keypoints(clip), pictures, stream.fps, audio, clip.frames, report)

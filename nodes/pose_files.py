@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..dwpose.formats import pose_json
 from ..dwpose.formats.dialects import DIALECTS, STRICT, write
+from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
 from ..media.frame_size import MODEL_FPS
 from .common.node_text import show_text
@@ -117,7 +118,8 @@ class LoadPoses(io.ComfyNode):
         canvas = (width, height) if width and height else None
         clip, own_fps = pose_json.load(_find(file), canvas, throw_exception_if_processing_interrupted)
         rate = own_fps or fps
-        return io.NodeOutput(write(clip, dialect), rate, clip.frames, ui=show_text(_summary(clip, rate)))
+        poses = to_keypoints(clip) if dialect == STRICT else write(clip, dialect)
+        return io.NodeOutput(poses, rate, clip.frames, ui=show_text(_summary(clip, rate)))
 
 
 def _load_inputs() -> list[io.Input]:

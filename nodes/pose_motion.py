@@ -13,6 +13,7 @@ from ..media.audio_input import to_audio
 from .common.node_text import show_text
 from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
+from .common.search_words import STEADY
 
 TRIM, KEEP = "trim", "keep"
 LISTED = 5  # frames that the report of Best Start names
@@ -29,7 +30,7 @@ class RefinePoses(io.ComfyNode):
                 "Cleans up a dance before it is aligned: fixes swapped left and right limbs, replaces single-frame "
                 "errors, fills short gaps, and removes jitter without flattening fast moves."
             ),
-            search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints"],
+            search_aliases=["smooth pose", "pose jitter", "fill gaps", "left right swap", "denoise keypoints", *STEADY],
             inputs=REFINE_INPUTS,
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The refined poses, for Align Poses."),

@@ -7,6 +7,7 @@ from ..steadydancer_core.sampling.guidance_patch import patch_model
 from ..steadydancer_core.sampling.run import make_guider, run
 from ..steadydancer_core.sampling.schedule import make_sigmas, make_solver
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
+from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 from .common.sampling_inputs import (
@@ -62,7 +63,8 @@ class SteadyDancerSampler(io.ComfyNode):
     @classmethod
     def execute(cls, model, positive, negative, latent, seed, pose_negative=None, **settings) -> io.NodeOutput:
         conditions = positive, negative, pose_negative
-        result, report = run(model, *conditions, latent, seed, run_settings(**settings))
+        with running_display() as display:
+            result, report = run(model, *conditions, latent, seed, run_settings(**settings), display)
         show_picture_of_run(draw_timeline(timeline([report.log])))
         return io.NodeOutput(result, ui=show_text(report.text))
 

@@ -3,17 +3,22 @@
 import json
 from pathlib import Path
 
+import folder_paths
 from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
+from ..media.atomic_write import Numbered
 from ..media.frames import to_rgb
+from ..media.log import logger
+from ..media.saved_clips import SavedClips, clip_key
 from ..media.side_by_side import SideBySide
 from ..media.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..media.video_writer import Settings, write_failure, write_video
 from .common.output_file import check_prefix, output_names, root_of, saved_result
+from .common.search_words import SAVE_VIDEO
 
 OFF, BESIDE = "off", "side by side"
 LONGEST_ENDING = max((f".{row.container}" for row in FORMATS.values()), key=len)
@@ -31,7 +36,7 @@ class VideoCombine(io.ComfyNode):
             category="SteadyDancer/video",
             description="Writes frames and audio to a video file, plays it in the node, and stores the workflow in "
             "the file.",
-            search_aliases=["save video", "export video", "gif", "webm", "mp4"],
+            search_aliases=["save video", "export video", "video combine", "gif", "webm", "mp4", *SAVE_VIDEO],
             is_output_node=True,
             inputs=[*_clip_inputs(), *_file_inputs()],
             outputs=[
@@ -79,7 +84,7 @@ class VideoCombine(io.ComfyNode):
             names = output_names(filename_prefix, ending, width, height, kind)
         except OSError as error:
             raise write_failure(Path(root_of(kind), filename_prefix), error) from error
-        path = write_video(names, shown, fps, settings, audio, _on_frame())
+        path = _saved_once(names, shown, fps, settings, audio)
         if FORMATS[format].is_video:
             video = InputImpl.VideoFromFile(str(path))
         else:
@@ -190,6 +195,23 @@ def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Te
             "'Poses From Video', or set show_pose to off."
         )
     return SideBySide(images, pose_frames)
+
+
+def _saved_once(
+    names: Numbered, images: Tensor | SideBySide, fps: float, settings: Settings, audio: Input.Audio | None
+) -> Path:
+    """Return the file of the clip: the one that holds it already, else a new one."""
+    decisive = settings._replace(metadata=dict.fromkeys(sorted(settings.metadata), ""))
+    heard = audio if FORMATS[settings.format].is_video else None
+    key = clip_key(images, heard, fps, decisive, str(names.folder), names.prefix)
+    saved = SavedClips(Path(folder_paths.get_user_directory(), "steadydancer", "clips"))
+    path = saved.find(key)
+    if path:
+        logger.info("Video Combine: nothing changed, so the clip is not saved again. It is in %s.", path)
+        return path
+    path = write_video(names, images, fps, settings, audio, _on_frame())
+    saved.remember(key, path)
+    return path
 
 
 def _on_frame():

@@ -19,6 +19,8 @@ TEXT_PACKAGES = ("comfy_client", "doctor", "dwpose", "evaluation", "media", "min
 OWN_SERVERS = ("tests/server/test_farm_ray.py",)
 TIERS = ("server", "browser", "fuzz", "comfy", "pure")  # the longest files first, for two processes
 
+# Bytecode is kept whatever the environment says: the tests start about a hundred processes of ComfyUI and the pack.
+os.environ["PYTHONDONTWRITEBYTECODE"], sys.dont_write_bytecode = "", False
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # the processes share the cores
 sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != PACK]

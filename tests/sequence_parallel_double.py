@@ -1,6 +1,6 @@
 """Two processes that compute the golden model's video each alone and then together; see run_two.
 
-Rank 0 writes JSON to the file named by the only argument: for each case what `compare` returns, and two refusals.
+Rank 0 writes JSON to the file named by the only argument: for each case what `compare` returns, and three refusals.
 """
 
 import json
@@ -46,6 +46,12 @@ def with_whole_token_hooks(model):
     model.set_model_patch_replace(replaced, "dit", "double_block", 1)
     model.model_options["transformer_options"]["optimized_attention_override"] = lambda f, *a, **k: 0.9 * f(*a, **k)
     return model
+
+
+def with_control(model):
+    """Half the pose, and a negative prompt by NAG."""
+    half = patch_strength(model, PoseStrength(pose=Strength(0.5)))
+    return patch_nag(half, [[QuickInputs().text("text_negative"), {}]], NagSettings())
 
 
 def sampled(model, inputs, guidance):
@@ -97,6 +103,7 @@ def main():
             partial(sampled, inputs=QuickInputs(frames=7, height=6, width=6), guidance=TextGuidance(1.0)),
         ),
         "hooks": (with_whole_token_hooks, partial(sampled, inputs=odd, guidance=TextGuidance(1.0))),
+        "control": (with_control, partial(sampled, inputs=odd, guidance=TextGuidance(1.0))),
         "per frame": (lambda m: m, partial(per_frame, inputs=odd)),
     }
     found = {name: compare(model, *case) for name, case in cases.items()}
@@ -106,6 +113,11 @@ def main():
         per_frame(split_sequence(refused), odd)
     except ValueError as error:
         found["refused"] = str(error)
+    stronger = patch_strength(model, PoseStrength(reference_image=Strength(1.5)))
+    try:
+        sampled(split_sequence(stronger), odd, TextGuidance(1.0))
+    except ValueError as error:
+        found["photo"] = str(error)
     model.model.diffusion_model.num_heads = 3
     try:
         split_sequence(model)
@@ -137,6 +149,8 @@ if __name__ == "__main__":
     from steadydancer_pack.steadydancer_core.model.sequence_parallel import split_sequence
     from steadydancer_pack.steadydancer_core.sampling import presets
     from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
+    from steadydancer_pack.steadydancer_core.sampling.nag import NagSettings, patch_nag
+    from steadydancer_pack.steadydancer_core.sampling.pose_strength import PoseStrength, Strength, patch_strength
     from steadydancer_pack.steadydancer_core.sampling.run import run
 
     class QuickInputs(GoldenInputs):

@@ -1,14 +1,13 @@
 """Command line: `python -m training --help`."""
 
-import sys
-
 from comfy_client.in_process import has_gpu, use_comfyui, use_pack
 
-use_comfyui(cpu="--cpu" in sys.argv or not has_gpu())
 use_pack()
 
-from steadydancer_pack.training.command import main  # noqa: E402  the lines above make it importable
-from steadydancer_pack.training.processes import leave  # noqa: E402
+from steadydancer_pack.training.command import main  # noqa: E402  the line above makes it importable
 
 if __name__ == "__main__":
-    leave(main())
+    status = main(start=lambda cpu: use_comfyui(cpu=cpu or not has_gpu()))
+    from steadydancer_pack.training.processes import leave
+
+    leave(status)

@@ -2,34 +2,21 @@
 
 Our choices: most batches start at the photo, as in the paper; a part of those with pose is cut from the middle of a
 clip, without a photo in the image channels and with the reference pair, as a long video's later windows are. The
-prompt is the negative one in a tenth of the samples. Noise levels have a shift of 4 (sampling: 5).
+prompt is the negative one in a tenth of the samples. Noise levels of the 14B column have a shift of 4 (sampling: 5).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .flow import Batch, shifted
 from .latents import CHANGED, CLIP, PHOTO, POSE, TEXT, Store
 from .pose_simulation import PROBABILITY
+from .stages import Cuts
 
 MASK = 4
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """lengths: latent frames to how many clips a batch has, drawn by the shares; middle: share of batches from the
-    middle; jumps: whether poses are changed as in stage 3; negative: share of samples with the negative prompt;
-    shift: of the noise levels."""
-
-    lengths: tuple[tuple[int, int], ...]
-    shares: tuple[float, ...]
-    middle: float = 0.0
-    jumps: bool = False
-    negative: float = 0.1
-    shift: float = 4.0
+CHANGE = 1.0  # of latents, whose standard deviation is 1: a cell that changes so much has all of the weight
 
 
 class Batches:
@@ -70,12 +57,32 @@ class Batches:
     def _clips(self, rows: np.ndarray, frames: slice, generator: torch.Generator) -> Batch:
         clean, pose, photo = (self.store.take(name, rows) for name in (CLIP, POSE, PHOTO))
         if self.cuts.jumps:
+            starts = self.store.take(CHANGED, rows)  # [B, reaches, 16, first latent frames, h, w]
             changed = torch.rand(len(rows), generator=generator) < PROBABILITY
-            pose[changed] = self.store.take(CHANGED, rows)[changed]
+            reach = torch.randint(starts.shape[1], (len(rows),), generator=generator)
+            start = starts[torch.arange(len(rows)), reach]
+            pose[changed, :, : start.shape[2]] = start[changed]
         text = self.store.take(TEXT, rows)
         text[torch.rand(len(rows), generator=generator) < self.cuts.negative] = self.negative_text
         features = {name: self.store.take(name, rows) for name in self.store.features}
-        return {**conditions(photo, pose, frames), **features, "clean": clean[:, :, frames], "text": text}
+        batch = {**conditions(photo, pose, frames), **features, "clean": clean[:, :, frames], "text": text}
+        if self.cuts.moving:
+            batch["weight"] = cell_weights(clean, frames, self.cuts.moving)
+        return batch
+
+
+def cell_weights(clips: Tensor, frames: slice, moving: float) -> Tensor:
+    """Return the loss's weights [B, 1, T, h, w] of these latent frames of whole clips [B, 16, T, h, w]; mean 1 each.
+
+    A cell weighs 1 + moving * change / CHANGE, at most 1 + moving; its change is the root mean square over channels of
+    the difference from the latent frame before or after, the larger one. A first frame is encoded in another way than
+    those after it, so it is compared with none: it weighs as what stands still.
+    """
+    steps = (clips[:, :, 2:] - clips[:, :, 1:-1]).square().mean(1, keepdim=True).sqrt()
+    before, after = F.pad(steps, (0, 0, 0, 0, 2, 0)), F.pad(steps, (0, 0, 0, 0, 1, 1))
+    change = torch.maximum(before, after)[:, :, frames]
+    weight = 1 + moving * (change / CHANGE).clamp(max=1)
+    return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)
 
 
 def conditions(photo: Tensor, pose: Tensor, frames: slice) -> Batch:

@@ -51,7 +51,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     place = _place(folder)
     new = place / WRITING
-    older = _complete(folder)
+    older = complete(folder)
     try:
         _write(new, checkpoint)
     except (OSError, SafetensorError) as error:
@@ -71,10 +71,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 def load(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint below `folder`, tensors on the CPU, or None. ValueError: it cannot be read."""
-    complete = _complete(folder)
-    if not complete:
+    found = complete(folder)
+    if not found:
         return None
-    path = complete[-1]
+    path = found[-1]
     try:
         state = json.loads((path / STATE).read_text("utf-8"))
         checksums = state.pop(CHECKSUMS, None)
@@ -94,7 +94,7 @@ def _place(folder: Path) -> Path:
     return Path(folder) / "checkpoints"
 
 
-def _complete(folder: Path) -> list[Path]:
+def complete(folder: Path) -> list[Path]:
     """Return the checkpoints that are whole, oldest first."""
     found = ((NAME.fullmatch(path.name), path) for path in _place(folder).glob("step-*"))
     return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]

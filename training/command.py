@@ -1,30 +1,47 @@
-"""`python -m training VERB WORK`: the steps of pipeline.py by name, and those of whole models (command_full.py)."""
+"""`python -m training VERB WORK`: the options of every verb.
+
+Its help comes at once: nothing here imports PyTorch or ComfyUI. What a verb does is imported when it is run.
+"""
 
 import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from .command_full import add_full_options, add_full_verbs, run_full_stage
-from .command_measure import add_measures
-from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
-from .stages import STAGES
-from .vae import METRICS, default_plan, train_vae
-from .vae_gate import check_vae
-from .world.store import CLIPS, POSES, render
+from .evaluation.choices import FINAL, NEW_WORLD, SCALES, SHIFTS, STEPS, WINDOWS, WORLD_NAMES
+from .stages import STAGES, TARGETS
 
-VAE_CLIPS, STORE_CLIPS = 1016, 3000
+SNAPSHOT = Path(__file__).parent / "checkpoint.safetensors"
+STORE = "clips"  # of real videos
+PAIRS = 64
+STEP_VERBS = {"world": "draw clips for the VAE", "vae": "train the VAE", "store": "encode clips for the stages"}
+MEASURES = {
+    "export": "write the shipped files of model, VAE and prompts",
+    "sample": "write the sample: photo, driving video, skeletons",
+    "set": "write the pairs of different people in X-Dance's layout",
+    "evaluate": "baselines, ablations and the shipped pipeline on pairs with a true answer",
+    "sweep": "steps, shift, window and scale of pose guidance on pairs, as a table",
+    "compare": "WORK's result and the files of --model and --vae on the pairs of both drawn worlds",
+    "results": "write rows, tables and pictures of training/results from what was evaluated",
+    "long": "a long video in windows: seams, first frame, truth",
+}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one step; return the exit status."""
+def main(arguments: list[str] | None = None, start: Callable[[bool], object] | None = None) -> int:
+    """Run one verb; return the exit status. start: called with --cpu before PyTorch or ComfyUI are imported."""
     options = _parser().parse_args(arguments)
+    if start:
+        start(options.cpu)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)  # ComfyUI has set its own
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    from .pipeline import Work
+
     try:
-        options.run(Work(options.work), options)
+        getattr(import_module(f".{options.module}", __package__), options.run)(Work(options.work), options)
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -34,11 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make the miniature, step by step.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    steps = {"world": "draw clips for the VAE", "vae": "train the VAE", "store": "encode clips for the stages"}
-    for name, purpose in (steps | {name: stage.purpose for name, stage in STAGES.items()}).items():
-        verb = verbs.add_parser(name, help=purpose)
-        verb.add_argument("work", type=Path, help="the folder in which everything is made")
-        verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    for name, purpose in (STEP_VERBS | {name: stage.purpose for name, stage in STAGES.items()}).items():
+        verb = _add(verbs, name, purpose, "command_steps", "run_step")
         verb.add_argument("--steps", type=int, default=0, help="instead of the table's")
         verb.add_argument("--clips", type=int, default=0, help="how many clips are drawn")
         verb.add_argument("--before", default="", help="the stage to start from, if not the one before")
@@ -46,27 +60,108 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then faster")
         verb.add_argument("--accept-vae", action="store_true", help="go on with a VAE that is not good enough")
         if name in STAGES:
-            add_full_options(verb)
-        verb.set_defaults(run=run_step, name=name)
-    add_full_verbs(verbs)
-    add_measures(verbs)
+            _add_full_options(verb)
+    _add_prepare(verbs)
+    _add_lora(verbs)
+    _add_snapshots(verbs)
+    for name, purpose in MEASURES.items():
+        _add_measure_options(name, _add(verbs, name, purpose, "command_measure", f"run_{name}"))
+    verb = verbs.add_parser("tables", help="print the stages, and what they take of a GPU's memory at 14B")
+    verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    verb.set_defaults(module="command_steps", run="run_tables", work=Path())
     return parser
 
 
-def run_step(work: Work, options: argparse.Namespace) -> None:
-    """Run the step `options.name` of the pipeline."""
-    world = work.folder / "world"
-    if options.name == "world":
-        render(world, options.clips or VAE_CLIPS, FRAMES, SIZE)
-    elif options.name == "vae":
-        plan = default_plan(options.steps) if options.steps else None
-        train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
-    elif options.name in STAGES and options.full:
-        run_full_stage(work, options)
-    else:
-        if not options.accept_vae:
-            check_vae(work.vae_file.with_name(METRICS))
-        if options.name == "store":
-            write_stores(work, options.clips or STORE_CLIPS)
-        else:
-            run_stage(work, options.name, options.steps, options.before, options.output, options.compile)
+def _add(verbs, name: str, purpose: str, module: str, run: str) -> argparse.ArgumentParser:
+    """Add a verb that calls the function `run` of a module with the work folder and the options."""
+    verb = verbs.add_parser(name, help=purpose)
+    verb.add_argument("work", type=Path, help="the folder in which everything is made")
+    verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    verb.set_defaults(module=module, run=run, name=name)
+    return verb
+
+
+def _add_full_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--full", action="store_true", help="train a whole Wan 2.1 I2V with the 14B column of the table")
+    verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
+    _add_stores(verb, "with --full: ")
+
+
+def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
+    verb.add_argument("--store", type=Path, help=f"{when}the folder that `prepare` made, else WORK/{STORE}")
+    verb.add_argument("--held", type=Path, help=f"{when}such a folder of other clips, for the validation loss")
+    verb.add_argument("--preview-vae", type=Path, help=f"{when}wan_2.1_vae.safetensors, for pictures on the way")
+
+
+def _add_lora(verbs) -> None:
+    purpose = "train a character or a style as a LoRA on SteadyDancer, with what `prepare` made"
+    verb = _add(verbs, "lora", purpose, "command_steps", "run_lora_verb")
+    verb.add_argument("--base", type=Path, required=True, help="SteadyDancer in bf16 or fp16, .safetensors")
+    _add_stores(verb)
+    verb.add_argument("--output", default="lora", help="folder in WORK, else %(default)s")
+    for name, kind, text in (
+        ("steps", int, "else 1500"),
+        ("rank", int, "of the LoRA layers, else 32"),
+        ("rate", float, "learning rate, else 0.0001"),
+        ("warmup", int, "steps until that rate is reached, else 50"),
+        ("shift", float, "of the noise levels, else 4: higher trains more on motion and layout, lower on detail"),
+    ):
+        verb.add_argument(f"--{name}", type=kind, help=text)
+    verb.add_argument("--targets", nargs="+", choices=TARGETS, help="what gets LoRA layers, else all of them")
+
+
+def _add_prepare(verbs) -> None:
+    verb = _add(verbs, "prepare", "encode a folder of videos for stages with --full", "command_steps", "run_prepare")
+    verb.add_argument("--videos", type=Path, required=True, help="videos, and prompts as .txt of the same name")
+    for name, file in (("vae", "wan_2.1_vae"), ("clip-vision", "clip_vision_h"), ("text-encoder", "umt5_xxl_fp16")):
+        verb.add_argument(f"--{name}", type=Path, required=name == "vae", help=f"{file}.safetensors or its like")
+    verb.add_argument("--miniature", action="store_true", help="for the miniature, which has neither of these two")
+    verb.add_argument("--yolox", type=Path, help="DW-Pose's person detector; without it the bundled BlazePose is used")
+    verb.add_argument("--dwpose", type=Path, help="DW-Pose's keypoint network")
+    verb.add_argument("--frames", type=int, help="of each clip, 4n + 1; else 81")
+    verb.add_argument("--windows", action="store_true", help="a clip of every 81 frames of a video, not only the first")
+    verb.add_argument("--size", type=_size, help="WIDTHxHEIGHT of all clips, else by the first video at 640 x 640")
+    verb.add_argument("--prompt", help="of videos without a text file")
+    verb.add_argument("--negative", help="negative prompt of all clips, else the published one")
+    verb.add_argument("--store", type=Path, help=f"where the clips go, else WORK/{STORE}")
+
+
+def _add_snapshots(verbs) -> None:
+    verb = _add(verbs, "snapshot", "keep VAE and newest weights in one small file", "command_steps", "run_snapshot")
+    verb.add_argument("--output", type=Path, default=SNAPSHOT, help="the file, else %(default)s")
+    verb.add_argument("--without-vae", action="store_true", help="leave the VAE out, whose file is kept elsewhere")
+    verb = _add(verbs, "restore", "make a new work folder from such a file", "command_steps", "run_restore")
+    verb.add_argument("--snapshot", type=Path, default=SNAPSHOT, help="the file, else %(default)s")
+    verb.add_argument("--vae", type=Path, help="the VAE's file where the snapshot has none")
+
+
+def _add_measure_options(name: str, verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--stage", default=FINAL, help="whose weights: %(default)s")
+    verb.add_argument("--pairs", type=int, default=PAIRS, help="how many pairs: %(default)s")
+    verb.add_argument("--only", nargs="*", default=[], help="names of variants, else all whose weights are there")
+    verb.add_argument("--output", type=Path, help="another folder for the result")
+    if name in ("evaluate", "sweep", "results", "long"):
+        verb.add_argument("--world", choices=WORLD_NAMES, default=NEW_WORLD, help="whose pairs: %(default)s")
+    if name in ("evaluate", "sweep", "compare", "long"):
+        verb.add_argument("--model", type=Path, help="measure this model file, not WORK's result; needs --vae")
+        verb.add_argument("--vae", type=Path, help="the VAE file of --model")
+    if name == "sweep":
+        verb.add_argument("--steps", type=int, nargs="+", default=STEPS, help="%(default)s")
+        verb.add_argument("--shifts", type=float, nargs="+", default=SHIFTS, help="%(default)s")
+        verb.add_argument("--windows", type=_window, nargs="+", default=WINDOWS, help="START-END, such as 0.1-0.4")
+        verb.add_argument("--scales", type=float, nargs="+", default=SCALES, help="of pose guidance: %(default)s")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is no size; write 640x640.")
+    return int(width), int(height)
+
+
+def _window(text: str) -> tuple[float, float]:
+    start, _, end = text.partition("-")
+    try:
+        return float(start), float(end)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no window; write START-END, such as 0.1-0.4.") from None

@@ -15,8 +15,10 @@ from comfy.latent_formats import Wan21
 from torch import Tensor
 
 from ..media.frames import clip_pixels
+from .prompts import prompt_vectors
 
 SUFFIX = ".safetensors"
+VISION = 257, 1280
 Encode = Callable[[Tensor], Tensor]
 
 
@@ -84,6 +86,16 @@ def load_text(path: Path) -> Callable[[str], Tensor]:
         return clip.encode_from_tokens(clip.tokenize(prompt)).float().cpu()
 
     return read
+
+
+def no_vision() -> Encode:
+    """Return what sees nothing: the miniature has no CLIP vision."""
+    return lambda picture: torch.zeros(len(picture), *VISION)
+
+
+def miniature_text() -> Callable[[str], Tensor]:
+    """Return what makes [1, rows, width] of a prompt for the miniature."""
+    return lambda prompt: prompt_vectors(prompt)[None]
 
 
 def _checked(path: Path) -> str:

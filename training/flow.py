@@ -10,7 +10,8 @@ evenly and then shifted as sampling shifts its schedule, by 4 (sampling: 5).
 A batch: clean, noise [B, 16, T, h, w]; sigma [B] in 0..1; image [B, 20, T, h, w], the mask's 4 channels and the photo's
 latent; pose [B, 16, T, h, w]; ref_x [B, 36, 1, h, w]; ref_c [B, 16, 1, h, w]; text [B, rows, width]; negative_text and
 blank_pose of the same shapes as text and pose. Latents are in model space. Where the model sees with CLIP vision:
-clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first pose and the blank pose.
+clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first pose and the blank pose. weight
+[B, 1, T, h, w], where the batches have it: of the squared differences from the data.
 """
 
 import itertools
@@ -80,15 +81,20 @@ class FlowMatching(nn.Module):
 
     def forward(self, batch: Batch) -> Batch:
         """Return the loss."""
-        return {"loss": difference(self.velocity(batch, noised(batch)), batch["noise"] - batch["clean"])}
+        found = self.velocity(batch, noised(batch))
+        return {"loss": difference(found, batch["noise"] - batch["clean"], batch.get("weight"))}
 
 
 class Distillation(nn.Module):
-    """Stage 2, condition-decoupled; or plain, the paper's ablation. The teacher is the frozen base."""
+    """Stage 2, condition-decoupled; or plain, the paper's ablation. The teacher is the frozen base.
+
+    passes: the parts of the decoupled loss, which the loop differentiates one after the other.
+    """
 
     def __init__(self, student: Velocity, teacher: Velocity, decoupled: bool = True):
         super().__init__()
         self.velocity, self.decoupled = student, decoupled
+        self.passes = ("unconditional", "conditional") if decoupled else ()
         teacher.requires_grad_(False)
         self.teacher = [teacher]  # in a list: its weights are not this module's and are neither trained nor saved
 
@@ -97,16 +103,21 @@ class Distillation(nn.Module):
         self.teacher[0]._apply(fn)
         return super()._apply(fn, recurse)
 
-    def forward(self, batch: Batch) -> Batch:
-        """Return the loss and its parts."""
-        x, data = noised(batch), batch["noise"] - batch["clean"]
-        with torch.no_grad():
-            taught = self.teacher[0](batch, x, conditional=not self.decoupled)
-        whole = self.velocity(batch, x)
-        if not self.decoupled:
-            return {"loss": difference(whole, taught), "data": difference(whole, data).detach()}
-        free, bound = difference(self.velocity(batch, x, conditional=False), taught), difference(whole, data)
-        return {"loss": free + bound, "unconditional": free.detach(), "conditional": bound.detach()}
+    def forward(self, batch: Batch, part: str = "") -> Batch:
+        """Return the loss, of the decoupled one the part of this name, and what else is logged."""
+        x = noised(batch)
+        if part == "unconditional":
+            loss = difference(self.velocity(batch, x, conditional=False), self._taught(batch, x))
+            return {"loss": loss, part: loss.detach()}
+        found = self.velocity(batch, x)
+        data = difference(found, batch["noise"] - batch["clean"], batch.get("weight"))
+        if part == "conditional":
+            return {"loss": data, part: data.detach()}
+        return {"loss": difference(found, self._taught(batch, x)), "data": data.detach()}
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch, x: Tensor) -> Tensor:
+        return self.teacher[0](batch, x, conditional=not self.decoupled)
 
 
 @torch.no_grad()
@@ -118,6 +129,7 @@ def sample(velocity: Velocity, batch: Batch, noise: Tensor, steps: int, shift: f
     return x
 
 
-def difference(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean squared difference in float32."""
-    return (a.float() - b.float()).square().mean()
+def difference(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean squared difference in float32; weight: of its elements, of mean 1."""
+    squared = (a.float() - b.float()).square()
+    return squared.mean() if weight is None else (squared * weight).mean()

@@ -8,35 +8,38 @@ backward pass; CLIP vision's layers are frozen in stages 1 and 3 and trained wit
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from .batches import Batches, Cuts
+from .batches import Batches
 from .encoders import load_decoder
 from .full_result import write_result
-from .latents import TEXT, Store
+from .latents import CLIP, TEXT, Store
 from .loop import train
 from .network import POSE_PARTS, allow_gradients, build
 from .pipeline import BEFORE, Work, is_done, preview_batch
-from .plan import PRECISIONS, Plan
+from .plan import Plan
 from .processes import processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
-from .stages import STAGES, Stage
+from .stages import STAGES, Column, Stage
 from .start import start_of
 from .tasks import StageTask
 from .wan_file import WanFile, fill, start_pose
 
 
 class FullFiles(NamedTuple):
-    """base: Wan 2.1 I2V; store: the folder of clips; vae: for pictures on the way, or None."""
+    """base: Wan 2.1 I2V; store: the folder of clips; vae: for pictures on the way, or None; held: a folder of clips
+    that are never trained on, for the validation loss and pictures, or None."""
 
     base: Path
     store: Path
     vae: Path | None = None
+    held: Path | None = None
 
 
 def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: str = "", output: str = "") -> Path:
@@ -49,21 +52,21 @@ def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: st
         raise ValueError(f"There is no {name} to train in a whole model: it is the file of --base. Begin at stage1.")
     if is_done(path):
         return path
-    plan = replace(stage.full, steps=steps) if steps else stage.full
+    column = replace(stage.full, plan=replace(stage.full.plan, steps=steps)) if steps else stage.full
     before = before or BEFORE[name]
     origin = files.base if before == "base" else work.weights(before)
     if not origin.exists():
         raise ValueError(f"There is no {origin}. Train '{before}' first, or name another stage with --before.")
     start, teacher = WanFile(origin), None if stage.loss == "flow" else files.base
-    task = prepare_full(stage, plan, start, files)
-    trained = train(task, plan, path.parent, start_of(origin, Store(files.store), teacher))
+    task = prepare_full(stage, column, start, files)
+    trained = train(task, column.plan, path.parent, start_of(origin, Store(files.store), teacher))
     if processes().is_main_process:
-        write_result(path, start, trained, stage.rank, f"SteadyDancer {name}")
+        write_result(path, start, trained, column.rank, f"SteadyDancer {name}")
     processes().wait_for_everyone()
     return path
 
 
-def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> StageTask:
+def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles) -> StageTask:
     """Return the task of a stage of a whole model; its networks are on this process's device."""
     allow_gradients()
     store, shared = Store(files.store), load_file(files.store / SHARED)
@@ -76,19 +79,43 @@ def prepare_full(stage: Stage, plan: Plan, start: WanFile, files: FullFiles) -> 
     if not store.features:
         raise ValueError(f"The clips in {files.store} have no CLIP vision features. Make them with `prepare`.")
     negative, pose, features = (shared[name].float() for name in (NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES))
-    batches = Batches(store, cast(Cuts, stage.full_cuts), negative, pose, features)
-    network = starting_network(stage, plan, start)
+    held = held_out(files.held, store) if files.held else None
+    draw = partial(Batches, cuts=column.cuts, negative_text=negative, blank_pose=pose, blank_features=features)
+    plan, network = column.plan, starting_network(stage, column, start)
     taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
-    preview = (preview_batch(store, 1, slice(None)), load_decoder(files.vae)) if files.vae else None
-    stream = PRECISIONS[plan.precision]
-    return StageTask(stage, network, batches, taught, preview, True, plan.seed, stream=stream, sees=True)
+    preview = (preview_batch(held or store, 1, slice(None)), load_decoder(files.vae)) if files.vae else None
+    return StageTask(
+        stage,
+        column,
+        network,
+        draw(store),
+        taught,
+        preview,
+        recompute=True,
+        seed=plan.seed,
+        stream=plan.dtype,
+        sees=True,
+        held=draw(held) if held else None,
+    )
 
 
-def starting_network(stage: Stage, plan: Plan, start: WanFile) -> nn.Module:
+def held_out(folder: Path, store: Store) -> Store:
+    """Return a store of clips that are never trained on. ValueError: its clips are not shaped as those of `store`."""
+    held = Store(folder)
+    found, wanted = (each.arrays[CLIP].shape[1:] for each in (held, store))
+    if found != wanted or held.features != store.features:
+        raise ValueError(
+            f"The held-out clips in {folder} are {list(found)}, those to train on {list(wanted)}. Prepare both with "
+            "the same --frames and --size."
+        )
+    return held
+
+
+def starting_network(stage: Stage, column: Column, start: WanFile) -> nn.Module:
     """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
-    state = processes()
+    state, plan = processes(), column.plan
     sharded = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
-    dtype = PRECISIONS[plan.precision] if stage.rank else torch.float32
+    dtype = plan.dtype if column.rank else torch.float32
     network = build(start.size, stage.pose, dtype, "cpu" if sharded else str(state.device))
     if start.pose:
         fill(network, start)
@@ -102,7 +129,7 @@ def teacher(plan: Plan, base: WanFile) -> nn.Module:
     """Return the frozen base model, its blocks sharded among the processes where the plan shards."""
     state = processes()
     device, sharded = torch.device(str(state.device)), plan.shard and state.num_processes > 1
-    network: Any = build(base.size, False, PRECISIONS[plan.precision], "cpu" if sharded else str(device))
+    network: Any = build(base.size, False, plan.dtype, "cpu" if sharded else str(device))
     fill(network, base)
     network.requires_grad_(False)
     if sharded:

@@ -28,24 +28,35 @@ def write_result(path: Path, start: WanFile, trained: Mapping[str, Tensor], alph
     alpha: of the LoRA layers. ValueError where a weight is not finite in float16, or the disk is full.
     """
     metadata = {"format": "pt", "title": title, "base": start.title}
-    layers, lora = {}, {}  # a layer's down is [rank, inputs], its up [outputs, rank]
-    for key in trained:
-        if not (key.startswith(PATHS) and key.endswith(".down")):
-            continue
-        module = key.removesuffix(".down")
-        layer = module.removeprefix(PATHS).replace("/", ".")
-        layers[layer] = down, up = trained[key], trained[f"{module}.up"]
-        name = f"diffusion_model.{layer}"
-        lora[f"{name}.lora_down.weight"] = down.to(LORA_DTYPE).contiguous()
-        lora[f"{name}.lora_up.weight"] = up.to(LORA_DTYPE).contiguous()
-        lora[f"{name}.alpha"] = torch.tensor(float(alpha))
-    if lora:
-        with atomic_write(path.with_name(LORA)) as part:
-            save_file(lora, part, metadata)
+    layers = lora_layers(trained)
+    if layers:
+        write_lora(path.with_name(LORA), trained, alpha, metadata)
     own = {official(name.removeprefix(NETWORK)): t for name, t in trained.items() if name.startswith(NETWORK)}
     names = dict.fromkeys([*start.shapes, *own])
     pieces = [_piece(name, start, own.get(name), layers.get(name.removesuffix(".weight")), alpha) for name in names]
     write_safetensors(path, pieces, metadata, work=secrets.token_hex())
+
+
+def lora_layers(trained: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return down [rank, inputs] and up [outputs, rank] of the LoRA layers by the official name of their layer."""
+    layers = {}
+    for key, down in trained.items():
+        if key.startswith(PATHS) and key.endswith(".down"):
+            module = key.removesuffix(".down")
+            layers[module.removeprefix(PATHS).replace("/", ".")] = down, trained[f"{module}.up"]
+    return layers
+
+
+def write_lora(path: Path, trained: Mapping[str, Tensor], alpha: float, metadata: Mapping[str, str]) -> None:
+    """Write the LoRA layers that were trained under ComfyUI's names."""
+    tensors = {}
+    for layer, (down, up) in lora_layers(trained).items():
+        name = f"diffusion_model.{layer}"
+        tensors[f"{name}.lora_down.weight"] = down.to(LORA_DTYPE).contiguous()
+        tensors[f"{name}.lora_up.weight"] = up.to(LORA_DTYPE).contiguous()
+        tensors[f"{name}.alpha"] = torch.tensor(float(alpha))
+    with atomic_write(path) as part:
+        save_file(tensors, part, dict(metadata))
 
 
 def _piece(name: str, start: WanFile, own: Tensor | None, layer: tuple[Tensor, Tensor] | None, alpha: float) -> Piece:

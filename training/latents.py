@@ -1,11 +1,12 @@
 """Clips as the video model sees them, encoded once: latents of the frames, of the skeletons, of photo and gray.
 
 A store is a folder of .npy files that are read piece by piece, float16 [N, 16, T, h, w] in model space (after
-process_latent_in); `text` is [N, rows, width]. `changed` holds the skeletons of stage 3 (see pose_simulation.py).
+process_latent_in); `text` is [N, rows, width]. `changed` holds the first latent frames of stage 3's skeletons for
+each of its displacements, [N, reaches, 16, first frames, h, w] (see pose_simulation.py).
 Stores of real clips have CLIP vision's features of the photo and of the first skeleton too, [N, 257, 1280].
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..media.frames import uint8_to_video
-from .disk_space import new_array
 
 CLIP, POSE, PHOTO, CHANGED, TEXT = "clip", "pose", "photo", "changed", "text"
 ARRAYS = (CLIP, POSE, PHOTO, CHANGED, TEXT)
@@ -26,7 +26,8 @@ Encode = Callable[[Tensor], Tensor]  # frames [B, 3, F, H, W] in -1..1 -> latent
 
 
 class Pixels(NamedTuple):
-    """A batch of clips: frames, skeletons and changed skeletons uint8 [B, F, H, W, 3]; text float [B, rows, width]."""
+    """A batch of clips: frames, skeletons uint8 [B, F, H, W, 3]; changed uint8 [B, reaches, CHANGED_FRAMES or less, H,
+    W, 3]; text float [B, rows, width]."""
 
     frames: np.ndarray
     skeletons: np.ndarray
@@ -35,9 +36,18 @@ class Pixels(NamedTuple):
 
 
 class Store:
-    """The arrays of a folder, by name. features: the names of those of FEATURES that are there."""
+    """The arrays of a folder, by name. features: the names of those of FEATURES that are there.
+
+    ValueError: an array is missing, as where the clips are not all encoded.
+    """
 
     def __init__(self, folder: Path):
+        missing = [name for name in ARRAYS if not (Path(folder) / f"{name}.npy").is_file()]
+        if missing:
+            raise ValueError(
+                f"{folder} has no {', '.join(missing)}: its clips are not encoded, or not all of them. Make them with "
+                "`store`, those of videos with `prepare`."
+            )
         self.features = tuple(name for name in FEATURES if (Path(folder) / f"{name}.npy").is_file())
         names = ARRAYS + self.features
         self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in names}
@@ -48,34 +58,14 @@ class Store:
         return torch.from_numpy(self.arrays[name][rows].astype(np.float32))
 
 
-def write_arrays(folder: Path, count: int, batches: Iterable[dict[str, np.ndarray]]) -> Store:
-    """Write the arrays of `count` clips, which come in batches, into `folder`; under their names once all is there.
-
-    ValueError: the disk has no room for them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.memmap] = {}
-    done = 0
-    for batch in batches:
-        for name, rows in batch.items():
-            if name not in files:
-                files[name] = new_array(folder / f"{name}.part", (count, *rows.shape[1:]))
-            files[name][done : done + len(rows)] = rows
-        done += len(batch[CLIP])
-    for name, file in files.items():
-        file.flush()
-        (folder / f"{name}.part").replace(folder / f"{name}.npy")
-    return Store(folder)
-
-
 def encoded(batch: Pixels, encode: Encode) -> dict[str, np.ndarray]:
     """Return the arrays of a batch of clips in float16."""
     photo = np.full_like(batch.frames, round(255 * GRAY))
     photo[:, 0] = batch.frames[:, 0]
-    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: batch.changed[:, :CHANGED_FRAMES]}
+    pictures = {CLIP: batch.frames, POSE: batch.skeletons, PHOTO: photo, CHANGED: np.concatenate(batch.changed)}
     out = {
         name: encode(uint8_to_video(frames).movedim(-1, 1)).to(torch.float16).numpy()
         for name, frames in pictures.items()
     }
-    rest = out[POSE][:, :, out[CHANGED].shape[2] :]
-    return out | {CHANGED: np.concatenate([out[CHANGED], rest], axis=2), TEXT: batch.text.astype(np.float16)}
+    by_clip = out[CHANGED].reshape(*batch.changed.shape[:2], *out[CHANGED].shape[1:])
+    return out | {CHANGED: by_clip, TEXT: batch.text.astype(np.float16)}

@@ -1,6 +1,6 @@
 """One training loop for every stage: it runs, is killed, goes on, and ends with the same weights.
 
-A task brings a module that returns its own loss, and batches; the loop brings AdamW, warm-up and decay, clipping,
+A task brings a module that returns its own loss, and batches; the loop brings optimizer, warm-up and decay, clipping,
 accumulation, mixed precision, a moving average, checkpoints, logs and pictures, on a CPU or on one or several GPUs
 (HuggingFace accelerate). `accelerate launch --multi_gpu` starts a process for each GPU, `torchrun` under
 ACCELERATE_USE_CPU=true several on a CPU. The paper gives steps and learning rates (3.5, B.1); optimizer, warm-up,
@@ -40,7 +40,9 @@ class Task(Protocol):
 
     module: its forward(batch) returns {"loss": scalar tensor, further names: scalar tensors that are logged}; its
     parameters with requires_grad are trained, and each must take part in every loss. Buffers are not kept, so
-    running statistics must not decide anything. The task chooses between train() and eval().
+    running statistics must not decide anything. The task chooses between train() and eval(). Where the module has
+    `passes`, names of parts of its loss, forward(batch, name) returns that part, and one is differentiated before the
+    next is computed: only one has its activations in memory.
     """
 
     @property
@@ -52,6 +54,9 @@ class Task(Protocol):
         All its randomness comes from `generator`, which lies on the CPU; with accumulation it is called several times
         with the same one.
         """
+
+    def validate(self) -> Mapping[str, float]:
+        """Return metrics on samples that are never trained on; may be empty. Called where `pictures` is, as that."""
 
     def pictures(self, step: int, /) -> dict[str, np.ndarray]:
         """Return pictures after `step` steps, name -> uint8 [H, W, 3]; may be empty.
@@ -124,7 +129,10 @@ class _Run:
                 self._save()
             if shows:
                 with self.optimizer.averaged(), torch.no_grad(), self.optimizer.precision():
-                    pictures = self.task.pictures(self.done)
+                    held_out, pictures = self.task.validate(), self.task.pictures(self.done)
+                logger.metrics(self.done, held_out)
+                if held_out:
+                    logger.info(f"step {self.done}  " + "  ".join(f"{n} {value:.5f}" for n, value in held_out.items()))
                 logger.pictures(self.done, pictures)
             clock.start()
 
@@ -138,13 +146,15 @@ class _Run:
         for turn in range(1, self.plan.accumulate + 1):
             batch = send_to_device(self.task.batch(self.done, generator), self.accelerator.device, non_blocking=True)
             samples += max(len(tensor) for tensor in batch.values() if tensor.ndim)
-            last = turn == self.plan.accumulate
-            with nullcontext() if last else self.accelerator.no_sync(self.optimizer.model):
-                with self.optimizer.precision():
-                    results = self.optimizer.model(batch)
-                self.optimizer.backward(results["loss"])
-            for name, value in results.items():
-                metrics[name] = metrics.get(name, 0.0) + value.detach().float() / self.plan.accumulate
+            passes = getattr(self.task.module, "passes", None) or (None,)
+            for number, part in enumerate(passes, 1):
+                last = turn == self.plan.accumulate and number == len(passes)
+                with nullcontext() if last else self.accelerator.no_sync(self.optimizer.model):
+                    with self.optimizer.precision():
+                        results = self.optimizer.model(batch) if part is None else self.optimizer.model(batch, part)
+                    self.optimizer.backward(results["loss"])
+                for name, value in results.items():
+                    metrics[name] = metrics.get(name, 0.0) + value.detach().float() / self.plan.accumulate
         norms = self.optimizer.gradient_norms()
         norm = self.optimizer.step(self.done)
         return {**metrics, "gradient_norm": norm, SAMPLES: torch.full_like(norm, samples)}, norms

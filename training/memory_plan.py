@@ -9,7 +9,7 @@ counted: the CUDA context, attention's scratch, fragments, and the VAE of pictur
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -19,8 +19,7 @@ from ..media.frame_size import latent_frames
 from ..steadydancer_core.model.pose_modulation import REFERENCE_FRAMES
 from .lora import PARTS
 from .network import WAN_14B, Size, build
-from .plan import PRECISIONS, Plan
-from .stages import STAGES, Stage
+from .stages import STAGES, Column, Stage
 from .tasks import choose_trained
 
 FRAMES, SIDE = 81, 640  # of the paper's clips
@@ -55,22 +54,22 @@ def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
     return (latent_frames(frames) + REFERENCE_FRAMES) * (width // CELL) * (height // CELL)
 
 
-def needs(size: Size, stage: Stage, plan: Plan, clip_tokens: int, gpus: int = 1) -> Needs:
+def needs(size: Size, stage: Stage, column: Column, clip_tokens: int, gpus: int = 1) -> Needs:
     """Return what `stage` takes on each of `gpus` with one clip of `clip_tokens` tokens in a batch."""
-    frozen, trained = _weights(size, stage, PRECISIONS[plan.precision])
-    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(PARTS))
-    trained += stage.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
-    stream = PRECISIONS[plan.precision].itemsize
+    plan, (frozen, trained) = column.plan, _weights(size, stage, column)
+    parts = tuple(part for part in PARTS if part.startswith(column.targets))
+    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(parts))
+    trained += column.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
+    stream = plan.dtype.itemsize
     parts = gpus if plan.shard else 1
-    passes = 2 if stage.loss == "decoupled" else 1
-    inputs = passes * size.layers * clip_tokens * size.dim * stream
+    inputs = size.layers * clip_tokens * size.dim * stream
     base: Any = _one_block(size, False)
     block = sum(weight.numel() for weight in base.blocks.parameters())
     around = stream * (sum(weight.numel() for weight in base.parameters()) - block)
     blocks = stream * block * size.layers
     taught = 0 if stage.loss == "flow" else around + blocks / parts
     one = clip_tokens * (KEPT[0] * size.dim + KEPT[1] * size.ffn_dim)
-    if not stage.rank:
+    if not column.rank:
         gathered = 2 * FLOAT32 if parts > 1 else 0  # this block and the next one
         one += blocks / stream / size.layers * (stream + gathered)
     average = FLOAT32 * trained if plan.ema_decay else 0
@@ -95,14 +94,15 @@ def table(size: Size = WAN_14B) -> str:
 
 def host(size: Size = WAN_14B) -> float:
     """Return the bytes of a checkpoint of stage 2: weights and two moments in float32."""
-    _, trained = _weights(size, STAGES["stage2"], torch.bfloat16)
+    stage = STAGES["stage2"]
+    _, trained = _weights(size, stage, cast(Column, stage.full))
     return trained * (FLOAT32 + MOMENTS)
 
 
-def _weights(size: Size, stage: Stage, dtype: torch.dtype) -> tuple[int, int]:
+def _weights(size: Size, stage: Stage, column: Column) -> tuple[int, int]:
     """Return the bytes of the frozen weights, and the number of those trained."""
-    network = _one_block(size, stage.pose, dtype if stage.rank else torch.float32)
-    choose_trained(stage, network, sees=True)
+    network = _one_block(size, stage.pose, column.plan.dtype if column.rank else torch.float32)
+    choose_trained(stage, column, network, sees=True)
     frozen = trained = 0
     for name, weight in network.named_parameters():
         count = weight.numel() * (size.layers if name.startswith("blocks.") else 1)

@@ -1,7 +1,8 @@
 """The networks that are trained: ComfyUI's Wan 2.1 I2V and this pack's SteadyDancer, at the size of a table.
 
 Initial values of the base are Wan's (Xavier for matrices, a head of zeros); those of the pose tensors are our choice:
-the fused embedding starts as the base's with nothing from the pose, so stage 1 starts as the base model.
+the fused embedding starts as the base's with nothing from the pose, so stage 1 starts as the base model. What serves
+CLIP vision stays zero in the miniature, which has none.
 """
 
 import math
@@ -15,10 +16,10 @@ from comfy.ldm.wan.model import WanModel
 from torch import Tensor, nn
 
 from ..steadydancer_core.model.transformer import SteadyDancerWanModel
+from ..steadydancer_core.weights.clip_vision import serves_clip_vision
 
 PATCH, INPUT, LATENT, CLIP_WIDTH = (1, 2, 2), 36, 16, 1280
 POSE_PARTS = ("condition_embedding_", "patch_embedding_fuse", "patch_embedding_ref_c")
-UNTRAINED = ("img_emb.", "k_img.", "v_img.", "norm_k_img.")  # the miniature has no CLIP vision: these stay zero
 
 
 def attention(_stock, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
@@ -64,7 +65,8 @@ class Size(NamedTuple):
     text_dim: int
 
 
-MINIATURE = Size(256, 512, 5, 64)
+MINIATURE = Size(256, 1024, 6, 64)
+SHIPPED_SIZE = Size(256, 512, 5, 64)  # of the file in the pack, until one of MINIATURE's size takes its place
 WAN_14B = Size(5120, 13824, 40, 4096)
 
 
@@ -106,7 +108,7 @@ def initialize(model: nn.Module, seed: int) -> None:
 def _initial(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     if "modulation" in name:
         return torch.randn(shape, generator=generator) / math.sqrt(shape[-1])
-    if untrained(name) or name.startswith("head.head") or name.endswith("bias"):
+    if serves_clip_vision(name) or name.startswith("head.head") or name.endswith("bias"):
         return torch.zeros(shape)
     if len(shape) == 1 or "norm" in name or ".bn" in name:
         return torch.ones(shape)
@@ -116,11 +118,6 @@ def _initial(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor
     if not name.startswith(POSE_PARTS):
         inputs = (inputs + (shape[0] if name.startswith("patch") else outputs)) / 2
     return torch.randn(shape, generator=generator) / math.sqrt(inputs)
-
-
-def untrained(name: str) -> bool:
-    """Return whether a tensor of the miniature stays zero, since it serves CLIP vision only."""
-    return any(part in name for part in UNTRAINED)
 
 
 @torch.no_grad()

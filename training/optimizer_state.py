@@ -1,4 +1,4 @@
-"""The parameters that are trained: AdamW, clipping, loss scaling and the moving average, on one or several processes.
+"""The parameters that are trained: optimizer, clipping, loss scaling, moving average, on one or several processes.
 
 Parameters are float32 whatever the precision of the forward pass. Several processes hold all of them each (DDP), or
 shard them (FSDP 2): there a tensor is a DTensor, which `gather` collects and `shard` distributes.
@@ -13,10 +13,11 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
-from .plan import PRECISIONS, Plan
+from .plan import Plan
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
+HIDDEN = "blocks."  # in the name of a parameter of the transformer's blocks
 
 
 class OptimizerState:
@@ -56,18 +57,15 @@ class OptimizerState:
             self.model = self.accelerator.prepare(module)
         self.trained = trained_parameters(module)
         self.ema = {name: p.detach().clone() for name, p in self.trained.items()} if plan.ema_decay else {}
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=0.0, weight_decay=plan.weight_decay, fused=kind in ("cpu", "cuda")
-        )
+        self.optimizers = _optimizers(self.trained, plan, kind)
         self.scaler = torch.amp.GradScaler(kind, enabled=plan.precision == "fp16")
 
     def precision(self) -> torch.autocast:
         """Return the context of a forward pass."""
-        dtype = PRECISIONS[self.plan.precision]
         # the cache would hold a coarse copy of every weight of every process to the end of the pass
         kept = not self.plan.shard
         return torch.autocast(
-            self.accelerator.device.type, dtype, enabled=self.plan.precision != "no", cache_enabled=kept
+            self.accelerator.device.type, self.plan.dtype, enabled=self.plan.precision != "no", cache_enabled=kept
         )
 
     def backward(self, loss: Tensor) -> None:
@@ -81,13 +79,15 @@ class OptimizerState:
 
     def step(self, number: int) -> Tensor:
         """Move the parameters and their averages in step `number`; return the norm of the gradient."""
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.plan.clip_norm or math.inf)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate(number)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.plan.rate(number)
+            self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             # early averages would hold on to the untrained start
             decay = min(self.plan.ema_decay, (1 + number) / (10 + number))
@@ -111,20 +111,41 @@ class OptimizerState:
             _copy(kept, self.trained)
 
     def moments(self) -> dict[str, Tensor]:
-        """Return Adam's moments as `<parameter>.<moment>`."""
-        state = self.optimizer.state
-        return {f"{name}.{kind}": state[p][kind] for name, p in self.trained.items() if p in state for kind in MOMENTS}
+        """Return the optimizers' moments as `<parameter>.<moment>`."""
+        state = {p: moments for optimizer in self.optimizers for p, moments in optimizer.state.items()}
+        found = ((name, kind, moment) for name, p in self.trained.items() for kind, moment in state.get(p, {}).items())
+        return {f"{name}.{kind}": moment for name, kind, moment in found}
 
     def restore(self, ema: Mapping[str, Tensor], adam: Mapping[str, Tensor], scaler: Mapping[str, float]) -> None:
         """Take over what a checkpoint keeps beside the parameters."""
         _copy({name: shard(ema[name], average) for name, average in self.ema.items()}, self.ema)
-        state = {}
-        for number, (name, p) in enumerate(self.trained.items()):
-            if f"{name}.step" in adam:  # a parameter that had no gradient yet has no moments
-                moments = {kind: shard(adam[f"{name}.{kind}"], p) for kind in MOMENTS[:2]}
-                state[number] = {**moments, "step": adam[f"{name}.step"].clone()}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        names = {p: name for name, p in self.trained.items()}
+        for optimizer in self.optimizers:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            state = {number: _moments(adam, names[p], p) for number, p in enumerate(parameters)}
+            state = {number: moments for number, moments in state.items() if moments}  # none without a gradient
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self.scaler.load_state_dict(dict(scaler))
+
+
+def _optimizers(trained: Mapping[str, nn.Parameter], plan: Plan, kind: str) -> list[torch.optim.Optimizer]:
+    """Return AdamW for all parameters; or Muon for the blocks' matrices, with AdamW's rates, and AdamW for the rest."""
+    hidden = [p for name, p in trained.items() if plan.optimizer == "muon" and HIDDEN in name and p.ndim == 2]
+    matrices = set(hidden)
+    rest = [p for p in trained.values() if p not in matrices]
+    found: list[torch.optim.Optimizer] = []
+    if hidden:
+        found.append(torch.optim.Muon(hidden, 0.0, plan.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    if rest:
+        fused = kind in ("cpu", "cuda")
+        found.append(torch.optim.AdamW(rest, lr=0.0, weight_decay=plan.weight_decay, fused=fused))
+    return found
+
+
+def _moments(stored: Mapping[str, Tensor], name: str, p: nn.Parameter) -> dict[str, Tensor]:
+    """Return copies of the moments of a parameter; `step` is a number, all others are shaped as the parameter is."""
+    found = {kind: stored[f"{name}.{kind}"] for kind in MOMENTS if f"{name}.{kind}" in stored}
+    return {kind: moment.clone() if kind == "step" else shard(moment, p) for kind, moment in found.items()}
 
 
 def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:

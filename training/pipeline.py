@@ -21,16 +21,17 @@ from torch import Tensor
 from ..media.atomic_write import atomic_write
 from ..media.log import logger
 from ..steadydancer_core.model.transformer import SteadyDancerWanModel
-from . import vae_whole
+from . import checkpoints, vae_whole
 from .batches import Batches, conditions
+from .clip_rows import ClipRows
 from .flow import Batch
-from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded, write_arrays
+from .latents import CLIP, PHOTO, POSE, TEXT, Store, encoded
 from .loop import train
 from .network import MINIATURE, POSE_PARTS, add_pose, allow_gradients, base_part, build, initialize
 from .processes import processes
 from .prompts import NEGATIVE, prompt_vectors
 from .stages import STAGES, Stage
-from .start import start_of
+from .start import fingerprint, start_of
 from .tasks import StageTask
 from .vae_file import loaded_vae
 from .world.pixels import make_one
@@ -38,6 +39,7 @@ from .world.store import HELD_OUT
 
 FRAMES, SIZE = 33, 128
 PREVIEW_CLIPS, PREVIEW_LENGTH = 3, 5
+LOG_EVERY = 100  # clips
 WEIGHTS = "weights.safetensors"
 BEFORE = {"stage1": "base", "stage2": "stage1", "stage2_plain": "stage1", "stage3": "stage2"}
 
@@ -58,10 +60,18 @@ class Work:
 
 
 def write_stores(work: Work, count: int, held: int = 64, workers: int = 2) -> None:
-    """Encode `count` training clips and `held` held-out ones."""
-    for name, seeds in (("store", range(count)), ("held", range(HELD_OUT, HELD_OUT + held))):
-        if not (work.folder / name / f"{TEXT}.npy").exists():
-            write_arrays(work.folder / name, len(seeds), _encoded(work.vae_file, seeds, workers))
+    """Encode `count` training clips and `held` held-out ones, or go on. ValueError: begun with another count or VAE."""
+    for name, seeds in (("held", range(HELD_OUT, HELD_OUT + held)), ("store", range(count))):
+        facts = {"clips": len(seeds), "vae": fingerprint(work.vae_file)}
+        rows = ClipRows(work.folder / name, len(seeds), facts)
+        if rows.done:
+            continue
+        left = seeds[len(rows.clips) :]
+        for seed, arrays in zip(left, _encoded(work.vae_file, left, workers), strict=True):
+            rows.add(str(seed), arrays)
+            if len(rows.clips) % LOG_EVERY == 0:
+                logger.info("%s: %d of %d clips are encoded", name, len(rows.clips), len(seeds))
+        rows.finish()
 
 
 def _encoded(vae_file: Path, seeds: range, workers: int) -> Iterator[dict[str, np.ndarray]]:
@@ -108,10 +118,11 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     before = before or BEFORE.get(name, "")
     if is_done(path):
         return path
-    plan = replace(stage.miniature, steps=steps) if steps else stage.miniature
-    task = prepare(work, stage, before, plan.seed, fast)
-    teacher = None if stage.loss == "flow" else work.weights("base")
-    start = start_of(work.weights(before) if before else None, task.batches.store, teacher)
+    plan = replace(stage.miniature.plan, steps=steps) if steps else stage.miniature.plan
+    origin = origin_of(work, stage, before, path.parent)
+    teacher = None if stage.loss == "flow" else trained_stage(work, "base")
+    task = prepare(work, stage, origin, plan.seed, fast)
+    start = start_of(origin, task.batches.store, teacher)
     result = task.result(train(task, plan, path.parent, start))
     if processes().is_main_process:
         with atomic_write(path) as part:
@@ -129,29 +140,52 @@ def is_done(weights: Path) -> bool:
     return weights.exists()
 
 
-def prepare(work: Work, stage: Stage, before: str, seed: int, fast: bool = False) -> StageTask:
+def origin_of(work: Work, stage: Stage, before: str, folder: Path) -> Path | None:
+    """Return the weights that a stage starts from, None for fresh ones. ValueError: they are not there.
+
+    A stage that trains all weights needs them no more once `folder` has a checkpoint.
+    """
+    if not before:
+        return None
+    if not work.weights(before).exists() and not stage.miniature.rank and checkpoints.complete(folder):
+        return None
+    return trained_stage(work, before)
+
+
+def trained_stage(work: Work, name: str) -> Path:
+    """Return the weights of a stage. ValueError: it was not trained."""
+    path = work.weights(name)
+    if not path.exists():
+        raise ValueError(f"There is no {path}. Train '{name}' first, or name another stage with --before.")
+    return path
+
+
+def prepare(work: Work, stage: Stage, origin: Path | None, seed: int, fast: bool = False) -> StageTask:
     """Return the task of a stage of the miniature."""
     allow_gradients()
     vae = loaded_vae(load_file(work.vae_file))
     negative, blank = prompt_vectors(NEGATIVE), blank_pose(vae)
-    batches = Batches(Store(work.folder / "store"), stage.cuts, negative, blank)
+    held = Store(work.folder / "held")
+    batches, validation = (
+        Batches(store, stage.miniature.cuts, negative, blank) for store in (Store(work.folder / "store"), held)
+    )
     teacher = None
     if stage.loss != "flow":
         teacher = build(MINIATURE, pose=False)
         teacher.load_state_dict(load_file(work.weights("base")))
-    shown = preview_batch(Store(work.folder / "held"), PREVIEW_CLIPS, slice(PREVIEW_LENGTH))
+    shown = preview_batch(held, PREVIEW_CLIPS, slice(PREVIEW_LENGTH))
     preview = shown, partial(to_frames, vae)
-    network = starting_network(work, stage, before, seed)
-    return StageTask(stage, network, batches, teacher, preview, seed=seed, fast=fast)
+    network = starting_network(stage, origin, seed)
+    return StageTask(stage, stage.miniature, network, batches, teacher, preview, seed=seed, fast=fast, held=validation)
 
 
-def starting_network(work: Work, stage: Stage, before: str, seed: int) -> torch.nn.Module:
-    """Return the stage's network with the weights of the stage before, or fresh ones."""
+def starting_network(stage: Stage, origin: Path | None, seed: int) -> torch.nn.Module:
+    """Return the stage's network with the weights of the stage before, None for fresh ones."""
     network = build(MINIATURE, stage.pose)
-    if not before:
+    if origin is None:
         initialize(network, seed)
         return network
-    state = load_file(work.weights(before))
+    state = load_file(origin)
     if isinstance(network, SteadyDancerWanModel) and not any(key.startswith(POSE_PARTS) for key in state):
         add_pose(network, base_part(state), seed)
     else:

@@ -4,15 +4,17 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 DECAYS = {
     "constant": lambda *_: 1.0,
     "cosine": lambda done, floor: floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2,
 }
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+OPTIMIZERS = ("adamw", "muon")
+PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "clip_norm": 0, "ema_decay": 0}
 LEAST |= {"log_every": 0, "checkpoint_every": 0, "picture_every": 0}
 FREE = {"steps", "log_every", "checkpoint_every", "picture_every", "shard"}  # may differ when a run goes on
@@ -26,7 +28,8 @@ class Plan:
     learning_rate; floor: the last learning rate over the highest, for cosine; clip_norm: largest norm of the gradient,
     0 is no limit; ema_decay: of the moving average, 0 is none; accumulate: batches per step; precision: of the
     forward pass, "no" is float32; log_every, checkpoint_every, picture_every: steps, 0 is only at the end; shard:
-    whether several processes share the parameters out (FSDP) instead of holding all of them each (DDP).
+    whether several processes share the parameters out (FSDP) instead of holding all of them each (DDP); optimizer:
+    adamw, or muon for the matrices of the blocks beside adamw for the rest.
     """
 
     steps: int
@@ -45,9 +48,10 @@ class Plan:
     checkpoint_every: int = 500
     picture_every: int = 500
     shard: bool = False
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
-        for name, choices in (("decay", DECAYS), ("precision", PRECISIONS)):
+        for name, choices in (("decay", DECAYS), ("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
         for name, least in LEAST.items():
@@ -57,6 +61,15 @@ class Plan:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1, such as 0.999.")
         if self.shard and self.precision == "fp16":
             raise ValueError("shard does not go with precision fp16. Choose bf16.")
+        if self.shard and self.optimizer == "muon":
+            raise ValueError("shard does not go with optimizer muon, which needs whole matrices. Choose adamw.")
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The numbers of the forward pass."""
+        import torch  # here, because the command's help reads the plans
+
+        return getattr(torch, PRECISIONS[self.precision])
 
     def rate(self, step: int) -> float:
         """Return the learning rate of `step`, which counts from 0."""

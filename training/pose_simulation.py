@@ -2,7 +2,7 @@
 
 From the paper: draw T* from {2, 3, 4}, interpolate between p0 and p_T*, put the first interpolated pose in p1's place.
 Our choice, as the paper leaves it open: the interpolation has one point, half-way, so that p1 runs ahead by up to one
-frame; the replacement with probability 0.5 is drawn when a batch is made.
+frame. A store has the poses of every T*; T* and the replacement, with probability 0.5, are drawn when a batch is made.
 """
 
 from dataclasses import replace
@@ -15,9 +15,8 @@ REACH = (2, 3, 4)
 PROBABILITY = 0.5
 
 
-def with_jump(poses: PoseClip, random: np.random.Generator) -> PoseClip:
-    """Return the clip with another second pose; a clip of fewer frames than needed is returned as it is."""
-    reach = int(random.choice(REACH))
+def with_jump(poses: PoseClip, reach: int) -> PoseClip:
+    """Return the clip with another second pose, half-way to that of frame `reach`; a shorter clip as it is."""
     if poses.frames <= reach:
         return poses
     tracks = []

@@ -1,16 +1,17 @@
 """A folder of videos becomes a store: frames, skeletons, photo and prompt of each, encoded once.
 
-A video gives one clip, its beginning; a text file of the same name is its prompt. From the paper (B.1): 81 frames, 16
-a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all clips of a store have one size,
-that of the first video; others are cropped about their center. Poses come from the pack's own pipeline and are not
-corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the last one again.
+A video gives one clip, its beginning, or one for each window of it; a text file of the same name is its prompt. From
+the paper (B.1): 81 frames, 16 a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all
+clips of a store have one size, that of the first video; others are cropped about their center. Poses come from the
+pack's own pipeline and are not corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the
+last one again.
 """
 
 import hashlib
 import itertools
 import shutil
-import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,8 +33,8 @@ from ..media.log import logger
 from ..media.video_stream import VideoStream
 from .clip_rows import ClipRows
 from .encoders import Encode, Encoders
-from .latents import CHANGED, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
-from .pose_simulation import with_jump
+from .latents import CHANGED, CHANGED_FRAMES, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
+from .pose_simulation import REACH, with_jump
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 AREA, FRAMES = 640 * 640, 81
@@ -48,12 +49,14 @@ NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES = "negative_text", "blank_pose", "blan
 @dataclass(frozen=True)
 class ClipSettings:
     """frames: of each clip, 4n + 1; size: (width, height) in pixels, multiples of 16, None is the first video's aspect
-    at AREA; prompt: where a video has no text file; negative: the negative prompt of all clips."""
+    at AREA; prompt: where a video has no text file; negative: the negative prompt of all clips; windows: a clip for
+    every `frames` frames of a longer video, not only for its first ones."""
 
     frames: int = FRAMES
     size: tuple[int, int] | None = None
     prompt: str = PROMPT
     negative: str = NEGATIVE
+    windows: bool = False
 
     def __post_init__(self) -> None:
         if self.frames < MIN_FRAMES or self.frames != valid_length(self.frames):
@@ -72,24 +75,25 @@ def prepare_clips(
     """
     paths = listed(videos)
     size = settings.size or first_size(paths)
-    rows = ClipRows(folder, len(paths), {"videos": len(paths), "frames": settings.frames, "size": list(size)})
+    cuts = [cut for path in paths for cut in cuts_of(path, name_of(videos, path), settings)]
+    facts = {"videos": len(paths), "clips": len(cuts), "frames": settings.frames, "size": list(size)}
+    rows = ClipRows(folder, len(cuts), facts)
     if not rows.done:
-        prompts = {name_of(videos, path): prompt_of(path, settings.prompt) for path in paths}
+        prompts = {path: prompt_of(path, settings.prompt) for path in paths}
         texts = read_prompts(folder / PROMPTS, [settings.negative, *prompts.values()], encoders)
         latent, see = encoders.latent(), encoders.see()
         _write_shared(folder / SHARED, texts(settings.negative), size, settings.frames, latent, see)
-        for path in paths:
-            name = name_of(videos, path)
+        for path, name, start in cuts:
             if rows.knows(name):
                 continue
             try:
-                frames, poses = read_clip(path, name, size, settings.frames, detector)
+                frames, poses = read_clip(path, name, size, settings.frames, detector, start)
             except ValueError as error:
                 logger.warning("%s is left out: %s", name, error)
                 rows.leave_out(name, str(error))
                 continue
-            rows.add(name, encoded_clip(name, frames, poses, latent, see) | {TEXT: _half(texts(prompts[name]))})
-            logger.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(paths))
+            rows.add(name, encoded_clip(frames, poses, latent, see) | {TEXT: _half(texts(prompts[path]))})
+            logger.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(cuts))
         rows.finish()
         shutil.rmtree(folder / PROMPTS)
     return Store(folder)
@@ -101,6 +105,16 @@ def listed(folder: Path) -> list[Path]:
     if not found:
         raise ValueError(f"There is no video in {folder}. A video ends in one of {', '.join(VIDEOS)}.")
     return found
+
+
+def cuts_of(path: Path, name: str, settings: ClipSettings) -> list[tuple[Path, str, int]]:
+    """Return a video's clips: its path, the clip's name and first frame; a video that cannot be read has one."""
+    count, frames = settings.frames, 0
+    if settings.windows:
+        with suppress(ValueError):  # reading the clip says why
+            frames = VideoStream(str(path)).frames
+    whole = max(1, (frames + MISSING) // count)
+    return [(path, f"{name}#{start}" if start else name, start) for start in range(0, whole * count, count)]
 
 
 def name_of(folder: Path, video: Path) -> str:
@@ -130,10 +144,13 @@ def first_size(paths: Iterable[Path]) -> tuple[int, int]:
 
 
 def read_clip(
-    path: Path, name: str, size: tuple[int, int], count: int, detector: Detector
+    path: Path, name: str, size: tuple[int, int], count: int, detector: Detector, start: int = 0
 ) -> tuple[np.ndarray, PoseClip]:
-    """Return the frames uint8 [F, H, W, 3] and the poses of a video. ValueError: too short, or nobody is found."""
-    frames = read_frames(path, size, count)
+    """Return the frames uint8 [F, H, W, 3] and the poses of a video from frame `start` on.
+
+    ValueError: too short, or nobody is found.
+    """
+    frames = read_frames(path, size, count, start)
     poses = extract(frames, detector)
     seen = poses.present
     if not seen[0]:
@@ -143,10 +160,10 @@ def read_clip(
     return frames, apply_nobody_rule(poses, "hold")
 
 
-def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
-    """Return the first frames of a video at MODEL_FPS, cropped and shrunk to `size`, uint8 [F, H, W, 3]."""
+def read_frames(path: Path, size: tuple[int, int], count: int, start: int = 0) -> np.ndarray:
+    """Return frames of a video at MODEL_FPS from frame `start` on, cropped and shrunk to `size`, uint8 [F, H, W, 3]."""
     frames = []
-    for frame in itertools.islice(VideoStream(str(path)), count):
+    for frame in itertools.islice(VideoStream(str(path), start / MODEL_FPS), count):
         kept = crop_fraction(frame.shape[1::-1], *size)
         part = crop(torch.from_numpy(frame)[None], kept).movedim(-1, 1).float()
         shrunk = F.interpolate(part, size=size[::-1], mode="bicubic", antialias=True)
@@ -159,15 +176,16 @@ def read_frames(path: Path, size: tuple[int, int], count: int) -> np.ndarray:
     return np.stack(frames + frames[-1:] * (count - len(frames)))
 
 
-def encoded_clip(name: str, frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:
-    """Return a clip's arrays [1, ...] in float16; its changed poses are drawn by its name."""
+def encoded_clip(frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encode) -> dict[str, np.ndarray]:
+    """Return a clip's arrays [1, ...] in float16."""
     height, width = frames.shape[1:3]
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    drawn = draw_poses([poses, with_jump(poses, random)], (width, height))
-    skeletons, changed = to_float(np.stack(list(drawn))).chunk(2)
+    starts = [with_jump(poses, reach).at(slice(CHANGED_FRAMES)) for reach in REACH]
+    drawn = to_float(np.stack(list(draw_poses([poses, *starts], (width, height)))))
+    skeletons, changed = drawn[: len(frames)], drawn[len(frames) :].chunk(len(REACH))
     pictures = to_float(frames)
-    videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures)), CHANGED: changed}
+    videos = {CLIP: pictures, POSE: skeletons, PHOTO: blank_video(pictures[:1], len(pictures))}
     out = {array: _half(latent(video)) for array, video in videos.items()}
+    out[CHANGED] = np.stack([_half(latent(video)) for video in changed], axis=1)
     return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}
 
 

@@ -2,70 +2,95 @@
 
 From the paper (3.5, B.1): the order, what each stage trains, steps and learning rates of the 14B column, clips of 81
 frames, 8 GPUs. Not in the paper, and ours in both columns: batch size, rank of the LoRA, warm-up, moving average. The
-miniature starts from nothing, so it has a base stage, and its learning rates are those of a network of 5 million
-weights.
+miniature starts from nothing, so it has a base stage; its learning rates are those of a network of 7 million weights,
+and stage 1 trains them all.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from .batches import Cuts
 from .plan import Plan
 
 SHORT = ((3, 12), (5, 8), (9, 5))  # latent frames, and how many clips of them make a batch of one process
 LONG = ((21, 1),)
+TARGETS = ("self_attn", "cross_attn", "ffn")  # layers of a block that have LoRA layers beside them
+SHIFT, MOVING = 1.0, 4.0  # of the miniature; see Cuts
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """lengths: latent frames to how many clips a batch has, drawn by the shares; middle: share of batches from the
+    middle; jumps: whether poses are changed as in stage 3; negative: share of samples with the negative prompt;
+    shift: of the noise levels; moving: what the loss weighs a latent cell that moves above one that stands still, 0
+    weighs all cells alike."""
+
+    lengths: tuple[tuple[int, int], ...]
+    shares: tuple[float, ...]
+    middle: float = 0.0
+    jumps: bool = False
+    negative: float = 0.1
+    shift: float = 4.0
+    moving: float = 0.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a stage is trained in one of the columns. rank: of the LoRA, 0 trains all weights; targets: what has one."""
+
+    plan: Plan
+    cuts: Cuts
+    rank: int = 0
+    targets: tuple[str, ...] = TARGETS
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage trains and how. loss: flow, decoupled or plain; rank 0 trains all weights, else a LoRA."""
+    """A stage. loss: flow, decoupled or plain; pose_parts: whether the pose tensors are trained beside a LoRA."""
 
     purpose: str
-    miniature: Plan
-    full: Plan | None
-    cuts: Cuts
-    full_cuts: Cuts | None = None
+    miniature: Column
+    full: Column | None
     pose: bool = True
     loss: str = "flow"
-    rank: int = 0
     pose_parts: bool = True
 
 
-def _plan(steps: int, rate: float, **more: Any) -> Plan:
+def _small(
+    steps: int, rate: float, shares: tuple[float, ...], rank: int = 0, jumps: bool = False, **more: Any
+) -> Column:
     settings: dict[str, Any] = {"batch_size": 8, "floor": 0.05, "ema_decay": 0.998, "precision": "bf16"}
     settings |= {"log_every": 50, "checkpoint_every": 250}
-    return Plan(steps=steps, learning_rate=rate, **(settings | more))
+    middle = more.pop("middle", 0.15)
+    cuts = Cuts(SHORT, shares, middle, jumps, shift=SHIFT, moving=MOVING)
+    return Column(Plan(steps=steps, learning_rate=rate, **(settings | more)), cuts, rank)
 
 
-def _full(steps: int, rate: float, shard: bool = False) -> Plan:
-    every = {"log_every": 10, "checkpoint_every": 250, "picture_every": 250}
-    return Plan(steps, rate, batch_size=1, warmup=0, decay="constant", precision="bf16", shard=shard, **every)
+def _full(steps: int, rate: float, rank: int = 0, jumps: bool = False) -> Column:
+    every: dict[str, Any] = {"log_every": 10, "checkpoint_every": 250, "picture_every": 250}
+    plan = Plan(steps, rate, batch_size=1, warmup=0, decay="constant", precision="bf16", shard=not rank, **every)
+    return Column(plan, Cuts(LONG, (1.0,), jumps=jumps), rank)
 
 
 STAGES = {
     "base": Stage(
         "a picture comes to life from photo and prompt",
-        _plan(3000, 1e-3), None, Cuts(SHORT, (0.5, 0.4, 0.1)), pose=False,
+        _small(3000, 1e-3, (0.5, 0.4, 0.1), middle=0.0), None, pose=False,
     ),
     "stage1": Stage(
         "action supervision: follow the pose",
-        _plan(5600, 1.5e-3), _full(12000, 1e-4),
-        Cuts(SHORT, (0.4, 0.4, 0.2), middle=0.15), Cuts(LONG, (1.0,)), rank=64,
+        _small(13000, 1e-3, (0.4, 0.4, 0.2)), _full(12000, 1e-4, rank=64),
     ),
     "stage2": Stage(
         "condition-decoupled distillation: regain the base model's quality",
-        _plan(400, 7e-5, warmup=50), _full(2000, 1e-6, shard=True),
-        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="decoupled",
+        _small(500, 7e-5, (0.3, 0.4, 0.3), warmup=50), _full(2000, 1e-6), loss="decoupled",
     ),
     "stage2_plain": Stage(
         "plain distillation, the paper's ablation",
-        _plan(400, 7e-5, warmup=50), _full(2000, 1e-6, shard=True),
-        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15), Cuts(LONG, (1.0,)), loss="plain",
+        _small(500, 7e-5, (0.3, 0.4, 0.3), warmup=50), _full(2000, 1e-6), loss="plain",
     ),
     "stage3": Stage(
         "motion discontinuity mitigation: solve the start gap",
-        _plan(300, 5e-4, warmup=50), _full(500, 1e-4),
-        Cuts(SHORT, (0.3, 0.4, 0.3), middle=0.15, jumps=True), Cuts(LONG, (1.0,), jumps=True), rank=64,
+        _small(600, 5e-4, (0.3, 0.4, 0.3), rank=64, jumps=True, warmup=50), _full(500, 1e-4, rank=64, jumps=True),
         pose_parts=False,
     ),
 }  # fmt: skip
@@ -73,17 +98,25 @@ STAGES = {
 
 def columns() -> str:
     """Return the stages as a Markdown table, the 14B column beside the miniature's. training/README.md holds it."""
-    head = "| stage | loss | trains | 14B: steps, rate, frames | miniature: steps, rate, latent frames x clips |"
-    rows = [head, "|" + " --- |" * 5]
+    head = "| stage | loss | 14B trains | steps, rate, frames | miniature trains | steps, rate, latent frames x clips |"
+    rows = [head, "|" + " --- |" * 6]
     for name, stage in STAGES.items():
-        trains = f"LoRA of rank {stage.rank}" if stage.rank else "all weights"
-        if stage.rank and stage.pose_parts:
-            trains += " and the pose tensors"
-        full = "a file"
-        if stage.full and stage.full_cuts:
-            frames = 4 * stage.full_cuts.lengths[0][0] - 3
-            full = f"{stage.full.steps}, {stage.full.learning_rate:g}, {frames}"
-        clips = ", ".join(f"{frames} x {count}" for frames, count in stage.cuts.lengths)
-        small = f"{stage.miniature.steps}, {stage.miniature.learning_rate:g}, {clips}"
-        rows.append(f"| {name} | {stage.loss} | {trains} | {full} | {small} |")
+        full = "| - | a file"
+        if stage.full:
+            frames = 4 * stage.full.cuts.lengths[0][0] - 3
+            full = f"| {trains(stage, stage.full)} | {_pace(stage.full)}, {frames}"
+        clips = ", ".join(f"{frames} x {count}" for frames, count in stage.miniature.cuts.lengths)
+        small = f"{trains(stage, stage.miniature)} | {_pace(stage.miniature)}, {clips}"
+        rows.append(f"| {name} | {stage.loss} {full} | {small} |")
     return "\n".join(rows)
+
+
+def trains(stage: Stage, column: Column) -> str:
+    """Return in words what a column of the stage trains."""
+    if not column.rank:
+        return "all weights"
+    return f"LoRA of rank {column.rank}{' and the pose tensors' if stage.pose_parts else ''}"
+
+
+def _pace(column: Column) -> str:
+    return f"{column.plan.steps}, {column.plan.learning_rate:g}"

@@ -1,6 +1,7 @@
 """A stage as the loop wants it: the module to train, its batches, and pictures on the way."""
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any, cast
 
 import numpy as np
@@ -8,27 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from ..media.frames import video_to_uint8
+from ..steadydancer_core.weights.clip_vision import serves_clip_vision
 from .batches import Batches
 from .flow import Batch, Distillation, FlowMatching, Velocity, sample
-from .lora import Adapter, merged
-from .network import POSE_PARTS, untrained
-from .stages import Stage
+from .lora import PARTS, Adapter, merged
+from .network import POSE_PARTS
+from .stages import Column, Stage
 
 PREVIEW_STEPS, PREVIEW_SEED = 12, 5
+VALIDATION_BATCHES = 4
 
 Decode = Callable[[Tensor], Tensor]  # latents in model space -> frames [B, 3, F, H, W] in -1..1
 
 
 class StageTask:
-    """A stage on a network that already has the weights of the stage before.
+    """A stage, trained as a column says, on a network that already has the weights of the stage before.
 
     `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents;
-    `sees`: whether the network has trained parts for CLIP vision.
+    `held`: batches of held-out clips, for the validation loss; `sees`: whether the network has trained parts for CLIP
+    vision.
     """
 
     def __init__(
         self,
         stage: Stage,
+        column: Column,
         network: Any,
         batches: Batches,
         teacher: nn.Module | None = None,
@@ -38,11 +43,13 @@ class StageTask:
         fast: bool = False,
         stream: torch.dtype = torch.float32,
         sees: bool = False,
+        held: Batches | None = None,
     ):
-        self.stage, self.batches, self.preview = stage, batches, preview
+        self.stage, self.batches, self.preview, self.held = stage, batches, preview, held
         self.velocity = Velocity(network, stage.pose, recompute, stream)
-        choose_trained(stage, network, sees)
-        self.adapter = Adapter(network, stage.rank, stage.rank, seed) if stage.rank else None
+        choose_trained(stage, column, network, sees)
+        parts = [part for part in PARTS if part.startswith(column.targets)]
+        self.adapter = Adapter(network, column.rank, column.rank, seed, parts) if column.rank else None
         if stage.loss == "flow":
             self.module = FlowMatching(self.velocity, self.adapter)
         else:
@@ -55,6 +62,19 @@ class StageTask:
     def batch(self, _step: int, generator: torch.Generator) -> Batch:
         """Return a batch of the store."""
         return self.batches(generator)
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean loss of held-out clips, on the same noise and noise levels every time."""
+        if self.held is None:
+            return {}
+        device, losses = next(self.velocity.parameters()).device, []
+        for seed in range(VALIDATION_BATCHES):
+            batch = self.held(torch.Generator().manual_seed(seed))
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            parts = getattr(self.module, "passes", None)
+            found = [self.module(batch, part) for part in parts] if parts else [self.module(batch)]
+            losses.append(sum(results["loss"].item() for results in found))
+        return {"validation_loss": fmean(losses)}
 
     def pictures(self, _step: int) -> dict[str, np.ndarray]:
         """Return what the network makes of held-out clips: rows of truth and result in turn."""
@@ -74,14 +94,14 @@ class StageTask:
         return merged(state, self.adapter) if self.adapter else state
 
 
-def choose_trained(stage: Stage, network: nn.Module, sees: bool = False) -> None:
-    """Let the loop train what the stage trains: all weights, or the pose tensors beside the LoRA layers, or neither.
+def choose_trained(stage: Stage, column: Column, network: nn.Module, sees: bool = False) -> None:
+    """Let the loop train what the column does: all weights, or the pose tensors beside the LoRA layers, or neither.
 
     What serves CLIP vision is trained with all weights only where the network `sees`.
     """
     for name, weight in network.named_parameters():
-        wanted = stage.rank == 0 or (stage.pose_parts and name.startswith(POSE_PARTS))
-        weight.requires_grad_(wanted and (sees or not untrained(name)))
+        wanted = column.rank == 0 or (stage.pose_parts and name.startswith(POSE_PARTS))
+        weight.requires_grad_(wanted and (sees or not serves_clip_vision(name)))
 
 
 def strips(*videos: Tensor, every: int = 2) -> np.ndarray:

@@ -191,6 +191,10 @@ class VaeTask:
         video = as_video(cut[None, :, :, :: -1 if flip else 1])
         return photo_then_gray(video) if kind == "photo, then gray" else video
 
+    def validate(self) -> dict[str, float]:
+        """Return nothing: METRICS, measured at the end, says how good the VAE is."""
+        return {}
+
     def pictures(self, _step: int) -> dict[str, np.ndarray]:
         """Return rows of first and last frames of held-out clips, each above what the VAE makes of it."""
         pairs = [(clips[-1 - i], clips[-2 - i]) for i in (0, 2) for clips in (self.clips, self.poses)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..steadydancer_core.weights.checkpoint import kind_of
+from ..steadydancer_core.weights.clip_vision import has_clip_vision, serves_clip_vision
 from ..steadydancer_core.weights.weight_names import RENAMED, official_names
 from ..steadydancer_core.weights.weight_source import open_weights
 from .network import INPUT, POSE_PARTS, Size, add_pose, build
@@ -29,8 +30,10 @@ class WanFile:
         self.title = self._source.title
         self._names = {official: name for name, official in official_names(self._source.tensors).items()}
         self.shapes = {official: self._source.tensors[name].shape for official, name in self._names.items()}
+        self.pose = any(name.startswith(POSE_PARTS) for name in self.shapes)
         first = self.shapes.get("patch_embedding.weight")
-        if first is None or "img_emb.proj.0.bias" not in self.shapes or first[1] != INPUT:
+        sees = "img_emb.proj.0.bias" in self.shapes
+        if first is None or not (sees or self.pose) or first[1] != INPUT:
             raise ValueError(f"{self.title} is {kind_of(set(self.shapes))}, not Wan 2.1 image-to-video. {PLAIN}")
         coarse = {info.dtype for info in self._source.tensors.values()} - PRECISIONS
         if coarse:
@@ -38,7 +41,6 @@ class WanFile:
         layers = {name.split(".")[1] for name in self.shapes if name.startswith("blocks.")}
         inner, text = self.shapes["blocks.0.ffn.0.weight"], self.shapes["text_embedding.0.weight"]
         self.size = Size(first[0], inner[0], len(layers), text[1])
-        self.pose = any(name.startswith(POSE_PARTS) for name in self.shapes)
 
     def map(self, name: str) -> Tensor:
         """Return a tensor by its official name, as a view of the file."""
@@ -54,11 +56,14 @@ def official(name: str) -> str:
 
 @torch.no_grad()
 def fill(network: nn.Module, file: WanFile, but: tuple[str, ...] = ()) -> None:
-    """Give the network the file's weights, except those whose names begin with `but`.
+    """Give the network the file's weights, except those whose names begin with `but`; zeros for CLIP vision without it.
 
     ValueError: the file lacks one, has one that the network lacks, or one of another shape.
     """
     wanted = {official(name): weight for name, weight in network.named_parameters() if not name.startswith(but)}
+    if not has_clip_vision(file.shapes):
+        for name in list(filter(serves_clip_vision, wanted)):
+            wanted.pop(name).zero_()
     for name in dict.fromkeys([*wanted, *file.shapes]):
         mine, theirs = (tuple(wanted[name].shape) if name in wanted else None), file.shapes.get(name)
         if mine != theirs:

@@ -8,10 +8,12 @@
  */
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { translate } from "./messages.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
-const LABELS = { en: "report", zh: "报告", ja: "レポート", ko: "보고서" };
+const STAGE = "$$node-text-preview"; // the page's widget of progress texts
+const LABELS = { en: "report", zh: "报告", "zh-TW": "報告", ja: "レポート", ko: "보고서" };
 const CHARACTER = [6.2, 14]; // px, width and height
 const BORDER = [40, 22]; // px, of the box in its node
 const MAX_LINES = 8; // a longer report scrolls
@@ -28,6 +30,7 @@ app.registerExtension({
         const onExecuted = nodeType.prototype.onExecuted;
         nodeType.prototype.onExecuted = function (output, ...rest) {
             onExecuted?.call(this, output, ...rest);
+            removeStage(this);
             show(this, output);
         };
     },
@@ -58,13 +61,21 @@ function show(node, output) {
     }
 }
 
+/** The page keeps the last progress text, which says no more what the node does. */
+function removeStage(node) {
+    const stage = node.widgets?.find(widget => widget.name === STAGE);
+    if (stage) {
+        node.removeWidget(stage);
+    }
+}
+
 function boxOf(node) {
     return node.widgets?.find(widget => widget.name === NAME);
 }
 
 /** `shown` is what the node's picture does not show of its `text`. */
 function reportIn(output) {
-    return [output?.shown ?? output?.text ?? []].flat().join("\n").trim();
+    return translate([output?.shown ?? output?.text ?? []].flat().join("\n").trim());
 }
 
 function addBox(node) {
@@ -76,7 +87,7 @@ function addBox(node) {
     widget.options.getMinHeight = () => heightOf(widget.value, node.size[0]);
     widget.element.readOnly = true; // in the classic renderer
     const language = app.extensionManager.setting.get("Comfy.Locale") ?? "en";
-    widget.label = LABELS[language.slice(0, 2)] ?? LABELS.en;
+    widget.label = LABELS[language] ?? LABELS[language.slice(0, 2)] ?? LABELS.en;
     return widget;
 }
 

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from ...media.byte_size import size_text
 from ..packages.onnxruntime_advice import Gpu
 from .runtime import AUTO, Session, open_session
 from .simcc import KEYPOINTS as WHOLE_BODY
@@ -73,8 +74,8 @@ def open_network(path: Path | str, kind: NetworkFile, provider: str = AUTO, gpu:
 
 
 def download_note(kinds=(YOLOX, DWPOSE)) -> str:
-    """Return names, sizes and sha256 of the files, and where they are published, one line each."""
-    lines = [f"{kind.file}: {kind.size:,} bytes, sha256 {kind.sha256}" for kind in kinds]
+    """Return names and sizes of the files, and where they are published, one line each."""
+    lines = [f"{kind.file}: {size_text(kind.size)}" for kind in kinds]
     return "\n".join([f"Download from repository {PAGE}:", *lines])
 
 

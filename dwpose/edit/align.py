@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..draw import OVERSAMPLING, draw_person, shrink
+from ..draw import draw_person
+from ..large_canvas import LargeCanvas
 from ..poses import PoseClip, Track
 from ..skeleton import Aspects
 from .align_official import align_official, ratios_at
@@ -197,9 +198,11 @@ def _percent(length: float) -> str:
 def overlay(photo: np.ndarray, alignment: Alignment, opacity: float = 0.8) -> np.ndarray:
     """Return the photo, uint8 [H, W, 3] RGB, and over it each person's skeleton in their anchor frame."""
     height, width = photo.shape[:2]
-    canvas = np.zeros((height * OVERSAMPLING, width * OVERSAMPLING, 3), np.uint8)
+    canvas, skeleton = LargeCanvas(width, height), np.zeros_like(photo)
     for track, anchor in zip(alignment.clip.tracks, alignment.anchors, strict=True):
-        draw_person(canvas, track, anchor)
-    skeleton = shrink(canvas)
-    cover = opacity * (skeleton.max(axis=2, keepdims=True) > 0)
-    return np.rint(photo * (1 - cover) + skeleton * cover).astype(np.uint8)
+        draw_person(canvas.drawing, track, anchor)
+    canvas.move_to(skeleton)
+    red, green, blue = np.moveaxis(skeleton, 2, 0)
+    drawn, picture = (red | green | blue) > 0, photo.copy()
+    picture[drawn] = np.rint(photo[drawn] * (1 - opacity) + skeleton[drawn] * opacity)
+    return picture

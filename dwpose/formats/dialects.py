@@ -85,12 +85,11 @@ def write(clip: PoseClip, dialect: str = STRICT) -> list[dict]:
 def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) -> list[dict]:
     """Return one person for each of the N frames `chosen`."""
     size = np.array([clip.width, clip.height], float)
-    kept = np.clip(track.points[chosen], -FARTHEST / size, FARTHEST / size)
-    scores = track.scores[chosen]
+    kept, scores = within_reach(track.points[chosen], size), track.scores[chosen]
     # One more keypoint between the hips, as sure as the less sure of them.
     points = np.concatenate([kept, kept[:, HIPS].mean(axis=1, keepdims=True)], axis=1)
     scores = np.concatenate([scores, scores[:, HIPS].min(axis=1, keepdims=True)], axis=1)
-    pixels = np.clip(points * size, -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0
+    pixels = to_pixels(points, size)
     listed = scores > 0 if dialect.confidences else scores >= VISIBLE_SCORE
     # Objects, so that all people of a long clip share one 0.0 and one 1.0, and their lists the floats of a joint.
     places = (points if dialect.normalized else pixels).astype(object)
@@ -111,3 +110,13 @@ def _people(clip: PoseClip, track: Track, chosen: np.ndarray, dialect: Dialect) 
         columns["scores"] = sure[:, :KEYPOINTS].tolist()
         columns["body_raw_2d"] = places[:, BODY].reshape(len(chosen), -1).tolist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def within_reach(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return points [..., 2] as fractions of a canvas of `size` [2] pixels, moved to where a keypoint may be."""
+    return np.clip(points, -FARTHEST / size, FARTHEST / size)
+
+
+def to_pixels(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return fractions [..., 2] of a canvas of `size` [2] as pixels, rounded as they are written."""
+    return np.clip(points * size, -FARTHEST, FARTHEST).round(DECIMALS) + 0.0  # no -0.0

@@ -20,25 +20,34 @@ from ...media.log import logger
 from ..poses import BODY, KEYPOINTS, LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST, VISIBLE_SCORE, PoseClip
 from ..track.identities import check_crowd, make_tracks
 from .coordinate_units import in_fractions
-from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, write
+from .dialects import DIALECTS, FARTHEST, LEFT_FIELD, NOTE, Dialect, to_pixels, within_reach, write
 from .keypoint_lists import SEEN_CONFIDENCE, has_lists, read_numbers, read_triples
+from .written_poses import WrittenPoses
 
 SAME_PIXEL = 1e-3  # a joint this near to body_raw_2d was not moved by anybody
 LARGEST_CANVAS = 1 << 16  # pixels a side
 SWAPPED_HANDS = np.r_[: LEFT_HAND.start, RIGHT_HAND, LEFT_HAND]
 
 
-def to_keypoints(clip: PoseClip) -> list[dict]:
+def to_keypoints(clip: PoseClip) -> WrittenPoses:
     """Return `clip` in the strict form. A frame in which a person is not present does not list the person."""
-    return write(clip)
+    frames = write(clip)
+    try:
+        return WrittenPoses(frames, _as_read(clip))
+    except ValueError:  # whoever reads more people than a dance has gets the error
+        return WrittenPoses(frames, None)
 
 
 def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     """Return the clip that `data`, a POSE_KEYPOINT of any pack or one of its frames, describes.
 
     People without ids are linked by where they are; check: called now and then, what it raises ends that. ValueError
-    for anything else, animals, no canvas size, or more people than a dance has.
+    for anything else, animals, no canvas size, or more people than a dance has. Where nobody changed what
+    `to_keypoints` wrote, all get one and the same clip, whose arrays are read-only.
     """
+    known = data.clip() if isinstance(data, WrittenPoses) else None
+    if known is not None:
+        return known
     frames = _frames(data)
     canvases = _canvases(frames)
     check_crowd([len(frame["people"] or ()) for frame in frames])
@@ -49,6 +58,35 @@ def from_keypoints(data, check: Callable[[], None] = lambda: None) -> PoseClip:
     tracks = make_tracks(len(frames), where[seen], ids, points[seen], scores[seen], check)
     width, height = (int(side) for side in canvases[0])
     return PoseClip(width, height, len(frames), tuple(tracks))
+
+
+def _as_read(clip: PoseClip) -> PoseClip | None:
+    """Return what reading the strict form of `clip` gives; None if it holds numbers that are no keypoints.
+
+    ValueError for more people than a dance has.
+    """
+    size, people = np.array([clip.width, clip.height], float), []
+    for track in clip.tracks:
+        where = np.flatnonzero(track.present)
+        pixels, scores = to_pixels(within_reach(track.points[where], size), size), track.scores[where]
+        listed = track.visible[where]
+        listed[:, BODY] = True  # by body_raw_2d
+        pixels[~listed] = 0
+        points = _fractions(pixels, np.broadcast_to(size, (len(where), 2)))
+        ids = np.full(len(where), int(track.identity), object)
+        people.append((where, ids, points, np.where(scores > 0, scores, 0)))
+    if not people or not clip.frames:
+        return None
+    where, ids, points, scores = map(np.concatenate, zip(*people, strict=True))
+    are_keypoints = np.isfinite(points).all() and scores.max(initial=0) <= FARTHEST
+    if not (are_keypoints and size.min() > 0 and size.max() <= LARGEST_CANVAS):
+        return None
+    check_crowd(np.bincount(where, minlength=clip.frames).tolist())
+    order = where.argsort(kind="stable")
+    rows = where[order], ids[order].tolist(), points[order], scores[order]
+    return PoseClip(
+        int(clip.width), int(clip.height), clip.frames, tuple(make_tracks(clip.frames, *rows, lambda: None))
+    )
 
 
 def _frames(data) -> list[dict]:
@@ -124,17 +162,21 @@ def _people(frames: list[dict]) -> tuple[np.ndarray, list[dict], list, list[Dial
 def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | None]) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 134, 2] as fractions of the canvases [N, 2], and scores [N, 134]. dialects: as we noted."""
     triples = read_triples(people)
-    broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
-    if broken.any():
+    if not (np.abs(triples) <= FARTHEST).all():
+        broken = ~(np.abs(triples) <= FARTHEST).all(axis=2)
         logger.warning("%d keypoints are no numbers, or of an incomplete face: they are not seen.", broken.sum())
         triples[broken] = 0
     pixels, confidence = triples[..., :2], triples[..., 2]
     scores, raw = read_numbers(people, "scores", KEYPOINTS), read_numbers(people, "body_raw_2d", 36).reshape(-1, 18, 2)
-    still = np.abs(pixels[:, BODY] - raw).max(axis=2) <= SAME_PIXEL
+    near = np.abs(pixels[:, BODY] - raw) <= SAME_PIXEL
+    still = near[..., 0] & near[..., 1]
     ours = (still & (confidence[:, BODY] >= SEEN_CONFIDENCE)).any(axis=1) & np.isfinite(scores).all(axis=1)
+    if ours.all():
+        own, scores = _read_own(pixels, confidence, scores, raw, still)
+        return _fractions(own, canvases), scores
     points, foreign = np.empty_like(pixels), ~ours
     own, scores[ours] = _read_own(pixels[ours], confidence[ours], scores[ours], raw[ours], still[ours])
-    points[ours] = own / canvases[ours, None]
+    points[ours] = _fractions(own, canvases[ours])
     for dialect in DIALECTS.values():
         rows = ~ours & np.array([one is dialect for one in dialects], bool)
         points[rows], scores[rows] = _read_noted(pixels[rows], confidence[rows], canvases[rows], dialect)
@@ -142,6 +184,12 @@ def _read(people: list[dict], canvases: np.ndarray, dialects: list[Dialect | Non
     found = _read_foreign(pixels[foreign], confidence[foreign], canvases[foreign], unit_known=bool(ours.any()))
     points[foreign], scores[foreign] = found
     return points, scores
+
+
+def _fractions(pixels: np.ndarray, canvases: np.ndarray) -> np.ndarray:
+    """Return points [N, 134, 2] in pixels as fractions of the canvases [N, 2]; NumPy is slow along an axis of 2."""
+    x, y = (pixels[..., axis] / canvases[:, axis, None] for axis in (0, 1))
+    return np.stack([x, y], axis=2)
 
 
 def _read_own(pixels, confidence, scores, raw, still) -> tuple[np.ndarray, np.ndarray]:

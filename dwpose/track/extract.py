@@ -210,8 +210,9 @@ def _same_person(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _nobody(detector: Detector, frames: int) -> str:
-    where, other = ("the picture", "one") if frames == 1 else (f"any of the {frames} frames", "a video")
-    return (
-        f"{detector.name} found nobody in {where}. Use {other} in which the person is larger, not cut off, upright "
-        "and in good light, or try another detector in Load Pose Detector."
+    advice = (
+        "the person is larger, not cut off, upright and in good light, or try another detector in Load Pose Detector."
     )
+    if frames == 1:
+        return f"{detector.name} found nobody in the picture. Use one in which {advice}"
+    return f"{detector.name} found nobody in any of the {frames} frames. Use a video in which {advice}"

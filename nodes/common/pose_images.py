@@ -1,7 +1,5 @@
 """Pose frames and the overlay as IMAGE, for the nodes that draw them."""
 
-import itertools
-
 import torch
 from torch import Tensor
 
@@ -21,18 +19,14 @@ def draw_images(clips: list[PoseClip], width: int, height: int, style: Style = O
     """
     width, height = drawing_size(clips, width, height)
     try:
-        images = [torch.empty(clip.frames, height, width, 3, dtype=torch.float32, device="cpu") for clip in clips]
-    except RuntimeError as error:
+        return [torch.from_numpy(frames) for frames in draw_poses(clips, (width, height), style, node_callbacks())]
+    except MemoryError as error:
         count = clips[0].frames
         need = size_text(count * height * width * 3 * torch.float32.itemsize)
         raise ValueError(
             f"{count} pose frames of {width}x{height} need {need} of memory, more than there is. Set width and height "
             "to those of Reconcile Conditions, or take fewer frames with max_frames."
         ) from error
-    frames = draw_poses(clips, (width, height), style, node_callbacks())
-    for image, frame in zip(itertools.chain.from_iterable(images), frames, strict=True):
-        image.copy_(to_float(frame))
-    return images
 
 
 def overlay_image(photo: Tensor, alignment: Alignment) -> Tensor:

@@ -26,6 +26,7 @@ from ...media.log import logger
 from ..memory.fit import explain_out_of_memory
 from ..sampling import conditions
 from ..sampling import run as sampling
+from ..sampling.display import NO_DISPLAY, Display
 from ..sampling.guidance_checks import check_model
 from ..sampling.presets import Settings
 from ..sampling.run_log import RunLog
@@ -75,10 +76,16 @@ class LongVideo(NamedTuple):
 
 
 def make_long_video(
-    model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, cache: DiskCache
+    model: ModelPatcher,
+    vae,
+    clip_vision,
+    sources: Sources,
+    settings: ChunkSettings,
+    cache: DiskCache,
+    display: Display = NO_DISPLAY,
 ) -> LongVideo:
     """Return a video as long as the pose frames, by chunks in `cache`; ValueError before encoding if it cannot work."""
-    maker = prepare(model, vae, clip_vision, sources, settings)
+    maker = prepare(model, vae, clip_vision, sources, settings, display)
     kept = KeptChunks(cache, maker.run_manifest, maker.notes)
     height, width = maker.photo.shape[1:3]
     device = comfy.model_management.intermediate_device()
@@ -96,7 +103,9 @@ def make_long_video(
     return LongVideo(video, _report(maker, kept, video), [done.log for done in maker.done])
 
 
-def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings) -> "ChunkMaker":
+def prepare(
+    model: ModelPatcher, vae, clip_vision, sources: Sources, settings: ChunkSettings, display: Display = NO_DISPLAY
+) -> "ChunkMaker":
     """Check everything, bring photo and lengths to what the model takes, and return what makes the chunks."""
     notes: list[str] = []
     check_model(model)
@@ -121,7 +130,7 @@ def prepare(model: ModelPatcher, vae, clip_vision, sources: Sources, settings: C
         logger.warning("%s", note)
     sources = sources._replace(photo=photo, pose_negative=pose_negative)
     settings = replace(settings, width=frame.width, height=frame.height, chunk_length=chunk_length, overlap=overlap)
-    return ChunkMaker(model, vae, sources, clip, settings, notes)
+    return ChunkMaker(model, vae, sources, clip, settings, notes, display)
 
 
 class ChunkMaker:
@@ -129,14 +138,14 @@ class ChunkMaker:
 
     def __init__(
         self, model: ModelPatcher, vae, sources: Sources, clip: conditions.ClipPair, settings: ChunkSettings,
-        notes: list[str],
+        notes: list[str], display: Display,
     ):  # fmt: skip
         self.model, self.vae, self.sources, self.clip, self.settings = model, vae, sources, clip, settings
         self.codec = TiledVae(vae) if settings.tiled_vae else vae
         self.crop_fraction = crop_fraction(size_of(sources.photo), settings.width, settings.height)
         self.photo = self.fit(sources.photo)
         self.plan = plan_chunks(len(sources.pose), settings.chunk_length, settings.overlap)
-        self.notes, self.done = notes, []
+        self.notes, self.display, self.done = notes, display, []
 
     def fit(self, images: Tensor) -> Tensor:
         """Return `images` at the size of the video [F, height, width, 3], in register with the photo."""
@@ -152,12 +161,16 @@ class ChunkMaker:
 
     def make(self, chunk: Chunk, before: Tensor | None) -> Tensor:
         """Return the frames of `chunk` [frames, H, W, 3], given the `before` [overlap, H, W, 3] of it that are done."""
+        if len(self.plan) > 1:
+            self.display.start_chunk(chunk.index + 1, len(self.plan))
+        self.display.say("encoding")
         *conds, latent = self._conditions(chunk, self.photo if before is None else before)
         seed = chunk_seed(self.settings.seed, chunk.index)
         model = with_progress(self.model, chunk.index, len(self.plan))
-        result, report = sampling.run(model, *conds, latent, seed, self.settings.run)
+        result, report = sampling.run(model, *conds, latent, seed, self.settings.run, self.display)
         _check_finite(result["samples"], chunk, OTHER_MODEL_PRECISION)
         self.done.append(report)
+        self.display.say("decoding")
         frames = self.codec.decode(result["samples"]).reshape(chunk.length, *self.photo.shape[1:])[: chunk.frames]
         _check_finite(frames, chunk, OTHER_VAE_PRECISION)
         if before is None:
@@ -192,7 +205,7 @@ class ChunkMaker:
     def _conditions(self, chunk: Chunk, known: Tensor) -> tuple:
         """Return positive, negative, pose-negative and the empty latent of a chunk that starts with `known`."""
         pose = self.fit(_held(self.sources.pose, chunk))
-        shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip)
+        shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip, self.display)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
         conds = [conditioning_set_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]

@@ -14,6 +14,7 @@ import comfy.conds
 import comfy.model_base
 import torch
 
+from .block_attention import check_attention
 from .memory_estimate import usage_factor
 from .pose_windows import check_caches, pose_of_window
 from .transformer import SteadyDancerWanModel
@@ -48,9 +49,10 @@ class SteadyDancer(comfy.model_base.WAN21):
         self.memory_usage_factor_conds = ("ref_x", "ref_c")
 
     def extra_conds(self, **kwargs):
-        """Return the model arguments of one condition; ValueError if it is incomplete or a cache confuses windows."""
+        """Return the model arguments of one condition; ValueError if it is incomplete or another node breaks it."""
         _check_condition(kwargs)
         if self.current_patcher is not None:
+            check_attention(self.current_patcher)
             check_caches(self.current_patcher, kwargs["noise"].shape[2])
         out = super().extra_conds(**kwargs)
         photo = kwargs.get("reference_photo_latent")

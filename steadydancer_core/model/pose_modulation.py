@@ -47,6 +47,19 @@ class PoseModulation(NamedTuple):
     aligned: Tensor
 
 
+class PoseScales(NamedTuple):
+    """Factors of the pose stage, 1 as trained: of the motion and of the structure inside the fused pose (equation 5),
+    of the aligned pose where the patch embedding takes it, and of all pose channels there."""
+
+    pose: float = 1.0
+    spatial: float = 1.0
+    temporal: float = 1.0
+    alignment: float = 1.0
+
+
+AS_TRAINED = PoseScales()
+
+
 class Run(NamedTuple):
     """Neighboring frames of a window: the clip's frames start..stop it needs, and where its own lie among them."""
 
@@ -186,14 +199,22 @@ class FrameAlignment(nn.Module):
 
 
 def modulate_pose(
-    temporal: nn.Module, spatial: nn.Module, align: nn.Module, pose: Tensor, noise: Tensor, runs: Sequence[Run] = ()
+    temporal: nn.Module,
+    spatial: nn.Module,
+    align: nn.Module,
+    pose: Tensor,
+    noise: Tensor,
+    runs: Sequence[Run] = (),
+    scales: PoseScales = AS_TRAINED,
 ) -> PoseModulation:
     """Run the three modules on pose and noise latents [B, 16, T, H, W] in model space (equation 5).
 
-    With `runs`, `pose` holds the frames of those runs one after the other, and the noise their own frames only.
+    With `runs`, `pose` holds the frames of those runs one after the other, and the noise their own frames only. Of
+    `scales`, the spatial and the temporal one act here.
     """
     motion, pose = _in_runs(temporal, pose, runs) if runs else (temporal(pose), pose)
     structure = spatial(_frames(pose)).unflatten(0, (pose.shape[0], -1)).transpose(1, 2)
+    motion, structure = scales.temporal * motion, scales.spatial * structure
     fused = pose + motion + structure
     return PoseModulation(motion, structure, fused, align(fused, noise))
 

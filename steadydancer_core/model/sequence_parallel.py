@@ -68,6 +68,11 @@ class SequenceParallel:
                 f"A node patches the model inside attention ({', '.join(refused)}), which does not work when one video "
                 "is split over several GPUs. Take that node out, or use one GPU."
             )
+        if kwargs.get("photo_strength") is not None:
+            raise ValueError(
+                "reference_image_strength of 'Pose Strength' does not work when one video is split over several GPUs. "
+                "Set it to 1, or use one GPU."
+            )
         replace = options.get("patches_replace", {})
         others = replace.get("dit", {})
         blocks = [("double_block", index) for index in range(len(executor.class_obj.blocks))]

@@ -21,20 +21,33 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.frame_size import (
+    FRAMES_PER_LATENT,
     MAX_ASPECT_DIFFERENCE,
     MIN_FRAMES,
     aspect_difference,
     choose_size,
     crop_fraction,
+    crop_note,
     latent_frames,
     valid_length,
 )
 from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
+from .display import NO_DISPLAY, Display
+from .live_preview import known_colors
 
+REACH = 28  # latents after that of a frame that the VAE's encoder makes of it too
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 CLIP_NAMES = {768: "CLIP-B", 1024: "CLIP-L", 1152: "SigLIP", 1664: "CLIP-G"}
+SINGLE_IMAGE = (
+    "A single image is connected to pose_frames, or max_frames is 1, or the node before it is bypassed. Connect the "
+    "whole skeleton clip of 'Draw Poses' or 'Poses From Video'."
+)
+TOO_FEW_FRAMES = (
+    "Raise max_frames of 'Poses From Video' or 'Extract Poses' (0 = the whole video); if it is not in the way, take a "
+    "longer driving video."
+)
 NO_CLIP = (
     "no CLIP vision connected, so its features are zero: the 14B model needs them. Connect clip_vision to Load CLIP "
     "Vision with clip_vision_h.safetensors"
@@ -78,6 +91,7 @@ def reconcile(
     width: int = 0,
     height: int = 0,
     length: int = 81,
+    display: Display = NO_DISPLAY,
 ) -> Reconciled:
     """Return the three conditions and the empty latent; ValueError, before any encoding, for what cannot work.
 
@@ -86,6 +100,7 @@ def reconcile(
     and first pose frame; with neither, features are zero.
     """
     notes: list[str] = []
+    display.say("encoding")
     check_vae(vae)
     photo = first_image(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
@@ -93,7 +108,7 @@ def reconcile(
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
-    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip)
+    shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip, display)
     posed = shared | {"pose_video_latent": pose_latent}
     conds = [conditioning_set_values(cond, posed) for cond in (positive, negative)]
     augmented = None
@@ -105,9 +120,11 @@ def reconcile(
     return Reconciled(*conds, augmented, empty_latent(pose_latent), notes)
 
 
-def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dict, Tensor]:
+def encode_shared(
+    vae, known: Tensor, pose: Tensor, clip: ClipPair, display: Display = NO_DISPLAY
+) -> tuple[dict, Tensor]:
     """Return what all conditions share, and the pose latent [1, 16, T, h, w]; known: the clip's first K frames."""
-    image_latent = vae.encode(blank_video(known, pose.shape[0]))
+    image_latent = encode_known(vae, known, pose.shape[0])
     pose_latent = vae.encode(pose)
     mask = torch.ones((1, 1, *image_latent.shape[2:]), dtype=image_latent.dtype, device=image_latent.device)
     mask[:, :, : latent_frames(len(known))] = 0
@@ -118,7 +135,25 @@ def encode_shared(vae, known: Tensor, pose: Tensor, clip: ClipPair) -> tuple[dic
         "clip_vision_output": clip.photo,
         "pose_clip_vision_output": clip.pose,
     }
+    if display.shows_pictures:
+        shared |= known_colors(vae, known[:1], image_latent[:, :, :1])
     return shared, pose_latent
+
+
+def encode_known(vae, known: Tensor, length: int) -> Tensor:
+    """Return the latent [1, 16, T, h, w] of a clip of `length` frames: `known` [K, H, W, 3], then gray; both 4n+1.
+
+    The latents of gray frames that the known ones do not reach are equal: two are encoded, the others are copies. Two,
+    and the odd one at the end, because the encoder takes latents in pairs and rounds both otherwise.
+    """
+    total, start = latent_frames(length), (latent_frames(len(known)) + REACH) | 1
+    encoded = start + 2 + (total + 1) % 2
+    if encoded >= total:
+        return vae.encode(blank_video(known, length))
+    latent = vae.encode(blank_video(known, (encoded - 1) * FRAMES_PER_LATENT + 1))
+    pair, end = latent[:, :, start : start + 2], latent[:, :, start + 2 :]
+    copies = pair.repeat(1, 1, (total - encoded) // 2, 1, 1)
+    return torch.cat([latent[:, :, : start + 2], copies, end], dim=2)
 
 
 def empty_latent(like: Tensor) -> dict:
@@ -131,6 +166,7 @@ def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: i
     if width < 0 or height < 0:
         raise ValueError(f"The size is {width}x{height}; each side must be 0 (from the photo) or a multiple of 16.")
     chosen = choose_size(photo.shape[2], photo.shape[1], width, height)
+    notes += filter(None, [crop_note(crop_fraction(size_of(photo), *chosen))])
     if any(given not in (0, side) for given, side in zip((width, height), chosen, strict=True)):
         notes.append(f"size {width}x{height} brought to {chosen[0]}x{chosen[1]}, multiples of 16")
     return Frame(*chosen, choose_length(length, pose.shape[0], notes))
@@ -141,7 +177,7 @@ def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
     if pose_frames < MIN_FRAMES:
         raise ValueError(
             f"Found {pose_frames} pose frame(s); SteadyDancer needs at least {MIN_FRAMES}. "
-            "Connect the whole skeleton clip, not a single image, or take a longer one."
+            + (SINGLE_IMAGE if pose_frames == 1 else TOO_FEW_FRAMES)
         )
     if length < MIN_FRAMES:
         raise ValueError(f"The length is {length} frame(s); it must be at least {MIN_FRAMES}. 81 (5 seconds) is usual.")
@@ -190,9 +226,10 @@ def check_vae(vae) -> None:
     network = getattr(vae, "first_stage_model", None)
     if vae.latent_channels == LATENT_CHANNELS and isinstance(network, comfy.ldm.wan.vae.WanVAE):
         return
-    name = {48: "a Wan 2.2 VAE", 4: "an SD or SDXL VAE"}.get(vae.latent_channels, "another model's VAE")
-    found = f"{type(network).__name__}, {vae.latent_channels} latent channels"
-    raise ValueError(f"Found {name} ({found}). {needed}")
+    found = {48: "Found a Wan 2.2 VAE", 4: "Found an SD or SDXL VAE"}.get(
+        vae.latent_channels, "Found another model's VAE"
+    )
+    raise ValueError(f"{found} ({type(network).__name__}, {vae.latent_channels} latent channels). {needed}")
 
 
 def clip_pair(clip_vision, outputs: tuple, photo: Tensor, first_pose: Tensor, notes: list[str]) -> ClipPair:

@@ -2,6 +2,7 @@
 
 from comfy.model_patcher import ModelPatcher
 
+from ..model.block_attention import check_attention
 from ..model.model_base import NO_AREAS, SteadyDancer
 from ..weights.lora_fit import check_loras
 
@@ -48,9 +49,15 @@ def check_model(model: ModelPatcher) -> None:
             "This model already carries pose guidance from a 'Pose Guidance' node; a second one would double it. "
             "Connect the model from before that node."
         )
+    check_is_steadydancer(model)
+    check_loras(model)
+
+
+def check_is_steadydancer(model: ModelPatcher) -> None:
+    """Raise ValueError unless `model` is SteadyDancer, with its own attention."""
     if not isinstance(model.model, SteadyDancer):
         raise ValueError(
             f"The connected model is {type(model.model).__name__}, not SteadyDancer: it would ignore the pose. "
             "Choose a SteadyDancer-14B file in 'Load SteadyDancer Model', which also reports what is wrong with a file."
         )
-    check_loras(model)
+    check_attention(model)

@@ -4,6 +4,7 @@ ComfyUI's own CFG combines positive and negative, so that the pre-CFG, CFG and p
 Where that is not enough, its branches come from `GuidedStep.predict` and the pose term is the first post-CFG function.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,12 @@ POST_CFG = "sampler_post_cfg_function"
 
 
 class SteadyDancerGuider(comfy.samplers.CFGGuider):
-    """ComfyUI GUIDER with a third condition; without window and shortcuts, the stock CFG's. log: what was computed."""
+    """ComfyUI GUIDER with a third condition; without window and shortcuts, the stock CFG's.
+
+    log: what was computed. on_start: called before the first evaluation of a run, when the model is loaded.
+    """
+
+    on_start: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, model: ModelPatcher, guidance: PoseGuidance, text: TextGuidance):
         check_model(model)
@@ -57,6 +63,8 @@ class SteadyDancerGuider(comfy.samplers.CFGGuider):
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         """Return the guided denoised latent."""
         run_options = {} if model_options is None else model_options
+        if not self.log.calls:
+            self.on_start()
         position = StepPosition.in_run(timestep, self.inner_model.model_sampling, run_options)
         step = GuidedStep(self, position, run_options, x.shape[0])
         return super().predict_noise(x, timestep, step.options(), seed)

@@ -1,5 +1,6 @@
 """One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import comfy.model_management
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from ...media.log import logger
 from ..weights.lora_fit import lora_warnings
+from .display import NO_DISPLAY, Display
 from .guidance import PoseGuidance, TextGuidance
 from .guider import SteadyDancerGuider
+from .live_preview import choose_pictures
 from .presets import Settings
 from .run_log import RunLog, name_steps
+from .run_progress import RunProgress, plan_steps
 from .schedule import make_sigmas, make_solver
 from .step_position import StepPosition
 
@@ -66,8 +70,17 @@ def make_guider(
     return guider
 
 
-def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, scheduler: str, steps: int) -> dict:
+def sample(
+    guider: SteadyDancerGuider,
+    latent: dict,
+    seed: int,
+    solver: str,
+    scheduler: str,
+    steps: int,
+    display: Display = NO_DISPLAY,
+) -> dict:
     """Return the LATENT at the end of `steps` steps from seeded noise, with progress and preview per step."""
+    display.say("loading")
     model = guider.model_patcher
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
@@ -79,15 +92,46 @@ def sample(guider: SteadyDancerGuider, latent: dict, seed: int, solver: str, sch
         make_solver(solver),
         sigmas,
         denoise_mask=latent.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
+        callback=_callback(guider, sigmas, display),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
     return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
 
 
+def _callback(guider: SteadyDancerGuider, sigmas: Tensor, display: Display) -> Callable:
+    """Return what the solver calls after each step; it reports to `display`, from the first evaluation on."""
+    model, steps = guider.model_patcher, len(sigmas) - 1
+    pictures = choose_pictures(model, guider.original_conds["positive"][0]) if display.shows_pictures else None
+    if pictures is None:
+        shown = latent_preview.prepare_callback(model, steps)
+    else:
+        bar = comfy.utils.ProgressBar(steps)
+
+        def shown(step, x0, _, total_steps):
+            display.play(pictures(x0))
+            bar.update_absolute(step + 1, total_steps)
+
+    model_sampling = model.get_model_object("model_sampling")
+    progress = RunProgress(display, plan_steps(sigmas, model_sampling, guider.text, guider.guidance))
+    guider.on_start = progress.begin
+
+    def step_done(step, x0, x, total_steps):
+        shown(step, x0, x, total_steps)
+        progress.step_done(step, total_steps)
+
+    return step_done
+
+
 def run(
-    model: ModelPatcher, positive, negative, pose_negative, latent: dict, seed: int, settings: Settings
+    model: ModelPatcher,
+    positive,
+    negative,
+    pose_negative,
+    latent: dict,
+    seed: int,
+    settings: Settings,
+    display: Display = NO_DISPLAY,
 ) -> tuple[dict, RunReport]:
     """Return the LATENT sampled with `settings`, and the report of the run."""
     guider = SteadyDancerGuider(with_shift(model, settings.shift), settings.pose, settings.text)
@@ -96,7 +140,7 @@ def run(
     # ComfyUI's bypass loaders inject a LoRA beside the layers.
     if settings.step_distilled and not (model.patches or model.injections):
         warnings.append(NO_LORA.format(name=settings.name))
-    result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps)
+    result = sample(guider, latent, seed, settings.solver, settings.scheduler, settings.steps, display)
     if not result["samples"].isfinite().all():
         warnings.append(NOT_FINITE)
     lines = describe_run(settings, guider.log)

@@ -52,6 +52,10 @@ class StepPosition:
             return self._steps_done() / (len(self.levels) - 1) >= fraction
         return self.level <= self.model_sampling.percent_to_sigma(fraction - TOLERANCE)
 
+    def is_within(self, start: float, end: float) -> bool:
+        """Return whether it lies between two fractions of the steps, `start` included; 0 to 1 is all of the run."""
+        return (start == 0 or self.has_reached(start)) and (end == 1 or not self.has_reached(end))
+
     def _is_whole(self) -> bool:
         """Return whether the levels fall from pure noise to none."""
         pure_noise = self.model_sampling.percent_to_sigma(TOLERANCE)
@@ -63,3 +67,12 @@ class StepPosition:
         span = self.levels[step] - self.levels[step + 1]
         fraction = max(0.0, self.levels[step] - self.level) / span if span > 0 else 0.0
         return round(step + fraction, 4)  # solvers that work in log-SNR come back to a level with a rounding error
+
+
+def check_fractions(name: str, start: float, end: float) -> None:
+    """Raise ValueError unless `name` starts before it ends, inside the run."""
+    if not 0 <= start < end <= 1:
+        raise ValueError(
+            f"{name} acts from {start} to {end} of the steps; it must start before it ends, between 0 and 1. 0 to 1 is "
+            "the whole run."
+        )

@@ -13,6 +13,7 @@ import torch
 from comfy.ldm.wan.model import WanModel
 
 from ..model.transformer import SteadyDancerWanModel
+from .clip_vision import has_clip_vision, serves_clip_vision
 from .gguf_header import GgufHeader
 from .weight_formats import Contents, block_numbers, format_of, layer_formats, look_into, precision
 from .weight_names import is_diffusers, official_names
@@ -74,7 +75,10 @@ def check_file(path: str | Path) -> Contents:
 
 
 def check_names(title: str, names: set[str]) -> None:
-    """Raise ValueError unless the official `names` hold every tensor; it tells the kind of file or what is missing."""
+    """Raise ValueError unless the official `names` hold every tensor; it tells the kind of file or what is missing.
+
+    The layers for CLIP vision may be missing, all of them (clip_vision.py).
+    """
     missing = sorted(pose_tensor_names() - names)
     if len(missing) == len(pose_tensor_names()):
         raise ValueError(
@@ -93,6 +97,8 @@ def check_names(title: str, names: set[str]) -> None:
             "wrongly; download it again."
         )
     lacking = sorted(all_tensor_names(blocks) - names)
+    if not has_clip_vision(names):
+        lacking = [name for name in lacking if not serves_clip_vision(name)]
     if lacking:
         raise ValueError(
             f"{title} is SteadyDancer, but {len(lacking)} tensors of its transformer are missing, such as "

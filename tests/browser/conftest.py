@@ -1,7 +1,7 @@
 """A real Chromium on the real frontend of the running ComfyUI."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from steadydancer_pack.tools.comfy_page import launch, open_graph, write_setting
 
 use_comfyui()
 
+from steadydancer_pack.tests.browser.mistakes import write_full_card
+
 OFFLINE = (
     *("--disable-background-networking", "--disable-component-update"),
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # a test that presses Download downloads nothing
@@ -23,27 +25,33 @@ OFFLINE = (
 
 
 @contextmanager
-def running(base: Path, frontend: str = "", prepare: Callable[[Path], None] | None = None) -> Iterator[ComfyProcess]:
+def running(base: Path, frontend: str = "") -> Iterator[ComfyProcess]:
     """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour.
 
     frontend: the folder with the page that it serves instead of its own, by default COMFYUI_FRONTEND, if that is set.
-    prepare: writes more into `base` before.
     """
     write_settings(base, {})
-    if prepare:
-        prepare(base)
+    write_full_card(base)
     frontend = frontend or os.environ.get("COMFYUI_FRONTEND", "")
     options = ("--front-end-root", frontend) if frontend else ()
-    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options) as server:
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options, ends_with_parent=True) as server:
         write_all(server.base / "models", server.base / "input")
         yield server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """The ComfyUI of the files that run nothing."""
+def one_server(tmp_path_factory) -> Iterator[ComfyProcess]:
+    """The ComfyUI of all files."""
     with running(tmp_path_factory.mktemp("comfyui")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server(one_server) -> ComfyProcess:
+    """The ComfyUI, without what an earlier file set on the page, or ran: its history would show in the graphs."""
+    one_server.client.clear_history()
+    write_settings(one_server.base, {})
+    return one_server
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
-WAIT, RUN_TIME, TICK = 60_000, 180_000, 200  # ms; RUN_TIME is for a whole run
+WAIT, RUN_TIME, TICK = 60_000, 180_000, 50  # ms; RUN_TIME is for a whole run
 CLICKS = 6
 SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
 LOAD = "workflow => window.app.loadGraphData(workflow)"

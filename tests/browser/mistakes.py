@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.tests.model_files import unscaled
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 
 Act = Callable[[Page], None]
 MODEL = "steadydancer_miniature.safetensors"
@@ -50,7 +50,7 @@ class FullCard:
 NODE_CLASS_MAPPINGS = {"FullCard": FullCard}
 """
 CHOOSE = """([title, values]) => {
-    const node = window.app.graph.nodes.find(n => n.title === title);
+    const node = window.app.graph.nodes.find(n => n.title === title || n.type === title);
     for (const [name, value] of Object.entries(values)) {
         const widget = node.widgets.find(w => w.name === name);
         widget.value = value;
@@ -75,7 +75,7 @@ ADD = """([type, title]) => {
 
 
 def choose(title: str, **values) -> Act:
-    """Give widgets of a node other values."""
+    """Give widgets of a node other values; a node of a page in another language by its type."""
     return lambda page: page.evaluate(CHOOSE, [title, values])
 
 
@@ -123,7 +123,7 @@ def _write_models(models: Path) -> None:
     weights = unscaled(load_file(models / "diffusion_models" / MODEL))
     plain = {name: weight for name, weight in weights.items() if not name.startswith(OF_THE_POSE)}
     save_file(plain, models / "diffusion_models" / "plain_wan.safetensors")
-    layer, width = "diffusion_model.blocks.0.self_attn.q", MINIATURE.dim // 2
+    layer, width = "diffusion_model.blocks.0.self_attn.q", SHIPPED_SIZE.dim // 2
     lora = {f"{layer}.lora_down.weight": torch.ones(4, width), f"{layer}.lora_up.weight": torch.ones(width, 4)}
     save_file(lora, models / "loras" / "of_a_smaller_model.safetensors")
     save_file({"taesd_decoder.1.weight": torch.zeros(64, 4, 3, 3)}, models / "vae" / "for_images.safetensors")

@@ -1,5 +1,6 @@
 """What an artist does wrong, done in the page: the page marks the node, and says what was found and what to do."""
 
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,11 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.tests.browser.conftest import running
+from steadydancer_pack.comfy_client.process import PACK_FOLDER, ComfyProcess
 from steadydancer_pack.tests.browser.graph import (
     LOAD,
     REPORTS,
     RUN_TIME,
-    TICK,
     WORKFLOWS,
     draw_with,
     files_of,
@@ -32,8 +31,8 @@ from steadydancer_pack.tests.browser.mistakes import (
     link,
     remove,
     write_files,
-    write_full_card,
 )
+from steadydancer_pack.tests.browser.words import hear
 
 # The nodes about which the canvas draws a red line.
 RED = """() => {
@@ -61,6 +60,7 @@ SEEN = """words => {
 }"""
 MODEL, SAMPLER, RECONCILE = "Load SteadyDancer Model", "SteadyDancer Sampler", "Reconcile Conditions"
 SMALL = choose(RECONCILE, width=48, height=48, length=5), choose(SAMPLER, steps=2)
+HISTORY_TICK = 200  # ms; the history is long
 NO_ROOM = 150 << 20  # bytes that ComfyUI may still take when its memory is to run out
 
 
@@ -114,7 +114,13 @@ MISTAKES = {
     ),
     "a single pose": Mistake(
         (choose("Pose video", file="one_frame.mp4"),), RECONCILE,
-        "Found 1 pose frame(s); SteadyDancer needs at least 5.", "Connect the whole skeleton clip, not a single image",
+        "Found 1 pose frame(s); SteadyDancer needs at least 5. A single image is connected to pose_frames",
+        "Connect the whole skeleton clip of 'Draw Poses' or 'Poses From Video'.",
+    ),
+    "three frames of the dance": Mistake(
+        (choose("Poses From Video", max_frames=3),), RECONCILE,
+        "Found 3 pose frame(s); SteadyDancer needs at least 5.", "Raise max_frames of 'Poses From Video'",
+        "dance_in_one_node",
     ),
     "a pose-negative that is too short": Mistake(
         (choose(RECONCILE, length=9), choose("Pose-negative video", file="short.mp4")), RECONCILE,
@@ -142,21 +148,43 @@ MISTAKES = {
         "show_pose is on, but nothing is connected to pose_frames.", "or set show_pose to off.",
     ),
 }  # fmt: skip
+# The error of the last run, in Chinese.
+IN_CHINESE = """async module => {
+    const { translate } = await import(module);
+    return translate(window.app.lastExecutionError.exception_message, 'zh');
+}"""
+TITLED = "title => window.app.graph.nodes.some(n => n.title === title)"
+MESSAGES = f"/extensions/{PACK_FOLDER}/messages.js"
+ENGLISH = re.compile(r"(?:\b[A-Za-z_']+ ){4}")
+OTHER_VAE = "SteadyDancer \u9700\u8981 Wan 2.1 \u7684 VAE"
+OTHER_FOLDER = {
+    "en": "filename_prefix '../x' does not name a file inside ComfyUI's output folder.",
+    "zh": "'../x' \u6307\u7684\u4e0d\u662f ComfyUI \u8f93\u51fa\u6587\u4ef6\u5939\u91cc\u7684\u6587\u4ef6",
+}
 IN_BOTH = ("a model without pose", "no pose-negative", "nobody in the photo")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """A ComfyUI with the files of all mistakes, and with a node that stands for a full graphics card."""
-    with running(tmp_path_factory.mktemp("comfyui"), prepare=write_full_card) as server:
-        write_files(server.base)
-        yield server
+def files(server) -> None:
+    """The files of all mistakes."""
+    write_files(server.base)
 
 
 @pytest.fixture(scope="module")
-def page(shared_page) -> Page:
+def page(files, shared_page) -> Page:
     """One page for all mistakes, as an artist has it open all day."""
     return shared_page
+
+
+@pytest.fixture
+def chinese_page(page) -> Iterator[Page]:
+    """The page in Chinese, with a workflow whose nodes it has translated."""
+    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    hear(page, ("zh", "en", "zh"))
+    page.wait_for_function(TITLED, arg="\u5408\u6210\u89c6\u9891")
+    yield page
+    hear(page, ("en",))
+    page.wait_for_function(TITLED, arg="Video Combine")
 
 
 def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
@@ -183,13 +211,20 @@ def expect_red(page: Page, *titles: str) -> None:
     assert in_time(page, lambda: page.evaluate(RED), [*titles]) == [*titles]
 
 
+def see_name_refused(page: Page, said: str) -> None:
+    """Give the video a name outside the output folder, press Run, and see the page say why it is refused."""
+    choose("SteadyDancerVideoCombine", filename_prefix="../x")(page)
+    press_run(page)
+    expect(page.get_by_role("alert").filter(has_text=said).first).to_be_visible()
+
+
 def wait_for_runs(page: Page, server: ComfyProcess, count: int) -> dict:
     """Return ComfyUI's record of its last run when there are `count` of them."""
-    for _ in range(RUN_TIME // TICK):
+    for _ in range(RUN_TIME // HISTORY_TICK):
         history = server.client.get("/history")
         if len(history) >= count:
             return list(history.values())[-1]
-        page.wait_for_timeout(TICK)
+        page.wait_for_timeout(HISTORY_TICK)
     raise TimeoutError(f"{len(history)} runs instead of {count}")
 
 
@@ -216,6 +251,21 @@ def test_the_red_node_says_what_to_do(page, name):
     see_errors(page, mistake.red, mistake.found, mistake.remedy)
     expect_red(page, mistake.red)
     page.wait_for_function(SEEN, arg=mistake.remedy)
+    assert not ENGLISH.search(page.evaluate(IN_CHINESE, MESSAGES).partition("\n")[0])
+
+
+def test_a_refused_name_is_explained_before_the_run(page):
+    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    see_name_refused(page, OTHER_FOLDER["en"])
+    expect_red(page, "Video Combine")
+
+
+def test_a_chinese_page_says_it_in_chinese(chinese_page):
+    choose("VAELoader", vae_name="for_images.safetensors")(chinese_page)
+    press_run(chinese_page)
+    see_errors(chinese_page, OTHER_VAE)
+    chinese_page.wait_for_function(SEEN, arg=OTHER_VAE)
+    see_name_refused(chinese_page, OTHER_FOLDER["zh"])
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
@@ -273,16 +323,17 @@ def test_files_that_were_not_downloaded(page):
 
 
 def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
-    """Not a mistake: a size and a length that cannot be, and no CLIP vision. The run goes on."""
+    """Not a mistake: a size and a length that cannot be, another aspect, and no CLIP vision. The run goes on."""
     runs = len(server.client.get("/history"))
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
-    start(page, (*odd, choose(RECONCILE, length=81)))
+    start(page, (*odd, choose(RECONCILE, height=96, length=81)))
     assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
     node = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerReconcileConditions")["id"]
     show(page, node)
     page.wait_for_function(f"id => ({REPORTS})(id).length", arg=node)
     (report,) = page.evaluate(REPORTS, node)
-    assert "48x48, 33 frames" in report and "size 50x48 brought to 48x48, multiples of 16" in report
+    assert "48x96, 33 frames" in report and "size 50x96 brought to 48x96, multiples of 16" in report
+    assert "The photo is cropped to the shape of the video: left and right 50% of the width are cut." in report
     assert "length 81 brought to 33 (4n+1, 33 pose frames given)" in report
     assert "Connect clip_vision to Load CLIP Vision with clip_vision_h.safetensors" in report
 

@@ -57,6 +57,13 @@ SCROLLS = """() => {
     box.scrollTop = 1000;
     return box.scrollTop === 1000;
 }"""
+# What the page would queue, with all nodes and with one of them bypassed.
+BYPASS = """async id => {
+    const {output: whole} = await window.app.graphToPrompt();
+    window.app.graph.getNodeById(id).mode = 4;
+    const {output: bypassed} = await window.app.graphToPrompt();
+    return [whole, bypassed];
+}"""
 MOVE = "id => window.app.graph.getNodeById(id).pos[0] += 40"
 NOTE_CHANGE = """() => {
     const tracker = window.app.extensionManager.workflow.activeWorkflow.changeTracker;
@@ -199,7 +206,7 @@ def test_a_report_stays_with_its_node(sampler):
 def test_the_history_brings_back_the_report_of_a_node_with_the_same_values(shared_page, anchor_frame, reports):
     """Of a node in a subgraph, which runs under an id such as 9:6, and from the newest job that ran it."""
     page, align = shared_page, "SteadyDancerAlignPoses"
-    blueprint = BLUEPRINTS["Pose from Video"]
+    blueprint = BLUEPRINTS["Dance Poses from Video"]
     page.errors.clear()
     ran = {"9:6": {"class_type": align, "inputs": {"anchor_frame": anchor_frame}}}
     jobs = {
@@ -227,3 +234,12 @@ def test_a_page_that_has_moved_its_widgets_shows_no_error(sampler):
     sampler.evaluate(WITH_WIDGETS)
     sampler.executed(text=["5 forward passes"])
     assert shown(sampler, "5 forward passes")
+
+
+def test_a_bypassed_align_poses_passes_the_dance_on(page):
+    align = node_of(WORKFLOWS["dance_from_video"], "SteadyDancerAlignPoses")["id"]
+    page.evaluate(LOAD, WORKFLOWS["dance_from_video"])
+    whole, bypassed = page.evaluate(BYPASS, align)
+    dance = whole[str(align)]["inputs"]["poses"]
+    fed = [(id, name) for id, node in whole.items() for name, at in node["inputs"].items() if at == [str(align), 0]]
+    assert fed and all(bypassed[id]["inputs"][name] == dance for id, name in fed)

@@ -1,13 +1,11 @@
 """What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, reports, the video, its graph."""
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 from playwright.sync_api import Page
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
-from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import (
     REPORTS,
     RUN_TIME,
@@ -54,13 +52,6 @@ CHOOSE = """([id, values]) => {
     }
 }"""
 QUICK = {"seed": 1000, "steps": 2}  # what the page shows of a run does not depend on its steps
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """A ComfyUI of its own: what runs leave in its history shows in the graphs that other files open."""
-    with running(tmp_path_factory.mktemp("comfyui")) as server:
-        yield server
 
 
 @pytest.mark.parametrize(("name", "renderer"), RUNS)

@@ -5,9 +5,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from steadydancer_pack.miniature.weights import steadydancer_state_dict
+from steadydancer_pack.miniature.weights import MINIATURE, steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.model.model_base import SteadyDancer
 from steadydancer_pack.steadydancer_core.weights import checkpoint, detection
+from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
+from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.model_files import prefixed
 
 OWN = ("condition_embedding_", "patch_embedding_fuse.", "patch_embedding_ref_c.")
@@ -40,6 +42,22 @@ def test_the_stock_loader_finds_the_same_model(weights, tmp_path):
     assert set(saved) == {f"model.diffusion_model.{name}" for name in weights}
 
 
+def test_a_file_without_clip_vision_loads_as_one_with_zeros(weights, tmp_path):
+    detection.register()
+    zeros = {name: torch.zeros_like(w) if serves_clip_vision(name) else w for name, w in weights.items()}
+    kept = {name: w for name, w in weights.items() if not serves_clip_vision(name)}
+    assert len(weights) - len(kept) == 8 + 5 * MINIATURE["layers"]
+    old, new = (write(tmp_path / f"{name}.safetensors", w) for name, w in (("old", zeros), ("new", kept)))
+    checkpoint.check_file(new)
+    wanted = comfy.sd.load_diffusion_model(str(old)).model.diffusion_model.state_dict()
+    for load in (comfy.sd.load_diffusion_model, load_model):
+        patcher = load(str(new))
+        assert type(patcher.model) is SteadyDancer
+        found = patcher.model.diffusion_model.state_dict()
+        assert list(found) == list(wanted)
+        assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
+
+
 def test_a_prefix_does_not_hide_the_model(weights, tmp_path):
     names = prefixed(weights)
     path = write(tmp_path / "model.safetensors", names)
@@ -57,7 +75,7 @@ def test_registration_is_done_once():
         detection.register()
     names = [entry.__name__ for entry in comfy.supported_models.models]
     assert names.count("SteadyDancerConfig") == 1
-    assert names.index("SteadyDancerConfig") < names.index("WAN21_I2V")
+    assert names.index("SteadyDancerConfig") < min(map(names.index, ("WAN21_T2V", "WAN21_I2V")))
 
 
 def test_plain_wan_stays_plain_wan(weights):

@@ -9,10 +9,10 @@ import torch
 from comfy.ldm.wan.vae import WanVAE
 from PIL import Image
 
-from steadydancer_pack.dwpose.draw import draw_clip, draw_large
+from steadydancer_pack.dwpose.draw import draw_clip, draw_person
 from steadydancer_pack.dwpose.poses import PoseClip
 from steadydancer_pack.media.frame_size import default_size, valid_length
-from steadydancer_pack.media.frames import clip_pixels, fit_image
+from steadydancer_pack.media.frames import blank_video, clip_pixels, fit_image
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.steadydancer_core.sampling import conditions
 from steadydancer_pack.tests.pure.test_pose_golden import CASES, track
@@ -104,6 +104,31 @@ def test_shapes_masks_first_frames_and_what_the_vae_encodes(material):
     assert result.latent["samples"].shape == (1, 16, 3, 12, 8) and not result.latent["samples"].any()
 
 
+class SmallVAE:
+    """A Wan 2.1 VAE of made-up weights, an eighth as wide or less. encoded: how many frames it was given."""
+
+    def __init__(self):
+        self.network, self.encoded = WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True]).eval(), []
+        for parameter in self.network.parameters():
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+
+    @torch.inference_mode()
+    def encode(self, pixels):
+        self.encoded.append(len(pixels))
+        return self.network.encode(2 * pixels.movedim(-1, 0)[None] - 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "length", "encoded"),
+    [(1, 133, 125), (1, 137, 121), (9, 141, 133), (1, 9, 9)],
+)
+def test_gray_behind_the_known_frames_is_encoded_as_far_as_they_reach(known, length, encoded):
+    vae, frames = SmallVAE(), torch.rand(known, 16, 16, 3)
+    latent = conditions.encode_known(vae, frames, length)
+    assert torch.equal(latent, vae.encode(blank_video(frames, length)))
+    assert vae.encoded == [encoded, length]
+
+
 def test_clip_vision_gets_photo_and_first_pose_whole(material):
     clip = FakeClipVision()
     reconcile(material, clip_vision=clip, width=32, height=48)
@@ -145,7 +170,8 @@ def test_the_pixels_that_enter_clip_are_the_official_ones(dancer, clip_h, photo_
     photo = np.array(Image.fromarray(dancer).resize(photo_size, Image.Resampling.BICUBIC))
     dance = track(CASES["full"]["aligned_poses"])
     clip = PoseClip(624, 928, len(dance.points), (dance,))
-    official_pose, _ = next(draw_large(clip, 1248, 1856))
+    official_pose = np.zeros((1856, 1248, 3), np.uint8)
+    draw_person(official_pose, dance, 0)
     first_pose = official_pose if pose_scale == OFFICIAL_SCALE else next(draw_clip(clip, 624, 928))
     pose = torch.from_numpy(first_pose).expand(5, -1, -1, -1) / 255
     seen = []
@@ -218,6 +244,21 @@ def test_odd_sized_images_fit(material):
     assert result.latent["samples"].shape[3:] == (928 // 8, 624 // 8)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((96, 96), "top and bottom 33% of the height are cut."),
+        ((32, 96), "left and right 50% of the width are cut."),
+        ((64, 96), None),
+        ((0, 0), None),
+    ],
+)
+def test_a_crop_is_said(material, size, said):
+    notes = reconcile(material, width=size[0], height=size[1]).notes
+    start = "The photo is cropped to the shape of the video: "
+    assert [note for note in notes if "cut" in note] == ([start + said] if said else [])
+
+
 def test_photo_and_pose_stay_in_register():
     """A pose of almost the photo's shape is cropped where the photo is, though alone it would be stretched."""
     photo, pose = torch.zeros(1, 100, 100, 3), torch.zeros(5, 100, 104, 3)
@@ -244,7 +285,8 @@ def test_another_aspect_is_cropped_about_the_centre():
 
 BAD = {
     "no frames": ({"pose": torch.zeros(0, 96, 64, 3)}, "Found 0 pose"),
-    "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5"),
+    "one frame": ({"pose": torch.zeros(1, 96, 64, 3)}, "Found 1 pose .* single image .* bypassed"),
+    "four frames": ({"pose": torch.zeros(4, 96, 64, 3)}, "at least 5. Raise max_frames of 'Poses From Video'"),
     "other aspect": ({"pose": torch.zeros(9, 64, 96, 3)}, "96x64 but the photo is 64x96"),
     "negative of other aspect": ({"pose_negative": torch.zeros(9, 64, 96, 3)}, "pose-negative frames are 96x64"),
     "short negative": ({"pose_negative": torch.zeros(8, 96, 64, 3)}, "8 pose-negative frames"),

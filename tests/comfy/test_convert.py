@@ -3,6 +3,7 @@
 import hashlib
 import json
 import weakref
+from functools import cache
 
 import comfy.sd
 import numpy as np
@@ -29,8 +30,14 @@ BOUNDS = {"keep": 0.0, "fp16": 2e-3, "bf16": 1e-2, "fp8_scaled": 0.05}
 SAYINGS = ("scale_weight", "weight_scale", "scale_input", "input_scale", "comfy_quant", "scaled_fp8")
 
 
-def weights(dtype=torch.float32):
+@cache
+def made_up(dtype):
     return steadydancer_state_dict(dtype=dtype)
+
+
+def weights(dtype=torch.float32):
+    """Return the miniature's made-up weights. The tensors are shared: a test clones what it changes."""
+    return dict(made_up(dtype))
 
 
 def as_json(entry):
@@ -287,6 +294,7 @@ def test_another_precision_or_source_starts_anew(paths, tmp_path):
 
 def with_value(name, value):
     tensors = weights()
+    tensors[name] = tensors[name].clone()
     tensors[name][-1, -1] = value
     return tensors
 
@@ -359,7 +367,7 @@ BAD_SOURCES = {
     "deep JSON": (changed(NOTE, torch.tensor(list(b"[" * 4096)).byte()), f"{NOTE} is not readable JSON"),
     "a long note": (changed(NOTE, torch.zeros(4097).byte()), f"{NOTE} is longer than 4096 bytes"),
     "two names": (
-        files.diffusers(weights(torch.float16)) | {"head.modulation": weights(torch.float16)["head.modulation"]},
+        files.diffusers(weights(torch.float16)) | {"head.modulation": torch.zeros(1, 2, 128).half()},
         "has two tensors for one place: .*head.modulation",
     ),
     "no table": (changed(NOTE, as_json([])), "comfy_quant is not a table"),

@@ -56,7 +56,8 @@ def test_the_new_file_is_beside_the_others_and_loads(folder, source):
     assert name == "out.safetensors" and (folder / name).is_file()
     assert f"sha256 {hashlib.sha256((folder / name).read_bytes()).hexdigest()}" in text
     assert "5.26 MB, 129 tensors" in text and "24 F8_E4M3" in text
-    assert output.ui.as_dict()["text"] == (text,)
+    shown = output.ui.as_dict()
+    assert shown["text"] == (text,) and "sha256" not in shown["shown"][0] and "5.26 MB" in shown["shown"][0]
     assert comfy.sd.load_diffusion_model(str(folder / name)).model.model_config.quant_config
     assert "out.safetensors" in folder_paths.get_filename_list("diffusion_models")
 

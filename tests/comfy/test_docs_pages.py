@@ -18,7 +18,7 @@ ENGLISH, CHINESE = [DOCS / name for name in NAMES], [DOCS / "zh" / name for name
 PAGES = ENGLISH + CHINESE
 PAIRS = list(zip(ENGLISH, CHINESE, strict=True))
 # test_readme.py compares the languages of these
-MORE = ("README.md", "comparison.md", "demo.md", "install.md", "nodes.md", "scaling.md")
+MORE = ("README.md", "comparison.md", "demo.md", "install.md", "lora.md", "nodes.md", "scaling.md", "switching.md")
 READMES = [PACK / "README.md", *(DOCS / name for name in MORE[1:]), *(DOCS / "zh" / name for name in MORE)]
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 CODE = re.compile(r"`([^`]+)`")
@@ -28,9 +28,11 @@ USE = re.compile(r"(?<!!)\[([^\]]+)\](?!\()")
 STOCK_NODES = {"VAE Decode", "VAE Decode (Tiled)", "Load Diffusion Model", "Load LoRA"}
 BUILDS = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-gpu<1.27", "onnxruntime-openvino")
 REINSTALLED = ("opencv-contrib-python", "opencv-python-headless", "onnxruntime-directml")
-FLAGS = {"--fp32-vae", "--directml", "cu126", "strength_model", "fix_5d_tensor", "names like this"}
+FLAGS = {"--fp32-vae", "--directml", "cu126", "strength_model", "fix_5d_tensor", "names like this"} | {
+    *("--preview-method taesd", "--use-sage-attention", "lighttaew2_1")
+}
 COMMANDS = {"python", r".\python_embeded\python.exe -s", "pip install -r requirements.txt", '"onnxruntime-gpu<1.27"'}
-FOLDERS = {f"models/{name}" for name in ("diffusion_models", "dwpose", "prompt_embeddings", "vae")}
+FOLDERS = {f"models/{name}" for name in ("diffusion_models", "dwpose", "prompt_embeddings", "vae", "vae_approx")}
 OF_MANAGER = {"pip_blacklist.list", "pip_overrides.json", "user/__manager", "user/default/ComfyUI-Manager"}
 FILES = {"clip_vision_h.safetensors", "wan_2.1_vae.safetensors", "requirements.txt", *OF_MANAGER}
 SUFFIXES = {".ckpt", ".gguf", ".pth", ".safetensors.index.json"}

@@ -16,7 +16,12 @@ from app.custom_node_manager import CustomNodeManager
 
 PACK = Path(__file__).resolve().parents[2]
 LOCALES = PACK / "locales"
-SCRIPTS = {"zh": "[\u4e00-\u9fff]", "ja": "[\u3040-\u30ff\u4e00-\u9fff]", "ko": "[\uac00-\ud7af]"}
+SCRIPTS = {
+    "zh": "[\u4e00-\u9fff]",
+    "zh-TW": "[\u4e00-\u9fff]",
+    "ja": "[\u3040-\u30ff\u4e00-\u9fff]",
+    "ko": "[\uac00-\ud7af]",
+}
 FILES = ("main", "nodeDefs")
 UNTRANSLATED = {"VAE", "Latent"}
 CATEGORIES_OF_COMFYUI = {"conditioning", "loaders", "sampling", "video"}

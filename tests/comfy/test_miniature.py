@@ -25,7 +25,7 @@ from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.nodes.miniature import MakeMiniatureFiles
 from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.world.store import HELD_OUT, skeletons
@@ -47,7 +47,10 @@ def test_comfyui_recognises_the_model_and_loads_all_of_it():
     patcher = comfy.sd.load_diffusion_model(str(MODEL))
     assert type(patcher.model).__name__ == "SteadyDancer"
     model = patcher.model.diffusion_model
-    assert (model.dim, model.num_heads, len(model.blocks)) == (MINIATURE.dim, MINIATURE.dim // 128, MINIATURE.layers)
+    assert (model.dim, len(model.blocks)) == (
+        SHIPPED_SIZE.dim,
+        SHIPPED_SIZE.layers,
+    ) and model.num_heads * 128 == model.dim
     loaded, name = model.state_dict(), "condition_embedding_align.proj_p.weight"
     torch.testing.assert_close(loaded[name].float(), shipped[name].float(), atol=1e-3, rtol=1e-3)
 

@@ -1,9 +1,13 @@
 """The nodes of the last pose stage: sizes that fit Reconcile Conditions, corrections by name, what is shown."""
 
+import threading
+import time
+
 import folder_paths
 import numpy as np
 import pytest
 import torch
+from comfy.model_management import InterruptProcessingException, interrupt_current_processing
 from PIL import Image
 
 from steadydancer_pack.dwpose.draw import OFFICIAL
@@ -148,6 +152,17 @@ def test_without_negative_poses_there_are_no_negative_frames_and_none_at_all_are
     assert frames.shape == (6, 320, 176, 3) and negative is None
     with pytest.raises(ValueError, match="hold no frame"):
         DrawPoses.execute([], **DRAW)
+
+
+def test_cancel_ends_the_threads_that_draw_within_a_second():
+    minutes = clip(ADULT, dance(6)).at(np.arange(10000) % 6)
+    threads, timer = threading.active_count(), threading.Timer(0.1, interrupt_current_processing)
+    started = time.monotonic()
+    timer.start()
+    with pytest.raises(InterruptProcessingException):
+        draw_images([minutes], 144, 256, OFFICIAL)
+    assert time.monotonic() - started < 1.1
+    assert threading.active_count() == threads
 
 
 def test_frames_that_no_memory_holds_are_told_in_words():

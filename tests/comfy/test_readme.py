@@ -19,7 +19,8 @@ from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWa
 PACK = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = PACK / "README.md", PACK / "docs" / "zh" / "README.md"
 PAGES = {"en": ENGLISH, "zh": CHINESE}
-MORE = ("comparison", "demo", "install", "nodes", "scaling")  # pages after the README, in both languages
+# Pages that go on where the README ends, in both languages.
+MORE = ("comparison", "demo", "install", "lora", "nodes", "scaling", "switching")
 # The tables of the README in their order.
 START, LARGE, TOOLS, BLUEPRINTS, FILES = range(5)
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in (PACK / "workflows").glob("*.json")}

@@ -26,6 +26,7 @@ def found(tmp_path_factory):
         ("lora", [45], [23]),
         ("windows", [54, 63], [27, 32]),
         ("hooks", [45], [23]),
+        ("control", [45], [23]),
         ("per frame", [45], [23]),
     ],
 )
@@ -35,14 +36,18 @@ def test_two_ranks_give_the_same_bits_with_half_the_tokens_each(found, case, tok
     assert largest > 1
 
 
-def test_the_lora_the_windows_and_the_hooks_change_the_video(found):
-    """Without that their cases would show nothing."""
-    largest = [found[case][1] for case in ("odd", "lora", "windows", "hooks")]
-    assert len(set(largest)) == 4
+def test_each_case_changes_the_video(found):
+    """Without that it would show nothing."""
+    largest = [found[case][1] for case in ("odd", "lora", "windows", "hooks", "control")]
+    assert len(set(largest)) == 5
 
 
 def test_patches_inside_attention_are_refused(found):
     assert "attn1_patch" in found["refused"] and "use one GPU" in found["refused"]
+
+
+def test_a_strength_of_the_photo_is_refused(found):
+    assert "reference_image_strength of 'Pose Strength' does not work" in found["photo"]
 
 
 def test_heads_that_the_ranks_do_not_divide_are_refused(found):

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from steadydancer_pack.training import checkpoints, command
+from steadydancer_pack.training import checkpoints, command, command_steps
 from steadydancer_pack.training.checkpoints import Checkpoint
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.disk_space import new_array, reserve
-from steadydancer_pack.training.latents import ARRAYS, write_arrays
 
 resource = pytest.importorskip("resource", reason="Windows limits no file's size")
 
@@ -36,8 +35,6 @@ def test_what_has_no_room_is_refused_before_the_first_row_is_written(tmp_path, f
     full()
     with pytest.raises(ValueError, match=refused):
         ClipRows(tmp_path, 1000, {}).add("a", {"x": row})
-    with pytest.raises(ValueError, match=refused):
-        write_arrays(tmp_path, 1000, iter([dict.fromkeys(ARRAYS, row)]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,7 +104,7 @@ def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):
         full()
         checkpoints.save(tmp_path, checkpoint(1, 50_000))
 
-    monkeypatch.setattr(command, "run_stage", stage)
+    monkeypatch.setattr(command_steps, "run_stage", stage)
     assert command.main(["stage1", str(tmp_path), "--accept-vae"]) == 1
     said = capsys.readouterr().err
     assert "needs 200 KB" in said and "Traceback" not in said

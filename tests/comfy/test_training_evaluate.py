@@ -22,7 +22,7 @@ from steadydancer_pack.training.evaluation.sweep import HEAD, sweep
 from steadydancer_pack.training.evaluation.system import SETTINGS, System, aligned
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for
 from steadydancer_pack.training.evaluation.worlds import NEW
-from steadydancer_pack.training.network import MINIATURE, build, initialize
+from steadydancer_pack.training.network import SHIPPED_SIZE, build, initialize
 from steadydancer_pack.training.pipeline import Work
 
 FRAMES, SIZE, STEPS = 5, 32, 4
@@ -32,7 +32,7 @@ NAMES = "VAE_alone", "photo_repeated", "base_without_pose", "shipped"
 
 
 def write_weights(work: Work, name: str, seed: int, pose: bool = True) -> None:
-    network = build(MINIATURE, pose=pose)
+    network = build(SHIPPED_SIZE, pose=pose)
     initialize(network, seed)
     work.weights(name).parent.mkdir(exist_ok=True)
     save_file({key: tensor.clone() for key, tensor in network.state_dict().items()}, work.weights(name))
@@ -55,6 +55,7 @@ def small(monkeypatch):
     for name, value in {"FRAMES": FRAMES, "VARIANTS": variants}.items():
         monkeypatch.setattr(run, name, value)
     monkeypatch.setattr(baselines, "STEPS", STEPS)
+    monkeypatch.setattr(baselines, "MINIATURE", SHIPPED_SIZE)
 
 
 def kept(folder):

@@ -7,6 +7,7 @@ from safetensors.torch import load, save_file
 
 from steadydancer_pack.steadydancer_core.model.transformer import SteadyDancerWanModel
 from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
+from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.training.evaluation.run import zeroed
 from steadydancer_pack.training.export import MODEL, PROMPTS, VAE, export, model_file
@@ -32,15 +33,21 @@ def shipped(state, tmp_path_factory):
     return folder / "shipped"
 
 
-def test_matrices_of_the_blocks_take_8_bits_all_else_is_float16_and_zeros_stay_zero(state):
+def test_matrices_of_the_blocks_take_8_bits_all_else_is_float16_and_clip_vision_is_left_out(state):
     stored = model_file(state, {"a": "b"})
     assert stored == model_file(state, {"a": "b"})
     tensors, matrix = load(stored), "blocks.0.ffn.0.weight"
-    assert set(state) <= set(tensors) and tensors[matrix].dtype == torch.float8_e4m3fn
+    kept = {name for name in state if not serves_clip_vision(name)}
+    assert kept == {name for name in tensors if not name.endswith(("weight_scale", "comfy_quant"))}
+    assert tensors[matrix].dtype == torch.float8_e4m3fn
     assert {tensors[name].dtype for name in ("patch_embedding_fuse.weight", "blocks.0.norm3.weight")} == {torch.float16}
     error = (tensors[matrix].float() * tensors[f"{matrix}_scale"] - state[matrix]).abs()
     assert (error <= state[matrix].abs() / 16 + 1e-4).all()  # e4m3 has 3 bits after the first
-    assert not tensors["img_emb.proj.1.weight"].float().any() and tensors["img_emb.proj.1.weight_scale"] == 1
+
+
+def test_trained_layers_for_clip_vision_stay_whole(state):
+    trained = {**state, "img_emb.proj.4.bias": torch.ones(TINY.dim)}
+    assert set(state) <= set(load(model_file(trained, {})))
 
 
 def test_weights_that_are_not_numbers_are_refused(state):
@@ -55,6 +62,8 @@ def test_the_pack_s_loader_takes_the_file_and_computes_what_was_trained(shipped,
     assert isinstance(model, SteadyDancerWanModel)
     found = model.blocks[0].ffn[0].weight.float()
     assert torch.allclose(found, state["blocks.0.ffn.0.weight"], atol=0.02)
+    seeing = [weight for name, weight in model.named_parameters() if serves_clip_vision(name)]
+    assert len(seeing) == 13 and not any(weight.any() for weight in seeing)
 
 
 def test_everything_shipped_is_written_with_the_prompts_of_the_training(shipped):

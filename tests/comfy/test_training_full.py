@@ -4,6 +4,7 @@ import json
 import shutil
 import zlib
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,16 +25,26 @@ from steadydancer_pack.miniature import shipped
 from steadydancer_pack.miniature.weights import made_up, steadydancer_shapes
 from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_names
+from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
 from steadydancer_pack.training.clip_rows import ClipRows
-from steadydancer_pack.training.encoders import Encoders, load_encoder, load_text, load_vision
+from steadydancer_pack.training.command import main
+from steadydancer_pack.training.encoders import (
+    Encoders,
+    load_encoder,
+    load_text,
+    load_vision,
+    miniature_text,
+    no_vision,
+)
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
 from steadydancer_pack.training.lora import Adapter
+from steadydancer_pack.training.lora_run import LoRASettings
 from steadydancer_pack.training.memory_plan import GB, host, needs, table, tokens
-from steadydancer_pack.training.network import POSE_PARTS, Size, build, untrained
+from steadydancer_pack.training.network import POSE_PARTS, Size, build
 from steadydancer_pack.training.pipeline import Work
 from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
 from steadydancer_pack.training.stages import STAGES, columns
@@ -175,10 +186,27 @@ def test_a_killed_preparation_goes_on(place, store, tmp_path, calls):
     with pytest.raises(Killed):
         prepare(place, tmp_path, calls)
     _, counts = prepare(place, tmp_path)
-    done = calls and 1 + (calls - 1) // 4 * 4  # the blank pose, then four videos a clip
-    assert counts == {"latent": 9 - done}  # and no prompt is read again
+    done = calls and 1 + (calls - 1) // 6 * 6  # the blank pose, then six videos a clip
+    assert counts == {"latent": 13 - done}  # and no prompt is read again
     for name in ARRAYS + FEATURES:
         assert (tmp_path / f"{name}.npy").read_bytes() == (place / "clips" / f"{name}.npy").read_bytes(), name
+
+
+def test_a_longer_video_gives_a_clip_of_each_of_its_windows(place, tmp_path):
+    (tmp_path / "videos").mkdir()
+    long, missing = make_clip(7, 3 * FRAMES - 1, SIDE).frames, make_clip(8, 2, SIDE).frames
+    write_video(tmp_path / "videos" / "long.mp4", long)
+    write_video(tmp_path / "videos" / "short.mp4", missing)
+    shutil.copy(place / "vae.safetensors", tmp_path)
+    store, _ = prepare(tmp_path, tmp_path / "clips", settings=replace(SETTINGS, windows=True))
+    state = json.loads((tmp_path / "clips" / "clips.json").read_text("utf-8"))
+    assert state["clips"] == ["long.mp4", "long.mp4#5", "long.mp4#10"] and list(state["left_out"]) == ["short.mp4"]
+    assert store.count == 3
+    for start in (0, FRAMES, 2 * FRAMES):
+        found = read_frames(tmp_path / "videos" / "long.mp4", (SIDE, SIDE), FRAMES, start)
+        assert np.array_equal(found[:4], long[start : start + 4])
+    with pytest.raises(ValueError, match="begun with {'clips': 4}, now it is {'clips': 2}"):
+        prepare(tmp_path, tmp_path / "clips")
 
 
 def test_other_settings_do_not_go_on(place, store):
@@ -255,10 +283,10 @@ def test_each_stage_trains_its_part_and_stage_1_starts_its_pose_from_the_base(st
     changed = {name for name in base if not torch.equal(base[name], one[name])}
     layers = {"q", "k", "v", "o", "0", "2"}
     assert changed and all(name.startswith("blocks.") and name.split(".")[-2] in layers for name in changed)
-    assert not any(map(untrained, changed))
+    assert not any(map(serves_clip_vision, changed))
     pose = one["patch_embedding_fuse.weight"][:, :36].float()
     assert (pose - base["patch_embedding.weight"].float()).abs().max() < 1e-3  # 3 steps of 1e-4 from the base
-    sight = [name for name in base if untrained(name) and name.endswith("weight")]
+    sight = [name for name in base if serves_clip_vision(name) and name.endswith("weight")]
     assert any(not torch.equal(one[name], two[name]) for name in sight)
     moved = {name for name in two if not torch.equal(two[name], three[name])}
     assert moved and moved <= {name for name in base if name.startswith("blocks.")} - set(sight)
@@ -329,7 +357,7 @@ def test_the_plan_counts_what_the_networks_hold():
     assert (one.frozen, one.trained, one.moments) == (held - 4 * pose, 4 * (side + pose), 8 * (side + pose))
     assert (three.frozen, three.trained, three.average) == (held, 4 * side, 0)
     assert two.frozen == 0 and two.trained == 4 * sum(weight.numel() for weight in network.parameters())
-    assert two.tokens == 2 * one.tokens == 2 * 2 * 100 * 128 * 2  # passes, blocks, tokens, width, bytes
+    assert two.tokens == one.tokens == 2 * 100 * 128 * 2  # blocks, tokens, width, bytes: of one pass at a time
     shared = needs(size, STAGES["stage2"], STAGES["stage2"].full, 100, gpus=8)
     assert (8 * shared.moments, 8 * shared.gradients, shared.tokens) == (two.moments, two.gradients, two.tokens)
     assert tokens() == (21 + 2) * 40 * 40
@@ -340,6 +368,50 @@ def test_the_manual_holds_the_tables():
     assert f"<!-- columns -->\n{columns()}\n<!-- /columns -->" in manual
     assert f"<!-- memory -->\n{table()}\n<!-- /memory -->" in manual
     assert f"checkpoint: {host() / GB:.0f} GB" in manual
+
+
+def test_a_character_becomes_a_lora_that_the_stock_loader_takes(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(comfy.model_management, "in_training", False)
+    base = tmp_path / "dancer.safetensors"  # as the miniature is: without CLIP vision
+    shapes = {name: shape for name, shape in steadydancer_shapes(**TINY).items() if not serves_clip_vision(name)}
+    save_file({name: torch.from_numpy(made_up(name, shape)).half() for name, shape in shapes.items()}, base)
+    words = ["lora", str(tmp_path), "--cpu", "--store", str(files.store), "--held", str(files.store)]
+    words += ["--steps", "3", "--rank", "4", "--rate", "0.01", "--warmup", "2", "--shift", "3"]
+    words += ["--targets", "cross_attn", "ffn"]
+    assert main([*words, "--base", str(files.base)]) == 1
+    assert "base.safetensors is plain Wan 2.1 image-to-video. A LoRA" in capsys.readouterr().err
+    assert main([*words, "--base", str(base)]) == 0
+    log = (tmp_path / "lora" / "train.log").read_text("utf-8")
+    assert "lr 1.00e-02" in log and "validation_loss" in log
+
+    lora = load_file(tmp_path / "lora" / LORA)
+    downs = {name: down for name, down in lora.items() if name.endswith("lora_down.weight")}
+    assert {len(down) for down in downs.values()} == {4}
+    layers = {name.removeprefix("diffusion_model.").split(".", 2)[2] for name in downs}
+    wanted = {f"cross_attn.{part}" for part in "qkvo"} | {"ffn.0", "ffn.2"}
+    assert layers == {f"{layer}.lora_down.weight" for layer in wanted} and len(downs) == 6 * TINY["layers"]
+    assert all(lora[name.replace("down", "up")].any() for name in downs)
+    detection.register()
+    patched, _ = comfy.sd.load_lora_for_models(load_model(base), None, lora, 1.0, 0.0)
+    assert len(patched.patches) == 6 * TINY["layers"]
+
+
+@pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"shift": -1.0}, {"rate": float("nan")}])
+def test_settings_of_a_lora_out_of_range_are_refused(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} is .*; it must be above 0"):
+        LoRASettings(**change)
+
+
+def test_clips_for_the_miniature_need_neither_clip_vision_nor_a_text_encoder(place, tmp_path, capsys):
+    words = ["prepare", str(tmp_path), "--cpu", "--videos", str(place / "videos"), "--frames", "5", "--size", "64x64"]
+    words += ["--vae", str(place / "vae.safetensors")]
+    assert main(words) == 1
+    assert "Name --clip-vision and --text-encoder; clips for the miniature need --miniature" in capsys.readouterr().err
+    encoders = Encoders(lambda: load_encoder(place / "vae.safetensors"), no_vision, miniature_text)
+    store = prepare_clips(tmp_path / "clips", place / "videos", encoders, Standing(), SETTINGS)
+    assert not store.take(FEATURES[0], np.arange(2)).any() and store.take(TEXT, np.arange(2)).shape == (2, 8, 64)
 
 
 def test_two_processes_share_stage_2_out_and_write_once(stages, files, tmp_path):

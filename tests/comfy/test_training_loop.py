@@ -23,7 +23,7 @@ from steadydancer_pack.training import checkpoints, pipeline
 from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.latents import ARRAYS, Store
 from steadydancer_pack.training.loop import Plan, step_seed, train
-from steadydancer_pack.training.optimizer_state import OptimizerState
+from steadydancer_pack.training.optimizer_state import MOMENTS, OptimizerState
 from steadydancer_pack.training.pipeline import Work, run_stage
 from steadydancer_pack.training.processes import leave
 from steadydancer_pack.training.run_logger import Clock
@@ -159,6 +159,71 @@ def test_a_run_may_grow(tmp_path):
     grown = train(task, replace(plan, steps=12, log_every=1, checkpoint_every=0, picture_every=0), tmp_path / "grown")
     assert sorted(set(task.drawn)) == list(range(5, 12))
     assert_same_bits(grown, train(Sums(), replace(plan, steps=12), tmp_path / "whole"))
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest(tmp_path):
+    plan = replace(SHORT, optimizer="muon", warmup=0, weight_decay=0.0, steps=1)
+    before, adamw = Sums().module.state_dict(), train(Sums(), replace(plan, optimizer="adamw"), tmp_path / "adamw")
+    train(Sums(), plan, tmp_path / "muon")
+    found = state(tmp_path / "muon", 1)
+    kinds = {name.rpartition(".")[::2] for file, name in found if file == "adam"}
+    adam = {(name, kind) for name in ("offset", "blocks.0.bias", "blocks.1.bias") for kind in MOMENTS[:3]}
+    assert kinds == adam | {(f"blocks.{i}.weight", "momentum_buffer") for i in range(2)}
+    for name in ("offset", "blocks.0.bias", "blocks.1.bias"):
+        assert torch.equal(found["ema", name], adamw[name])
+    for i, (rows, columns) in enumerate(((16, 6), (1, 16))):
+        change = before[f"blocks.{i}.weight"] - found["trained", f"blocks.{i}.weight"]
+        values = torch.linalg.svdvals(change) / (plan.learning_rate * 0.2 * max(rows, columns) ** 0.5)
+        assert (values > 0.5).all() and (values < 1.3).all()  # orthogonal, up to Newton-Schulz
+
+
+def test_a_run_with_muon_goes_on_to_the_same_bits(tmp_path):
+    plan = replace(SHORT, optimizer="muon", steps=6)
+    train(Sums(), replace(plan, steps=3), tmp_path / "resumed")
+    for name in ("resumed", "whole"):
+        train(Sums(), plan, tmp_path / name)
+    assert_same_bits(state(tmp_path / "resumed", 6), state(tmp_path / "whole", 6))
+
+
+class Halves(Sums):
+    """Its module gives its loss in two parts, one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        module, self.asked = self.module, []
+
+        def forward(batch, part):
+            self.asked.append(part)
+            return {"loss": module.errors(batch).square().mean() / 2, part: torch.tensor(1.0)}
+
+        module.drop.p, module.passes, module.forward = 0.0, ("first", "second"), forward
+
+
+def test_parts_of_a_loss_are_differentiated_one_after_the_other_and_add_up(tmp_path):
+    whole = Sums()
+    whole.module.drop.p = 0.0
+    wanted = train(whole, replace(SHORT, accumulate=1, log_every=1), tmp_path / "whole")
+    halves = Halves()
+    found = train(halves, replace(SHORT, accumulate=1, log_every=1), tmp_path / "halves")
+    assert halves.asked == ["first", "second"] * 4
+    torch.testing.assert_close(found, wanted)
+    boards = [EventAccumulator(str(tmp_path / name / "tensorboard")).Reload() for name in ("whole", "halves")]
+    losses = [[event.value for event in board.Scalars("loss")] for board in boards]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5) and boards[1].Scalars("first")[0].value == 1
+
+
+def test_the_validation_loss_is_that_of_the_averages_and_leaves_the_run_as_it_is(tmp_path, uninterrupted):
+    class Validated(Sums):
+        def validate(self):
+            torch.rand(1)
+            return {"validation_loss": float(self.module.offset)}
+
+    train(Validated(), replace(PLAN, picture_every=5), tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("validation_loss")
+    assert [event.step for event in events] == [5, 10, 12]
+    assert events[-1].value == pytest.approx(uninterrupted["ema", "offset"].item())
+    assert_same_bits(state(tmp_path), uninterrupted)
+    assert "validation_loss" in (tmp_path / "train.log").read_text()
 
 
 def test_another_plan_or_module_is_refused(tmp_path):
@@ -338,6 +403,8 @@ def test_seeds_of_steps_and_processes_differ():
         ({"steps": 0}, "steps is 0; it must be 1 or more"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be below 1"),
         ({"shard": True, "precision": "fp16"}, "shard does not go with precision fp16"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; it must be one of adamw, muon"),
+        ({"shard": True, "optimizer": "muon"}, "shard does not go with optimizer muon, which needs whole matrices"),
     ],
 )
 def test_a_plan_out_of_range_is_refused(change, words):

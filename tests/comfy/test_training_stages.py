@@ -1,22 +1,29 @@
 """What the stages compute: noise levels, batches, losses, low-rank adaptation, changed poses, first weights."""
 
+from dataclasses import replace
+
 import comfy.model_management
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
-from steadydancer_pack.training import latents
-from steadydancer_pack.training.batches import Batches, Cuts, conditions
+from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
+from steadydancer_pack.training import latents, pipeline
+from steadydancer_pack.training.batches import Batches, cell_weights, conditions
+from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store
 from steadydancer_pack.training.lora import Adapter, merged
-from steadydancer_pack.training.network import Size, add_pose, attention, base_part, build, initialize, untrained
+from steadydancer_pack.training.network import Size, add_pose, attention, base_part, build, initialize
+from steadydancer_pack.training.pipeline import Work, write_stores
 from steadydancer_pack.training.pose_simulation import REACH, with_jump
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
-from steadydancer_pack.training.stages import STAGES
+from steadydancer_pack.training.stages import STAGES, Cuts
 from steadydancer_pack.training.tasks import StageTask, choose_trained, strips
 from steadydancer_pack.training.world.pixels import GAP_EVERY, LEAST_GAP, make_one
+from steadydancer_pack.training.world.store import HELD_OUT
 
 TINY = Size(128, 64, 2, WIDTH)
 N, T, H = 6, 4, 4
@@ -31,7 +38,7 @@ def gradients(monkeypatch):
 def store(tmp_path):
     random = np.random.default_rng(0)
     for name in ARRAYS:
-        shape = (N, ROWS, WIDTH) if name == TEXT else (N, 16, T, H, H)
+        shape = {TEXT: (N, ROWS, WIDTH), CHANGED: (N, len(REACH), 16, 2, H, H)}.get(name, (N, 16, T, H, H))
         np.save(tmp_path / f"{name}.npy", random.standard_normal(shape).astype(np.float16))
     return Store(tmp_path)
 
@@ -96,12 +103,54 @@ def test_middle_batches_are_as_frequent_as_asked_and_the_negative_prompt_replace
     assert 70 < middle < 130
 
 
-def test_jumps_replace_about_half_of_the_poses(store):
-    draw, changed = batches(store, jumps=True, lengths=((T, N),)), 0
+def test_jumps_replace_the_start_of_about_half_of_the_poses_each_time_by_another_of_theirs(store):
+    draw, changed = batches(store, jumps=True, lengths=((T, N),)), torch.zeros(N, len(REACH))
     for seed in range(30):
         batch = draw(generator(seed))
-        changed += sum(torch.equal(pose, one) for pose in batch["pose"] for one in store.take(CHANGED, np.arange(N)))
-    assert 60 < changed < 120
+        starts = batch["pose"][:, None, :, :2] == store.take(CHANGED, np.arange(N))
+        changed += starts.flatten(2).all(2)
+        same = (batch["pose"] == store.take(POSE, np.arange(N))).flatten(3).all(3).all(1)
+        assert same[:, 2:].all() and (same.all(1) | ~same[:, 0]).all()
+    assert 60 < changed.sum() < 120 and ((changed > 0).sum(1) > 1).all()
+
+
+def test_cells_that_move_weigh_more_and_all_weigh_1_on_the_mean():
+    clips = torch.zeros(2, 16, 5, 1, 2)
+    clips[0, :, 3:, 0, 1] = 0.5  # half of what has all of the weight
+    clips[1, :, 0] = 9.0  # the first frame is compared with none
+    weight = cell_weights(clips, slice(0, 5), 4.0)
+    assert torch.allclose(
+        weight[0, 0, :, 0] * (8 + 2 * 3) / 10, torch.tensor([[1.0, 1], [1, 1], [1, 3], [1, 3], [1, 1]])
+    )
+    assert torch.equal(weight[1], torch.ones(1, 5, 1, 2))
+    cut = cell_weights(clips, slice(3, 5), 4.0)
+    assert torch.allclose(cut[0, 0, :, 0] * (3 + 3) / 4, torch.tensor([[1.0, 3], [1, 1]]))
+    assert torch.equal(cell_weights(clips[:, :, :2], slice(0, 2), 4.0), torch.ones(2, 1, 2, 1, 2))
+
+
+def test_weights_are_drawn_where_the_table_says_so_and_change_nothing_else(store):
+    plain, weighted = batches(store)(generator()), batches(store, moving=4.0)(generator())
+    weight = weighted.pop("weight")
+    assert list(plain) == list(weighted) and all(torch.equal(plain[name], weighted[name]) for name in plain)
+    assert weight.shape == (2, 1, 3, H, H) and weight.mean().item() == pytest.approx(1) and weight.std() > 0
+    assert [stage.full.cuts.moving for stage in STAGES.values() if stage.full] == [0.0] * 4
+
+
+@pytest.mark.parametrize("loss", ["flow", "conditional", "data"])
+def test_the_loss_on_the_data_is_weighted(batch, loss):
+    velocity, teacher = Velocity(network(True), True), Velocity(network(False, 1), False)
+    half = torch.zeros(2, 1, 3, H, H)
+    half[:, :, :1] = 3.0
+    weighted = batch | {"weight": half}
+    with torch.no_grad():
+        if loss == "flow":
+            found = FlowMatching(velocity)(weighted)["loss"]
+        elif loss == "conditional":
+            found = Distillation(velocity, teacher)(weighted, loss)["loss"]
+        else:
+            found = Distillation(velocity, teacher, decoupled=False)(weighted)[loss]
+        error = (velocity(batch, noised(batch)) - (batch["noise"] - batch["clean"])).square()
+    assert found.item() == pytest.approx(error[:, :, :1].mean().item(), rel=1e-4)
 
 
 def test_flow_loss_of_a_network_that_says_nothing_is_the_velocity_itself(batch):
@@ -171,8 +220,41 @@ def test_decoupled_distillation_holds_only_the_unconditional_part_to_the_teacher
     with torch.no_grad():
         free = (student(batch, x, conditional=False) - teacher(batch, x, conditional=False)).square().mean().item()
         bound = (student(batch, x) - data).square().mean().item()
-        parts = {name: part.item() for name, part in module(batch).items()}
-    assert parts == pytest.approx({"loss": free + bound, "conditional": bound, "unconditional": free}, rel=1e-4)
+        parts = {name: module(batch, name) for name in module.passes}
+    for name, wanted in (("unconditional", free), ("conditional", bound)):
+        assert {key: part.item() for key, part in parts[name].items()} == pytest.approx(
+            {"loss": wanted, name: wanted}, rel=1e-4
+        )
+
+
+def test_parts_of_the_decoupled_loss_one_after_the_other_have_the_gradients_of_their_sum(batch):
+    gradients = []
+    for together in (True, False):
+        _, _, module = distilled()
+        losses = (module(batch, name)["loss"] for name in module.passes)
+        if together:
+            sum(losses).backward()
+        else:
+            for loss in losses:
+                loss.backward()
+        # what serves CLIP vision is called twice in a pass, and the sum of four terms depends on their order
+        named = module.named_parameters()
+        gradients.append({name: weight.grad for name, weight in named if not serves_clip_vision(name)})
+    one, other = gradients
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    assert any(gradient.any() for gradient in one.values())
+
+
+def test_the_validation_loss_is_the_mean_over_the_same_held_out_batches(store):
+    column = replace(STAGES["stage2"].miniature, cuts=Cuts(((3, 2),), (1.0,)))
+    held = batches(store)
+    model, teacher = network(True), network(False, 1)
+    task = StageTask(STAGES["stage2"], column, model, batches(store), teacher, held=held)
+    with torch.no_grad():
+        found = [task.validate()["validation_loss"] for _ in range(2)]
+        losses = [task.module(held(generator(seed)), part)["loss"] for seed in range(4) for part in task.module.passes]
+    assert found[0] == found[1] == pytest.approx(sum(losses).item() / 4, rel=1e-5)
+    assert StageTask(STAGES["stage2"], column, model, batches(store), teacher).validate() == {}
 
 
 def test_plain_distillation_holds_the_conditional_output_to_the_teacher(batch):
@@ -185,7 +267,7 @@ def test_plain_distillation_holds_the_conditional_output_to_the_teacher(batch):
 
 def test_a_teacher_is_neither_trained_nor_saved(batch):
     _, teacher, module = distilled()
-    module(batch)["loss"].backward()
+    module(batch, "unconditional")["loss"].backward()
     assert all(weight.grad is None for weight in teacher.parameters())
     assert not [name for name in module.state_dict() if "teacher" in name]
 
@@ -217,14 +299,23 @@ def test_lora_layers_start_at_nothing_and_merge_to_what_they_did(batch):
 )
 def test_each_stage_trains_what_its_table_says(name, trained):
     model = network(STAGES[name].pose)
-    choose_trained(STAGES[name], model)
+    choose_trained(STAGES[name], STAGES[name].full or STAGES[name].miniature, model)
     names = {key for key, weight in model.named_parameters() if weight.requires_grad}
     assert trained <= {key.split(".")[0] for key in names} if trained else not names
-    assert not any(untrained(key) for key in names)
+    assert not any(serves_clip_vision(key) for key in names)
 
 
-def test_stage_1_trains_lora_layers_and_the_42_pose_tensors(store):
-    task = StageTask(STAGES["stage1"], network(True), batches(store))
+def test_stage_1_of_the_miniature_trains_all_weights_and_that_of_14b_a_lora():
+    stage, model = STAGES["stage1"], network(True)
+    assert (stage.miniature.rank, stage.full.rank) == (0, 64)
+    choose_trained(stage, stage.miniature, model)
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == {
+        name for name, _ in model.named_parameters() if serves_clip_vision(name)
+    }
+
+
+def test_stage_1_of_14b_trains_lora_layers_and_the_42_pose_tensors(store):
+    task = StageTask(STAGES["stage1"], STAGES["stage1"].full, network(True), batches(store))
     names = [name for name, weight in task.module.named_parameters() if weight.requires_grad]
     lora = [name for name in names if name.startswith("adapter.")]
     assert len(lora) == 2 * 10 * TINY.layers and len(names) - len(lora) == 42
@@ -234,7 +325,7 @@ def test_stage_1_trains_lora_layers_and_the_42_pose_tensors(store):
 
 
 def test_a_stage_s_result_is_the_network_with_its_lora_layers_merged(store):
-    task = StageTask(STAGES["stage3"], network(True), batches(store))
+    task = StageTask(STAGES["stage3"], STAGES["stage3"].full, network(True), batches(store))
     before = task.velocity.network.blocks[0].ffn[0].weight.clone()
     path = task.adapter.paths["blocks/0/ffn/0"]
     up = torch.ones_like(path.up)
@@ -252,7 +343,8 @@ def test_steadydancer_starts_as_its_base_and_what_serves_clip_vision_at_zero():
     assert set(base_part(model.state_dict())) == set(base.state_dict())
     assert all(weight.isfinite().all() for weight in model.parameters())
     assert not any(weight.any() for name, weight in network(True).named_parameters() if "img_emb" in name)
-    assert untrained("blocks.3.cross_attn.norm_k_img.weight") and not untrained("blocks.3.cross_attn.k.weight")
+    assert serves_clip_vision("blocks.3.cross_attn.norm_k_img.weight")
+    assert not serves_clip_vision("blocks.3.cross_attn.k.weight")
 
 
 def test_plain_products_are_attention():
@@ -265,13 +357,13 @@ def test_plain_products_are_attention():
 def test_the_second_pose_moves_ahead_and_no_other():
     points = np.arange(6.0)[:, None, None] * np.ones((6, KEYPOINTS, 2))
     poses = PoseClip(64, 64, 6, (Track(0, points, np.ones((6, KEYPOINTS))),))
-    for seed in range(10):
-        moved = with_jump(poses, np.random.default_rng(seed)).tracks[0].points
-        assert moved[1, 0, 0] in {reach / 2 for reach in REACH}
+    for reach in REACH:
+        moved = with_jump(poses, reach).tracks[0].points
+        assert moved[1, 0, 0] == reach / 2
         assert (moved[[0, 2, 3, 4, 5]] == points[[0, 2, 3, 4, 5]]).all()
     assert points[1, 0, 0] == 1  # the clip itself stays
     short = poses.at(slice(2))
-    assert with_jump(short, np.random.default_rng(0)) is short
+    assert with_jump(short, REACH[0]) is short
 
 
 def frames_equal_to(video, frame):
@@ -283,8 +375,10 @@ def test_photo_and_first_skeleton_of_every_fourth_clip_come_from_the_same_later_
     photo, later = frames_equal_to(gap.frames, 0)
     assert photo == 0 and later >= LEAST_GAP
     assert frames_equal_to(gap.skeletons, 0) == [0, later]
-    assert np.array_equal(gap.changed, gap.skeletons)
-    assert frames_equal_to(usual.frames, 0) == [0] and not np.array_equal(usual.changed, usual.skeletons)
+    assert (gap.changed == gap.skeletons[:, None]).all()
+    assert frames_equal_to(usual.frames, 0) == [0]
+    same = (usual.changed[0] == usual.skeletons).all(axis=(2, 3, 4))
+    assert same[:, 2:].all() and same[:, 0].all() and not same[:, 1].any()
 
 
 def test_prompts_are_rows_of_words():
@@ -295,19 +389,53 @@ def test_prompts_are_rows_of_words():
 
 
 def test_a_store_holds_what_was_encoded(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 3, 5, 8, 8, 3), dtype=np.uint8)
-    halves = [Pixels(*pictures[:, part], np.ones((3, 2, 4))[part]) for part in (slice(0, 2), slice(2, 3))]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 8, 8, 3), dtype=np.uint8)
+    changed = np.random.default_rng(1).integers(0, 256, (3, 3, 5, 8, 8, 3), dtype=np.uint8)
 
     def encode(video):
         return video[:, :1, ::4, ::8, ::8].repeat(1, 16, 1, 1, 1)
 
-    store = latents.write_arrays(tmp_path, 3, (latents.encoded(half, encode) for half in halves))
+    rows = ClipRows(tmp_path, 3, {})
+    for row in range(3):
+        part = slice(row, row + 1)
+        rows.add(str(row), latents.encoded(Pixels(*pictures[:, part], changed[part], np.ones((1, 2, 4))), encode))
+    rows.finish()
+    store = Store(tmp_path)
     assert store.count == 3 and store.latent_frames == 2
     first = store.take(CLIP, np.array([2]))[0, 0, 0, 0, 0]
     assert first.item() == pytest.approx(pictures[0][2, 0, 0, 0, 0] / 127.5 - 1, abs=1e-3)
     photo = store.take(PHOTO, np.array([2]))[0, 0]
     assert photo[0, 0, 0] == first and photo[1, 0, 0].item() == pytest.approx(0, abs=0.01)
     assert store.take(POSE, np.array([0])).shape == (1, 16, 2, 1, 1)
+    starts = store.take(CHANGED, np.arange(3))[:, :, 0, :, 0, 0]
+    assert starts == pytest.approx(changed[:, :, ::4, 0, 0, 0] / 127.5 - 1, abs=1e-3)
+
+
+def test_a_store_of_the_drawn_world_that_was_killed_goes_on_with_the_same_vae_only(tmp_path, monkeypatch):
+    work, drawn = Work(tmp_path), []
+    work.vae_file.parent.mkdir()
+    save_file({"w": torch.ones(3)}, work.vae_file)
+
+    def row(_vae, seed):
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        drawn.append(seed)
+        return {name: np.full((1, 16, 2, 1, 1), seed % HELD_OUT, np.float16) for name in ARRAYS}
+
+    monkeypatch.setattr(pipeline, "encode_seed", row)
+    with pytest.raises(KeyboardInterrupt):
+        write_stores(work, 3, held=2, workers=1)
+    with pytest.raises(ValueError, match="store has no clip, pose, .* not all of them. Make them with `store`"):
+        Store(tmp_path / "store")
+    drawn.clear()
+    write_stores(work, 3, held=2, workers=1)
+    assert drawn == [1, 2]
+    for name, count in (("held", 2), ("store", 3)):
+        store = Store(tmp_path / name)
+        assert store.take(CLIP, np.arange(count))[:, 0, 0, 0, 0].tolist() == list(range(count))
+    save_file({"w": torch.zeros(3)}, work.vae_file)
+    with pytest.raises(ValueError, match="was begun with {'vae': .*Use the same, or another folder"):
+        write_stores(work, 3, held=2, workers=1)
 
 
 def test_a_sampler_that_knows_the_answer_finds_it(batch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from steadydancer_pack.training import command
+from steadydancer_pack.training import command, command_steps
 from steadydancer_pack.training.vae_gate import check_vae
 
 GOOD = {"moving_psnr": 24.0, "skeleton_moving_psnr": 23.0, "photo_psnr": 33.0}
@@ -47,7 +47,7 @@ def test_not_a_number_is_below_every_bound(tmp_path):
 
 def test_it_goes_on_with_one_at_the_bounds_or_where_told_to(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(command, "run_stage", lambda _work, name, *_: done.append(name))
+    monkeypatch.setattr(command_steps, "run_stage", lambda _work, name, *_: done.append(name))
     assert command.main(["base", str(tmp_path), "--accept-vae"]) == 0
     write(tmp_path, **GOOD)
     assert command.main(["stage1", str(tmp_path)]) == 0

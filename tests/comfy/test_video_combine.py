@@ -109,6 +109,55 @@ def test_a_prefix_outside_the_output_folder_and_a_folder_that_cannot_be_made_are
     assert list(folders.rglob("*.mp4")) == []
 
 
+CLIP = torch.linspace(0, 1, 4 * 64 * 80 * 3).reshape(4, 64, 80, 3)
+SOUND = {"waveform": torch.linspace(-1, 1, 4000).reshape(1, 1, -1), "sample_rate": 16000}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_clip_is_not_saved_twice(folders, monkeypatch, name):
+    def saved(workflow):
+        monkeypatch.setattr(VideoCombine, "hidden", SimpleNamespace(prompt={}, extra_pnginfo=workflow), raising=False)
+        return combine(images=CLIP.clone(), audio=dict(SOUND), format=name)
+
+    first, again = saved({"workflow": {"seed": 1}}), saved({"workflow": {"seed": 1, "extra": "moved the canvas"}})
+    assert again.result[1] == first.result[1] and again.ui.as_dict() == first.ui.as_dict()
+    assert [file for file in folders.rglob("*") if file.is_file()] == [Path(first.result[1])]
+    assert again.result[0].get_components().images.shape == (4, 64, 80, 3)
+
+
+CHANGES = [
+    {"images": CLIP + 0.001},
+    {"images": CLIP[:3]},
+    {"audio": SOUND | {"waveform": 0.5 * SOUND["waveform"]}},
+    {"audio": SOUND | {"sample_rate": 8000}},
+    {"audio": None},
+    {"fps": 24.0},
+    {"crf": 30},
+    {"ping_pong": True},
+    {"format": "WebM VP9"},
+    {"filename_prefix": "other/clip"},
+    {"save_metadata": False},
+    {"save_output": False},
+    {"pose_frames": CLIP, "show_pose": "side by side"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
+def test_a_changed_clip_is_saved(folders, monkeypatch, change):
+    monkeypatch.setattr(VideoCombine, "hidden", SimpleNamespace(prompt={}, extra_pnginfo={}), raising=False)
+    paths = [combine(**{"images": CLIP, "audio": SOUND, **changed}).result[1] for changed in ({}, change, {}, change)]
+    assert paths[0] == paths[2] != paths[1] == paths[3]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"edited")], ids=["removed", "edited"])
+def test_a_clip_whose_file_is_not_the_saved_one_is_saved_again(spoil):
+    first = Path(combine(images=CLIP).result[1])
+    spoil(first)
+    again = Path(combine(images=CLIP).result[1])
+    with av.open(again) as container:
+        assert container.streams.video[0].frames == 4
+
+
 def test_progress_counts_every_frame_and_size_tokens_are_filled_in(folders, monkeypatch):
     seen = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
@@ -144,7 +193,8 @@ def test_the_pixels_beside_each_other_are_those_that_came_in_or_fitted_as_for_th
 
 def test_off_writes_the_same_video_with_and_without_pose_frames(folders):
     images = torch.linspace(0, 1, 4 * 64 * 80 * 3).reshape(4, 64, 80, 3)
-    alone, unused = (combine(images=images, **more).result[1] for more in ({}, {"pose_frames": torch.rand(2, 8, 8, 3)}))
+    unused = {"pose_frames": torch.rand(2, 8, 8, 3), "filename_prefix": "dance/unused"}
+    alone, unused = (combine(images=images, **more).result[1] for more in ({}, unused))
     # An encoder may round otherwise from run to run, so bytes are not compared.
     torch.testing.assert_close(decoded(unused), decoded(alone), rtol=0, atol=3)  # of 255
 

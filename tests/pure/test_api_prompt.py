@@ -70,6 +70,29 @@ def test_titles_name_the_nodes():
     assert [convert(n)["1"]["_meta"]["title"] for n in nodes] == ["Me", "Photo", "The Sampler"]
 
 
+def enlarger(id, model_link, image_link):
+    """A bypassed node whose image comes out as it went in: its first input is of another type."""
+    slots = [{"name": "m", "type": "MODEL", "link": model_link}, {"name": "image", "type": "IMAGE", "link": image_link}]
+    return {"id": id, "type": "Unknown", "mode": 4, "inputs": slots}
+
+
+def test_what_goes_into_a_bypassed_node_comes_out_of_it():
+    """Through two of them; their own loader, bypassed too, is gone."""
+    photo = node("Photo", ["a.png", "image"]) | {"id": 2, "inputs": []}
+    sampler = node("Sampler", [7, 20, "a"], inputs=[{"name": "image", "type": "IMAGE", "link": 9}])
+    links = [[6, 2, 0, 3, 1, "IMAGE"], [7, 3, 0, 4, 1, "IMAGE"], [8, 5, 0, 3, 0, "MODEL"], [9, 4, 0, 1, 0, "IMAGE"]]
+    loader = {"id": 5, "type": "Unknown", "mode": 4, "inputs": []}
+    prompt = convert(sampler, photo, enlarger(3, 8, 6), enlarger(4, None, 7), loader, links=links)
+    assert set(prompt) == {"1", "2"} and prompt["1"]["inputs"]["image"] == ["2", 0]
+
+
+def test_a_bypassed_node_without_such_an_input_gives_nothing():
+    sampler = node("Sampler", [7, 20, "a"], inputs=[{"name": "image", "type": "IMAGE", "link": 9}])
+    loader = {"id": 2, "type": "Unknown", "mode": 4, "inputs": []}
+    prompt = convert(sampler, loader, links=[[9, 2, 0, 1, 0, "IMAGE"]])
+    assert prompt["1"]["inputs"] == {"seed": 7, "steps": 20, "mode": "a"}
+
+
 def test_notes_are_left_out():
     assert convert(node("MarkdownNote", ["Read me"]), node("Note", [""])) == {}
 
@@ -77,7 +100,6 @@ def test_notes_are_left_out():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (node("Photo", ["a.png"], mode=4), r"Photo \(node 1\) is bypassed"),
         (node("Photo", ["a.png"], mode=2), r"Photo \(node 1\) is muted"),
         (node("Reroute"), r"Reroute \(node 1\): this ComfyUI has no such node"),
         (node("Sampler", [7]), r"Sampler \(node 1\): no saved value for widget 'steps'"),

@@ -13,6 +13,7 @@ PAGES = [
     *(PACK / "docs" / "zh").glob("*.md"),
     *(PACK / "web" / "docs").glob("*/zh.md"),
     *(PACK / "locales" / "zh").glob("*.json"),
+    PACK / "web" / "messages" / "zh.json",
     *WORKFLOWS,
 ]
 TEXTS = {page.relative_to(PACK).as_posix(): page.read_text("utf-8") for page in PAGES}

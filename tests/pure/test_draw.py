@@ -1,12 +1,18 @@
 """The drawing beyond the golden frames: the shrunk frame, palettes, widths, and what lies outside the canvas."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from steadydancer_pack.dwpose.draw import Style, draw_clip, draw_large, draw_person, drawn_box, shrink
+from steadydancer_pack.dwpose.draw import Style, draw_clip, draw_frame, draw_person
+from steadydancer_pack.dwpose.large_canvas import LargeCanvas
+from steadydancer_pack.dwpose.pipeline import Callbacks, draw_poses
 from steadydancer_pack.dwpose.poses import LEFT_HAND, NECK, NOSE, PoseClip, Track
-from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip
+from steadydancer_pack.media.threads import map_in_threads
+from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
 PERSON = clip(ADULT, [Stance()], Camera(144, 256))
 
@@ -17,37 +23,71 @@ def drawing(track, style=Style(), size=(512, 288)):  # noqa: B008
     return canvas
 
 
-@pytest.mark.parametrize("size", [(512, 288), (510, 286)])
-@pytest.mark.parametrize("neck", [(0.28, 0.25), (0.0, 0.0), (0.56, 1.0), (3.0, 3.0)])
-def test_shrinking_equals_pils_of_the_whole_picture(size, neck):
-    person = clip(ADULT, [Stance(arm=(80, 120))], Camera(144, 256, neck))
-    canvas = drawing(person.tracks[0], size=size)
-    whole = Image.fromarray(canvas).resize((size[1] // 2, size[0] // 2), Image.Resampling.BICUBIC)
-    assert np.array_equal(shrink(canvas), np.asarray(whole))
-    assert np.array_equal(shrink(canvas, drawn_box(person, 0, *size[::-1])), np.asarray(whole))
+def shrunk(canvas):
+    """Return the drawing [2H, 2W, 3] as PIL shrinks the whole of it, first its width."""
+    height, width = (side // 2 for side in canvas.shape[:2])
+    narrow = Image.fromarray(canvas).resize((width, 2 * height), Image.Resampling.BICUBIC)
+    return np.asarray(narrow.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def test_the_box_holds_all_that_is_drawn():
-    generator = np.random.default_rng(3)
-    for _ in range(50):
-        person = PoseClip(1, 1, 1, (Track(1, generator.uniform(-0.3, 1.3, (1, 134, 2)), np.ones((1, 134))),))
-        canvas, box = next(draw_large(person, 300, 500))
-        inside = np.zeros(canvas.shape[:2], bool)
-        inside[box.top : box.bottom, box.left : box.right] = True
-        assert canvas.any() and not canvas[~inside].any()
+@pytest.mark.parametrize("size", [(144, 256), (143, 255), (150, 131), (8, 40), (7, 5)])
+def test_shrinking_equals_pils_of_the_whole_picture(size):
+    """Anywhere on the canvas and beyond it, in frames of whole cells and others, as bytes and as floats."""
+    width, height = size
+    generator, canvas = np.random.default_rng(5), LargeCanvas(width, height)
+    for thickness in (0.3, 1.0, 3.0) * 4:
+        low, high = np.sort(generator.uniform(-0.3, 1.3, 2))
+        seen = generator.random((1, 134)) < generator.choice([0.1, 0.5, 1])
+        track = Track(1, generator.uniform(low, high, (1, 134, 2)), seen.astype(float))
+        style, clip_of_one = Style(thickness=thickness), PoseClip(width, height, 1, (track,))
+        wanted = shrunk(drawing(track, style, (2 * height, 2 * width)))
+        for dtype, expected in ((np.uint8, wanted), (np.float32, np.float32(wanted) / np.float32(255))):
+            frame = np.zeros((height, width, 3), dtype)
+            draw_frame(clip_of_one, 0, frame, canvas, style)
+            assert np.array_equal(frame, expected)
+        assert not canvas.drawing.any()
 
 
 def test_no_frame_shows_what_the_one_before_drew():
     people = [clip(ADULT, [Stance()], Camera(144, 256, neck)) for neck in ((0.1, 0.2), (0.4, 0.5))]
     points, scores = (np.concatenate([getattr(c.tracks[0], k) for c in people]) for k in ("points", "scores"))
     frames = list(draw_clip(PoseClip(144, 256, 2, (Track(1, points, scores),)), 144, 256))
-    assert all(np.array_equal(frame, shrink(drawing(c.tracks[0]))) for frame, c in zip(frames, people, strict=True))
+    assert all(np.array_equal(frame, shrunk(drawing(c.tracks[0]))) for frame, c in zip(frames, people, strict=True))
+
+
+def test_threads_draw_each_frame_of_each_clip_in_its_place():
+    moving = clip(ADULT, dance(20), Camera(144, 256))
+    clips, seen = [moving, moving.at(slice(5, 9))], []
+    images = draw_poses(clips, (144, 256), callbacks=Callbacks(lambda *counts: seen.append(counts)))
+    assert seen == [(done, 24) for done in range(1, 25)]
+    for drawn, image in zip(clips, images, strict=True):
+        assert image.dtype == np.float32
+        wanted = np.float32([*draw_clip(drawn, 144, 256)]) / np.float32(255)
+        assert np.array_equal(image, wanted)
+
+
+def test_an_exception_of_the_caller_or_of_the_work_ends_the_threads():
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done, _total):
+        if done == 3:
+            raise Cancelled
+
+    before, started = threading.active_count(), time.monotonic()
+    with pytest.raises(Cancelled):
+        draw_poses(
+            [clip(ADULT, dance(20), Camera(144, 256)).at(np.zeros(5000, int))], (144, 256), callbacks=Callbacks(cancel)
+        )
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_threads(lambda number: 1 // (number - 2), range(10**9), 2))
+    assert threading.active_count() == before and time.monotonic() - started < 1
 
 
 def test_a_clip_is_drawn_at_the_size_of_the_frames_and_black_where_nobody_is():
     frames = list(draw_clip(PERSON, 144, 256))
     assert [frame.shape for frame in frames] == [(256, 144, 3)]
-    assert np.array_equal(frames[0], shrink(drawing(PERSON.tracks[0])))
+    assert np.array_equal(frames[0], shrunk(drawing(PERSON.tracks[0])))
     frames = list(draw_clip(PoseClip(64, 48, 2), 64, 48))
     assert len(frames) == 2 and not np.any(frames)
 

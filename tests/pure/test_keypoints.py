@@ -1,13 +1,17 @@
 """POSE_KEYPOINT read and written: exact round trips of our own form, and every way in which others write it."""
 
+import copy
 import json
 import logging
+import pickle
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose.formats import keypoints
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import (
     BODY,
@@ -117,6 +121,57 @@ def test_our_own_form_comes_back_exactly_with_the_order_of_people_who_come_later
         kept[:, BODY] = here[:, None]
         assert np.array_equal(back.scores[here], track.scores[here]) and not back.scores[~here].any()
         assert np.abs(back.points - track.points)[kept].max() < 1e-9
+
+
+def odd_clips():
+    """Return clips with people far outside, who come late, who are never there, and whose hands alone are seen."""
+    crowd = made_up_clip(identities=(7, 3, 12), seed=1)
+    far = np.where(np.arange(KEYPOINTS)[:, None] % 7 == 0, 1e9, crowd.tracks[0].points)
+    late, away = crowd.tracks[1], replace(crowd.tracks[2], scores=np.zeros_like(crowd.tracks[2].scores))
+    late.scores[:3] = 0.1
+    hands = replace(late, scores=np.where(np.arange(KEYPOINTS) < 92, 0.2, late.scores))
+    yield from (made_up_clip(), crowd, crowd.with_tracks([replace(crowd.tracks[0], points=far), late]))
+    yield from (crowd.with_tracks([away]), crowd.with_tracks([hands, crowd.tracks[0]]))
+
+
+@pytest.mark.parametrize("clip", [*odd_clips()])
+def test_what_we_wrote_is_read_without_parsing_to_the_same_bits(clip, monkeypatch):
+    written = to_keypoints(clip)
+    parsed = from_keypoints(list(written))
+    monkeypatch.setattr(keypoints, "_read", None)
+    read = from_keypoints(written)
+    assert (read.width, read.height, read.frames) == (parsed.width, parsed.height, parsed.frames)
+    assert [track.identity for track in read.tracks] == [track.identity for track in parsed.tracks]
+    for one, other in zip(read.tracks, parsed.tracks, strict=True):
+        assert one.points.tobytes() == other.points.tobytes() and one.scores.tobytes() == other.scores.tobytes()
+        assert not one.points.flags.writeable and not one.scores.flags.writeable
+
+
+CHANGES = {
+    "a number": lambda frames: frames[2]["people"][0][BODY_LIST].__setitem__(0, 5.0),
+    "a list": lambda frames: frames[2]["people"][0].update({LEFT_LIST: None}),
+    "a person": lambda frames: frames[2]["people"].pop(),
+    "a frame": lambda frames: frames.append(frame()),
+    "their order": lambda frames: frames.reverse(),
+    "the canvas": lambda frames: frames[0].update(canvas_width=10),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_is_changed_in_place_is_read_as_it_is_now(change):
+    written = to_keypoints(made_up_clip())
+    change(written)
+    read, parsed = from_keypoints(written), from_keypoints(list(written))
+    assert (read.width, read.frames) == (parsed.width, parsed.frames)
+    for one, other in zip(read.tracks, parsed.tracks, strict=True):
+        assert np.array_equal(one.points, other.points) and np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda poses: pickle.loads(pickle.dumps(poses))])
+def test_a_copy_of_what_we_wrote_is_a_plain_list(copied):
+    written = to_keypoints(made_up_clip())
+    assert type(copied(written)) is list and copied(written) == written
+    assert json.loads(json.dumps(written)) == written
 
 
 def test_frames_without_people_and_one_frame_alone_in_nested_lists():

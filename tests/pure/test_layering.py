@@ -1,6 +1,7 @@
 """Imports between packages follow one order, without a cycle or a way back; files are ASCII and not long."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,11 +55,12 @@ FORBIDDEN = {
 }
 TRANSFORMER = "steadydancer_core/model/transformer.py"
 TRANSFORMER_IMPORTS = {"comfy", "torch", "collections", "functools"} | {
-    f"steadydancer_core/model/pose_{name}.py" for name in ("modulation", "windows")
+    f"steadydancer_core/model/{name}.py" for name in ("pose_modulation", "pose_windows", "block_attention")
 }
 MAX_LINES = 350
 
 
+@cache
 def imports(file: Path, pack: Path) -> set[str]:
     """Return what a file imports: of the pack "/" and the path of the file or package, else a module's dotted name."""
     found = set()
@@ -129,7 +131,7 @@ def test_no_file_imports_itself_through_others():
     assert set(graph) <= set(order)
 
 
-def test_the_transformer_imports_comfy_torch_and_the_pose_modules_alone():
+def test_the_transformer_imports_comfy_torch_and_its_own_parts_alone():
     found = imports(PACK / TRANSFORMER, PACK)
     assert {name[1:] if name[0] == "/" else name.split(".")[0] for name in found} <= TRANSFORMER_IMPORTS
 

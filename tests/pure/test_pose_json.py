@@ -152,6 +152,21 @@ def test_what_could_not_be_loaded_again_is_not_saved(clip, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_far_too_many_frames_are_refused_before_they_are_converted(clip, tmp_path, monkeypatch):
+    """By some of them; what is near the limit is written and then counted."""
+    long, converted = clip.at(np.arange(300) % 3), []
+    monkeypatch.setattr(pose_json, "write", lambda clip, *given: converted.append(clip.frames) or write(clip, *given))
+    pose_json.save(long, tmp_path / "a.json")
+    size, (*_, everything) = (tmp_path / "a.json").stat().st_size, converted
+    assert everything == 300
+    for limit, wanted in ((size // 2, [64]), (size - 10, [64, 300])):
+        converted.clear()
+        monkeypatch.setattr(pose_json, "MAX_BYTES", limit)
+        with pytest.raises(ValueError, match="Save fewer frames"):
+            pose_json.save(long, tmp_path / "b.json")
+        assert converted == wanted
+
+
 @pytest.mark.parametrize(
     ("frames", "fps", "message"),
     [

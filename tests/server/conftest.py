@@ -23,7 +23,8 @@ def server(tmp_path_factory) -> Iterator[ComfyProcess]:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
                 patch.setenv(name, str(home))
-            running = stack.enter_context(ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK))
+            comfyui = Path(os.environ["COMFYUI_PATH"])
+            running = stack.enter_context(ComfyProcess(comfyui, PACK, ends_with_parent=True))
         yield running
     assert [path for path in home.rglob("*") if path.is_file()] == []
 

@@ -22,10 +22,10 @@ from steadydancer_pack.tests.prompts import (
     small_prompt,
     write_lora,
 )
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 
 LOADER = "SteadyDancerLoadModel"
-WIDTH = MINIATURE.dim
+WIDTH = SHIPPED_SIZE.dim
 LAYER = "diffusion_model.blocks.0.self_attn.q"
 
 

@@ -29,7 +29,8 @@ def files_in(base: Path) -> list[str]:
 def fresh(tmp_path_factory):
     """(What lay there before and after, API prompt, outputs, the server's folder) of the quick start, run once."""
     workflow = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
-    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, tmp_path_factory.mktemp("fresh")) as server:
+    comfyui, base = Path(os.environ["COMFYUI_PATH"]), tmp_path_factory.mktemp("fresh")
+    with ComfyProcess(comfyui, PACK, base, ends_with_parent=True) as server:
         before = files_in(server.base)
         prompt = to_api_prompt(workflow, server.client.object_info())
         _, outputs = run(server, prompt)

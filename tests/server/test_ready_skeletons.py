@@ -28,7 +28,7 @@ from steadydancer_pack.tests.prompts import (
     write_lora,
 )
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
@@ -151,7 +151,7 @@ def test_the_stock_ksampler_with_pose_guidance_gives_the_same_latent(server, pro
 
 
 def test_the_stock_lora_node_changes_the_latent(server, prompt):
-    lora = write_lora(server, "test", "diffusion_model.blocks.0.cross_attn.k", MINIATURE.dim, torch.randn)
+    lora = write_lora(server, "test", "diffusion_model.blocks.0.cross_attn.k", SHIPPED_SIZE.dim, torch.randn)
     sampler = find(prompt, SAMPLER)
     plain = latent_from(server, prompt, sampler)
     model = prompt[sampler]["inputs"]["model"]

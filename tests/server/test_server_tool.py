@@ -50,4 +50,4 @@ def test_a_broken_pack_is_named_with_its_traceback(tmp_path):
     pack.mkdir()
     (pack / "__init__.py").write_text("import a_module_that_nobody_has\n")
     with pytest.raises(StartFailed, match="(?s)could not import the pack.*a_module_that_nobody_has"):
-        ComfyProcess(COMFYUI, pack).__enter__()
+        ComfyProcess(COMFYUI, pack, ends_with_parent=True).__enter__()

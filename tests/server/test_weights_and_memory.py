@@ -23,7 +23,7 @@ from steadydancer_pack.tests.prompts import (
     stock_ksampler,
     write_lora,
 )
-from steadydancer_pack.training.network import MINIATURE
+from steadydancer_pack.training.network import SHIPPED_SIZE
 
 LOADER = "SteadyDancerLoadModel"
 
@@ -116,11 +116,11 @@ def test_blocks_to_swap_and_fit_report_change_nothing_in_the_video(server, promp
     set_inputs(prompt, source, model=["swap", 0])
     assert torch.equal(latent_from(server, prompt, source), want)
     _, outputs = run(server, prompt)
-    assert f"{MINIATURE.layers} blocks" in outputs["fit"]["text"][0]
+    assert f"{SHIPPED_SIZE.layers} blocks" in outputs["fit"]["text"][0]
 
 
 def test_more_blocks_than_there_are_is_told(server, prompt):
-    blocks = MINIATURE.layers
+    blocks = SHIPPED_SIZE.layers
     set_inputs(prompt, find(prompt, LOADER), blocks_to_swap=41)
     with pytest.raises(PromptFailed, match=rf"41.*{blocks} blocks|{blocks} blocks.*41"):
         latent_from(server, prompt, find(prompt, SAMPLER))
@@ -147,7 +147,7 @@ def test_a_converted_model_loads_and_a_second_conversion_does_not_replace_it(ser
 
 
 def test_the_model_patched_for_windows_and_swap_runs_with_a_lora(server, prompt):
-    lora = write_lora(server, "windows", "diffusion_model.blocks.0.cross_attn.k", MINIATURE.dim, torch.randn)
+    lora = write_lora(server, "windows", "diffusion_model.blocks.0.cross_attn.k", SHIPPED_SIZE.dim, torch.randn)
     sampler = find(prompt, SAMPLER)
     inputs = prompt[sampler]["inputs"]
     set_inputs(prompt, find(prompt, RECONCILE), length=33)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..pipeline import Work
 from .baselines import photos
+from .choices import FINAL
 from .kept import Rows, kept_rows, key_of
-from .model_files import FINAL
 from .pairs import FRAMES, make_pairs
 from .results import STILL, by_metric
 from .run import variant_clips

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..pipeline import Work
-
-FINAL = "stage3"
+from .choices import FINAL
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from ...media.log import logger
 from ...steadydancer_core.sampling.guidance import PoseGuidance
+from .choices import SCALES, SHIFTS, STEPS, WINDOWS
 from .kept import Rows
 from .metrics import means, metrics
 from .pairs import Pair
 from .system import SETTINGS, System, aligned
 
-STEPS, SHIFTS, WINDOWS, SCALES = (2, 4, 6, 8, 12), (3.0, 5.0, 8.0), ((0.1, 0.4), (0.0, 1.0)), (1.0,)
 HEAD = ("steps", "shift", "window", "scale", "passes", "first frame, dB", "moving, dB", "PCK@0.1", "hands")
 
 

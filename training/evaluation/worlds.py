@@ -9,6 +9,7 @@ from ..old_world import look as old_look
 from ..old_world import motion as old_motion
 from ..pipeline import SIZE
 from ..world import body, clips, look, motion
+from .choices import NEW_WORLD, OLD_WORLD
 
 
 class World(NamedTuple):
@@ -22,6 +23,6 @@ class World(NamedTuple):
     motion: ModuleType
 
 
-NEW = World("new", SIZE, body, clips, look, motion)
-OLD = World("old", 96, old_body, old_clips, old_look, old_motion)
+NEW = World(NEW_WORLD, SIZE, body, clips, look, motion)
+OLD = World(OLD_WORLD, 96, old_body, old_clips, old_look, old_motion)
 WORLDS = {world.name: world for world in (NEW, OLD)}

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...dwpose.poses import BODY, PoseClip
-from ..latents import Pixels
-from ..pose_simulation import with_jump
+from ..latents import CHANGED_FRAMES, Pixels
+from ..pose_simulation import REACH, with_jump
 from ..prompts import prompt_of, prompt_vectors
 from .clips import make_clip
 from .motion import KINDS, SHARES
@@ -32,10 +32,12 @@ def make_one(seed: int, frames: int, size: int) -> Pixels:
     order = np.arange(frames)
     if has_gap(seed, frames):
         order[0] = random.integers(LEAST_GAP, frames)
-        changed = poses = poses.at(order)  # no second jump on top of this one
+        poses = poses.at(order)
+        jumps = [poses] * len(REACH)  # no second jump on top of this one
     else:
-        changed = with_jump(poses, random)
-    made = clip.frames[order], skeletons(poses), skeletons(changed), prompt_vectors(prompt_of(kind)).numpy()
+        jumps = [with_jump(poses, reach) for reach in REACH]
+    changed = np.stack([skeletons(jump.at(slice(CHANGED_FRAMES))) for jump in jumps])
+    made = clip.frames[order], skeletons(poses), changed, prompt_vectors(prompt_of(kind)).numpy()
     return Pixels(*(array[None] for array in made))
 
 

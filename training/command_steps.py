@@ -1,0 +1,99 @@
+"""What the verbs of `python -m training` do that make clips, weights and snapshots; their options are in command.py."""
+
+import argparse
+import sys
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from ..dwpose.detect.blazepose import BlazePose
+from ..dwpose.detect.wholebody import DWPose
+from ..media.log import logger
+from .command import STORE
+from .encoders import Encoders, load_encoder, load_text, load_vision, miniature_text, no_vision
+from .full import FullFiles, run_full
+from .lora_run import LoRASettings, run_lora
+from .memory_plan import table
+from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .prompts import NEGATIVE, POSITIVE
+from .real_clips import ClipSettings, prepare_clips
+from .snapshot import restore, write_snapshot
+from .stages import STAGES, columns
+from .vae import METRICS, default_plan, train_vae
+from .vae_gate import check_vae
+from .world.store import CLIPS, POSES, render
+
+VAE_CLIPS, STORE_CLIPS = 1016, 3000
+
+
+def run_step(work: Work, options: argparse.Namespace) -> None:
+    """Run the step `options.name` of the pipeline."""
+    world = work.folder / "world"
+    if options.name == "world":
+        render(world, options.clips or VAE_CLIPS, FRAMES, SIZE)
+    elif options.name == "vae":
+        plan = default_plan(options.steps) if options.steps else None
+        train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
+    elif options.name in STAGES and options.full:
+        _run_full_stage(work, options)
+    else:
+        if not options.accept_vae:
+            check_vae(work.vae_file.with_name(METRICS))
+        if options.name == "store":
+            write_stores(work, options.clips or STORE_CLIPS)
+        else:
+            run_stage(work, options.name, options.steps, options.before, options.output, options.compile)
+
+
+def _run_full_stage(work: Work, options: argparse.Namespace) -> None:
+    if options.base is None:
+        raise ValueError("--full needs --base, the file of Wan 2.1 I2V that SteadyDancer is trained from.")
+    files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
+    run_full(work, options.name, files, options.steps, options.before, options.output)
+
+
+def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
+    """Train a LoRA of a character or a style."""
+    found = {field.name: getattr(options, field.name) for field in fields(LoRASettings)}
+    given: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    if options.targets:
+        given["targets"] = tuple(options.targets)
+    settings = LoRASettings(**given)
+    files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
+    run_lora(work, files, settings, options.output)
+
+
+def run_prepare(work: Work, options: argparse.Namespace) -> None:
+    """Make a store of a folder of videos."""
+    if not options.miniature and not (options.clip_vision and options.text_encoder):
+        raise ValueError("Name --clip-vision and --text-encoder; clips for the miniature need --miniature instead.")
+    given: dict[str, Any] = {}
+    if options.miniature:
+        encoders = Encoders(partial(load_encoder, options.vae), no_vision, miniature_text)
+        given = {"prompt": POSITIVE, "negative": NEGATIVE}
+    else:
+        see, read = partial(load_vision, options.clip_vision), partial(load_text, options.text_encoder)
+        encoders = Encoders(partial(load_encoder, options.vae), see, read)
+    for name in ("frames", "size", "prompt", "negative", "windows"):
+        if getattr(options, name) is not None:
+            given[name] = getattr(options, name)
+    settings = ClipSettings(**given)
+    if bool(options.yolox) != bool(options.dwpose):
+        raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")
+    detector = DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()
+    prepare_clips(options.store or work.folder / STORE, options.videos, encoders, detector, settings)
+
+
+def run_tables(_work: Work, _options: argparse.Namespace) -> None:
+    """Print the tables of README.md: the stages, and what each takes of a GPU's memory."""
+    sys.stdout.write(f"{columns()}\n\n{table()}\n")
+
+
+def run_snapshot(work: Work, options: argparse.Namespace) -> None:
+    """Keep the newest weights in one file."""
+    logger.info("%s", write_snapshot(work, options.output, not options.without_vae))
+
+
+def run_restore(work: Work, options: argparse.Namespace) -> None:
+    """Make a work folder from such a file."""
+    logger.info("%s", restore(work, options.snapshot, options.vae))
