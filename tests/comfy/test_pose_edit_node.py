@@ -84,7 +84,7 @@ def test_a_list_that_cannot_be_read_changes_nothing_and_is_named(warnings, text,
 
 def test_edits_that_do_not_fit_are_named_and_the_others_apply(warnings):
     text = listed(ELBOW, {**ELBOW, "person": 7}, {**ELBOW, "from": 9, "to": 9}, {"op": "melt"})
-    result, report = EditPoses.execute(to_keypoints(clip_of(5)), text, 16.0).args
+    _, report = EditPoses.execute(to_keypoints(clip_of(5)), text, 16.0).args
     assert report.splitlines()[0] == "Edits applied: 1."
     assert "there is no person 7" in report and "begins at frame 9" in report and "Edit 4 was skipped" in report
     assert warnings == [f"Edit Poses: {report}"]

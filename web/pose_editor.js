@@ -1,0 +1,83 @@
+/**
+ * Puts the button "Edit poses" on the node Edit Poses, which opens the editor over the page.
+ *
+ * The node's last run gave the page references to files with the poses and the background, which come through
+ * ComfyUI's view of its folders. The edits go into the node's widget, and so into the workflow.
+ */
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { Editor } from "./pose_editor/dialog.js";
+import { Autosave } from "./pose_editor/history.js";
+import { unpackPoses } from "./pose_editor/packed_poses.js";
+import { wordsIn } from "./pose_editor/words.js";
+
+const NODE = "SteadyDancerEditPoses";
+const OUTPUT = "pose_editor"; // of the node's UI output
+const BUTTON = "steadydancer_edit_poses";
+const LABELS = { en: "Edit poses", zh: "编辑姿态", "zh-TW": "編輯姿態", ja: "ポーズを編集", ko: "포즈 편집" };
+const SHOWN_MS = 8000;
+
+app.registerExtension({
+    name: "SteadyDancer.PoseEditor",
+    nodeCreated(node) {
+        if (node.comfyClass !== NODE) {
+            return;
+        }
+        const button = node.addWidget("button", BUTTON, null, () => open(node), { serialize: false });
+        button.serialize = false; // not in the workflow
+        button.label = LABELS[language()] ?? LABELS[language().slice(0, 2)] ?? LABELS.en;
+    },
+});
+
+async function open(node) {
+    const say = wordsIn(language());
+    const shown = outputOf(node)?.[OUTPUT]?.[0];
+    if (!shown) {
+        tell("info", say("noData"));
+        return;
+    }
+    try {
+        const answer = await fetch(addressOf(shown.poses));
+        if (!answer.ok) {
+            tell("warn", say("noFile"));
+            return;
+        }
+        const widget = node.widgets.find(({ name }) => name === "edits");
+        const { background } = shown;
+        new Editor({
+            clip: unpackPoses(await answer.arrayBuffer()),
+            text: widget.value,
+            fps: shown.fps,
+            background: background ? { ...background, url: addressOf(background) } : null,
+            language: language(),
+            saved: new Autosave(`${app.rootGraph.id}:${node.id}`),
+            apply: text => {
+                widget.value = text;
+                widget.callback?.(text);
+                node.graph.afterChange?.();
+                node.setDirtyCanvas(true, true);
+            },
+        }).open();
+    } catch (error) {
+        console.error("SteadyDancer: the pose editor cannot be opened.", error);
+        tell("error", say("failed", error.message));
+    }
+}
+
+/** Return the UI output of the node's last run, as the page keeps it. */
+function outputOf(node) {
+    const outputs = app.nodeOutputs ?? {};
+    return outputs[node.graph === app.rootGraph ? node.id : `${node.graph.id}:${node.id}`];
+}
+
+function addressOf({ filename, subfolder, type }) {
+    return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+}
+
+function language() {
+    return app.extensionManager.setting.get("Comfy.Locale") ?? "en";
+}
+
+function tell(severity, detail) {
+    app.extensionManager.toast.add({ severity, summary: "SteadyDancer", detail, life: SHOWN_MS });
+}
