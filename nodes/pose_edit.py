@@ -7,7 +7,9 @@ from ..dwpose.edit.edit_apply import apply_edits, notes_text
 from ..dwpose.edit.edit_list import read_edits
 from ..dwpose.formats.keypoints import to_keypoints
 from ..dwpose.poses import PoseClip
+from ..media.frames import size_of
 from ..media.log import logger
+from ..media.video_stream import open_video
 from .common.editor_files import images_file, poses_file, video_file
 from .common.node_text import show_text
 from .common.pose_input import fps_input, read_poses
@@ -38,29 +40,34 @@ class EditPoses(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        poses: list,
         edits: str,
         fps: float,
+        poses: list | None = None,
         images: Tensor | None = None,
         video: Input.Video | None = None,
     ) -> io.NodeOutput:
         if images is not None and video is not None:
             raise ValueError("Edit Poses has both images and video connected. Connect at most one of the two.")
-        clip = read_poses(poses)
+        clip = without_people(fps, images, video) if poses is None else read_poses(poses)
         edited, report = edit(clip, edits)
         shown = for_page(clip, fps, images, video)
-        result = poses if edited is clip else to_keypoints(edited)
+        result = poses if edited is clip and poses is not None else to_keypoints(edited)
         return io.NodeOutput(result, report, ui={**show_text(report).as_dict(), **shown})
 
 
 EDIT_INPUTS: list[io.Input] = [
-    PoseKeypoint.Input("poses", tooltip="Any poses, such as those of Extract Poses, Refine Poses or Align Poses."),
     io.String.Input(
         "edits",
         default="",
         tooltip="The edits as JSON. The editor writes them here; empty = none. They are stored in the workflow.",
     ),
     fps_input("Poses per second, from Extract Poses. The editor plays at this speed."),
+    PoseKeypoint.Input(
+        "poses",
+        optional=True,
+        tooltip="Any poses, such as those of Extract Poses, Refine Poses or Align Poses. Without them the editor begins "
+        "with nobody in the images or video, for a skeleton placed by hand.",
+    ),
     io.Image.Input(
         "images",
         optional=True,
@@ -73,6 +80,19 @@ EDIT_INPUTS: list[io.Input] = [
         "most one of images and video.",
     ),
 ]
+
+
+def without_people(fps: float, images: Tensor | None, video: Input.Video | None) -> PoseClip:
+    """Return a clip with nobody in it, of the size and length of the images or the video; ValueError without both."""
+    if images is not None:
+        return PoseClip(*size_of(images), len(images))
+    if video is None:
+        raise ValueError(
+            "Edit Poses has neither poses nor a picture. Connect poses to edit, or a photo to images or a video to "
+            "video to place a skeleton by hand."
+        )
+    stream = open_video(video, fps)
+    return PoseClip(stream.width, stream.height, stream.frames)
 
 
 def edit(clip: PoseClip, text: str) -> tuple[PoseClip, str]:

@@ -10,12 +10,14 @@ import { Editor } from "./pose_editor/dialog.js";
 import { Autosave } from "./pose_editor/history.js";
 import { unpackPoses } from "./pose_editor/packed_poses.js";
 import { wordsIn } from "./pose_editor/words.js";
+import { comparison, nodeOf, read } from "./outputs.js";
 
 const NODE = "SteadyDancerEditPoses";
 const OUTPUT = "pose_editor"; // of the node's UI output
 const BUTTON = "steadydancer_edit_poses";
 const LABELS = { en: "Edit poses", zh: "编辑姿态", "zh-TW": "編輯姿態", ja: "ポーズを編集", ko: "포즈 편집" };
 const SHOWN_MS = 8000;
+const JOBS = 30; // a job holds nothing of a node that an earlier one had run
 
 app.registerExtension({
     name: "SteadyDancer.PoseEditor",
@@ -31,12 +33,12 @@ app.registerExtension({
 
 async function open(node) {
     const say = wordsIn(language());
-    const shown = outputOf(node)?.[OUTPUT]?.[0];
-    if (!shown) {
-        tell("info", say("noData"));
-        return;
-    }
     try {
+        const shown = (outputOf(node) ?? await outputInHistory(node))?.[OUTPUT]?.[0];
+        if (!shown) {
+            tell("info", say("noData"));
+            return;
+        }
         const answer = await fetch(addressOf(shown.poses));
         if (!answer.ok) {
             tell("warn", say("noFile"));
@@ -64,10 +66,27 @@ async function open(node) {
     }
 }
 
-/** Return the UI output of the node's last run, as the page keeps it. */
+/** Return the UI output of the node's last run, as the page keeps it; null if it has none. */
 function outputOf(node) {
-    const outputs = app.nodeOutputs ?? {};
-    return outputs[node.graph === app.rootGraph ? node.id : `${node.graph.id}:${node.id}`];
+    const output = app.nodeOutputs?.[node.graph === app.rootGraph ? node.id : `${node.graph.id}:${node.id}`];
+    return output?.[OUTPUT] ? output : null;
+}
+
+/** Return the UI output of the newest finished job in which what leads to the node had the values that it has now. */
+async function outputInHistory(node) {
+    const { jobs } = await read(`/jobs?${new URLSearchParams({ status: "completed", limit: JOBS })}`);
+    for (const { id } of jobs ?? []) {
+        const job = await read(`/jobs/${id}`);
+        const prompt = job.workflow?.prompt ?? {};
+        const isUnchanged = comparison(prompt);
+        for (const [nodeId, output] of Object.entries(job.outputs ?? {})) {
+            const sources = Object.values(prompt[nodeId]?.inputs ?? {}).filter(Array.isArray);
+            if (output[OUTPUT] && nodeOf(nodeId) === node && sources.every(([source]) => isUnchanged(String(source)))) {
+                return output;
+            }
+        }
+    }
+    return null;
 }
 
 function addressOf({ filename, subfolder, type }) {

@@ -26,12 +26,15 @@ export class Controls {
     refresh() {
         const { session } = this;
         this.play.textContent = this.say(this.player.playing ? "pause" : "play");
-        this.frame.value = session.frame;
+        const [from, to] = session.range;
+        const values = [
+            [this.frame, session.frame], [this.from, from], [this.to, to], [this.easeIn, session.easeIn],
+            [this.easeOut, session.easeOut],
+        ];
+        // Not where a number is being typed: it counts when the field is left, and would be lost.
+        values.filter(([field]) => !field.matches(":focus")).forEach(([field, value]) => { field.value = value; });
         this.scope.value = session.scope;
-        [this.from.value, this.to.value] = session.range;
         this.from.disabled = this.to.disabled = session.scope !== "range";
-        this.easeIn.value = session.easeIn;
-        this.easeOut.value = session.easeOut;
         this.easeIn.disabled = this.easeOut.disabled = session.scope === "all";
     }
 }
