@@ -190,3 +190,111 @@ def test_a_dance_of_five_minutes_is_small_enough_for_the_page():
     assert len(pack_poses(two)) <= 6_000_000
     with pytest.raises(ValueError, match="too many for the editor"):
         pack_poses(PoseClip(576, 1024, 300_000, (track,)))
+
+
+# A session does the named things one after the other and returns the edits as they would be stored.
+SESSION = """
+async ([host, packed, steps]) => {
+    const { unpackPoses } = await import(`${host}/packed_poses.js`);
+    const { Session } = await import(`${host}/session.js`);
+    const clip = unpackPoses(Uint8Array.from(atob(packed), c => c.charCodeAt(0)).buffer);
+    const session = new Session(clip, '', 16);
+    for (const [name, ...values] of steps) {
+        if (name === 'set') Object.assign(session, values[0]);
+        else if (name === 'undo' || name === 'redo') session.history[name]();
+        else session[name](...values);
+    }
+    return session.text;
+}
+"""
+SEEN = 5  # of people 1 and 2 in every frame: the joints 0 to 4
+
+
+@pytest.fixture
+def crossing() -> PoseClip:
+    """Two people on two sides, with hidden joints."""
+    scores = np.zeros((FRAMES, KEYPOINTS))
+    scores[:, :SEEN] = 1
+    generator = np.random.default_rng(5)
+    places = generator.uniform(0.2, 0.4, (FRAMES, KEYPOINTS, 2))
+    return PoseClip(60, 80, FRAMES, (Track(0, places, scores), Track(1, places + (0.4, 0), scores)))
+
+
+def edited(page, clip: PoseClip, *steps: list) -> PoseClip:
+    """Return the clip as Python makes it of what the steps in the page stored."""
+    text = page.evaluate(SESSION, [HOST, base64.b64encode(pack_poses(clip)).decode(), steps])
+    edits, notes = read_edits(text)
+    result, more = apply_edits(clip, edits)
+    assert notes == more == []
+    return result
+
+
+def test_people_are_exchanged_and_split_from_a_frame_on(page, crossing):
+    first, second = crossing.tracks
+    mixed = edited(page, crossing, ["goTo", 2], ["exchange", 2])
+    np.testing.assert_array_equal(mixed.tracks[0].points[:2], first.points[:2])
+    np.testing.assert_array_equal(mixed.tracks[0].points[2:], second.points[2:])
+    one, _, new = edited(page, crossing, ["goTo", 2], ["split"]).tracks
+    assert new.number == 3
+    assert one.present.tolist() == [True, True, False, False, False] == (~new.present).tolist()
+
+
+def test_a_ghost_is_deleted_sides_are_swapped_and_a_range_is_marked_as_nobody(page, crossing):
+    ghost = edited(page, crossing, ["choose", 2], ["set", {"scope": "all"}], ["deletePerson"])
+    assert [track.number for track in ghost.people] == [1]
+    swapped = edited(page, crossing, ["goTo", 2], ["setRange", 1, 3], ["swapSides"]).tracks[0]
+    np.testing.assert_array_equal(swapped.points[1:4, 5], crossing.tracks[0].points[1:4, 2])
+    np.testing.assert_array_equal(swapped.points[[0, 4]], crossing.tracks[0].points[[0, 4]])
+    empty = edited(page, crossing, ["goTo", 2], ["setRange", 1, 3], ["nobody"])
+    assert empty.present.tolist() == [True, False, False, False, True]
+
+
+def test_a_range_that_the_frame_is_not_in_changes_the_frame_alone(page, crossing):
+    empty = edited(page, crossing, ["setRange", 1, 3], ["goTo", 4], ["nobody"])
+    assert empty.present.tolist() == [True, True, True, True, False]
+
+
+def test_a_pose_is_pasted_and_joints_are_hidden_and_shown(page, crossing):
+    pasted = edited(page, crossing, ["copy"], ["goTo", 3], ["paste"]).tracks[0]
+    np.testing.assert_allclose(pasted.points[3], crossing.tracks[0].points[0], atol=1e-12)
+    hidden = edited(page, crossing, ["hide", [3, 4]]).tracks[0]
+    assert np.flatnonzero(hidden.visible[0]).tolist() == [0, 1, 2] and hidden.visible[1, 3]
+    shown = edited(page, crossing, ["show", [7]]).tracks[0]
+    assert shown.visible[:, 7].tolist() == [True, False, False, False, False]
+    scaled = edited(page, crossing, ["scale", "body", 2]).tracks[0].points[0] - crossing.tracks[0].points[0, 1]
+    np.testing.assert_allclose(scaled, 2 * (crossing.tracks[0].points[0] - crossing.tracks[0].points[0, 1]), atol=1e-9)
+
+
+def test_a_skeleton_is_added_where_nobody_is_and_a_missing_joint_beside_its_parent(page):
+    empty = PoseClip(60, 80, FRAMES, ())
+    added = edited(page, empty, ["set", {"scope": "all"}], ["addPerson"])
+    (person,) = added.tracks
+    assert person.visible.all(axis=0).nonzero()[0].tolist() == list(range(18))
+    body = person.points[0, :18]
+    assert body.min() > 0.05 and body.max() < 0.95 and body[13, 1] > body[12, 1] > body[11, 1] > body[1, 1] > body[0, 1]
+    foot = edited(page, added, ["set", {"scope": "all"}], ["show", [18]]).tracks[0]
+    assert foot.visible[:, 18].all() and np.linalg.norm(foot.points[0, 18] - body[13]) < 0.1
+
+
+def test_undo_takes_back_one_drag_and_redo_brings_it_again(page, crossing):
+    drag = [["choose", 1, [3]], ["startDrag"], ["dragTo", 3, [0.1, 0.1]], ["dragTo", 3, [0.9, 0.8]], ["endDrag"]]
+    steps = [["nobody"], *drag, ["undo"], ["undo"], ["redo"], ["redo"]]
+    moved = edited(page, crossing, *steps, ["undo"], ["undo"], *drag)
+    np.testing.assert_allclose(moved.tracks[0].points[0, 3], [0.9, 0.8], atol=1e-4)
+    assert moved.present.all()
+    np.testing.assert_array_equal(moved.tracks[1].points, crossing.tracks[1].points)
+
+
+def test_two_drags_of_a_joint_are_stored_as_one_move(page, crossing):
+    text = page.evaluate(
+        SESSION,
+        [
+            HOST,
+            base64.b64encode(pack_poses(crossing)).decode(),
+            [["choose", 1, [4]], ["nudge", 3, 0], ["nudge", 3, -4], ["goTo", 1], ["nudge", 0, 8]],
+        ],
+    )
+    assert json.loads(text)["edits"] == [
+        {"op": "move", "person": 1, "from": 0, "to": 0, "joints": {"right_wrist": [0.1, -0.05]}},
+        {"op": "move", "person": 1, "from": 1, "to": 1, "joints": {"right_wrist": [0, 0.1]}},
+    ]

@@ -22,7 +22,7 @@ def test_a_bypassed_node_passes_the_dance_on(schemas):
         for output, i in passed_on(schema)
         if output.get_io_type() == "POSE_KEYPOINT"
     }
-    assert set(taken.values()) == {"poses"} and len(taken) == 8
+    assert set(taken.values()) == {"poses"} and len(taken) == 9
 
 
 def test_a_bypassed_node_passes_the_video_and_the_prompts_on(schemas):
