@@ -30,6 +30,10 @@ PROMPT = {
 }  # fmt: skip
 OPEN_PROMPT = "prompt => window.app.loadApiJson(prompt, 'edit')"
 EDITS = "() => window.app.graph.getNodeById(2).widgets.find(({name}) => name === 'edits').value"
+GRAPH_CHANGES = "() => [window.app.graph.nodes.length, window.app.graph.getNodeById(2).pos[0]]"
+STORED = "() => document.querySelector('.steadydancer-pose-editor').editor.session.rows.map(({op}) => op)"
+PHOTO_SHOWN = """() => document.querySelector('.steadydancer-pose-editor').shadowRoot.querySelector('.frame img')
+    .naturalWidth > 0"""
 SERIALIZED = "() => window.app.graph.serialize()"
 # Where the button of the node is on the page, in the classic renderer.
 BUTTON_ON_CANVAS = """() => {
@@ -121,3 +125,50 @@ def test_a_wrong_elbow_is_dragged_eased_and_applied(editing, server, renderer):
     assert changed == list(range(WRONG - EASE, WRONG + EASE + 1))
     page.evaluate(LOAD, page.evaluate(SERIALIZED))
     assert json.loads(page.evaluate(EDITS))["edits"][0]["joints"] == {"left_elbow": [dx, dy]}
+
+
+def test_keys_stay_in_the_editor_and_unapplied_edits_come_back(editing, server):
+    page = editing
+    draw_with(page, "classic")
+    run(page, server)
+    page.evaluate("() => { window.app.graph.getNodeById(2).pos[0] += 40; }")
+    graph = page.evaluate(GRAPH_CHANGES)
+    dialog = open_editor(page, "classic")
+    for key, rows in [("s", ["swap_sides"]), ("ArrowRight", ["swap_sides"]), ("s", ["swap_sides"] * 2),
+                      ("Control+z", ["swap_sides"]), ("Control+Shift+Z", ["swap_sides"] * 2), ("Control+z", ["swap_sides"]),
+                      ("Delete", ["swap_sides"])]:  # fmt: skip
+        page.keyboard.press(key)
+        assert page.evaluate(STORED) == rows, key
+    page.keyboard.press("?")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert page.evaluate(EDITS) == "" and page.evaluate(GRAPH_CHANGES) == graph
+    dialog = open_editor(page, "classic")
+    assert page.evaluate(STORED) == []
+    dialog.get_by_role("button", name="Use them").click()
+    assert page.evaluate(STORED) == ["swap_sides"]
+    page.keyboard.press("Control+Enter")
+    expect(dialog).to_have_count(0)
+    assert json.loads(page.evaluate(EDITS))["edits"] == [{"op": "swap_sides", "person": 1, "from": 0, "to": 0}]
+    dialog = open_editor(page, "classic")
+    expect(dialog.get_by_role("button", name="Use them")).to_have_count(0)
+
+
+def test_a_skeleton_is_placed_on_a_photo_by_hand(page, server):
+    photo = {"class_type": "LoadImage", "inputs": {"image": "steadydancer_sample.png"}}
+    edit = {"class_type": "SteadyDancerEditPoses", "inputs": {"images": ["1", 0], "edits": "", "fps": 16.0}}
+    page.evaluate(OPEN_PROMPT, {**PROMPT, "1": photo, "2": edit})
+    draw_with(page, "Nodes 2.0")
+    (black,) = run(page, server)
+    assert black.max() == 0
+    dialog = open_editor(page, "Nodes 2.0")
+    page.wait_for_function(PHOTO_SHOWN)
+    dialog.get_by_role("button", name="Add skeleton").click()
+    drag_joint(page, LEFT_ELBOW, 30, -40)
+    dialog.get_by_role("button", name="Apply").click()
+    (drawn,) = run(page, server)
+    assert drawn.max() > 0
+    assert [row["op"] for row in json.loads(page.evaluate(EDITS))["edits"]] == ["place", "move"]
+    assert ours(page.errors) == []

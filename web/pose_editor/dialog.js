@@ -76,12 +76,6 @@ export class Editor {
                 make("div", { className: "lane" }, this.lane)),
             this.status, this.sheet);
         this.dialog = make("dialog", { ariaLabel: say("title"), on: { close: () => this.closed() } }, this.root);
-        this.dialog.addEventListener("cancel", event => {
-            if (!this.sheet.hidden) {
-                event.preventDefault();
-                this.toggleSheet();
-            }
-        });
         this.host = make("div", { className: "steadydancer-pose-editor" });
         this.host.type = "textarea"; // the page's undo leaves an element alone that says so, and keeps its own to itself
         this.host.editor = this;
@@ -147,6 +141,15 @@ export class Editor {
             this.onion.setAttribute("aria-pressed", this.stage.onion);
             this.tell();
         }
+        this.keepFocus();
+    }
+
+    /** Without it a button that went away would leave the keys to the page below. */
+    keepFocus() {
+        const { activeElement } = this.host.shadowRoot;
+        if (!activeElement || activeElement.disabled || !activeElement.checkVisibility()) {
+            this.canvas.focus();
+        }
     }
 
     tell() {
@@ -172,6 +175,7 @@ export class Editor {
         const discard = () => {
             this.offer.hidden = true;
             this.saved.clear();
+            this.changed(false);
         };
         this.offer.append(say("restored"), button(say("take"), take), button(say("discard"), discard));
         this.offer.hidden = false;
@@ -180,6 +184,15 @@ export class Editor {
     toggleSheet = () => {
         this.sheet.hidden = !this.sheet.hidden;
     };
+
+    /** Close the sheet of keys, else the editor. */
+    escape() {
+        if (this.sheet.hidden) {
+            this.close();
+        } else {
+            this.toggleSheet();
+        }
+    }
 
     toggleOnion = () => {
         this.stage.onion = !this.stage.onion;

@@ -8,7 +8,7 @@ const BODY = 18;
 const FAR = 10; // pixels of a nudge with Shift
 
 export class Keys {
-    /** editor: {session, stage, player, apply, close, toggleSheet, toggleOnion}. */
+    /** editor: {session, stage, player, apply, escape, toggleSheet, toggleOnion}. */
     constructor(root, editor) {
         this.editor = editor;
         root.addEventListener("keydown", event => this.down(event));
@@ -17,6 +17,11 @@ export class Keys {
 
     down(event) {
         const inField = FIELDS.includes(event.target.tagName) && event.target.type !== "checkbox";
+        if (event.key === "Escape") {
+            event.preventDefault(); // a dialog that once kept open would leave the next Escape to the browser
+            this.editor.escape();
+            return;
+        }
         const act = this.withControl(event, inField) ?? (inField ? null : this.plain(event));
         if (act) {
             event.preventDefault();
