@@ -65,8 +65,8 @@ EDIT_INPUTS: list[io.Input] = [
     PoseKeypoint.Input(
         "poses",
         optional=True,
-        tooltip="Any poses, such as those of Extract Poses, Refine Poses or Align Poses. Without them the editor begins "
-        "with nobody in the images or video, for a skeleton placed by hand.",
+        tooltip="Any poses, such as those of Extract Poses, Refine Poses or Align Poses. Without them the editor "
+        "begins with nobody in the images or video, for a skeleton placed by hand.",
     ),
     io.Image.Input(
         "images",
