@@ -8,6 +8,7 @@ from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import folder_paths
 from comfy_api.latest import Input, InputImpl, Types
@@ -93,7 +94,7 @@ def _save(video: Input.Video, path: Path) -> None:
 def _shown(source: Path) -> dict | None:
     """Return the reference to a file in a folder that the page can show, else None."""
     for kind in SHOWN_FOLDERS:
-        folder = Path(folder_paths.get_directory_by_type(kind))
+        folder = Path(cast(str, folder_paths.get_directory_by_type(kind)))
         if source.is_relative_to(folder):
             below = source.relative_to(folder)
             return {"filename": below.name, "subfolder": below.parent.as_posix().lstrip("."), "type": kind}
