@@ -27,6 +27,7 @@ app.registerExtension({
         }
         const button = node.addWidget("button", BUTTON, null, () => open(node), { serialize: false });
         button.serialize = false; // not in the workflow
+        button.tooltip = wordsIn(language())("open");
         button.label = LABELS[language()] ?? LABELS[language().slice(0, 2)] ?? LABELS.en;
     },
 });
