@@ -6,11 +6,11 @@
  */
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { comparison, nodeOf, read } from "./outputs.js";
 import { Editor } from "./pose_editor/dialog.js";
 import { Autosave } from "./pose_editor/history.js";
 import { unpackPoses } from "./pose_editor/packed_poses.js";
 import { wordsIn } from "./pose_editor/words.js";
-import { comparison, nodeOf, read } from "./outputs.js";
 
 const NODE = "SteadyDancerEditPoses";
 const OUTPUT = "pose_editor"; // of the node's UI output
@@ -55,9 +55,10 @@ async function open(node) {
             language: language(),
             saved: new Autosave(`${app.rootGraph.id}:${node.id}`),
             apply: text => {
+                app.canvas.emitBeforeChange();
                 widget.value = text;
                 widget.callback?.(text);
-                node.graph.afterChange?.();
+                app.canvas.emitAfterChange(); // one step of the page's undo
                 node.setDirtyCanvas(true, true);
             },
         }).open();

@@ -85,20 +85,19 @@ export class Session {
     /** Return the frames that an edit made now is for, with its easing. */
     span() {
         const [from, to] = this.range;
-        let frames = { from: this.frame, to: this.frame };
+        let span = { from: this.frame, to: this.frame };
         if (this.scope === "all") {
-            frames = { from: 0 };
+            span = { from: 0 };
         } else if (this.scope === "range" && from <= this.frame && this.frame <= to) {
-            frames = { from, to };
+            span = { from, to };
         }
-        const eased = frames;
         if (this.easeIn) {
-            eased.ease_in = this.easeIn;
+            span.ease_in = this.easeIn;
         }
         if (this.easeOut) {
-            eased.ease_out = this.easeOut;
+            span.ease_out = this.easeOut;
         }
-        return eased;
+        return span;
     }
 
     /** Add an edit; a move that only goes on with the last one becomes one with it. */
