@@ -1,5 +1,6 @@
 """Poses edited by hand: the page's editor writes the edits into a widget, and the node applies them."""
 
+from av import FFmpegError
 from comfy_api.latest import Input, io
 from torch import Tensor
 
@@ -115,16 +116,19 @@ def edit(clip: PoseClip, text: str) -> tuple[PoseClip, str]:
 
 
 def for_page(clip: PoseClip, fps: float, images: Tensor | None, video: Input.Video | None) -> dict:
-    """Return the UI output that the editor opens; empty, with a warning, where its files cannot be written."""
+    """Return the UI output that the editor opens; why it cannot, also as a warning, where its file is not written."""
     try:
         shown = {"poses": poses_file(clip), "fps": fps}
+    except (OSError, ValueError) as error:
+        logger.warning("Edit Poses: the editor cannot be opened. %s", error)
+        return {KEY: [{"error": str(error)}]}
+    try:
         if images is not None:
             shown["background"] = images_file(images, fps)
         elif video is not None:
             shown["background"] = video_file(video)
-    except (OSError, ValueError) as error:
-        logger.warning("Edit Poses: the editor cannot be opened. %s", error)
-        return {}
+    except (OSError, ValueError, FFmpegError) as error:
+        logger.warning("Edit Poses: nothing is shown behind the poses. %s", error)
     return {KEY: [shown]}
 
 

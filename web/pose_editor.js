@@ -6,6 +6,7 @@
  */
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { translate } from "./messages.js";
 import { comparison, nodeOf, read } from "./outputs.js";
 import { Editor } from "./pose_editor/dialog.js";
 import { Autosave } from "./pose_editor/history.js";
@@ -38,6 +39,10 @@ async function open(node) {
         const shown = (outputOf(node) ?? await outputInHistory(node))?.[OUTPUT]?.[0];
         if (!shown) {
             tell("info", say("noData"));
+            return;
+        }
+        if (shown.error) {
+            tell("warn", say("failed", translate(shown.error)));
             return;
         }
         const answer = await fetch(addressOf(shown.poses));

@@ -132,7 +132,9 @@ def test_a_temp_folder_that_takes_nothing_costs_the_editor_alone(temp, warnings)
     temp.write_text("a file, no folder")
     poses = to_keypoints(clip_of(3))
     output = EditPoses.execute("", 16.0, poses)
-    assert output.args[0] is poses and "pose_editor" not in output.ui and "cannot be opened" in warnings[0]
+    (shown,) = output.ui["pose_editor"]
+    assert output.args[0] is poses and [*shown] == ["error"]
+    assert warnings == [f"Edit Poses: the editor cannot be opened. {shown['error']}"]
 
 
 def test_two_backgrounds_are_refused():
