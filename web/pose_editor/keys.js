@@ -22,7 +22,8 @@ export class Keys {
             this.editor.escape();
             return;
         }
-        const act = this.withControl(event, inField) ?? (inField ? null : this.plain(event));
+        const withControl = event.ctrlKey || event.metaKey;
+        const act = withControl ? this.withControl(event, inField) : !inField && this.plain(event);
         if (act) {
             event.preventDefault();
             act();
@@ -32,14 +33,10 @@ export class Keys {
     /** Return what a key with Ctrl or Cmd does, undefined if nothing of ours. */
     withControl(event, inField) {
         const { session, apply } = this.editor;
-        if (!event.ctrlKey && !event.metaKey) {
-            return undefined;
-        }
         const { history } = session;
-        const redo = event.shiftKey ? () => history.redo() : () => history.undo();
         const acts = {
             enter: apply,
-            z: redo,
+            z: event.shiftKey ? () => history.redo() : () => history.undo(),
             y: () => history.redo(),
             ...inField ? {} : {
                 c: () => session.copy(),
@@ -47,7 +44,7 @@ export class Keys {
                 a: () => session.choose(session.person, ALL_SHOWN.filter(index => session.isVisible(index))),
             },
         };
-        return acts[event.key.toLowerCase()] ?? null;
+        return acts[event.key.toLowerCase()];
     }
 
     /** Return what a key without Ctrl does, undefined if nothing. */

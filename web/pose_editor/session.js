@@ -160,7 +160,9 @@ export class Session {
         if (missing.length) {
             rows.push(this.placing(this.person, likelyPlaces(pose, missing, this.aspect)));
         }
-        this.history.push([...this.rows, ...rows]);
+        if (rows.length) {
+            this.history.push([...this.rows, ...rows]);
+        }
     }
 
     isVisible(keypoint) {
@@ -235,9 +237,8 @@ function shifts(points, moved) {
     whole.forEach(([name, hand]) => put(name, hand[0]));
     const covered = new Set([...FACE, ...whole.flatMap(([, hand]) => hand)]);
     [...moved.keys()].filter(index => !covered.has(index)).forEach(index => put(NAMES[index], index));
-    if (moved.has(FACE[0])) {
-        const [x, y] = moved.get(0); // the face follows the nose
-        joints.face = [rounded(x - points[0]), rounded(y - points[1])];
+    if (joints.nose) {
+        joints.face = joints.nose; // it is neither shown nor dragged, and follows
     }
     return joints;
 }

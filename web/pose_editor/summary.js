@@ -3,7 +3,7 @@ import { poseAt } from "./apply_edits.js";
 import { VISIBLE_SCORE } from "./skeleton.js";
 
 const BODY = 18;
-const SLICE = 200; // frames between two breaths of the page
+const SLICE = 8; // ms between two breaths of the page
 
 export class Summary {
     /** onDone is called when the numbers of all frames are new. */
@@ -22,8 +22,9 @@ export class Summary {
             if (run !== this.run) {
                 return;
             }
-            const stop = Math.min(this.clip.frames, start + SLICE);
-            for (let frame = start; frame < stop; frame++) {
+            const begun = performance.now();
+            let frame = start;
+            for (; frame < this.clip.frames && performance.now() - begun < SLICE; frame++) {
                 for (const [number, pose] of poseAt(this.clip, edits, frame)) {
                     if (!people.has(number)) {
                         const { frames } = this.clip;
@@ -34,8 +35,8 @@ export class Summary {
                     note(people.get(number), pose, frame);
                 }
             }
-            if (stop < this.clip.frames) {
-                setTimeout(step, 0, stop);
+            if (frame < this.clip.frames) {
+                setTimeout(step, 0, frame);
             } else {
                 this.people = people;
                 this.onDone();
