@@ -135,8 +135,8 @@ def test_keys_stay_in_the_editor_and_unapplied_edits_come_back(editing, server):
     graph = page.evaluate(GRAPH_CHANGES)
     dialog = open_editor(page, "classic")
     one, two = ["swap_sides"], ["swap_sides"] * 2
-    keys = {"s": one, "Control+s": one, "ArrowRight": one, "S": two, "Control+z": one, "Control+Shift+Z": two, "Control+y": two}
-    for key, rows in [*keys.items(), ("Control+z", one), ("Delete", one)]:
+    keys = {"s": one, "Control+s": one, "ArrowRight": one, "S": two, "Control+z": one, "Control+Shift+Z": two}
+    for key, rows in [*keys.items(), ("Control+z", one), ("Control+y", two), ("Control+z", one), ("Delete", one)]:
         page.keyboard.press(key)
         assert page.evaluate(STORED) == rows, key
     page.keyboard.press("?")
