@@ -19,6 +19,7 @@ from . import (
     model,
     pose_align,
     pose_detector,
+    pose_edit,
     pose_extract,
     pose_files,
     pose_motion,
@@ -30,7 +31,7 @@ from . import (
 )
 
 STAGES = (
-    pose_detector, pose_extract, pose_motion, pose_turns, pose_align, animate, pose_files,
+    pose_detector, pose_extract, pose_motion, pose_turns, pose_align, pose_edit, animate, pose_files,
     model, convert, memory, windows, prompt, conditioning, sampling, control, chunks, first_frame, video, finish,
     evaluate, miniature, doctor, fingerprint,
 )  # fmt: skip

@@ -6,9 +6,9 @@
  * no saved workflow and in no prompt. Where a workflow is opened again its reports come back from the outputs that the
  * page keeps, else from ComfyUI's history.
  */
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { translate } from "./messages.js";
+import { comparison, nodeOf, read } from "./outputs.js";
 
 const PACK = "SteadyDancer"; // the ids of the pack's nodes begin with it
 const NAME = "steadydancer_report";
@@ -20,7 +20,6 @@ const PREVIEW_WIDTH = 600; // px of a node with a preview, which is at least 512
 const PLAYER_BORDER = 60; // px, above and below a preview
 const MAX_LINES = 8; // a longer report scrolls
 const JOBS = 5; // a job holds no report of a node that an earlier one had run
-const SEED = /seed/; // a new one stands in the widget as soon as the run began
 let loads = 0;
 
 app.registerExtension({
@@ -127,16 +126,6 @@ function isOurs(node) {
     return Boolean(node?.type?.startsWith(PACK));
 }
 
-/** Return the node of an execution id such as "12:3", or of "<id of the subgraph>:3", as the page keeps outputs. */
-function nodeOf(id) {
-    const path = id.split(":");
-    const subgraph = app.rootGraph?.subgraphs?.get(path[0]);
-    return path.slice(subgraph ? 1 : 0).reduce(
-        (owner, step) => owner?.subgraph?.getNodeById(step),
-        { subgraph: subgraph ?? app.rootGraph },
-    );
-}
-
 /** Show in nodes without a report what they reported in the last finished jobs of the open workflow. */
 async function restoreFromHistory(load) {
     const graphs = [app.rootGraph, ...app.rootGraph.subgraphs.values()];
@@ -153,29 +142,4 @@ async function restoreFromHistory(load) {
         const isUnchanged = comparison(job.workflow?.prompt ?? {});
         restore(job.outputs, (id, node) => !boxOf(node) && isUnchanged(id));
     }
-}
-
-async function read(route) {
-    const answer = await api.fetchApi(route);
-    return answer.ok ? await answer.json() : {};
-}
-
-/** Return a function that says whether a node, and each that leads to it, has the values that it had in `prompt`. */
-function comparison(prompt) {
-    const known = {};
-    const agrees = (node, [name, value]) => {
-        if (Array.isArray(value)) {
-            return isUnchanged(String(value[0]));
-        }
-        const widget = node.widgets?.find(widget => widget.name === name);
-        return !widget || SEED.test(name) || typeof value === "object" || widget.value === value;
-    };
-    const isUnchanged = id => {
-        const node = nodeOf(id);
-        const ran = prompt[id];
-        known[id] ??= Boolean(ran) && node?.type === ran.class_type
-            && Object.entries(ran.inputs).every(input => agrees(node, input));
-        return known[id];
-    };
-    return isUnchanged;
 }

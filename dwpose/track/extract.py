@@ -214,5 +214,6 @@ def _nobody(detector: Detector, frames: int) -> str:
         "the person is larger, not cut off, upright and in good light, or try another detector in Load Pose Detector."
     )
     if frames == 1:
-        return f"{detector.name} found nobody in the picture. Use one in which {advice}"
+        by_hand = "Or connect the picture to images of Edit Poses and place a skeleton by hand."
+        return f"{detector.name} found nobody in the picture. Use one in which {advice} {by_hand}"
     return f"{detector.name} found nobody in any of the {frames} frames. Use a video in which {advice}"

@@ -62,8 +62,10 @@ TOLD_IN_DOM = """async () => {
         const outputs = find('.lg-slot--output'), title = root.querySelector('[data-testid=node-title]'), inputs = {};
         const sockets = node.inputs.filter(slot => !slot.widget);
         find('.lg-slot--input:not(.lg-slot--dot-only)').forEach((slot, i) => inputs[sockets[i].name] = slot);
-        for (const row of find('[data-testid=node-widget]')) {
-            const label = row.querySelector('[data-testid=widget-layout-field-label], label').innerText.trim();
+        // A button has no label: it says on itself what it does.
+        const labels = find('[data-testid=node-widget]')
+            .map(row => [row, row.querySelector('[data-testid=widget-layout-field-label], label')?.innerText.trim()]);
+        for (const [row, label] of labels.filter(([, label]) => label)) {
             const widget = node.widgets.find(widget => widget.label === label);
             inputs[widget.name] = row.querySelector(':scope > [data-pd-tooltip]');
         }

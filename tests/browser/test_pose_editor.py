@@ -1,0 +1,174 @@
+"""A session in the pose editor on ComfyUI's page: a wrong elbow is dragged, eased, applied, and drawn so."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from steadydancer_pack.dwpose.formats import pose_json
+from steadydancer_pack.dwpose.formats.dialects import STRICT
+from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_ELBOW, PoseClip, Track
+from steadydancer_pack.tests.browser.graph import LOAD, VUE, draw_with, in_time, ours, press_run, show
+
+FRAMES, WRONG, EASE = 24, 12, 4
+BODY = {
+    0: (0.5, 0.18), 1: (0.5, 0.28), 2: (0.42, 0.28), 3: (0.38, 0.42), 4: (0.37, 0.55), 5: (0.58, 0.28),
+    6: (0.62, 0.42), 7: (0.63, 0.55), 8: (0.45, 0.56), 9: (0.44, 0.75), 10: (0.44, 0.93), 11: (0.55, 0.56),
+    12: (0.56, 0.75), 13: (0.56, 0.93), 14: (0.48, 0.16), 15: (0.52, 0.16), 16: (0.46, 0.17), 17: (0.54, 0.17),
+}  # fmt: skip
+PROMPT = {
+    "1": {"class_type": "SteadyDancerLoadPoses",
+          "inputs": {"file": "", "fps": 16.0, "width": 0, "height": 0, "dialect": STRICT}},
+    "2": {"class_type": "SteadyDancerEditPoses", "inputs": {"poses": ["1", 0], "edits": "", "fps": ["1", 1]}},
+    "3": {"class_type": "SteadyDancerDrawPoses",
+          "inputs": {"poses": ["2", 0], "width": 0, "height": 0, "palette": "steadydancer", "thickness": 1.0,
+                     "hands": True}},
+    "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "edited/pose"}},
+}  # fmt: skip
+OPEN_PROMPT = "prompt => window.app.loadApiJson(prompt, 'edit')"
+EDITS = "() => window.app.graph.getNodeById(2).widgets.find(({name}) => name === 'edits').value"
+GRAPH_CHANGES = "() => [window.app.graph.nodes.length, window.app.graph.getNodeById(2).pos[0]]"
+STORED = "() => document.querySelector('.steadydancer-pose-editor').editor.session.rows.map(({op}) => op)"
+PHOTO_SHOWN = """() => document.querySelector('.steadydancer-pose-editor').shadowRoot.querySelector('.frame img')
+    .naturalWidth > 0"""
+SERIALIZED = "() => window.app.graph.serialize()"
+# Where the button of the node is on the page, in the classic renderer.
+BUTTON_ON_CANVAS = """() => {
+    const {graph, canvas} = window.app;
+    const node = graph.getNodeById(2);
+    const widget = node.widgets.find(({name}) => name === 'steadydancer_edit_poses');
+    const [x, y] = canvas.ds.convertOffsetToCanvas([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.last_y + 10]);
+    const box = canvas.canvas.getBoundingClientRect();
+    return [box.x + x, box.y + y];
+}"""
+# Where a joint of a person is on the page.
+JOINT = """([person, keypoint]) => {
+    const {stage, session} = document.querySelector('.steadydancer-pose-editor').editor;
+    const {points} = session.people().get(person);
+    const [x, y] = stage.view.toCanvas(points[2 * keypoint], points[2 * keypoint + 1]);
+    const box = stage.canvas.getBoundingClientRect();
+    return [box.x + x, box.y + y];
+}"""
+
+
+@pytest.fixture(scope="module")
+def graph(server) -> dict:
+    """A prompt that draws the poses of a file: one dancer, whose elbow is far off in one frame."""
+    points, scores = np.zeros((FRAMES, KEYPOINTS, 2)), np.zeros((FRAMES, KEYPOINTS))
+    for joint, place in BODY.items():
+        points[:, joint], scores[:, joint] = place, 0.9
+    points[WRONG, LEFT_ELBOW] += (0.2, -0.1)
+    clip = PoseClip(288, 512, FRAMES, (Track(0, points, scores),))
+    path = pose_json.save_new(clip, [server.base / "input" / "wrong_elbow.json"], 16.0, STRICT)
+    return {**PROMPT, "1": {**PROMPT["1"], "inputs": {**PROMPT["1"]["inputs"], "file": path.name}}}
+
+
+@pytest.fixture
+def editing(page: Page, server, graph) -> Iterator[Page]:
+    page.evaluate(OPEN_PROMPT, graph)
+    yield page
+    assert ours(page.errors) == []
+
+
+def run(page: Page, server) -> list[np.ndarray]:
+    """Press Run and return the pictures that the run saved."""
+    folder = server.base / "output" / "edited"
+    before, jobs = set(folder.glob("*.png")), len(server.client.get("/history"))
+    press_run(page)
+    assert in_time(page, lambda: len(server.client.get("/history")), jobs + 1) == jobs + 1
+    return [np.asarray(Image.open(file)) for file in sorted(set(folder.glob("*.png")) - before)]
+
+
+def open_editor(page: Page, renderer: str) -> Locator:
+    show(page, 2)
+    if VUE[renderer]:
+        page.locator('[data-node-id="2"]').get_by_role("button", name="Edit poses").click()
+    else:
+        page.mouse.click(*page.evaluate(BUTTON_ON_CANVAS))
+    dialog = page.get_by_role("dialog", name="Edit poses")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def drag_joint(page: Page, joint: int, dx: float, dy: float) -> None:
+    """Drag a joint of person 1 by pixels of the page."""
+    x, y = page.evaluate(JOINT, [1, joint])
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + dx / 2, y + dy / 2)
+    page.mouse.move(x + dx, y + dy)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("renderer", VUE)
+def test_a_wrong_elbow_is_dragged_eased_and_applied(editing, server, renderer):
+    page = editing
+    draw_with(page, renderer)
+    unedited = run(page, server)
+    dialog = open_editor(page, renderer)
+    dialog.get_by_label("Frame", exact=True).fill(str(WRONG))
+    dialog.get_by_label("Ease in").last.fill(str(EASE))
+    dialog.get_by_label("Ease out").last.fill(str(EASE))
+    drag_joint(page, LEFT_ELBOW, -60, 40)
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    (row,) = json.loads(page.evaluate(EDITS))["edits"]
+    (dx, dy) = row.pop("joints")["left_elbow"]
+    assert dx < -0.05 and dy > 0.02
+    assert row == {"op": "move", "person": 1, "from": WRONG, "to": WRONG, "ease_in": EASE, "ease_out": EASE}
+    edited = run(page, server)
+    assert len(edited) == len(unedited) == FRAMES
+    changed = [i for i in range(FRAMES) if (edited[i] != unedited[i]).any()]
+    assert changed == list(range(WRONG - EASE, WRONG + EASE + 1))
+    page.evaluate(LOAD, page.evaluate(SERIALIZED))
+    assert json.loads(page.evaluate(EDITS))["edits"][0]["joints"] == {"left_elbow": [dx, dy]}
+
+
+def test_keys_stay_in_the_editor_and_unapplied_edits_come_back(editing, server):
+    page = editing
+    draw_with(page, "classic")
+    run(page, server)
+    page.evaluate("() => { window.app.graph.getNodeById(2).pos[0] += 40; }")
+    graph = page.evaluate(GRAPH_CHANGES)
+    dialog = open_editor(page, "classic")
+    one, two = ["swap_sides"], ["swap_sides"] * 2
+    keys = {"s": one, "Control+s": one, "ArrowRight": one, "S": two, "Control+z": one, "Control+Shift+Z": two}
+    for key, rows in [*keys.items(), ("Control+z", one), ("Control+y", two), ("Control+z", one), ("Delete", one)]:
+        page.keyboard.press(key)
+        assert page.evaluate(STORED) == rows, key
+    page.keyboard.press("?")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert page.evaluate(EDITS) == "" and page.evaluate(GRAPH_CHANGES) == graph
+    dialog = open_editor(page, "classic")
+    assert page.evaluate(STORED) == []
+    dialog.get_by_role("button", name="Use them").click()
+    assert page.evaluate(STORED) == one
+    page.keyboard.press("Control+Enter")
+    expect(dialog).to_have_count(0)
+    assert json.loads(page.evaluate(EDITS))["edits"] == [{"op": "swap_sides", "person": 1, "from": 0, "to": 0}]
+    dialog = open_editor(page, "classic")
+    expect(dialog.get_by_role("button", name="Use them")).to_have_count(0)
+
+
+def test_a_skeleton_is_placed_on_a_photo_by_hand(page, server):
+    photo = {"class_type": "LoadImage", "inputs": {"image": "steadydancer_sample.png"}}
+    edit = {"class_type": "SteadyDancerEditPoses", "inputs": {"images": ["1", 0], "edits": "", "fps": 16.0}}
+    page.evaluate(OPEN_PROMPT, {**PROMPT, "1": photo, "2": edit})
+    draw_with(page, "Nodes 2.0")
+    (black,) = run(page, server)
+    assert black.max() == 0
+    dialog = open_editor(page, "Nodes 2.0")
+    page.wait_for_function(PHOTO_SHOWN)
+    dialog.get_by_role("button", name="Add skeleton").click()
+    drag_joint(page, LEFT_ELBOW, 30, -40)
+    dialog.get_by_role("button", name="Apply").click()
+    (drawn,) = run(page, server)
+    assert drawn.max() > 0
+    assert [row["op"] for row in json.loads(page.evaluate(EDITS))["edits"]] == ["place", "move"]
+    assert ours(page.errors) == []
