@@ -3,7 +3,6 @@
 Sizes and sha256: the files of repository yzd-v/DWPose on Hugging Face; yolox_l.onnx is Megvii's own release 0.1.1rc0.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
@@ -17,7 +16,6 @@ from .simcc import KEYPOINTS as WHOLE_BODY
 from .yolox import ROW, STRIDES
 
 PAGE = "yzd-v/DWPose on Hugging Face"
-CHUNK = 1 << 20
 NOT_ONNX = (  # how a file starts, and what it is then
     (b"PK\x03\x04", "a TorchScript or PyTorch file"),
     (b"\x80\x02", "an old PyTorch file"),
@@ -77,15 +75,6 @@ def download_note(kinds=(YOLOX, DWPOSE)) -> str:
     """Return names and sizes of the files, and where they are published, one line each."""
     lines = [f"{kind.file}: {size_text(kind.size)}" for kind in kinds]
     return "\n".join([f"Download from repository {PAGE}:", *lines])
-
-
-def checksum(path: Path) -> str:
-    """Return the sha256 of a file as hex digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def describe(session: Session) -> str:

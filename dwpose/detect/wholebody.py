@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...media.file_hash import file_sha256
 from ..packages.onnxruntime_advice import Gpu
 from ..poses import BODY, KEYPOINTS, VISIBLE_SCORE
 from .detector import Region, region_of
-from .detector_files import DWPOSE, YOLOX, checksum, open_network
+from .detector_files import DWPOSE, YOLOX, open_network
 from .runtime import AUTO, prepare
 from .simcc import KEYPOINTS as COCO_KEYPOINTS
 from .simcc import SimccPose
@@ -102,7 +103,7 @@ class DWPose:
 
     @cached_property
     def fingerprint(self) -> str:
-        return " ".join(["dwpose", *map(checksum, self._files), self._settings])
+        return " ".join(["dwpose", *map(file_sha256, self._files), self._settings])
 
     def prepare(self, make_room: Callable[[], None]) -> None:
         prepare(self._sessions, make_room)

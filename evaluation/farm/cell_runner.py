@@ -16,9 +16,9 @@ from av.error import FFmpegError
 from ...comfy_client.client import ComfyClient, ServerGone
 from ...comfy_client.prompt_run import PromptState, State, saved_file
 from ...media.clips import read_frames, read_photo
+from ...media.file_hash import file_sha256
 from .cell import FILES, Cell, CellFailed, CellOutput, CellStopped, ServerIdentity
 from .cell_prompt import PromptTemplate, model_names, with_pose_file
-from .file_hash import file_sha256
 
 POLL_SECONDS = 0.25
 UPLOAD_PREFIX, HASH_DIGITS = "xdance_", 20

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
+from ...media.file_hash import file_sha256
 from .cell import DONE, FAILED, POISONED, Cell, Outcome, ServerIdentity
 from .cell_queue import Keeper
 from .cell_sets import Pair
-from .file_hash import file_sha256
 from .result_files import ResultFiles
 
 MANIFEST, METRICS, SHEET = "cell.json", "metrics.json", "sheet.png"

@@ -11,13 +11,13 @@ from steadydancer_pack.dwpose.detect.blazepose import BlazePose
 from steadydancer_pack.dwpose.detect.detector_files import (
     DWPOSE,
     YOLOX,
-    checksum,
     describe,
     download_note,
     open_network,
 )
 from steadydancer_pack.dwpose.detect.wholebody import COLOR_ORDERS, MIRROR, DWPose, box, to_openpose
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import Gpu
+from steadydancer_pack.media.file_hash import file_sha256
 
 PAIRED = "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"
 COCO_BODY = ["nose", *(f"{side}_{part}" for part in PAIRED for side in ("left", "right"))]
@@ -155,7 +155,7 @@ def test_the_fingerprint_follows_files_and_settings_and_files_have_checksums_in_
     (tmp_path / "dwpose").write_bytes(b"another")
     assert len({*prints, detector.fingerprint}) == 4
     (tmp_path / "a").write_bytes(b"abc")
-    assert checksum(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert "yolox_l.onnx: 217 MB\ndw-ll_ucoco_384.onnx: 134 MB" in download_note()
     assert "yolox" not in download_note([DWPOSE])
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...dwpose.detect.detector_files import checksum
 from ...media.atomic_write import atomic_write
+from ...media.file_hash import file_sha256
 from ..pipeline import Work
 from .metrics import metrics
 from .pairs import Pair
@@ -21,7 +21,7 @@ SHEET_PAIRS = 8  # whose clips are kept for pictures
 def key_of(count: int, weights: Path | None, vae: Path | None, world: World = NEW) -> Key:
     """Return what rows depend on: the number of pairs, the sha256 of weights and VAE, "" where there are none, and
     the world."""
-    return [count, *(checksum(path) if path else "" for path in (weights, vae)), world.name]
+    return [count, *(file_sha256(path) if path else "" for path in (weights, vae)), world.name]
 
 
 def kept_rows(folder: Path, name: str, key: Key, pairs: list[Pair], make: Callable[[], list[np.ndarray]]) -> Rows:

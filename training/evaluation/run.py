@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...dwpose.detect.detector_files import checksum
 from ...evaluation.evaluation_report import report_files, write_report
 from ...media.atomic_write import atomic_write
+from ...media.file_hash import file_sha256
 from ...media.log import logger
 from ...steadydancer_core.sampling.presets import Settings
 from ..export import model_file
@@ -78,7 +78,7 @@ def load_system(work: Work, stage: str, settings: Settings = SETTINGS) -> System
     if isinstance(work, ModelFiles):
         return System(work.weights(stage), work.vae_file, settings)
     weights, file = work.weights(stage), work.folder / stage / "shipped.safetensors"
-    of, rounded_from = checksum(weights), None
+    of, rounded_from = file_sha256(weights), None
     with suppress(OSError, SafetensorError), safe_open(file, "pt") as opened:
         rounded_from = (opened.metadata() or {}).get(OF)
     if rounded_from != of:
