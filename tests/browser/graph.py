@@ -20,6 +20,7 @@ WITH_LOADERS = {  # of files, in the place of the bundled sample
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
 WAIT, RUN_TIME, TICK = 60_000, 180_000, 50  # ms; RUN_TIME is for a whole run
 CLICKS = 6
+BYPASSED = 4
 SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
 LOAD = "workflow => window.app.loadGraphData(workflow)"
 TYPES = "() => window.app.graph.nodes.map(node => node.type).sort()"
@@ -68,9 +69,9 @@ def types(workflow: dict) -> list[str]:
 
 
 def files_of(workflow: dict) -> list[dict]:
-    """Return what the workflow says of each file that is not here, by name."""
+    """Return what the workflow says of each file that is not here, by name; a bypassed node needs none."""
     graphs = [workflow, *workflow.get("definitions", {}).get("subgraphs", ())]
-    nodes = (node for graph in graphs for node in graph["nodes"])
+    nodes = (node for graph in graphs for node in graph["nodes"] if node["mode"] != BYPASSED)
     models = [model for node in nodes for model in node["properties"].get("models", ())]
     return sorted(models, key=lambda model: model["name"])
 

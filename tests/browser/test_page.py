@@ -38,7 +38,7 @@ INSIDE = """title => {
     };
 }"""
 SAMPLER = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerSampler")["id"]
-WITH_WIDGETS = {"INT", "FLOAT", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
+WIDGET_TYPES = {"INT", "FLOAT", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
 LONG = "\n".join(f"Line {i} of a long report" for i in range(200))
 EXECUTED = """([id, output]) => window.app.api.dispatchCustomEvent(
     'executed', {node: String(id), display_node: String(id), output, prompt_id: 'made up'})"""
@@ -177,7 +177,7 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
         "missing": [],
         "inputs": [socket["name"] for socket in inner["inputs"]],
         "outputs": [socket["name"] for socket in inner["outputs"]],
-        "widgets": [socket["name"] for socket in inner["inputs"] if socket["type"] in WITH_WIDGETS],
+        "widgets": [socket["name"] for socket in inner["inputs"] if socket["type"] in WIDGET_TYPES],
     }
     assert in_time(page, lambda: page.evaluate(INSIDE, name), wanted) == wanted
     assert page.get_by_test_id("error-overlay").count() == 0

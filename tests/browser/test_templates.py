@@ -18,10 +18,10 @@ from steadydancer_pack.tests.browser.graph import (
     ours,
 )
 
-# Every combo of the graph whose value is none of its choices.
-# But what is not chosen yet; nodes in subgraphs too.
+# Every combo of the graph, and of its subgraphs, whose value is none of its choices.
+# But not what is not chosen yet, and no bypassed node (mode 4).
 INVALID = """() => [window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()].flatMap(graph => graph.nodes)
-    .filter(n => !n.subgraph).flatMap(n => (n.widgets || [])
+    .filter(n => !n.subgraph && n.mode !== 4).flatMap(n => (n.widgets || [])
     .filter(w => w.type === 'combo' && Array.isArray(w.options.values) && w.value !== ''
         && !w.options.values.includes(w.value))
     .map(w => w.value)).sort()"""
@@ -38,6 +38,7 @@ ROWS = """() => [...document.querySelectorAll('[data-testid=missing-model-import
     .map(link => link.parentElement.parentElement.innerText.split(/\\n+/).map(line => line.trim()))"""
 NOTE_OF_BLOCKED = """window.blocked = [];
 document.addEventListener('securitypolicyviolation', event => window.blocked.push(event.blockedURI));"""
+NOT_CHOSEN = ("Select image...", "Select video...")  # how the page shows that no file is chosen
 # Not rows of their own: the first two belong to the row before them, the third is what the file looks like.
 NO_ROWS = ("control_after_generate", "upload", "video-preview")
 BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downloads itself
@@ -112,7 +113,10 @@ def written_values(page: Page, workflow: dict) -> dict[str, list]:
 def own_rows(page: Page, workflow: dict) -> dict[str, list]:
     """Return what Nodes 2.0 draws of the nodes with values of their own: the nodes of subgraphs show those inside."""
     rows = page.evaluate(DRAWN)
-    return {str(node["id"]): rows[str(node["id"])] for node in workflow["nodes"] if node["widgets_values"]}
+    return {
+        id: [[name, "" if value in NOT_CHOSEN else value] for name, value in rows[id]]
+        for id in (str(node["id"]) for node in workflow["nodes"] if node["widgets_values"])
+    }
 
 
 def without(rows: dict[str, list], linked: list[tuple[str, str]]) -> dict[str, list]:
