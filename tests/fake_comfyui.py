@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -39,6 +40,7 @@ class FakeComfyUI:
     """Runs one prompt after the other, each for `seconds`, between __enter__ and __exit__.
 
     done: how often each cell was run to its end, by name. models, pack_version: what its fingerprint reports.
+    on_begin: called when a cell begins.
     """
 
     def __init__(self, seconds=0.05, models=None, pack_version="1.0", port=0, is_process=False):
@@ -47,6 +49,7 @@ class FakeComfyUI:
         self.pending, self.running, self.history = [], None, {}
         self.files, self.done, self.probes = {}, Counter(), 0
         self.begun: list[str] = []
+        self.on_begin: Callable[[], None] = lambda: None
         self.changed = threading.Condition()
         self.stopped_ids: set[str] = set()
         self.closing = False
@@ -99,6 +102,7 @@ class FakeComfyUI:
             return success({"1": {"text": [json.dumps(report)]}}, 0)
         name = cell_name(prompt)
         self.begun.append(name)
+        self.on_begin()
         if KILLER in name:
             if self.is_process:
                 os._exit(1)
