@@ -209,4 +209,4 @@ def test_auto_says_that_hands_are_not_seen_and_where_the_files_belong(home):
     register_folders()
     _, report = LoadPoseDetector.execute().result
     assert report.startswith("BlazePose") and "Hands are not seen" in report
-    assert "216,746,733 bytes" in report and f"Put into {home / 'models' / 'dwpose'}" in report
+    assert "yolox_l.onnx: 217 MB" in report and f"Put into {home / 'models' / 'dwpose'}" in report

@@ -277,7 +277,7 @@ def test_the_preview_is_evenly_spread_and_small(frames, kept):
 
 def test_the_preview_draws_each_person_in_a_colour_of_their_own_and_counts_from_1(monkeypatch):
     preview, written = Preview(), []
-    monkeypatch.setattr(preview_module, "_write_number", lambda picture, number, *_: written.append(number))
+    monkeypatch.setattr(preview_module, "write_number", lambda picture, number, *_: written.append(number))
     for index in range(6):
         preview.add(index, np.zeros((100, 200, 3), np.uint8))
     pictures = preview.draw(from_keypoints(two_people()))
