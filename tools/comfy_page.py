@@ -9,8 +9,10 @@ from playwright.sync_api import Browser, Page, Playwright
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu")
 NO_TOUR = {"Comfy.TutorialCompleted": True}
-# ComfyUI loads a graph of its own at the start; one that is loaded before would be replaced by it.
-READY = "window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0"
+# ComfyUI loads a graph of its own at the start; one that is loaded before would be replaced by it. What runs before the
+# page has its client id, from the websocket, reports to nobody.
+READY = """window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0
+    && window.app.api.clientId"""
 TIME_TO_START = 240_000  # ms
 
 
