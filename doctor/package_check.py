@@ -5,7 +5,7 @@ import re
 
 from .findings import OK, PROBLEM, Finding
 
-EVALUATE_USES = {"torchmetrics": "PSNR, SSIM and LPIPS", "matplotlib": "the curves"}  # neither is required
+EVALUATE_USES = {"torchmetrics": "LPIPS", "matplotlib": "the curves"}  # neither is required
 
 
 def read_pyproject(text: str) -> list[str]:

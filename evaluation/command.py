@@ -2,8 +2,8 @@
 
 VIDEO and --ground-truth are video files or folders of pictures; poses are the JSON files of Save Poses. Run it with
 ComfyUI's Python: in the pack's folder as above, from any other as `python FOLDER_OF_THE_PACK/evaluation VIDEO`. Nothing
-is downloaded: metrics that need a network are measured if its file is given. PSNR, SSIM and LPIPS need torchmetrics,
-the curves of a report need matplotlib: evaluation/requirements.txt lists both.
+is downloaded: metrics that need a network are measured if its file is given. LPIPS needs torchmetrics, the curves of a
+report need matplotlib: evaluation/requirements.txt lists both.
 """
 
 import argparse

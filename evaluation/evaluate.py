@@ -12,11 +12,11 @@ from ..steadydancer_core.long_video.seams import NEIGHBORS, seam_scores
 from .body_keypoints import Keypoints, Parts, comparable
 from .extra_packages import TORCHMETRICS, MissingPackage, import_advice
 from .feature_networks import ClipFeatures, PictureFeatures
-from .fidelity import IMAGE_METRICS, fitted_ground_truth, fitted_photo, frame_psnr, frame_ssim
+from .fidelity import fitted_ground_truth, fitted_photo, frame_psnr, frame_ssim
 from .frame_batches import check_frames, unit
 from .frechet import frechet_distance
 from .identity import identity_by_color, identity_by_network
-from .lpips import Lpips
+from .lpips import LPIPS_MODULE, Lpips
 from .metrics import METRICS, NotMeasured, metric_of, number
 from .motion import measure_motion
 from .pose_error import THRESHOLD, pose_error
@@ -77,8 +77,8 @@ def evaluate(case: Case) -> Evaluation:
     """Measure all that can be measured. ValueError for inputs that are no frames, photo or keypoints of one kind."""
     check_frames(case.frames)
     result = Evaluation(len(case.frames))
-    if case.photo is not None or case.ground_truth is not None:
-        advice = import_advice(TORCHMETRICS, IMAGE_METRICS)
+    if case.lpips is not None and not (case.photo is None and case.ground_truth is None):
+        advice = import_advice(TORCHMETRICS, LPIPS_MODULE)
         if advice:
             result.notes.append(advice)
     if case.ground_truth is not None:

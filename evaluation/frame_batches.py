@@ -14,7 +14,7 @@ def unit(frames: Tensor) -> Tensor:
     """Return frames, uint8 or floats, as float32 on the CPU in 0..1; NaN counts as 0."""
     if frames.dtype == torch.uint8:
         return to_float(frames.cpu())
-    return frames.detach().cpu().float().nan_to_num(0.0).clamp(0, 1)
+    return frames.detach().cpu().float().nan_to_num(0.0).clamp_(0, 1)
 
 
 def batches(frames: Tensor, overlap: int = 0, size: int = BATCH_FRAMES) -> Iterator[tuple[int, Tensor]]:

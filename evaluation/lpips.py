@@ -23,6 +23,7 @@ BACKBONES = {
     "vgg": ("features.28.weight", (512, 512, 3, 3)),
     "squeeze": ("features.12.expand3x3.weight", (256, 64, 3, 3)),
 }
+LPIPS_MODULE = "functional.image.lpips"  # of torchmetrics
 SMALLEST = 32  # pixels of a side that all backbones can shrink
 
 
@@ -64,7 +65,7 @@ class Lpips:
 
 def _model(net: str, weights: Mapping[str, Tensor]) -> torch.nn.Module:
     # torchmetrics' public classes download the backbone.
-    model = import_from(TORCHMETRICS, "functional.image.lpips")._LPIPS(net=net, pnet_rand=True).float()
+    model = import_from(TORCHMETRICS, LPIPS_MODULE)._LPIPS(net=net, pnet_rand=True).float()
     # torchmetrics cuts the backbone into slices: slice1.0.weight, slices.0.0.weight. Layers keep torchvision's numbers.
     layers = {key: re.sub(r"^(slice\d+|slices\.\d+)\.", "features.", key) for key in model.net.state_dict()}
     missing = [layer for layer in layers.values() if layer not in weights]

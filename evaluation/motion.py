@@ -17,15 +17,16 @@ from .frame_batches import batches
 
 def measure_motion(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return motion and flicker [F - 1] of `frames` [F, H, W, 3], smoothness of odd frames between two; all float64."""
-    still = still_half(frames)
+    still = still_half(frames).flatten()
+    share = still / still.sum(dtype=torch.float64)
     moved, flicker, smooth = [], [], []
     for _, batch in batches(frames, overlap=1):
-        steps = _steps(batch)  # N H W
-        moved += [255 * steps.mean(dim=(1, 2))]
-        flicker += [1 - steps[:, still].mean(dim=1)]
+        steps = _steps(batch).flatten(1)  # N HW
+        moved += [255 * steps.mean(dim=1)]
+        flicker += [1 - steps @ share]
     for _, batch in batches(frames, overlap=2):
-        middle, ends = batch[1:-1:2].double(), (batch[:-2:2].double() + batch[2::2].double()) / 2
-        smooth += [1 - (middle - ends).abs().mean(dim=(1, 2, 3))]
+        middle, ends = batch[1:-1:2], (batch[:-2:2] + batch[2::2]) / 2
+        smooth += [1 - (middle - ends).abs_().mean(dim=(1, 2, 3), dtype=torch.float64)]
     none = still.new_empty(0, dtype=torch.float64)
     return torch.cat([none, *moved]), torch.cat([none, *flicker]), torch.cat([none, *smooth])
 
@@ -40,4 +41,5 @@ def still_half(frames: Tensor) -> Tensor:
 
 def _steps(batch: Tensor) -> Tensor:
     """Return float64 [N - 1, H, W]: how much each pixel changes from frame to frame, as a mean over its channels."""
-    return (batch[1:].double() - batch[:-1].double()).abs().mean(dim=-1)
+    red, green, blue = (batch[1:] - batch[:-1]).abs_().unbind(-1)
+    return (red + green + blue).double() / 3

@@ -10,7 +10,7 @@ PACKAGES = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-p
 
 def import_cv2() -> ModuleType:
     """Return the module cv2; ValueError that says what to do if it is missing, does not load or is torn."""
-    needed = "Finding and drawing poses needs OpenCV; the other nodes work without it."
+    needed = "Poses and SSIM need OpenCV; the rest works without it."
     try:
         import cv2
     except IMPORT_ERRORS as error:

@@ -8,6 +8,8 @@ import torchvision
 from onnx import helper
 from safetensors.torch import save_file
 
+from steadydancer_pack.dwpose.packages.pip_advice import install
+from steadydancer_pack.evaluation import evaluate as evaluate_module
 from steadydancer_pack.evaluation.body_keypoints import Keypoints
 from steadydancer_pack.evaluation.evaluate import Case, evaluate
 from steadydancer_pack.evaluation.feature_networks import ClipFeatures, PictureFeatures
@@ -142,12 +144,20 @@ def test_lpips_with_a_backbone_from_a_file(tmp_path, alexnet, offline):
         lpips(clip[:, :16, :16], clip[:, :16, :16])
 
 
-def test_without_torchmetrics_a_good_backbone_costs_no_other_metric(tmp_path, alexnet, forget):
+def test_without_torchmetrics_all_but_lpips_is_measured_and_the_log_says_at_once_how_to_add_it(
+    tmp_path, alexnet, forget, monkeypatch, caplog
+):
     forget("torchmetrics")
     lpips = Lpips(save_as(tmp_path / "alexnet.safetensors", alexnet.state_dict()))
     clip = torch.full((3, 32, 32, 3), 0.5)
+    assert evaluate(Case(clip, ground_truth=clip)).values["truth_ssim"] == 1.0 and "torchmetrics" not in caplog.text
+    said = []
+    monkeypatch.setattr(evaluate_module, "frame_psnr", lambda *_: said.append(caplog.text) or torch.zeros(3))
     result = evaluate(Case(clip, ground_truth=clip, lpips=lpips))
-    assert result.values["flicker"] == 1.0
+    assert result.values["flicker"] == 1.0 and "truth_lpips" not in result.values
+    command = f"Run in a terminal:\n{install('torchmetrics')}\nand restart ComfyUI."
+    assert f"SteadyDancer: torchmetrics is not installed. {command}" in said[0]
+    assert result.notes[0] == f"torchmetrics is not installed. {command}"
     assert "LPIPS against the ground truth: not measured: torchmetrics is not installed." in result.notes
 
 
