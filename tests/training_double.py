@@ -4,7 +4,7 @@
 
 It trains the plans in their folders one after the other. Those with a death are trained by forked children: killed
 while the batch of STEP is drawn ("batch"), or when half of the n-th tensor file of the checkpoints is written ("file").
-Prints the children's exit statuses as JSON.
+Prints the children's exit statuses as JSON; dtypes.json beside a run says what its first block computed with.
 """
 
 import json
@@ -45,6 +45,8 @@ class Regression(torch.nn.Module):
 
 class Sums:
     """Batches of vectors and their sums. broken: the step whose loss is infinite."""
+
+    fill = None
 
     def __init__(self, batch_size=4, broken=-1):
         self.module, self.batch_size, self.broken, self.drawn = Regression(), batch_size, broken, []
@@ -105,7 +107,11 @@ if __name__ == "__main__":
     statuses = []
     for folder, plan, *death in json.loads(sys.argv[1]):
         if not death:
-            train(Sums(), Plan(**plan), Path(folder))
+            task, dtypes = Sums(), set()
+            block = task.module.blocks[0]
+            block.register_forward_hook(lambda layer, *_, seen=dtypes: seen.add(str(layer.weight.dtype)))
+            train(task, Plan(**plan), Path(folder))
+            (Path(folder) / "dtypes.json").write_text(json.dumps(sorted(dtypes)))
         elif child := os.fork():
             statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         else:

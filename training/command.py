@@ -85,6 +85,8 @@ def _add_full_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--full", action="store_true", help="train a whole Wan 2.1 I2V with the 14B column of the table")
     verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
     _add_stores(verb, "with --full: ")
+    verb.add_argument("--bf16-shards", action="store_true", help="stage 2 with --full: less memory on several GPUs")
+    _add_stream(verb, "stages 1 and 3 with --full: ")
 
 
 def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
@@ -93,11 +95,16 @@ def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
     verb.add_argument("--preview-vae", type=Path, help=f"{when}wan_2.1_vae.safetensors, for pictures on the way")
 
 
+def _add_stream(verb: argparse.ArgumentParser, when: str = "") -> None:
+    verb.add_argument("--stream", action="store_true", help=f"{when}frozen blocks wait in main memory: smaller GPUs")
+
+
 def _add_lora(verbs) -> None:
     purpose = "train a character or a style as a LoRA on SteadyDancer, with what `prepare` made"
     verb = _add(verbs, "lora", purpose, "command_steps", "run_lora_verb")
     verb.add_argument("--base", type=Path, required=True, help="SteadyDancer in bf16 or fp16, .safetensors")
     _add_stores(verb)
+    _add_stream(verb)
     verb.add_argument("--output", default="lora", help="folder in WORK, else %(default)s")
     for name, kind, text in (
         ("steps", int, "else 1500"),

@@ -13,10 +13,11 @@ from .command import STORE
 from .encoders import Encoders, load_encoder, load_text, load_vision, miniature_text, no_vision
 from .full import FullFiles, run_full
 from .lora_run import LoRASettings, run_lora
-from .memory_plan import table
+from .memory_table import table
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
 from .prompts import NEGATIVE, POSITIVE
 from .real_clips import ClipSettings, prepare_clips
+from .run_options import RunOptions
 from .snapshot import restore, write_snapshot
 from .stages import STAGES, columns
 from .vae import METRICS, default_plan, train_vae
@@ -49,7 +50,8 @@ def _run_full_stage(work: Work, options: argparse.Namespace) -> None:
     if options.base is None:
         raise ValueError("--full needs --base, the file of Wan 2.1 I2V that SteadyDancer is trained from.")
     files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
-    run_full(work, options.name, files, options.steps, options.before, options.output)
+    how = RunOptions(options.bf16_shards, options.stream)
+    run_full(work, options.name, files, options.steps, options.before, options.output, how)
 
 
 def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
@@ -60,7 +62,7 @@ def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
         given["targets"] = tuple(options.targets)
     settings = LoRASettings(**given)
     files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
-    run_lora(work, files, settings, options.output)
+    run_lora(work, files, settings, options.output, RunOptions(stream=options.stream))
 
 
 def run_prepare(work: Work, options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ clip_fea, clip_fea_c and blank_features [B, 257, 1280] of the photo, the first p
 """
 
 import itertools
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .network import ATTENTION, CLIP_WIDTH
+from .streaming import BlockStream
 
 STEPS = 1000
 SHIFT = 5.0  # of the sampling schedule
@@ -42,13 +44,20 @@ def shifted(even: Tensor, shift: float) -> Tensor:
 class Velocity(nn.Module):
     """A network's velocity on a batch: of the base where `pose` is off. `recompute` trades time for memory.
 
-    stream: what the tokens are between the blocks, if not float32.
+    stream: what the tokens are between the blocks, if not float32; blocks: where their weights are in main memory.
     """
 
-    def __init__(self, network: Any, pose: bool, recompute: bool = False, stream: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        network: Any,
+        pose: bool,
+        recompute: bool = False,
+        stream: torch.dtype = torch.float32,
+        blocks: BlockStream | None = None,
+    ):
         super().__init__()
         self.network: Any = network
-        self.pose, self.recompute, self.stream = pose, recompute, stream
+        self.pose, self.recompute, self.stream, self.blocks = pose, recompute, stream, blocks
 
     def forward(self, batch: Batch, x: Tensor, conditional: bool = True) -> Tensor:
         """Return the velocity [B, 16, T, h, w] of x; not conditional: negative text and blank pose."""
@@ -56,8 +65,9 @@ class Velocity(nn.Module):
         features = batch.get("clip_fea", torch.zeros(len(x), 1, CLIP_WIDTH, device=x.device))
         options: dict[str, Any] = dict(ATTENTION)
         if self.recompute:
-            blocks = {("double_block", index): _recomputed for index in range(len(self.network.blocks))}
-            options["patches_replace"] = {"dit": blocks}
+            numbers = range(len(self.network.blocks))
+            run = {("double_block", i): partial(self.blocks.run, i) if self.blocks else _recomputed for i in numbers}
+            options["patches_replace"] = {"dit": run}
         inputs = {"clip_fea": features.to(self.stream), "transformer_options": options}
         if self.pose:
             first = batch["ref_c"] if conditional else batch["blank_pose"][:, :, :1]

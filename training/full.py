@@ -21,13 +21,17 @@ from .encoders import load_decoder
 from .full_result import write_result
 from .latents import CLIP, TEXT, Store
 from .loop import train
+from .memory_plan import cell_tokens, report_needs
 from .network import POSE_PARTS, allow_gradients, build
 from .pipeline import BEFORE, Work, is_done, preview_batch
 from .plan import Plan
-from .processes import processes
+from .processes import own_device, processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
+from .run_options import AS_PLANNED, RunOptions
+from .sharding import shard_blocks
 from .stages import STAGES, Column, Stage
 from .start import start_of
+from .streaming import BlockStream
 from .tasks import StageTask
 from .wan_file import WanFile, fill, start_pose
 
@@ -42,28 +46,47 @@ class FullFiles(NamedTuple):
     held: Path | None = None
 
 
-def run_full(work: Work, name: str, files: FullFiles, steps: int = 0, before: str = "", output: str = "") -> Path:
+def run_full(
+    work: Work,
+    name: str,
+    files: FullFiles,
+    steps: int = 0,
+    before: str = "",
+    output: str = "",
+    options: RunOptions = AS_PLANNED,
+) -> Path:
     """Train a stage of a whole model, or go on with it, and return its weights' file.
 
-    The arguments are those of pipeline.run_stage. ValueError: a file is not what it should be, or not there.
+    The other arguments are those of pipeline.run_stage. ValueError: a file is not what it should be, or not there.
     """
     stage, path = STAGES[name], work.weights(output or name)
     if stage.full is None:
         raise ValueError(f"There is no {name} to train in a whole model: it is the file of --base. Begin at stage1.")
     if is_done(path):
         return path
-    column = replace(stage.full, plan=replace(stage.full.plan, steps=steps)) if steps else stage.full
+    column = options.column(stage.full)
+    if steps:
+        column = replace(column, plan=replace(column.plan, steps=steps))
     before = before or BEFORE[name]
     origin = files.base if before == "base" else work.weights(before)
     if not origin.exists():
         raise ValueError(f"There is no {origin}. Train '{before}' first, or name another stage with --before.")
     start, teacher = WanFile(origin), None if stage.loss == "flow" else files.base
+    report_run(stage, column, start, files)
     task = prepare_full(stage, column, start, files)
     trained = train(task, column.plan, path.parent, start_of(origin, Store(files.store), teacher))
     if processes().is_main_process:
         write_result(path, start, trained, column.rank, f"SteadyDancer {name}")
     processes().wait_for_everyone()
     return path
+
+
+def report_run(stage: Stage, column: Column, start: WanFile, files: FullFiles) -> None:
+    """Log what a stage of a whole model takes of the memory of this machine, once."""
+    state, shape = processes(), Store(files.store).arrays[CLIP].shape
+    if state.is_main_process:
+        clip = cell_tokens(shape[2], *shape[3:])
+        report_needs(start.size, stage, column, clip, state.num_processes, own_device())
 
 
 def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles) -> StageTask:
@@ -82,6 +105,7 @@ def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles)
     held = held_out(files.held, store) if files.held else None
     draw = partial(Batches, cuts=column.cuts, negative_text=negative, blank_pose=pose, blank_features=features)
     plan, network = column.plan, starting_network(stage, column, start)
+    blocks = BlockStream(network, own_device()) if column.stream else None
     taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
     preview = (preview_batch(held or store, 1, slice(None)), load_decoder(files.vae)) if files.vae else None
     return StageTask(
@@ -96,6 +120,8 @@ def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles)
         stream=plan.dtype,
         sees=True,
         held=draw(held) if held else None,
+        fill=partial(load_start, network, start, plan.seed) if _shards(plan) else None,
+        blocks=blocks,
     )
 
 
@@ -112,33 +138,44 @@ def held_out(folder: Path, store: Store) -> Store:
 
 
 def starting_network(stage: Stage, column: Column, start: WanFile) -> nn.Module:
-    """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32."""
-    state, plan = processes(), column.plan
-    sharded = plan.shard and state.num_processes > 1  # the loop hands out the parts itself
+    """Return the stage's network: frozen weights in the plan's precision, those that are trained in float32.
+
+    Where the plan shards it lies on the meta device, for load_start; blocks for a BlockStream lie on the CPU.
+    """
+    plan, device = column.plan, own_device()
     dtype = plan.dtype if column.rank else torch.float32
-    network = build(start.size, stage.pose, dtype, "cpu" if sharded else str(state.device))
+    place = "meta" if _shards(plan) else "cpu" if column.stream else str(device)
+    network = build(start.size, stage.pose, dtype, place)
+    if column.stream:
+        for part in (part for name, part in network.named_children() if name != "blocks"):
+            part.to(device)
+    if not _shards(plan):
+        load_start(network, start, plan.seed)
+    return network
+
+
+def load_start(network: nn.Module, start: WanFile, seed: int) -> None:
+    """Give the network, or the part of it that this process holds, the values that the stage starts from."""
+    if any(weight.is_meta for weight in network.parameters()):
+        network.to_empty(device=own_device())
     if start.pose:
         fill(network, start)
     else:
         fill(network, start, POSE_PARTS)
-        start_pose(network, start, plan.seed)
-    return network
+        start_pose(network, start, seed)
 
 
 def teacher(plan: Plan, base: WanFile) -> nn.Module:
     """Return the frozen base model, its blocks sharded among the processes where the plan shards."""
-    state = processes()
-    device, sharded = torch.device(str(state.device)), plan.shard and state.num_processes > 1
-    network: Any = build(base.size, False, plan.dtype, "cpu" if sharded else str(device))
-    fill(network, base)
+    device = own_device()
+    network: Any = build(base.size, False, plan.dtype, "meta" if _shards(plan) else str(device))
     network.requires_grad_(False)
-    if sharded:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        mesh = init_device_mesh(device.type, (state.num_processes,))
-        for block in network.blocks:
-            fully_shard(block, mesh=mesh)
-        for part in (part for name, part in network.named_children() if name != "blocks"):
-            part.to(device)
+    if _shards(plan):
+        shard_blocks(network.blocks, device.type)
+        network.to_empty(device=device)
+    fill(network, base)
     return network
+
+
+def _shards(plan: Plan) -> bool:
+    return plan.shard and processes().num_processes > 1

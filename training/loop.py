@@ -11,7 +11,7 @@ seed, the step and the process, so a checkpoint keeps no random state.
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -26,9 +26,10 @@ from torch import Tensor
 
 from . import checkpoints
 from .checkpoints import Checkpoint
-from .optimizer_state import OptimizerState, gather, trained_parameters
+from .optimizer_state import OptimizerState, trained_parameters
 from .plan import Plan
 from .run_logger import Clock, MetricAverager, RunLogger
+from .sharding import gather, put
 from .start import Start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
@@ -43,7 +44,12 @@ class Task(Protocol):
     running statistics must not decide anything. The task chooses between train() and eval(). Where the module has
     `passes`, names of parts of its loss, forward(batch, name) returns that part, and one is differentiated before the
     next is computed: only one has its activations in memory.
+
+    fill: None, or where the plan shards among several processes and the module lies on the meta device, what gives the
+    parts that this process holds their memory and their values, once they are shared out.
     """
+
+    fill: Callable[[], None] | None
 
     @property
     def module(self) -> torch.nn.Module: ...
@@ -81,13 +87,15 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
     checkpoint = checkpoints.load(folder)
     if checkpoint is not None:
         _check_same(plan, start, checkpoint, folder)
-        _take_over(task.module, checkpoint, folder)
+        _check_module(task.module, checkpoint, folder)
         if checkpoint.step >= plan.steps:
+            _take_over(task.module, checkpoint)
             result = checkpoint.ema or checkpoint.trained
             return {name: result[name].clone() for name in trained_parameters(task.module)}
     run = _Run(task, plan, folder, start)
     if checkpoint is not None:
         run.done = checkpoint.step
+        _take_over(task.module, checkpoint)
         run.optimizer.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
         del checkpoint  # its tensors hold its files, which Windows could not delete
     with RunLogger(folder, run.done, run.accelerator.is_main_process) as logger:
@@ -104,7 +112,7 @@ def step_seed(seed: int, step: int, process: int = 0) -> int:
 class _Run:
     def __init__(self, task: Task, plan: Plan, folder: Path, start: Start):
         self.task, self.plan, self.folder, self.start, self.done = task, plan, folder, start, 0
-        self.optimizer = OptimizerState(task.module, plan)
+        self.optimizer = OptimizerState(task.module, plan, task.fill)
         self.accelerator = self.optimizer.accelerator
 
     def go(self, logger: RunLogger) -> None:
@@ -210,8 +218,8 @@ def _check_same(plan: Plan, start: Start, checkpoint: Checkpoint, folder: Path) 
         )
 
 
-def _take_over(module: torch.nn.Module, checkpoint: Checkpoint, folder: Path) -> None:
-    """Put the parameters of `checkpoint` into `module`. ValueError: they are of another module."""
+def _check_module(module: torch.nn.Module, checkpoint: Checkpoint, folder: Path) -> None:
+    """ValueError: the parameters of `checkpoint` are those of another module."""
     mine, theirs = trained_parameters(module), checkpoint.trained
     shapes = [{name: list(tensor.shape) for name, tensor in tensors.items()} for tensors in (mine, theirs)]
     differ = [name for name in dict.fromkeys([*mine, *theirs]) if shapes[0].get(name) != shapes[1].get(name)]
@@ -221,6 +229,9 @@ def _take_over(module: torch.nn.Module, checkpoint: Checkpoint, folder: Path) ->
             f"The folder {folder} holds a run of another module: {len(differ)} parameters differ, such as "
             f"{differ[0]}: {found} in the module, {wanted} in the folder. Use its module, or another folder."
         )
-    with torch.no_grad():
-        for name, p in mine.items():
-            p.copy_(theirs[name])
+
+
+def _take_over(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the parameters of `checkpoint` into `module`."""
+    for name, p in trained_parameters(module).items():
+        put(checkpoint.trained[name], p)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .full import FullFiles, prepare_full
+from .full import FullFiles, prepare_full, report_run
 from .full_result import LORA, write_lora
 from .latents import Store
 from .loop import train
 from .pipeline import Work, is_done
 from .plan import Plan
 from .processes import processes
+from .run_options import AS_PLANNED, RunOptions
 from .stages import LONG, TARGETS, Column, Cuts, Stage
 from .start import start_of
 from .wan_file import WanFile
@@ -43,16 +44,23 @@ class LoRASettings:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
 
-    def column(self) -> Column:
+    def stage_and_column(self) -> tuple[Stage, Column]:
         """Return how the LoRA is trained."""
         every: dict[str, Any] = {"log_every": 10, "checkpoint_every": 250, "picture_every": 250}
         plan = Plan(
             self.steps, self.rate, 1, self.warmup, decay="constant", weight_decay=0.0, precision="bf16", **every
         )
-        return Column(plan, Cuts(LONG, (1.0,), shift=self.shift), self.rank, self.targets)
+        column = Column(plan, Cuts(LONG, (1.0,), shift=self.shift), self.rank, self.targets)
+        return Stage(PURPOSE, column, column, pose_parts=False), column
 
 
-def run_lora(work: Work, files: FullFiles, settings: LoRASettings, output: str = "lora") -> Path:
+def run_lora(
+    work: Work,
+    files: FullFiles,
+    settings: LoRASettings,
+    output: str = "lora",
+    options: RunOptions = AS_PLANNED,
+) -> Path:
     """Train a LoRA on the SteadyDancer of files.base, or go on with it, and return its file.
 
     ValueError: a file is not what it should be, or not there.
@@ -60,13 +68,14 @@ def run_lora(work: Work, files: FullFiles, settings: LoRASettings, output: str =
     path = work.folder / output / LORA
     if is_done(path):
         return path
-    start, column = WanFile(files.base), settings.column()
+    start, (stage, column) = WanFile(files.base), settings.stage_and_column()
+    column = options.column(column)
     if not start.pose:
         raise ValueError(
             f"{start.title} is plain Wan 2.1 image-to-video. A LoRA for SteadyDancer is trained on SteadyDancer: "
             "choose its fp16 or bf16 file, for example Wan21_I2V_SteadyDancer_fp16.safetensors."
         )
-    stage = Stage(PURPOSE, column, column, pose_parts=False)
+    report_run(stage, column, start, files)
     task = prepare_full(stage, column, start, files)
     began = start_of(files.base, Store(files.store)) | {"shift": f"{settings.shift:g}"}
     trained = train(task, column.plan, path.parent, began)

@@ -1,39 +1,41 @@
-"""What a stage takes of each GPU's memory, computed from the shapes of the network and the table of stages.
+"""What a stage takes of each GPU's memory and of main memory, computed from the shapes of the network.
 
-    python -m training tables
+    python -m training tables     # memory_table.py
 
 Weights, gradients, AdamW's two moments and the moving average are counted tensor by tensor. Of the activations a pass
 keeps each block's input and computes one block again at a time; KEPT says what that block keeps for its backward pass,
 in bytes for each token by width and by inner width, counted on a block at small widths with norms in float32. Not
-counted: the CUDA context, attention's scratch, fragments, and the VAE of pictures on the way; leave a tenth.
+counted: the CUDA context, attention's scratch, fragments, and the VAE of pictures on the way; leave a tenth. Weights
+are read from their file by views of it, row by row where they are shared out, so main memory holds none of them.
 """
 
 from functools import cache
 from typing import Any, NamedTuple, cast
 
+import psutil
 import torch
 from torch import nn
 
-from ..media.byte_size import GB
+from ..media.byte_size import size_text
 from ..media.frame_size import latent_frames
+from ..media.log import logger
 from ..steadydancer_core.model.pose_modulation import REFERENCE_FRAMES
 from .lora import PARTS
-from .network import WAN_14B, Size, build
-from .stages import STAGES, Column, Stage
+from .network import Size, build
+from .stages import Column, Stage
 from .tasks import choose_trained
 
 FRAMES, SIDE = 81, 640  # of the paper's clips
-CELL = 16  # pixels on each side of a token: 8 of the VAE times 2 of the patch
+CELL = 8  # pixels on each side of a latent cell
 KEPT = (66, 4)
 FLOAT32, MOMENTS = 4, 8
-COLUMNS = ("frozen", "trained", "gradients", "moments", "average", "teacher", "tokens", "one block")
-GPUS = (1, 2, 8)
+AT_ONCE = 2  # what a block takes and what it gives
 
 
 class Needs(NamedTuple):
     """Bytes on each GPU. frozen: weights that are not trained; trained: those that are, and LoRA layers; average: the
     moving one; tokens: what recomputation keeps between the blocks; block: one block's activations, and its weights
-    where they are collected from other GPUs or cast."""
+    and gradient where they are collected from other GPUs or cast."""
 
     frozen: float
     trained: float
@@ -50,53 +52,79 @@ class Needs(NamedTuple):
 
 
 def tokens(frames: int = FRAMES, width: int = SIDE, height: int = SIDE) -> int:
-    """Return how many tokens a clip has in SteadyDancer, the two reference frames included."""
-    return (latent_frames(frames) + REFERENCE_FRAMES) * (width // CELL) * (height // CELL)
+    """Return how many tokens a clip of this size in pixels has in SteadyDancer, the two reference frames included."""
+    return cell_tokens(latent_frames(frames), height // CELL, width // CELL)
+
+
+def cell_tokens(frames: int, height: int, width: int) -> int:
+    """Return how many tokens a clip has whose latent is [16, frames, height, width]."""
+    return (frames + REFERENCE_FRAMES) * (height // 2) * (width // 2)
 
 
 def needs(size: Size, stage: Stage, column: Column, clip_tokens: int, gpus: int = 1) -> Needs:
     """Return what `stage` takes on each of `gpus` with one clip of `clip_tokens` tokens in a batch."""
-    plan, (frozen, trained) = column.plan, _weights(size, stage, column)
-    parts = tuple(part for part in PARTS if part.startswith(column.targets))
-    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(parts))
-    trained += column.rank * size.layers * sum(layer.in_features + layer.out_features for layer in adapted)
+    plan, (frozen, trained) = column.plan, _counts(size, stage, column)
     stream = plan.dtype.itemsize
     parts = gpus if plan.shard else 1
-    inputs = size.layers * clip_tokens * size.dim * stream
-    base: Any = _one_block(size, False)
+    inputs = (AT_ONCE if column.stream else size.layers) * clip_tokens * size.dim * stream
+    base = cast(Any, _one_block(size, False))
     block = sum(weight.numel() for weight in base.blocks.parameters())
     around = stream * (sum(weight.numel() for weight in base.parameters()) - block)
     blocks = stream * block * size.layers
+    if column.stream:
+        frozen -= stream * block * (size.layers - 1)
     taught = 0 if stage.loss == "flow" else around + blocks / parts
     one = clip_tokens * (KEPT[0] * size.dim + KEPT[1] * size.ffn_dim)
     if not column.rank:
-        gathered = 2 * FLOAT32 if parts > 1 else 0  # this block and the next one
-        one += blocks / stream / size.layers * (stream + gathered)
+        one += block * (_collected(plan.bf16_shards, stream) if parts > 1 else stream)
     average = FLOAT32 * trained if plan.ema_decay else 0
     copies = 2 if gpus > 1 and not plan.shard else 1  # DDP sends gradients from buffers of their size
     own = (FLOAT32 * trained, copies * FLOAT32 * trained, MOMENTS * trained, average)
     return Needs(frozen, *(part / parts for part in own), taught, inputs, one)
 
 
-def table(size: Size = WAN_14B) -> str:
-    """Return a Markdown table of the stages of a whole model, in GB on each GPU."""
-    clip = tokens()
-    lines = [f"| stage | GPUs | {' | '.join(COLUMNS)} | all |", "|" + " --- |" * (len(COLUMNS) + 3)]
-    for name, stage in STAGES.items():
-        if stage.full is None:
-            continue
-        for gpus in GPUS:
-            row = needs(size, stage, stage.full, clip, gpus)
-            cells = " | ".join(f"{value / GB:.1f}" if value else "-" for value in row)
-            lines.append(f"| {name} | {gpus} | {cells} | **{row.total / GB:.0f}** |")
-    return "\n".join(lines)
+def host(size: Size, stage: Stage, column: Column, clip_tokens: int, processes: int = 1) -> float:
+    """Return the bytes of main memory that all processes of a machine take together.
+
+    That is a checkpoint, for which the main process collects weights, two moments and the moving average in float32;
+    and in each process what is streamed: the blocks, and the tokens between them.
+    """
+    _, trained = _counts(size, stage, column)
+    checkpoint = trained * (FLOAT32 + MOMENTS + (FLOAT32 if column.plan.ema_decay else 0))
+    if not column.stream:
+        return checkpoint
+    block = sum(weight.numel() for weight in cast(Any, _one_block(size, False)).blocks.parameters())
+    return checkpoint + processes * size.layers * column.plan.dtype.itemsize * (block + clip_tokens * size.dim)
 
 
-def host(size: Size = WAN_14B) -> float:
-    """Return the bytes of a checkpoint of stage 2: weights and two moments in float32."""
-    stage = STAGES["stage2"]
-    _, trained = _weights(size, stage, cast(Column, stage.full))
-    return trained * (FLOAT32 + MOMENTS)
+def _collected(bf16: bool, stream: int) -> int:
+    """Return the bytes per weight of a block that is shared out: it and the next one, a copy in the pass's numbers, its
+    gradient, and that in float32 while it is averaged."""
+    number, cast = (stream, 0) if bf16 else (FLOAT32, stream)
+    return 2 * number + cast + number + FLOAT32
+
+
+def report_needs(
+    size: Size, stage: Stage, column: Column, clip_tokens: int, processes: int, device: torch.device
+) -> None:
+    """Log what a run takes of each GPU and of main memory before it starts, and warn where less is free."""
+    places = {"main memory": (host(size, stage, column, clip_tokens, processes), psutil.virtual_memory().available)}
+    if device.type == "cuda":
+        total = needs(size, stage, column, clip_tokens, processes).total
+        places["each GPU"] = total, torch.cuda.mem_get_info(device)[0]
+    for place, (needed, free) in places.items():
+        logger.info("The run takes about %s of %s; %s are free.", size_text(int(needed)), place, size_text(free))
+        if needed > free:
+            logger.warning("%s may be too small: training/README.md, Memory at 14B, says what takes less.", place)
+
+
+def _counts(size: Size, stage: Stage, column: Column) -> tuple[int, int]:
+    """Return the bytes of the frozen weights, and the number of those trained, LoRA layers included."""
+    frozen, trained = _weights(size, stage, column)
+    parts = tuple(part for part in PARTS if part.startswith(column.targets))
+    adapted = (layer for name, layer in _one_block(size, True).named_modules() if name.endswith(parts))
+    sides = sum(layer.in_features + layer.out_features for layer in adapted)
+    return frozen, trained + column.rank * size.layers * sides
 
 
 def _weights(size: Size, stage: Stage, column: Column) -> tuple[int, int]:

@@ -1,11 +1,11 @@
 """The parameters that are trained: optimizer, clipping, loss scaling, moving average, on one or several processes.
 
 Parameters are float32 whatever the precision of the forward pass. Several processes hold all of them each (DDP), or
-shard them (FSDP 2): there a tensor is a DTensor, which `gather` collects and `shard` distributes.
+shard them (FSDP 2); see sharding.py.
 """
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedTy
 from torch import Tensor, nn
 
 from .plan import Plan
+from .sharding import gather, put, shard, shard_module
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
@@ -24,10 +25,11 @@ class OptimizerState:
     """The way down of the parameters of `module` with requires_grad.
 
     model: the module to call, which averages gradients over processes; trained, ema: parameters and their moving
-    averages by name. ValueError: no trained parameter, one that is not float32, fp16 on a CPU.
+    averages by name. fill: gives sharded parameters that lie on the meta device their memory and their values.
+    ValueError: no trained parameter, one that is not float32, fp16 on a CPU.
     """
 
-    def __init__(self, module: nn.Module, plan: Plan):
+    def __init__(self, module: nn.Module, plan: Plan, fill: Callable[[], None] | None = None):
         self.plan = plan
         # the precision is autocast's here; accelerate would patch the module's forward
         ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
@@ -51,7 +53,9 @@ class OptimizerState:
             )
         several = self.accelerator.num_processes > 1
         if plan.shard and several:
-            _shard_module(module, kind)
+            shard_module(module, kind, plan.bf16_shards)
+            if fill:
+                fill()
             self.model: Any = module
         else:
             self.model = self.accelerator.prepare(module)
@@ -118,7 +122,8 @@ class OptimizerState:
 
     def restore(self, ema: Mapping[str, Tensor], adam: Mapping[str, Tensor], scaler: Mapping[str, float]) -> None:
         """Take over what a checkpoint keeps beside the parameters."""
-        _copy({name: shard(ema[name], average) for name, average in self.ema.items()}, self.ema)
+        for name, average in self.ema.items():
+            put(ema[name], average)
         names = {p: name for name, p in self.trained.items()}
         for optimizer in self.optimizers:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -151,36 +156,6 @@ def _moments(stored: Mapping[str, Tensor], name: str, p: nn.Parameter) -> dict[s
 def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters with requires_grad by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
-def gather(tensor: Tensor) -> Tensor:
-    """Return a tensor with all its parts; every process must ask at the same time."""
-    full_tensor = getattr(tensor, "full_tensor", None)
-    return full_tensor() if full_tensor else tensor
-
-
-def shard(tensor: Tensor, like: Any) -> Tensor:
-    """Return a copy of `tensor` on the device, in the memory order and among the processes that `like` has."""
-    if not hasattr(like, "full_tensor"):
-        return torch.empty_like(like, requires_grad=False).copy_(tensor)
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
-
-
-def _shard_module(module: nn.Module, kind: str) -> None:
-    """Shard the parameters: entry by entry of each ModuleList, such as transformer blocks, then the rest.
-
-    The entries must be called as modules, since a call is what collects their parameters.
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(kind, (torch.distributed.get_world_size(),))
-    lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
-    for unit in (unit for part in reversed(lists) for unit in part):
-        fully_shard(unit, mesh=mesh)
-    fully_shard(module, mesh=mesh)
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

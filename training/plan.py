@@ -29,7 +29,8 @@ class Plan:
     0 is no limit; ema_decay: of the moving average, 0 is none; accumulate: batches per step; precision: of the
     forward pass, "no" is float32; log_every, checkpoint_every, picture_every: steps, 0 is only at the end; shard:
     whether several processes share the parameters out (FSDP) instead of holding all of them each (DDP); optimizer:
-    adamw, or muon for the matrices of the blocks beside adamw for the rest.
+    adamw, or muon for the matrices of the blocks beside adamw for the rest; bf16_shards: whether several processes
+    collect each other's parts of the blocks in bf16 instead of float32, while gradients are averaged in float32.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class Plan:
     picture_every: int = 500
     shard: bool = False
     optimizer: str = "adamw"
+    bf16_shards: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("decay", DECAYS), ("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
@@ -63,6 +65,8 @@ class Plan:
             raise ValueError("shard does not go with precision fp16. Choose bf16.")
         if self.shard and self.optimizer == "muon":
             raise ValueError("shard does not go with optimizer muon, which needs whole matrices. Choose adamw.")
+        if self.bf16_shards and not (self.shard and self.precision == "bf16"):
+            raise ValueError("bf16_shards needs shard and precision bf16, in which the pass is computed.")
 
     @property
     def dtype(self) -> "torch.dtype":

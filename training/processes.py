@@ -15,6 +15,11 @@ def processes() -> PartialState:
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
+def own_device() -> torch.device:
+    """Return the device of this process."""
+    return torch.device(str(processes().device))
+
+
 def leave(status: int) -> NoReturn:
     """End this process with an exit status; one of several that train together leaves without Python's finalization.
 

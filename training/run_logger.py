@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from .optimizer_state import gather
+from .sharding import gather
 
 log = logging.getLogger(__name__)
 LINE = "%(asctime)s %(message)s"

@@ -46,12 +46,14 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Column:
-    """How a stage is trained in one of the columns. rank: of the LoRA, 0 trains all weights; targets: what has one."""
+    """How a stage is trained in one of the columns. rank: of the LoRA, 0 trains all weights; targets: what has one;
+    stream: whether frozen blocks wait in main memory (streaming.py)."""
 
     plan: Plan
     cuts: Cuts
     rank: int = 0
     targets: tuple[str, ...] = TARGETS
+    stream: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .flow import Batch, Distillation, FlowMatching, Velocity, sample
 from .lora import PARTS, Adapter, merged
 from .network import POSE_PARTS
 from .stages import Column, Stage
+from .streaming import BlockStream
 
 PREVIEW_STEPS, PREVIEW_SEED = 12, 5
 VALIDATION_BATCHES = 4
@@ -27,7 +28,7 @@ class StageTask:
 
     `teacher` is the base model, for distillation; `preview` a batch of held-out clips and what decodes its latents;
     `held`: batches of held-out clips, for the validation loss; `sees`: whether the network has trained parts for CLIP
-    vision.
+    vision; fill: see loop.Task; blocks: where the weights of the network's blocks are in main memory.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class StageTask:
         stream: torch.dtype = torch.float32,
         sees: bool = False,
         held: Batches | None = None,
+        fill: Callable[[], None] | None = None,
+        blocks: BlockStream | None = None,
     ):
-        self.stage, self.batches, self.preview, self.held = stage, batches, preview, held
-        self.velocity = Velocity(network, stage.pose, recompute, stream)
+        self.stage, self.batches, self.preview, self.held, self.fill = stage, batches, preview, held, fill
+        self.velocity = Velocity(network, stage.pose, recompute, stream, blocks)
         choose_trained(stage, column, network, sees)
         parts = [part for part in PARTS if part.startswith(column.targets)]
         self.adapter = Adapter(network, column.rank, column.rank, seed, parts) if column.rank else None

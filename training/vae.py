@@ -157,6 +157,8 @@ class VaeTask:
     Raises ValueError where they are not.
     """
 
+    fill = None
+
     def __init__(self, clips: Path, poses: Path, plan: Plan, width: int = WIDTH):
         self.clips, self.poses = (np.load(path, mmap_mode="r") for path in (clips, poses))
         shape, longest = self.clips.shape, max(crop.frames for crops in CROPS.values() for crop in crops)

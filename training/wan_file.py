@@ -14,6 +14,7 @@ from ..steadydancer_core.weights.clip_vision import has_clip_vision, serves_clip
 from ..steadydancer_core.weights.weight_names import RENAMED, official_names
 from ..steadydancer_core.weights.weight_source import open_weights
 from .network import INPUT, POSE_PARTS, Size, add_pose, build
+from .sharding import put
 
 PRECISIONS = {torch.float32, torch.float16, torch.bfloat16}
 PLAIN = "Choose the bf16 or fp16 file of Wan 2.1 I2V, for example wan2.1_i2v_720p_14B_bf16.safetensors."
@@ -58,6 +59,7 @@ def official(name: str) -> str:
 def fill(network: nn.Module, file: WanFile, but: tuple[str, ...] = ()) -> None:
     """Give the network the file's weights, except those whose names begin with `but`; zeros for CLIP vision without it.
 
+    Of a network that is sharded a process reads its own rows.
     ValueError: the file lacks one, has one that the network lacks, or one of another shape.
     """
     wanted = {official(name): weight for name, weight in network.named_parameters() if not name.startswith(but)}
@@ -70,7 +72,7 @@ def fill(network: nn.Module, file: WanFile, but: tuple[str, ...] = ()) -> None:
             found, needed = (list(shape) if shape else "not there" for shape in (theirs, mine))
             raise ValueError(f"{file.title} has {name} as {found}, the network as {needed}. {PLAIN}")
     for name, weight in wanted.items():
-        weight.copy_(file.map(name))
+        put(file.map(name), weight)
 
 
 @torch.no_grad()
@@ -82,4 +84,4 @@ def start_pose(network: nn.Module, file: WanFile, seed: int) -> None:
     started = dict(small.named_parameters())
     for name, weight in network.named_parameters():
         if name.startswith(POSE_PARTS):
-            weight.copy_(started[name])
+            put(started[name], weight)

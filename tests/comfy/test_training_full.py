@@ -1,6 +1,7 @@
 """A whole Wan 2.1 I2V through the program: videos to a store, a store through the three stages, results that load."""
 
 import json
+import logging
 import shutil
 import zlib
 from collections import Counter
@@ -15,6 +16,7 @@ import comfy.lora
 import comfy.model_management
 import comfy.sd
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,6 +30,7 @@ from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_n
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
+from steadydancer_pack.training import full
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.command import main
 from steadydancer_pack.training.encoders import (
@@ -43,7 +46,8 @@ from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
 from steadydancer_pack.training.lora import Adapter
 from steadydancer_pack.training.lora_run import LoRASettings
-from steadydancer_pack.training.memory_plan import GB, host, needs, table, tokens
+from steadydancer_pack.training.memory_plan import host, needs, tokens
+from steadydancer_pack.training.memory_table import table
 from steadydancer_pack.training.network import POSE_PARTS, Size, build
 from steadydancer_pack.training.pipeline import Work
 from steadydancer_pack.training.real_clips import SHARED, ClipSettings, prepare_clips, prompt_of, read_frames
@@ -361,13 +365,44 @@ def test_the_plan_counts_what_the_networks_hold():
     shared = needs(size, STAGES["stage2"], STAGES["stage2"].full, 100, gpus=8)
     assert (8 * shared.moments, 8 * shared.gradients, shared.tokens) == (two.moments, two.gradients, two.tokens)
     assert tokens() == (21 + 2) * 40 * 40
+    block = sum(weight.numel() for weight in network.blocks[0].parameters())
+    coarse = replace(STAGES["stage2"].full, plan=replace(STAGES["stage2"].full.plan, bf16_shards=True))
+    smaller = needs(size, STAGES["stage2"], coarse, 100, gpus=8)
+    assert shared.block - smaller.block == (18 - 10) * block and shared.total - smaller.total == (18 - 10) * block
+    streamed = needs(size, STAGES["stage3"], replace(STAGES["stage3"].full, stream=True), 100)
+    assert three.frozen - streamed.frozen == 2 * block and streamed.tokens == three.tokens  # of 2 blocks one is there
+
+
+def test_the_plan_counts_main_memory():
+    size, two, three = Size(**TINY), STAGES["stage2"], STAGES["stage3"]
+    network = build(size, True, torch.bfloat16)
+    blocks = sum(weight.nbytes for weight in network.blocks.parameters())
+    side = sum(weight.numel() for weight in Adapter(network, 64, 64, 0).parameters())
+    assert host(size, two, two.full, 100, 8) == 12 * sum(weight.numel() for weight in network.parameters())
+    assert host(size, three, three.full, 100, 8) == 12 * side
+    streamed = replace(three.full, stream=True)
+    assert host(size, three, streamed, 100, 8) == 12 * side + 8 * (blocks + 2 * 100 * 128 * 2)
+
+
+def test_a_run_says_first_what_it_takes_and_warns_where_less_is_free(files, tmp_path, monkeypatch, caplog):
+    def nothing(*_):
+        raise Killed
+
+    monkeypatch.setattr(full, "prepare_full", nothing)
+    for free, warned in ((10**12, False), (10**5, True)):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        caplog.clear()
+        with caplog.at_level(logging.INFO), pytest.raises(Killed):
+            run_full(Work(tmp_path), "stage1", files)
+        assert "The run takes about" in caplog.text and "of main memory; " in caplog.text
+        assert ("main memory may be too small" in caplog.text) == warned
 
 
 def test_the_manual_holds_the_tables():
     manual = (Path(__file__).resolve().parents[2] / "training" / "README.md").read_text("utf-8")
     assert f"<!-- columns -->\n{columns()}\n<!-- /columns -->" in manual
     assert f"<!-- memory -->\n{table()}\n<!-- /memory -->" in manual
-    assert f"checkpoint: {host() / GB:.0f} GB" in manual
+    assert "| lora --stream | 1 |" in manual
 
 
 def test_a_character_becomes_a_lora_that_the_stock_loader_takes(files, tmp_path, monkeypatch, capsys):
@@ -395,6 +430,8 @@ def test_a_character_becomes_a_lora_that_the_stock_loader_takes(files, tmp_path,
     detection.register()
     patched, _ = comfy.sd.load_lora_for_models(load_model(base), None, lora, 1.0, 0.0)
     assert len(patched.patches) == 6 * TINY["layers"]
+    assert main([*words, "--base", str(base), "--stream", "--output", "streamed"]) == 0
+    assert (tmp_path / "streamed" / LORA).read_bytes() == (tmp_path / "lora" / LORA).read_bytes()
 
 
 @pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"shift": -1.0}, {"rate": float("nan")}])

@@ -295,13 +295,17 @@ def test_a_run_is_what_its_arithmetic_says(uninterrupted):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Runs of two processes by whether their parameters are sharded: plan, folder, folder that was gone on with."""
+    """Runs of two processes by whether their parameters are sharded: plan, folder, folder that was gone on with; and
+    folders of sharded runs in bf16 by whether their blocks are collected so."""
     runs, jobs = {}, []
     for shard in (False, True):
         plan = replace(PLAN, shard=shard, steps=6, decay="constant")
         runs[shard] = plan, *(tmp_path_factory.mktemp("run") for _ in range(2))
         whole, resumed = map(str, runs[shard][1:])
         jobs += [(whole, asdict(plan)), (resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
+    for bf16 in (False, True):
+        runs["bf16", bf16] = tmp_path_factory.mktemp("run")
+        jobs.append((str(runs["bf16", bf16]), asdict(replace(plan, precision="bf16", bf16_shards=bf16))))
     status, said = run_two(str(DOUBLE), json.dumps(jobs))
     assert status == 0, said
     return runs
@@ -314,6 +318,16 @@ def test_two_processes_average_their_gradients(shared, shard):
     assert_close(found, by_hand(plan, processes=2))
     assert shown(folder, 6) == error_of(found, "ema", 6)
     assert_same_bits(state(resumed, 6), found)
+
+
+def test_blocks_that_are_collected_in_bfloat16_train_to_the_same_bits(shared):
+    """As autocast rounds them before a linear layer anyway."""
+    folders = [shared["bf16", bf16] for bf16 in (False, True)]
+    assert [json.loads((folder / "dtypes.json").read_text()) for folder in folders] == [
+        ["torch.float32"],
+        ["torch.bfloat16"],
+    ]
+    assert_same_bits(state(folders[1], 6), state(folders[0], 6))
 
 
 def test_bfloat16_rounds_the_pass_and_keeps_float32_parameters(tmp_path, uninterrupted):
@@ -404,6 +418,7 @@ def test_seeds_of_steps_and_processes_differ():
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be below 1"),
         ({"shard": True, "precision": "fp16"}, "shard does not go with precision fp16"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; it must be one of adamw, muon"),
+        ({"shard": True, "bf16_shards": True}, "bf16_shards needs shard and precision bf16"),
         ({"shard": True, "optimizer": "muon"}, "shard does not go with optimizer muon, which needs whole matrices"),
     ],
 )

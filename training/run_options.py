@@ -1,0 +1,29 @@
+"""How a whole model is trained on the machine at hand: what changes its memory and its speed, not what is learned."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from .stages import Column
+
+
+class RunOptions(NamedTuple):
+    """bf16_shards: collect the blocks that processes share out in bf16, see Plan; stream: keep frozen blocks, and the
+    tokens between blocks, in main memory."""
+
+    bf16_shards: bool = False
+    stream: bool = False
+
+    def column(self, column: Column) -> Column:
+        """Return a stage's column with these options. ValueError: they do not go with what the stage trains."""
+        if self.bf16_shards and column.rank:
+            raise ValueError(
+                "--bf16-shards is for stage 2, whose weights are shared out. Leave it out where a LoRA is trained."
+            )
+        if self.stream and not column.rank:
+            raise ValueError(
+                "--stream is for frozen blocks beside a LoRA. Leave it out for stage 2, which trains all blocks."
+            )
+        return replace(column, plan=replace(column.plan, bf16_shards=self.bf16_shards), stream=self.stream)
+
+
+AS_PLANNED = RunOptions()
