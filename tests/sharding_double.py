@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.distributed import distributed_c10d
 
 PACK = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PACK))
@@ -19,7 +20,7 @@ from steadydancer_pack.training.latents import FEATURES  # noqa: E402
 from steadydancer_pack.training.lora import Adapter  # noqa: E402
 from steadydancer_pack.training.network import allow_gradients  # noqa: E402
 from steadydancer_pack.training.optimizer_state import OptimizerState  # noqa: E402
-from steadydancer_pack.training.processes import leave, processes  # noqa: E402
+from steadydancer_pack.training.processes import checkpoint_group, leave, processes  # noqa: E402
 from steadydancer_pack.training.sharding import gather, shard_module  # noqa: E402
 from steadydancer_pack.training.stages import STAGES  # noqa: E402
 from steadydancer_pack.training.streaming import BlockStream  # noqa: E402
@@ -27,10 +28,15 @@ from steadydancer_pack.training.wan_file import WanFile, official  # noqa: E402
 
 
 def main(path: Path) -> dict:
-    processes()
+    processes(minutes=7)
     allow_gradients()
+    groups = distributed_c10d._get_default_group(), checkpoint_group(3)
+    timeouts = [group._get_backend(torch.device("cpu")).options._timeout.total_seconds() for group in groups]
     file = WanFile(path)
-    return shared_out(file, WanFile(path.with_name("base.safetensors"))) | {"streamed": streamed(file)}
+    return shared_out(file, WanFile(path.with_name("base.safetensors"))) | {
+        "streamed": streamed(file),
+        "timeouts": timeouts,
+    }
 
 
 def batch() -> dict:

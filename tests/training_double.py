@@ -3,7 +3,8 @@
     python training_double.py '[["FOLDER", {"steps": 12, ...}], ["FOLDER", {...}, "batch", STEP], ...]'
 
 It trains the plans in their folders one after the other. Those with a death are trained by forked children: killed
-while the batch of STEP is drawn ("batch"), or when half of the n-th tensor file of the checkpoints is written ("file").
+while the batch of STEP is drawn ("batch"), when half of the n-th tensor file of the checkpoints is written ("file"), or
+when the n-th sharded checkpoint is half written ("shard"), or written and without its name ("name").
 Prints the children's exit statuses as JSON; dtypes.json beside a run says what its first block computed with.
 """
 
@@ -95,7 +96,39 @@ def die_at_file(number):
     return Sums()
 
 
-DEATHS = {"batch": die_at_batch, "file": die_at_file}
+def die_at_shard(number):
+    from steadydancer_pack.training import checkpoints
+
+    written, write_state = [], checkpoints.write_state
+
+    def half(new, state, files):
+        written.append(new)
+        if len(written) == number:
+            path = new / files[0]
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        write_state(new, state, files)
+
+    checkpoints.write_state = half
+    return Sums()
+
+
+def die_at_name(number):
+    from steadydancer_pack.training import checkpoints
+
+    written, publish = [], checkpoints.publish
+
+    def stop(folder, step):
+        written.append(step)
+        if len(written) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        publish(folder, step)
+
+    checkpoints.publish = stop
+    return Sums()
+
+
+DEATHS = {"shard": die_at_shard, "name": die_at_name, "batch": die_at_batch, "file": die_at_file}
 
 if __name__ == "__main__":
     package = ModuleType("steadydancer_pack")

@@ -86,7 +86,7 @@ def _add_full_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--base", type=Path, help="with --full: Wan 2.1 I2V in bf16 or fp16, .safetensors")
     _add_stores(verb, "with --full: ")
     verb.add_argument("--bf16-shards", action="store_true", help="stage 2 with --full: less memory on several GPUs")
-    _add_stream(verb, "stages 1 and 3 with --full: ")
+    _add_run_options(verb, "with --full: ")
 
 
 def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
@@ -95,8 +95,14 @@ def _add_stores(verb: argparse.ArgumentParser, when: str = "") -> None:
     verb.add_argument("--preview-vae", type=Path, help=f"{when}wan_2.1_vae.safetensors, for pictures on the way")
 
 
-def _add_stream(verb: argparse.ArgumentParser, when: str = "") -> None:
-    verb.add_argument("--stream", action="store_true", help=f"{when}frozen blocks wait in main memory: smaller GPUs")
+def _add_run_options(verb: argparse.ArgumentParser, when: str = "") -> None:
+    for name, purpose in (
+        ("stream", "frozen blocks wait in main memory while a LoRA is trained, for smaller GPUs"),
+        ("sharded-checkpoints", "each process writes its part of a checkpoint while the training goes on"),
+    ):
+        verb.add_argument(f"--{name}", action="store_true", help=f"{when}{purpose}")
+    text = f"{when}for which processes wait for each other, else PyTorch's choice"
+    verb.add_argument("--timeout", type=float, default=0.0, metavar="MINUTES", help=text)
 
 
 def _add_lora(verbs) -> None:
@@ -104,7 +110,7 @@ def _add_lora(verbs) -> None:
     verb = _add(verbs, "lora", purpose, "command_steps", "run_lora_verb")
     verb.add_argument("--base", type=Path, required=True, help="SteadyDancer in bf16 or fp16, .safetensors")
     _add_stores(verb)
-    _add_stream(verb)
+    _add_run_options(verb)
     verb.add_argument("--output", default="lora", help="folder in WORK, else %(default)s")
     for name, kind, text in (
         ("steps", int, "else 1500"),

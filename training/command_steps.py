@@ -50,8 +50,12 @@ def _run_full_stage(work: Work, options: argparse.Namespace) -> None:
     if options.base is None:
         raise ValueError("--full needs --base, the file of Wan 2.1 I2V that SteadyDancer is trained from.")
     files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
-    how = RunOptions(options.bf16_shards, options.stream)
+    how = _run_options(options)
     run_full(work, options.name, files, options.steps, options.before, options.output, how)
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    return RunOptions(**{name: getattr(options, name) for name in RunOptions._fields if hasattr(options, name)})
 
 
 def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
@@ -62,7 +66,7 @@ def run_lora_verb(work: Work, options: argparse.Namespace) -> None:
         given["targets"] = tuple(options.targets)
     settings = LoRASettings(**given)
     files = FullFiles(options.base, options.store or work.folder / STORE, options.preview_vae, options.held)
-    run_lora(work, files, settings, options.output, RunOptions(stream=options.stream))
+    run_lora(work, files, settings, options.output, _run_options(options))
 
 
 def run_prepare(work: Work, options: argparse.Namespace) -> None:

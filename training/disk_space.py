@@ -37,7 +37,7 @@ def reserve(path: Path) -> None:
                 raise
 
 
-def full_disk_error(path: Path, size: int, error: Exception) -> ValueError:
+def full_disk_error(path: Path, size: int, error: BaseException) -> ValueError:
     """Return the error where `size` bytes cannot be written to `path`, a file or a folder."""
     free = shutil.disk_usage(next(place for place in path.absolute().parents if place.exists())).free
     return ValueError(

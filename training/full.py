@@ -65,6 +65,7 @@ def run_full(
     if is_done(path):
         return path
     column = options.column(stage.full)
+    processes(options.timeout)
     if steps:
         column = replace(column, plan=replace(column.plan, steps=steps))
     before = before or BEFORE[name]

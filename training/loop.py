@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import accelerate
 import numpy as np
@@ -25,9 +25,11 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from . import checkpoints
+from .async_checkpoints import AsyncCheckpoints
 from .checkpoints import Checkpoint
 from .optimizer_state import OptimizerState, trained_parameters
 from .plan import Plan
+from .processes import processes
 from .run_logger import Clock, MetricAverager, RunLogger
 from .sharding import gather, put
 from .start import Start
@@ -84,19 +86,18 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
     gradient is not finite; the last checkpoint stays.
     """
     folder, start = Path(folder), start or {}
-    checkpoint = checkpoints.load(folder)
+    checkpoint = checkpoints.load(folder, whole=False, check=processes(plan.timeout).is_main_process)
     if checkpoint is not None:
         _check_same(plan, start, checkpoint, folder)
         _check_module(task.module, checkpoint, folder)
         if checkpoint.step >= plan.steps:
+            checkpoint = cast(Checkpoint, checkpoints.load(folder)) if checkpoint.shards else checkpoint
             _take_over(task.module, checkpoint)
             result = checkpoint.ema or checkpoint.trained
             return {name: result[name].clone() for name in trained_parameters(task.module)}
     run = _Run(task, plan, folder, start)
     if checkpoint is not None:
-        run.done = checkpoint.step
-        _take_over(task.module, checkpoint)
-        run.optimizer.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
+        run.go_on(checkpoint)
         del checkpoint  # its tensors hold its files, which Windows could not delete
     with RunLogger(folder, run.done, run.accelerator.is_main_process) as logger:
         run.go(logger)
@@ -114,9 +115,23 @@ class _Run:
         self.task, self.plan, self.folder, self.start, self.done = task, plan, folder, start, 0
         self.optimizer = OptimizerState(task.module, plan, task.fill)
         self.accelerator = self.optimizer.accelerator
+        self.writer = AsyncCheckpoints(folder, plan.timeout) if plan.sharded_checkpoints else None
+
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """Take over a checkpoint of this run."""
+        self.done = checkpoint.step
+        if checkpoint.shards:
+            self.optimizer.restore_shards(checkpoint, self.writer and self.writer.group)
+        else:
+            _take_over(self.task.module, checkpoint)
+            self.optimizer.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
 
     def go(self, logger: RunLogger) -> None:
         """Do the steps that are left."""
+        with self.writer or nullcontext():
+            self._steps(logger)
+
+    def _steps(self, logger: RunLogger) -> None:
         plan, clock = self.plan, Clock(self.done)
         count = self.accelerator.num_processes
         processes = "1 process" if count == 1 else f"{count} processes"
@@ -180,13 +195,17 @@ class _Run:
     def _save(self) -> None:
         optimizer = self.optimizer
         main = self.accelerator.is_main_process
-        tensors = [_on_cpu(tensors, main) for tensors in (optimizer.trained, optimizer.ema, optimizer.moments())]
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
+        versions["accelerate"] = accelerate.__version__
+        facts = {"plan": asdict(self.plan), "start": dict(self.start), "versions": versions}
+        facts["scaler"] = optimizer.scaler.state_dict()
+        groups = {"trained": optimizer.trained, "ema": optimizer.ema, "adam": optimizer.moments()}
+        if self.writer:
+            self.writer.begin(self.done, facts, groups)
+            return
+        trained, ema, adam = (_on_cpu(tensors, main) for tensors in groups.values())
         if main:
-            versions = {"python": platform.python_version(), "torch": torch.__version__}
-            versions["accelerate"] = accelerate.__version__
-            facts = {"plan": asdict(self.plan), "start": dict(self.start), "versions": versions}
-            facts["scaler"] = optimizer.scaler.state_dict()
-            checkpoints.save(self.folder, Checkpoint(self.done, facts, *tensors))
+            checkpoints.save(self.folder, Checkpoint(self.done, facts, trained, ema, adam))
         self.accelerator.wait_for_everyone()
 
 

@@ -70,6 +70,7 @@ def run_lora(
         return path
     start, (stage, column) = WanFile(files.base), settings.stage_and_column()
     column = options.column(column)
+    processes(options.timeout)
     if not start.pose:
         raise ValueError(
             f"{start.title} is plain Wan 2.1 image-to-video. A LoRA for SteadyDancer is trained on SteadyDancer: "

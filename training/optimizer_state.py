@@ -7,13 +7,17 @@ shard them (FSDP 2); see sharding.py.
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
+from .checkpoints import Checkpoint
 from .plan import Plan
+from .processes import processes
+from .shard_files import read_into
 from .sharding import gather, put, shard, shard_module
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
@@ -33,6 +37,7 @@ class OptimizerState:
         self.plan = plan
         # the precision is autocast's here; accelerate would patch the module's forward
         ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        processes(plan.timeout)
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
         kind = self.accelerator.device.type
         if self.accelerator.distributed_type not in KNOWN:
@@ -120,6 +125,18 @@ class OptimizerState:
         found = ((name, kind, moment) for name, p in self.trained.items() for kind, moment in state.get(p, {}).items())
         return {f"{name}.{kind}": moment for name, kind, moment in found}
 
+    def restore_shards(self, checkpoint: Checkpoint, process_group: Any) -> None:
+        """Take over a checkpoint in shards, parameters included: each process reads what it holds."""
+        adam: dict[str, Tensor] = {}
+        for name, tensor in checkpoint.adam.items():
+            parameter, _, kind = name.rpartition(".")
+            like = torch.empty(tensor.shape) if kind == "step" else self.trained[parameter]
+            adam[name] = torch.empty_like(like, requires_grad=False)
+        read_into(
+            cast(Path, checkpoint.shards), {"trained": self.trained, "ema": self.ema, "adam": adam}, process_group
+        )
+        self.restore(self.ema, adam, checkpoint.facts["scaler"])
+
     def restore(self, ema: Mapping[str, Tensor], adam: Mapping[str, Tensor], scaler: Mapping[str, float]) -> None:
         """Take over what a checkpoint keeps beside the parameters."""
         for name, average in self.ema.items():
@@ -150,7 +167,7 @@ def _optimizers(trained: Mapping[str, nn.Parameter], plan: Plan, kind: str) -> l
 def _moments(stored: Mapping[str, Tensor], name: str, p: nn.Parameter) -> dict[str, Tensor]:
     """Return copies of the moments of a parameter; `step` is a number, all others are shaped as the parameter is."""
     found = {kind: stored[f"{name}.{kind}"] for kind in MOMENTS if f"{name}.{kind}" in stored}
-    return {kind: moment.clone() if kind == "step" else shard(moment, p) for kind, moment in found.items()}
+    return {kind: moment.reshape(()).clone() if kind == "step" else shard(moment, p) for kind, moment in found.items()}
 
 
 def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:

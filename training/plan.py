@@ -16,8 +16,16 @@ DECAYS = {
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "clip_norm": 0, "ema_decay": 0}
-LEAST |= {"log_every": 0, "checkpoint_every": 0, "picture_every": 0}
-FREE = {"steps", "log_every", "checkpoint_every", "picture_every", "shard"}  # may differ when a run goes on
+LEAST |= {"log_every": 0, "checkpoint_every": 0, "picture_every": 0, "timeout": 0}
+FREE = {
+    "steps",
+    "log_every",
+    "checkpoint_every",
+    "picture_every",
+    "shard",
+    "sharded_checkpoints",
+    "timeout",
+}  # may differ when a run goes on
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,9 @@ class Plan:
     forward pass, "no" is float32; log_every, checkpoint_every, picture_every: steps, 0 is only at the end; shard:
     whether several processes share the parameters out (FSDP) instead of holding all of them each (DDP); optimizer:
     adamw, or muon for the matrices of the blocks beside adamw for the rest; bf16_shards: whether several processes
-    collect each other's parts of the blocks in bf16 instead of float32, while gradients are averaged in float32.
+    collect each other's parts of the blocks in bf16 instead of float32, while gradients are averaged in float32;
+    sharded_checkpoints: whether each process writes its own part of a checkpoint while the training goes on; timeout:
+    minutes for which processes wait for each other, 0 is PyTorch's choice.
     """
 
     steps: int
@@ -51,6 +61,8 @@ class Plan:
     shard: bool = False
     optimizer: str = "adamw"
     bf16_shards: bool = False
+    sharded_checkpoints: bool = False
+    timeout: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in (("decay", DECAYS), ("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):

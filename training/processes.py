@@ -3,16 +3,36 @@
 import logging
 import os
 import sys
-from typing import NoReturn
+from datetime import timedelta
+from typing import Any, NoReturn
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 
-def processes() -> PartialState:
-    """Return what accelerate knows of this run; unlike its own state alone, minding ACCELERATE_USE_CPU."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+def processes(minutes: float = 0) -> PartialState:
+    """Return what accelerate knows of this run; unlike its own state alone, minding ACCELERATE_USE_CPU.
+
+    minutes: in the first call, how long processes wait for each other; 0 is PyTorch's choice.
+    """
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), **_timeout(minutes))
+
+
+def are_several() -> bool:
+    """Return whether this process is of a group, which may also be of one."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def checkpoint_group(minutes: float = 0) -> Any:
+    """Return a group of all processes for work beside the training, on the CPU; None where one is alone."""
+    if not are_several():
+        return None
+    return torch.distributed.new_group(backend="gloo", **_timeout(minutes))
+
+
+def _timeout(minutes: float) -> dict[str, Any]:
+    return {"timeout": timedelta(minutes=minutes)} if minutes else {}
 
 
 def own_device() -> torch.device:
@@ -28,7 +48,7 @@ def leave(status: int) -> NoReturn:
     after all its work. `destroy_process_group` joins these threads only where nothing else holds the group; DTensor's
     caches of FSDP 2 and default arguments in torch.distributed.nn do.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not are_several():
         sys.exit(status)
     logging.shutdown()
     sys.stdout.flush()

@@ -13,8 +13,13 @@ def gather(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def put(whole: Tensor, target: Any) -> None:
-    """Copy a whole tensor into `target`; only the rows that this process holds of `target` are read."""
+def put(whole: Any, target: Any) -> None:
+    """Copy a whole tensor, or one that is shared out as `target` is, into `target`.
+
+    Of a whole one only the rows that this process holds of `target` are read.
+    """
+    if hasattr(whole, "to_local"):
+        whole, target = whole.to_local(), target.to_local()
     if not hasattr(target, "full_tensor"):
         target.copy_(whole)
         return

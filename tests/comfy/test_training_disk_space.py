@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from steadydancer_pack.training import checkpoints, command, command_steps
+from steadydancer_pack.training.async_checkpoints import AsyncCheckpoints
 from steadydancer_pack.training.checkpoints import Checkpoint
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.disk_space import new_array, reserve
@@ -85,6 +86,11 @@ def test_a_checkpoint_of_earlier_versions_has_no_checksum_and_a_file_for_a_folde
     assert checkpoints.load(tmp_path).step == 3
     with pytest.raises(ValueError, match=r"checkpoints.writing cannot be written .*are free"):
         checkpoints.save(state, checkpoint(1, 10))
+    with (
+        pytest.raises(ValueError, match=r"checkpoints.writing cannot be written .*are free"),
+        AsyncCheckpoints(state) as w,
+    ):
+        w.begin(1, {}, {"trained": {"w": torch.ones(10)}})
 
 
 @pytest.mark.parametrize("before", [[], [1]])
@@ -97,6 +103,20 @@ def test_a_checkpoint_without_room_goes_and_the_last_one_stays(tmp_path, full, b
     assert ("is kept: step-0000001" in str(told.value)) == ("kept" in str(told.value)) == bool(before)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [f"step-{step:07d}" for step in before]
     assert not before or checkpoints.load(tmp_path).step == 1
+
+
+def test_a_sharded_checkpoint_without_room_goes_and_the_last_one_stays(tmp_path, full):
+    with AsyncCheckpoints(tmp_path) as writer:
+        writer.begin(1, {}, {"trained": {"w": torch.ones(10)}})
+        writer.finish()
+        full()
+        writer.begin(2, {}, {"trained": {"w": torch.ones(50_000)}})
+        with pytest.raises(ValueError, match=r"checkpoints.writing .*needs 200 KB.* is kept: step-0000001"):
+            writer.finish()
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000001"]
+        writer.begin(3, {}, {"trained": {"w": torch.full((10,), 3.0)}})
+    found = checkpoints.load(tmp_path)
+    assert found.step == 3 and found.trained["w"].tolist() == [3.0] * 10
 
 
 def test_the_command_tells_it_in_words(tmp_path, full, monkeypatch, capsys):

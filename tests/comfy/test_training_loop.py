@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,63 @@ def test_a_run_with_muon_goes_on_to_the_same_bits(tmp_path):
     assert_same_bits(state(tmp_path / "resumed", 6), state(tmp_path / "whole", 6))
 
 
+SHARDED = replace(PLAN, sharded_checkpoints=True)
+SHARD_DEATHS = [("batch", 9), ("shard", 2), ("name", 2)]  # while one is written, half written, and not named yet
+
+
+@pytest.fixture(scope="module")
+def killed_sharded(tmp_path_factory):
+    """The folders of runs with sharded checkpoints that were killed, by their deaths."""
+    folders = {death: tmp_path_factory.mktemp(death[0]) for death in SHARD_DEATHS}
+    jobs = [(str(folder), asdict(SHARDED), *death) for death, folder in folders.items()]
+    done = subprocess.run([sys.executable, str(DOUBLE), json.dumps(jobs)], capture_output=True, text=True, timeout=600)
+    assert done.stdout == json.dumps([-signal.SIGKILL] * len(jobs)), done.stderr
+    return folders
+
+
+def whole(folder):
+    """Return all tensors of the newest checkpoint by file and name."""
+    found = checkpoints.load(folder)
+    return {
+        (kind, name): tensor for kind in checkpoints.TENSORS for name, tensor in sorted(getattr(found, kind).items())
+    }
+
+
+def sorted_state(tensors):
+    return {key: tensor.reshape(1) if not tensor.ndim else tensor for key, tensor in sorted(tensors.items())}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system forks no process")
+@pytest.mark.parametrize("death", SHARD_DEATHS, ids=lambda death: " ".join(map(str, death)))
+def test_a_process_that_is_killed_while_it_writes_in_the_background_goes_on_to_the_same_bits(
+    killed_sharded, uninterrupted, death
+):
+    kept = [path.name for path in checkpoints.complete(killed_sharded[death])]
+    assert kept == ["step-0000004"] or (death[0] == "batch" and kept == ["step-0000008"])
+    train(Sums(), SHARDED, killed_sharded[death])
+    assert_same_bits(sorted_state(whole(killed_sharded[death])), sorted_state(uninterrupted))
+    assert [path.name for path in (killed_sharded[death] / "checkpoints").iterdir()] == ["step-0000012"]
+
+
+def test_sharded_and_whole_checkpoints_go_on_from_each_other(tmp_path, uninterrupted):
+    for name, plans in (("to whole", (SHARDED, PLAN)), ("to shards", (PLAN, SHARDED))):
+        with pytest.raises(RuntimeError, match="no longer finite"):
+            train(Sums(broken=9), plans[0], tmp_path / name)
+        assert checkpoints.load(tmp_path / name).step == 8
+        train(Sums(), plans[1], tmp_path / name)
+        assert_same_bits(sorted_state(whole(tmp_path / name)), sorted_state(uninterrupted))
+        again = train(Sums(), plans[1], tmp_path / name)
+        assert_same_bits(again, {name: uninterrupted["ema", name] for name in again})
+
+
+def test_a_damaged_shard_is_refused_in_words(tmp_path):
+    train(Sums(), replace(SHORT, sharded_checkpoints=True), tmp_path)
+    (shard,) = (tmp_path / "checkpoints" / "step-0000004").glob("shard-*")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match="step-0000004 cannot be read: a checksum differs"):
+        train(Sums(), replace(SHORT, sharded_checkpoints=True, steps=6), tmp_path)
+
+
 class Halves(Sums):
     """Its module gives its loss in two parts, one after the other."""
 
@@ -303,6 +361,10 @@ def shared(tmp_path_factory):
         runs[shard] = plan, *(tmp_path_factory.mktemp("run") for _ in range(2))
         whole, resumed = map(str, runs[shard][1:])
         jobs += [(whole, asdict(plan)), (resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
+        plan = replace(plan, sharded_checkpoints=True)
+        runs["sharded", shard] = tmp_path_factory.mktemp("run")
+        resumed = str(runs["sharded", shard])
+        jobs += [(resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
     for bf16 in (False, True):
         runs["bf16", bf16] = tmp_path_factory.mktemp("run")
         jobs.append((str(runs["bf16", bf16]), asdict(replace(plan, precision="bf16", bf16_shards=bf16))))
@@ -318,6 +380,20 @@ def test_two_processes_average_their_gradients(shared, shard):
     assert_close(found, by_hand(plan, processes=2))
     assert shown(folder, 6) == error_of(found, "ema", 6)
     assert_same_bits(state(resumed, 6), found)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_what_two_processes_wrote_in_shards_one_process_reads_and_goes_on_from(shared, shard, tmp_path):
+    """They went on from shards of their own too."""
+    plan, folder, _ = shared[shard]
+    assert_same_bits(sorted_state(whole(shared["sharded", shard])), sorted_state(state(folder, 6)))
+    files = [path.name for path in (shared["sharded", shard] / "checkpoints" / "step-0000006").glob("shard-*")]
+    assert len(files) == 2
+    longer, results = replace(plan, steps=8), []
+    for name, begun in (("whole", folder), ("sharded", shared["sharded", shard])):
+        shutil.copytree(begun / "checkpoints", tmp_path / name / "checkpoints")
+        results.append(train(Sums(), longer, tmp_path / name))
+    assert_same_bits(*results)
 
 
 def test_blocks_that_are_collected_in_bfloat16_train_to_the_same_bits(shared):
@@ -418,6 +494,7 @@ def test_seeds_of_steps_and_processes_differ():
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be below 1"),
         ({"shard": True, "precision": "fp16"}, "shard does not go with precision fp16"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; it must be one of adamw, muon"),
+        ({"timeout": -1.0}, "timeout is -1.0; it must be 0 or more"),
         ({"shard": True, "bf16_shards": True}, "bf16_shards needs shard and precision bf16"),
         ({"shard": True, "optimizer": "muon"}, "shard does not go with optimizer muon, which needs whole matrices"),
     ],

@@ -38,3 +38,7 @@ def test_blocks_collected_in_bfloat16_have_gradients_in_float32(found):
 
 def test_streamed_blocks_go_with_several_processes(found):
     assert found["streamed"] > 0
+
+
+def test_processes_wait_for_each_other_as_long_as_they_are_told(found):
+    assert found["timeouts"] == [7 * 60, 3 * 60]
