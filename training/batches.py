@@ -5,6 +5,8 @@ clip, without a photo in the image channels and with the reference pair, as a lo
 prompt is the negative one in a tenth of the samples. Noise levels have a shift of 4 (sampling: 5).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -69,6 +71,21 @@ class Batches:
         if self.cuts.moving:
             batch["weight"] = cell_weights(clean, frames, self.cuts.moving)
         return batch
+
+
+class BucketBatches:
+    """Draws batches of one size each from stores of several; a store is drawn as often as it has clips."""
+
+    def __init__(self, buckets: Sequence[Batches]):
+        self.buckets = buckets
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        """Return one batch; all its randomness comes from `generator`."""
+        number = 0
+        if len(self.buckets) > 1:
+            counts = torch.tensor([float(bucket.store.count) for bucket in self.buckets])
+            number = int(torch.multinomial(counts, 1, generator=generator))
+        return self.buckets[number](generator)
 
 
 def cell_weights(clips: Tensor, frames: slice, moving: float) -> Tensor:

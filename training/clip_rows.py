@@ -60,9 +60,12 @@ class ClipRows:
         self.left_out[name] = reason
         self._record()
 
-    def finish(self) -> None:
-        """Give the arrays their names, without the room that was not needed. ValueError: there is no row."""
-        if not self.clips:
+    def finish(self, required: bool = True) -> None:
+        """Give the arrays their names, without the room that was not needed.
+
+        ValueError: there is no row, and one is `required`.
+        """
+        if required and not self.clips:
             reasons = "\n".join(list(self.left_out.values())[:LISTED])
             raise ValueError(f"None of the {self.room} videos can be used:\n{reasons}")
         self._files.clear()

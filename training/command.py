@@ -133,7 +133,8 @@ def _add_prepare(verbs) -> None:
     verb.add_argument("--dwpose", type=Path, help="DW-Pose's keypoint network")
     verb.add_argument("--frames", type=int, help="of each clip, 4n + 1; else 81")
     verb.add_argument("--windows", action="store_true", help="a clip of every 81 frames of a video, not only the first")
-    verb.add_argument("--size", type=_size, help="WIDTHxHEIGHT of all clips, else by the first video at 640 x 640")
+    text = "WIDTHxHEIGHT of all clips, or several, the nearest for each video; else by the first video at 640 x 640"
+    verb.add_argument("--size", type=_size, nargs="+", help=text)
     verb.add_argument("--prompt", help="of videos without a text file")
     verb.add_argument("--negative", help="negative prompt of all clips, else the published one")
     verb.add_argument("--store", type=Path, help=f"where the clips go, else WORK/{STORE}")

@@ -9,12 +9,14 @@ from typing import Any
 from ..dwpose.detect.blazepose import BlazePose
 from ..dwpose.detect.wholebody import DWPose
 from ..media.log import logger
+from .clip_parts import Part
 from .command import STORE
 from .encoders import Encoders, load_encoder, load_text, load_vision, miniature_text, no_vision
 from .full import FullFiles, run_full
 from .lora_run import LoRASettings, run_lora
 from .memory_table import table
 from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .processes import processes
 from .prompts import NEGATIVE, POSITIVE
 from .real_clips import ClipSettings, prepare_clips
 from .run_options import RunOptions
@@ -80,14 +82,18 @@ def run_prepare(work: Work, options: argparse.Namespace) -> None:
     else:
         see, read = partial(load_vision, options.clip_vision), partial(load_text, options.text_encoder)
         encoders = Encoders(partial(load_encoder, options.vae), see, read)
-    for name in ("frames", "size", "prompt", "negative", "windows"):
+    if options.size:
+        given |= {"size": options.size[0]} if len(options.size) == 1 else {"sizes": tuple(options.size)}
+    for name in ("frames", "prompt", "negative", "windows"):
         if getattr(options, name) is not None:
             given[name] = getattr(options, name)
     settings = ClipSettings(**given)
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")
     detector = DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()
-    prepare_clips(options.store or work.folder / STORE, options.videos, encoders, detector, settings)
+    state = processes()
+    part = Part(state.process_index, state.num_processes)
+    prepare_clips(options.store or work.folder / STORE, options.videos, encoders, detector, settings, part)
 
 
 def run_tables(_work: Work, _options: argparse.Namespace) -> None:

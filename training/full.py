@@ -7,6 +7,7 @@ weights and the tokens between the blocks are bf16, what is trained is float32; 
 backward pass; CLIP vision's layers are frozen in stages 1 and 3 and trained with all others in stage 2.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from .batches import Batches
+from .batches import Batches, BucketBatches
+from .buckets import open_stores
 from .encoders import load_decoder
 from .full_result import write_result
-from .latents import CLIP, TEXT, Store
+from .latents import TEXT, Store
 from .loop import train
 from .memory_plan import cell_tokens, report_needs
 from .network import POSE_PARTS, allow_gradients, build
@@ -29,7 +31,7 @@ from .processes import own_device, processes
 from .real_clips import BLANK_FEATURES, BLANK_POSE, NEGATIVE_TEXT, SHARED
 from .run_options import AS_PLANNED, RunOptions
 from .sharding import shard_blocks
-from .stages import STAGES, Column, Stage
+from .stages import STAGES, Column, Cuts, Stage
 from .start import start_of
 from .streaming import BlockStream
 from .tasks import StageTask
@@ -75,7 +77,7 @@ def run_full(
     start, teacher = WanFile(origin), None if stage.loss == "flow" else files.base
     report_run(stage, column, start, files)
     task = prepare_full(stage, column, start, files)
-    trained = train(task, column.plan, path.parent, start_of(origin, Store(files.store), teacher))
+    trained = train(task, column.plan, path.parent, start_of(origin, open_stores(files.store), teacher))
     if processes().is_main_process:
         write_result(path, start, trained, column.rank, f"SteadyDancer {name}")
     processes().wait_for_everyone()
@@ -84,57 +86,64 @@ def run_full(
 
 def report_run(stage: Stage, column: Column, start: WanFile, files: FullFiles) -> None:
     """Log what a stage of a whole model takes of the memory of this machine, once."""
-    state, shape = processes(), Store(files.store).arrays[CLIP].shape
+    state = processes()
     if state.is_main_process:
-        clip = cell_tokens(shape[2], *shape[3:])
+        clip = max(cell_tokens(*store.shape[1:]) for store in open_stores(files.store))
         report_needs(start.size, stage, column, clip, state.num_processes, own_device())
 
 
 def prepare_full(stage: Stage, column: Column, start: WanFile, files: FullFiles) -> StageTask:
     """Return the task of a stage of a whole model; its networks are on this process's device."""
     allow_gradients()
-    store, shared = Store(files.store), load_file(files.store / SHARED)
-    width = store.arrays[TEXT].shape[-1]
+    stores = open_stores(files.store)
+    width = stores[0].arrays[TEXT].shape[-1]
     if width != start.size.text_dim:
         raise ValueError(
             f"The prompts in {files.store} are {width} wide, {start.title} reads {start.size.text_dim}. Prepare the "
             "clips with the text encoder of this model (umt5-xxl for Wan 2.1)."
         )
-    if not store.features:
+    if not stores[0].features:
         raise ValueError(f"The clips in {files.store} have no CLIP vision features. Make them with `prepare`.")
-    negative, pose, features = (shared[name].float() for name in (NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES))
-    held = held_out(files.held, store) if files.held else None
-    draw = partial(Batches, cuts=column.cuts, negative_text=negative, blank_pose=pose, blank_features=features)
+    held = held_out(files.held, stores) if files.held else []
+    shared = {store.shape: load_file(store.folder / SHARED) for store in stores}
     plan, network = column.plan, starting_network(stage, column, start)
     blocks = BlockStream(network, own_device()) if column.stream else None
     taught = None if stage.loss == "flow" else teacher(plan, WanFile(files.base))
-    preview = (preview_batch(held or store, 1, slice(None)), load_decoder(files.vae)) if files.vae else None
+    preview = (preview_batch((held or stores)[0], 1, slice(None)), load_decoder(files.vae)) if files.vae else None
     return StageTask(
         stage,
         column,
         network,
-        draw(store),
+        drawn(stores, shared, column.cuts),
         taught,
         preview,
         recompute=True,
         seed=plan.seed,
         stream=plan.dtype,
         sees=True,
-        held=draw(held) if held else None,
+        held=drawn(held, shared, column.cuts) if held else None,
         fill=partial(load_start, network, start, plan.seed) if _shards(plan) else None,
         blocks=blocks,
     )
 
 
-def held_out(folder: Path, store: Store) -> Store:
-    """Return a store of clips that are never trained on. ValueError: its clips are not shaped as those of `store`."""
-    held = Store(folder)
-    found, wanted = (each.arrays[CLIP].shape[1:] for each in (held, store))
-    if found != wanted or held.features != store.features:
-        raise ValueError(
-            f"The held-out clips in {folder} are {list(found)}, those to train on {list(wanted)}. Prepare both with "
-            "the same --frames and --size."
-        )
+def drawn(stores: Sequence[Store], shared: Mapping[tuple, Mapping[str, Tensor]], cuts: Cuts) -> BucketBatches:
+    """Return batches of these stores; shared: what all clips of a shape share."""
+    names = (NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES)
+    return BucketBatches(
+        [Batches(each, cuts, *(shared[each.shape][name].float() for name in names)) for each in stores]
+    )
+
+
+def held_out(folder: Path, stores: Sequence[Store]) -> list[Store]:
+    """Return stores of clips that are never trained on. ValueError: clips of them are shaped as none of `stores`."""
+    held, wanted = open_stores(folder), [store.shape for store in stores]
+    for each in held:
+        if each.shape not in wanted or each.features != stores[0].features:
+            raise ValueError(
+                f"The held-out clips in {folder} are {list(each.shape)}, those to train on "
+                f"{' or '.join(str(list(shape)) for shape in wanted)}. Prepare both with the same --frames and --size."
+            )
     return held
 
 

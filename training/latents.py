@@ -36,7 +36,8 @@ class Pixels(NamedTuple):
 
 
 class Store:
-    """The arrays of a folder, by name. features: the names of those of FEATURES that are there.
+    """The arrays of a folder, by name. features: the names of those of FEATURES that are there; shape: of a clip's
+    latent.
 
     ValueError: an array is missing, as where the clips are not all encoded.
     """
@@ -51,6 +52,7 @@ class Store:
         self.features = tuple(name for name in FEATURES if (Path(folder) / f"{name}.npy").is_file())
         names = ARRAYS + self.features
         self.arrays = {name: np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in names}
+        self.folder, self.shape = Path(folder), self.arrays[CLIP].shape[1:]
         self.count, _, self.latent_frames = self.arrays[CLIP].shape[:3]
 
     def take(self, name: str, rows: np.ndarray) -> Tensor:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .buckets import open_stores
 from .full import FullFiles, prepare_full, report_run
 from .full_result import LORA, write_lora
-from .latents import Store
 from .loop import train
 from .pipeline import Work, is_done
 from .plan import Plan
@@ -78,7 +78,7 @@ def run_lora(
         )
     report_run(stage, column, start, files)
     task = prepare_full(stage, column, start, files)
-    began = start_of(files.base, Store(files.store)) | {"shift": f"{settings.shift:g}"}
+    began = start_of(files.base, open_stores(files.store)) | {"shift": f"{settings.shift:g}"}
     trained = train(task, column.plan, path.parent, began)
     if processes().is_main_process:
         write_lora(path, trained, settings.rank, {"format": "pt", "title": PURPOSE, "base": start.title})

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ def run_stage(work: Work, name: str, steps: int = 0, before: str = "", output: s
     origin = origin_of(work, stage, before, path.parent)
     teacher = None if stage.loss == "flow" else trained_stage(work, "base")
     task = prepare(work, stage, origin, plan.seed, fast)
-    start = start_of(origin, task.batches.store, teacher)
+    start = start_of(origin, [cast(Batches, task.batches).store], teacher)
     result = task.result(train(task, plan, path.parent, start))
     if processes().is_main_process:
         with atomic_write(path) as part:

@@ -2,7 +2,8 @@
 
 A video gives one clip, its beginning, or one for each window of it; a text file of the same name is its prompt. From
 the paper (B.1): 81 frames, 16 a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all
-clips of a store have one size, that of the first video; others are cropped about their center. Poses come from the
+clips of a store have one size, that of the first video, or the nearest of several; others are cropped about their
+center. Poses come from the
 pack's own pipeline and are not corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the
 last one again.
 """
@@ -10,7 +11,7 @@ last one again.
 import hashlib
 import itertools
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +32,9 @@ from ..media.frame_size import MIN_FRAMES, MODEL_FPS, crop_fraction, default_siz
 from ..media.frames import blank_video, crop, to_float
 from ..media.log import logger
 from ..media.video_stream import VideoStream
-from .clip_rows import ClipRows
+from .buckets import Bucket, buckets_of, open_stores, write_sizes
+from .clip_parts import ALONE, Part, check_parts, join, remove_parts
+from .clip_rows import LISTED, ClipRows
 from .encoders import Encode, Encoders
 from .latents import CHANGED, CHANGED_FRAMES, CLIP, PHOTO, PHOTO_FEATURES, POSE, POSE_FEATURES, TEXT, Store
 from .pose_simulation import REACH, with_jump
@@ -49,54 +52,112 @@ NEGATIVE_TEXT, BLANK_POSE, BLANK_FEATURES = "negative_text", "blank_pose", "blan
 @dataclass(frozen=True)
 class ClipSettings:
     """frames: of each clip, 4n + 1; size: (width, height) in pixels, multiples of 16, None is the first video's aspect
-    at AREA; prompt: where a video has no text file; negative: the negative prompt of all clips; windows: a clip for
-    every `frames` frames of a longer video, not only for its first ones."""
+    at AREA; sizes: several in its place, of which a video gets the one nearest to its aspect; prompt: where a video has
+    no text file; negative: the negative prompt of all clips; windows: a clip for every `frames` frames of a longer
+    video, not only for its first ones."""
 
     frames: int = FRAMES
     size: tuple[int, int] | None = None
     prompt: str = PROMPT
     negative: str = NEGATIVE
     windows: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.frames < MIN_FRAMES or self.frames != valid_length(self.frames):
             raise ValueError(f"frames is {self.frames}; it must be 5, 9, 13 or another number of the form 4n + 1.")
-        if self.size and (min(self.size) < 16 or any(side % 16 for side in self.size)):
-            raise ValueError(f"The size is {self.size[0]}x{self.size[1]}; both sides must be multiples of 16.")
+        for width, height in (*self.sizes, *([self.size] if self.size else ())):
+            if min(width, height) < 16 or width % 16 or height % 16:
+                raise ValueError(f"The size is {width}x{height}; both sides must be multiples of 16.")
+        if len(set(self.sizes)) < len(self.sizes):
+            raise ValueError("A size is named twice. Name each size once.")
 
 
 def prepare_clips(
-    folder: Path, videos: Path, encoders: Encoders, detector: Detector, settings: ClipSettings = ClipSettings()
-) -> Store:
-    """Make the store `folder` of the videos below `videos`, or go on with it.
+    folder: Path,
+    videos: Path,
+    encoders: Encoders,
+    detector: Detector,
+    settings: ClipSettings = ClipSettings(),
+    part: Part = ALONE,
+) -> list[Store]:
+    """Make the store `folder` of the videos below `videos`, or go on with it, and return the stores of its sizes.
 
-    Videos that cannot be used are named in the log and in clips.json, and left out. ValueError: there are none, or the
-    folder was begun with other settings.
+    Videos that cannot be used are named in the log and in clips.json, and left out. Of several processes each encodes
+    its part; the first one joins them, the others return no store. ValueError: there are no videos, or the folder was
+    begun with other settings or another number of processes.
     """
     paths = listed(videos)
-    size = settings.size or first_size(paths)
-    cuts = [cut for path in paths for cut in cuts_of(path, name_of(videos, path), settings)]
-    facts = {"videos": len(paths), "clips": len(cuts), "frames": settings.frames, "size": list(size)}
-    rows = ClipRows(folder, len(cuts), facts)
-    if not rows.done:
+    sizes = settings.sizes or (settings.size or first_size(paths),)
+    buckets = buckets_of(folder, paths, sizes)
+    clips = [_Clips(bucket, videos, settings, part) for bucket in buckets]
+    if part.is_main and len(sizes) > 1 and not all(one.rows.done for one in clips):
+        write_sizes(folder, sizes)
+    if not all(one.rows.done for one in clips):
         prompts = {path: prompt_of(path, settings.prompt) for path in paths}
-        texts = read_prompts(folder / PROMPTS, [settings.negative, *prompts.values()], encoders)
+        texts = read_prompts(folder / PROMPTS, [settings.negative, *prompts.values()], encoders, part)
         latent, see = encoders.latent(), encoders.see()
-        _write_shared(folder / SHARED, texts(settings.negative), size, settings.frames, latent, see)
+        for one in (one for one in clips if not one.rows.done):
+            if part.is_main:
+                shared = one.bucket.folder / SHARED
+                _write_shared(shared, texts(settings.negative), one.bucket.size, settings.frames, latent, see)
+            one.encode(detector, lambda path: _half(texts(prompts[path])), latent, see)
+    if not part.is_main:
+        return []
+    for one in clips:
+        one.finish(required=len(sizes) == 1)
+    if len(sizes) > 1:
+        write_sizes(folder, sizes, _with_clips(clips))
+    shutil.rmtree(folder / PROMPTS, ignore_errors=True)
+    return open_stores(folder)
+
+
+class _Clips:
+    """The clips of a bucket: rows of the store, and those that this process encodes."""
+
+    def __init__(self, bucket: Bucket, videos: Path, settings: ClipSettings, part: Part):
+        self.bucket, self.settings, self.part = bucket, settings, part
+        self.cuts = [cut for path in bucket.paths for cut in cuts_of(path, name_of(videos, path), settings)]
+        facts = {"videos": len(bucket.paths), "clips": len(self.cuts), "frames": settings.frames}
+        self.facts = {**facts, "size": list(bucket.size)}
+        check_parts(bucket.folder, part)
+        self.rows = ClipRows(bucket.folder, len(self.cuts), self.facts)
+
+    def encode(self, detector: Detector, text: Callable[[Path], np.ndarray], latent: Encode, see: Encode) -> None:
+        """Encode this process's clips, or go on."""
+        cuts, rows = self.part.of(self.cuts), self.rows
+        if self.part.count > 1:
+            rows = ClipRows(self.part.folder(self.bucket.folder), len(cuts), self.facts)
         for path, name, start in cuts:
             if rows.knows(name):
                 continue
             try:
-                frames, poses = read_clip(path, name, size, settings.frames, detector, start)
+                frames, poses = read_clip(path, name, self.bucket.size, self.settings.frames, detector, start)
             except ValueError as error:
                 logger.warning("%s is left out: %s", name, error)
                 rows.leave_out(name, str(error))
                 continue
-            rows.add(name, encoded_clip(frames, poses, latent, see) | {TEXT: _half(texts(prompts[path]))})
+            rows.add(name, encoded_clip(frames, poses, latent, see) | {TEXT: text(path)})
             logger.info("%s is encoded (%d of %d)", name, len(rows.clips) + len(rows.left_out), len(cuts))
-        rows.finish()
-        shutil.rmtree(folder / PROMPTS)
-    return Store(folder)
+        if self.part.count > 1:
+            rows.finish(required=False)
+
+    def finish(self, required: bool) -> None:
+        """Have all clips in the store, those of other processes too."""
+        if not self.rows.done:
+            if self.part.count > 1:
+                join(self.rows, [name for _, name, _ in self.cuts], self.part)
+            self.rows.finish(required)
+        remove_parts(self.bucket.folder, self.part)
+
+
+def _with_clips(clips: Iterable[_Clips]) -> list[str]:
+    """Return the folders of the sizes that have a clip. ValueError: none has."""
+    found = [one.bucket.folder.name for one in clips if one.rows.clips]
+    if not found:
+        reasons = [reason for one in clips for reason in one.rows.left_out.values()]
+        raise ValueError("None of the videos can be used:\n" + "\n".join(reasons[:LISTED]))
+    return found
 
 
 def listed(folder: Path) -> list[Path]:
@@ -188,17 +249,23 @@ def encoded_clip(frames: np.ndarray, poses: PoseClip, latent: Encode, see: Encod
     return out | {PHOTO_FEATURES: _half(see(pictures[:1])), POSE_FEATURES: _half(see(skeletons[:1]))}
 
 
-def read_prompts(folder: Path, prompts: Iterable[str], encoders: Encoders):
+def read_prompts(folder: Path, prompts: Iterable[str], encoders: Encoders, part: Part = ALONE):
     """Encode the prompts that are not in `folder` yet; return what gives [1, rows, width] of each, rows the longest's.
 
-    Rows of zeros at a prompt's end, which ComfyUI fills up with, are not kept on the disk.
+    Rows of zeros at a prompt's end, which ComfyUI fills up with, are not kept on the disk. Of several processes each
+    begins with its own part and leaves out what another one has done meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {prompt: folder / f"{hashlib.sha256(prompt.encode()).hexdigest()}.safetensors" for prompt in prompts}
     waiting = [prompt for prompt, path in paths.items() if not path.exists()]
     if waiting:
         read = encoders.read()
-        for prompt in waiting:
+        turns = [
+            prompt for index in range(part.count) for prompt in waiting[(part.index + index) % part.count :: part.count]
+        ]
+        for prompt in turns:
+            if paths[prompt].exists():
+                continue
             text = read(prompt)
             used = text[0].abs().amax(1).nonzero()
             length = int(used.max()) + 1 if len(used) else 1

@@ -1,21 +1,21 @@
 """What a run starts from, in words that its checkpoints keep: it must not go on over other weights or other clips."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..media.byte_size import size_text
 from ..steadydancer_core.weights.weight_source import open_weights
-from .latents import CLIP, Store
+from .latents import Store
 
 HEAD, PIECES, PIECE = 1 << 20, 64, 1 << 16  # bytes, count, bytes: a file of 33 GB would take minutes to read
 Start = Mapping[str, str]
 
 
-def start_of(weights: Path | None, store: Store, teacher: Path | None = None) -> dict[str, str]:
+def start_of(weights: Path | None, stores: Iterable[Store], teacher: Path | None = None) -> dict[str, str]:
     """Return what a stage starts from: the weights, None for fresh ones, the clips, the teacher where it has one."""
-    count, *shape = store.arrays[CLIP].shape
-    start = {"weights": "fresh ones" if weights is None else fingerprint(weights), "clips": f"{count} of {shape}"}
+    clips = " + ".join(f"{store.count} of {list(store.shape)}" for store in stores)
+    start = {"weights": "fresh ones" if weights is None else fingerprint(weights), "clips": clips}
     return start if teacher is None else {**start, "teacher": fingerprint(teacher)}
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..media.frames import video_to_uint8
 from ..steadydancer_core.weights.clip_vision import serves_clip_vision
-from .batches import Batches
 from .flow import Batch, Distillation, FlowMatching, Velocity, sample
 from .lora import PARTS, Adapter, merged
 from .network import POSE_PARTS
@@ -36,7 +35,7 @@ class StageTask:
         stage: Stage,
         column: Column,
         network: Any,
-        batches: Batches,
+        batches: Callable[[torch.Generator], Batch],
         teacher: nn.Module | None = None,
         preview: tuple[Batch, Decode] | None = None,
         recompute: bool = False,
@@ -44,7 +43,7 @@ class StageTask:
         fast: bool = False,
         stream: torch.dtype = torch.float32,
         sees: bool = False,
-        held: Batches | None = None,
+        held: Callable[[torch.Generator], Batch] | None = None,
         fill: Callable[[], None] | None = None,
         blocks: BlockStream | None = None,
     ):

@@ -30,7 +30,9 @@ from steadydancer_pack.steadydancer_core.weights.checkpoint import pose_tensor_n
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.steadydancer_core.weights.loading import load_model
 from steadydancer_pack.tests.two_processes import run_two
-from steadydancer_pack.training import full
+from steadydancer_pack.training import checkpoints, full
+from steadydancer_pack.training.buckets import open_stores
+from steadydancer_pack.training.clip_parts import ALONE, Part
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.command import main
 from steadydancer_pack.training.encoders import (
@@ -45,7 +47,7 @@ from steadydancer_pack.training.full import FullFiles, run_full
 from steadydancer_pack.training.full_result import LORA
 from steadydancer_pack.training.latents import ARRAYS, CLIP, FEATURES, PHOTO, TEXT
 from steadydancer_pack.training.lora import Adapter
-from steadydancer_pack.training.lora_run import LoRASettings
+from steadydancer_pack.training.lora_run import LoRASettings, run_lora
 from steadydancer_pack.training.memory_plan import host, needs, tokens
 from steadydancer_pack.training.memory_table import table
 from steadydancer_pack.training.network import POSE_PARTS, Size, build
@@ -144,7 +146,8 @@ def base_weights():
 def prepare(place, folder, calls=10**6, settings=SETTINGS):
     """Prepare the clips of `place` in `folder`; return the store and how often the encoders were called."""
     encoders, counts = made_up_encoders(place / "vae.safetensors", calls)
-    return prepare_clips(folder, place / "videos", encoders, Standing(), settings), counts
+    (store,) = prepare_clips(folder, place / "videos", encoders, Standing(), settings)
+    return store, counts
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +214,129 @@ def test_a_longer_video_gives_a_clip_of_each_of_its_windows(place, tmp_path):
         assert np.array_equal(found[:4], long[start : start + 4])
     with pytest.raises(ValueError, match="begun with {'clips': 4}, now it is {'clips': 2}"):
         prepare(tmp_path, tmp_path / "clips")
+
+
+BOTH = replace(SETTINGS, size=None, sizes=((SIDE, SIDE), (SIDE, 48)))
+
+
+@pytest.fixture(scope="module")
+def two_sizes(place):
+    """A folder with a square video, two wide ones and one that cannot be read, and their store of two sizes."""
+    folder = place / "sizes"
+    (folder / "videos").mkdir(parents=True)
+    shutil.copy(place / "vae.safetensors", folder)
+    write_video(folder / "videos" / "square.mp4", make_clip(3, FRAMES, SIDE).frames)
+    for name, seed in (("wide", 4), ("wider", 5)):
+        write_video(folder / "videos" / f"{name}.mp4", make_clip(seed, FRAMES, SIDE).frames[:, 8:56])
+    (folder / "videos" / "broken.mp4").write_bytes(b"no video")
+    prepare_all(folder, folder / "clips", BOTH)
+    return folder
+
+
+def prepare_all(place, folder, settings=SETTINGS, part=ALONE, calls=10**6):
+    """Prepare the clips of `place` in `folder`; return the stores."""
+    encoders, _ = made_up_encoders(place / "vae.safetensors", calls)
+    return prepare_clips(folder, place / "videos", encoders, Standing(), settings, part)
+
+
+def assert_same_stores(mine, theirs):
+    """Assert that the arrays of two folders and of those in them are equal byte for byte."""
+    names = sorted(path.relative_to(theirs) for path in theirs.rglob("*.npy"))
+    assert names == sorted(path.relative_to(mine) for path in mine.rglob("*.npy"))
+    assert [name for name in names if (mine / name).read_bytes() != (theirs / name).read_bytes()] == []
+
+
+def assert_same_tensors(mine, theirs):
+    mine, theirs = load_file(mine), load_file(theirs)
+    assert mine.keys() == theirs.keys() and [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_each_video_gets_the_nearest_of_several_sizes(two_sizes, tmp_path):
+    stores = open_stores(two_sizes / "clips")
+    assert [store.folder.name for store in stores] == ["64x64", "64x48"]
+    assert [(store.count, store.shape) for store in stores] == [(1, (16, 2, 8, 8)), (2, (16, 2, 6, 8))]
+    state = json.loads((two_sizes / "clips" / "64x64" / "clips.json").read_text("utf-8"))
+    assert state["clips"] == ["square.mp4"] and "cannot be read" in state["left_out"]["broken.mp4"]
+    shutil.copytree(two_sizes, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("clips", "wide*"))
+    prepare_all(tmp_path, tmp_path / "clips")
+    assert_same_stores(two_sizes / "clips" / "64x64", tmp_path / "clips")
+
+
+def test_other_sizes_do_not_go_on(two_sizes, place, store):
+    other = replace(BOTH, sizes=((SIDE, 48), (SIDE, 32)))
+    for folder, settings, words in (
+        (two_sizes, other, r"begun with \['64x64', '64x48'\], now it is \['64x48', '64x32'\]"),
+        (two_sizes, SETTINGS, r"begun with \['64x64', '64x48'\], now it is \['64x64'\]"),
+        (place, BOTH, r"begun with one size, now it is \['64x64', '64x48'\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            prepare_all(folder, folder / "clips", settings)
+    with pytest.raises(ValueError, match="A size is named twice"):
+        replace(BOTH, sizes=((64, 64), (64, 64)))
+    with pytest.raises(ValueError, match="The size is 64x50"):
+        replace(BOTH, sizes=((64, 64), (64, 50)))
+
+
+def test_sizes_without_a_clip_have_no_store_and_none_says_why(two_sizes, tmp_path):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(two_sizes / "videos" / "broken.mp4", tmp_path / "videos")
+    shutil.copy(two_sizes / "vae.safetensors", tmp_path)
+    with pytest.raises(ValueError, match="None of the videos can be used:\n.*cannot be read"):
+        prepare_all(tmp_path, tmp_path / "clips", BOTH)
+
+
+def test_a_lora_trains_on_batches_of_one_size_and_goes_on_to_the_same_bits(two_sizes, place, store, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        patch.setattr(comfy.model_management, "in_training", False)
+        base = tmp_path / "dancer.safetensors"
+        weights = {name: torch.from_numpy(made_up(name, shape)) for name, shape in steadydancer_shapes(**TINY).items()}
+        save_file({name: weight.half() for name, weight in weights.items()}, base)
+        files = FullFiles(base, two_sizes / "clips", held=place / "clips")
+        for name, lengths in (("whole", (4,)), ("resumed", (2, 4))):
+            for steps in lengths:
+                (tmp_path / name / LORA).unlink(missing_ok=True)
+                run_lora(Work(tmp_path), files, LoRASettings(steps, 2, warmup=0), name)
+    assert_same_tensors(tmp_path / "resumed" / LORA, tmp_path / "whole" / LORA)
+    begun = checkpoints.load(tmp_path / "whole").facts["start"]["clips"]
+    assert begun == "1 of [16, 2, 8, 8] + 2 of [16, 2, 6, 8]"
+    with pytest.raises(ValueError, match=r"are \[16, 2, 6, 8\], those to train on \[16, 2, 8, 8\]. Prepare both"):
+        full.held_out(two_sizes / "clips", [store])
+
+
+HALVES = [Part(index, 2) for index in range(2)]  # the first has no square clip that can be used
+
+
+def test_what_two_processes_encode_is_joined_to_the_store_of_one(two_sizes, tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        prepare_all(two_sizes, tmp_path, BOTH, HALVES[1], calls=7)
+    assert prepare_all(two_sizes, tmp_path, BOTH, HALVES[1]) == []
+    with pytest.raises(ValueError, match="were begun by 2 processes, these are 1. Start 2 again"):
+        prepare_all(two_sizes, tmp_path, BOTH)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ClipRows, "add", dying(2))  # its own clip is encoded, the first one is joined
+        prepare_all(two_sizes, tmp_path, BOTH, HALVES[0])
+    with pytest.raises(ValueError, match="are not all encoded. Run the same `prepare` again"):
+        open_stores(tmp_path)
+    prepare_all(two_sizes, tmp_path, BOTH, HALVES[0])
+    assert_same_stores(tmp_path, two_sizes / "clips")
+    assert not list(tmp_path.rglob("encoded-*")) and not (tmp_path / "prompts").exists()
+    for size in ("64x64", "64x48"):
+        mine, theirs = (folder / size / "clips.json" for folder in (tmp_path, two_sizes / "clips"))
+        assert json.loads(mine.read_text("utf-8")) == json.loads(theirs.read_text("utf-8"))
+
+
+def dying(calls, add=ClipRows.add):
+    """Return what adds a row and dies after some calls."""
+    counts = Counter()
+
+    def added(*args):
+        counts["calls"] += 1
+        if counts["calls"] > calls:
+            raise Killed
+        add(*args)
+
+    return added
 
 
 def test_other_settings_do_not_go_on(place, store):
@@ -431,7 +557,7 @@ def test_a_character_becomes_a_lora_that_the_stock_loader_takes(files, tmp_path,
     patched, _ = comfy.sd.load_lora_for_models(load_model(base), None, lora, 1.0, 0.0)
     assert len(patched.patches) == 6 * TINY["layers"]
     assert main([*words, "--base", str(base), "--stream", "--output", "streamed"]) == 0
-    assert (tmp_path / "streamed" / LORA).read_bytes() == (tmp_path / "lora" / LORA).read_bytes()
+    assert_same_tensors(tmp_path / "streamed" / LORA, tmp_path / "lora" / LORA)
 
 
 @pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"shift": -1.0}, {"rate": float("nan")}])
@@ -447,7 +573,7 @@ def test_clips_for_the_miniature_need_neither_clip_vision_nor_a_text_encoder(pla
     assert main(words) == 1
     assert "Name --clip-vision and --text-encoder; clips for the miniature need --miniature" in capsys.readouterr().err
     encoders = Encoders(lambda: load_encoder(place / "vae.safetensors"), no_vision, miniature_text)
-    store = prepare_clips(tmp_path / "clips", place / "videos", encoders, Standing(), SETTINGS)
+    (store,) = prepare_clips(tmp_path / "clips", place / "videos", encoders, Standing(), SETTINGS)
     assert not store.take(FEATURES[0], np.arange(2)).any() and store.take(TEXT, np.arange(2)).shape == (2, 8, 64)
 
 

@@ -547,8 +547,8 @@ def test_weights_of_one_size_and_one_header_are_told_apart(tmp_path):
 
 def test_a_start_tells_weights_clips_and_teacher(tmp_path):
     file, clips = weights(tmp_path / "a.safetensors", 1), store(tmp_path / "clips", 5)
-    assert start_of(None, clips) == {"weights": "fresh ones", "clips": "5 of [2, 3]"}
-    assert start_of(file, clips, file)["teacher"] == start_of(file, clips)["weights"] == fingerprint(file)
+    assert start_of(None, [clips]) == {"weights": "fresh ones", "clips": "5 of [2, 3]"}
+    assert start_of(file, [clips], file)["teacher"] == start_of(file, [clips])["weights"] == fingerprint(file)
 
 
 def test_the_stages_of_the_miniature_tell_their_start(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What the stages compute: noise levels, batches, losses, low-rank adaptation, changed poses, first weights."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
 from steadydancer_pack.training import latents, pipeline
-from steadydancer_pack.training.batches import Batches, cell_weights, conditions
+from steadydancer_pack.training.batches import Batches, BucketBatches, cell_weights, conditions
 from steadydancer_pack.training.clip_rows import ClipRows
 from steadydancer_pack.training.flow import Distillation, FlowMatching, Velocity, noised, sample, shifted
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, CLIP, PHOTO, POSE, TEXT, Pixels, Store
@@ -83,6 +84,20 @@ def test_batches_follow_from_the_generator(store):
     one, same, other = (draw(generator(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["noise"][:1, :, :1], other["noise"][:1, :, :1])
+
+
+def test_batches_of_several_stores_are_of_one_each_as_often_as_it_has_clips(store):
+    def few(generator):
+        return {"few": torch.rand(1, generator=generator)}
+
+    few.store = SimpleNamespace(count=2)
+    draw = BucketBatches([batches(store), few])
+    drawn = [draw(generator(seed)) for seed in range(200)]
+    assert 30 < sum("few" in batch for batch in drawn) < 70  # 2 of 8 clips
+    again = draw(generator(7))
+    assert again.keys() == drawn[7].keys() and all(torch.equal(again[name], drawn[7][name]) for name in again)
+    alone = BucketBatches([batches(store)])(generator(3))
+    assert all(torch.equal(alone[name], tensor) for name, tensor in batches(store)(generator(3)).items())
 
 
 def test_a_batch_from_the_start_has_the_photo_and_its_mask_one_from_the_middle_neither():
