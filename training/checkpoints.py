@@ -100,8 +100,7 @@ def load(folder: Path, whole: bool = True, check: bool = True) -> Checkpoint | N
         sharded = sorted(each.name for each in path.glob(PATTERN))
         if check and checksums is not None and checksums != _checksums(path, state, sharded or FILES):
             raise ValueError("a checksum differs")
-        tensors = _from_shards(path, whole) if sharded else [load_file(path / name) for name in FILES]
-        trained, ema, adam = tensors
+        trained, ema, adam = _from_shards(path, whole) if sharded else [load_file(path / name) for name in FILES]
         shards = path if sharded and not whole else None
         return Checkpoint(int(state.pop("step")), state, trained, ema, adam, shards)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -119,7 +118,7 @@ def _from_shards(path: Path, whole: bool) -> list[dict[str, Tensor]]:
         groups = {
             group: {n: torch.empty_like(t, device="cpu") for n, t in own.items()} for group, own in groups.items()
         }
-        read_into(path, groups)
+        read_into(path, groups, alone=True)
     return [groups.get(name, {}) for name in TENSORS]
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..media.log import logger
 from .clip_rows import JOURNAL, ClipRows
 
 NAME = "encoded-{}-of-{}"
@@ -61,6 +62,8 @@ def join(rows: ClipRows, names: Iterable[str], part: Part) -> None:
     """Wait until all parts of a store are encoded and put their rows into `rows`, in the order of `names`."""
     store, found = rows.folder, {}
     for folder in (one.folder(store) for one in part.all()):
+        if not _state(folder)["done"]:
+            logger.info("Waiting for the clips of another process: %s", folder.name)
         while not (state := _state(folder))["done"]:
             time.sleep(POLL_SECONDS)
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}

@@ -86,12 +86,16 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
     gradient is not finite; the last checkpoint stays.
     """
     folder, start = Path(folder), start or {}
-    checkpoint = checkpoints.load(folder, whole=False, check=processes(plan.timeout).is_main_process)
+    is_main = processes(plan.timeout).is_main_process
+    checkpoint = checkpoints.load(folder, whole=False, check=is_main)
     if checkpoint is not None:
         _check_same(plan, start, checkpoint, folder)
         _check_module(task.module, checkpoint, folder)
         if checkpoint.step >= plan.steps:
-            checkpoint = cast(Checkpoint, checkpoints.load(folder)) if checkpoint.shards else checkpoint
+            if checkpoint.shards and plan.shard and not is_main:
+                return {}
+            if checkpoint.shards:
+                checkpoint = cast(Checkpoint, checkpoints.load(folder, check=False))
             _take_over(task.module, checkpoint)
             result = checkpoint.ema or checkpoint.trained
             return {name: result[name].clone() for name in trained_parameters(task.module)}
@@ -134,10 +138,10 @@ class _Run:
     def _steps(self, logger: RunLogger) -> None:
         plan, clock = self.plan, Clock(self.done)
         count = self.accelerator.num_processes
-        processes = "1 process" if count == 1 else f"{count} processes"
+        together = "1 process" if count == 1 else f"{count} processes"
         finite = ("loss",) if plan.precision == "fp16" else ("loss", "gradient_norm")  # fp16 leaves steps out
         averager = MetricAverager(self.accelerator, finite, self.done)
-        logger.info(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {processes}")
+        logger.info(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {together}")
         while self.done < plan.steps:
             averager.add(*self._update())
             self.done += 1

@@ -100,18 +100,21 @@ def host(size: Size, stage: Stage, column: Column, clip_tokens: int, processes: 
 def _collected(bf16: bool, stream: int) -> int:
     """Return the bytes per weight of a block that is shared out: it and the next one, a copy in the pass's numbers, its
     gradient, and that in float32 while it is averaged."""
-    number, cast = (stream, 0) if bf16 else (FLOAT32, stream)
-    return 2 * number + cast + number + FLOAT32
+    number, copy = (stream, 0) if bf16 else (FLOAT32, stream)
+    return 2 * number + copy + number + FLOAT32
 
 
 def report_needs(
     size: Size, stage: Stage, column: Column, clip_tokens: int, processes: int, device: torch.device
 ) -> None:
     """Log what a run takes of each GPU and of main memory before it starts, and warn where less is free."""
-    places = {"main memory": (host(size, stage, column, clip_tokens, processes), psutil.virtual_memory().available)}
+    main = host(size, stage, column, clip_tokens, processes)
+    each = needs(size, stage, column, clip_tokens, processes).total
+    if device.type == "cpu":
+        main += processes * each
+    places = {"main memory": (main, psutil.virtual_memory().available)}
     if device.type == "cuda":
-        total = needs(size, stage, column, clip_tokens, processes).total
-        places["each GPU"] = total, torch.cuda.mem_get_info(device)[0]
+        places["each GPU"] = each, torch.cuda.mem_get_info(device)[0]
     for place, (needed, free) in places.items():
         logger.info("The run takes about %s of %s; %s are free.", size_text(int(needed)), place, size_text(free))
         if needed > free:

@@ -3,9 +3,8 @@
 A video gives one clip, its beginning, or one for each window of it; a text file of the same name is its prompt. From
 the paper (B.1): 81 frames, 16 a second, a resolution of 640 x 640 pixels in the aspect of the clip. Our choices: all
 clips of a store have one size, that of the first video, or the nearest of several; others are cropped about their
-center. Poses come from the
-pack's own pipeline and are not corrected. A clip of 5 s at 16 frames a second has 80 frames: one missing frame is the
-last one again.
+center. Poses come from the pack's own pipeline and are not corrected. A clip of 5 s at 16 frames a second has 80
+frames: one missing frame is the last one again.
 """
 
 import hashlib

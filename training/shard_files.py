@@ -63,13 +63,13 @@ def file_numbers(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return numbers
 
 
-def read_into(path: Path, groups: Groups, process_group: Any = None) -> None:
-    """Read the parts that this process holds of all tensors; every process must ask at the same time."""
+def read_into(path: Path, groups: Groups, process_group: Any = None, alone: bool = False) -> None:
+    """Read the parts that this process holds of all tensors; every process must ask at once, or one `alone`."""
     from torch.distributed.checkpoint import HuggingFaceStorageReader, load
 
     reader = HuggingFaceStorageReader(str(path))
     try:
-        load(_flat(groups), storage_reader=reader, process_group=process_group, no_dist=not are_several())
+        load(_flat(groups), storage_reader=reader, process_group=process_group, no_dist=alone or not are_several())
     except failures() as error:
         raise ValueError(f"{path} cannot be read: {reason(error)}") from error
 

@@ -85,15 +85,18 @@ class Killed(BaseException):
 
 
 DEATHS = [*(("batch", step) for step in (0, 3, 4, 11)), ("file", 2), ("file", 6)]  # a checkpoint follows step 3
+SHARD_DEATHS = [("batch", 9), ("shard", 2), ("name", 2)]  # while one is written, half written, and not named yet
+SHARDED = replace(PLAN, sharded_checkpoints=True)
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """The folders of runs that were killed, by their deaths."""
-    folders = {death: tmp_path_factory.mktemp(death[0]) for death in DEATHS}
-    jobs = [(str(folder), asdict(PLAN), *death) for death, folder in folders.items()]
+    folders = {death: tmp_path_factory.mktemp(death[0]) for death in DEATHS + SHARD_DEATHS}
+    plans = {death: SHARDED if death in SHARD_DEATHS else PLAN for death in folders}
+    jobs = [(str(folder), asdict(plans[death]), *death) for death, folder in folders.items()]
     done = subprocess.run([sys.executable, str(DOUBLE), json.dumps(jobs)], capture_output=True, text=True, timeout=600)
-    assert done.stdout == json.dumps([-signal.SIGKILL] * len(DEATHS)), done.stderr
+    assert done.stdout == json.dumps([-signal.SIGKILL] * len(jobs)), done.stderr
     return folders
 
 
@@ -186,20 +189,6 @@ def test_a_run_with_muon_goes_on_to_the_same_bits(tmp_path):
     assert_same_bits(state(tmp_path / "resumed", 6), state(tmp_path / "whole", 6))
 
 
-SHARDED = replace(PLAN, sharded_checkpoints=True)
-SHARD_DEATHS = [("batch", 9), ("shard", 2), ("name", 2)]  # while one is written, half written, and not named yet
-
-
-@pytest.fixture(scope="module")
-def killed_sharded(tmp_path_factory):
-    """The folders of runs with sharded checkpoints that were killed, by their deaths."""
-    folders = {death: tmp_path_factory.mktemp(death[0]) for death in SHARD_DEATHS}
-    jobs = [(str(folder), asdict(SHARDED), *death) for death, folder in folders.items()]
-    done = subprocess.run([sys.executable, str(DOUBLE), json.dumps(jobs)], capture_output=True, text=True, timeout=600)
-    assert done.stdout == json.dumps([-signal.SIGKILL] * len(jobs)), done.stderr
-    return folders
-
-
 def whole(folder):
     """Return all tensors of the newest checkpoint by file and name."""
     found = checkpoints.load(folder)
@@ -215,13 +204,13 @@ def sorted_state(tensors):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system forks no process")
 @pytest.mark.parametrize("death", SHARD_DEATHS, ids=lambda death: " ".join(map(str, death)))
 def test_a_process_that_is_killed_while_it_writes_in_the_background_goes_on_to_the_same_bits(
-    killed_sharded, uninterrupted, death
+    killed, uninterrupted, death
 ):
-    kept = [path.name for path in checkpoints.complete(killed_sharded[death])]
+    kept = [path.name for path in checkpoints.complete(killed[death])]
     assert kept == ["step-0000004"] or (death[0] == "batch" and kept == ["step-0000008"])
-    train(Sums(), SHARDED, killed_sharded[death])
-    assert_same_bits(sorted_state(whole(killed_sharded[death])), sorted_state(uninterrupted))
-    assert [path.name for path in (killed_sharded[death] / "checkpoints").iterdir()] == ["step-0000012"]
+    train(Sums(), SHARDED, killed[death])
+    assert_same_bits(sorted_state(whole(killed[death])), sorted_state(uninterrupted))
+    assert [path.name for path in (killed[death] / "checkpoints").iterdir()] == ["step-0000012"]
 
 
 def test_sharded_and_whole_checkpoints_go_on_from_each_other(tmp_path, uninterrupted):
@@ -361,10 +350,10 @@ def shared(tmp_path_factory):
         runs[shard] = plan, *(tmp_path_factory.mktemp("run") for _ in range(2))
         whole, resumed = map(str, runs[shard][1:])
         jobs += [(whole, asdict(plan)), (resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
-        plan = replace(plan, sharded_checkpoints=True)
+        written = replace(plan, sharded_checkpoints=True)
         runs["sharded", shard] = tmp_path_factory.mktemp("run")
         resumed = str(runs["sharded", shard])
-        jobs += [(resumed, asdict(replace(plan, steps=3))), (resumed, asdict(plan))]
+        jobs += [(resumed, asdict(replace(written, steps=3))), *[(resumed, asdict(written))] * 2]  # then a finished one
     for bf16 in (False, True):
         runs["bf16", bf16] = tmp_path_factory.mktemp("run")
         jobs.append((str(runs["bf16", bf16]), asdict(replace(plan, precision="bf16", bf16_shards=bf16))))
