@@ -75,6 +75,8 @@ def run_prepare(work: Work, options: argparse.Namespace) -> None:
     """Make a store of a folder of videos."""
     if not options.miniature and not (options.clip_vision and options.text_encoder):
         raise ValueError("Name --clip-vision and --text-encoder; clips for the miniature need --miniature instead.")
+    state = processes()  # first: it chooses this process's GPU
+    part = Part(state.process_index, state.num_processes)
     given: dict[str, Any] = {}
     if options.miniature:
         encoders = Encoders(partial(load_encoder, options.vae), no_vision, miniature_text)
@@ -91,8 +93,6 @@ def run_prepare(work: Work, options: argparse.Namespace) -> None:
     if bool(options.yolox) != bool(options.dwpose):
         raise ValueError("DW-Pose needs both of its files: --yolox and --dwpose.")
     detector = DWPose(options.yolox, options.dwpose) if options.yolox else BlazePose()
-    state = processes()
-    part = Part(state.process_index, state.num_processes)
     prepare_clips(options.store or work.folder / STORE, options.videos, encoders, detector, settings, part)
 
 

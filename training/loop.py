@@ -29,7 +29,7 @@ from .async_checkpoints import AsyncCheckpoints
 from .checkpoints import Checkpoint
 from .optimizer_state import OptimizerState, trained_parameters
 from .plan import Plan
-from .processes import processes
+from .processes import processes, timeouts_explained
 from .run_logger import Clock, MetricAverager, RunLogger
 from .sharding import gather, put
 from .start import Start
@@ -132,7 +132,7 @@ class _Run:
 
     def go(self, logger: RunLogger) -> None:
         """Do the steps that are left."""
-        with self.writer or nullcontext():
+        with timeouts_explained(), self.writer or nullcontext():
             self._steps(logger)
 
     def _steps(self, logger: RunLogger) -> None:

@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -33,6 +35,20 @@ def checkpoint_group(minutes: float = 0) -> Any:
 
 def _timeout(minutes: float) -> dict[str, Any]:
     return {"timeout": timedelta(minutes=minutes)} if minutes else {}
+
+
+@contextmanager
+def timeouts_explained() -> Generator[None]:
+    """Say what to do where another process did not answer in time: gloo's own words name no process and no advice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "timed out" not in str(error).lower():
+            raise
+        raise RuntimeError(
+            f"Another process did not answer in time ({error}). It failed, which its own output says, or is slow: then "
+            "raise --timeout. The same command goes on from the last checkpoint."
+        ) from error
 
 
 def own_device() -> torch.device:

@@ -290,6 +290,16 @@ def test_numbers_that_are_not_finite_stop_the_run_and_leave_its_checkpoint(tmp_p
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-0000004"]
 
 
+def test_a_process_that_does_not_answer_is_told_in_words(tmp_path):
+    def silent(*_):
+        raise RuntimeError("[unbound_buffer.cc:78] Timed out waiting 3000ms for recv operation to complete")
+
+    task = Sums()
+    task.batch = silent
+    with pytest.raises(RuntimeError, match=r"did not answer in time \(.*3000ms.*\). It failed, .* raise --timeout"):
+        train(task, PLAN, tmp_path)
+
+
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_a_gradient_that_is_not_finite_is_named(tmp_path, precision):
     def break_gradient(layer, args, output):
