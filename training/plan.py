@@ -17,6 +17,7 @@ OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "clip_norm": 0, "ema_decay": 0}
 LEAST |= {"log_every": 0, "checkpoint_every": 0, "picture_every": 0, "timeout": 0}
+WEEK = 7 * 24 * 60  # minutes
 FREE = {
     "steps",
     "log_every",
@@ -69,8 +70,10 @@ class Plan:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
         for name, least in LEAST.items():
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be {least} or more.")
+        if self.timeout > WEEK:
+            raise ValueError(f"timeout is {self.timeout}; it must be {WEEK} minutes, a week, or less.")
         if self.ema_decay >= 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1, such as 0.999.")
         if self.shard and self.precision == "fp16":

@@ -494,6 +494,8 @@ def test_seeds_of_steps_and_processes_differ():
         ({"shard": True, "precision": "fp16"}, "shard does not go with precision fp16"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; it must be one of adamw, muon"),
         ({"timeout": -1.0}, "timeout is -1.0; it must be 0 or more"),
+        ({"timeout": float("nan")}, "timeout is nan; it must be 0 or more"),
+        ({"timeout": float("inf")}, "timeout is inf; it must be 10080 minutes, a week, or less"),
         ({"shard": True, "bf16_shards": True}, "bf16_shards needs shard and precision bf16"),
         ({"shard": True, "optimizer": "muon"}, "shard does not go with optimizer muon, which needs whole matrices"),
     ],
