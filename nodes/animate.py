@@ -17,9 +17,17 @@ from ..media.frames import crop, fit_image, size_of, to_rgb
 from ..media.video_stream import ImageStream, open_video
 from .common.dance_player import show_dance
 from .common.detector_choice import automatic_detector, files_state
+from .common.editor_output import show_alignment_editor
 from .common.pose_detection import cache_folder, node_callbacks
 from .common.pose_images import draw_images, overlay_image
-from .common.pose_input import PHOTO, correction_inputs, meeting_inputs, seed_input, take_corrections
+from .common.pose_input import (
+    PHOTO,
+    correction_inputs,
+    correction_values,
+    meeting_inputs,
+    seed_input,
+    take_corrections,
+)
 from .common.pose_types import PoseDetector, PoseKeypoint
 from .common.search_words import DANCE, SKELETON
 from .common.video_input import one_video, skip_seconds
@@ -84,7 +92,9 @@ class AnimateFromVideo(io.ComfyNode):
         report, brief = ("\n".join(filter(None, [*notes, text])) for text in texts)
         outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in, to_keypoints(poses.clip))
         shown = show_dance(poses, still, stream, kept, audio, report, brief)
-        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui=shown)
+        values = correction_values(chosen.corrections, CORRECTED_PARTS)
+        editor = show_alignment_editor(cls, photo, poses.alignment, values, stream.fps, poses.lead_in)
+        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui={**shown, **editor})
 
 
 def frame_size(photo: Tensor, size: Mapping | None) -> tuple[int, int]:

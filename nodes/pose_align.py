@@ -19,15 +19,17 @@ from ..dwpose.edit.align import (
 from ..dwpose.edit.anchor import AT_NECK, FIRST
 from ..dwpose.edit.augment import augment
 from ..dwpose.formats.keypoints import to_keypoints
-from ..media.frame_size import MAX_ASPECT_DIFFERENCE, aspect_difference, default_size
+from ..media.frame_size import MAX_ASPECT_DIFFERENCE, MODEL_FPS, aspect_difference, default_size
 from ..media.frames import size_of, to_rgb, to_uint8
 from ..media.image_layout import Line, beside, draw_table, shrink
+from .common.editor_output import show_alignment_editor
 from .common.node_picture import show_picture, show_picture_and_text
 from .common.pose_images import draw_images, overlay_image
 from .common.pose_input import (
     CORRECTED,
     PHOTO,
     correction_inputs,
+    correction_values,
     meeting_inputs,
     read_poses,
     seed_input,
@@ -80,7 +82,8 @@ class AlignPoses(io.ComfyNode):
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
         shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text, remarks_text(alignment))
-        return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui=shown)
+        editor = show_alignment_editor(cls, photo, alignment, correction_values(parts, CORRECTED), MODEL_FPS)
+        return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui={**shown, **editor})
 
 
 ALIGN_INPUTS: list[io.Input] = [

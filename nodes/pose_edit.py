@@ -1,6 +1,5 @@
 """Poses edited by hand: the page's editor writes the edits into a widget, and the node applies them."""
 
-from av import FFmpegError
 from comfy_api.latest import Input, io
 from torch import Tensor
 
@@ -11,12 +10,10 @@ from ..dwpose.poses import PoseClip
 from ..media.frames import size_of
 from ..media.log import logger
 from ..media.video_stream import open_video
-from .common.editor_files import images_file, poses_file, video_file
+from .common.editor_output import show_editor
 from .common.node_text import show_text
 from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
-
-KEY = "pose_editor"  # of the UI output that web/pose_editor.js reads
 
 
 class EditPoses(io.ComfyNode):
@@ -51,7 +48,7 @@ class EditPoses(io.ComfyNode):
             raise ValueError("Edit Poses has both images and video connected. Connect at most one of the two.")
         clip = without_people(fps, images, video) if poses is None else read_poses(poses)
         edited, report = edit(clip, edits)
-        shown = for_page(clip, fps, images, video)
+        shown = show_editor(cls, clip, edited, fps, images, video)
         result = poses if edited is clip and poses is not None else to_keypoints(edited)
         return io.NodeOutput(result, report, ui={**show_text(report).as_dict(), **shown})
 
@@ -113,23 +110,6 @@ def edit(clip: PoseClip, text: str) -> tuple[PoseClip, str]:
     if notes:
         logger.warning("Edit Poses: %s", report)
     return edited, report
-
-
-def for_page(clip: PoseClip, fps: float, images: Tensor | None, video: Input.Video | None) -> dict:
-    """Return the UI output that the editor opens; why it cannot, also as a warning, where its file is not written."""
-    try:
-        shown = {"poses": poses_file(clip), "fps": fps}
-    except (OSError, ValueError) as error:
-        logger.warning("Edit Poses: the editor cannot be opened. %s", error)
-        return {KEY: [{"error": str(error)}]}
-    try:
-        if images is not None:
-            shown["background"] = images_file(images, fps)
-        elif video is not None:
-            shown["background"] = video_file(video)
-    except (OSError, ValueError, FFmpegError) as error:
-        logger.warning("Edit Poses: nothing is shown behind the poses. %s", error)
-    return {KEY: [shown]}
 
 
 NODES = [EditPoses]

@@ -1,35 +1,70 @@
 /**
- * Puts the button "Edit poses" on the node Edit Poses, which opens the editor over the page.
+ * Puts a button on the nodes whose poses can be edited by hand, which opens the editor over the page; so does a double
+ * click on a node's preview.
  *
  * The node's last run gave the page references to files with the poses and the background, which come through
- * ComfyUI's view of its folders. The edits go into the node's widget, and so into the workflow.
+ * ComfyUI's view of its folders. What is applied goes into the node's widgets, and so into the workflow.
  */
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { translate } from "./messages.js";
 import { comparison, nodeOf, read } from "./outputs.js";
+import { CorrectionEditor } from "./pose_editor/correction_editor.js";
 import { Editor } from "./pose_editor/dialog.js";
 import { Autosave } from "./pose_editor/history.js";
 import { unpackPoses } from "./pose_editor/packed_poses.js";
+import { readTurns, TurnStrip } from "./pose_editor/turn_strip.js";
 import { wordsIn } from "./pose_editor/words.js";
 
-const NODE = "SteadyDancerEditPoses";
-const OUTPUT = "pose_editor"; // of the node's UI output
+const EDITED = ["Edit poses", "编辑姿态", "編輯姿態", "ポーズを編集", "포즈 편집"]; // en, zh, zh-TW, ja, ko
+const CORRECTED = ["Align by hand", "手动对齐", "手動對齊", "手動で位置合わせ", "직접 정렬"];
+const LANGUAGES = ["en", "zh", "zh-TW", "ja", "ko"];
+const NODES = {
+    SteadyDancerEditPoses: { labels: EDITED, tooltip: "open" },
+    SteadyDancerAlignPoses: { labels: CORRECTED, tooltip: "openCorrections" },
+    SteadyDancerAnimateFromVideo: { labels: CORRECTED, tooltip: "openCorrections", hasPlayer: true },
+};
+const OUTPUT = "pose_editor"; // of a node's UI output
 const BUTTON = "steadydancer_edit_poses";
-const LABELS = { en: "Edit poses", zh: "编辑姿态", "zh-TW": "編輯姿態", ja: "ポーズを編集", ko: "포즈 편집" };
+const STRIP = "steadydancer_turns";
+const PICTURE = "$$canvas-image-preview"; // the widget of the classic renderer
+const LEGEND = 18; // px
 const SHOWN_MS = 8000;
 const JOBS = 30; // a job holds nothing of a node that an earlier one had run
 
 app.registerExtension({
     name: "SteadyDancer.PoseEditor",
+    setup() {
+        document.addEventListener("dblclick", openByPreview, true);
+        document.addEventListener("timeupdate", markTime, true);
+    },
+    beforeRegisterNodeDef(nodeType, { name }) {
+        if (!NODES[name]?.hasPlayer) {
+            return;
+        }
+        const onExecuted = nodeType.prototype.onExecuted;
+        nodeType.prototype.onExecuted = function (output, ...rest) {
+            onExecuted?.call(this, output, ...rest);
+            showTurns(this, output);
+        };
+    },
     nodeCreated(node) {
-        if (node.comfyClass !== NODE) {
+        const { labels, tooltip } = NODES[node.comfyClass] ?? {};
+        if (!labels) {
             return;
         }
         const button = node.addWidget("button", BUTTON, null, () => open(node), { serialize: false });
         button.serialize = false; // not in the workflow
-        button.tooltip = wordsIn(language())("open");
-        button.label = LABELS[language()] ?? LABELS[language().slice(0, 2)] ?? LABELS.en;
+        button.tooltip = wordsIn(language())(tooltip);
+        button.label = labelOf(labels);
+    },
+    onNodeOutputsUpdated(outputs) {
+        for (const [id, output] of Object.entries(outputs)) {
+            const node = nodeOf(id);
+            if (NODES[node?.type]?.hasPlayer) {
+                showTurns(node, output);
+            }
+        }
     },
 });
 
@@ -50,27 +85,136 @@ async function open(node) {
             tell("warn", say("noFile"));
             return;
         }
-        const widget = node.widgets.find(({ name }) => name === "edits");
-        const { background } = shown;
-        new Editor({
+        const { background, fps } = shown;
+        const options = {
             clip: unpackPoses(await answer.arrayBuffer()),
-            text: widget.value,
-            fps: shown.fps,
+            fps,
             background: background ? { ...background, url: addressOf(background) } : null,
+            turns: await turnsOf(shown),
             language: language(),
             saved: new Autosave(`${app.rootGraph.id}:${node.id}`),
-            apply: text => {
-                app.canvas.emitBeforeChange();
-                widget.value = text;
-                widget.callback?.(text);
-                app.canvas.emitAfterChange(); // one step of the page's undo
-                node.setDirtyCanvas(true, true);
-            },
-        }).open();
+        };
+        const editor = shown.corrections ? correctionEditor(node, shown, options) : poseEditor(node, options);
+        editor.open();
     } catch (error) {
         console.error("SteadyDancer: the pose editor cannot be opened.", error);
         tell("error", say("failed", error.message));
     }
+}
+
+function poseEditor(node, options) {
+    const text = node.widgets.find(({ name }) => name === "edits").value;
+    return new Editor({ ...options, text, apply: edits => setWidgets(node, { edits }) });
+}
+
+/** An input that a link sets has the value of the run, and keeps it. */
+function correctionEditor(node, { corrections, anchors }, options) {
+    const names = Object.keys(corrections);
+    const locked = names.filter(name => node.inputs?.some(input => input.name === name && input.link != null));
+    const valueOf = name => node.widgets.find(widget => widget.name === name)?.value;
+    const values = Object.fromEntries(names.map(name =>
+        [name, locked.includes(name) ? corrections[name] : valueOf(name) ?? corrections[name]]));
+    const apply = text => {
+        const applied = JSON.parse(text);
+        setWidgets(node, Object.fromEntries(names.filter(name => !locked.includes(name))
+            .map(name => [name, applied[name]])));
+    };
+    return new CorrectionEditor({
+        ...options, text: JSON.stringify(values), setup: { anchors, names, locked }, apply,
+    });
+}
+
+/** Give widgets their values, by name, as one step of the page's undo. */
+function setWidgets(node, values) {
+    app.canvas.emitBeforeChange();
+    for (const [name, value] of Object.entries(values)) {
+        const widget = node.widgets.find(widget => widget.name === name);
+        if (widget && widget.value !== value) {
+            widget.value = value;
+            widget.callback?.(value);
+        }
+    }
+    app.canvas.emitAfterChange();
+    node.setDirtyCanvas(true, true);
+}
+
+/** Return the turns of a run, null where the file is gone. */
+async function turnsOf({ facing }) {
+    const answer = await fetch(addressOf(facing));
+    return answer.ok ? readTurns(await answer.text()) : null;
+}
+
+/** Open the editor of the node whose picture or video is double-clicked: an element of the page, or on the canvas. */
+function openByPreview(event) {
+    const node = event.target === app.canvas.canvas ? nodeWithPictureAt(event) : nodeAround(event.target);
+    if (node) {
+        event.preventDefault(); // a video would fill the screen
+        event.stopPropagation();
+        open(node);
+    }
+}
+
+function nodeWithPictureAt(event) {
+    const [x, y] = app.canvas.convertEventToCanvasOffset(event);
+    const node = app.canvas.graph.getNodeOnPos(x, y);
+    const picture = node?.widgets?.find(({ name }) => name === PICTURE);
+    return NODES[node?.comfyClass] && picture && y > node.pos[1] + picture.last_y ? node : undefined;
+}
+
+/** Return the node with an editor in which a picture or a video of the page stands, if any. */
+function nodeAround(element) {
+    if (!(element instanceof HTMLVideoElement || element instanceof HTMLImageElement)) {
+        return undefined;
+    }
+    const id = element.closest("[data-node-id]")?.dataset.nodeId;
+    const { nodes } = app.canvas.graph;
+    const node = nodes.find(node => String(node.id) === id
+        || node.widgets?.some(widget => widget.element?.contains?.(element)));
+    return NODES[node?.comfyClass] && node;
+}
+
+/** Show under the preview of a node how far the people of its run turn. */
+async function showTurns(node, output) {
+    try {
+        const shown = output?.[OUTPUT]?.[0];
+        if (!shown?.facing || node.steadydancerTurns === shown.facing.filename) {
+            return;
+        }
+        const turns = await turnsOf(shown);
+        if (turns) {
+            node.steadydancerTurns = shown.facing.filename;
+            stripOf(node).show(turns, shown.lead_in);
+            node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
+            node.setDirtyCanvas(true, true);
+        }
+    } catch (error) {
+        console.warn(`SteadyDancer: the page cannot show the turns of ${node.title}.`, error);
+    }
+}
+
+function stripOf(node) {
+    const known = node.widgets.find(({ name }) => name === STRIP);
+    if (known) {
+        return known.strip;
+    }
+    const strip = new TurnStrip(wordsIn(language()), at => {
+        const video = [...document.querySelectorAll("video")].find(video => nodeAround(video) === node);
+        if (video?.duration) {
+            video.currentTime = at * video.duration;
+        }
+    });
+    const height = () => strip.height + LEGEND;
+    const widget = node.addDOMWidget(STRIP, "steadydancer_turns", strip.element, {
+        serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height,
+    });
+    Object.assign(widget, { serialize: false, strip });
+    return strip;
+}
+
+function markTime({ target }) {
+    const node = nodeAround(target);
+    const strip = node?.widgets.find(({ name }) => name === STRIP)?.strip;
+    strip?.mark(target.currentTime / target.duration || 0);
 }
 
 /** Return the UI output of the node's last run, as the page keeps it; null if it has none. */
@@ -102,6 +246,11 @@ function addressOf({ filename, subfolder, type }) {
 
 function language() {
     return app.extensionManager.setting.get("Comfy.Locale") ?? "en";
+}
+
+function labelOf(labels) {
+    const known = [language(), language().slice(0, 2)].map(code => LANGUAGES.indexOf(code)).find(index => index >= 0);
+    return labels[known ?? 0];
 }
 
 function tell(severity, detail) {

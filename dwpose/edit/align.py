@@ -53,12 +53,16 @@ AlignedPerson = tuple[Track, int, list[PartRatio], list[str]]  # anchor frame, r
 
 
 class Alignment(NamedTuple):
-    """The aligned clip, the frame in which each person meets the photo, the ratios of each person, and remarks."""
+    """The aligned clip, the frame in which each person meets the photo, the ratios of each person, and remarks.
+
+    uncorrected: the clip before the corrections; it holds the very same tracks if there are none.
+    """
 
     clip: PoseClip
     anchors: list[int]
     tables: list[list[PartRatio]]
     notes: list[str]
+    uncorrected: PoseClip
 
 
 def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
@@ -85,7 +89,11 @@ def align(photo: PoseClip, clip: PoseClip, request: Request) -> Alignment:
     people, left_out = _align_people(pairs, aspects, request)
     tracks, anchors, tables, remarks = zip(*people, strict=True)
     notes += [*left_out, *chain.from_iterable(remarks)]
-    return Alignment(PoseClip(*request.size, clip.frames, tracks), list(anchors), list(tables), notes)
+    corrected = [
+        correct(track, request.corrections, aspects[0], anchor) for track, anchor in zip(tracks, anchors, strict=True)
+    ]
+    aligned, uncorrected = (PoseClip(*request.size, clip.frames, tuple(group)) for group in (corrected, tracks))
+    return Alignment(aligned, list(anchors), list(tables), notes, uncorrected)
 
 
 def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tuple[list[AlignedPerson], list[str]]:
@@ -104,7 +112,7 @@ def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tupl
 
 
 def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
-    """Return one person aligned; ValueError without a common part, or with nobody in (or from) the anchor frame."""
+    """Return one person aligned, without corrections; ValueError without a common part, or with nobody at the anchor."""
     anchor = request.anchor
     if request.mode != "official" or request.anchor_rule != FIRST:
         anchor = anchor_frame(driver, anchor)
@@ -126,7 +134,7 @@ def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Reques
             hidden = f"no joint of the head is seen in both photo and frame {anchor}"
             notes.append(f"Person {driver.number}: {hidden}, so they meet as with '{AT_NECK}'.")
         aligned = heads or aligned
-    return correct(aligned, request.corrections, aspects[0], anchor), anchor, table, notes
+    return aligned, anchor, table, notes
 
 
 def _official_table(photo: Track, driver: Track, aspects: Aspects, anchor: int) -> list[PartRatio]:

@@ -56,18 +56,29 @@ KEYPOINTS = {
 
 
 def correct(track: Track, corrections: Corrections, aspect: float, anchor: int) -> Track:
-    """Return the aligned track corrected; the same track if nothing is. aspect: width / height of the frame."""
+    """Return the aligned track corrected; the same track if nothing is. aspect: width / height of the frame.
+
+    web/pose_editor/corrections.js computes the same, of a track `with_necks`.
+    """
     if corrections == Corrections():
         return track
     points = metric(track.points, aspect)
+    placed = stand_in(points, track.visible)
     ratios = {part: 1.0 for _, _, part in CHAIN}
     for name, parts in PARTS.items():
         ratios |= dict.fromkeys(parts, getattr(corrections, name).scale)
     if any(ratio != 1 for ratio in ratios.values()):
-        points = scale_limbs(stand_in(points, track.visible), ratios)
+        points = scale_limbs(placed, ratios)
     for part, keypoints in KEYPOINTS.items():
         correction = getattr(corrections, part)
         points[:, keypoints] += (correction.x, correction.y)
-    center, body = points[anchor, NECK].copy(), corrections.body
+    center, body = placed[anchor, NECK], corrections.body
     points = center + body.scale * (points - center) + (body.x, body.y)
     return Track(track.identity, points / (aspect, 1), track.scores)
+
+
+def with_necks(track: Track, aspect: float) -> Track:
+    """Return the track with each unseen neck where its other frames and joints place it; nothing else changes."""
+    points, hidden = track.points.copy(), ~track.visible[:, NECK]
+    points[hidden, NECK] = stand_in(metric(points, aspect), track.visible)[hidden, NECK] / (aspect, 1)
+    return Track(track.identity, points, track.scores)

@@ -15,6 +15,7 @@ from comfy_api.latest import Input, InputImpl, Types
 from PIL import Image
 from torch import Tensor
 
+from ...dwpose.edit.facing_json import facing_json
 from ...dwpose.formats.packed_poses import name_of, pack_poses
 from ...dwpose.poses import PoseClip
 from ...media.atomic_write import atomic_write
@@ -31,6 +32,14 @@ def poses_file(clip: PoseClip) -> dict:
     """Return the reference to the packed poses; ValueError for too many, OSError if the temp folder takes no file."""
     content = pack_poses(clip)
     return _written(name_of(content), content)
+
+
+def facing_file(clip: PoseClip) -> dict:
+    """Return the reference to the turns of the people, computed only where these poses have no such file yet."""
+    path = _temp(name_of(pack_poses(clip))).with_suffix(".json")
+    if path.is_file():
+        return _reference(path.name)
+    return _written(path.name, facing_json(clip).encode())
 
 
 def images_file(images: Tensor, fps: float) -> dict:

@@ -84,6 +84,11 @@ def take_corrections(values: dict, parts: Iterable[str]) -> Corrections:
     )
 
 
+def correction_values(corrections: Corrections, parts: Iterable[str]) -> dict[str, float]:
+    """Return the corrections of `parts` by the names of their inputs."""
+    return {f"{part}_{key}": getattr(getattr(corrections, part), key) for part in parts for key in KEYS}
+
+
 def meeting_inputs(start: str) -> list[io.Input]:
     """Return when and where the dance meets the photo; optional, so that prompts from before still run.
 

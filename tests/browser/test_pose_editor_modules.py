@@ -7,10 +7,15 @@ import random
 import numpy as np
 import pytest
 
+from steadydancer_pack.dwpose.edit.corrections import Corrections, correct, with_necks
 from steadydancer_pack.dwpose.edit.edit_apply import apply_edits
 from steadydancer_pack.dwpose.edit.edit_list import JOINTS, OPERATIONS, read_edits
+from steadydancer_pack.dwpose.edit.facing import estimate_facing
+from steadydancer_pack.dwpose.edit.facing_json import facing_json
+from steadydancer_pack.dwpose.edit.facing_strip import yaw_color
 from steadydancer_pack.dwpose.formats.packed_poses import pack_poses
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
+from steadydancer_pack.nodes.common.pose_input import CORRECTED, correction_values, take_corrections
 from steadydancer_pack.tests.browser.graph import PACK
 
 HOST, FRAMES, CLIPS, LISTS = "http://127.0.0.1:1", 5, 10, 20
@@ -261,7 +266,7 @@ def test_a_pose_is_pasted_and_joints_are_hidden_and_shown(page, crossing):
     assert np.flatnonzero(hidden.visible[0]).tolist() == [0, 1, 2] and hidden.visible[1, 3]
     shown = edited(page, crossing, ["show", [7]]).tracks[0]
     assert shown.visible[:, 7].tolist() == [True, False, False, False, False]
-    scaled = edited(page, crossing, ["scale", "body", 2]).tracks[0].points[0] - crossing.tracks[0].points[0, 1]
+    scaled = edited(page, crossing, ["scaleBy", 2]).tracks[0].points[0] - crossing.tracks[0].points[0, 1]
     np.testing.assert_allclose(scaled, 2 * (crossing.tracks[0].points[0] - crossing.tracks[0].points[0, 1]), atol=1e-9)
 
 
@@ -342,3 +347,135 @@ def test_a_drag_in_600_frames_of_two_people_is_quick(page):
     clip = PoseClip(576, 1024, 600, tuple(Track(i, places, np.ones(places.shape[:2])) for i in (0, 1)))
     event, drawn, dragged = page.evaluate(DRAG_TIMES, [HOST, base64.b64encode(pack_poses(clip)).decode()])
     assert event <= 8 and drawn <= 16 and dragged > 1
+
+
+CORRECT = """
+async ([host, clip, anchors, cases]) => {
+    const { anchorNecks, correctedPose } = await import(`${host}/corrections.js`);
+    const numbers = text => new Float64Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
+    const people = new Map(clip.people.map(([number, points, scores]) =>
+        [number, { points: numbers(points), scores: numbers(scores) }]));
+    const necks = anchorNecks({ people }, anchors);
+    return cases.map(([values, wanted]) => {
+        let worst = 0;
+        for (const [number, points, scores] of wanted) {
+            const [places, seen, pose] = [numbers(points), numbers(scores), people.get(number)];
+            for (let frame = 0; frame < clip.frames; frame++) {
+                const found = correctedPose({
+                    points: pose.points.subarray(frame * 268, (frame + 1) * 268),
+                    scores: pose.scores.subarray(frame * 134, (frame + 1) * 134),
+                }, necks.get(number), values, clip.width / clip.height);
+                found.points.forEach((value, index) => {
+                    if (seen[frame * 134 + (index >> 1)] >= 0.35) {
+                        worst = Math.max(worst, Math.abs(value - places[frame * 268 + index]));
+                    }
+                });
+            }
+        }
+        return worst;
+    });
+}
+"""
+
+
+@pytest.mark.parametrize("seed", range(CLIPS))
+def test_the_page_and_python_correct_alignments_alike(page, seed):
+    generator = np.random.default_rng(seed)
+    track = Track(0, generator.random((FRAMES, KEYPOINTS, 2)), generator.random((FRAMES, KEYPOINTS)))
+    tracks = [track, Track(1, 1 - track.points, track.scores[::-1])]
+    clip = PoseClip(int(generator.integers(16, 99)), int(generator.integers(16, 99)), FRAMES, tuple(tracks))
+    aspect, anchors = clip.width / clip.height, {1: seed % FRAMES, 2: 0}
+    cases = []
+    for _ in range(LISTS):
+        values = {name: 1.0 if name.endswith("scale") else 0.0 for name in correction_values(Corrections(), CORRECTED)}
+        for name in generator.choice(list(values), generator.integers(0, 13), replace=False):
+            values[name] = generator.uniform(0.1, 3) if name.endswith("scale") else generator.uniform(-1, 1)
+        chosen = take_corrections(dict(values), CORRECTED)
+        cases.append([values, people(clip.with_tracks(correct(t, chosen, aspect, anchors[t.number]) for t in tracks))])
+    sent = {"width": clip.width, "height": clip.height, "frames": FRAMES}
+    sent["people"] = people(clip.with_tracks(with_necks(track, aspect) for track in tracks))
+    assert max(page.evaluate(CORRECT, [HOST, sent, anchors, cases])) < 1e-9
+
+
+# What dragging with the handles makes of the corrections; steps: [name of a method, ...], or ["drag", from, to].
+CORRECTIONS = """
+async ([host, packed, setup, text, steps]) => {
+    const { unpackPoses } = await import(`${host}/packed_poses.js`);
+    const { CorrectionSession } = await import(`${host}/correction_session.js`);
+    const clip = unpackPoses(Uint8Array.from(atob(packed), c => c.charCodeAt(0)).buffer);
+    const session = new CorrectionSession(clip, setup, text, 16);
+    const places = [];
+    for (const [name, ...values] of steps) {
+        if (name === 'undo') session.history.undo();
+        else if (name === 'where') places.push([...session.people(values[0]).get(values[1]).points]);
+        else session[name](...values);
+    }
+    return [JSON.parse(session.text), places];
+}
+"""
+NAMES = [f"{part}_{key}" for part in CORRECTED for key in ("scale", "x", "y")]
+
+
+def corrected(page, clip: PoseClip, *steps: list, text: str = "", locked: tuple = ()) -> tuple[dict, np.ndarray]:
+    """Return the values that differ from no correction, and the places [steps "where", 134, 2]."""
+    setup = {"anchors": {"1": 0, "2": 0}, "names": NAMES, "locked": locked}
+    packed = base64.b64encode(pack_poses(clip)).decode()
+    values, places = page.evaluate(CORRECTIONS, [HOST, packed, setup, text, steps])
+    changed = {name: value for name, value in values.items() if value != (1 if name.endswith("scale") else 0)}
+    return changed, np.reshape(places, (-1, KEYPOINTS, 2))
+
+
+def test_a_part_follows_the_drag_also_of_a_body_that_is_scaled(page, crossing):
+    drag = [["startDrag"], ["shiftPart", 0.03, 0.04], ["shiftPart", 0.06, -0.02], ["endDrag"]]
+    where = ["where", 2, 1]
+    values, (before, after) = corrected(
+        page, crossing, where, ["choosePart", 1, "head"], *drag, where, text='{"body_scale": 2, "head_scale": 1.5}'
+    )
+    np.testing.assert_allclose((after - before)[0], (0.06, -0.02), atol=1.4e-3)  # x is rounded to 0.001
+    np.testing.assert_array_equal(after[1], before[1])
+    assert values == {"body_scale": 2, "head_scale": 1.5, "head_x": 0.022, "head_y": -0.01}
+
+
+def test_corrections_are_scaled_nudged_undone_and_reset_but_not_where_a_link_sets_them(page, crossing):
+    scale = [["choosePart", 1, "arms"], ["startDrag"], ["scalePart", 1.2], ["scalePart", 1.5], ["endDrag"]]
+    assert corrected(page, crossing, *scale)[0] == {"arms_scale": 1.5}
+    assert corrected(page, crossing, *scale, ["scaleBy", 100])[0] == {"arms_scale": 10}
+    assert corrected(page, crossing, *scale, ["nudge", 0, 8], ["undo"])[0] == {"arms_scale": 1.5}
+    assert corrected(page, crossing, *scale, ["nudge", 0, 8])[0] == {"arms_scale": 1.5, "arms_y": 0.1}
+    assert corrected(page, crossing, *scale, ["reset"])[0] == {}
+    text = '{"arms_scale": 3}'
+    assert corrected(page, crossing, *scale, ["reset"], text=text, locked=("arms_scale",))[0] == {"arms_scale": 3}
+
+
+def test_a_part_is_shifted_and_scaled_as_an_edit(page, crossing):
+    drag = [["choosePart", 1, "arms"], ["startDrag"], ["shiftPart", 0.1, 0.05], ["endDrag"]]
+    moved = edited(page, crossing, *drag).tracks[0].points - crossing.tracks[0].points
+    arms = [2, 3, 4, 5, 6, 7, *range(92, 134)]
+    np.testing.assert_allclose(moved[0, arms], np.tile((0.1, 0.05), (len(arms), 1)), atol=1e-9)
+    moved[0, arms] = 0
+    np.testing.assert_allclose(moved, 0, atol=1e-12)
+    scaling = [["choosePart", 1, "arms"], ["startDrag"], ["scalePart", 1.5], ["endDrag"]]
+    before, after = (clip.tracks[0].points[0] for clip in (crossing, edited(page, crossing, *scaling)))
+    np.testing.assert_allclose(after[3] - after[2], 1.5 * (before[3] - before[2]), atol=1e-9)
+    np.testing.assert_allclose(after[0], before[0], atol=1e-12)
+
+
+TURNS = """
+async ([host, text, angles]) => {
+    const { colorOf, readTurns } = await import(`${host}/turn_strip.js`);
+    const { frames, people } = readTurns(text);
+    return [frames, [...people], angles.map(colorOf)];
+}
+"""
+
+
+def test_turns_have_the_colors_that_python_draws(page, crossing):
+    angles = [None, 0, 44, 45, 66, 67, 89, 90, 180]
+    text = facing_json(crossing)
+    frames, people, colors = page.evaluate(TURNS, [HOST, text, angles])
+    yaw = [estimate_facing(track, crossing.width / crossing.height).yaw for track in crossing.tracks]
+    assert frames == FRAMES and [number for number, _ in people] == [1, 2]
+    for (_, found), wanted in zip(people, yaw, strict=True):
+        assert np.array_equal(np.array(found, float), np.round(wanted), equal_nan=True)
+    drawn = [yaw_color(np.nan if angle is None else angle) for angle in angles]
+    assert colors == [f"rgb({red},{green},{blue})" for red, green, blue in drawn]

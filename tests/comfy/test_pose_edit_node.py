@@ -11,6 +11,7 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 
+from steadydancer_pack.dwpose.edit.facing_json import facing_json
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.formats.packed_poses import pack_poses
 from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_ELBOW, PoseClip, Track
@@ -90,14 +91,17 @@ def test_edits_that_do_not_fit_are_named_and_the_others_apply(warnings):
     assert warnings == [f"Edit Poses: {report}"]
 
 
-def test_the_page_gets_the_poses_in_one_file_that_is_reused(temp):
-    clip = clip_of(4)
-    outputs = [EditPoses.execute(text, 12.0, to_keypoints(clip)) for text in ("", listed(ELBOW))]
-    (shown,), (again,) = (output.ui["pose_editor"] for output in outputs)
-    assert shown == again == {"poses": shown["poses"], "fps": 12.0}
-    (file,) = temp.iterdir()
-    assert shown["poses"] == {"filename": file.name, "subfolder": "", "type": "temp"}
-    assert file.read_bytes() == pack_poses(clip)
+def test_the_page_gets_the_poses_in_one_file_that_is_reused_and_the_turns_of_the_edited_ones(temp):
+    clip, edits = clip_of(4), listed({"op": "swap_sides", "person": 1, "from": 0})
+    outputs = [EditPoses.execute(text, 12.0, to_keypoints(clip)) for text in ("", edits, edits)]
+    plain, edited, again = (output.ui["pose_editor"][0] for output in outputs)
+    assert edited == again and [*plain] == ["poses", "facing", "fps"] and plain["fps"] == 12.0
+    assert plain["poses"] == edited["poses"] and plain["facing"] != edited["facing"]
+    assert len(list(temp.iterdir())) == 3
+    assert plain["poses"] == {"filename": plain["poses"]["filename"], "subfolder": "", "type": "temp"}
+    assert Path(temp, plain["poses"]["filename"]).read_bytes() == pack_poses(clip)
+    for shown, output in (plain, outputs[0]), (edited, outputs[1]):
+        assert Path(temp, shown["facing"]["filename"]).read_text() == facing_json(from_keypoints(output.args[0]))
 
 
 @pytest.mark.parametrize(("frames", "kind", "ending"), [(1, "photo", ".jpg"), (3, "video", ".mp4")])
@@ -105,7 +109,7 @@ def test_images_become_a_photo_or_a_video_behind_the_poses(temp, frames, kind, e
     poses, images = to_keypoints(clip_of(3)), torch.rand(frames, 33, 24, 3)
     shown = [EditPoses.execute("", 16.0, poses, images=images).ui["pose_editor"][0]["background"] for _ in range(2)]
     assert shown[0] == shown[1] and shown[0]["kind"] == kind and shown[0]["filename"].endswith(ending)
-    assert len(list(temp.iterdir())) == 2 and (temp / shown[0]["filename"]).stat().st_size > 0
+    assert len(list(temp.iterdir())) == 3 and (temp / shown[0]["filename"]).stat().st_size > 0
 
 
 def test_a_video_in_a_folder_of_comfyui_stays_there_and_another_is_written_once(temp, tmp_path, monkeypatch):

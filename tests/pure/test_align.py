@@ -181,24 +181,22 @@ def test_unseen_stays_unseen(mode):
     assert not track.visible[:, RIGHT_ANKLE].any() and track.visible[:, RIGHT_HIP].all()
 
 
+BOTH = together(PHOTO, PHOTO)
 ROWS = [PartRatio("upper_arm", 0.125, 0.25, 0.5, "measured"), PartRatio("neck", math.nan, 0.1, 1, "body scale used")]
 
 
 def test_the_table_reads_and_the_remarks_leave_out_what_was_measured():
-    assert report_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])).splitlines() == [
+    assert report_text(Alignment(PHOTO, [0], [ROWS], ["A remark."], PHOTO)).splitlines() == [
         "part          photo   video  ratio",
         "upper arm     12.5%   25.0%   0.50  measured",
         "neck              -   10.0%   1.00  body scale used",
         "",
         "A remark.",
     ]
-    two = report_text(Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS], []))
+    two = report_text(Alignment(BOTH, [0, 0], [ROWS, ROWS], [], BOTH))
     assert [line for line in two.splitlines() if line.startswith("Person")] == ["Person 2", "Person 3"]
-    assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."])) == "neck: body scale used\nA remark."
-    assert (
-        remarks_text(Alignment(together(PHOTO, PHOTO), [0, 0], [ROWS, ROWS[:1]], []))
-        == "Person 2, neck: body scale used"
-    )
+    assert remarks_text(Alignment(PHOTO, [0], [ROWS], ["A remark."], PHOTO)) == "neck: body scale used\nA remark."
+    assert remarks_text(Alignment(BOTH, [0, 0], [ROWS, ROWS[:1]], [], BOTH)) == "Person 2, neck: body scale used"
     assert remarks_text(align(PHOTO, VIDEO, Request(SIZE, "official"))) == ""
 
 

@@ -5,7 +5,8 @@ import { SCOPES } from "./session.js";
 const MAX_EASE = 1000;
 
 export class Controls {
-    constructor(session, player, say) {
+    /** withEdits: whether there is a choice of the frames that an edit changes. */
+    constructor(session, player, say, withEdits) {
         Object.assign(this, { session, player, say });
         const last = session.clip.frames - 1;
         const set = change => { Object.assign(session, change); session.onChange(false); };
@@ -18,15 +19,15 @@ export class Controls {
         this.easeIn = numberField(say("easeIn"), { min: 0, max: MAX_EASE }, easeIn => set({ easeIn }));
         this.easeOut = numberField(say("easeOut"), { min: 0, max: MAX_EASE }, easeOut => set({ easeOut }));
         const named = (key, field) => make("label", {}, `${say(key)} `, field);
+        const editing = ["scope", "from", "to", "easeIn", "easeOut"].map(key => named(key, this[key]));
         this.element = make("div", { className: "controls" }, this.play, named("frame", this.frame),
-            make("span", { textContent: `/ ${last}` }), named("scope", this.scope), named("from", this.from),
-            named("to", this.to), named("easeIn", this.easeIn), named("easeOut", this.easeOut));
+            make("span", { textContent: `/ ${last}` }), ...withEdits ? editing : []);
     }
 
     refresh() {
         const { session } = this;
         this.play.textContent = this.say(this.player.playing ? "pause" : "play");
-        const [from, to] = session.range;
+        const [from, to] = session.range ?? [0, 0];
         const values = [
             [this.frame, session.frame], [this.from, from], [this.to, to], [this.easeIn, session.easeIn],
             [this.easeOut, session.easeOut],

@@ -1,53 +1,75 @@
 /** The editor over the whole page; Apply hands the edits on, Escape closes it and keeps them for the next time. */
 import { Controls } from "./controls.js";
 import { button, make } from "./elements.js";
+import { PART } from "./handles.js";
 import { Keys } from "./keys.js";
-import { MODES } from "./kinematics.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
-import { Session } from "./session.js";
+import { MODES, Session } from "./session.js";
 import { NAMES } from "./skeleton.js";
 import { Stage } from "./stage.js";
 import { STYLE } from "./style.js";
 import { Summary } from "./summary.js";
 import { Timeline } from "./timeline.js";
-import { jointName, KEY_ROWS, wordsIn } from "./words.js";
+import { legend } from "./turn_strip.js";
+import { EDIT_KEYS, jointName, KEY_ROWS, wordsIn } from "./words.js";
 
 // The page must not take what happens here for its own: its shortcuts, its graph's copy and paste.
 const KEPT_EVENTS = [
     "keydown", "keyup", "keypress", "copy", "cut", "paste", "wheel", "contextmenu", "pointerdown", "pointerup",
     "pointermove", "dblclick", "dragover", "drop",
 ];
+const MOST_NAMED = 8; // edits that do not fit
 const OPACITY = 60; // percent, of the background at first
 
 export class Editor {
     /**
-     * clip, text, fps: what is edited. background: {url, kind, start} or null. language: of the page. saved: an Autosave.
-     * apply(text): takes the edits.
+     * clip, text, fps: what is edited. background: {url, kind, start} or null. turns: as turn_strip.js reads them, or
+     * null. language: of the page. saved: an Autosave. apply(text): takes the edits.
      */
-    constructor({ clip, text, fps, background, language, saved, apply }) {
-        Object.assign(this, { saved, text, say: wordsIn(language), language, onApply: apply });
-        this.session = this.sessionOf(clip, text, fps);
+    constructor(options) {
+        const { clip, text, background, turns, language, saved } = options;
+        Object.assign(this, { options, saved, text, say: wordsIn(language), language });
+        this.session = this.sessionOf(text);
+        this.opened = this.session.text;
         this.media = background && this.mediaOf(background);
         const video = background?.kind === "video" ? this.media : null;
         this.player = new Player(this.session, video, background?.start ?? 0);
-        this.panel = new Panel(this.session, this.say, language);
-        this.controls = new Controls(this.session, this.player, this.say);
+        this.panel = this.newPanel();
+        this.controls = new Controls(this.session, this.player, this.say, this.editsPoses);
         this.build();
         this.summary = new Summary(clip, () => this.timeline.draw());
         this.stage = new Stage(this.canvas, this.session, this.media, index => jointName(NAMES[index], language));
-        this.timeline = new Timeline(this.lane, this.session, this.summary);
+        this.timeline = new Timeline(this.lane, this.session, this.summary, turns);
         this.keys = new Keys(this.root, this);
         this.session.onChange = committed => this.changed(committed);
         this.offerSaved();
     }
 
-    sessionOf(clip, text, fps) {
+    get title() {
+        return "title";
+    }
+
+    /** Return whether single joints can be edited, not the corrections of an alignment alone. */
+    get editsPoses() {
+        return true;
+    }
+
+    newSession(text) {
+        return new Session(this.options.clip, text, this.options.fps);
+    }
+
+    newPanel() {
+        return new Panel(this.session, this.say, this.language);
+    }
+
+    /** Return the session of a text; of an empty one where it cannot be read, which the status says. */
+    sessionOf(text) {
         try {
-            return new Session(clip, text, fps);
+            return this.newSession(text);
         } catch (error) {
             this.unread = this.say("unread", error.message);
-            return new Session(clip, "", fps);
+            return this.newSession("");
         }
     }
 
@@ -63,19 +85,21 @@ export class Editor {
 
     build() {
         const { say } = this;
-        this.canvas = make("canvas", { tabIndex: 0, ariaLabel: say("title") });
+        this.canvas = make("canvas", { tabIndex: 0, ariaLabel: say(this.title) });
         this.lane = make("canvas");
         this.status = make("footer", { attributes: { role: "status" } });
-        this.sheet = make("table", { className: "sheet", hidden: true }, ...KEY_ROWS.map(([keys, key]) =>
+        const rows = KEY_ROWS.filter(([, key]) => this.editsPoses || !EDIT_KEYS.includes(key));
+        this.sheet = make("table", { className: "sheet", hidden: true }, ...rows.map(([keys, key]) =>
             make("tr", {}, make("td", {}, make("kbd", { textContent: keys })), make("td", { textContent: say(key) }))));
         this.offer = make("div", { className: "offer", hidden: true });
         const frame = make("div", { className: "frame" }, ...this.media ? [this.media] : []);
         this.root = make("div", { className: "root", tabIndex: -1 }, this.header(), this.offer,
             make("main", {}, make("div", { className: "stage" }, frame, this.canvas), this.panel.element),
-            make("section", { className: "times" }, this.controls.element,
+            make("section", { className: "times" },
+                make("div", { className: "bar" }, this.controls.element, ...this.options.turns ? [legend(say)] : []),
                 make("div", { className: "lane" }, this.lane)),
             this.status, this.sheet);
-        this.dialog = make("dialog", { ariaLabel: say("title"), on: { close: () => this.closed() } }, this.root);
+        this.dialog = make("dialog", { ariaLabel: say(this.title), on: { close: () => this.closed() } }, this.root);
         this.host = make("div", { className: "steadydancer-pose-editor" });
         this.host.type = "textarea"; // the page's undo leaves an element alone that says so, and keeps its own to itself
         this.host.editor = this;
@@ -85,7 +109,8 @@ export class Editor {
 
     header() {
         const { say, session } = this;
-        this.modes = MODES.map((mode, index) => button(say(mode), () => { session.mode = mode; session.onChange(false); },
+        const modes = this.editsPoses ? MODES : [];
+        this.modes = modes.map((mode, index) => button(say(mode), () => { session.mode = mode; session.onChange(false); },
             { title: String(index + 1) }));
         this.undo = button(say("undo"), () => session.history.undo(), { title: "Ctrl + Z" });
         this.redo = button(say("redo"), () => session.history.redo(), { title: "Ctrl + Shift + Z" });
@@ -97,7 +122,8 @@ export class Editor {
         if (this.media) {
             this.media.style.opacity = OPACITY / 100;
         }
-        return make("header", {}, make("span", { textContent: say("mode") }), ...this.modes, this.undo, this.redo,
+        const dragging = modes.length ? [make("span", { textContent: say("mode") })] : [];
+        return make("header", {}, ...dragging, ...this.modes, this.undo, this.redo,
             button(say("fit"), () => this.stage.fit(), { title: "F" }), this.onion,
             make("label", {}, `${say("opacity")} `, opacity), button(say("keys"), () => this.toggleSheet(), { title: "?" }),
             make("span", { className: "space" }), button(say("close"), () => this.close(), { title: "Escape" }),
@@ -129,7 +155,7 @@ export class Editor {
         this.player.follow();
         this.stage.draw();
         const key = [session.frame, session.person, session.version, [...session.joints], session.mode, session.scope,
-            session.range, session.easeIn, session.easeOut, session.copied, this.player.playing].join();
+            session.part, session.range, session.easeIn, session.easeOut, session.copied, this.player.playing].join();
         if (!session.pending && key !== this.drawn) {
             this.drawn = key;
             this.timeline.draw();
@@ -140,6 +166,8 @@ export class Editor {
             this.modes.forEach((one, index) => one.setAttribute("aria-pressed", MODES[index] === session.mode));
             this.onion.setAttribute("aria-pressed", this.stage.onion);
             this.tell();
+        } else if (session.pending && !this.editsPoses) {
+            this.panel.refresh();
         }
         this.keepFocus();
     }
@@ -153,24 +181,29 @@ export class Editor {
     }
 
     tell() {
+        this.status.textContent = [this.unread, ...this.remarks()].filter(Boolean).join("  ·  ");
+    }
+
+    remarks() {
         const { say, session } = this;
-        const nobody = !session.people().size;
-        const parts = [
-            this.unread, session.rows.length ? say("edits", session.rows.length) : "",
-            session.notes.length ? say("skipped", session.notes.length) : "", say(nobody ? "nobody_hint" : "hint"),
+        const { rows, notes } = session;
+        const misfits = session.misfits();
+        return [
+            rows.length ? say("edits", rows.length) : "", notes.length ? say("skipped", notes.length) : "",
+            misfits.length ? say("misfits", misfits.map(([number]) => number).slice(0, MOST_NAMED).join(", ")) : "",
+            say(session.mode === PART ? "partHint" : session.people().size ? "hint" : "nobody_hint"),
         ];
-        this.status.textContent = parts.filter(Boolean).join("  ·  ");
     }
 
     offerSaved() {
         const kept = this.saved.read();
-        if (kept === null || kept === this.text) {
+        if (kept === null || kept === this.text || kept === this.opened) {
             return;
         }
         const { say, session } = this;
         const take = () => {
             this.offer.hidden = true;
-            session.history.push(this.sessionOf(session.clip, kept, session.fps).rows);
+            session.history.push(this.sessionOf(kept).history.value);
         };
         const discard = () => {
             this.offer.hidden = true;
@@ -202,7 +235,9 @@ export class Editor {
 
     apply = () => {
         this.saved.clear();
-        this.onApply(this.session.text);
+        if (this.session.text !== this.opened) {
+            this.options.apply(this.session.text);
+        }
         this.close();
     };
 

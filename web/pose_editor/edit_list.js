@@ -9,7 +9,7 @@ const MAX_EDITS = 20_000;
 const MAX_EASE = 1000;
 const MAX_SHIFT = 10;
 const MAX_WHOLE = 2 ** 31;
-const SCALE_RANGE = [0.1, 10];
+export const SCALE_RANGE = [0.1, 10];
 const WITH_VALUES = ["move", "place"];
 const WITH_OTHER = ["exchange", "split"];
 

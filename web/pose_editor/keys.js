@@ -1,14 +1,15 @@
 /** What each key does; see KEY_ROWS of words.js for the sheet. */
-import { MODES } from "./kinematics.js";
-import { ALL_SHOWN } from "./session.js";
+import { PART } from "./handles.js";
+import { ALL_SHOWN, MODES } from "./session.js";
 
 const FIELDS = ["INPUT", "SELECT"];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const BODY = 18;
 const FAR = 10; // pixels of a nudge with Shift
+const SCALE_STEP = 0.02;
 
 export class Keys {
-    /** editor: {session, stage, player, apply, escape, toggleSheet, toggleOnion}. */
+    /** editor: {session, stage, player, apply, escape, toggleSheet, toggleOnion, editsPoses}. */
     constructor(root, editor) {
         this.editor = editor;
         root.addEventListener("keydown", event => this.down(event));
@@ -38,7 +39,7 @@ export class Keys {
             enter: apply,
             z: event.shiftKey ? () => history.redo() : () => history.undo(),
             y: () => history.redo(),
-            ...inField ? {} : {
+            ...inField || !this.editor.editsPoses ? {} : {
                 c: () => session.copy(),
                 v: () => session.pose && session.paste(),
                 a: () => session.choose(session.person, ALL_SHOWN.filter(index => session.isVisible(index))),
@@ -49,7 +50,7 @@ export class Keys {
 
     /** Return what a key without Ctrl does, undefined if nothing. */
     plain(event) {
-        const { session, stage, toggleSheet, toggleOnion } = this.editor;
+        const { session, stage, toggleSheet, toggleOnion, editsPoses } = this.editor;
         if (event.altKey || event.key in ARROWS) {
             return this.arrow(event);
         }
@@ -59,6 +60,30 @@ export class Keys {
             home: () => session.goTo(0),
             end: () => session.goTo(last),
             n: () => this.nextPerson(),
+            f: () => stage.fit(),
+            g: toggleOnion,
+            "?": toggleSheet,
+            ...session.mode === PART ? this.ofParts() : {},
+            ...editsPoses ? this.ofJoints() : {},
+        };
+        const key = event.key.toLowerCase();
+        return key === " " && event.target.tagName === "BUTTON" ? undefined : acts[key];
+    }
+
+    ofParts() {
+        const { session } = this.editor;
+        const scale = factor => session.pose && session.scaleBy(factor);
+        return {
+            p: () => session.choosePart(session.person, next(session.parts, session.part)),
+            "+": () => scale(1 + SCALE_STEP),
+            "=": () => scale(1 + SCALE_STEP), // without Shift
+            "-": () => scale(1 - SCALE_STEP),
+        };
+    }
+
+    ofJoints() {
+        const { session } = this.editor;
+        return {
             ",": () => this.nextJoint(-1),
             ".": () => this.nextJoint(1),
             i: () => session.setRange(session.frame, Math.max(session.frame, session.range[1])),
@@ -66,16 +91,11 @@ export class Keys {
             s: () => session.pose && session.swapSides(),
             delete: () => session.joints.size && session.hide(),
             backspace: () => session.joints.size && session.hide(),
-            f: () => stage.fit(),
-            g: toggleOnion,
-            "?": toggleSheet,
             ...Object.fromEntries(MODES.map((mode, index) => [index + 1, () => {
                 session.mode = mode;
                 session.onChange(false);
             }])),
         };
-        const key = event.key.toLowerCase();
-        return key === " " && event.target.tagName === "BUTTON" ? undefined : acts[key];
     }
 
     arrow(event) {
@@ -102,7 +122,7 @@ export class Keys {
         const { session } = this.editor;
         const people = [...session.people().keys()].sort((a, b) => a - b);
         if (people.length) {
-            session.choose(people[(people.indexOf(session.person) + 1) % people.length]);
+            session.choose(next(people, session.person));
         }
     }
 
@@ -116,4 +136,9 @@ export class Keys {
             session.choose(session.person, [seen[next]]);
         }
     }
+}
+
+/** Return the value after one of a list, the first after the last. */
+function next(values, value) {
+    return values[(values.indexOf(value) + 1) % values.length];
 }

@@ -7,7 +7,6 @@ import { descendants, PARENTS } from "./skeleton.js";
 export const FREE = "free";
 export const KEEP_LENGTHS = "keep bone lengths";
 export const ROTATE = "rotate about parent";
-export const MODES = [FREE, KEEP_LENGTHS, ROTATE];
 
 /** End of a limb: the joint in its middle and the one that it hangs on. */
 const TWO_BONES = new Map([[4, [3, 2]], [7, [6, 5]], [10, [9, 8]], [13, [12, 11]]]);

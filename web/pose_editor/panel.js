@@ -11,7 +11,8 @@ export class Panel {
         Object.assign(this, { session, say });
         this.person = choice([], value => session.choose(Number(value)), say("person"));
         this.other = choice([], () => {}, say("other"));
-        this.part = choice(Object.keys(PARTS).map(part => [part, say(part)]), () => {}, say("scale"));
+        this.part = choice(Object.keys(PARTS).map(part => [part, say(part)]),
+            part => session.choosePart(session.person, part), say("scale"));
         this.factor = numberField(say("scale"), SCALES, () => {});
         this.factor.value = 1.1;
         this.joints = JOINT_ROWS.map(([name, keypoints]) => this.jointRow(jointName(name, language), keypoints));
@@ -27,7 +28,7 @@ export class Panel {
             tool("paste", () => session.paste(), () => session.pose && session.copied !== null),
         ];
         this.exchange = button(say("exchange"), () => session.exchange(Number(this.other.value)));
-        this.scaling = button(say("scale"), () => session.scale(this.part.value, Number(this.factor.value)));
+        this.scaling = button(say("scale"), () => session.scaleBy(Number(this.factor.value)));
         this.element = make("aside", {},
             make("div", { className: "row" }, make("span", { textContent: say("person") }), this.person),
             make("div", { className: "joints", ariaLabel: say("joints"), attributes: { role: "group" } },
@@ -64,6 +65,7 @@ export class Panel {
         this.person.disabled = !people.length;
         this.exchange.disabled = this.other.disabled = !others.length;
         this.scaling.disabled = !session.pose;
+        this.part.value = session.part;
         for (const { row, box, keypoints } of this.joints) {
             box.checked = keypoints.some(index => session.isVisible(index));
             box.disabled = !session.pose;

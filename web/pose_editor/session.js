@@ -1,29 +1,28 @@
 /** What is edited, chosen and undone while the editor is open; no page in it. */
 import { poseAt } from "./apply_edits.js";
-import { readEdit, readEdits, writeEdits } from "./edit_list.js";
+import { readEdit, readEdits, SCALE_RANGE, writeEdits } from "./edit_list.js";
 import { History } from "./history.js";
-import { drag, FREE } from "./kinematics.js";
-import { FACE, JOINTS, KEYPOINTS, LEFT_HAND, NAMES, RIGHT_HAND, VISIBLE_SCORE } from "./skeleton.js";
+import { PART, pivotOf } from "./handles.js";
+import { drag, FREE, KEEP_LENGTHS, ROTATE } from "./kinematics.js";
+import { FACE, JOINTS, KEYPOINTS, LEFT_HAND, NAMES, PART_JOINTS, PARTS, RIGHT_HAND, VISIBLE_SCORE } from "./skeleton.js";
 import { likelyPlaces, standing, TEMPLATE } from "./template.js";
+import { Viewing } from "./viewing.js";
 
+export const MODES = [FREE, KEEP_LENGTHS, ROTATE, PART];
 export const SCOPES = ["frame", "range", "all"];
 const HANDS = [["left_hand", LEFT_HAND], ["right_hand", RIGHT_HAND]];
 const BODY = Array.from({ length: 18 }, (_, index) => index);
 const SAME = 1e-6; // of the frame: what shifts may differ by and count as one
 const PLACES = 1e5; // numbers are stored to a hundred-thousandth of the frame
 
-export class Session {
-    /** clip: as apply_edits.js takes it. text: the stored edits; an Error if they are no list. onChange(committed). */
-    constructor(clip, text, fps, onChange = () => {}) {
-        Object.assign(this, { clip, fps, onChange, frame: 0, mode: FREE, scope: "frame", range: [0, clip.frames - 1] });
-        Object.assign(this, { easeIn: 0, easeOut: 0, copied: null, joints: new Set(), pending: null, version: 0 });
-        this.person = Math.min(...clip.people.keys(), Infinity);
+export class Session extends Viewing {
+    /** clip: as apply_edits.js takes it. text: the stored edits; an Error if they are no list. */
+    constructor(clip, text, fps, onChange) {
+        super(clip, fps, onChange);
+        Object.assign(this, { mode: FREE, scope: "frame", range: [0, clip.frames - 1], parts: Object.keys(PARTS) });
+        Object.assign(this, { easeIn: 0, easeOut: 0, copied: null, pending: null });
         this.history = new History(readEdits(text).rows, () => this.renew(true));
         this.renew(false);
-    }
-
-    get aspect() {
-        return this.clip.width / this.clip.height;
     }
 
     get rows() {
@@ -48,38 +47,27 @@ export class Session {
         this.onChange(committed);
     }
 
-    /** Return the people of a frame with all edits and the drag in progress. */
-    people(frame = this.frame) {
-        const key = `${frame} ${this.version}`;
-        if (frame === this.frame && this.shown?.key === key) {
-            return this.shown.people;
-        }
-        const people = poseAt(this.clip, this.pending ? [...this.edits, this.pending] : this.edits, frame);
-        if (frame === this.frame) {
-            this.shown = { key, people };
-        }
-        return people;
+    /** With all edits and the drag in progress. */
+    peopleOf(frame) {
+        return poseAt(this.clip, this.pending ? [...this.edits, this.pending] : this.edits, frame);
     }
 
-    get pose() {
-        return this.people().get(this.person);
-    }
-
-    goTo(frame) {
-        this.frame = Math.max(0, Math.min(this.clip.frames - 1, Math.round(frame)));
-        this.onChange(false);
-    }
-
-    choose(person, joints = []) {
-        this.person = person;
-        this.joints = new Set(joints);
-        this.onChange(false);
+    /** Return the place in the frame about which the chosen part scales. */
+    get pivot() {
+        return pivotOf(this.pose, this.part);
     }
 
     setRange(from, to) {
         this.range = [Math.min(from, to), Math.max(from, to)];
         this.scope = "range";
         this.onChange(false);
+    }
+
+    /** Return [number, why] of each edit that these poses have no place for: of people or frames that are not there. */
+    misfits() {
+        const notes = [];
+        poseAt(this.clip, this.edits, 0, this.edits.length, notes);
+        return notes;
     }
 
     /** Return the frames that an edit made now is for, with its easing. */
@@ -115,9 +103,31 @@ export class Session {
     /** Drag a keypoint to a place in fractions of the frame; shown, and not yet an edit. */
     dragTo(keypoint, target) {
         const moved = drag(this.base.points, keypoint, target, this.mode, this.aspect, [...this.joints]);
+        this.move(moved);
+    }
+
+    /** Shift the chosen part from where the drag began, by fractions of the frame; shown, and not yet an edit. */
+    shiftPart(dx, dy) {
+        const { points } = this.base;
+        this.move(new Map(PART_JOINTS[this.part].map(index => [index, [points[2 * index] + dx, points[2 * index + 1] + dy]])));
+    }
+
+    scalePart(factor) {
+        const [low, high] = SCALE_RANGE;
+        const fitted = rounded(Math.min(high, Math.max(low, factor)));
+        this.preview(fitted === 1 ? null
+            : { op: "scale", person: this.person, ...this.span(), part: this.part, factor: fitted });
+    }
+
+    /** moved: a Map from keypoints to their new places. */
+    move(moved) {
         const joints = shifts(this.base.points, moved);
-        this.row = Object.keys(joints).length ? { op: "move", person: this.person, ...this.span(), joints } : null;
-        this.pending = this.row && readEdit(this.row, this.rows.length + 1);
+        this.preview(Object.keys(joints).length ? { op: "move", person: this.person, ...this.span(), joints } : null);
+    }
+
+    preview(row) {
+        this.row = row;
+        this.pending = row && readEdit(row, this.rows.length + 1);
         this.version++;
         this.onChange(false);
     }
@@ -132,8 +142,14 @@ export class Session {
         }
     }
 
-    /** Move the selected joints by pixels of the frame, by way of the first of them. */
+    /** Move the selected joints by pixels of the frame, by way of the first of them; or the chosen part. */
     nudge(dx, dy) {
+        if (this.mode === PART) {
+            this.startDrag();
+            this.shiftPart(dx / this.clip.width, dy / this.clip.height);
+            this.endDrag();
+            return;
+        }
         const [first] = this.joints;
         if (first === undefined) {
             return;
@@ -208,8 +224,10 @@ export class Session {
         this.choose(other);
     }
 
-    scale(part, factor) {
-        this.add({ op: "scale", person: this.person, ...this.span(), part, factor });
+    scaleBy(factor) {
+        this.startDrag();
+        this.scalePart(factor);
+        this.endDrag();
     }
 
     copy() {

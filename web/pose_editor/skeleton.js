@@ -70,6 +70,14 @@ export const PARTS = {
     legs: ["upper_leg", "lower_leg"],
 };
 
+/** The joints that move with each part; "body" is all of them. */
+export const PART_JOINTS = {
+    body: range(0, KEYPOINTS),
+    head: [0, 14, 15, 16, 17, ...FACE],
+    arms: [2, 3, 5, 6, 4, 7, ...LEFT_HAND, ...RIGHT_HAND],
+    legs: [8, 9, 11, 12, 10, 13, ...range(18, 24)],
+};
+
 /** Right keypoints and their left twins. */
 export const SIDES = [
     [2, 5], [3, 6], [4, 7], [8, 11], [9, 12], [10, 13], [14, 15], [16, 17],

@@ -1,11 +1,13 @@
 /** The canvas with the skeletons: what the pointer does there, and the background behind it. */
 import { drawLabel, drawPose, jointAt, limbAt } from "./draw.js";
+import { cornerAt, drawHandles, isInside, PART, partOf } from "./handles.js";
 import { LEFT_HAND, NAMES, RIGHT_HAND, VISIBLE_SCORE } from "./skeleton.js";
 import { ALL_SHOWN } from "./session.js";
 import { View } from "./view.js";
 
 const JOINT_REACH = 10; // CSS pixels
 const LIMB_REACH = 6;
+const CLICK = 2; // the most that a click moves
 const ZOOM_STEP = 1.0015; // per pixel of the wheel
 const OTHERS_ALPHA = 0.55;
 const ONION_ALPHA = 0.25;
@@ -60,6 +62,9 @@ export class Stage {
             const options = { alpha: chosen ? 1 : OTHERS_ALPHA, lit: chosen ? session.joints : null };
             drawPose(context, view, pose, options);
         }
+        if (session.mode === PART) {
+            drawHandles(context, session, view);
+        }
         if (this.gesture?.kind === "band") {
             const { from, to } = this.gesture;
             context.strokeStyle = "#fff";
@@ -106,10 +111,13 @@ export class Stage {
             return;
         }
         const { session } = this;
-        const hit = jointAt(session.people(), this.view, place, JOINT_REACH, session.person);
-        const limb = hit ? null : limbAt(session.people(), this.view, place, LIMB_REACH);
-        if (hit || limb) {
-            const [person, joints] = hit ? [hit[0], [hit[1]]] : limb;
+        if (session.mode === PART) {
+            this.grabPart(place);
+            return;
+        }
+        const under = this.under(place);
+        if (under) {
+            const [person, joints] = under;
             this.chooseJoints(person, joints, event.shiftKey);
             if (!event.shiftKey) {
                 session.startDrag();
@@ -118,6 +126,27 @@ export class Stage {
             }
         } else {
             this.gesture = { kind: "band", from: place, to: place, added: event.shiftKey };
+        }
+    }
+
+    /** Return [person, joints] of the joint, else the limb, at a place of the canvas; null without. */
+    under(place) {
+        const { session, view } = this;
+        const hit = jointAt(session.people(), view, place, JOINT_REACH, session.person);
+        return hit ? [hit[0], [hit[1]]] : limbAt(session.people(), view, place, LIMB_REACH);
+    }
+
+    /** Begin to scale the chosen part by a corner, or to shift the part under the pointer. */
+    grabPart(place) {
+        const { session, view } = this;
+        const corner = cornerAt(session, view, place);
+        const under = corner ? null : this.under(place);
+        if (under) {
+            session.choosePart(under[0], partOf(under[1], session.parts));
+        }
+        if (corner || under || isInside(session, view, place)) {
+            session.startDrag();
+            this.gesture = { kind: corner ? "scale" : "shift", from: place, moved: false, ...corner };
         }
     }
 
@@ -153,20 +182,33 @@ export class Stage {
         } else if (gesture.kind === "band") {
             gesture.to = place;
             this.session.onChange(false);
-        } else if (gesture.moved || Math.hypot(place[0] - gesture.from[0], place[1] - gesture.from[1]) > 2) {
-            gesture.moved = true;
-            const [dx, dy] = gesture.grip;
-            this.session.dragTo(gesture.keypoint, this.view.toFrame(place[0] - dx, place[1] - dy));
+        } else {
+            gesture.moved ||= Math.hypot(place[0] - gesture.from[0], place[1] - gesture.from[1]) > CLICK;
+            if (gesture.moved) {
+                this.drag(gesture, place);
+            }
+        }
+    }
+
+    drag({ kind, keypoint, grip, from, pivot, arm }, [x, y]) {
+        const { session, view } = this;
+        if (kind === "scale") {
+            session.scalePart(Math.hypot(x - pivot[0], y - pivot[1]) / arm);
+        } else if (kind === "shift") {
+            const [here, there] = [view.toFrame(...from), view.toFrame(x, y)];
+            session.shiftPart(there[0] - here[0], there[1] - here[1]);
+        } else {
+            session.dragTo(keypoint, view.toFrame(x - grip[0], y - grip[1]));
         }
     }
 
     up() {
         const { gesture, session } = this;
         this.gesture = null;
-        if (gesture?.kind === "drag" && gesture.moved) {
-            session.endDrag();
-        } else if (gesture?.kind === "band") {
+        if (gesture?.kind === "band") {
             this.chooseBand(gesture);
+        } else if (gesture?.moved) {
+            session.endDrag();
         }
     }
 
@@ -192,10 +234,8 @@ export class Stage {
     /** Choose the whole hand, or the whole person, under the pointer. */
     chooseWhole(event) {
         const { session } = this;
-        const place = this.placeOf(event);
-        const hit = jointAt(session.people(), this.view, place, JOINT_REACH, session.person);
-        const [person, keypoint] = hit ?? limbAt(session.people(), this.view, place, LIMB_REACH)?.flat() ?? [];
-        if (keypoint !== undefined) {
+        const [person, [keypoint]] = this.under(this.placeOf(event)) ?? [null, []];
+        if (keypoint !== undefined && session.mode !== PART) {
             const hand = [LEFT_HAND, RIGHT_HAND].find(points => points.includes(keypoint));
             session.choose(person, hand ?? ALL_SHOWN.filter(index => session.people().get(person).scores[index]
                 >= VISIBLE_SCORE));
@@ -208,6 +248,15 @@ export class Stage {
             this.hover = hover;
             this.session.onChange(false);
         }
+        this.canvas.style.cursor = this.cursorAt(place);
+    }
+
+    cursorAt(place) {
+        const { session, view } = this;
+        if (session.mode !== PART) {
+            return "";
+        }
+        return cornerAt(session, view, place) ? "nwse-resize" : isInside(session, view, place) ? "move" : "";
     }
 
     wheel(event) {

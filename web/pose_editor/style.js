@@ -32,7 +32,12 @@ button[aria-pressed=true] { background: #34466b; border-color: #6ea0ff; }
 button.main { background: #2f5fb8; border-color: #6ea0ff; font-weight: 600; }
 input[type=number] { width: 62px; padding: 3px 4px; }
 input[type=range] { width: 90px; padding: 0; }
+.group { display: flex; flex-wrap: wrap; gap: 4px; justify-content: space-between; align-items: center; padding: 6px; border: 1px solid #3a3c42;
+    border-radius: 4px; }
+.group button { flex: 1 0 100%; text-align: left; }
+.group input[type=number] { width: 54px; }
 .times { background: #26282c; }
+.bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; padding-right: 10px; }
 .lane { padding: 0; overflow-y: auto; max-height: 170px; }
 .lane canvas { display: block; width: 100%; touch-action: none; }
 footer { padding: 3px 10px; color: #b8b8b8; background: #1b1c1f; min-height: 22px; }

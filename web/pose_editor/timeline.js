@@ -1,8 +1,10 @@
-/** The timeline: a row for each person with presence and confidence, marks of edits, the curves of one joint. */
+/** The timeline: a row for each person with presence, confidence and turns, marks of edits, the curves of one joint. */
 import { pathOf } from "./summary.js";
+import { drawTurns } from "./turn_strip.js";
 
 const RULER = 20; // CSS pixels
-const ROW = 20;
+const ROW = 20; // of presence and confidence
+const TURNS = 7; // below it
 const CURVES = 56;
 const MARK = 4;
 const BODY = 18;
@@ -11,8 +13,8 @@ const LEAST_TICK = 48;
 const AXES = ["#ff7a7a", "#7ab8ff"]; // x, y
 
 export class Timeline {
-    constructor(canvas, session, summary) {
-        Object.assign(this, { canvas, session, summary });
+    constructor(canvas, session, summary, turns) {
+        Object.assign(this, { canvas, session, summary, turns });
         this.context = canvas.getContext("2d");
         canvas.addEventListener("pointerdown", event => this.down(event));
         canvas.addEventListener("pointermove", event => this.move(event));
@@ -32,8 +34,12 @@ export class Timeline {
         return this.session.joints.size === 1 && joint < BODY ? joint : null;
     }
 
+    get row() {
+        return this.turns ? ROW + TURNS : ROW;
+    }
+
     get height() {
-        return RULER + ROW * Math.max(1, this.people.length) + (this.joint === null ? 0 : CURVES);
+        return RULER + this.row * Math.max(1, this.people.length) + (this.joint === null ? 0 : CURVES);
     }
 
     xOf(frame) {
@@ -61,7 +67,7 @@ export class Timeline {
             context.fillRect(this.xOf(from), 0, this.xOf(to + 1) - this.xOf(from), height);
         }
         this.drawRuler();
-        this.people.forEach((person, index) => this.drawRow(person, RULER + index * ROW));
+        this.people.forEach((person, index) => this.drawRow(person, RULER + index * this.row));
         if (this.joint !== null) {
             this.drawCurves(height - CURVES);
         }
@@ -92,6 +98,10 @@ export class Timeline {
                 context.fillStyle = `hsl(${Math.round(120 * value)} 65% ${chosen ? 45 : 28}%)`;
                 context.fillRect(column * width, top + 3, Math.ceil(width), ROW - 6);
             }
+        }
+        const yaw = this.turns?.people.get(person);
+        if (yaw) {
+            drawTurns(context, yaw, { left: 0, top: top + ROW - 2, width: this.width, height: TURNS });
         }
         context.fillStyle = "#fff";
         for (const edit of session.edits) {
@@ -137,7 +147,7 @@ export class Timeline {
         this.canvas.setPointerCapture?.(event.pointerId);
         const frame = this.frameAt(event.offsetX);
         this.scrub = { range: event.shiftKey, from: frame };
-        const person = this.people[Math.floor((event.offsetY - RULER) / ROW)];
+        const person = this.people[Math.floor((event.offsetY - RULER) / this.row)];
         if (person !== undefined && event.offsetY >= RULER && person !== this.session.person) {
             this.session.choose(person);
         }
