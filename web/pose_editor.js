@@ -146,12 +146,21 @@ async function turnsOf({ facing }) {
 
 /** Open the editor of the node whose picture or video is double-clicked: an element of the page, or on the canvas. */
 function openByPreview(event) {
-    const node = event.target === app.canvas.canvas ? nodeWithPictureAt(event) : nodeAround(event.target);
+    const node = event.target === app.canvas.canvas ? nodeWithPictureAt(event) : nodeAround(pictureAt(event));
     if (node) {
         event.preventDefault(); // a video would fill the screen
         event.stopPropagation();
         open(node);
     }
+}
+
+/** Return the picture or video at the pointer; in Nodes 2.0 what lies around a picture takes its clicks. */
+function pictureAt({ target, clientX, clientY }) {
+    const pictures = target.closest?.("[data-node-id]")?.querySelectorAll("img, video") ?? [];
+    return [...pictures].find(picture => {
+        const { left, right, top, bottom } = picture.getBoundingClientRect();
+        return clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+    }) ?? target;
 }
 
 function nodeWithPictureAt(event) {

@@ -32,10 +32,10 @@ button[aria-pressed=true] { background: #34466b; border-color: #6ea0ff; }
 button.main { background: #2f5fb8; border-color: #6ea0ff; font-weight: 600; }
 input[type=number] { width: 62px; padding: 3px 4px; }
 input[type=range] { width: 90px; padding: 0; }
-.group { display: flex; flex-wrap: wrap; gap: 4px; justify-content: space-between; align-items: center; padding: 6px; border: 1px solid #3a3c42;
+.group { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; padding: 6px; border: 1px solid #3a3c42;
     border-radius: 4px; }
 .group button { flex: 1 0 100%; text-align: left; }
-.group input[type=number] { width: 54px; }
+.group input[type=number] { width: 47px; }
 .times { background: #26282c; }
 .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; padding-right: 10px; }
 .lane { padding: 0; overflow-y: auto; max-height: 170px; }
