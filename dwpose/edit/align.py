@@ -112,7 +112,7 @@ def _align_people(pairs: list[Pair], aspects: Aspects, request: Request) -> tupl
 
 
 def _align_person(photo: Track, driver: Track, aspects: Aspects, request: Request) -> AlignedPerson:
-    """Return one person aligned, without corrections; ValueError without a common part, or with nobody at the anchor."""
+    """Return one person aligned, uncorrected; ValueError without a common part, or with nobody in the anchor frame."""
     anchor = request.anchor
     if request.mode != "official" or request.anchor_rule != FIRST:
         anchor = anchor_frame(driver, anchor)

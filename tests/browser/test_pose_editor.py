@@ -1,7 +1,7 @@
-"""A session in the pose editor on ComfyUI's page: a wrong elbow is dragged, eased, applied, and drawn so."""
+"""Sessions in the pose editor on ComfyUI's page: a wrong elbow is dragged, an alignment corrected, bad edits kept."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -30,6 +30,15 @@ PROMPT = {
 }  # fmt: skip
 OPEN_PROMPT = "prompt => window.app.loadApiJson(prompt, 'edit')"
 EDITS = "() => window.app.graph.getNodeById(2).widgets.find(({name}) => name === 'edits').value"
+SET_EDITS = """text => { window.app.graph.getNodeById(2).widgets.find(({name}) => name === 'edits').value = text; }"""
+STATUS = "() => document.querySelector('.steadydancer-pose-editor').editor.status.textContent"
+CORRECTIONS = """() => Object.fromEntries(window.app.graph.getNodeById(2).widgets
+    .filter(({name, value}) => /_(scale|x|y)$/.test(name) && value !== (name.endsWith('scale') ? 1 : 0))
+    .map(({name, value}) => [name, value]))"""
+PICTURE = """() => {
+    const box = document.querySelector('[data-node-id="2"] img').getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+}"""
 GRAPH_CHANGES = "() => [window.app.graph.nodes.length, window.app.graph.getNodeById(2).pos[0]]"
 STORED = "() => document.querySelector('.steadydancer-pose-editor').editor.session.rows.map(({op}) => op)"
 PHOTO_SHOWN = """() => document.querySelector('.steadydancer-pose-editor').shadowRoot.querySelector('.frame img')
@@ -54,16 +63,25 @@ JOINT = """([person, keypoint]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def graph(server) -> dict:
-    """A prompt that draws the poses of a file: one dancer, whose elbow is far off in one frame."""
+def dancer() -> PoseClip:
     points, scores = np.zeros((FRAMES, KEYPOINTS, 2)), np.zeros((FRAMES, KEYPOINTS))
     for joint, place in BODY.items():
         points[:, joint], scores[:, joint] = place, 0.9
-    points[WRONG, LEFT_ELBOW] += (0.2, -0.1)
-    clip = PoseClip(288, 512, FRAMES, (Track(0, points, scores),))
-    path = pose_json.save_new(clip, [server.base / "input" / "wrong_elbow.json"], 16.0, STRICT)
-    return {**PROMPT, "1": {**PROMPT["1"], "inputs": {**PROMPT["1"]["inputs"], "file": path.name}}}
+    return PoseClip(288, 512, FRAMES, (Track(0, points, scores),))
+
+
+def loading(server, clip: PoseClip, name: str) -> dict:
+    """Return a node that loads the poses, from a file of that name."""
+    path = pose_json.save_new(clip, [server.base / "input" / f"{name}.json"], 16.0, STRICT)
+    return {**PROMPT["1"], "inputs": {**PROMPT["1"]["inputs"], "file": path.name}}
+
+
+@pytest.fixture(scope="module")
+def graph(server) -> dict:
+    """A prompt that draws the poses of a file: one dancer, whose elbow is far off in one frame."""
+    clip = dancer()
+    clip.tracks[0].points[WRONG, LEFT_ELBOW] += (0.2, -0.1)
+    return {**PROMPT, "1": loading(server, clip, "wrong_elbow")}
 
 
 @pytest.fixture
@@ -73,22 +91,32 @@ def editing(page: Page, server, graph) -> Iterator[Page]:
     assert ours(page.errors) == []
 
 
-def run(page: Page, server) -> list[np.ndarray]:
-    """Press Run and return the pictures that the run saved."""
+def pictures(server, run: Callable[[], None]) -> list[np.ndarray]:
+    """Return the pictures that a run saves."""
     folder = server.base / "output" / "edited"
-    before, jobs = set(folder.glob("*.png")), len(server.client.get("/history"))
-    press_run(page)
-    assert in_time(page, lambda: len(server.client.get("/history")), jobs + 1) == jobs + 1
+    before = set(folder.glob("*.png"))
+    run()
     return [np.asarray(Image.open(file)) for file in sorted(set(folder.glob("*.png")) - before)]
 
 
-def open_editor(page: Page, renderer: str) -> Locator:
+def run(page: Page, server) -> list[np.ndarray]:
+    """Press Run and return the pictures that the run saved."""
+    jobs = len(server.client.get("/history"))
+
+    def press() -> None:
+        press_run(page)
+        assert in_time(page, lambda: len(server.client.get("/history")), jobs + 1) == jobs + 1
+
+    return pictures(server, press)
+
+
+def open_editor(page: Page, renderer: str, name: str = "Edit poses") -> Locator:
     show(page, 2)
     if VUE[renderer]:
-        page.locator('[data-node-id="2"]').get_by_role("button", name="Edit poses").click()
+        page.locator('[data-node-id="2"]').get_by_role("button", name=name).click()
     else:
         page.mouse.click(*page.evaluate(BUTTON_ON_CANVAS))
-    dialog = page.get_by_role("dialog", name="Edit poses")
+    dialog = page.get_by_role("dialog", name=name)
     expect(dialog).to_be_visible()
     return dialog
 
@@ -104,7 +132,7 @@ def drag_joint(page: Page, joint: int, dx: float, dy: float) -> None:
 
 
 @pytest.mark.parametrize("renderer", VUE)
-def test_a_wrong_elbow_is_dragged_eased_and_applied(editing, server, renderer):
+def test_a_wrong_elbow_is_dragged_eased_and_applied_and_drawn_so_without_the_page(editing, server, graph, renderer):
     page = editing
     draw_with(page, renderer)
     unedited = run(page, server)
@@ -125,6 +153,11 @@ def test_a_wrong_elbow_is_dragged_eased_and_applied(editing, server, renderer):
     assert changed == list(range(WRONG - EASE, WRONG + EASE + 1))
     page.evaluate(LOAD, page.evaluate(SERIALIZED))
     assert json.loads(page.evaluate(EDITS))["edits"][0]["joints"] == {"left_elbow": [dx, dy]}
+    sent = {id: {**node, "inputs": dict(node["inputs"])} for id, node in graph.items()}
+    sent["1"]["inputs"]["fps"] = 17.0  # nothing comes from the cache
+    sent["2"]["inputs"]["edits"] = page.evaluate(EDITS)
+    alone = pictures(server, lambda: server.client.wait(server.client.queue(sent)))
+    np.testing.assert_array_equal(alone, edited)
 
 
 def test_keys_stay_in_the_editor_and_unapplied_edits_come_back(editing, server):
@@ -171,4 +204,71 @@ def test_a_skeleton_is_placed_on_a_photo_by_hand(page, server):
     (drawn,) = run(page, server)
     assert drawn.max() > 0
     assert [row["op"] for row in json.loads(page.evaluate(EDITS))["edits"]] == ["place", "move"]
+    assert ours(page.errors) == []
+
+
+MOVE = {"op": "move", "person": 1, "from": 0, "joints": {"left_elbow": [0.0, 0.0]}}
+BAD = {  # text of the edits: what the editor says of it
+    "{": "The stored edits cannot be read:",
+    '{"version": 2, "edits": []}': "The edits are of version 2; this page reads version 1.",
+    '{"version": 1, "edits": [NaN]}': "The stored edits cannot be read:",
+    json.dumps({"version": 1, "edits": [MOVE, {"op": "melt"}]}): "1 cannot be read and are kept",
+    json.dumps({"version": 1, "edits": [MOVE, {**MOVE, "person": 7}, {**MOVE, "from": 99}]}):
+        "these do not fit the poses and are kept: 2, 3",
+}  # fmt: skip
+
+
+def test_bad_edits_a_short_background_and_ten_thousand_edits_are_named_kept_and_run(editing, server, graph):
+    page = editing
+    photo = {"class_type": "LoadImage", "inputs": {"image": "steadydancer_sample.png"}}
+    three = {"class_type": "RepeatImageBatch", "inputs": {"image": ["5", 0], "amount": 3}}
+    edit = {**graph["2"], "inputs": {**graph["2"]["inputs"], "images": ["6", 0]}}
+    page.evaluate(OPEN_PROMPT, {**graph, "2": edit, "5": photo, "6": three})
+    draw_with(page, "classic")
+    for text, said in BAD.items():
+        page.evaluate(SET_EDITS, text)
+        assert len(run(page, server)) == FRAMES
+        dialog = open_editor(page, "classic")
+        assert said in page.evaluate(STATUS)
+        page.keyboard.press("End")
+        dialog.get_by_role("button", name="Apply").click()
+        expect(dialog).to_have_count(0)
+        assert page.evaluate(EDITS) == text
+    page.evaluate(SET_EDITS, json.dumps({"version": 1, "edits": [MOVE] * 10_000}))
+    assert len(run(page, server)) == FRAMES
+    dialog = open_editor(page, "classic")
+    drag_joint(page, LEFT_ELBOW, -60, 40)
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    assert len(json.loads(page.evaluate(EDITS))["edits"]) == 10_001
+
+
+def test_an_alignment_is_corrected_on_the_photo_by_dragging_the_arms(page, server):
+    photo = {"class_type": "LoadImage", "inputs": {"image": "steadydancer_sample.png"}}
+    tall = {"class_type": "ImageScale", "inputs": {"image": ["5", 0], "upscale_method": "bicubic", "width": 288,
+                                                   "height": 512, "crop": "center"}}  # fmt: skip
+    align = {"class_type": "SteadyDancerAlignPoses", "inputs": {
+        "poses": ["1", 0], "photo": ["6", 0], "photo_poses": ["7", 0], "mode": "robust", "anchor_frame": 0,
+    }}  # fmt: skip
+    dance, standing = dancer(), dancer().at(slice(0, 1))
+    nodes = {"1": loading(server, dance, "dance"), "7": loading(server, standing, "standing"), "5": photo, "6": tall}
+    page.evaluate(OPEN_PROMPT, {**PROMPT, **nodes, "2": align})
+    draw_with(page, "Nodes 2.0")
+    plain = run(page, server)
+    show(page, 2)
+    page.mouse.dblclick(*page.evaluate(PICTURE))
+    dialog = page.get_by_role("dialog", name="Align by hand")
+    expect(dialog).to_be_visible()
+    drag_joint(page, LEFT_ELBOW, 60, -40)
+    shown = {key: float(dialog.get_by_label(f"arms_{key}").input_value()) for key in ("x", "y")}
+    dialog.get_by_label("body_scale").fill("0.8")
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    assert shown["x"] > 0.02 and shown["y"] < -0.02
+    assert page.evaluate(CORRECTIONS) == {"body_scale": 0.8, "arms_x": shown["x"], "arms_y": shown["y"]}
+    corrected = run(page, server)
+    assert all((before != after).any() for before, after in zip(plain, corrected, strict=True))
+    dialog = open_editor(page, "Nodes 2.0", "Align by hand")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     assert ours(page.errors) == []

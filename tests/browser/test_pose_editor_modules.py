@@ -460,6 +460,44 @@ def test_a_part_is_shifted_and_scaled_as_an_edit(page, crossing):
     np.testing.assert_allclose(after[0], before[0], atol=1e-12)
 
 
+# Drags a corner of the body's handles to one and a half of its distance, then the neck; returns the edits, and the shift
+# of the neck as fractions of the frame.
+HANDLES = """
+async ([host, packed]) => {
+    const { Editor } = await import(`${host}/dialog.js`);
+    const { cornersOf } = await import(`${host}/handles.js`);
+    const { unpackPoses } = await import(`${host}/packed_poses.js`);
+    const clip = unpackPoses(Uint8Array.from(atob(packed), c => c.charCodeAt(0)).buffer);
+    const saved = { read: () => null, write() {}, clear() {} };
+    const editor = new Editor({ clip, text: '', fps: 16, background: null, language: 'en', saved, apply() {} });
+    editor.open();
+    const { stage, session, canvas } = editor;
+    canvas.setPointerCapture = () => {};
+    stage.resize();
+    const fire = (name, [x, y]) => {
+        const { left, top } = canvas.getBoundingClientRect();
+        canvas.dispatchEvent(new PointerEvent(name, { clientX: left + x, clientY: top + y, bubbles: true }));
+    };
+    const drag = (from, to) => { fire('pointerdown', from); fire('pointermove', to); fire('pointerup', to); };
+    canvas.dispatchEvent(new KeyboardEvent('keydown', { key: '4', bubbles: true }));
+    const corner = cornersOf(session, stage.view)[3];
+    const [x, y] = stage.view.toCanvas(...session.pivot);
+    drag(corner, [x + 1.5 * (corner[0] - x), y + 1.5 * (corner[1] - y)]);
+    drag([x, y], [x + 20, y + 10]);
+    const [here, there] = [stage.view.toFrame(x, y), stage.view.toFrame(x + 20, y + 10)];
+    editor.close();
+    return [session.rows, [there[0] - here[0], there[1] - here[1]]];
+}
+"""
+
+
+def test_the_handles_on_the_canvas_scale_and_shift_the_part(page, crossing):
+    (scale, move), shift = page.evaluate(HANDLES, [HOST, base64.b64encode(pack_poses(crossing)).decode()])
+    assert scale.pop("factor") == pytest.approx(1.5, abs=0.02)
+    assert scale == {"op": "scale", "person": 1, "from": 0, "to": 0, "part": "body"}
+    assert move["op"] == "move" and move["joints"]["right_elbow"] == pytest.approx(shift, abs=1e-5)
+
+
 TURNS = """
 async ([host, text, angles]) => {
     const { colorOf, readTurns } = await import(`${host}/turn_strip.js`);

@@ -1,6 +1,8 @@
 """Poses From Video: the whole road in one node, with a detector that knows the answer."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import folder_paths
 import numpy as np
@@ -66,11 +68,15 @@ def video_of(brightness, audio=None):
 
 
 def run(brightness=range(FRAMES), detector=None, **changes):
+    return execute(brightness, detector, **changes).result
+
+
+def execute(brightness=range(FRAMES), detector=None, **changes):
     video = video_of(brightness, {"waveform": torch.zeros(1, 2, 800), "sample_rate": 1600})
     photo = torch.cat([picture(0, PHOTO_CAMERA), torch.ones(128, 72, 1)], dim=2)[None]  # RGBA
     options = {"size": SIZE, "person": "largest", "mode": "robust", "smoothing": 0.0, "lead_in": 0, "max_frames": 0}
     sources = {"photo": photo, "video": video, "detector": detector or Knowing(), "seed": 1}
-    return AnimateFromVideo.execute(**options | sources | changes).result
+    return AnimateFromVideo.execute(**options | sources | changes)
 
 
 def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
@@ -104,6 +110,15 @@ def test_a_lead_in_is_put_before_all_of_the_dance():
     assert torch.equal(led[0][4:], plain[0])
     neck = from_keypoints(led[6]).tracks[0].points[0, NECK]
     assert neck == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
+
+
+def test_the_page_gets_the_dance_without_the_lead_in_and_before_the_corrections():
+    plain, corrected = (execute(lead_in=4, head_x=x).ui["pose_editor"][0] for x in (0.0, 0.1))
+    assert plain["poses"] == corrected["poses"] and plain["fps"] == 16.0 and plain["lead_in"] == 4
+    names = [f"{part}_{key}" for part in ("body", "head") for key in ("scale", "x", "y")]
+    assert list(corrected["corrections"]) == names and corrected["corrections"]["head_x"] == 0.1
+    turns = json.loads(Path(folder_paths.get_temp_directory(), plain["facing"]["filename"]).read_text())
+    assert turns["frames"] == FRAMES and len(turns["people"][0]["yaw"]) == FRAMES
 
 
 def test_the_anchor_and_where_to_meet_reach_the_alignment():

@@ -86,6 +86,15 @@ def test_corrections_reach_their_part_and_change_no_input():
     assert to_keypoints(clip(ADULT, dance(6))) == POSES
 
 
+def test_the_page_gets_the_poses_before_the_corrections_and_the_corrections_by_input():
+    plain, corrected = (align(**changes).ui["pose_editor"][0] for changes in ({}, {"arms_x": 0.1}))
+    assert plain["poses"] == corrected["poses"] and plain["facing"] != corrected["facing"]
+    assert corrected["corrections"] == {**plain["corrections"], "arms_x": 0.1}
+    inputs = [taken.id for taken in AlignPoses.GET_SCHEMA().inputs]
+    assert list(plain["corrections"]) == [name for name in inputs if name.endswith(("_scale", "_x", "_y"))]
+    assert plain["anchors"] == {2: 0} and plain["lead_in"] == 0 and plain["background"]["kind"] == "photo"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["body_x", "head_y", "arms_x", "legs_y"])
 def test_a_correction_that_is_no_number_is_told_in_words(name, value):
