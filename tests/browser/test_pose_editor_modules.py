@@ -460,8 +460,8 @@ def test_a_part_is_shifted_and_scaled_as_an_edit(page, crossing):
     np.testing.assert_allclose(after[0], before[0], atol=1e-12)
 
 
-# Drags a corner of the body's handles to one and a half of its distance, then the neck; returns the edits, and the shift
-# of the neck as fractions of the frame.
+# Drags a corner of the body's handles to one and a half of its distance, then the neck; returns the edits, and the
+# shift of the neck as fractions of the frame.
 HANDLES = """
 async ([host, packed]) => {
     const { Editor } = await import(`${host}/dialog.js`);

@@ -35,7 +35,8 @@ input[type=range] { width: 90px; padding: 0; }
 .group { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; padding: 6px; border: 1px solid #3a3c42;
     border-radius: 4px; }
 .group button { flex: 1 0 100%; text-align: left; }
-.group input[type=number] { width: 47px; }
+.group input[type=number] { width: 50px; padding: 3px 2px; }
+.group input::-webkit-inner-spin-button { display: none; }
 .times { background: #26282c; }
 .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; padding-right: 10px; }
 .lane { padding: 0; overflow-y: auto; max-height: 170px; }

@@ -13,7 +13,7 @@ const WORDS = {
         paste: "Paste pose", scale: "Scale", body: "body", head: "head", arms: "arms", legs: "legs", play: "Play",
         pause: "Pause", frame: "Frame", scope: "Edits change", one: "this frame", range: "a range", all: "all frames",
         from: "from", to: "to", easeIn: "Ease in", easeOut: "Ease out", hide: "Hide", other: "the other person",
-        edits: "{1} edits", skipped: "{1} cannot be read and are kept",
+        edits: "Edits: {1}", skipped: "{1} cannot be read and are kept",
         misfits: "these do not fit the poses and are kept: {1}", restored: "Edits that were not applied were kept.",
         take: "Use them", discard: "Discard", noVideo: "The browser cannot play this video; the poses can be edited.",
         unread: "The stored edits cannot be read: {1} Applying replaces them.",
