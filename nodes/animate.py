@@ -93,7 +93,7 @@ class AnimateFromVideo(io.ComfyNode):
         outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in, to_keypoints(poses.clip))
         shown = show_dance(poses, still, stream, kept, audio, report, brief)
         values = correction_values(chosen.corrections, CORRECTED_PARTS)
-        editor = show_alignment_editor(cls, photo, poses.alignment, values, stream.fps, poses.lead_in)
+        editor = show_alignment_editor("Poses From Video", photo, poses.alignment, values, stream.fps, poses.lead_in)
         return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui={**shown, **editor})
 
 

@@ -82,7 +82,7 @@ class AlignPoses(io.ComfyNode):
         picture = overlay_image(photo, alignment)
         text = report_text(alignment)
         shown = show_picture_and_text(cls, _overlay_and_table(picture, alignment), text, remarks_text(alignment))
-        editor = show_alignment_editor(cls, photo, alignment, correction_values(parts, CORRECTED), MODEL_FPS)
+        editor = show_alignment_editor("Align Poses", photo, alignment, correction_values(parts, CORRECTED), MODEL_FPS)
         return io.NodeOutput(to_keypoints(alignment.clip), picture, text, ui={**shown, **editor})
 
 

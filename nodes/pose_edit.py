@@ -48,7 +48,7 @@ class EditPoses(io.ComfyNode):
             raise ValueError("Edit Poses has both images and video connected. Connect at most one of the two.")
         clip = without_people(fps, images, video) if poses is None else read_poses(poses)
         edited, report = edit(clip, edits)
-        shown = show_editor(cls, clip, edited, fps, images, video)
+        shown = show_editor("Edit Poses", clip, edited, fps, images, video)
         result = poses if edited is clip and poses is not None else to_keypoints(edited)
         return io.NodeOutput(result, report, ui={**show_text(report).as_dict(), **shown})
 

@@ -1,7 +1,7 @@
 """The UI output from which web/pose_editor.js opens the pose editor and draws how far people turn."""
 
 from av import FFmpegError
-from comfy_api.latest import Input, io
+from comfy_api.latest import Input
 from torch import Tensor
 
 from ...dwpose.edit.align import Alignment
@@ -14,7 +14,7 @@ KEY = "pose_editor"
 
 
 def show_editor(
-    node: type[io.ComfyNode],
+    name: str,
     clip: PoseClip,
     result: PoseClip,
     fps: float,
@@ -23,9 +23,9 @@ def show_editor(
 ) -> dict:
     """Return the UI output with which the page edits `clip` over images or video, at fps poses per second.
 
-    result: the poses of the run, whose turns are shown. Where a file cannot be written: why, which is a warning too.
+    name: of the node, for the log. result: the poses of the run, whose turns are shown. Where a file cannot be written:
+    why, which is a warning too.
     """
-    name = node.define_schema().display_name
     try:
         shown = {"poses": poses_file(clip), "facing": facing_file(result), "fps": fps}
     except (OSError, ValueError) as error:
@@ -42,7 +42,7 @@ def show_editor(
 
 
 def show_alignment_editor(
-    node: type[io.ComfyNode],
+    name: str,
     photo: Tensor,
     alignment: Alignment,
     corrections: dict[str, float],
@@ -57,7 +57,7 @@ def show_alignment_editor(
     clip = alignment.uncorrected
     aspect = clip.width / clip.height
     clip = clip.with_tracks([with_necks(track, aspect) for track in clip.tracks])
-    output = show_editor(node, clip, alignment.clip, fps, photo[:1])
+    output = show_editor(name, clip, alignment.clip, fps, photo[:1])
     anchors = {track.number: anchor for track, anchor in zip(clip.tracks, alignment.anchors, strict=True)}
     output[KEY][0] |= {"corrections": corrections, "anchors": anchors, "lead_in": lead_in}
     return output

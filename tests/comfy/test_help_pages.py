@@ -18,6 +18,7 @@ PAGES = PACK / "web" / "docs"
 PICTURES = PAGES / "pictures"
 LANGUAGES = ("zh",)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)")
+EDITORS = ("pose_editor.jpg", "align_by_hand.jpg")  # what the buttons of nodes open
 BYTES_OF_A_PICTURE, BYTES_OF_ALL = 40_000, 1_000_000
 QUOTED_ERROR = re.compile(r'\*"(.+?)"\*', re.S)
 HEADING = re.compile(r"^(#+) ", re.M)
@@ -76,14 +77,15 @@ def test_a_page_has_its_nodes_title_and_picture_a_table_of_exactly_its_inputs_an
         assert [o for o in schema.outputs if f"**{o.display_name or o.id}**" not in page] == [], name
         for text in (page, *(_page(f"{name}/{language}") for language in LANGUAGES)):
             title, _, below = text.splitlines()[:3]
-            [(told, file)] = PICTURE.findall(text)
+            (told, file), *more = PICTURE.findall(text)
+            assert {picture for _, picture in more} <= {f"pictures/{editor}" for editor in EDITORS}, name
             assert file == f"pictures/{name}.jpg" and below == f"![{told}]({file})", name
             assert title.removeprefix("# ") in told, name
 
 
 def test_the_pictures_are_those_of_the_nodes_small_and_can_be_seen(schemas):
     files = list(PICTURES.iterdir())
-    assert sorted(file.name for file in files) == sorted(f"{name}.jpg" for name in schemas)
+    assert sorted(file.name for file in files) == sorted([*(f"{name}.jpg" for name in schemas), *EDITORS])
     sizes = [file.stat().st_size for file in files]
     assert max(sizes) <= BYTES_OF_A_PICTURE and sum(sizes) <= BYTES_OF_ALL
     for file in files:

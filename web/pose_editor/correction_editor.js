@@ -1,4 +1,4 @@
-/** The editor in which an alignment is corrected by hand: the aligned dance on the photo, and the node's corrections. */
+/** The editor in which an alignment is corrected by hand: the aligned dance on the photo, the node's corrections. */
 import { CorrectionPanel } from "./correction_panel.js";
 import { CorrectionSession } from "./correction_session.js";
 import { Editor } from "./dialog.js";

@@ -47,7 +47,7 @@ export function correctedPose({ points, scores }, neck, values, aspect) {
     return { points: corrected, scores };
 }
 
-/** Scale limbs about the joints they hang on; an unseen joint lies on its parent, as dwpose/edit/proportions.py has it. */
+/** Scale limbs about the joints they hang on; an unseen joint lies on its parent, as in dwpose/edit/proportions.py. */
 function scaleLimbs(points, scores, corrections) {
     const old = points.slice();
     for (const [children, parent, name] of CHAIN) {

@@ -110,8 +110,8 @@ export class Editor {
     header() {
         const { say, session } = this;
         const modes = this.editsPoses ? MODES : [];
-        this.modes = modes.map((mode, index) => button(say(mode), () => { session.mode = mode; session.onChange(false); },
-            { title: String(index + 1) }));
+        const choose = mode => { session.mode = mode; session.onChange(false); };
+        this.modes = modes.map((mode, index) => button(say(mode), () => choose(mode), { title: String(index + 1) }));
         this.undo = button(say("undo"), () => session.history.undo(), { title: "Ctrl + Z" });
         this.redo = button(say("redo"), () => session.history.redo(), { title: "Ctrl + Shift + Z" });
         this.onion = button(say("onion"), () => this.toggleOnion(), { title: "G" });

@@ -44,7 +44,7 @@ export function cornersOf(session, view) {
         .filter(([x, y]) => Math.hypot(x - pivot[0], y - pivot[1]) >= LEAST_ARM);
 }
 
-/** Return {pivot, arm} of the corner at a place of the canvas: what scales about where, from which distance; else null. */
+/** Return {pivot, arm} of the corner at a place of the canvas: the center of scaling and its distance; else null. */
 export function cornerAt(session, view, [x, y]) {
     const corner = cornersOf(session, view).find(([left, top]) => Math.hypot(left - x, top - y) <= REACH);
     if (!corner) {

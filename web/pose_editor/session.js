@@ -4,7 +4,9 @@ import { readEdit, readEdits, SCALE_RANGE, writeEdits } from "./edit_list.js";
 import { History } from "./history.js";
 import { PART, pivotOf } from "./handles.js";
 import { drag, FREE, KEEP_LENGTHS, ROTATE } from "./kinematics.js";
-import { FACE, JOINTS, KEYPOINTS, LEFT_HAND, NAMES, PART_JOINTS, PARTS, RIGHT_HAND, VISIBLE_SCORE } from "./skeleton.js";
+import {
+    FACE, JOINTS, KEYPOINTS, LEFT_HAND, NAMES, PART_JOINTS, PARTS, RIGHT_HAND, VISIBLE_SCORE,
+} from "./skeleton.js";
 import { likelyPlaces, standing, TEMPLATE } from "./template.js";
 import { Viewing } from "./viewing.js";
 
@@ -109,7 +111,8 @@ export class Session extends Viewing {
     /** Shift the chosen part from where the drag began, by fractions of the frame; shown, and not yet an edit. */
     shiftPart(dx, dy) {
         const { points } = this.base;
-        this.move(new Map(PART_JOINTS[this.part].map(index => [index, [points[2 * index] + dx, points[2 * index + 1] + dy]])));
+        this.move(new Map(PART_JOINTS[this.part].map(index =>
+            [index, [points[2 * index] + dx, points[2 * index + 1] + dy]])));
     }
 
     scalePart(factor) {

@@ -45,16 +45,16 @@ export function drawTurns(context, yaw, { left, top, width, height }) {
 
 /** Return what the colors mean, as an element. */
 export function legend(say) {
-    const items = GRADES.map(([, color, key]) => make("span", {},
-        make("i", { style: `display: inline-block; width: 10px; height: 10px; margin-right: 4px; background: rgb(${color})` }),
-        say(key)));
+    const box = "display: inline-block; width: 10px; height: 10px; margin-right: 4px";
+    const items = GRADES.map(([, color, key]) =>
+        make("span", {}, make("i", { style: `${box}; background: rgb(${color})` }), say(key)));
     const style = "display: flex; flex-wrap: wrap; gap: 2px 12px; font: 11px system-ui, sans-serif; color: #b8b8b8";
     return make("div", { title: say("turns"), style }, ...items);
 }
 
 /** A strip with a lane for each person and the frame that is shown, to stand under a player. */
 export class TurnStrip {
-    /** lead: frames before the first that the turns know. onSeek(fraction of the whole) is called where it is clicked. */
+    /** onSeek(fraction of the whole) is called where the strip is clicked. */
     constructor(say, onSeek) {
         Object.assign(this, { turns: null, lead: 0, at: 0 });
         this.canvas = make("canvas", { title: say("turns"), style: "display: block; width: 100%; cursor: pointer" });
@@ -64,6 +64,7 @@ export class TurnStrip {
         this.observer.observe(this.element);
     }
 
+    /** lead: frames of the player before the first that the turns know. */
     show(turns, lead) {
         Object.assign(this, { turns, lead });
         this.draw();

@@ -1,4 +1,4 @@
-/** What is seen of a clip while an editor is open: the frame, the person, their joints. Subclasses say how poses look. */
+/** What is seen of a clip while an editor is open: the frame, the person, their joints. Subclasses make the poses. */
 export class Viewing {
     /** clip: as apply_edits.js takes it. onChange(committed) is called after every change. */
     constructor(clip, fps, onChange = () => {}) {

@@ -7,7 +7,8 @@ const WORDS = {
         scaleValue: "scale", xValue: "x", yValue: "y", reset: "Reset all", linked: "A link sets this input.",
         openCorrections: "Opens the aligned dance on the photo, to correct size and place by hand.",
         turns: "How far each person turns: 0 faces the camera, 90 is a profile, 180 a back", turnFront: "front",
-        turn45: "from 45°", turn67: "from 67°", turn90: "from 90°: wrong face likely", person: "Person", joints: "Joints", nobodyHere: "nobody",
+        turn45: "from 45°", turn67: "from 67°", turn90: "from 90°: wrong face likely",
+        person: "Person", joints: "Joints", nobodyHere: "nobody",
         addPerson: "Add skeleton", deletePerson: "Delete person", swapSides: "Swap left and right",
         exchange: "Exchange from here", split: "Split from here", nobody: "Mark nobody", copy: "Copy pose",
         paste: "Paste pose", scale: "Scale", body: "body", head: "head", arms: "arms", legs: "legs", play: "Play",
@@ -75,7 +76,8 @@ const NAME = /^(?:(left|right)_)?([a-z_]+?)(?:_(\d+))?$/;
 export const KEY_ROWS = [
     ["← →", "keyStep"], ["Home End", "keyEnds"], ["Space", "keyPlay"], ["1 2 3 4", "keyModes"], ["N", "keyPeople"],
     [", .", "keyJoints"], ["Alt + ← ↑ → ↓", "keyNudge"], ["Ctrl + A", "keyAll"], ["Delete", "keyHide"],
-    ["P", "keyPart"], ["+ −", "keyScale"], ["Ctrl + Z, Ctrl + Shift + Z", "keyUndo"], ["Ctrl + C, Ctrl + V", "keyCopy"], ["I O", "keyRange"],
+    ["P", "keyPart"], ["+ −", "keyScale"], ["Ctrl + Z, Ctrl + Shift + Z", "keyUndo"],
+    ["Ctrl + C, Ctrl + V", "keyCopy"], ["I O", "keyRange"],
     ["S", "keySwap"], ["F", "keyFit"], ["G", "keyOnion"], ["Ctrl + Enter", "keyApply"], ["Escape", "keyClose"],
 ];
 
