@@ -110,18 +110,16 @@ function poseEditor(node, options) {
 /** An input that a link sets has the value of the run, and keeps it. */
 function correctionEditor(node, { corrections, anchors }, options) {
     const names = Object.keys(corrections);
-    const locked = names.filter(name => node.inputs?.some(input => input.name === name && input.link != null));
-    const valueOf = name => node.widgets.find(widget => widget.name === name)?.value;
-    const values = Object.fromEntries(names.map(name =>
-        [name, locked.includes(name) ? corrections[name] : valueOf(name) ?? corrections[name]]));
+    const isLinked = name => node.inputs?.some(input => input.name === name && input.link != null);
+    const pick = (wanted, valueOf) => Object.fromEntries(wanted.map(name => [name, valueOf(name)]));
+    const free = names.filter(name => !isLinked(name));
+    const values = pick(free, name => node.widgets.find(widget => widget.name === name)?.value);
+    const locked = pick(names.filter(isLinked), name => corrections[name]);
     const apply = text => {
         const applied = JSON.parse(text);
-        setWidgets(node, Object.fromEntries(names.filter(name => !locked.includes(name))
-            .map(name => [name, applied[name]])));
+        setWidgets(node, pick(free, name => applied[name]));
     };
-    return new CorrectionEditor({
-        ...options, text: JSON.stringify(values), setup: { anchors, names, locked }, apply,
-    });
+    return new CorrectionEditor({ ...options, text: JSON.stringify(values), setup: { anchors, names, locked }, apply });
 }
 
 /** Give widgets their values, by name, as one step of the page's undo. */
@@ -186,12 +184,13 @@ function nodeAround(element) {
 async function showTurns(node, output) {
     try {
         const shown = output?.[OUTPUT]?.[0];
-        if (!shown?.facing || node.steadydancerTurns === shown.facing.filename) {
+        const run = `${shown?.facing?.filename} ${shown?.lead_in}`;
+        if (!shown?.facing || node.steadydancerTurns === run) {
             return;
         }
         const turns = await turnsOf(shown);
         if (turns) {
-            node.steadydancerTurns = shown.facing.filename;
+            node.steadydancerTurns = run;
             stripOf(node).show(turns, shown.lead_in);
             node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
             node.setDirtyCanvas(true, true);

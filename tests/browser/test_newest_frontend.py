@@ -7,8 +7,13 @@ import pytest
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.conftest import running
-from steadydancer_pack.tests.browser.graph import VUE, ours
+from steadydancer_pack.tests.browser.graph import VUE, in_time, ours
 from steadydancer_pack.tests.browser.test_renderers import check_run, run
+
+# The colors at the left of each strip that shows how far people turn.
+STRIPS = """() => [...document.querySelectorAll('canvas[title^="How far each person turns"]')].map(canvas =>
+    [...canvas.getContext('2d').getImageData(canvas.width / 8, canvas.height / 2, 1, 1).data])"""
+FRONT = [120, 210, 130, 255]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,8 @@ def server(tmp_path_factory) -> Iterator[ComfyProcess]:
 
 
 @pytest.mark.parametrize("renderer", VUE)
-def test_the_quick_start_shows_pictures_reports_and_the_player(page, server, renderer):
+def test_the_quick_start_shows_pictures_reports_turns_and_the_player(page, server, renderer):
     run(page, "quick_start", renderer)
     check_run(page, server, "quick_start", renderer)
+    assert in_time(page, lambda: page.evaluate(STRIPS), [FRONT]) == [FRONT]
     assert ours(page.errors) == []

@@ -416,7 +416,7 @@ async ([host, packed, setup, text, steps]) => {
 NAMES = [f"{part}_{key}" for part in CORRECTED for key in ("scale", "x", "y")]
 
 
-def corrected(page, clip: PoseClip, *steps: list, text: str = "", locked: tuple = ()) -> tuple[dict, np.ndarray]:
+def corrected(page, clip: PoseClip, *steps: list, text: str = "", **locked: float) -> tuple[dict, np.ndarray]:
     """Return the values that differ from no correction, and the places [steps "where", 134, 2]."""
     setup = {"anchors": {"1": 0, "2": 0}, "names": NAMES, "locked": locked}
     packed = base64.b64encode(pack_poses(clip)).decode()
@@ -443,8 +443,7 @@ def test_corrections_are_scaled_nudged_undone_and_reset_but_not_where_a_link_set
     assert corrected(page, crossing, *scale, ["nudge", 0, 8], ["undo"])[0] == {"arms_scale": 1.5}
     assert corrected(page, crossing, *scale, ["nudge", 0, 8])[0] == {"arms_scale": 1.5, "arms_y": 0.1}
     assert corrected(page, crossing, *scale, ["reset"])[0] == {}
-    text = '{"arms_scale": 3}'
-    assert corrected(page, crossing, *scale, ["reset"], text=text, locked=("arms_scale",))[0] == {"arms_scale": 3}
+    assert corrected(page, crossing, *scale, ["reset"], text='{"arms_scale": 2}', arms_scale=3)[0] == {"arms_scale": 3}
 
 
 def test_a_part_is_shifted_and_scaled_as_an_edit(page, crossing):

@@ -24,7 +24,7 @@ export class CorrectionPanel {
                 session.part = part;
                 session.put({ [name]: fitting(name, value) });
             });
-            if (session.locked.includes(name)) {
+            if (name in session.locked) {
                 field.disabled = true;
                 field.title = say("linked");
             }
@@ -45,7 +45,7 @@ export class CorrectionPanel {
                 field.value = session.values[name];
             }
         }
-        this.reset.disabled = session.names.every(name => session.locked.includes(name)
+        this.reset.disabled = session.names.every(name => name in session.locked
             || session.values[name] === LIMITS[name.split("_")[1]][0]);
     }
 }

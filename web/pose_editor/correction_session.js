@@ -8,7 +8,7 @@ import { Viewing } from "./viewing.js";
 export class CorrectionSession extends Viewing {
     /**
      * clip: the aligned poses before the corrections. setup: {anchors, names, locked}: the frame in which each person
-     * meets the photo, the node's inputs, and those of them that a link sets. text: the values as JSON, empty for none.
+     * meets the photo, the node's inputs, and the values of those that a link sets. text: the others' values as JSON.
      */
     constructor(clip, { anchors, names, locked }, text, fps, onChange) {
         super(clip, fps, onChange);
@@ -20,7 +20,7 @@ export class CorrectionSession extends Viewing {
     }
 
     read(text) {
-        const found = text ? JSON.parse(text) : {};
+        const found = { ...text ? JSON.parse(text) : {}, ...this.locked };
         return Object.fromEntries(this.names.map(name => {
             const [unchanged] = LIMITS[name.split("_")[1]];
             return [name, Number.isFinite(found[name]) ? found[name] : unchanged];
@@ -84,7 +84,7 @@ export class CorrectionSession extends Viewing {
     /** Show the chosen part with these of scale, x and y, which are not yet applied. */
     show(changes) {
         const named = Object.entries(changes).map(([key, value]) => [`${this.part}_${key}`, value]);
-        const free = named.filter(([name]) => !this.locked.includes(name));
+        const free = named.filter(([name]) => !(name in this.locked));
         const fitted = free.map(([name, value]) => [name, fitting(name, value)]);
         this.pending = { ...this.base, ...Object.fromEntries(fitted) };
         this.version++;
@@ -123,7 +123,7 @@ export class CorrectionSession extends Viewing {
 
     /** Set every input that no link sets to no correction. */
     reset() {
-        const free = this.names.filter(name => !this.locked.includes(name));
+        const free = this.names.filter(name => !(name in this.locked));
         this.put(Object.fromEntries(free.map(name => [name, LIMITS[name.split("_")[1]][0]])));
     }
 }

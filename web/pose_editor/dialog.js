@@ -186,8 +186,7 @@ export class Editor {
 
     remarks() {
         const { say, session } = this;
-        const { rows, notes } = session;
-        const misfits = session.misfits();
+        const { rows, notes, misfits } = session;
         return [
             rows.length ? say("edits", rows.length) : "", notes.length ? say("skipped", notes.length) : "",
             misfits.length ? say("misfits", misfits.map(([number]) => number).slice(0, MOST_NAMED).join(", ")) : "",

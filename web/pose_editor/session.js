@@ -39,6 +39,8 @@ export class Session extends Viewing {
         const { edits, notes } = readEdits(this.text);
         this.edits = edits;
         this.notes = notes;
+        this.misfits = []; // [number, why] of edits that these poses have no place for: of people or frames not there
+        poseAt(this.clip, edits, 0, edits.length, this.misfits);
         this.pending = null;
         this.version++;
         const people = [...this.people().keys()];
@@ -63,13 +65,6 @@ export class Session extends Viewing {
         this.range = [Math.min(from, to), Math.max(from, to)];
         this.scope = "range";
         this.onChange(false);
-    }
-
-    /** Return [number, why] of each edit that these poses have no place for: of people or frames that are not there. */
-    misfits() {
-        const notes = [];
-        poseAt(this.clip, this.edits, 0, this.edits.length, notes);
-        return notes;
     }
 
     /** Return the frames that an edit made now is for, with its easing. */
@@ -111,8 +106,8 @@ export class Session extends Viewing {
     /** Shift the chosen part from where the drag began, by fractions of the frame; shown, and not yet an edit. */
     shiftPart(dx, dy) {
         const { points } = this.base;
-        this.move(new Map(PART_JOINTS[this.part].map(index =>
-            [index, [points[2 * index] + dx, points[2 * index + 1] + dy]])));
+        const found = PART_JOINTS[this.part].filter(index => isFound(points, index));
+        this.move(new Map(found.map(index => [index, [points[2 * index] + dx, points[2 * index + 1] + dy]])));
     }
 
     scalePart(factor) {
@@ -170,7 +165,7 @@ export class Session extends Viewing {
     /** Show keypoints where the detector saw them without being sure, else where they are likely. */
     show(keypoints) {
         const pose = this.pose;
-        const guessed = keypoints.filter(index => pose.points[2 * index] || pose.points[2 * index + 1]);
+        const guessed = keypoints.filter(index => isFound(pose.points, index));
         const missing = keypoints.filter(index => !guessed.includes(index) && TEMPLATE[index]);
         const rows = [];
         if (guessed.length) {
@@ -242,6 +237,11 @@ export class Session extends Viewing {
             this.add({ op: "paste", person: this.person, ...this.span(), source: this.copied });
         }
     }
+}
+
+/** Return whether the detector gave the keypoint a place, be it without being sure. */
+function isFound(points, keypoint) {
+    return points[2 * keypoint] || points[2 * keypoint + 1];
 }
 
 /** Return the shifts by name of joint, for the row of a move. */
