@@ -40,6 +40,7 @@ NOTE_OF_BLOCKED = """window.blocked = [];
 document.addEventListener('securitypolicyviolation', event => window.blocked.push(event.blockedURI));"""
 NOT_CHOSEN = ("Select image...", "Select video...")  # how the page shows that no file is chosen
 # Not rows of their own: the first two belong to the row before them, the third is what the file looks like.
+BUTTONS = ("Align by hand", "Edit poses")  # which no file knows
 NO_ROWS = ("control_after_generate", "upload", "video-preview")
 BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downloads itself
 
@@ -114,7 +115,7 @@ def own_rows(page: Page, workflow: dict) -> dict[str, list]:
     """Return what Nodes 2.0 draws of the nodes with values of their own: the nodes of subgraphs show those inside."""
     rows = page.evaluate(DRAWN)
     return {
-        id: [[name, "" if value in NOT_CHOSEN else value] for name, value in rows[id]]
+        id: [[name, "" if value in NOT_CHOSEN else value] for name, value in rows[id] if value not in BUTTONS]
         for id in (str(node["id"]) for node in workflow["nodes"] if node["widgets_values"])
     }
 
