@@ -1,6 +1,6 @@
 /**
  * Puts a button on the nodes whose poses can be edited by hand, which opens the editor over the page; so does a double
- * click on a node's preview.
+ * click on a node's preview. Shows at the preview of a dance how far the people turn.
  *
  * The node's last run gave the page references to files with the poses and the background, which come through
  * ComfyUI's view of its folders. What is applied goes into the node's widgets, and so into the workflow.

@@ -39,8 +39,8 @@ ROWS = """() => [...document.querySelectorAll('[data-testid=missing-model-import
 NOTE_OF_BLOCKED = """window.blocked = [];
 document.addEventListener('securitypolicyviolation', event => window.blocked.push(event.blockedURI));"""
 NOT_CHOSEN = ("Select image...", "Select video...")  # how the page shows that no file is chosen
-# Not rows of their own: the first two belong to the row before them, the third is what the file looks like.
 BUTTONS = ("Align by hand", "Edit poses")  # which no file knows
+# Not rows of their own: the first two belong to the row before them, the third is what the file looks like.
 NO_ROWS = ("control_after_generate", "upload", "video-preview")
 BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downloads itself
 

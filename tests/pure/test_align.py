@@ -8,7 +8,7 @@ import pytest
 
 from steadydancer_pack.dwpose.edit.align import Alignment, Request, align, overlay, remarks_text, report_text
 from steadydancer_pack.dwpose.edit.align_robust import PartRatio
-from steadydancer_pack.dwpose.edit.corrections import Correction, Corrections
+from steadydancer_pack.dwpose.edit.corrections import Correction, Corrections, correct, with_necks
 from steadydancer_pack.dwpose.poses import LEFT_WRIST, NECK, NOSE, RIGHT_ANKLE, RIGHT_HIP, PoseClip
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
@@ -119,6 +119,15 @@ def test_corrections_scale_a_part_about_its_joint_and_the_body_about_its_neck_in
     corrected = aligned(corrections=Corrections(Correction(0.5)))
     assert corrected == pytest.approx(plain[0, NECK] + (plain - plain[0, NECK]) / 2)
     assert np.array_equal(plain, aligned(corrections=Corrections(head=Correction(1, 0, 0))))
+
+
+def test_a_body_whose_neck_is_unseen_in_the_anchor_frame_scales_about_where_it_must_be():
+    shown, (hidden,) = VIDEO.tracks[0], unseen(VIDEO, [NECK], frames=0).tracks
+    center = with_necks(hidden, 0.5).points[0, NECK]
+    assert center == pytest.approx(shown.points[0, NECK], abs=0.02)
+    smaller = correct(hidden, Corrections(Correction(0.5)), 0.5, 0)
+    joints = [NOSE, LEFT_WRIST, RIGHT_HIP]
+    assert smaller.points[:, joints] == pytest.approx(center + (hidden.points[:, joints] - center) / 2)
 
 
 @pytest.mark.parametrize("hidden", [(1, 5), (1, 2, 5), (1, 2, 5, 0), (1, 2, 5, 0, 8, 11)])
