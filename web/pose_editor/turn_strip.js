@@ -35,11 +35,21 @@ export function colorOf(yaw) {
 /** Draw one person's turns into a box of a canvas, of several frames in a pixel the furthest. */
 export function drawTurns(context, yaw, { left, top, width, height }) {
     const columns = Math.max(1, Math.min(Math.floor(width), yaw.length));
-    for (let column = 0; column < columns; column++) {
+    const colors = Array.from({ length: columns }, (_, column) => {
+        let furthest = null;
         const [first, stop] = [column, column + 1].map(edge => Math.floor(edge * yaw.length / columns));
-        const known = yaw.slice(first, stop).filter(angle => angle !== null);
-        context.fillStyle = colorOf(known.length ? Math.max(...known) : null);
-        context.fillRect(left + column * width / columns, top, Math.ceil(width / columns), height);
+        for (let index = first; index < stop; index++) {
+            furthest = yaw[index] === null ? furthest : Math.max(yaw[index], furthest);
+        }
+        return colorOf(furthest);
+    });
+    let start = 0;
+    for (let column = 1; column <= columns; column++) {
+        if (colors[column] !== colors[start]) {
+            context.fillStyle = colors[start];
+            context.fillRect(left + start * width / columns, top, (column - start) * width / columns, height);
+            start = column;
+        }
     }
 }
 
