@@ -98,8 +98,7 @@ def _choose_detector(detector: Detector | None, official: bool) -> tuple[Detecto
     """Return the detector to use, and remarks: why no hands are seen, and what is not as published."""
     notes: list[str] = []
     if detector is None:
-        settings = {"flip_test": True, "color_order": OFFICIAL} if official else {}
-        detector, notes = automatic_detector(**settings)
+        detector, notes = automatic_detector(flip_test=True, color_order=OFFICIAL) if official else automatic_detector()
     if official and not (isinstance(detector, DWPose) and detector.official):
         notes = [*notes, NOT_PUBLISHED_DETECTOR]
     return detector, notes
