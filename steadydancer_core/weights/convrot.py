@@ -5,8 +5,8 @@ float32 [out, 1], the value of a stored 1, and `<layer>.comfy_quant`. Along `in`
 are multiplied by the regular Hadamard matrix of that size, which is symmetric and its own inverse; ComfyUI rotates the
 layer's input the same way, rounds each of its rows to int8 too, and multiplies in int8.
 
-Source: ConvRot, group-wise regular Hadamard rotation for diffusion transformers; H4 = J/2 - (ones against the
-diagonal), larger ones are its Kronecker powers. By additions in a fixed order, so that every machine gives one file.
+Source: ConvRot, group-wise regular Hadamard rotation for diffusion transformers. Rotated in float64, in which the order
+of the sums does not show, so that every machine gives one file.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,15 +36,21 @@ def note(columns: int) -> dict:
     return {"format": FORMAT, "convrot": True, "convrot_groupsize": group}
 
 
-def rotate(matrix: Tensor, group: int) -> Tensor:
+def hadamard(size: int) -> Tensor:
+    """Return the regular Hadamard matrix [size, size] float64, orthogonal; size is a power of four.
+
+    The one of 4 is 1/2, with -1/2 on the antidiagonal; larger ones are its Kronecker powers.
+    """
+    four = (1 - 2 * torch.eye(4, dtype=torch.float64, device="cpu").flip(0)) / 2
+    matrix = torch.ones(1, 1, dtype=torch.float64, device="cpu")
+    while len(matrix) < size:
+        matrix = torch.kron(matrix, four)
+    return matrix
+
+
+def rotate(matrix: Tensor, rotation: Tensor) -> Tensor:
     """Return the matrix [out, in] float32 with each group of its columns rotated; a second time undoes it."""
-    values, stride = matrix, 1
-    while stride < group:
-        first, second, third, fourth = values.reshape(-1, 4, stride).unbind(1)
-        half = ((first + second) + (third + fourth)) / 2
-        values = torch.stack((half - fourth, half - third, half - second, half - first), dim=1)
-        stride *= 4
-    return values.reshape(matrix.shape)
+    return (matrix.double().reshape(-1, len(rotation)) @ rotation).float().reshape(matrix.shape)
 
 
 def quantize(parts: Iterator[Tensor], group: int, measured: Callable[[float], None]) -> Iterator[Tensor]:
@@ -52,9 +58,9 @@ def quantize(parts: Iterator[Tensor], group: int, measured: Callable[[float], No
 
     measured: called at the end with the relative error of the matrix, |stored - true| / |true| (Frobenius).
     """
-    scales, wrong, whole = [], 0.0, 0.0
+    rotation, scales, wrong, whole = hadamard(group), [], 0.0, 0.0
     for part in parts:
-        rotated = rotate(part, group)
+        rotated = rotate(part, rotation)
         scale = (rotated.abs().amax(dim=1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
         stored = (rotated / scale).round()
         scales.append(scale)

@@ -19,7 +19,7 @@ from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
 from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan, detection, weight_formats
 from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
-from steadydancer_pack.steadydancer_core.weights.convrot import group_size, note, rotate
+from steadydancer_pack.steadydancer_core.weights.convrot import group_size, hadamard, note, rotate
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
 from steadydancer_pack.tests import model_files as files
 
@@ -142,7 +142,7 @@ def test_every_source_becomes_every_precision(paths, source, precision, tmp_path
         stored, layer = found[name], name.removesuffix(".weight")
         exact_fp8 = source.startswith(("fp8", "diffusers, fp8")) and stored.dtype in (E4M3, E5M2)
         if stored.dtype == torch.int8:
-            want_rotated = rotate(tensor.float(), group_size(tensor.shape[1]))
+            want_rotated = rotate(tensor.float(), hadamard(group_size(tensor.shape[1])))
             assert ((true[name] - want_rotated).abs() <= 0.501 * found[f"{layer}.weight_scale"]).all(), name
         elif precision == "keep" or exact_fp8 or stored.dtype == torch.float32:
             assert torch.equal(true[name].float(), tensor.float()), name
@@ -210,7 +210,7 @@ def test_int8_is_comfy_kitchens_convrot(paths, tmp_path):
     assert different.max() <= 1 and (different > 0).float().mean() < 1e-3  # sums in another order
     layer = comfy.sd.load_diffusion_model(str(path)).model.diffusion_model.blocks[1].ffn[0]
     assert (layer.weight._layout_cls, layer.weight._params.convrot_groupsize) == ("TensorWiseINT8Layout", 64)
-    undone = rotate(found[MATRIX].float() * found[f"{MATRIX}_scale"], 64)
+    undone = rotate(found[MATRIX].float() * found[f"{MATRIX}_scale"], hadamard(64))
     torch.testing.assert_close(layer.weight.dequantize().float(), undone, rtol=2e-2, atol=1e-3)
     assert (undone - true).norm() / true.norm() == pytest.approx(errors["blocks.1.ffn.0"], rel=1e-3)
     lines = convert.report(open_weights(paths["fp32"]), convert.Written(path, 0, "", 0), errors).splitlines()
@@ -222,11 +222,12 @@ def test_int8_is_comfy_kitchens_convrot(paths, tmp_path):
 def test_groups_of_the_rotation(columns, size):
     assert group_size(columns) == size
     matrix = torch.randn(3, columns, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(rotate(rotate(matrix, size), size), matrix, rtol=0, atol=1e-5)
-    torch.testing.assert_close(rotate(matrix, size).norm(dim=1), matrix.norm(dim=1), rtol=1e-5, atol=0)
+    rotated = rotate(matrix, hadamard(size))
+    torch.testing.assert_close(rotate(rotated, hadamard(size)), matrix, rtol=0, atol=1e-5)
+    torch.testing.assert_close(rotated.norm(dim=1), matrix.norm(dim=1), rtol=1e-5, atol=0)
     outlier = torch.zeros(1, columns)
     outlier[0, 0] = 1
-    assert rotate(outlier, size).abs().max() == pytest.approx(size**-0.5)
+    assert rotate(outlier, hadamard(size)).abs().max() == pytest.approx(size**-0.5)
 
 
 def test_what_an_old_file_says_of_its_layers_is_kept(paths, tmp_path):
