@@ -22,7 +22,7 @@ use_comfyui()
 import comfy.model_management
 import comfy.sd
 import torch
-from comfy.quant_ops import QuantizedTensor, TensorWiseINT8Layout
+from comfy_kitchen.tensor import QuantizedTensor, TensorWiseINT8Layout
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -85,7 +85,9 @@ def velocity_errors(source: Path, folder: Path) -> dict[str, float]:
     watched = plain.clone()
     watched.set_model_unet_function_wrapper(call)
     inputs = GoldenInputs()
-    guider = make_guider(watched, *make_conditions(plain, inputs), 5.0, PoseGuidance(1.0, 0.0, 0.9))
+    guider = make_guider(
+        watched, *make_conditions(plain, inputs), text_guidance=5.0, guidance=PoseGuidance(1.0, 0.0, 0.9)
+    )
     sample(guider, inputs.empty(), 0, "official euler", "official", STEPS)
     errors = {}
     for precision in PRECISIONS:
