@@ -105,9 +105,9 @@ class PoseOptions:
     """What is made of a photo and a driving video.
 
     person, photo_person: a rule of `pick`, or a person's number as text; photo_person AUTOMATIC leaves everybody in.
-    mode: of the alignment (see `Request`), and of PROCESSING. anchor, meet_at, corrections: see `Request`. smoothing:
-    0..1. lead_in: frames before the dance, AUTO as many
-    as needed. max_frames: of the video, 0 for all. seed: of the pose-negative.
+    mode: of the alignment (see `Request`), and a key of PROCESSING. anchor, meet_at, corrections: see `Request`.
+    smoothing: 0..1. lead_in: frames before the dance, AUTO as many as needed. max_frames: of the video, 0 for all.
+    seed: of the pose-negative.
     """
 
     person: str = "largest"

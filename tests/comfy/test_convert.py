@@ -154,8 +154,10 @@ def test_every_source_becomes_every_precision(paths, source, precision, tmp_path
 
 
 @torch.inference_mode()
-def one_step(path, conds, inputs):
+def one_step(path, conds, inputs, lora=None):
     model = comfy.sd.load_diffusion_model(str(path), model_options={})
+    if lora:
+        model, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
     guider = make_guider(model, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.0, 0.9))
     return sample(guider, inputs.empty(), 0, "official euler", "official", 2)["samples"]
 
@@ -172,6 +174,17 @@ def test_the_stock_loader_takes_the_result(paths, source, precision, tmp_path, c
     error = ((found - want).norm() / want.norm()).item()
     print(f"{source} -> {precision}: {error:.1e}")  # noqa: T201
     assert error <= BOUNDS[precision]
+
+
+def test_a_lora_acts_on_int8_as_on_the_source(paths, tmp_path, conds, inputs):
+    draw = torch.Generator().manual_seed(0)
+    layer = f"diffusion_model.{MATRIX.removesuffix('.weight')}"
+    shapes = {"lora_A": (4, 128), "lora_B": (256, 4)}
+    lora = {f"{layer}.{part}.weight": torch.randn(shape, generator=draw) for part, shape in shapes.items()}
+    int8 = run(paths["fp32"], tmp_path / "out.safetensors", "int8_convrot").path
+    plain, want = (one_step(paths["fp32"], conds, inputs, added) for added in (None, lora))
+    found = one_step(int8, conds, inputs, lora)
+    assert (found - want).norm() <= 0.05 * want.norm() < 0.5 * (want - plain).norm()
 
 
 def test_only_the_matrices_of_the_blocks_are_fp8_and_what_is_small_is_exact(paths, tmp_path):
