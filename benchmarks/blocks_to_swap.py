@@ -6,14 +6,12 @@ its dynamic VRAM is set up by its server only.
 """
 
 import argparse
-import itertools
 import statistics
 import sys
-import time
 
 import torch
 
-from benchmarks.harness import CONFIG_14B, conditions, made_up_model
+from benchmarks.harness import CONFIG_14B, conditions, made_up_model, timed_steps
 from comfy_client.in_process import use_comfyui
 from steadydancer_pack.media.byte_size import GB
 
@@ -32,21 +30,11 @@ def measure(model, conds: list, blocks: int) -> tuple[int, int, float, torch.Ten
     from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 
     comfy.model_management.unload_all_models()
-    times, on_gpu = [time.perf_counter()], torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     guider = sampling.make_guider(swap_blocks(model, blocks), conds, conds, None, 1.0, PoseGuidance(0.0))
-    latent = torch.zeros_like(conds[0][1]["pose_video_latent"])
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
-
-    def stepped(*_) -> None:
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter())
-
-    sigmas = sampling.make_sigmas(model.get_model_object("model_sampling"), "euler", "simple", STEPS)
-    found = guider.sample(noise, latent, sampling.make_solver("euler"), sigmas, callback=stepped, disable_pbar=True)
-    seconds = [after - before for before, after in itertools.pairwise(times[1:])]  # the first step loads
+    seconds, found = timed_steps(guider, torch.zeros_like(conds[0][1]["pose_video_latent"]), STEPS)
     peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     return model.model.model_loaded_weight_memory, peak, statistics.median(seconds), found
 

@@ -1,5 +1,6 @@
 """What the measurements share: a clock, a fresh process, a made-up model and its conditions."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -36,6 +37,14 @@ def noise() -> torch.Tensor:
     return torch.randn(1 << 24, generator=torch.Generator().manual_seed(0))
 
 
+def fill(values: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """Return a tensor of `shape` with these values, repeated as often as it needs; a view where once is enough."""
+    count = math.prod(shape)
+    if count > len(values):
+        values = values.repeat(-(-count // len(values)))
+    return values[:count].reshape(shape)
+
+
 def scaled(values: torch.Tensor, name: str, shape: Shape) -> torch.Tensor:
     """Return noise as values of the weight `name`: matrices keep the variance, norms stay near 1, the rest near 0."""
     if "norm" in name and name.endswith("weight"):
@@ -52,10 +61,25 @@ def made_up_model(config: dict[str, int], **options):
     detection.register()
     values, weights = noise().half(), {}
     for name, shape in steadydancer_shapes(**config).items():
-        count = math.prod(shape)
-        flat = values.repeat(-(-count // len(values)))[:count]
-        weights[name] = scaled(flat.reshape(shape), name, shape)
+        weights[name] = scaled(fill(values, shape), name, shape)
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options=options)
+
+
+def timed_steps(guider, latent: torch.Tensor, steps: int) -> tuple[list[float], torch.Tensor]:
+    """Return the seconds of each euler step but the first, which loads the model, and the latent at the end."""
+    from steadydancer_pack.steadydancer_core.sampling.schedule import make_sigmas, make_solver
+
+    times: list[float] = []
+
+    def stepped(*_) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter())
+
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
+    sigmas = make_sigmas(guider.model_patcher.get_model_object("model_sampling"), "euler", "simple", steps)
+    found = guider.sample(noise, latent, make_solver("euler"), sigmas, callback=stepped, disable_pbar=True, seed=0)
+    return [after - before for before, after in itertools.pairwise(times)], found
 
 
 def conditions(size: tuple[int, int, int], text_dim: int) -> list:

@@ -30,10 +30,8 @@ from .track.pick import ALL, pick
 from .track.pose_cache import PoseCache, SeenVideo, cache_key
 from .track.preview import Preview
 
-DETECTION = ExtractSettings(detect_every=5, max_people=4)
 AUTOMATIC = "automatic"  # of the photo's people as many as are needed
 GAP_FRAMES = 5
-HELD = f". Gaps of up to {GAP_FRAMES} frames are filled in; in longer ones the last pose is held"
 # A drawing may differ from the poses' aspect by this much to have exactly the requested size. The poses' aspect differs
 # from the photo's by as much again, and Reconcile Conditions takes both together up to MAX_ASPECT_DIFFERENCE.
 MAX_STRETCH = 0.04
@@ -69,13 +67,47 @@ class Callbacks(NamedTuple):
 SILENT = Callbacks()
 
 
+class Processing(NamedTuple):
+    """What a mode does between a frame and the alignment. then: what becomes of frames that lack the person."""
+
+    detection: ExtractSettings
+    nobody_rule: str
+    gap_frames: int
+    smooths: bool
+    repair_swaps: bool
+    then: str
+    note: str = ""
+
+
+PROCESSING = {
+    "robust": Processing(
+        ExtractSettings(detect_every=5, max_people=4),
+        "hold",
+        GAP_FRAMES,
+        smooths=True,
+        repair_swaps=True,
+        then=f". Gaps of up to {GAP_FRAMES} frames are filled in; in longer ones the last pose is held",
+    ),
+    "official": Processing(
+        ExtractSettings(detect_every=1, max_people=4, follow=False),
+        "blank",
+        gap_frames=0,
+        smooths=False,
+        repair_swaps=False,
+        then=". No skeleton is drawn in those",
+        note="official: detected in every frame; nothing is smoothed, repaired or filled in, whatever smoothing says.",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class PoseOptions:
     """What is made of a photo and a driving video.
 
     person, photo_person: a rule of `pick`, or a person's number as text; photo_person AUTOMATIC leaves everybody in.
-    mode, anchor, meet_at, corrections: see `Request`. smoothing: 0..1. lead_in: frames before the dance, AUTO as many
-    as needed. max_frames: of the video, 0 for all. seed: of the pose-negative.
+    mode: of the alignment (see `Request`), and a key of PROCESSING. anchor, meet_at, corrections: see `Request`.
+    smoothing: 0..1. lead_in: frames before the dance, AUTO as many as needed. max_frames: of the video, 0 for all.
+    seed: of the pose-negative.
     """
 
     person: str = "largest"
@@ -119,24 +151,29 @@ def compute_poses(
 
     ValueError if nobody is detected in either, or where nobody can be aligned.
     """
-    in_photo = _detect("Photo: ", photo, detector, 1, cache, callbacks).clip
+    if options.mode not in PROCESSING:
+        raise ValueError(f"Unknown mode '{options.mode}'. Choose one of {', '.join(PROCESSING)}.")
+    processing = PROCESSING[options.mode]
+    settings = processing.detection
+    in_photo = _detect("Photo: ", photo, detector, replace(settings, max_frames=1), cache, callbacks).clip
     standing = _choose("photo", in_photo, options.photo_person)
-    seen = _detect("Driving video: ", video, detector, options.max_frames, cache, callbacks)
+    settings = replace(settings, max_frames=options.max_frames)
+    seen = _detect("Driving video: ", video, detector, settings, cache, callbacks)
     chosen = _choose("driving video", seen.clip, options.person)
-    dance = refine(apply_nobody_rule(chosen, "hold"), GAP_FRAMES, options.smoothing, repair_swaps=True)
+    present = apply_nobody_rule(chosen, processing.nobody_rule)
+    smoothing = options.smoothing if processing.smooths else 0.0
+    dance = refine(present, processing.gap_frames, smoothing, processing.repair_swaps)
     size = default_size(photo.width, photo.height)
     request = Request(
         size, options.mode, corrections=options.corrections, anchor_rule=options.anchor, meet_at=options.meet_at
     )
     alignment = align(standing, dance, request)
     clip = lead_in(alignment.clip, standing, options.lead_in) if options.lead_in else alignment.clip
-    notes = [detector.name, *detector.notes]
-    if video.note:
-        notes.append(video.note)
+    notes = [detector.name, *detector.notes, *filter(None, [processing.note, video.note])]
     person = f"person {options.person}" if options.person.isdecimal() else options.person
     notes.append(f"Frames: {clip.frames} at {video.fps:.5g} fps. People: {len(seen.clip.tracks)}, {person} chosen.")
     who = "nobody is" if options.person == ALL else "the person chosen is not"
-    notes += detection_warnings(seen.note, chosen, who, HELD)
+    notes += detection_warnings(seen.note, chosen, who, processing.then)
     lead = clip.frames - dance.frames
     return Poses(clip, augment(clip, options.seed), alignment, lead, notes, in_photo, seen.clip, dance)
 
@@ -152,10 +189,14 @@ def _choose(where: str, clip: PoseClip, who: str) -> PoseClip:
 
 
 def _detect(
-    where: str, stream: FrameStream, detector: Detector, max_frames: int, cache: PoseCache | None, callbacks: Callbacks
+    where: str,
+    stream: FrameStream,
+    detector: Detector,
+    settings: ExtractSettings,
+    cache: PoseCache | None,
+    callbacks: Callbacks,
 ) -> SeenVideo:
     try:
-        settings = replace(DETECTION, max_frames=max_frames)
         return detect_people_cached(stream, detector, settings, cache, callbacks)
     except ValueError as error:
         raise ValueError(f"{where}{error}") from error

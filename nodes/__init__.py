@@ -14,6 +14,7 @@ from . import (
     fingerprint,
     finish,
     first_frame,
+    frame_prompt,
     memory,
     miniature,
     model,
@@ -32,8 +33,8 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_turns, pose_align, pose_edit, animate, pose_files,
-    model, convert, memory, windows, prompt, conditioning, sampling, control, chunks, first_frame, video, finish,
-    evaluate, miniature, doctor, fingerprint,
+    model, convert, memory, windows, prompt, frame_prompt, conditioning, sampling, control, chunks, first_frame, video,
+    finish, evaluate, miniature, doctor, fingerprint,
 )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dwpose.detect.detector import Detector
+from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.edit.align import MODES, remarks_text, report_text
 from ..dwpose.edit.lead_in import AUTO
 from ..dwpose.formats.keypoints import to_keypoints
@@ -38,6 +40,11 @@ PHOTO_PERSONS = (AUTOMATIC, "largest", "centre", *NUMBERS)
 CUSTOM = "custom"
 CORRECTED_PARTS = "body", "head"
 CACHE_BYTES = 1 << 30
+OFFICIAL = "official"  # the mode, and DW-Pose's color order in it
+NOT_PUBLISHED_DETECTOR = (
+    "Warning: official mode, but the detector is not as published. That is DW-Pose with flip_test on and colour_order "
+    "official: leave detector unconnected and get its two files, or set both in Load Pose Detector."
+)
 
 
 class AnimateFromVideo(io.ComfyNode):
@@ -77,7 +84,7 @@ class AnimateFromVideo(io.ComfyNode):
         width, height = frame_size(photo, size)
         video = skip_seconds(one_video("Poses From Video", video, images, source_fps), start_seconds)
         stream = open_video(video)
-        detector, notes = (detector, []) if detector else automatic_detector()
+        detector, notes = _choose_detector(detector, options.get("mode") == OFFICIAL)
         cache = PoseCache(cache_folder(), CACHE_BYTES)
         chosen = PoseOptions(corrections=take_corrections(options, CORRECTED_PARTS), **options)
         still = ImageStream(photo[:1])
@@ -95,6 +102,16 @@ class AnimateFromVideo(io.ComfyNode):
         values = correction_values(chosen.corrections, CORRECTED_PARTS)
         editor = show_alignment_editor("Poses From Video", photo, poses.alignment, values, stream.fps, poses.lead_in)
         return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui={**shown, **editor})
+
+
+def _choose_detector(detector: Detector | None, official: bool) -> tuple[Detector, list[str]]:
+    """Return the detector to use, and remarks: why no hands are seen, and what is not as published."""
+    notes: list[str] = []
+    if detector is None:
+        detector, notes = automatic_detector(flip_test=True, color_order=OFFICIAL) if official else automatic_detector()
+    if official and not (isinstance(detector, DWPose) and detector.official):
+        notes = [*notes, NOT_PUBLISHED_DETECTOR]
+    return detector, notes
 
 
 def frame_size(photo: Tensor, size: Mapping | None) -> tuple[int, int]:
@@ -215,7 +232,8 @@ def repair_inputs() -> list[io.Input]:
             options=list(MODES),
             optional=True,
             advanced=True,
-            tooltip="How the motion is aligned to the photo. See Align Poses.",
+            tooltip="robust: for any photo and video. official: as published, detected in every frame with flip test "
+            "and official color order, neither smoothed nor repaired, official alignment. See the help page.",
         ),
         *meeting_inputs("frame 0"),
         *correction_inputs(CORRECTED_PARTS),

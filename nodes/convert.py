@@ -28,8 +28,8 @@ def _inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "precision", options=list(PRECISIONS), default="fp8_scaled",
-            tooltip="fp8_scaled is half the size of fp16 and bf16. 'keep' only merges several files into one. The "
-            "pose modules, norms and biases always keep their precision.",
+            tooltip="fp8_scaled and int8_convrot are half the size of fp16 and bf16; int8_convrot computes in int8. "
+            "'keep' only merges several files into one. Pose modules, norms and biases always keep their precision.",
         ),
         io.String.Input(
             "file_name", default="steadydancer_fp8_scaled.safetensors",
@@ -71,10 +71,12 @@ class ConvertModel(io.ComfyNode):
     def execute(cls, model_name: str, precision: str, file_name: str, overwrite: bool) -> io.NodeOutput:
         source = convert.open_source(folder_paths.get_full_path_or_raise(FOLDER, model_name))
         target = output_path(file_name)
-        written = convert.convert(source, target, precision, overwrite, _progress())
-        text = convert.report(source, written)
+        errors: dict[str, float] = {}
+        written = convert.convert(source, target, precision, overwrite, _progress(), errors)
+        text = convert.report(source, written, errors)
         shown = "\n".join(line for line in text.splitlines() if written.sha256 not in line)
-        return io.NodeOutput(target.name, text, ui=show_text(text, shown=shown))
+        layers = [convert.error_line(*row) for row in errors.items()]
+        return io.NodeOutput(target.name, "\n".join([text, *layers]), ui=show_text(text, shown=shown))
 
 
 def output_path(file_name: str) -> Path:

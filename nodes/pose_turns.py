@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..dwpose.edit.facing import FAR, describe_facing
+from ..dwpose.edit.facing import FAR, describe_facing, frames_away
 from ..dwpose.edit.facing_strip import draw_facing
 from ..dwpose.edit.turns import KEEP, TREATMENTS, treat_turns
 from ..dwpose.formats.keypoints import to_keypoints
@@ -45,6 +45,11 @@ class Turns(io.ComfyNode):
             outputs=[
                 PoseKeypoint.Output("poses_out", display_name="poses", tooltip="The treated poses."),
                 io.String.Output("report", tooltip="For each person, the frames that turn away, before the treatment."),
+                io.String.Output(
+                    "frames",
+                    tooltip="The frames in which somebody turns away, such as 41-58, for Prompt for Frames. Empty if "
+                    "nobody does.",
+                ),
             ],
         )
 
@@ -54,7 +59,8 @@ class Turns(io.ComfyNode):
         treated = treat_turns(clip, treatment, max_yaw)
         text = describe_facing(clip)
         result = poses if treated is clip else to_keypoints(treated)
-        return io.NodeOutput(result, text, ui=show_picture_and_text(cls, draw_facing(clip), text, text))
+        shown = show_picture_and_text(cls, draw_facing(clip), text, text)
+        return io.NodeOutput(result, text, frames_away(clip), ui=shown)
 
 
 NODES = [Turns]

@@ -44,18 +44,21 @@ def run(options: argparse.Namespace) -> None:
     from steadydancer_pack.steadydancer_core.weights import convert  # needs ComfyUI
 
     source = convert.open_source(options.source)
-    shown = -STEP
+    shown, errors, told = -STEP, {}, 0
 
     def progress(done: int, total: int) -> None:
-        nonlocal shown
+        nonlocal shown, told
+        for layer in [*errors][told:]:
+            sys.stdout.write(f"{convert.error_line(layer, errors[layer])}\n")
+        told = len(errors)
         percent = 100 * done // total
         if percent >= shown + STEP:
             shown = percent - percent % STEP
             sys.stdout.write(f"{percent:3} %  {size_text(done)} of {size_text(total)}\n")
             sys.stdout.flush()
 
-    written = convert.convert(source, options.dest, options.precision, options.overwrite, progress)
-    sys.stdout.write(f"{convert.report(source, written)}\n")
+    written = convert.convert(source, options.dest, options.precision, options.overwrite, progress, errors)
+    sys.stdout.write(f"{convert.report(source, written, errors)}\n")
 
 
 if __name__ == "__main__":

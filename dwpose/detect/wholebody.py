@@ -73,6 +73,7 @@ class DWPose:
     """The Detector of detector.py with YOLOX and DW-Pose files; ValueError if files or provider do not serve.
 
     provider: one of runtime.CHOICES. flip_test: average with a mirrored crop. color_order: a key of COLOR_ORDERS.
+    official: whether the settings are those of SteadyDancer's preprocessing.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class DWPose:
         files = (yolox, YOLOX), (dwpose, DWPOSE)
         self._sessions = finder, pose = [open_network(path, kind, provider, gpu) for path, kind in files]
         self._files, self._settings = (Path(yolox), Path(dwpose)), f"flip={flip_test} color={color_order}"
+        self.official = flip_test and color_order == "official"
         self._finder = PersonFinder(finder, order.yolox_bgr)
         self._pose = SimccPose(pose, order.pose_bgr, MIRROR if flip_test else None)
 

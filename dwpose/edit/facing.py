@@ -116,5 +116,14 @@ def describe_facing(clip: PoseClip) -> str:
     return "\n".join(lines) or "Nobody is seen."
 
 
+def frames_away(clip: PoseClip) -> str:
+    """Return the frames in which anybody of the clip turns away, such as "41-58, 90-97"; "" if nobody does."""
+    yaws = [estimate_facing(track, clip.width / clip.height).yaw for track in clip.people]
+    if not yaws:
+        return ""
+    turned = np.max([np.nan_to_num(yaw, nan=-1.0) for yaw in yaws], axis=0)
+    return ", ".join(f"{first}-{last}" for first, last in runs_beyond(turned, AWAY))
+
+
 def _listed(runs: list[tuple[int, int]]) -> str:
     return "frames " + ", ".join(f"{first} to {last}" for first, last in runs)

@@ -37,12 +37,14 @@ People = list[tuple[np.ndarray, np.ndarray]]  # points [134, 2] in pixels and sc
 class ExtractSettings:
     """detect_every: frames from one detection to the next. max_people: how many are followed at once.
 
-    max_frames: how many frames are read, 0 for all.
+    max_frames: how many frames are read, 0 for all. follow: search a person where the last pose was; False: detect in
+    every frame, and search in the detected boxes alone, as upstream does.
     """
 
     detect_every: int = 5
     max_people: int = 4
     max_frames: int = 0
+    follow: bool = True
 
     def __post_init__(self):
         for name in ("detect_every", "max_people"):
@@ -181,7 +183,7 @@ class _Loop:
             region = self.detector.follow(person.points, person.scores)
             self.lost_person |= region is None
             old = person.guess.strength or person.strength
-            if region is not None:
+            if region is not None and self.settings.follow:
                 self.followed.append(_Guess(on_grid(region), (old + person.strength) / 2, person.guess.missed))
         return list(zip(points, scores, strict=True))
 

@@ -20,13 +20,14 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.disk_cache import DiskCache
-from ...media.frame_size import crop_fraction
+from ...media.frame_size import crop_fraction, latent_frames
 from ...media.frames import crop, fit_image, size_of
 from ...media.log import logger
 from ..memory.fit import explain_out_of_memory
 from ..sampling import conditions
 from ..sampling import run as sampling
 from ..sampling.display import NO_DISPLAY, Display
+from ..sampling.frame_prompts import check_prompts, fit_prompts
 from ..sampling.guidance_checks import check_model
 from ..sampling.presets import Settings
 from ..sampling.run_log import RunLog
@@ -126,6 +127,7 @@ def prepare(
     conditions.check_poses(photo, sources.pose, pose_negative, total)
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
+    notes += [note for prompt in sources[:2] for note in check_prompts(prompt, total)]
     for note in notes:
         logger.warning("%s", note)
     sources = sources._replace(photo=photo, pose_negative=pose_negative)
@@ -208,11 +210,16 @@ class ChunkMaker:
         shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip, self.display)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
-        conds = [conditioning_set_values(cond, posed) for cond in (self.sources.positive, self.sources.negative)]
+        known_latents = latent_frames(len(known)) if chunk.index else 0
+        positive, negative = (
+            fit_prompts(prompt, _held_frames(chunk), pose_latent, known_latents)
+            for prompt in (self.sources.positive, self.sources.negative)
+        )
+        conds = [conditioning_set_values(cond, posed) for cond in (positive, negative)]
         pose_negative = None
         if self.sources.pose_negative is not None:
             distorted = self.codec.encode(self.fit(_held(self.sources.pose_negative, chunk)))
-            pose_negative = conditioning_set_values(self.sources.positive, shared | {"pose_video_latent": distorted})
+            pose_negative = conditioning_set_values(positive, shared | {"pose_video_latent": distorted})
         return *conds, pose_negative, conditions.empty_latent(pose_latent)
 
 
@@ -248,8 +255,13 @@ def with_progress(model: ModelPatcher, done: int, total: int) -> ModelPatcher:
 
 
 def _held(clip: Tensor, chunk: Chunk) -> Tensor:
-    """Return the frames of `clip` that the chunk samples; beyond the end its last frame of the video is held."""
-    return clip[[min(index, chunk.stop - 1) for index in range(chunk.start, chunk.start + chunk.length)]]
+    """Return the frames of `clip` that the chunk samples."""
+    return clip[_held_frames(chunk)]
+
+
+def _held_frames(chunk: Chunk) -> list[int]:
+    """Return the frames of the video that the chunk samples; beyond the end its last one is held."""
+    return [min(index, chunk.stop - 1) for index in range(chunk.start, chunk.start + chunk.length)]
 
 
 def _check_finite(values: Tensor, chunk: Chunk, remedy: str) -> None:

@@ -14,6 +14,8 @@ from comfy.patcher_extension import WrappersMP
 
 from ...media.frame_size import FRAMES_PER_LATENT, MIN_FRAMES, latent_frames, valid_length
 from ..model.memory_estimate import whole_clip_bytes
+from ..model.pose_windows import PROMPT_NUMBERS
+from ..sampling.frame_prompts import prompts_of_window
 
 SCHEDULE = comfy.context_windows.ContextSchedules.STATIC_STANDARD
 FUSION = comfy.context_windows.ContextFuseMethods.OVERLAP_LINEAR
@@ -22,7 +24,12 @@ WRAPPER_KEY = "steadydancer_windows"
 
 
 class WindowHandler(comfy.context_windows.IndexListContextHandler):
-    """ComfyUI's windows for one video at a time: of a batch it would take the noise levels for those of frames."""
+    """ComfyUI's windows, each with the prompts of its frames, for one video at a time.
+
+    Of a batch ComfyUI would take the noise levels for those of frames.
+    """
+
+    fits_prompts = True
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
         """Return whether the clip is longer than a window; ValueError if the latent holds several such clips."""
@@ -33,6 +40,21 @@ class WindowHandler(comfy.context_windows.IndexListContextHandler):
                 "other, each with a seed of its own."
             )
         return long
+
+    def get_resized_cond(self, cond_in, x_in, window, device=None):
+        """Return the conditions of a window: those whose prompt has a share of its frames, with that as their mask."""
+        if cond_in is None or not any(PROMPT_NUMBERS in cond for cond in cond_in):
+            return super().get_resized_cond(cond_in, x_in, window, device)
+        windows = self.context_schedule.func(window.total_frames, self, {})
+        index = windows.index(window.index_list)
+        shared = len(set(windows[index - 1]) & set(window.index_list)) if index else 0
+        found, masks = prompts_of_window(cond_in, window, shared)
+        # Without the masks, which ComfyUI would cut along their rows.
+        resized = super().get_resized_cond(found, x_in, window, device)
+        for cond, mask in zip(resized, masks, strict=True):
+            if mask is not None:
+                cond["mask"] = mask.to(x_in.device)
+        return resized
 
 
 def apply_windows(model: ModelPatcher, window: int, overlap: int, freenoise: bool = True) -> ModelPatcher:

@@ -16,7 +16,7 @@ import torch
 
 from .block_attention import check_attention
 from .memory_estimate import usage_factor
-from .pose_windows import check_caches, pose_of_window
+from .pose_windows import check_caches, check_prompt_windows, pose_of_window
 from .transformer import SteadyDancerWanModel
 
 REQUIRED_KEYS = (
@@ -54,6 +54,7 @@ class SteadyDancer(comfy.model_base.WAN21):
         if self.current_patcher is not None:
             check_attention(self.current_patcher)
             check_caches(self.current_patcher, kwargs["noise"].shape[2])
+            check_prompt_windows(self.current_patcher, kwargs, kwargs["noise"].shape[2])
         out = super().extra_conds(**kwargs)
         photo = kwargs.get("reference_photo_latent")
         if photo is None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from .pose_modulation import Run, frame_runs
 
 EASYCACHE = "easycache"  # the key of its wrapper
+PROMPT_NUMBERS = "steadydancer_prompt_numbers"  # of a condition: the number of the prompt of each frame [T, 4]
 
 
 def window_runs(window) -> list[Run]:
@@ -32,6 +33,18 @@ def runs_in(options: dict, pose_latents: Tensor, x: Tensor) -> list[Run]:
 def pose_of_window(pose: Tensor, window) -> Tensor:
     """Return the pose latents [B, 16, T', h, w] of a window and of the neighbors it needs."""
     return torch.cat([pose[:, :, run.start : run.stop] for run in window_runs(window)], dim=2)
+
+
+def check_prompt_windows(model: ModelPatcher, condition: dict, frames: int) -> None:
+    """Raise ValueError if windows would cut a clip of `frames` latent frames and not its prompts for frames."""
+    handler = model.model_options.get("context_handler")
+    if PROMPT_NUMBERS not in condition or handler is None or getattr(handler, "fits_prompts", False):
+        return
+    if frames > getattr(handler, "context_length", frames):
+        raise ValueError(
+            "'Prompt for Frames' does not work with ComfyUI's own context windows, which do not know its frames. "
+            "Use 'Long Video (Windows)' in their place, or sample the video in one piece."
+        )
 
 
 def check_caches(model: ModelPatcher, frames: int) -> None:

@@ -37,6 +37,7 @@ from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, 
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
 from .display import NO_DISPLAY, Display
+from .frame_prompts import check_prompts, fit_prompts
 from .live_preview import known_colors
 
 REACH = 28  # latents after that of a frame that the VAE's encoder makes of it too
@@ -107,11 +108,13 @@ def reconcile(
     photo = first_image(photo, notes)
     frame = choose_frame(photo, pose, width, height, length, notes)
     check_poses(photo, pose, pose_negative, frame.length)
+    notes += [note for cond in (positive, negative) for note in check_prompts(cond, frame.length)]
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     fit = partial(fit_image, width=frame.width, height=frame.height, kept=kept)
     clip = clip_pair(clip_vision, clip_outputs, crop(photo, kept), crop(pose[:1], kept), notes)
     shared, pose_latent = encode_shared(vae, fit(photo), fit(pose[: frame.length]), clip, display)
     posed = shared | {"pose_video_latent": pose_latent}
+    positive, negative = (fit_prompts(cond, range(frame.length), pose_latent) for cond in (positive, negative))
     conds = [conditioning_set_values(cond, posed) for cond in (positive, negative)]
     augmented = None
     if pose_negative is not None:

@@ -26,12 +26,12 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
         logger.warning(UNUSED)
         return patched
     check_pose_negative(pose_negative)
-    if len(pose_negative) > 1:
+    pose = pose_negative[0][1]["pose_video_latent"]
+    if any(values["pose_video_latent"] is not pose for _, values in pose_negative):  # prompts for frames share it
         raise ValueError(
             f"Found {len(pose_negative)} conditions combined into pose_negative; 'Pose Guidance' takes one. Connect "
             "that of 'Reconcile Conditions' as it is, or use the SteadyDancer Sampler."
         )
-    pose = pose_negative[0][1]["pose_video_latent"]
     options = patched.model_options
     options[PATCHED] = True
     # In front of the nodes that change the predictions, APG among them, whether they come before or after this one.

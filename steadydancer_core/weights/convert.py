@@ -43,10 +43,12 @@ def convert(
     precision: str,
     overwrite: bool = False,
     progress: Progress = lambda *_: None,
+    errors: dict[str, float] | None = None,
 ) -> Written:
     """Write the whole of `source` to `target` in one of PRECISIONS; a stopped conversion goes on, to the same bytes.
 
-    progress: called with bytes done and in all; it may raise to stop. Raises ValueError if the source is not a whole
+    progress: called with bytes done and in all; it may raise to stop. errors: gets the relative error of each int8
+    layer that this run writes. Raises ValueError if the source is not a whole
     SteadyDancer or holds values that the precision does not, if `target` cannot be written, or if the disk is full.
     """
     target = Path(target)
@@ -64,18 +66,35 @@ def convert(
     metadata = {"format": "pt", **kept, "steadydancer_precision": precision}
     stats = [(path.name, path.stat()) for path in source.paths]
     work = json.dumps([VERSION, precision, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
-    return write_safetensors(target, plan(source, places, precision), metadata, work, progress, overwrite=overwrite)
+    pieces = plan(source, places, precision, {} if errors is None else errors)
+    return write_safetensors(target, pieces, metadata, work, progress, overwrite=overwrite)
 
 
-def report(source: SafetensorsSource, written: Written) -> str:
-    """Return what was read and written, in words, with sizes before and after and the sha256."""
+def error_line(layer: str, error: float) -> str:
+    """Return how far the weights of a layer are from the source's, in words."""
+    return f"{layer}: relative error {100 * error:.2f} %"
+
+
+def report(source: SafetensorsSource, written: Written, errors: Mapping[str, float] | None = None) -> str:
+    """Return what was read and written, in words, with sizes before and after and the sha256.
+
+    errors: of the int8 layers that this run wrote, as `convert` gives them.
+    """
     before = sum(path.stat().st_size for path in source.paths)
     after = read_header(written.path)
     kept = f"\n{size_text(written.kept)} of it were there from a run before." if written.kept else ""
+    rounded = ""
+    if errors:
+        worst = max(errors, key=errors.__getitem__)
+        mean = sum(errors.values()) / len(errors)
+        rounded = (
+            f"\nRelative error of the {len(errors)} int8 layers written: {100 * mean:.2f} % on average, most in "
+            f"{error_line(worst, errors[worst])}"
+        )
     return (
         f"{source.title}: {size_text(before)}, {_kinds(source.tensors)}\n"
         f"{written.path.name}: {size_text(written.nbytes)}, {_kinds(after.entries)}\n"
-        f"sha256 {written.sha256}{kept}"
+        f"sha256 {written.sha256}{kept}{rounded}"
     )
 
 

@@ -5,7 +5,7 @@ and the head stay in 16 bits. All else becomes float32, in which the model compu
 ComfyUI's per-layer format: `<layer>.weight` in float8, `<layer>.weight_scale` (float32, the value of a stored 1) and
 `<layer>.comfy_quant` (JSON as uint8). The scale is a power of two, so that undoing it rounds nothing in fp16 or bf16.
 `full_precision_matrix_mult` keeps the layer's input, which has no scale, out of float8. The older way marks the file
-with a tensor `scaled_fp8` and calls the scale `scale_weight`.
+with a tensor `scaled_fp8` and calls the scale `scale_weight`. int8_convrot: see convrot.py.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import convrot
 from .convert_file import ALIGNMENT, Piece, Rows, UnfitWeights
 from .safetensors_header import Entry
 from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTIZATION
@@ -47,6 +48,7 @@ PRECISIONS: dict[str, Precision | None] = {
     "fp16": (torch.float16, torch.float16),
     "bf16": (torch.bfloat16, torch.bfloat16),
     "fp8_scaled": (torch.float8_e4m3fn, torch.float16),
+    "int8_convrot": (torch.int8, torch.float16),
 }
 
 
@@ -60,12 +62,13 @@ class Stored(NamedTuple):
     quantization: dict | None
 
 
-def plan(source: SafetensorsSource, names: Mapping[str, str], precision: str) -> list[Piece]:
+def plan(source: SafetensorsSource, names: Mapping[str, str], precision: str, errors: dict[str, float]) -> list[Piece]:
     """Return the pieces of the converted file, the widest dtypes first, then by name: shards and one file agree.
 
-    names: upstream's name -> that in the source. ValueError for a tensor stored in a way that cannot be undone.
+    names: upstream's name -> that in the source. errors: gets the relative error of each int8 layer, by its name, when
+    it is written. ValueError for a tensor stored in a way that cannot be undone.
     """
-    pieces = [_piece(source, stored, PRECISIONS[precision]) for stored in stored_tensors(source, names)]
+    pieces = [_piece(source, stored, PRECISIONS[precision], errors) for stored in stored_tensors(source, names)]
     return sorted(pieces, key=_rank)
 
 
@@ -82,7 +85,7 @@ def target_dtype(name: str, shape: tuple[int, ...], precision: Precision) -> tor
     return next((dtype for kind, dtype in kinds if kind.fullmatch(name)), EXACT)
 
 
-def _piece(source: SafetensorsSource, stored: Stored, precision: Precision | None) -> Piece:
+def _piece(source: SafetensorsSource, stored: Stored, precision: Precision | None, errors: dict[str, float]) -> Piece:
     if not is_known(source, stored):
         return _copied(source, stored, precision)
     # Kept, a tensor has its own dtype, unless it is scaled float8 where ComfyUI knows no scale.
@@ -91,6 +94,8 @@ def _piece(source: SafetensorsSource, stored: Stored, precision: Precision | Non
     stays_plain = precision is None and stored.quantization is None
     if stays_plain:
         dtype = stored.info.dtype
+    if dtype == torch.int8:
+        return _rotated_layer(source, stored, errors)
     if dtype not in FP8_NAMES or stays_plain:
         return Piece(((stored.name, dtype, stored.info.shape),), lambda: _converted(source, stored, dtype))
     if stored.info.dtype in FP8_NAMES:
@@ -137,6 +142,31 @@ def _layer(stored: Stored, dtype: torch.dtype, extra: Sequence[str], quantizatio
     entry = _entry(quantization, math.prod(stored.info.shape) + 4 * len(scales))
     said = (f"{layer}.comfy_quant", torch.uint8, tuple(entry.shape))
     return Piece(((stored.name, dtype, stored.info.shape), *scales, said), lambda: chain(rows(), [entry]))
+
+
+def _rotated_layer(source: SafetensorsSource, stored: Stored, errors: dict[str, float]) -> Piece:
+    """A layer in INT8 ConvRot, filled up as the others."""
+    layer, (rows, columns) = stored.name.removesuffix(".weight"), stored.info.shape
+    entry = _entry(convrot.note(columns), rows * columns + 4 * rows)
+    tensors = (
+        (stored.name, torch.int8, stored.info.shape),
+        (f"{layer}.weight_scale", torch.float32, (rows, 1)),
+        (f"{layer}.comfy_quant", torch.uint8, tuple(entry.shape)),
+    )
+
+    def values() -> Iterator[Tensor]:
+        scale = _scale(source, stored)
+        for part in source.read(stored.place).split(max(1, PART_ELEMENTS // columns)):
+            true = part.float() * scale
+            if not math.isfinite(_largest(true)):
+                raise _unfit(stored.name, true, torch.int8)
+            yield true
+
+    def measured(error: float) -> None:
+        errors[layer] = error
+
+    group = convrot.group_size(columns)
+    return Piece(tensors, lambda: chain(convrot.quantize(values(), group, measured), [entry]))
 
 
 def _entry(quantization: Mapping, before: int = 0) -> Tensor:

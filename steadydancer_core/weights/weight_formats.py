@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...media.byte_size import size_text
+from .convrot import FORMAT as INT8
 from .gguf_header import GgufHeader, read_gguf_header, recipe_of
 from .scaled_layers import MAX_NOTE, OLDER_MARKER, QUANTIZATION
 from .weight_names import is_diffusers, official_names, prefix_of
@@ -19,7 +20,8 @@ LAYER_NOTE, MAX_FORMAT = ".comfy_quant", 40  # characters of its name
 FP8_INSIDE = {"mxfp8", "nvfp4"}  # a scale for each few numbers, of the size of fp8
 WORDS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8 e4m3fn",
-    "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "convrot_w4a4": "int4",
+    "float8_e5m2": "fp8 e5m2", "int8_tensorwise": "int8", "int8_tensorwise convrot": "int8 ConvRot",
+    "convrot_w4a4": "int4",
 }  # fmt: skip
 
 
@@ -153,12 +155,17 @@ def layer_formats(contents: Contents) -> list[str]:
     try:
         table = json.loads(_metadata(contents).get(QUANTIZATION, '{"layers": {}}'))
         rows = [json.loads(bytes(contents.weights.read(name).tolist())) for name in notes]
-        formats = [str(row["format"])[:MAX_FORMAT] for row in (*rows, *table["layers"].values())]
+        formats = [_format_name(row) for row in (*rows, *table["layers"].values())]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(contents) from error
     if not formats and _per_layer(contents):
         raise _unreadable(contents)
     return formats
+
+
+def _format_name(row: dict) -> str:
+    name = str(row["format"])[:MAX_FORMAT]
+    return f"{name} convrot" if name == INT8 and row.get("convrot") else name
 
 
 def fp8_inside(contents: Contents) -> list[str]:

@@ -1,6 +1,7 @@
 """Poses From Video: the whole road in one node, with a detector that knows the answer."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from comfy_api.latest import InputImpl, Types
 
 from steadydancer_pack.dwpose.detect.detector import Region
 from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
+from steadydancer_pack.dwpose.edit.align import Request, align
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints
 from steadydancer_pack.dwpose.poses import NECK
 from steadydancer_pack.media.video_stream import ImageStream
@@ -137,6 +139,61 @@ def test_a_short_gap_is_filled_and_told():
     rule = "Gaps of up to 5 frames are filled in; in longer ones the last pose is held."
     assert f"Warning: the person chosen is not seen in 1 of 6 frames. {rule}" in report
     assert "Warning: nobody is seen in 1 of 6 frames. Gaps" in run([0, 1, NOBODY, 3, 4, 5], person="all")[7]
+
+
+class Followed(Knowing):
+    fingerprint = "followed-1"
+
+    def __init__(self):
+        self.found = 0
+
+    def find(self, frame, *_):
+        self.found += 1
+        return super().find(frame)
+
+    def follow(self, points, scores):
+        return Region(45, 80, 90, 160)
+
+
+def test_official_detects_in_every_frame_and_aligns_what_was_found_untouched():
+    seen = [0, 1, NOBODY, 3, 4, 5]
+    detector = Followed()
+    frames, _, _, _, _, _, poses, report, _ = run(seen, detector, mode="official", smoothing=1.0)
+    assert detector.found == 1 + FRAMES  # photo and video
+    there = np.array([number != NOBODY for number in seen])[:, None]
+    track = CLIPS[90].tracks[0]
+    raw = replace(track, points=track.points * there[..., None], scores=track.scores * there)
+    expected = align(CLIPS[72], CLIPS[90].with_tracks([raw]), Request((576, 1024), "official")).clip.tracks[0]
+    found = from_keypoints(poses).tracks[0]
+    visible = expected.visible
+    assert found.points[visible] == pytest.approx(expected.points[visible], abs=1e-6)
+    assert frames.flatten(1).any(1).tolist() == there[:, 0].tolist()
+    assert "official: detected in every frame; nothing is smoothed, repaired or filled in" in report
+    assert "Warning: the person chosen is not seen in 1 of 6 frames. No skeleton is drawn in those." in report
+    detector = Followed()
+    assert "official" not in run(detector=detector)[7] and detector.found == 1 + 2
+
+
+def test_official_takes_dwpose_as_published_and_says_where_the_detector_is_another(monkeypatch):
+    class Published(Knowing):
+        def __init__(self, *_, flip_test, color_order):
+            self.official = flip_test and color_order == "official"
+
+    def automatic(**settings):
+        return Published(**{"flip_test": False, "color_order": "trained"} | settings), []
+
+    monkeypatch.setattr(animate, "automatic_detector", automatic)
+    monkeypatch.setattr(animate, "DWPose", Published)
+    video, photo = video_of(range(5)), picture(0, PHOTO_CAMERA)[None]
+    warning = "Warning: official mode, but the detector is not as published."
+
+    def report(mode, detector=None):
+        return AnimateFromVideo.execute(photo, SIZE, video, detector=detector, mode=mode).result[7]
+
+    assert warning not in report("official") + report("robust", Knowing())
+    assert warning not in report("official", Published(flip_test=True, color_order="official"))
+    for detector in (Knowing(), Published(flip_test=True, color_order="trained")):
+        assert warning in report("official", detector)
 
 
 class Two(Knowing):

@@ -14,11 +14,12 @@ from steadydancer_pack.media.disk_cache import DiskCache
 from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX, as_stored
 from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, Sources, TiledVae, make_long_video
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
 from steadydancer_pack.steadydancer_core.sampling import conditions
 from steadydancer_pack.steadydancer_core.sampling import run as sampling
+from steadydancer_pack.steadydancer_core.sampling.frame_prompts import add_prompt, parse_frames
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
 from steadydancer_pack.steadydancer_core.weights import detection
@@ -410,3 +411,25 @@ def test_a_vae_that_breaks_is_told_from_a_model_that_does(model, vae, off, monke
     monkeypatch.setattr(vae, "decode", lambda latent: torch.full((1, 9, HEIGHT, WIDTH, 3), float("nan")))
     with pytest.raises(ValueError, match="it is the VAE"):
         make(model, vae, off, 9)
+
+
+def test_a_chunk_takes_the_prompt_of_its_frames_and_other_frames_make_other_chunks(model, vae, store):
+    watch, sources = Watch(model), make_sources(13)
+    back = [[noise("back", 1, 512, 64), {}]]
+    front_only, back_only = (
+        chunks.prepare(model, vae, None, sources._replace(positive=prompt), SETTINGS)
+        for prompt in (sources.positive, back)
+    )
+    first = as_stored(front_only.make(front_only.plan[0], None))
+    second = as_stored(back_only.make(back_only.plan[1], first[4:]))
+    assert add_prompt(sources.positive, back, ()) is sources.positive
+    mixed = sources._replace(positive=add_prompt(sources.positive, back, parse_frames("9-")))
+    video = make(watch.model, vae, store, sources=mixed).frames
+    assert watch.passes == 2 * PASSES  # frames 0 to 8, then 4 to 12 of which 9 to 12 are new: no pass more
+    assert torch.equal(video, torch.cat([first[:4], second]))
+    assert not torch.equal(second, as_stored(front_only.make(front_only.plan[1], first[4:])))
+    for frames, passes in (("9-", 0), ("9-12", 2 * PASSES), ("10-", 2 * PASSES + PASSES)):
+        watch.seen.clear()
+        other = sources._replace(positive=add_prompt(sources.positive, back, parse_frames(frames)))
+        make(watch.model, vae, store, sources=other)
+        assert watch.passes == passes

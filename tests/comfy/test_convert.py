@@ -9,6 +9,7 @@ import comfy.sd
 import numpy as np
 import pytest
 import torch
+from comfy.quant_ops import TensorWiseINT8Layout
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -16,8 +17,9 @@ from steadydancer_pack.media.byte_size import size_text
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance
 from steadydancer_pack.steadydancer_core.sampling.run import make_guider, sample
-from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan, detection
+from steadydancer_pack.steadydancer_core.weights import checkpoint, convert, convert_plan, detection, weight_formats
 from steadydancer_pack.steadydancer_core.weights.convert_plan import PRECISIONS, target_dtype
+from steadydancer_pack.steadydancer_core.weights.convrot import group_size, hadamard, note, rotate
 from steadydancer_pack.steadydancer_core.weights.weight_source import open_weights
 from steadydancer_pack.tests import model_files as files
 
@@ -25,8 +27,8 @@ E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 MATRIX, NOTE = "blocks.1.ffn.0.weight", "blocks.1.ffn.0.comfy_quant"
 OUTER = "time_projection.1.weight"
 POSE = "condition_embedding_align.cross_attn.in_proj_weight"
-# Relative error of one guided step against the source's own values: mantissas of 10, 7 and 3 bits.
-BOUNDS = {"keep": 0.0, "fp16": 2e-3, "bf16": 1e-2, "fp8_scaled": 0.05}
+# Relative error of one guided step against the source's own values: mantissas of 10, 7 and 3 bits, and int8 by rows.
+BOUNDS = {"keep": 0.0, "fp16": 2e-3, "bf16": 1e-2, "fp8_scaled": 0.05, "int8_convrot": 0.05}
 SAYINGS = ("scale_weight", "weight_scale", "scale_input", "input_scale", "comfy_quant", "scaled_fp8")
 
 
@@ -98,7 +100,7 @@ def paths(tmp_path_factory):
 
 
 def values(tensors):
-    """Return the true values of a file in upstream's names, in float64."""
+    """Return the true values of a file in upstream's names, in float64; those of int8 are still rotated."""
     scaled = {name: t for name, t in tensors.items() if name.endswith(("scale_weight", "weight_scale"))}
     scales = {f"{name.rpartition('.')[0]}.weight": scale.double() for name, scale in scaled.items()}
     return {name: t.double() * scales.get(name, 1.0) for name, t in tensors.items() if not name.endswith(SAYINGS)}
@@ -139,7 +141,10 @@ def test_every_source_becomes_every_precision(paths, source, precision, tmp_path
     for name, tensor in want.items():
         stored, layer = found[name], name.removesuffix(".weight")
         exact_fp8 = source.startswith(("fp8", "diffusers, fp8")) and stored.dtype in (E4M3, E5M2)
-        if precision == "keep" or exact_fp8 or stored.dtype == torch.float32:
+        if stored.dtype == torch.int8:
+            want_rotated = rotate(tensor.float(), hadamard(group_size(tensor.shape[1])))
+            assert ((true[name] - want_rotated).abs() <= 0.501 * found[f"{layer}.weight_scale"]).all(), name
+        elif precision == "keep" or exact_fp8 or stored.dtype == torch.float32:
             assert torch.equal(true[name].float(), tensor.float()), name
         else:
             scale = found.get(f"{layer}.weight_scale", torch.tensor(1.0)).double()
@@ -149,8 +154,10 @@ def test_every_source_becomes_every_precision(paths, source, precision, tmp_path
 
 
 @torch.inference_mode()
-def one_step(path, conds, inputs):
+def one_step(path, conds, inputs, lora=None):
     model = comfy.sd.load_diffusion_model(str(path), model_options={})
+    if lora:
+        model, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
     guider = make_guider(model, *conds, text_guidance=5.0, guidance=PoseGuidance(1.0, 0.0, 0.9))
     return sample(guider, inputs.empty(), 0, "official euler", "official", 2)["samples"]
 
@@ -167,6 +174,17 @@ def test_the_stock_loader_takes_the_result(paths, source, precision, tmp_path, c
     error = ((found - want).norm() / want.norm()).item()
     print(f"{source} -> {precision}: {error:.1e}")  # noqa: T201
     assert error <= BOUNDS[precision]
+
+
+def test_a_lora_acts_on_int8_as_on_the_source(paths, tmp_path, conds, inputs):
+    draw = torch.Generator().manual_seed(0)
+    layer = f"diffusion_model.{MATRIX.removesuffix('.weight')}"
+    shapes = {"lora_A": (4, 128), "lora_B": (256, 4)}
+    lora = {f"{layer}.{part}.weight": torch.randn(shape, generator=draw) for part, shape in shapes.items()}
+    int8 = run(paths["fp32"], tmp_path / "out.safetensors", "int8_convrot").path
+    plain, want = (one_step(paths["fp32"], conds, inputs, added) for added in (None, lora))
+    found = one_step(int8, conds, inputs, lora)
+    assert (found - want).norm() <= 0.05 * want.norm() < 0.5 * (want - plain).norm()
 
 
 def test_only_the_matrices_of_the_blocks_are_fp8_and_what_is_small_is_exact(paths, tmp_path):
@@ -191,6 +209,38 @@ def test_the_per_layer_format_is_that_of_comfyui(paths, tmp_path):
     assert entry == {"format": "float8_e4m3fn", "full_precision_matrix_mult": True}
     loaded = comfy.sd.load_diffusion_model(str(written.path)).model.diffusion_model.blocks[1].ffn[0]
     assert torch.equal(loaded.weight.dequantize(), (found[MATRIX].float() * scale).to(loaded.weight.dtype))
+
+
+def test_int8_is_comfy_kitchens_convrot(paths, tmp_path):
+    errors = {}
+    path = run(paths["fp32"], tmp_path / "out.safetensors", "int8_convrot", errors=errors).path
+    found, true = load_file(path), weights()[MATRIX]
+    assert true.shape == (256, 128) and group_size(128) == 64
+    assert json.loads(found[NOTE].numpy().tobytes()) == note(128)
+    stored, params = TensorWiseINT8Layout.quantize(true, per_channel=True, convrot=True, convrot_groupsize=64)
+    torch.testing.assert_close(found[f"{MATRIX}_scale"], params.scale, rtol=1e-6, atol=0)
+    different = (found[MATRIX].int() - stored.int()).abs()
+    assert different.max() <= 1 and (different > 0).float().mean() < 1e-3  # sums in another order
+    layer = comfy.sd.load_diffusion_model(str(path)).model.diffusion_model.blocks[1].ffn[0]
+    assert (layer.weight._layout_cls, layer.weight._params.convrot_groupsize) == ("TensorWiseINT8Layout", 64)
+    undone = rotate(found[MATRIX].float() * found[f"{MATRIX}_scale"], hadamard(64))
+    torch.testing.assert_close(layer.weight.dequantize().float(), undone, rtol=2e-2, atol=1e-3)
+    assert (undone - true).norm() / true.norm() == pytest.approx(errors["blocks.1.ffn.0"], rel=1e-3)
+    lines = convert.report(open_weights(paths["fp32"]), convert.Written(path, 0, "", 0), errors).splitlines()
+    assert lines[-1].startswith("Relative error of the 24 int8 layers written: 0.") and len(errors) == 24
+    assert weight_formats.precision(weight_formats.look_into(path)) == "int8 ConvRot scaled (per layer)"
+
+
+@pytest.mark.parametrize(("columns", "size"), [(5120, 256), (13824, 256), (1536, 256), (192, 64), (12, 4), (6, 1)])
+def test_groups_of_the_rotation(columns, size):
+    assert group_size(columns) == size
+    matrix = torch.randn(3, columns, generator=torch.Generator().manual_seed(0))
+    rotated = rotate(matrix, hadamard(size))
+    torch.testing.assert_close(rotate(rotated, hadamard(size)), matrix, rtol=0, atol=1e-5)
+    torch.testing.assert_close(rotated.norm(dim=1), matrix.norm(dim=1), rtol=1e-5, atol=0)
+    outlier = torch.zeros(1, columns)
+    outlier[0, 0] = 1
+    assert rotate(outlier, hadamard(size)).abs().max() == pytest.approx(size**-0.5)
 
 
 def test_what_an_old_file_says_of_its_layers_is_kept(paths, tmp_path):
@@ -306,6 +356,7 @@ def with_value(name, value):
         (OUTER, -7e4, "fp8_scaled", rf"{OUTER} has values up to 70000, above 65504"),
         (MATRIX, float("nan"), "bf16", f"{MATRIX} holds NaN or infinity: the source is damaged"),
         (MATRIX, float("nan"), "fp8_scaled", f"{MATRIX} holds NaN or infinity"),
+        (MATRIX, float("inf"), "int8_convrot", f"{MATRIX} holds NaN or infinity"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(name, value, precision, message, tmp_path):

@@ -46,7 +46,7 @@ def run(model_name="source.safetensors", precision="fp8_scaled", file_name="out"
 def test_what_it_offers(folder):
     inputs = {i.id: i for i in node.ConvertModel.define_schema().inputs}
     assert inputs["model_name"].options == [os.path.join("parts", INDEX), "source.safetensors"]
-    assert inputs["precision"].options == ["keep", "fp16", "bf16", "fp8_scaled"]
+    assert inputs["precision"].options == ["keep", "fp16", "bf16", "fp8_scaled", "int8_convrot"]
 
 
 @pytest.mark.parametrize("source", ["source.safetensors", f"parts/{INDEX}"])

@@ -1,5 +1,6 @@
 """The node Turns: the poses themselves where nothing is treated, the sentence, and the strip in the node."""
 
+import numpy as np
 import pytest
 
 from steadydancer_pack.benchmarks.turns import turned_clip
@@ -8,6 +9,7 @@ from steadydancer_pack.dwpose.edit.turns import HIDE, KEEP, LIMIT
 from steadydancer_pack.dwpose.formats.keypoints import from_keypoints, to_keypoints
 from steadydancer_pack.dwpose.poses import NOSE
 from steadydancer_pack.nodes import pose_turns
+from steadydancer_pack.steadydancer_core.sampling.frame_prompts import parse_frames
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +34,19 @@ def shown(monkeypatch):
 def test_keep_hands_on_the_very_poses_and_tells(turning, shown):
     poses = to_keypoints(turning.poses)
     output = pose_turns.Turns.execute(poses, KEEP, 67.0)
-    result, report = output.args
+    result, report, frames = output.args
     assert result is poses and report == describe_facing(turning.poses)
+    assert report == f"Person 1: frames {frames.replace('-', ' to ')} turn away: expect a wrong face."
+    ranges = parse_frames(frames)
+    told = np.isin(np.arange(len(turning.yaw)), [i for first, stop in ranges for i in range(first, stop)])
+    assert told[turning.yaw > AWAY + 30].all() and not told[turning.yaw < AWAY - 30].any()
     assert "turn away: expect a wrong face" in report and output.ui == {"text": (report,)}
     assert shown[0].shape[1] == 640
 
 
 def test_a_treatment_changes_what_is_handed_on_and_not_the_report(turning, shown):
     poses = to_keypoints(turning.poses)
-    result, report = pose_turns.Turns.execute(poses, HIDE, 67.0).args
+    result, report, _ = pose_turns.Turns.execute(poses, HIDE, 67.0).args
     away = turning.yaw > AWAY + 30
     assert from_keypoints(result).tracks[0].scores[away, NOSE].max() == 0
     assert report == describe_facing(turning.poses)

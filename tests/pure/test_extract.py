@@ -94,6 +94,22 @@ def test_detection_runs_every_k_frames_and_estimation_once_a_frame(every):
     assert neck_x(clip.tracks[0]) == pytest.approx(40 + 3 * np.arange(30) + 20, abs=0.6)
 
 
+def test_without_following_people_are_searched_in_the_detected_boxes_alone():
+    class Noting(FakeDetector):
+        def estimate(self, frame, regions):
+            searched.append((regions, self.find(frame)))
+            return super().estimate(frame, regions)
+
+    searched = []
+    frames = [picture((40 + 3 * f, RED), (300 - 2 * f, BLUE)) for f in range(9)]
+    clip = extract(iter(frames), Noting(), ExtractSettings(1, follow=False))
+    assert len(searched) == 9 and all(regions == found for regions, found in searched)
+    expected = [40 + 3 * np.arange(9) + 20, 300 - 2 * np.arange(9) + 20]
+    assert sorted(neck_x(track).tolist() for track in clip.tracks) == [e.tolist() for e in expected]
+    extract(iter(frames), Noting(), ExtractSettings(1))
+    assert any(regions != found for regions, found in searched[9:])
+
+
 def test_detection_runs_on_every_frame_and_the_finest_every_k_frames_while_nobody_is_there():
     frames = [picture()] * 4 + [picture((100, RED))] * 6 + [picture()] * 5
     clip, detector = run(frames, detect_every=5)
