@@ -65,7 +65,7 @@ class PoseClip:
         """Return the clip with other people in it."""
         return replace(self, tracks=tuple(tracks))
 
-    def at(self, frames: slice | np.ndarray) -> "PoseClip":
+    def at(self, frames: slice | list[int] | np.ndarray) -> "PoseClip":
         """Return the clip made of these of its frames, given as a slice or as indices in any order."""
         tracks = (replace(track, points=track.points[frames], scores=track.scores[frames]) for track in self.tracks)
         return replace(self, frames=len(np.arange(self.frames)[frames]), tracks=tuple(tracks))

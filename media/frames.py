@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .frame_size import crop_fraction
+from .frame_source import FrameSource
 from .quantize import quantize
 
 CLIP_SIDE = 224  # pixels
@@ -46,7 +47,7 @@ def to_rgb(image: Tensor) -> Tensor:
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
-def size_of(image: Tensor) -> tuple[int, int]:
+def size_of(image: Tensor | FrameSource) -> tuple[int, int]:
     """Return (width, height) of an IMAGE [B, H, W, C]."""
     return image.shape[2], image.shape[1]
 

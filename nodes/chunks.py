@@ -88,7 +88,7 @@ class ChunkSampler(io.ComfyNode):
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler", *DANCE],
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
-                *_chunk_inputs(), *_store_inputs(), _run_name_input(),
+                *_chunk_inputs(), *_store_inputs(), _run_name_input(), *condition_inputs.pose_inputs(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
@@ -102,16 +102,16 @@ class ChunkSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, negative, vae, photo, pose_frames, seed, width, height, chunk_length, overlap,
-        colour_match, keep_chunks, chunks_gb, tiled_vae, preset=None, pose_negative_frames=None, clip_vision=None,
-        run_name="",
+        cls, model, positive, negative, vae, photo, seed, width, height, chunk_length, overlap, colour_match,
+        keep_chunks, chunks_gb, tiled_vae, preset=None, clip_vision=None, run_name="", **poses,
     ) -> io.NodeOutput:  # fmt: skip
         run = sampling_inputs.run_settings(preset)
+        frames = condition_inputs.pose_sources("SteadyDancer Sampler (any length)", width, height, **poses)
         size, seams = (width, height), (chunk_length, overlap, colour_match, tiled_vae)
         lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
         with running_display() as display:
             video = make_long_video(
-                model, vae, clip_vision, Sources(positive, negative, photo, pose_frames, pose_negative_frames),
+                model, vae, clip_vision, Sources(positive, negative, photo, *frames),
                 ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
                 display,

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..steadydancer_core.memory.fit import explain_out_of_memory
 from ..steadydancer_core.sampling.conditions import reconcile
-from .common.condition_inputs import frame_size_inputs, picture_inputs, prompt_inputs
+from .common.condition_inputs import frame_size_inputs, picture_inputs, pose_inputs, pose_sources, prompt_inputs
 from .common.node_display import running_display
 from .common.node_text import show_text
 from .common.search_words import DANCE
@@ -45,6 +45,7 @@ class ReconcileConditions(io.ComfyNode):
                     tooltip="Number of frames, rounded down to 4n+1 and to the number of pose frames. 81 frames are 5 "
                     "seconds at the model's 16 frames per second.",
                 ),
+                *pose_inputs(),
             ],
             outputs=[
                 io.Conditioning.Output(id="positive_out", display_name="positive", tooltip="Prompt and pose."),
@@ -67,17 +68,16 @@ class ReconcileConditions(io.ComfyNode):
         negative,
         vae,
         photo,
-        pose_frames,
         width,
         height,
         length,
-        pose_negative_frames=None,
         clip_vision=None,
         clip_vision_photo=None,
         clip_vision_pose=None,
+        **poses,
     ) -> io.NodeOutput:
         clip_outputs = clip_vision_photo, clip_vision_pose
-        images = photo, pose_frames, pose_negative_frames
+        images = photo, *pose_sources("Reconcile Conditions", width, height, **poses)
         with running_display() as display, explain_out_of_memory():
             size = width, height, length
             result = reconcile(positive, negative, vae, *images, clip_vision, clip_outputs, *size, display)

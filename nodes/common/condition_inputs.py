@@ -1,6 +1,12 @@
 """The inputs that photo, poses and prompts come in by, for one clip and for a long video."""
 
 from comfy_api.latest import io
+from torch import Tensor
+
+from ...media.frame_source import FrameSource
+from .pose_images import drawn_when_taken
+from .pose_input import read_poses
+from .pose_types import PoseKeypoint
 
 
 def prompt_inputs() -> list[io.Input]:
@@ -16,7 +22,8 @@ def picture_inputs() -> list[io.Input]:
         io.Image.Input("photo", tooltip="Photo of the person to animate. The video starts from this photo."),
         io.Image.Input(
             "pose_frames",
-            tooltip="Skeleton frames, aligned to the photo and in its aspect ratio. At least 5.",
+            optional=True,
+            tooltip="Skeleton frames, aligned to the photo and in its aspect ratio. At least 5. Or connect poses.",
         ),
         io.Image.Input(
             "pose_negative_frames",
@@ -45,3 +52,47 @@ def frame_size_inputs() -> list[io.Input]:
         )
         for side in ("width", "height")
     ]
+
+
+def pose_inputs() -> list[io.Input]:
+    """Return the inputs for poses in the place of pose frames; the last ones of a node, see `take_pose_frames`."""
+    return [
+        PoseKeypoint.Input(
+            "poses",
+            optional=True,
+            tooltip="Aligned poses instead of pose_frames, drawn as by Draw Poses at width and height. Far less memory "
+            "for long videos.",
+        ),
+        PoseKeypoint.Input(
+            "negative_poses",
+            optional=True,
+            tooltip="The pose-negative of poses, from Augment Poses, instead of pose_negative_frames.",
+        ),
+    ]
+
+
+def pose_sources(
+    node: str,
+    width: int,
+    height: int,
+    pose_frames: Tensor | None = None,
+    pose_negative_frames: Tensor | None = None,
+    poses: list | None = None,
+    negative_poses: list | None = None,
+) -> tuple[FrameSource, FrameSource | None]:
+    """Return pose frames and pose-negative frames; ValueError where frames and poses are connected, or neither.
+
+    Poses are drawn when their frames are taken, at the size of Draw Poses with this width and height.
+    """
+    if pose_frames is not None and poses is None and negative_poses is None:
+        return pose_frames, pose_negative_frames
+    if poses is not None and pose_frames is None and pose_negative_frames is None:
+        clips = [read_poses(data) for data in (poses, negative_poses) if data is not None]
+        drawn, *negative = drawn_when_taken(clips, width, height)
+        return drawn, negative[0] if negative else None
+    is_none = pose_frames is None and poses is None
+    found = "neither pose_frames nor poses" if is_none else "both frames and poses"
+    raise ValueError(
+        f"{node} has {found} connected. Connect either pose_frames and pose_negative_frames, as 'Draw Poses' and "
+        "'Poses From Video' make them, or poses and negative_poses."
+    )

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...media.disk_cache import DiskCache
 from ...media.frame_size import crop_fraction, latent_frames
+from ...media.frame_source import FrameSource
 from ...media.frames import crop, fit_image, size_of
 from ...media.log import logger
 from ..memory.fit import explain_out_of_memory
@@ -48,8 +49,8 @@ class Sources(NamedTuple):
     positive: list
     negative: list
     photo: Tensor
-    pose: Tensor
-    pose_negative: Tensor | None = None
+    pose: FrameSource
+    pose_negative: FrameSource | None = None
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,12 @@ def prepare(
     chunk_length, overlap = choose_lengths(settings.chunk_length, settings.overlap, notes)
     pose_negative = sources.pose_negative
     if settings.run.pose.scale == 0 and pose_negative is not None:
-        notes.append("pose guidance is 0, so the connected pose_negative_frames are not used")
+        notes.append("pose guidance is 0, so the connected pose-negative is not used")
         pose_negative = None
     if settings.run.pose.scale != 0 and pose_negative is None:
         raise ValueError(
-            "Pose guidance is on, but nothing is connected to pose_negative_frames. Connect the distorted skeleton, or "
-            "set pose guidance to 0."
+            "Pose guidance is on, but nothing is connected to pose_negative_frames or negative_poses. Connect the "
+            "distorted skeleton, or set pose guidance to 0."
         )
     conditions.check_poses(photo, sources.pose, pose_negative, total)
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
@@ -254,7 +255,7 @@ def with_progress(model: ModelPatcher, done: int, total: int) -> ModelPatcher:
     return clone
 
 
-def _held(clip: Tensor, chunk: Chunk) -> Tensor:
+def _held(clip: FrameSource, chunk: Chunk) -> Tensor:
     """Return the frames of `clip` that the chunk samples."""
     return clip[_held_frames(chunk)]
 

@@ -33,6 +33,7 @@ from ...media.frame_size import (
     latent_frames,
     valid_length,
 )
+from ...media.frame_source import FrameSource
 from ...media.frames import blank_video, clip_pixels, crop, fit_image, size_of, to_rgb
 from ...media.log import logger
 from ..model.pose_modulation import LATENT_CHANNELS
@@ -87,8 +88,8 @@ def reconcile(
     negative,
     vae,
     photo: Tensor,
-    pose: Tensor,
-    pose_negative: Tensor | None = None,
+    pose: FrameSource,
+    pose_negative: FrameSource | None = None,
     clip_vision=None,
     clip_outputs: tuple = (None, None),
     width: int = 0,
@@ -166,7 +167,7 @@ def empty_latent(like: Tensor) -> dict:
     return {"samples": torch.zeros_like(like, device=comfy.model_management.intermediate_device())}
 
 
-def choose_frame(photo: Tensor, pose: Tensor, width: int, height: int, length: int, notes: list[str]) -> Frame:
+def choose_frame(photo: Tensor, pose: FrameSource, width: int, height: int, length: int, notes: list[str]) -> Frame:
     """Return the clip's size, that of the pose frames where none is given, up to LARGEST_AREA.
 
     A side that is not a multiple of 16 and a length that is not 4n+1 are brought there.
@@ -198,7 +199,7 @@ def choose_length(length: int, pose_frames: int, notes: list[str]) -> int:
     return chosen
 
 
-def check_poses(photo: Tensor, pose: Tensor, pose_negative: Tensor | None, length: int) -> None:
+def check_poses(photo: Tensor, pose: FrameSource, pose_negative: FrameSource | None, length: int) -> None:
     """Raise ValueError unless the pose frames have the photo's aspect and the pose-negative covers the clip."""
     want = size_of(photo)
     for name, frames in (("pose", pose), ("pose-negative", pose_negative)):

@@ -11,6 +11,7 @@ from comfy.ldm.wan.vae import WanVAE
 from safetensors.torch import load_file
 
 from steadydancer_pack.media.disk_cache import DiskCache
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
 from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
@@ -392,7 +393,7 @@ def test_unused_pose_negative_frames_are_noted(model, vae, off):
     run = Settings("Custom", 1, TextGuidance(1.0), PoseGuidance(0.0), "official euler")
     watch = Watch(model)
     video = make(watch.model, vae, off, 9, ChunkSettings(run, 7, WIDTH, HEIGHT, 9, 5))
-    assert "pose_negative_frames are not used" in video.report and watch.passes == 1
+    assert "pose-negative is not used" in video.report and watch.passes == 1
 
 
 def test_values_that_are_no_numbers_stop_the_run_with_what_is_done_kept(model, vae, store):

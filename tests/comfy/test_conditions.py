@@ -328,4 +328,4 @@ def test_where_encoding_runs_out_of_memory_the_node_says_what_to_lower(material,
     monkeypatch.setattr(FakeVAE, "encode", full)
     photo, pose = material["photo"], material["pose"]
     with pytest.raises(torch.OutOfMemoryError, match="SteadyDancer ran out of memory .* Lower, .* 1. width and height"):
-        ReconcileConditions.execute(TEXT, TEXT, FakeVAE(), photo, pose, 0, 0, 9)
+        ReconcileConditions.execute(TEXT, TEXT, FakeVAE(), photo, 0, 0, 9, pose_frames=pose)
