@@ -40,6 +40,15 @@ def to_audio(audio) -> dict:
     return {**audio, "waveform": waveform, "sample_rate": rate}
 
 
+def cut_audio(audio, seconds: float) -> dict | None:
+    """Return AUDIO from some seconds on; None if there is no sound that late."""
+    if audio is None:
+        return None
+    audio = to_audio(audio)
+    waveform = audio["waveform"][..., round(seconds * audio["sample_rate"]) :]
+    return {**audio, "waveform": waveform} if waveform.shape[-1] else None
+
+
 def _samples(waveform) -> Tensor | None:
     """Return samples as a tensor of floats, None for what holds none."""
     if isinstance(waveform, Tensor):

@@ -42,7 +42,7 @@ class DiskCache:
 
         unpack: raises ValueError or KeyError for a content that it does not know.
         """
-        path = self._path(key)
+        path = self.path(key)
         if not self.is_on or not os.path.isfile(path):  # noqa: PTH113  never raises
             return None
         try:
@@ -61,7 +61,7 @@ class DiskCache:
 
     def save(self, key: str, content: bytes | memoryview, keep: Collection[str] = ()) -> bool:
         """Keep `content` under `key` in place of files unused longest, but none of the keys `keep`; return success."""
-        path = self._path(key)
+        path = self.path(key)
         if not self.is_on:
             return False
         data = memoryview(content).cast("B")
@@ -77,7 +77,8 @@ class DiskCache:
             return False
         return True
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """Return where the content under `key` lies, whether it is there or not."""
         if not KEY.fullmatch(key):
             raise ValueError(f"'{key}' is not a key of a disk cache, which is 16 to 128 hexadecimal digits.")
         return self.folder / (key + self.suffix)

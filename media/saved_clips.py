@@ -13,6 +13,7 @@ from torch import Tensor, uint8
 
 from .audio_input import to_audio
 from .disk_cache import DiskCache
+from .frame_source import FrameSource
 from .side_by_side import SideBySide
 
 SUFFIX = ".clip"
@@ -36,7 +37,7 @@ class SavedClips:
         self._records.save(key, json.dumps(_state(path)).encode())
 
 
-def clip_key(images: Tensor | SideBySide, audio: Mapping | None, *settings: object) -> str:
+def clip_key(images: FrameSource | SideBySide, audio: Mapping | None, *settings: object) -> str:
     """Return the key of frames [F, H, W, C], AUDIO and what else decides the file; ValueError if audio is none."""
     digest = hashlib.blake2b(repr((tuple(images.shape), settings)).encode(), digest_size=32)
     for index in range(len(images)):

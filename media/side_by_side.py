@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .frame_source import FrameSource
 from .frames import fit_image, size_of, to_rgb
 
 
@@ -12,8 +13,9 @@ class SideBySide:
     Behaves as an IMAGE [F, H, 2 W, 3]; pose frames are fitted to the images. ValueError if there are too few.
     """
 
-    def __init__(self, images: Tensor, pose_frames: Tensor):
-        self._images, self._pose_frames = to_rgb(images), to_rgb(pose_frames)
+    def __init__(self, images: FrameSource, pose_frames: Tensor):
+        self._images = to_rgb(images) if isinstance(images, Tensor) else images
+        self._pose_frames = to_rgb(pose_frames)
         if len(pose_frames) < len(images):
             raise ValueError(
                 f"There are {len(pose_frames)} pose_frames for {len(images)} images: each image needs its pose beside "

@@ -11,13 +11,14 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from torch import Tensor
 
+from .frame_source import FrameSource
 from .log import logger
 from .quantize import WHITE_8_BIT, quantize
 from .side_by_side import SideBySide
 from .streamed_frames import StreamedFrames
 from .video_formats import SoundFormat
 
-Images = Tensor | SideBySide | StreamedFrames  # [F, H, W, 3]
+Images = FrameSource | SideBySide | StreamedFrames  # [F, H, W, 3]
 
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 WHITE_16_BIT = 255 << 8  # FFmpeg takes this, not 65535, for the white of rgb48: 940 of 10 bits, not 943

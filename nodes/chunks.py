@@ -4,19 +4,23 @@ from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..media.byte_size import GB
 from ..media.disk_cache import DiskCache
-from ..steadydancer_core.long_video.chunk_store import SUFFIX
+from ..media.frame_files import SUFFIX
 from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
+from .common.frames_video import FramesVideo, temp_folder
 from .common.lora_names import lora_names
 from .common.miniature_note import miniature_note
 from .common.node_display import running_display
 from .common.node_picture import show_picture_of_run
 from .common.node_text import show_text
 from .common.search_words import DANCE
+
+ON_DISK = "frames_on_disk is on, so there are no images. Connect the video output instead, or turn frames_on_disk off."
 
 
 def _sources() -> list[io.Input]:
@@ -72,6 +76,14 @@ def _run_name_input() -> io.Input:
     )  # fmt: skip
 
 
+def _disk_input() -> io.Input:
+    return io.Boolean.Input(
+        "frames_on_disk", default=False, optional=True,
+        tooltip="Keep the finished frames on disk instead of in memory, for videos of minutes: connect video, not "
+        "frames. They need 0.2 GB for 81 frames at 480x832 only if keep_chunks is off.",
+    )  # fmt: skip
+
+
 class ChunkSampler(io.ComfyNode):
     """Prompts, photo and pose frames to the frames of the whole video."""
 
@@ -89,13 +101,22 @@ class ChunkSampler(io.ComfyNode):
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *_chunk_inputs(), *_store_inputs(), _run_name_input(), *condition_inputs.pose_inputs(),
+                _disk_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
-                io.Image.Output(id="frames", display_name="frames", tooltip="The whole video, decoded."),
+                io.Image.Output(
+                    id="frames", display_name="frames",
+                    tooltip="The whole video, decoded. Nothing if frames_on_disk is on.",
+                ),
                 io.String.Output(
                     id="seam_report", display_name="seam_report",
                     tooltip="What was sampled, and how visible each seam between two chunks is.",
+                ),
+                io.Video.Output(
+                    id="video", display_name="video",
+                    tooltip="The same frames as video, read frame by frame: for Exact First Frame, Trim Lead-in, Seam "
+                    "Report and Video Combine (SteadyDancer).",
                 ),
             ],
         )  # fmt: skip
@@ -103,7 +124,7 @@ class ChunkSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, positive, negative, vae, photo, seed, width, height, chunk_length, overlap, colour_match,
-        keep_chunks, chunks_gb, tiled_vae, preset=None, clip_vision=None, run_name="", **poses,
+        keep_chunks, chunks_gb, tiled_vae, preset=None, clip_vision=None, run_name="", frames_on_disk=False, **poses,
     ) -> io.NodeOutput:  # fmt: skip
         run = sampling_inputs.run_settings(preset)
         frames = condition_inputs.pose_sources("SteadyDancer Sampler (any length)", width, height, **poses)
@@ -114,12 +135,13 @@ class ChunkSampler(io.ComfyNode):
                 model, vae, clip_vision, Sources(positive, negative, photo, *frames),
                 ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
-                display,
+                display, temp_folder() if frames_on_disk else None,
             )  # fmt: skip
         if video.logs:
             show_picture_of_run(draw_timeline(timeline(video.logs)))
         report = "\n".join([video.report, *miniature_note(model)])
-        return io.NodeOutput(video.frames, report, ui=show_text(report))
+        frames = ExecutionBlocker(ON_DISK) if frames_on_disk else video.frames
+        return io.NodeOutput(frames, report, FramesVideo(video.frames), ui=show_text(report))
 
 
 def chunk_folder() -> Path:

@@ -9,7 +9,10 @@ from ..dwpose.edit.best_start import best_start
 from ..dwpose.edit.lead_in import AUTO, lead_in
 from ..dwpose.edit.refine import refine_with_report, report_text
 from ..dwpose.formats.keypoints import to_keypoints
-from ..media.audio_input import to_audio
+from ..media.audio_input import cut_audio, to_audio
+from ..media.frame_size import MODEL_FPS
+from ..media.frame_source import FrameSource, Spliced
+from .common.frames_video import connected_clip, video_instead
 from .common.node_text import show_text
 from .common.pose_input import fps_input, read_poses
 from .common.pose_types import PoseKeypoint
@@ -132,20 +135,33 @@ class TrimLeadIn(io.ComfyNode):
                     "images_out", display_name="images", tooltip="The frames, for Video Combine (SteadyDancer)."
                 ),
                 io.Audio.Output("audio_out", display_name="audio", tooltip="The audio, in sync with the dance."),
+                io.Video.Output("video_out", display_name="video", tooltip="The frames, if video is connected."),
             ],
         )
 
     @classmethod
     def execute(
-        cls, images: Tensor, lead_in: int, mode: str, fps: float, audio: Input.Audio | None = None
+        cls,
+        images: Tensor | None = None,
+        lead_in: int = 0,
+        mode: str = TRIM,
+        fps: float = MODEL_FPS,
+        audio: Input.Audio | None = None,
+        video: Input.Video | None = None,
     ) -> io.NodeOutput:
+        clip = connected_clip("Trim Lead-in", images, video)
         if mode == KEEP:
-            return io.NodeOutput(images, delay_audio(audio, lead_in / fps))
-        return io.NodeOutput(trim(images, lead_in), audio)
+            images_out, video_out = clip.outputs(clip.frames, clip.audio)
+            return io.NodeOutput(images_out, delay_audio(audio, lead_in / fps), video_out)
+        own_audio = cut_audio(clip.audio, float(lead_in / clip.fps))
+        images_out, video_out = clip.outputs(trim(clip.frames, lead_in), own_audio)
+        return io.NodeOutput(images_out, audio, video_out)
 
 
 TRIM_INPUTS: list[io.Input] = [
-    io.Image.Input("images", tooltip="The decoded frames of the video, lead-in and dance."),
+    io.Image.Input(
+        "images", optional=True, tooltip="The decoded frames of the video, lead-in and dance. Or connect video."
+    ),
     io.Int.Input("lead_in", default=0, min=0, max=1000, tooltip="Number of lead-in frames, from Lead-in."),
     io.Combo.Input(
         "mode",
@@ -155,6 +171,7 @@ TRIM_INPUTS: list[io.Input] = [
     ),
     fps_input("Frames per second of the video: what Video Combine (SteadyDancer) gets."),
     io.Audio.Input("audio", optional=True, tooltip="The audio of the dance, from Extract Poses or Best Start."),
+    video_instead(),
 ]
 
 
@@ -213,14 +230,14 @@ def start_text(start: int, distances: np.ndarray, frames: int, fps: float) -> st
     return "\n".join([f"Start at frame {start}, {start / fps:.2f} s. {left}", *rows])
 
 
-def trim(images: Tensor, lead_in: int) -> Tensor:
-    """Return IMAGE [F, H, W, 3] without its first `lead_in` frames; ValueError if none would be left."""
+def trim(images: FrameSource, lead_in: int) -> FrameSource:
+    """Return frames [F, H, W, 3] without the first `lead_in`; ValueError if none would be left."""
     if lead_in >= len(images):
         raise ValueError(
             f"The video has {len(images)} frames, and {lead_in} of them are to be cut off: nothing is left. Connect "
             "the images of VAE Decode and the lead_in of Lead-in, and give the model more frames than the lead-in has."
         )
-    return images[lead_in:]
+    return images[lead_in:] if isinstance(images, Tensor) else Spliced(images[:0], images, lead_in)
 
 
 def delay_audio(audio, seconds: float) -> dict | None:
@@ -230,15 +247,6 @@ def delay_audio(audio, seconds: float) -> dict | None:
     audio = to_audio(audio)
     silence = round(seconds * audio["sample_rate"])
     return {**audio, "waveform": pad(audio["waveform"], (silence, 0))}
-
-
-def cut_audio(audio, seconds: float) -> dict | None:
-    """Return AUDIO from some seconds on; None if there is no sound that late."""
-    if audio is None:
-        return None
-    audio = to_audio(audio)
-    waveform = audio["waveform"][..., round(seconds * audio["sample_rate"]) :]
-    return {**audio, "waveform": waveform} if waveform.shape[-1] else None
 
 
 NODES = [RefinePoses, BestStart, LeadIn, TrimLeadIn]

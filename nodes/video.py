@@ -1,7 +1,9 @@
 """Frames and sound to a video file, and to the player in the node."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import folder_paths
 from comfy.cli_args import args
@@ -11,12 +13,14 @@ from comfy_api.latest import Input, InputImpl, Types, io, ui
 from torch import Tensor
 
 from ..media.atomic_write import Numbered
+from ..media.frame_source import FrameSource
 from ..media.frames import to_rgb
 from ..media.log import logger
 from ..media.saved_clips import SavedClips, clip_key
 from ..media.side_by_side import SideBySide
 from ..media.video_formats import DEFAULT_CRF, FORMATS, PIXEL_FORMATS, format_named, frame_rate
 from ..media.video_writer import Settings, write_failure, write_video
+from .common.frames_video import FramesVideo, taken_clip
 from .common.output_file import check_prefix, output_names, root_of, saved_result
 from .common.search_words import SAVE_VIDEO
 
@@ -57,7 +61,7 @@ class VideoCombine(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        images: Tensor,
+        images: Tensor | Input.Video,
         fps: float,
         format: str,
         crf: int,
@@ -71,7 +75,9 @@ class VideoCombine(io.ComfyNode):
         pose_frames: Tensor | None = None,
         show_pose: str = OFF,
     ) -> io.NodeOutput:
-        shown = _with_pose(images, pose_frames, show_pose)
+        clip = taken_clip(images)
+        sound = audio if audio is not None else clip.audio
+        shown = _with_pose(clip.frames, pose_frames, show_pose)
         metadata = {}
         if save_metadata and not args.disable_metadata and cls.hidden:
             # ComfyUI's frontend looks for these tags: "workflow" and "prompt".
@@ -84,20 +90,30 @@ class VideoCombine(io.ComfyNode):
             names = output_names(filename_prefix, ending, width, height, kind)
         except OSError as error:
             raise write_failure(Path(root_of(kind), filename_prefix), error) from error
-        path = _saved_once(names, shown, fps, settings, audio)
+        path = _saved_once(names, shown, fps, settings, sound)
         if FORMATS[format].is_video:
-            video = InputImpl.VideoFromFile(str(path))
+            result = InputImpl.VideoFromFile(str(path))
+        elif isinstance(clip.frames, Tensor):
+            frames = Types.VideoComponents(
+                images=to_rgb(clip.frames), audio=cast(Input.Audio | None, sound), frame_rate=frame_rate(fps, format)
+            )
+            result = InputImpl.VideoFromComponents(frames)
         else:
-            frames = Types.VideoComponents(images=to_rgb(images), audio=audio, frame_rate=frame_rate(fps, format))
-            video = InputImpl.VideoFromComponents(frames)
+            result = FramesVideo(clip.frames, frame_rate(fps, format), sound)
         # A GIF must not be marked as animated: the frontend would show an empty video element.
         player = ui.SavedImages if ending == ".gif" else ui.PreviewVideo
-        return io.NodeOutput(video, str(path), ui=player([saved_result(path, kind)]))
+        return io.NodeOutput(result, str(path), ui=player([saved_result(path, kind)]))
 
 
 def _clip_inputs() -> list[io.Input]:
     return [
-        io.Image.Input("images", tooltip="The frames. An alpha channel is dropped, gray becomes RGB."),
+        # Both kinds by one input: Nodes 2.0 shows the pictures of a node that has a VIDEO input, a GIF too, as video.
+        io.MultiType.Input(
+            "images",
+            [io.Image, io.Video],
+            tooltip="The frames, as images or video. An alpha channel is dropped, gray becomes RGB. A video is written "
+            "at fps, with its own audio if audio is not connected.",
+        ),
         io.Float.Input(
             "fps",
             default=16.0,
@@ -184,9 +200,10 @@ def _file_inputs() -> list[io.Input]:
     ]
 
 
-def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Tensor | SideBySide:
+def _with_pose(images: FrameSource, pose_frames: Tensor | None, show_pose: str) -> FrameSource | SideBySide:
     """Return the frames to write: `images` [F, H, W, C] as they are, or twice as wide with their pose."""
-    to_rgb(images)  # refuses what is no IMAGE, before its size is read
+    if isinstance(images, Tensor):
+        to_rgb(images)  # refuses what is no IMAGE, before its size is read
     if show_pose == OFF:
         return images
     if pose_frames is None:
@@ -198,7 +215,7 @@ def _with_pose(images: Tensor, pose_frames: Tensor | None, show_pose: str) -> Te
 
 
 def _saved_once(
-    names: Numbered, images: Tensor | SideBySide, fps: float, settings: Settings, audio: Input.Audio | None
+    names: Numbered, images: FrameSource | SideBySide, fps: float, settings: Settings, audio: Mapping | None
 ) -> Path:
     """Return the file of the clip: the one that holds it already, else a new one."""
     decisive = settings._replace(metadata=dict.fromkeys(sorted(settings.metadata), ""))

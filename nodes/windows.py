@@ -1,11 +1,12 @@
 """Long videos: sampling in windows, and how much the seams show."""
 
-from comfy_api.latest import io
+from comfy_api.latest import Input, io
 from torch import Tensor
 
 from ..media.frames import to_rgb
 from ..steadydancer_core.long_video.seams import describe, seam_scores
 from ..steadydancer_core.long_video.windows import apply_windows, window_borders
+from .common.frames_video import connected_clip, video_instead
 from .common.node_text import show_text
 
 CATEGORY = "SteadyDancer/long video"
@@ -66,18 +67,30 @@ class SeamReport(io.ComfyNode):
             category=CATEGORY,
             description="Reports how visible each border between two windows is in the finished frames.",
             search_aliases=["context windows", "jump", "flicker"],
-            inputs=[io.Image.Input("images", tooltip="The decoded frames of the video."), *_window_inputs()],
+            inputs=[
+                io.Image.Input("images", optional=True, tooltip="The decoded frames of the video. Or connect video."),
+                *_window_inputs(),
+                video_instead(),
+            ],
             outputs=[
                 io.Image.Output(id="images_out", display_name="images", tooltip="The frames, unchanged."),
                 io.String.Output(id="report", display_name="report", tooltip="One line for each border."),
+                io.Video.Output(
+                    id="video_out", display_name="video", tooltip="The video, unchanged, if it is connected."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, images: Tensor, window: int, overlap: int) -> io.NodeOutput:
-        borders, reach = window_borders(len(images), window, overlap)
-        report = describe(seam_scores(to_rgb(images), borders, reach))
-        return io.NodeOutput(images, report, ui=show_text(report))
+    def execute(
+        cls, images: Tensor | None = None, window: int = 81, overlap: int = 16, video: Input.Video | None = None
+    ) -> io.NodeOutput:
+        clip = connected_clip("Seam Report", images, video)
+        borders, reach = window_borders(len(clip.frames), window, overlap)
+        frames = to_rgb(clip.frames) if isinstance(clip.frames, Tensor) else clip.frames
+        report = describe(seam_scores(frames, borders, reach))
+        images_out, video_out = clip.outputs(clip.frames, clip.audio)
+        return io.NodeOutput(images_out, report, video_out, ui=show_text(report))
 
 
 NODES = [LongVideoWindows, SeamReport]

@@ -4,18 +4,16 @@ A chunk is one file named by its key: its frames in half precision, kept until o
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ...media.disk_cache import DiskCache
+from ...media.frame_files import pack, unpack
 from ...media.log import logger
 from ..weights.weight_source import first_of
 from .run_manifest import Manifest, note_changes
 from .value_names import ValueNamer, digest
-
-SUFFIX = ".frames"
 
 
 def as_stored(frames: Tensor) -> Tensor:
@@ -31,6 +29,7 @@ class KeptChunks:
         self.run_key: str | None = None
         self.keys: list[str] = []
         self.found = 0
+        self.file: Path | None = None  # of the chunk last returned, where it is kept
         if not cache.is_on:
             return
         run = manifest()
@@ -48,11 +47,14 @@ class KeptChunks:
             notes.append(f"all chunks are sampled anew, because this changed since the last run: {changed}")
             logger.info("%s", notes[-1])
 
-    def get_or_compute(self, fields: dict, shape: tuple[int, ...], compute: Callable[[], Tensor]) -> Tensor:
+    def get_or_compute(
+        self, fields: Callable[[], dict], shape: tuple[int, ...], compute: Callable[[], Tensor]
+    ) -> Tensor:
         """Return the frames [F, H, W, 3] of the chunk of this run known by `fields`, rounded to half precision."""
+        self.file = None
         if self.run_key is None:
             return as_stored(compute())
-        key = digest([self.run_key, ValueNamer()(fields)])
+        key = digest([self.run_key, ValueNamer()(fields())])
         frames = self.cache.load(key, lambda content: unpack(content, shape))
         if frames is not None:
             self.found += 1
@@ -62,6 +64,7 @@ class KeptChunks:
                 self.run_key = None  # reported once; no run could go on across the gap
                 return frames
         self.keys.append(key)
+        self.file = self.cache.path(key)
         return frames
 
     def advice(self) -> str:
@@ -72,13 +75,3 @@ class KeptChunks:
             f"{len(self.keys)} finished chunks are kept and the next run goes on from them: raise blocks_to_swap and "
             "run again. A smaller chunk_length or size, or tiled_vae, lowers the need too, but starts anew."
         )
-
-
-def pack(frames: Tensor) -> memoryview:
-    """Return the bytes of `frames` [F, H, W, 3] in half precision."""
-    return frames.to("cpu", torch.half).contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def unpack(content: memoryview, shape: tuple[int, ...]) -> Tensor:
-    """Return the frames of `shape` that were packed; ValueError if the content has another size."""
-    return torch.from_numpy(np.frombuffer(content, np.half).reshape(shape).copy())

@@ -10,6 +10,7 @@ rounded to half precision as the store of finished chunks does it, whether chunk
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import comfy.model_management
@@ -20,6 +21,7 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.disk_cache import DiskCache
+from ...media.frame_files import FrameFiles
 from ...media.frame_size import crop_fraction, latent_frames
 from ...media.frame_source import FrameSource
 from ...media.frames import crop, fit_image, size_of
@@ -72,7 +74,7 @@ class ChunkSettings:
 class LongVideo(NamedTuple):
     """The frames [F, H, W, 3] in 0..1, how they were made and how they meet in words, and the logs of this run."""
 
-    frames: Tensor
+    frames: FrameSource
     report: str
     logs: list[RunLog]
 
@@ -85,23 +87,35 @@ def make_long_video(
     settings: ChunkSettings,
     cache: DiskCache,
     display: Display = NO_DISPLAY,
+    folder: Path | None = None,
 ) -> LongVideo:
-    """Return a video as long as the pose frames, by chunks in `cache`; ValueError before encoding if it cannot work."""
+    """Return a video as long as the pose frames, by chunks in `cache`; ValueError before encoding if it cannot work.
+
+    folder: made to keep the video's frames in, instead of memory.
+    """
     maker = prepare(model, vae, clip_vision, sources, settings, display)
-    kept = KeptChunks(cache, maker.run_manifest, maker.notes)
     height, width = maker.photo.shape[1:3]
+    total, overlap = maker.plan[-1].stop, maker.settings.overlap
     device = comfy.model_management.intermediate_device()
-    video = torch.empty(maker.plan[-1].stop, height, width, 3, dtype=torch.float32, device=device)
+    if folder is None:
+        video = torch.empty(total, height, width, 3, dtype=torch.float32, device=device)
+    else:
+        video = FrameFiles(folder, height, width, new=0 if cache.is_on else total)
+    kept, before = KeptChunks(cache, maker.run_manifest, maker.notes), None
     for chunk in maker.plan:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        before = video[chunk.start : chunk.start + maker.settings.overlap] if chunk.index else None
         with explain_out_of_memory(kept.advice()):
             frames = kept.get_or_compute(
-                maker.chunk_key_fields(chunk, before),
+                partial(maker.chunk_key_fields, chunk, before),
                 (chunk.frames, height, width, 3),
                 partial(maker.make, chunk, before),
             )
-        video[chunk.start : chunk.stop] = frames.to(video)
+        if isinstance(video, FrameFiles):
+            is_last = chunk.stop == total
+            video.add(frames, chunk.frames if is_last else chunk.frames - overlap, kept.file)
+        else:
+            video[chunk.start : chunk.stop] = frames.to(video)
+        before = frames[-overlap:].to(device, torch.float32, copy=True)
     return LongVideo(video, _report(maker, kept, video), [done.log for done in maker.done])
 
 
@@ -273,7 +287,7 @@ def _check_finite(values: Tensor, chunk: Chunk, remedy: str) -> None:
         )
 
 
-def _report(maker: ChunkMaker, kept: KeptChunks, video: Tensor) -> str:
+def _report(maker: ChunkMaker, kept: KeptChunks, video: FrameSource) -> str:
     count, settings = len(maker.plan), maker.settings
     frames, height, width = video.shape[:3]
     places, reach = borders(maker.plan, settings.overlap)

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...media.frame_source import FrameSource, Spliced
 from ...media.frames import fit_image, to_rgb
 
 
@@ -30,15 +31,20 @@ def fit_photo(images: Tensor, photo: Tensor) -> Tensor:
     return fit_image(photo[:1], width, height)[0].clamp(0, 1).to(images)
 
 
-def exact_first_frame(images: Tensor, photo: Tensor, crossfade: int) -> Tensor:
-    """Return a copy of `images` [F, H, W, C] in RGB whose frame 0 is `photo` [B, h, w, C], fitted to the clip's size.
+def exact_first_frame(images: FrameSource, photo: Tensor, crossfade: int) -> FrameSource:
+    """Return `images` [F, H, W, C] in RGB with frame 0 as `photo` [B, h, w, C], fitted to the clip's size.
 
-    Frame k of the next `crossfade` holds k / (crossfade + 1) of what was generated. ValueError if `crossfade` < 0.
+    Frame k of the next `crossfade` holds k / (crossfade + 1) of what was generated. A Tensor is copied, of another
+    FrameSource only these frames. ValueError if `crossfade` < 0.
     """
     if crossfade < 0:
         raise ValueError(f"crossfade is {crossfade}; it is a number of frames, 0 or more.")
-    first = fit_photo(images, photo)
+    head = images[: crossfade + 1]
+    first, head = fit_photo(head, photo), to_rgb(head).clone()
+    for k in range(len(head)):
+        head[k] = torch.lerp(first, head[k], k / (crossfade + 1)) if k else first
+    if not isinstance(images, Tensor):
+        return Spliced(head, images, len(head))
     result = to_rgb(images).clone()
-    for k in range(min(crossfade + 1, len(result))):
-        result[k] = torch.lerp(first, result[k], k / (crossfade + 1)) if k else first
+    result[: len(head)] = head
     return result

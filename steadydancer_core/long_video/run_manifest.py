@@ -23,7 +23,7 @@ from ..sampling.presets import Settings
 from ..sampling.schedule import make_solver
 from .value_names import ValueNamer, digest, tensors_of
 
-VERSION = 2  # of the chunks' content: raise it whenever the same settings make other frames
+VERSION = 3  # of the chunks' content and its form: raise it whenever the same settings make other files
 SUFFIX = ".json"
 MOST_MANIFESTS, MOST_SHOWN, LONGEST_SHOWN = 100, 8, 40
 PRESET_NAMES = ("name", "step_distilled")  # of a preset: they change no frame

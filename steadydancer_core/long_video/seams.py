@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...media.frame_source import FrameSource
+
 NEIGHBORS = 8  # frames on each side of a border that it is compared with
 STILL = 0.25 / 255  # a change below the rounding of 8 bits counts as this much
 VISIBLE_JUMP, VISIBLE_COLOR = 2.0, 4.0
@@ -30,7 +32,7 @@ class SeamScore(NamedTuple):
         return self.jump > VISIBLE_JUMP or self.color > VISIBLE_COLOR
 
 
-def seam_scores(frames: Tensor, borders: Sequence[int], reach: int = 0) -> list[SeamScore]:
+def seam_scores(frames: FrameSource, borders: Sequence[int], reach: int = 0) -> list[SeamScore]:
     """Score the inner borders of `frames` [F, H, W, 3], 0..1, each spread over `reach` frames on both sides."""
     return [_score(frames, border, reach) for border in borders if 0 < border < frames.shape[0]]
 
@@ -48,7 +50,7 @@ def describe(scores: Sequence[SeamScore]) -> str:
     return "\n".join([f"{visible} of {len(scores)} seams should be visible.", *rows])
 
 
-def _score(frames: Tensor, border: int, reach: int) -> SeamScore:
+def _score(frames: FrameSource, border: int, reach: int) -> SeamScore:
     start = max(0, border - reach - NEIGHBORS - 1)
     near = frames[start : border + reach + NEIGHBORS + 1].float()
     changes = (near[1:] - near[:-1]).abs().mean(dim=(1, 2, 3))  # changes[i] lies between frames i and i + 1 of `near`

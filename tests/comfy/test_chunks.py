@@ -11,11 +11,11 @@ from comfy.ldm.wan.vae import WanVAE
 from safetensors.torch import load_file
 
 from steadydancer_pack.media.disk_cache import DiskCache
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
+from steadydancer_pack.media.frame_files import SUFFIX
 from steadydancer_pack.miniature import shipped, weights
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX, as_stored
+from steadydancer_pack.steadydancer_core.long_video.chunk_store import as_stored
 from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, Sources, TiledVae, make_long_video
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
 from steadydancer_pack.steadydancer_core.sampling import conditions

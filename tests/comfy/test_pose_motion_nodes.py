@@ -68,7 +68,7 @@ def test_lead_in_by_itself_takes_whole_steps_of_4_and_none_hands_on_the_very_pos
 
 def test_trim_drops_the_lead_in_if_shorter_than_the_video_and_leaves_the_sound():
     audio = sound(1)
-    images, out = TrimLeadIn.execute(frames(9), 4, "trim", FPS, audio).args
+    images, out, _ = TrimLeadIn.execute(frames(9), 4, "trim", FPS, audio).args
     assert images[:, 0, 0, 0].tolist() == [4, 5, 6, 7, 8]
     assert out is audio
     with pytest.raises(ValueError, match="4 of them are to be cut off"):
@@ -76,7 +76,7 @@ def test_trim_drops_the_lead_in_if_shorter_than_the_video_and_leaves_the_sound()
 
 
 def test_keep_puts_silence_before_the_sound():
-    images, out = TrimLeadIn.execute(frames(9), 4, "keep", FPS, sound(1)).args
+    images, out, _ = TrimLeadIn.execute(frames(9), 4, "keep", FPS, sound(1)).args
     assert len(images) == 9
     assert out["sample_rate"] == RATE and out["waveform"].shape == (1, 2, RATE + 200)
     assert out["waveform"][0, 0, 199:202].tolist() == [0, 1, 2]
@@ -85,7 +85,7 @@ def test_keep_puts_silence_before_the_sound():
 
 @pytest.mark.parametrize("mode", ["trim", "keep"])
 def test_trim_without_lead_in_or_sound(mode):
-    images, out = TrimLeadIn.execute(frames(3), 0, mode, FPS).args
+    images, out, _ = TrimLeadIn.execute(frames(3), 0, mode, FPS).args
     assert torch.equal(images, frames(3)) and out is None
 
 

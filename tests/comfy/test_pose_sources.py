@@ -75,11 +75,11 @@ def sample(model, **changes):
 
 def test_the_video_is_that_of_the_frames_and_its_chunks_serve_both(model, monkeypatch, tmp_path):
     monkeypatch.setattr(chunks, "chunk_folder", lambda: tmp_path / "frames")
-    frames, report = sample(model, **drawn(48, 80))
-    again, found = sample(model, poses=POSES, negative_poses=NEGATIVE)
+    frames, report, _ = sample(model, **drawn(48, 80))
+    again, found, _ = sample(model, poses=POSES, negative_poses=NEGATIVE)
     assert torch.equal(again, frames) and "2 of 2 chunks were finished before" in found
     monkeypatch.setattr(chunks, "chunk_folder", lambda: tmp_path / "poses")
-    anew, same_report = sample(model, poses=POSES, negative_poses=NEGATIVE)
+    anew, same_report, _ = sample(model, poses=POSES, negative_poses=NEGATIVE)
     assert torch.equal(anew, frames) and same_report == report
 
 

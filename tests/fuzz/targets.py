@@ -29,9 +29,9 @@ from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo
 from steadydancer_pack.media.audio_track import read_audio
 from steadydancer_pack.media.disk_cache import DiskCache
+from steadydancer_pack.media.frame_files import SUFFIX, pack, unpack
 from steadydancer_pack.media.video_stream import open_video
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX, pack, unpack
 from steadydancer_pack.steadydancer_core.weights import prompt_embeddings
 from steadydancer_pack.steadydancer_core.weights.checkpoint import check_file
 from steadydancer_pack.steadydancer_core.weights.gguf_header import read_gguf_header, recipe_of
