@@ -293,6 +293,18 @@ def drawing_size(clips: Sequence[PoseClip], width: int, height: int) -> tuple[in
     return round(clip.width * scale), round(clip.height * scale)
 
 
+def on_canvas(clip: PoseClip, size: tuple[int, int], kept: tuple[float, float]) -> PoseClip:
+    """Return the clip on a canvas of `size` (width, height) that shows the fractions `kept` of its own, centered.
+
+    Drawn at that size it lies where a drawing for that size, see `drawing_size`, lies when it is cropped to `kept`.
+    """
+    drawn = np.array(drawing_size([clip], *size))
+    shown = (drawn * kept).round()
+    points = ((track.points * drawn - (drawn - shown) // 2) / shown for track in clip.tracks)
+    tracks = tuple(replace(track, points=moved) for track, moved in zip(clip.tracks, points, strict=True))
+    return replace(clip, width=size[0], height=size[1], tracks=tracks)
+
+
 def draw_poses(
     clips: Sequence[PoseClip], size: tuple[int, int], style: Style = OFFICIAL, callbacks: Callbacks = SILENT
 ) -> list[np.ndarray]:

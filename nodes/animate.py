@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..dwpose.detect.detector import Detector
@@ -10,7 +11,7 @@ from ..dwpose.detect.wholebody import DWPose
 from ..dwpose.edit.align import MODES, remarks_text, report_text
 from ..dwpose.edit.lead_in import AUTO
 from ..dwpose.formats.keypoints import to_keypoints
-from ..dwpose.pipeline import AUTOMATIC, PoseOptions, compute_poses
+from ..dwpose.pipeline import AUTOMATIC, PoseOptions, compute_poses, on_canvas
 from ..dwpose.track.pick import ALL
 from ..dwpose.track.pose_cache import PoseCache
 from ..media.audio_track import read_audio
@@ -45,6 +46,10 @@ NOT_PUBLISHED_DETECTOR = (
     "Warning: official mode, but the detector is not as published. That is DW-Pose with flip_test on and colour_order "
     "official: leave detector unconnected and get its two files, or set both in Load Pose Detector."
 )
+NOT_DRAWN = (
+    "draw_frames of Poses From Video is off, so there are no pose frames. Connect poses and negative_poses instead, or "
+    "turn draw_frames on."
+)
 
 
 class AnimateFromVideo(io.ComfyNode):
@@ -60,7 +65,7 @@ class AnimateFromVideo(io.ComfyNode):
             ),
             search_aliases=["pose from video", "dance from video", "preprocess", *DANCE, *SKELETON],
             is_output_node=True,  # so that it can be run alone, to look at the dance before the long run
-            inputs=[*SOURCES, *MAIN_INPUTS, *repair_inputs()],
+            inputs=[*SOURCES, *MAIN_INPUTS, *repair_inputs(), DRAW_FRAMES],
             outputs=OUTPUTS,
         )
 
@@ -79,6 +84,7 @@ class AnimateFromVideo(io.ComfyNode):
         source_fps: float = MODEL_FPS,
         detector=None,
         start_seconds: float = 0.0,
+        draw_frames: bool = True,
         **options,
     ) -> io.NodeOutput:
         width, height = frame_size(photo, size)
@@ -89,19 +95,23 @@ class AnimateFromVideo(io.ComfyNode):
         chosen = PoseOptions(corrections=take_corrections(options, CORRECTED_PARTS), **options)
         still = ImageStream(photo[:1])
         poses = compute_poses(still, stream, detector, chosen, cache, node_callbacks())
-        drawn = draw_images([poses.clip, poses.pose_negative], width, height)
-        kept = crop_fraction(size_of(photo), width, height)
-        frames, pose_negative_frames = (fit_image(images, width, height, kept) for images in drawn)
+        kept, clips = crop_fraction(size_of(photo), width, height), [poses.clip, poses.pose_negative]
+        if draw_frames:
+            frames = [fit_image(images, width, height, kept) for images in draw_images(clips, width, height)]
+        else:
+            frames = [ExecutionBlocker(NOT_DRAWN)] * 2
+            clips = [on_canvas(clip, (width, height), kept) for clip in clips]
+        keypoints, negative_keypoints = map(to_keypoints, clips)
         picture = overlay_image(photo, poses.alignment)
         notes += [*poses.notes, f"Size of the video: {width}x{height}.", crop_note(kept)]
         audio = read_audio(video, notes.append, stream)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join(filter(None, [*notes, text])) for text in texts)
-        outputs = (frames, pose_negative_frames, picture, stream.fps, audio, poses.lead_in, to_keypoints(poses.clip))
+        outputs = (*frames, picture, stream.fps, audio, poses.lead_in, keypoints)
         shown = show_dance(poses, still, stream, kept, audio, report, brief)
         values = correction_values(chosen.corrections, CORRECTED_PARTS)
         editor = show_alignment_editor("Poses From Video", photo, poses.alignment, values, stream.fps, poses.lead_in)
-        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), ui={**shown, **editor})
+        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), negative_keypoints, ui={**shown, **editor})
 
 
 def _choose_detector(detector: Detector | None, official: bool) -> tuple[Detector, list[str]]:
@@ -251,6 +261,16 @@ def repair_inputs() -> list[io.Input]:
     ]
 
 
+DRAW_FRAMES = io.Boolean.Input(
+    "draw_frames",
+    default=True,
+    optional=True,
+    advanced=True,
+    tooltip="Off: draw no pose frames, which takes little memory for videos of minutes. Connect poses and "
+    "negative_poses to SteadyDancer Sampler (any length) instead; they then have the size of the video.",
+)
+
+
 OUTPUTS: list[io.Output] = [
     io.Image.Output("pose_frames", tooltip="Connect to pose_frames of Reconcile Conditions."),
     io.Image.Output("negative_frames", tooltip="Connect to pose_negative_frames of Reconcile Conditions."),
@@ -271,6 +291,10 @@ OUTPUTS: list[io.Output] = [
         display_name="photo",
         tooltip="The photo in the shape of the video: cropped about its center where a custom size cuts something. "
         "Connect to photo of Reconcile Conditions.",
+    ),
+    PoseKeypoint.Output(
+        "negative_poses",
+        tooltip="The pose-negative of poses, for negative_poses of Reconcile Conditions or the sampler.",
     ),
 ]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from steadydancer_pack.dwpose.detect.detector import Region
 from steadydancer_pack.dwpose.detect.detector_files import DWPOSE, YOLOX
@@ -21,6 +22,7 @@ from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes import animate
 from steadydancer_pack.nodes.animate import AnimateFromVideo
 from steadydancer_pack.nodes.common import detector_choice
+from steadydancer_pack.nodes.common.pose_images import draw_images
 from steadydancer_pack.nodes.common.video_input import skip_seconds
 from steadydancer_pack.tests.figures import ADULT, Camera, Stance, clip, dance
 
@@ -97,13 +99,26 @@ def test_what_a_matte_took_out_of_the_photo_is_black_to_the_detector():
 
 
 def test_poses_pictures_rate_and_sound_belong_together_and_the_report_tells_who_saw_what():
-    frames, negative, overlay, fps, audio, lead_in, poses, report, photo = run()
+    frames, negative, overlay, fps, audio, lead_in, poses, report, photo, _ = run()
     assert frames.shape == negative.shape == (FRAMES, 256, 144, 3) and not torch.equal(frames, negative)
     assert overlay.shape == (1, 1024, 576, 3) and photo.shape == (1, 128, 72, 3)
     assert (fps, lead_in, audio["sample_rate"]) == (16.0, 0, 1600)
     track = from_keypoints(poses).tracks[0]
     assert track.points[0, NECK] == pytest.approx(CLIPS[72].tracks[0].points[0, NECK], abs=1e-6)
     assert report.splitlines()[:3] == ["Knowing", "It knows.", "Frames: 6 at 16 fps. People: 1, largest chosen."]
+
+
+@pytest.mark.parametrize(("width", "height", "error"), [(144, 256, 1e-4), (96, 96, 1e-4), (160, 0, 2e-3)])
+def test_without_frames_the_poses_lie_in_the_frame_of_the_video(width, height, error):
+    """Up to the rounding of POSE_KEYPOINT, but where the drawing is shrunk to another shape."""
+    how = {"size": {"size": "custom", "width": width, "height": height}}
+    frames, negative, *rest = run(**how)
+    blocked, also, *same = run(**how, draw_frames=False)
+    assert isinstance(blocked, ExecutionBlocker) and "Connect poses and negative_poses instead" in also.message
+    for images, poses in ((frames, same[4]), (negative, same[7])):
+        (drawn,) = draw_images([from_keypoints(poses)], 0, 0)
+        assert drawn.shape == images.shape and (drawn - images).abs().mean() <= error < images.mean() / 5
+    assert same[5] == rest[5] and torch.equal(same[6], rest[6])
 
 
 def test_a_lead_in_is_put_before_all_of_the_dance():
@@ -158,7 +173,7 @@ class Followed(Knowing):
 def test_official_detects_in_every_frame_and_aligns_what_was_found_untouched():
     seen = [0, 1, NOBODY, 3, 4, 5]
     detector = Followed()
-    frames, _, _, _, _, _, poses, report, _ = run(seen, detector, mode="official", smoothing=1.0)
+    frames, _, _, _, _, _, poses, report, *_ = run(seen, detector, mode="official", smoothing=1.0)
     assert detector.found == 1 + FRAMES  # photo and video
     there = np.array([number != NOBODY for number in seen])[:, None]
     track = CLIPS[90].tracks[0]
