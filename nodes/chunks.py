@@ -79,8 +79,8 @@ def _run_name_input() -> io.Input:
 def _disk_input() -> io.Input:
     return io.Boolean.Input(
         "frames_on_disk", default=False, optional=True,
-        tooltip="Keep the finished frames on disk instead of in memory, for videos of minutes: connect video, not "
-        "frames. They need 0.2 GB for 81 frames at 480x832 only if keep_chunks is off.",
+        tooltip="Keep the finished frames on disk instead of in memory, for videos of minutes. Connect video instead "
+        "of frames. With keep_chunks they need no extra space.",
     )  # fmt: skip
 
 

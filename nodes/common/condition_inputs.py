@@ -8,6 +8,11 @@ from .pose_images import drawn_when_taken
 from .pose_input import read_poses
 from .pose_types import PoseKeypoint
 
+EITHER = (
+    "Connect either pose_frames and pose_negative_frames, as 'Draw Poses' and 'Poses From Video' make them, or poses "
+    "and negative_poses."
+)
+
 
 def prompt_inputs() -> list[io.Input]:
     return [
@@ -90,9 +95,6 @@ def pose_sources(
         clips = [read_poses(data) for data in (poses, negative_poses) if data is not None]
         drawn, *negative = drawn_when_taken(clips, width, height)
         return drawn, negative[0] if negative else None
-    is_none = pose_frames is None and poses is None
-    found = "neither pose_frames nor poses" if is_none else "both frames and poses"
-    raise ValueError(
-        f"{node} has {found} connected. Connect either pose_frames and pose_negative_frames, as 'Draw Poses' and "
-        "'Poses From Video' make them, or poses and negative_poses."
-    )
+    if pose_frames is None and poses is None:
+        raise ValueError(f"{node} has neither pose_frames nor poses connected. {EITHER}")
+    raise ValueError(f"{node} has both frames and poses connected. {EITHER}")

@@ -108,5 +108,5 @@ def test_a_chunk_draws_its_own_frames_only(model, monkeypatch):
     ],
 )
 def test_frames_and_poses_together_and_neither_are_refused(connected, found):
-    with pytest.raises(ValueError, match=rf"Node has {found} connected. Connect either pose_frames and"):
+    with pytest.raises(ValueError, match=rf"Node has {found} connected. Connect either pose_frames and p"):
         pose_sources("Node", 0, 0, **connected)
