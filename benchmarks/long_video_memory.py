@@ -154,7 +154,8 @@ def measure(comfyui: Path, side: int, way: str, seconds: list[int]) -> list[floa
     """Print and return the MB that a video of each length takes, in a server of its own."""
     grown = []
     for length in seconds:
-        with Server(comfyui, side) as server:
+        server = Server(comfyui, side)
+        with server:
             server.run(way, SHORT)
             grown.append(server.grown_mb(way, round(length * MODEL_FPS)))
         sys.stdout.write(f"{way}, {length} s: {grown[-1]:.0f} MB above the loaded model\n")
@@ -165,7 +166,8 @@ def measure(comfyui: Path, side: int, way: str, seconds: list[int]) -> list[floa
 def compare_times(comfyui: Path, side: int) -> float:
     """Print and return the seconds of 81 frames with the frames on disk by those with images, the medians in turn."""
     ways = {way: [] for way in (IMAGES, ON_DISK)}
-    with Server(comfyui, side) as server:
+    server = Server(comfyui, side)
+    with server:
         for way in ways:
             server.run(way, SHORT)
         for _ in range(ROUNDS):

@@ -8,6 +8,7 @@ import os
 import shutil
 import weakref
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,11 @@ class FrameFiles(LazyFrames):
     """A clip in files of its own in `folder`, which is made for it and removed with the last object that reads it.
 
     new: how many frames must be written, beside those that have a file already. FrameFileError if the disk is too full.
+    check: called before each frame is read; what it raises ends the work of whoever reads.
     """
 
-    def __init__(self, folder: Path, height: int, width: int, new: int = 0):
-        self.folder, self._places = folder, []
+    def __init__(self, folder: Path, height: int, width: int, new: int = 0, check: Callable[[], None] = lambda: None):
+        self.folder, self._places, self._check = folder, [], check
         self.shape = torch.Size((0, height, width, 3))
         folder.mkdir(parents=True)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -80,6 +82,7 @@ class FrameFiles(LazyFrames):
 
     def frame(self, index: int) -> Tensor:
         """Return a frame; FrameFileError if its file is gone or damaged."""
+        self._check()
         path, place, count = self._places[index]
         size = math.prod(self.shape[1:]) * HALF.itemsize
         try:

@@ -100,7 +100,8 @@ def make_long_video(
     if folder is None:
         video = torch.empty(total, height, width, 3, dtype=torch.float32, device=device)
     else:
-        video = FrameFiles(folder, height, width, new=0 if cache.is_on else total)
+        check = comfy.model_management.throw_exception_if_processing_interrupted
+        video = FrameFiles(folder, height, width, 0 if cache.is_on else total, check)
     kept, before = KeptChunks(cache, maker.run_manifest, maker.notes), None
     for chunk in maker.plan:
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import comfy.model_management
 import comfy.sd
 import folder_paths
 import pytest
@@ -175,6 +176,15 @@ def test_a_damaged_frame_ends_the_file_with_words_and_nothing_half_stays(video, 
     with pytest.raises(FrameFileError, match="cannot be read"):
         combine(images=video)
     assert [path for path in (folders / "output").rglob("*") if path.is_file()] == []
+
+
+def test_cancel_ends_the_reading_of_frames(model, folders):
+    *_, video = on_disk(model, folders)[1]
+    comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        combine(images=video)
+    assert [path for path in (folders / "output").rglob("*") if path.is_file()] == []
+    assert not comfy.model_management.processing_interrupted()
 
 
 def test_a_disk_that_fills_up_in_the_middle_keeps_the_finished_chunks(model, folders, monkeypatch):

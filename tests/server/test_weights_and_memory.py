@@ -166,6 +166,14 @@ def test_chunks_make_the_whole_dance_and_are_found_again(server, prompt):
     _, outputs = run(server, prompt)
     text = outputs["chunks"]["text"][0]
     assert "33 frames in 3 chunk(s)" in text and text.count("frame ") == 2
+    video = find(prompt, VIDEO)
+    file = outputs[video]["images"]
     set_inputs(prompt, "chunks", chunks_gb=2)  # else ComfyUI would answer from its own cache
     _, outputs = run(server, prompt)
     assert "3 of 3 chunks were finished before" in outputs["chunks"]["text"][0]
+    set_inputs(prompt, "chunks", frames_on_disk=True)
+    with pytest.raises(PromptFailed, match="frames_on_disk is on, so there are no images"):
+        run(server, prompt)
+    set_inputs(prompt, video, images=["chunks", 2])
+    _, outputs = run(server, prompt)
+    assert outputs[video]["images"] == file  # the same frames, so nothing is saved again
