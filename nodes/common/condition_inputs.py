@@ -60,7 +60,7 @@ def frame_size_inputs() -> list[io.Input]:
 
 
 def pose_inputs() -> list[io.Input]:
-    """Return the inputs for poses in the place of pose frames; the last ones of a node, see `take_pose_frames`."""
+    """Return the inputs for poses in the place of pose frames; the last ones of a node, see `pose_sources`."""
     return [
         PoseKeypoint.Input(
             "poses",

@@ -20,6 +20,7 @@ from ...media.audio_input import cut_audio
 from ...media.frame_size import MODEL_FPS
 from ...media.frame_source import FrameSource, Spliced
 from ...media.frames import size_of
+from ...media.video_formats import AUTO, DEFAULT_CRF
 from ...media.video_writer import Settings, write_video
 
 FORMAT = "MP4 H.264"
@@ -63,16 +64,21 @@ class FramesVideo(Input.Video):
             folder = temp_folder()
             folder.mkdir(parents=True)
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self._written = self._write(folder, {})
+            self._written = self._write(folder, Settings(FORMAT))
         return str(self._written)
 
-    def save_to(self, path, format=Types.VideoContainer.AUTO, codec=Types.VideoCodec.AUTO, metadata=None, **_) -> None:
+    def save_to(
+        self, path, format=Types.VideoContainer.AUTO, codec=Types.VideoCodec.AUTO, metadata: Mapping | None = None,
+        bit_depth: int | None = None, crf: float | None = None, **_,
+    ) -> None:  # fmt: skip
         """Write MP4 in H.264 to a path or BytesIO; ValueError for anything else."""
         if format not in ("auto", "mp4") or codec not in ("auto", "h264"):
             raise ValueError(f"This video is saved as MP4 in H.264, not as {format} in {codec}. Choose auto for both.")
         tags = {name: json.dumps(value) for name, value in (metadata or {}).items()}
+        quality = DEFAULT_CRF if crf is None else round(crf)
+        settings = Settings(FORMAT, quality, "yuv420p10le" if (bit_depth or 8) > 8 else AUTO, metadata=tags)
         with tempfile.TemporaryDirectory(dir=folder_paths.get_temp_directory()) as folder:
-            written = self._write(Path(folder), tags)
+            written = self._write(Path(folder), settings)
             if isinstance(path, BytesIO):
                 path.write(written.read_bytes())
             else:
@@ -91,8 +97,7 @@ class FramesVideo(Input.Video):
         frames = Spliced(self.frames[:0], self.frames, first, stop)
         return FramesVideo(frames, self.fps, cut_audio(self.audio, float(first / self.fps)))
 
-    def _write(self, folder: Path, metadata: dict[str, str]) -> Path:
-        settings = Settings(FORMAT, metadata=metadata)
+    def _write(self, folder: Path, settings: Settings) -> Path:
         return write_video([folder / "video.mp4"], self.frames, float(self.fps), settings, self.audio)
 
 

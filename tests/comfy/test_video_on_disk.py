@@ -149,8 +149,9 @@ def test_images_and_video_together_and_neither_are_refused(node, video):
 def test_comfyui_takes_it_as_its_own_video(video, folders):
     assert video.get_dimensions() == (80, 64) and video.get_frame_count() == 12
     assert video.get_frame_rate() == 16 and video.get_duration() == 0.75
-    video.save_to(str(folders / "saved.mp4"), metadata={"prompt": {"1": "node"}})
+    video.save_to(str(folders / "saved.mp4"), metadata={"prompt": {"1": "node"}}, bit_depth=10, crf=0, color_space=None)
     with av.open(folders / "saved.mp4") as file:
+        assert file.streams.video[0].format.name == "yuv420p10le"
         assert file.metadata["prompt"] == '{"1": "node"}' and sum(1 for _ in file.decode(video=0)) == 12
     trimmed = video.as_trimmed(0.25, 0.25)
     assert torch.equal(trimmed.frames[:], FRAMES[4:8])
