@@ -101,17 +101,19 @@ class AnimateFromVideo(io.ComfyNode):
         else:
             frames = [ExecutionBlocker(NOT_DRAWN)] * 2
             clips = [on_canvas(clip, (width, height), kept) for clip in clips]
-        keypoints, negative_keypoints = map(to_keypoints, clips)
         picture = overlay_image(photo, poses.alignment)
         notes += [*poses.notes, f"Size of the video: {width}x{height}.", crop_note(kept)]
         audio = read_audio(video, notes.append, stream)
         texts = report_text(poses.alignment), remarks_text(poses.alignment)
         report, brief = ("\n".join(filter(None, [*notes, text])) for text in texts)
-        outputs = (*frames, picture, stream.fps, audio, poses.lead_in, keypoints)
+        outputs = (*frames, picture, stream.fps, audio, poses.lead_in)
         shown = show_dance(poses, still, stream, kept, audio, report, brief)
         values = correction_values(chosen.corrections, CORRECTED_PARTS)
         editor = show_alignment_editor("Poses From Video", photo, poses.alignment, values, stream.fps, poses.lead_in)
-        return io.NodeOutput(*outputs, report, crop(photo[:1], kept), negative_keypoints, ui={**shown, **editor})
+        del poses  # of a long dance as much memory as the lists made of it now
+        keypoints, negative_keypoints = map(to_keypoints, clips)
+        outputs = (*outputs, keypoints, report, crop(photo[:1], kept), negative_keypoints)
+        return io.NodeOutput(*outputs, ui={**shown, **editor})
 
 
 def _choose_detector(detector: Detector | None, official: bool) -> tuple[Detector, list[str]]:

@@ -58,8 +58,10 @@ def _write(dance: Dance, frames: Iterator[np.ndarray], video: FrameStream, audio
     images = StreamedFrames(draw_preview(dance, frames, video.displayed), -(-dance.aligned.frames // stride), size)
     sound = None
     if audio is not None and has_encoder(AAC.encoder):
-        silence = round(dance.lead_in / video.fps * audio["sample_rate"])
-        sound = {**audio, "waveform": torch.nn.functional.pad(audio["waveform"], (silence, 0))}
+        sound = audio
+        if dance.lead_in:
+            silence = round(dance.lead_in / video.fps * audio["sample_rate"])
+            sound = {**audio, "waveform": torch.nn.functional.pad(audio["waveform"], (silence, 0))}
     try:
         names = output_names(PREFIX, f".{FORMAT.container}", *size, io.FolderType.temp)
         path = write_video(names, images, video.fps / stride, SETTINGS, sound, node_callbacks().progress)
