@@ -122,7 +122,7 @@ def prompts_of_window(conds: list[dict[str, Any]], window, shared: int) -> tuple
 
 def _numbers(conditioning: list, frames: Sequence[int]) -> Tensor:
     """Return the number of the prompt of each frame [F], 0 for that of all other frames."""
-    places = torch.tensor(list(frames), device="cpu")
+    places = torch.tensor(list(frames), dtype=torch.int64, device="cpu")
     numbers = torch.zeros_like(places)
     for number, ranges in sorted({values[FRAMES] for _, values in conditioning if FRAMES in values}):
         for first, stop in ranges:
