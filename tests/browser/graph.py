@@ -10,12 +10,13 @@ from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from steadydancer_pack.comfy_client.prompt_edit import with_loaders
+from steadydancer_pack.tools.templates.names import QUICK_START, READY_SKELETONS, STAGE_BY_STAGE
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 WITH_LOADERS = {  # of files, in the place of the bundled sample
-    name: with_loaders(WORKFLOWS[name]) for name in ("ready_skeletons", "dance_from_video", "quick_start")
+    name: with_loaders(WORKFLOWS[name]) for name in (READY_SKELETONS, STAGE_BY_STAGE, QUICK_START)
 }
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
 WAIT, RUN_TIME, TICK = 60_000, 180_000, 50  # ms; RUN_TIME is for a whole run

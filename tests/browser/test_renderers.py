@@ -23,8 +23,9 @@ from steadydancer_pack.tests.browser.graph import (
     show,
     types,
 )
+from steadydancer_pack.tools.templates.names import READY_SKELETONS, STAGE_BY_STAGE
 
-RUNS = [(name, renderer) for name in ("ready_skeletons", "dance_from_video") for renderer in VUE]
+RUNS = [(name, renderer) for name in (READY_SKELETONS, STAGE_BY_STAGE) for renderer in VUE]
 SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"
 WITH_PICTURE = ("SteadyDancerMiniatureSample", "SteadyDancerAlignPoses", "SteadyDancerDrawPoses", SAMPLER)
 # The pictures of a node as [width of the file, width on the page], drawn on the canvas or standing in the page.

@@ -17,6 +17,7 @@ from steadydancer_pack.tests.browser.graph import (
     open_template,
     ours,
 )
+from steadydancer_pack.tools.templates.names import LOW_VRAM
 
 # Every combo of the graph, and of its subgraphs, whose value is none of its choices.
 # But not what is not chosen yet, and no bypassed node (mode 4).
@@ -46,15 +47,7 @@ BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downlo
 
 
 @pytest.fixture(scope="module")
-def kept_dance(server) -> None:
-    """The file that keep_a_dance writes and pose_editor loads."""
-    folder = server.base / "output" / "poses"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def shop(kept_dance, shared_page) -> Page:
+def shop(shared_page) -> Page:
     """A page on which many workflows are opened, one after the other. It may read the clipboard."""
     shared_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shared_page.evaluate(NOTE_OF_BLOCKED)
@@ -170,8 +163,8 @@ def asked_for_sizes(page: Page) -> set[str]:
 
 
 def test_download_all_visits_the_link_of_each_file_that_the_page_may_download(shop):
-    open_template(shop, "low_vram")
-    files = files_of(WORKFLOWS["low_vram"])
+    open_template(shop, LOW_VRAM)
+    files = files_of(WORKFLOWS[LOW_VRAM])
     links = {file["url"] for file in files if file["name"].endswith(BY_THE_PAGE)}
     panel = see_missing(shop, len(files))
     visited = set()

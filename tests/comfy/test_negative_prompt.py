@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from steadydancer_pack.tools.templates.names import (
+    FAST_4_STEPS,
+    LONG_VIDEO,
+    LOW_VRAM,
+    MANY_PHOTOS,
+    OFFICIAL_QUALITY,
+    OWN_POSE_VIDEO,
+    SEVERAL_PEOPLE,
+)
 from steadydancer_pack.training.real_clips import NEGATIVE
 
 PACK = Path(__file__).resolve().parents[2]
@@ -12,11 +21,10 @@ CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of t
 SHARED = "\u8272\u8c03\u8273\u4e3d"
 GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
 ONE_VIDEO = (
-    "fast_4_steps", "long_video_in_chunks", "low_vram", "official_quality", "own_pose_video", "pose_editor",
-    "several_people",
+    FAST_4_STEPS, LONG_VIDEO, LOW_VRAM, OFFICIAL_QUALITY, OWN_POSE_VIDEO, SEVERAL_PEOPLE,
 )  # fmt: skip
 BLUEPRINT = "SteadyDancer"
-WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
+WITH_14B = (*ONE_VIDEO, MANY_PHOTOS)
 
 
 def texts(value):

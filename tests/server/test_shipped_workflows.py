@@ -8,16 +8,14 @@ import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
-from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.comfy.test_negative_prompt import ONE_VIDEO
 from steadydancer_pack.tests.prompts import VIDEO, file_of, run
-from steadydancer_pack.training import sample
-from steadydancer_pack.training.old_world.clips import film
+from steadydancer_pack.tools.templates.names import CHECK_THE_DANCE, MANY_PHOTOS, OWN_POSE_VIDEO
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-FPS, FRAMES = 16, 9
-VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {"one_dance_many_photos": 3}
+FRAMES = 9
+VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {MANY_PHOTOS: 3}
 QUICK = {"preset": "Custom", "preset.steps": 2}
 SMALL = {"width": 48, "height": 48}
 # What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
@@ -38,12 +36,7 @@ LEFT_OUT = {"CLIPVisionLoader": "clip_vision", "CLIPLoader": "clip"}
 
 @pytest.fixture(scope="module", autouse=True)
 def files(server):
-    """The miniature, and a dance as keep_a_dance saves it."""
     write_all(server.base / "models", server.base / "input")
-    folder = server.base / "output" / "poses"
-    folder.mkdir(parents=True, exist_ok=True)
-    poses = film(sample.answer().at(slice(FRAMES)), sample.SIZE).poses
-    pose_json.save(poses, folder / "SteadyDancer_00001_.json", FPS)
 
 
 def on_the_miniature(prompt: dict) -> dict:
@@ -75,7 +68,7 @@ def linked(value) -> bool:
 def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
     prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()))
-    if name == "own_pose_video":
+    if name == OWN_POSE_VIDEO:
         set_inputs(prompt, find(prompt, "LoadVideo"), file="steadydancer_sample_pose.mp4")
     _, outputs = run(server, prompt)
     videos = outputs[find(prompt, VIDEO)]["images"]
@@ -84,7 +77,7 @@ def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
 
 
 def test_the_dance_is_checked_at_the_first_run_before_a_file_is_chosen(server):
-    workflow = json.loads((WORKFLOWS / "check_the_dance.json").read_text("utf-8"))
+    workflow = json.loads((WORKFLOWS / f"{CHECK_THE_DANCE}.json").read_text("utf-8"))
     prompt = to_api_prompt(workflow, server.client.object_info())
     poses = find(prompt, "SteadyDancerAnimateFromVideo")
     set_inputs(prompt, poses, max_frames=FRAMES)

@@ -16,6 +16,7 @@ from steadydancer_pack.comfy_client.program import exit_status
 
 from .artist import artist_workflows, blueprint
 from .finish import finish_blueprint, finish_workflow
+from .names import FINISH
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyProcess(find_comfyui(PACK), PACK, Path(folder)) as server:
         info = server.client.object_info()
     files = {f"workflows/{name}": workflow for name, workflow in artist_workflows(info, versions()).items()}
-    files["workflows/finish"] = finish_workflow(info, versions())
+    files[f"workflows/{FINISH}"] = finish_workflow(info, versions())
     files["subgraphs/SteadyDancer"] = blueprint(info, versions())
     files["subgraphs/Finish"] = finish_blueprint(info, versions())
     for name, content in files.items():

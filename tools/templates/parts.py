@@ -1,6 +1,6 @@
 """What the workflows have in common: the subgraph *SteadyDancer*, and the six nodes that an artist sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from steadydancer_pack.comfy_client.in_process import PACK
@@ -28,6 +28,8 @@ MINIATURE, TOY_TITLE = "steadydancer_miniature", "Miniature: drawn characters on
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
 TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
+PROMPT_AND_STEPS = "text", "preset.steps"
+LENGTH = "length in frames"
 LARGER = {"upscale_method": "bicubic", "scale_by": 4.0}
 
 
@@ -146,46 +148,34 @@ def load_miniature(graph: Graph, x: int, y: int, width: int) -> Small:
 
 
 def sample_small(
-    graph: Graph, small: Small, at: tuple, width: int, windows: bool = False, size: Mapping[str, int] = {}
-) -> tuple[Node, Node, Node]:
-    """Add conditions, sampler and decoder for the miniature; return conditions, sampler and the enlarged frames.
+    graph: Graph, small: Small, at: tuple, width: int, size: Mapping[str, int] = {}
+) -> tuple[Node, Node, Node, Node]:
+    """Add conditions, sampler, decoder and enlargement for the miniature, and return them.
 
-    at: x of each of them, and of the enlargement. windows: as long as the dance, in windows with a score of each seam.
-    size: of the video, where the pose frames do not say it.
+    at: x of each of them. size: of the video, where the pose frames do not say it.
     """
     vae, model = small.vae["VAE"], small.model["model"]
     conditions = graph.add(
-        RECONCILE, (at[0], 30), (width, 420), {"length": 10001 if windows else 33, **size},
+        RECONCILE, (at[0], 30), (width, 420), {"length": 33, **size},
         positive=small.positive["conditioning"], negative=small.negative["conditioning"], vae=vae,
     )  # fmt: skip
-    if windows:
-        values = {"window": 33, "overlap": 16}
-        model = graph.add("SteadyDancerLongVideoWindows", (at[0], 560), (width, 130), values, model=model)["model"]
     sampler = graph.add(
         SAMPLER, (at[1], 30), (width, 640), TOY_STEPS, model=model, positive=conditions["positive"],
         negative=conditions["negative"], pose_negative=conditions["pose_negative"], latent=conditions["latent"],
     )  # fmt: skip
-    if windows:
-        decode = graph.add("VAEDecodeTiled", (at[2], 30), (240, 160), TILES, samples=sampler["latent"], vae=vae)
-        values = {"window": 33, "overlap": 16}
-        frames = graph.add("SteadyDancerSeamReport", (at[2], 290), (240, 220), values, images=decode["IMAGE"])["images"]
-    else:
-        frames = graph.add("VAEDecode", (at[2], 30), (240, 60), samples=sampler["latent"], vae=vae)["IMAGE"]
-    return (
-        conditions,
-        sampler,
-        graph.add("ImageScaleBy", (at[3], 30), (240, 90), LARGER, "Enlarge 4 times", image=frames),
-    )
+    decode = graph.add("VAEDecode", (at[2], 30), (240, 60), samples=sampler["latent"], vae=vae)
+    larger = graph.add("ImageScaleBy", (at[3], 30), (240, 90), LARGER, "Enlarge 4 times", image=decode["IMAGE"])
+    return conditions, sampler, decode, larger
 
 
-def miniature(outer: Graph, windows: bool = False) -> Subgraph:
+def miniature(outer: Graph) -> Subgraph:
     """Return the subgraph with the bundled model, which knows drawn characters only."""
     inside = Subgraph(
         outer, TOY_TITLE,
         "The bundled miniature of SteadyDancer: it knows drawn characters of 96x96 pixels and no real photos.",
     )  # fmt: skip
     small = load_miniature(inside, 0, 30, 340)
-    conditions, sampler, frames = sample_small(inside, small, (420, 820, 1230, 1530), 340, windows)
+    conditions, sampler, _, frames = sample_small(inside, small, (420, 820, 1230, 1530), 340)
     inside.take("photo", (conditions, "photo"))
     _frames_and_sound(inside, conditions, frames["IMAGE"], 1840)
     inside.promote("seed", sampler, "seed")
@@ -206,24 +196,39 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: in
     inside.give("pose_frames", poses, "images")
 
 
-def loaders(graph: Graph) -> tuple:
+class Sources(NamedTuple):
+    """Photo and driving video, and the widgets that choose them, for App mode."""
+
+    photo: Output
+    video: Output
+    fields: Sequence[tuple[Node, str, str]] = ()
+
+
+def loaders(graph: Graph) -> Sources:
     """Return photo and driving video of the loaders, which hold no file yet."""
     photo = graph.add("LoadImage", (COLUMNS[1], 30), (245, 340), {"image": ""}, "Photo")
     video = graph.add("LoadVideo", (COLUMNS[1], 460), (245, 470), {"file": ""}, "Driving video")
-    return photo["IMAGE"], video["VIDEO"]
+    return Sources(photo["IMAGE"], video["VIDEO"], [(photo, "image", "photo"), (video, "file", "driving video")])
 
 
-def sample(graph: Graph) -> tuple:
+def sample(graph: Graph) -> Sources:
     """Return photo and driving video of the bundled sample."""
     node = graph.add(SAMPLE, (COLUMNS[1], 30), (245, 420))
-    return node["photo"], node["driving_video"]
+    return Sources(node["photo"], node["driving_video"])
 
 
-def six_nodes(graph: Graph, sources: tuple, poses: Mapping[str, Any], inside: Subgraph, height: int) -> None:
+def six_nodes(graph: Graph, sources: Sources, poses: Mapping[str, Any], inside: Subgraph, height: int) -> None:
     """Add the pose node, the node of the subgraph, and the finished video; the note and the loaders are there."""
-    photo, video = sources
+    photo, video, fields = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
     node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
+    finished = graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
+    own = [(node, name, "") for name in (*PROMPT_AND_STEPS, "seed") if name in inside.promoted]
+    graph.app_mode([*fields, *own[:-1], *of_the_dance(dance), own[-1]], finished)
+
+
+def of_the_dance(dance: Node) -> list[tuple[Node, str, str]]:
+    """Return what App mode shows of a pose node: the person, the size and the length."""
+    return [(dance, "person", ""), (dance, "size", ""), (dance, "max_frames", LENGTH)]

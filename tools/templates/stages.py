@@ -1,4 +1,4 @@
-"""The workflows beside those of six nodes: long videos, ready skeletons, every stage, files of poses, many photos."""
+"""The workflows beside those of six nodes: the dance alone, by hand, stage by stage, ready skeletons, many photos."""
 
 from .graph import Graph, Node, Output
 from .parts import (
@@ -11,11 +11,11 @@ from .parts import (
     large_model,
     load_miniature,
     miniature,
+    of_the_dance,
     sample_small,
 )
 
 ALIGN, AUGMENT, REFINE = "SteadyDancerAlignPoses", "SteadyDancerAugmentPoses", "SteadyDancerRefinePoses"
-KEPT = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
 DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": 96, "height": 96}
 BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a1309b"
 
@@ -26,6 +26,7 @@ def check_the_dance(graph: Graph) -> list[dict]:
     photo = graph.add("LoadImage", (430, 480), (280, 300), {"image": ""}, "Your photo")
     video = graph.add("LoadVideo", (430, 830), (280, 330), {"file": ""}, "Your driving video")
     dance = graph.add(POSES, (790, 30), (960, 1130), photo=sample["photo"], video=sample["driving_video"])
+    graph.app_mode(of_the_dance(dance), dance)
     return [
         graph.group("To try it", [sample], BLUE),
         graph.group("Your own", [photo, video], BLUE),
@@ -33,7 +34,7 @@ def check_the_dance(graph: Graph) -> list[dict]:
     ]
 
 
-def dance_from_video(graph: Graph) -> list[dict]:
+def stage_by_stage(graph: Graph) -> list[dict]:
     """Every stage of the poses as its own node."""
     sample = graph.add(SAMPLE, (340, 30), (250, 420))
     detector = graph.add(DETECTOR, (340, 560), (250, 220))
@@ -85,13 +86,12 @@ def ready_skeletons(graph: Graph) -> list[dict]:
             (240, "Pose-negative frames", "pose_negative_video"),
         )
     )
-    conditions, sampler, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300, size=DRAWN)
+    conditions, sampler, decode, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300, size=DRAWN)
     frames.data["pos"][1] = 190
     graph.link(sample["photo"], conditions, "photo")
     graph.link(pose["images"], conditions, "pose_frames")
     graph.link(negative["images"], conditions, "pose_negative_frames")
     finished = graph.add(VIDEO, (2030, 30), (350, 900), images=frames["IMAGE"], audio=pose["audio"], fps=pose["fps"])
-    decode = graph.nodes[-3]
     return [
         graph.group("The bundled sample", [sample], BLUE),
         graph.group("Model and prompts", list(small), GRAY),
@@ -100,37 +100,6 @@ def ready_skeletons(graph: Graph) -> list[dict]:
         graph.group("Sampling", [sampler], YELLOW),
         graph.group("Pictures", [decode, frames], YELLOW),
         graph.group("Video", [finished], PURPLE),
-    ]
-
-
-def keep_a_dance(graph: Graph) -> list[dict]:
-    """Poses of a video to a file."""
-    sample = graph.add(SAMPLE, (400, 30), (280, 420))
-    detector = graph.add(DETECTOR, (400, 560), (280, 220))
-    found = detector["pose_detector"]
-    video = graph.add(
-        EXTRACT, (730, 30), (300, 420), title="Poses of the video", detector=found, video=sample["driving_video"]
-    )
-    values = {"use_cache": False}
-    stands = graph.add(
-        EXTRACT, (730, 560), (300, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
-    )
-    refine = graph.add(REFINE, (1080, 30), (280, 220), poses=video["poses"])
-    start = graph.add(
-        "SteadyDancerBestStart", (1410, 30), (280, 260), poses=refine["poses"], photo_poses=stands["poses"]
-    )
-    save = graph.add("SteadyDancerSavePoses", (1740, 30), (300, 200), poses=start["poses"])
-    values = {"draw_face": False, "draw_feet": False}
-    drawn = graph.add("SDPoseDrawKeypoints", (1740, 400), (300, 260), values, keypoints=start["poses"])
-    seen = graph.add("PreviewImage", (2090, 400), (340, 420), title="Drawn by another pack", images=drawn["IMAGE"])
-    return [
-        graph.group("The bundled sample", [sample], BLUE),
-        graph.group("Detector", [detector], GREEN),
-        graph.group("Who is where", [video, stands], GREEN),
-        graph.group("Smooth", [refine], GREEN),
-        graph.group("Pick the start", [start], GREEN),
-        graph.group("The file", [save], PURPLE),
-        graph.group("As another pack draws it", [drawn, seen], GRAY),
     ]
 
 
@@ -149,37 +118,55 @@ def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
     return []
 
 
-def pose_editor(graph: Graph, setup: Setup) -> list[dict]:
-    """Poses of a file, aligned to a photo, and the 14B files."""
-    photo = graph.add("LoadImage", (410, 30), (280, 400), {"image": ""}, "Photo")
-    detector = graph.add(DETECTOR, (410, 560), (280, 220))
-    stands = graph.add(
-        EXTRACT, (740, 30), (280, 420), {"use_cache": False}, "Pose of the photo", detector=detector["pose_detector"],
-        images=photo["IMAGE"],
-    )  # fmt: skip
-    dance = graph.add("SteadyDancerLoadPoses", (740, 560), (280, 220), {"file": KEPT})
-    align = graph.add(
-        ALIGN, (1070, 30), (290, 900), poses=dance["poses"], photo=photo["IMAGE"], photo_poses=stands["poses"]
+def fix_by_hand(graph: Graph) -> list[dict]:
+    """Poses of a video, corrected by hand, then fitted to the photo, drawn and kept as a file."""
+    sample = graph.add(SAMPLE, (400, 30), (260, 330))
+    photo = graph.add("LoadImage", (400, 480), (260, 300), {"image": ""}, "Your photo")
+    clip = graph.add("LoadVideo", (400, 830), (260, 330), {"file": ""}, "Your driving video")
+    detector = graph.add(DETECTOR, (710, 900), (260, 220))
+    found = detector["pose_detector"]
+    video = graph.add(
+        EXTRACT, (710, 30), (260, 420), title="Poses of the video", detector=found, video=sample["driving_video"]
     )
-    augment = graph.add(AUGMENT, (1410, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
-    draw = graph.add(DRAW, (1410, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
-    frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    frames["photo"] = photo["IMAGE"]
-    dancer = graph.enter(large_model(graph, setup), (1720, 30), (330, 700), frames)
-    finished = graph.add(VIDEO, (2100, 30), (330, 900), images=dancer["images"], pose_frames=dancer["pose_frames"])
+    values = {"use_cache": False}
+    stands = graph.add(
+        EXTRACT, (710, 500), (260, 350), values, "Pose of the photo", detector=found, images=sample["photo"]
+    )
+    edit = graph.add(
+        "SteadyDancerEditPoses", (1020, 30), (280, 300), poses=video["poses"], video=sample["driving_video"],
+        fps=video["fps"],
+    )  # fmt: skip
+    refine = graph.add(REFINE, (1020, 450), (280, 220), poses=edit["poses"])
+    start = graph.add(
+        "SteadyDancerBestStart", (1020, 790), (280, 260), poses=refine["poses"], photo_poses=stands["poses"],
+        audio=video["audio"], fps=video["fps"],
+    )  # fmt: skip
+    align = graph.add(
+        ALIGN, (1350, 30), (290, 760), poses=start["poses"], photo=sample["photo"], photo_poses=stands["poses"]
+    )
+    save = graph.add("SteadyDancerSavePoses", (1350, 910), (290, 200), poses=start["poses"], fps=video["fps"])
+    augment = graph.add(AUGMENT, (1690, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
+    draw = graph.add(DRAW, (1690, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
+    values = {"filename_prefix": "steadydancer_preview/fixed", "save_output": False}
+    shown = graph.add(
+        VIDEO, (2000, 30), (340, 900), values, "The dance", images=draw["pose_frames"], audio=start["audio"],
+        fps=video["fps"],
+    )  # fmt: skip
     return [
-        graph.group("Photo", [photo], BLUE),
-        graph.group("Detector", [detector], GREEN),
-        graph.group("Pose of the photo", [stands], GREEN),
-        graph.group("Poses of the file", [dance], BLUE),
+        graph.group("To try it", [sample], BLUE),
+        graph.group("Your own", [photo, clip], BLUE),
+        graph.group("Who is where", [detector, video, stands], GREEN),
+        graph.group("By hand", [edit], YELLOW),
+        graph.group("Smooth", [refine], GREEN),
+        graph.group("Pick the start", [start], GREEN),
         graph.group("Fit to the photo", [align], GREEN),
+        graph.group("The file", [save], PURPLE),
         graph.group("Pose-negative and pictures", [augment, draw], GREEN),
-        graph.group("SteadyDancer", [dancer], YELLOW),
-        graph.group("Video", [finished], PURPLE),
+        graph.group("Look", [shown], PURPLE),
     ]
 
 
-def one_dance_many_photos(graph: Graph, setup: Setup) -> list[dict]:
+def many_photos(graph: Graph, setup: Setup) -> list[dict]:
     """A list of photos: what follows runs once for each."""
     photos = [
         graph.add("LoadImage", (410, 30 + 330 * number), (270, 240), {"image": ""}, f"Photo {number + 1}")
