@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, file_of, node, pictures, run
@@ -118,13 +118,18 @@ def upstream(prompt, node):
 
 def test_a_dance_begins_where_it_suits_the_photo_is_kept_as_a_file_and_drawn_by_another_pack(server):
     prompt = shipped(server, FIX_BY_HAND)
-    saved = find(prompt, "SteadyDancerSavePoses")
-    poses = prompt[saved]["inputs"]["poses"]
+    poses = prompt[find(prompt, "SteadyDancerSavePoses")]["inputs"]["poses"]
+    (video,) = (key for key, entry in prompt.items() if entry["_meta"]["title"] == "Poses of the video")
+    set_inputs(prompt, video, max_frames=FRAMES)
     prompt["drawn"] = node("SDPoseDrawKeypoints", keypoints=poses, **DRAWN_BY_SDPOSE)
     prompt["pictures"] = node("SaveImage", images=["drawn", 0], filename_prefix="another_pack/f")
     _, outputs = run(server, prompt)
     start = int(re.search(r"frame (\d+)", outputs[find(prompt, "SteadyDancerBestStart")]["text"][0])[1])
     file = max((server.base / "output" / "poses").glob("SteadyDancer_*.json"))
-    assert len(json.loads(file.read_text("utf-8"))) == sample.DANCE_FRAMES - start
+    assert len(json.loads(file.read_text("utf-8"))) == FRAMES - start
     drawn = pictures(server, outputs["pictures"])
-    assert len(drawn) == sample.DANCE_FRAMES - start and all(frame.any() for frame in drawn)
+    assert len(drawn) == FRAMES - start and all(frame.any() for frame in drawn)
+    (shown,) = outputs[find(prompt, VIDEO)]["images"]
+    with av.open(str(file_of(server, shown))) as clip:
+        assert clip.streams.video[0].frames == FRAMES - start and clip.streams.audio
+    assert outputs[find(prompt, "SteadyDancerEditPoses")]["pose_editor"][0]["background"]

@@ -125,8 +125,9 @@ def fix_by_hand(graph: Graph) -> list[dict]:
     clip = graph.add("LoadVideo", (400, 830), (260, 330), {"file": ""}, "Your driving video")
     detector = graph.add(DETECTOR, (710, 900), (260, 220))
     found = detector["pose_detector"]
+    values = {"max_frames": 81}
     video = graph.add(
-        EXTRACT, (710, 30), (260, 420), title="Poses of the video", detector=found, video=sample["driving_video"]
+        EXTRACT, (710, 30), (260, 420), values, "Poses of the video", detector=found, video=sample["driving_video"]
     )
     values = {"use_cache": False}
     stands = graph.add(
