@@ -94,14 +94,15 @@ def browse_templates(page: Page) -> None:
     page.get_by_role("dialog").get_by_text("steadydancer", exact=True).click()
 
 
-def open_template(page: Page, name: str) -> None:
+def open_template(page: Page, name: str) -> int:
     """Open a workflow of the pack from Templates as an artist does, and wait until its nodes are there.
 
-    The page makes all cards anew when its list changes; a click that had begun then reaches none, and is repeated.
+    The page makes all cards anew when its list changes; a click that had begun then reaches none, and is repeated. The
+    number of such clicks is returned.
     """
     browse_templates(page)
     card, cards = page.get_by_test_id(f"template-workflow-{name}"), page.get_by_test_id("template-workflows-content")
-    for _ in range(CLICKS):
+    for repeated in range(CLICKS):
         card.click()
         with suppress(PlaywrightTimeout):
             cards.wait_for(state="detached", timeout=WAIT / CLICKS)
@@ -109,6 +110,13 @@ def open_template(page: Page, name: str) -> None:
     expect(cards).to_have_count(0)
     wanted = types(WORKFLOWS[name])
     assert in_time(page, lambda: page.evaluate(TYPES), wanted) == wanted
+    return repeated
+
+
+def enter_app_mode(page: Page) -> None:
+    """Press the keys of App mode, and wait for its form."""
+    page.keyboard.press("Alt+m")
+    expect(page.get_by_test_id("linear-widgets")).to_be_visible()
 
 
 def press_run(page: Page) -> None:

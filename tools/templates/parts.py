@@ -28,7 +28,6 @@ MINIATURE, TOY_TITLE = "steadydancer_miniature", "Miniature: drawn characters on
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
 TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
-PROMPT_AND_STEPS = "text", "preset.steps"
 LENGTH = "length in frames"
 LARGER = {"upscale_method": "bicubic", "scale_by": 4.0}
 
@@ -225,8 +224,11 @@ def six_nodes(graph: Graph, sources: Sources, poses: Mapping[str, Any], inside: 
     node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
     finished = graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
-    own = [(node, name, "") for name in (*PROMPT_AND_STEPS, "seed") if name in inside.promoted]
-    graph.app_mode([*fields, *own[:-1], *of_the_dance(dance), own[-1]], finished)
+    if fields:
+        of_the_node = [(node, "text", ""), *of_the_dance(dance)]
+    else:  # the miniature takes no prompt, and one size only
+        of_the_node = [(node, "preset.steps", ""), (dance, "max_frames", LENGTH)]
+    graph.app_mode([*fields, *of_the_node, (node, "seed", "")], finished)
 
 
 def of_the_dance(dance: Node) -> list[tuple[Node, str, str]]:
