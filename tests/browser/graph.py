@@ -102,8 +102,10 @@ def open_template(page: Page, name: str) -> int:
     """
     browse_templates(page)
     card, cards = page.get_by_test_id(f"template-workflow-{name}"), page.get_by_test_id("template-workflows-content")
-    for repeated in range(CLICKS):
+    repeated = -1
+    for _ in range(CLICKS):
         card.click()
+        repeated += 1
         with suppress(PlaywrightTimeout):
             cards.wait_for(state="detached", timeout=WAIT / CLICKS)
             break
