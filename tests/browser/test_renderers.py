@@ -74,7 +74,7 @@ LABELS = "() => [...document.querySelectorAll('[data-testid=builder-widget-label
 OF_A_PHOTO = ["photo", "driving video", "prompt", "person", "size", "length in frames", "seed"]
 FORMS = {
     QUICK_START: ["steps", "length in frames", "seed"],
-    CHECK_THE_DANCE: ["person", "size", "length in frames"],
+    CHECK_THE_DANCE: ["photo", "driving video", "own files, not the sample", "person", "size", "length in frames"],
     **dict.fromkeys((FAST_4_STEPS, OFFICIAL_QUALITY, LONG_VIDEO), OF_A_PHOTO),
 }
 QUICK = {"seed": 1000, "preset.steps": 2}  # what the page shows of a run does not depend on its steps

@@ -98,7 +98,7 @@ def test_a_new_seed_samples_decodes_and_saves_only_and_a_new_photo_takes_the_pos
     assert {kinds[key] for key in report.node_seconds} == {*kinds.values()} - unchanged
 
 
-def test_the_dance_is_checked_at_the_first_run_before_a_file_is_chosen(server):
+def test_the_dance_is_checked_at_the_first_run_before_a_file_is_chosen_and_then_on_own_files(server):
     workflow = json.loads((WORKFLOWS / f"{CHECK_THE_DANCE}.json").read_text("utf-8"))
     prompt = to_api_prompt(workflow, server.client.object_info())
     poses = find(prompt, "SteadyDancerAnimateFromVideo")
@@ -109,3 +109,8 @@ def test_the_dance_is_checked_at_the_first_run_before_a_file_is_chosen(server):
     with av.open(str(file_of(server, preview))) as file:
         assert file.streams.video[0].frames == FRAMES and file.streams.audio
     assert "off the photo's own pose (white): neck 0 %" in outputs[poses]["shown"][0]
+    for kind, chosen in (("LoadImage", "image"), ("LoadVideo", "file")):
+        set_inputs(prompt, find(prompt, kind), **{chosen: INSTEAD[kind][chosen]})
+    set_inputs(prompt, find(prompt, "PrimitiveBoolean"), value=True)
+    report, outputs = run(server, prompt)
+    assert outputs[poses]["shown"] and {find(prompt, "LoadImage"), find(prompt, "LoadVideo")} <= {*report.node_seconds}

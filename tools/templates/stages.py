@@ -8,6 +8,7 @@ from .parts import (
     SAMPLE,
     VIDEO,
     Setup,
+    Sources,
     large_model,
     load_miniature,
     miniature,
@@ -21,17 +22,39 @@ BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a130
 
 
 def check_the_dance(graph: Graph) -> list[dict]:
-    """The pose node alone, with the sample to try it and loaders for a photo and a video of one's own."""
-    sample = graph.add(SAMPLE, (430, 30), (280, 330))
-    photo = graph.add("LoadImage", (430, 480), (280, 300), {"image": ""}, "Your photo")
-    video = graph.add("LoadVideo", (430, 830), (280, 330), {"file": ""}, "Your driving video")
-    dance = graph.add(POSES, (790, 30), (960, 1130), photo=sample["photo"], video=sample["driving_video"])
-    graph.app_mode(of_the_dance(dance), dance)
-    return [
+    """The pose node alone, on the sample or on a photo and a video of one's own."""
+    sources, groups = sample_or_own(graph, 420)
+    dance = graph.add(POSES, (960, 30), (900, 1130), photo=sources.photo, video=sources.video)
+    graph.app_mode([*sources.fields, *of_the_dance(dance)], dance)
+    return [*groups, graph.group("The dance", [dance], GREEN)]
+
+
+def sample_or_own(graph: Graph, x: int) -> tuple[Sources, list[dict]]:
+    """Return photo and driving video: those of the sample, until a switch takes one's own. And the groups of both."""
+    sample = graph.add(SAMPLE, (x, 30), (250, 330))
+    photo = graph.add("LoadImage", (x, 480), (250, 300), {"image": ""}, "Your photo")
+    video = graph.add("LoadVideo", (x, 830), (250, 330), {"file": ""}, "Your driving video")
+    own = graph.add("PrimitiveBoolean", (x + 290, 30), (210, 60), {"value": False}, "Own files")
+    photos = _switch(graph, (x + 290, 150), own, sample["photo"], photo["IMAGE"], "Photo")
+    videos = _switch(graph, (x + 290, 300), own, sample["driving_video"], video["VIDEO"], "Driving video")
+    fields = [(photo, "image", "photo"), (video, "file", "driving video"), (own, "value", "own files, not the sample")]
+    groups = [
         graph.group("To try it", [sample], BLUE),
         graph.group("Your own", [photo, video], BLUE),
-        graph.group("The dance", [dance], GREEN),
+        graph.group("Which of them", [own, photos, videos], GRAY),
     ]
+    return Sources(photos["output"], videos["output"], fields), groups
+
+
+def _switch(graph: Graph, place: tuple[int, int], own: Node, sample: Output, file: Output, title: str) -> Node:
+    """Add ComfyUI's switch between two outputs of one type; only the one it takes runs."""
+    switch = graph.add("ComfySwitchNode", place, (210, 80), title=title)
+    kind = sample.node.data["outputs"][sample.slot]["type"]
+    for slot in (*switch.data["inputs"], *switch.data["outputs"]):
+        slot["type"] = kind
+    for name, source in (("on_false", sample), ("on_true", file), ("switch", own["BOOLEAN"])):
+        graph.link(source, switch, name)
+    return switch
 
 
 def stage_by_stage(graph: Graph) -> list[dict]:
@@ -120,43 +143,35 @@ def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
 
 def fix_by_hand(graph: Graph) -> list[dict]:
     """Poses of a video, corrected by hand, then fitted to the photo, drawn and kept as a file."""
-    sample = graph.add(SAMPLE, (400, 30), (260, 330))
-    photo = graph.add("LoadImage", (400, 480), (260, 300), {"image": ""}, "Your photo")
-    clip = graph.add("LoadVideo", (400, 830), (260, 330), {"file": ""}, "Your driving video")
-    detector = graph.add(DETECTOR, (710, 900), (260, 220))
+    (photo, clip, _), groups = sample_or_own(graph, 395)
+    detector = graph.add(DETECTOR, (685, 900), (210, 220))
     found = detector["pose_detector"]
     values = {"max_frames": 81}
-    video = graph.add(
-        EXTRACT, (710, 30), (260, 420), values, "Poses of the video", detector=found, video=sample["driving_video"]
-    )
+    video = graph.add(EXTRACT, (935, 30), (260, 420), values, "Poses of the video", detector=found, video=clip)
     values = {"use_cache": False}
-    stands = graph.add(
-        EXTRACT, (710, 500), (260, 350), values, "Pose of the photo", detector=found, images=sample["photo"]
-    )
+    stands = graph.add(EXTRACT, (935, 500), (260, 350), values, "Pose of the photo", detector=found, images=photo)
     edit = graph.add(
-        "SteadyDancerEditPoses", (1020, 30), (280, 300), poses=video["poses"], video=sample["driving_video"],
+        "SteadyDancerEditPoses", (1235, 30), (280, 300), poses=video["poses"], video=clip,
         fps=video["fps"],
     )  # fmt: skip
-    refine = graph.add(REFINE, (1020, 450), (280, 220), poses=edit["poses"])
+    refine = graph.add(REFINE, (1235, 450), (280, 220), poses=edit["poses"])
     start = graph.add(
-        "SteadyDancerBestStart", (1020, 790), (280, 260), poses=refine["poses"], photo_poses=stands["poses"],
+        "SteadyDancerBestStart", (1235, 790), (280, 260), poses=refine["poses"], photo_poses=stands["poses"],
         audio=video["audio"], fps=video["fps"],
     )  # fmt: skip
-    align = graph.add(
-        ALIGN, (1350, 30), (290, 760), poses=start["poses"], photo=sample["photo"], photo_poses=stands["poses"]
-    )
-    save = graph.add("SteadyDancerSavePoses", (1350, 910), (290, 200), poses=start["poses"], fps=video["fps"])
-    augment = graph.add(AUGMENT, (1690, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
-    draw = graph.add(DRAW, (1690, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
+    align = graph.add(ALIGN, (1555, 30), (280, 760), poses=start["poses"], photo=photo, photo_poses=stands["poses"])
+    save = graph.add("SteadyDancerSavePoses", (1555, 910), (280, 200), poses=start["poses"], fps=video["fps"])
+    augment = graph.add(AUGMENT, (1875, 30), (250, 110), {"seed": 1234}, poses=align["poses"])
+    draw = graph.add(DRAW, (1875, 260), (250, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
     values = {"filename_prefix": "steadydancer_preview/fixed", "save_output": False}
     shown = graph.add(
-        VIDEO, (2000, 30), (340, 900), values, "The dance", images=draw["pose_frames"], audio=start["audio"],
+        VIDEO, (2165, 30), (320, 900), values, "The dance", images=draw["pose_frames"], audio=start["audio"],
         fps=video["fps"],
     )  # fmt: skip
     return [
-        graph.group("To try it", [sample], BLUE),
-        graph.group("Your own", [photo, clip], BLUE),
-        graph.group("Who is where", [detector, video, stands], GREEN),
+        *groups,
+        graph.group("Who is where", [video, stands], GREEN),
+        graph.group("Detector", [detector], GREEN),
         graph.group("By hand", [edit], YELLOW),
         graph.group("Smooth", [refine], GREEN),
         graph.group("Pick the start", [start], GREEN),
