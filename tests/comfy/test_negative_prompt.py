@@ -23,7 +23,7 @@ GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.js
 ONE_VIDEO = (
     FAST_4_STEPS, LONG_VIDEO, LOW_VRAM, OFFICIAL_QUALITY, OWN_POSE_VIDEO, SEVERAL_PEOPLE,
 )  # fmt: skip
-BLUEPRINT = "SteadyDancer"
+BLUEPRINTS = "SteadyDancer", "Image to Video (SteadyDancer)"
 WITH_14B = (*ONE_VIDEO, MANY_PHOTOS)
 
 
@@ -52,6 +52,6 @@ def test_every_template_for_the_14b_model_encodes_it(name):
 def test_no_other_graph_encodes_a_prompt_and_none_holds_half_of_it():
     for file in GRAPHS:
         found = texts(json.loads(file.read_text("utf-8")))
-        encodes = file.stem in (*WITH_14B, BLUEPRINT)
+        encodes = file.stem in (*WITH_14B, *BLUEPRINTS)
         assert {text for text in found if SHARED in text} == ({NEGATIVE} if encodes else set()), file
         assert ("CLIPTextEncode" in found) == encodes, file

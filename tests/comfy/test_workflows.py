@@ -18,7 +18,7 @@ from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
 from steadydancer_pack.tools.templates import names
 from steadydancer_pack.tools.templates.__main__ import versions
-from steadydancer_pack.tools.templates.artist import artist_workflows, blueprint
+from steadydancer_pack.tools.templates.artist import artist_workflows, blueprint, image_to_video_blueprint
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
@@ -79,6 +79,7 @@ def test_the_files_are_what_python_makes_of_the_nodes_as_they_are(info):
     made = artist_workflows(info, versions())
     made = {f"workflows/{name}": workflow for name, workflow in made.items()}
     made["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    made["subgraphs/Image to Video (SteadyDancer)"] = image_to_video_blueprint(info, versions())
     for name, wanted in json.loads(json.dumps(made)).items():
         assert json.loads((PACK / f"{name}.json").read_text("utf-8")) == wanted, name
 

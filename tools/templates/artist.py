@@ -12,6 +12,7 @@ from .parts import (
     PEOPLE,
     TOY,
     Setup,
+    image_to_video,
     large_model,
     loaders,
     miniature,
@@ -75,6 +76,14 @@ def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
     """Return the blueprint *SteadyDancer*: the subgraph of *4 Official quality* in a node of its own."""
     graph = Graph(info, versions, "blueprint")
     graph.enter(large_model(graph, TEMPLATES[names.OFFICIAL_QUALITY].setup), (0, 0), (400, 620), {})
+    return graph.workflow({})
+
+
+def image_to_video_blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
+    """Return the blueprint *Image to Video (SteadyDancer)*: poses and model in one node."""
+    graph = Graph(info, versions, "image to video blueprint")
+    inside = image_to_video(graph, TEMPLATES[names.OFFICIAL_QUALITY].setup)
+    graph.enter(inside, (0, 0), (400, 700), {})
     return graph.workflow({})
 
 

@@ -53,6 +53,24 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
         "Photo and pose frames to the finished frames: loads the model, encodes the prompts, samples and decodes. Its "
         f"size is that of the pose frames, its length {'that too' if setup.chunks else 'up to 81 frames'}.",
     )  # fmt: skip
+    return _with_large_model(inside, setup, None)
+
+
+def image_to_video(outer: Graph, setup: Setup) -> Subgraph:
+    """Return the subgraph *SteadyDancer* with the pose node in it: from photo and driving video to the frames."""
+    inside = Subgraph(
+        outer, "Image to Video (SteadyDancer)",
+        "Photo and driving video to the finished frames, up to 81 of them: finds and aligns the poses, loads the Wan "
+        "2.1 model SteadyDancer, encodes the prompts, samples and decodes.",
+    )  # fmt: skip
+    poses = inside.add(POSES, (-800, 0), POSE_SIZE)
+    inside.take("photo", (poses, "photo"))
+    inside.take("video", (poses, "video"))
+    return _with_large_model(inside, setup, poses)
+
+
+def _with_large_model(inside: Subgraph, setup: Setup, poses: Node | None) -> Subgraph:
+    """Add the 14B files' part; poses: the node that the photo and the pose frames come from, if it is inside too."""
     values = {"model_name": setup.model.name, "weight_precision": setup.precision}
     loader = inside.add("SteadyDancerLoadModel", (0, 0), (340, 180), values, models=[setup.model])
     vae = inside.add("VAELoader", (0, 260), (340, 60), {"vae_name": files.VAE.name}, models=[files.VAE])
@@ -67,9 +85,12 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
     texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
     given = {**texts, "vae": vae["VAE"], "clip_vision": vision["CLIP_VISION"]}
     entry, sampler, frames = (_in_chunks if setup.chunks else _in_one)(inside, setup, model, given)
-    inside.take("photo", (entry, "photo"))
-    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740)
+    _from(inside, poses, "photo", (entry, "photo"))
+    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740, poses)
     inside.promote("prompt", prompt, "text")
+    if poses:
+        for name, widget in (("person", "person"), ("size", "size"), (LENGTH, "max_frames")):
+            inside.promote(name, poses, widget)
     inside.promote("preset", sampler, "preset")
     inside.promote("seed", sampler, "seed")
     inside.promote("model", loader, "model_name")
@@ -182,14 +203,26 @@ def miniature(outer: Graph) -> Subgraph:
     return inside
 
 
-def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: int) -> None:
-    """Let the lead-in be taken off the frames, and off the pose frames that are shown beside them."""
+def _from(inside: Subgraph, poses: Node | None, name: str, *targets: tuple[Node, str]) -> None:
+    """Link the output of the pose node to the targets; without one, an input of the subgraph."""
+    if poses is None:
+        inside.take(name, *targets)
+        return
+    for node, entry in targets:
+        inside.link(poses[name], node, entry)
+
+
+def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: int, inner: Node | None = None) -> None:
+    """Let the lead-in be taken off the frames, and off the pose frames that are shown beside them.
+
+    inner: the pose node, if it is inside too.
+    """
     trim = inside.add(TRIM, (at, 0), (280, 150), images=frames)
     poses = inside.add(TRIM, (at, 260), (280, 150), title="Trim the pose frames too")
-    inside.take("pose_frames", (conditions, "pose_frames"), (poses, "images"))
-    inside.take("negative_frames", (conditions, "pose_negative_frames"))
-    inside.take("audio", (trim, "audio"))
-    inside.take("lead_in", (trim, "lead_in"), (poses, "lead_in"))
+    _from(inside, inner, "pose_frames", (conditions, "pose_frames"), (poses, "images"))
+    _from(inside, inner, "negative_frames", (conditions, "pose_negative_frames"))
+    _from(inside, inner, "audio", (trim, "audio"))
+    _from(inside, inner, "lead_in", (trim, "lead_in"), (poses, "lead_in"))
     inside.give("images", trim, "images")
     inside.give("audio", trim, "audio")
     inside.give("pose_frames", poses, "images")

@@ -31,17 +31,17 @@ def check_the_dance(graph: Graph) -> list[dict]:
 
 def sample_or_own(graph: Graph, x: int) -> tuple[Sources, list[dict]]:
     """Return photo and driving video: those of the sample, until a switch takes one's own. And the groups of both."""
-    sample = graph.add(SAMPLE, (x, 30), (250, 330))
-    photo = graph.add("LoadImage", (x, 480), (250, 300), {"image": ""}, "Your photo")
-    video = graph.add("LoadVideo", (x, 830), (250, 330), {"file": ""}, "Your driving video")
-    own = graph.add("PrimitiveBoolean", (x + 290, 30), (210, 60), {"value": False}, "Own files")
-    photos = _switch(graph, (x + 290, 150), own, sample["photo"], photo["IMAGE"], "Photo")
-    videos = _switch(graph, (x + 290, 300), own, sample["driving_video"], video["VIDEO"], "Driving video")
+    sample = graph.add(SAMPLE, (x, 30), (250, 280))
+    own = graph.add("PrimitiveBoolean", (x, 430), (250, 60), {"value": False}, "Own files")
+    photo = graph.add("LoadImage", (x, 550), (250, 260), {"image": ""}, "Your photo")
+    video = graph.add("LoadVideo", (x, 870), (250, 310), {"file": ""}, "Your driving video")
+    photos = _switch(graph, (x + 290, 430), own, sample["photo"], photo["IMAGE"], "Photo")
+    videos = _switch(graph, (x + 290, 600), own, sample["driving_video"], video["VIDEO"], "Driving video")
     fields = [(photo, "image", "photo"), (video, "file", "driving video"), (own, "value", "own files, not the sample")]
     groups = [
         graph.group("To try it", [sample], BLUE),
-        graph.group("Your own", [photo, video], BLUE),
-        graph.group("Which of them", [own, photos, videos], GRAY),
+        graph.group("Your own", [own, photo, video], BLUE),
+        graph.group("Which of them", [photos, videos], GRAY),
     ]
     return Sources(photos["output"], videos["output"], fields), groups
 
