@@ -95,13 +95,16 @@ def test_a_workflow_opens_from_the_templates_with_every_widget_in_both_renderers
 
 
 def written_values(page: Page, workflow: dict) -> dict[str, list]:
-    """Return by node id [name, value] of the rows that the file tells of: values of the file, names of the page."""
-    names = {id: [name.rpartition(".")[2] for name, _ in widgets] for id, widgets in page.evaluate(VALUES).items()}
-    values = {str(node["id"]): node["widgets_values"] for node in workflow["nodes"] if node["widgets_values"]}
-    return {
-        id: [[name, value] for name, value in zip(names[id], values[id], strict=False) if name not in NO_ROWS]
-        for id in values
-    }
+    """Return by node id [name, value] of the rows that the file tells of: its values and labels, names of the page."""
+    names = {id: [name for name, _ in widgets] for id, widgets in page.evaluate(VALUES).items()}
+    rows = {}
+    for node in workflow["nodes"]:
+        labels = {slot["name"]: slot["label"] for slot in node["inputs"] if "label" in slot}
+        named = zip(names[str(node["id"])], node["widgets_values"], strict=False)
+        shown = [[labels.get(name, name.rpartition(".")[2]), value] for name, value in named if name not in NO_ROWS]
+        if shown:
+            rows[str(node["id"])] = shown
+    return rows
 
 
 def own_rows(page: Page, workflow: dict) -> dict[str, list]:
