@@ -85,7 +85,7 @@ def _with_large_model(inside: Subgraph, setup: Setup, poses: Node | None) -> Sub
     texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
     given = {**texts, "vae": vae["VAE"], "clip_vision": vision["CLIP_VISION"]}
     entry, sampler, frames = (_in_chunks if setup.chunks else _in_one)(inside, setup, model, given)
-    _from(inside, poses, "photo", (entry, "photo"))
+    _link_or_take(inside, poses, "photo", (entry, "photo"))
     _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740, poses)
     inside.promote("prompt", prompt, "text")
     if poses:
@@ -203,7 +203,7 @@ def miniature(outer: Graph) -> Subgraph:
     return inside
 
 
-def _from(inside: Subgraph, poses: Node | None, name: str, *targets: tuple[Node, str]) -> None:
+def _link_or_take(inside: Subgraph, poses: Node | None, name: str, *targets: tuple[Node, str]) -> None:
     """Link the output of the pose node to the targets; without one, an input of the subgraph."""
     if poses is None:
         inside.take(name, *targets)
@@ -219,10 +219,10 @@ def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: in
     """
     trim = inside.add(TRIM, (at, 0), (280, 150), images=frames)
     poses = inside.add(TRIM, (at, 260), (280, 150), title="Trim the pose frames too")
-    _from(inside, inner, "pose_frames", (conditions, "pose_frames"), (poses, "images"))
-    _from(inside, inner, "negative_frames", (conditions, "pose_negative_frames"))
-    _from(inside, inner, "audio", (trim, "audio"))
-    _from(inside, inner, "lead_in", (trim, "lead_in"), (poses, "lead_in"))
+    _link_or_take(inside, inner, "pose_frames", (conditions, "pose_frames"), (poses, "images"))
+    _link_or_take(inside, inner, "negative_frames", (conditions, "pose_negative_frames"))
+    _link_or_take(inside, inner, "audio", (trim, "audio"))
+    _link_or_take(inside, inner, "lead_in", (trim, "lead_in"), (poses, "lead_in"))
     inside.give("images", trim, "images")
     inside.give("audio", trim, "audio")
     inside.give("pose_frames", poses, "images")

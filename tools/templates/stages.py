@@ -35,8 +35,8 @@ def sample_or_own(graph: Graph, x: int) -> tuple[Sources, list[dict]]:
     own = graph.add("PrimitiveBoolean", (x, 430), (250, 60), {"value": False}, "Own files")
     photo = graph.add("LoadImage", (x, 550), (250, 260), {"image": ""}, "Your photo")
     video = graph.add("LoadVideo", (x, 870), (250, 310), {"file": ""}, "Your driving video")
-    photos = _switch(graph, (x + 290, 430), own, sample["photo"], photo["IMAGE"], "Photo")
-    videos = _switch(graph, (x + 290, 600), own, sample["driving_video"], video["VIDEO"], "Driving video")
+    photos = _switch(graph, (x + 290, 430), own, sample["photo"], photo["IMAGE"], "Photo", "IMAGE")
+    videos = _switch(graph, (x + 290, 600), own, sample["driving_video"], video["VIDEO"], "Driving video", "VIDEO")
     fields = [(photo, "image", "photo"), (video, "file", "driving video"), (own, "value", "own files, not the sample")]
     groups = [
         graph.group("To try it", [sample], BLUE),
@@ -46,10 +46,11 @@ def sample_or_own(graph: Graph, x: int) -> tuple[Sources, list[dict]]:
     return Sources(photos["output"], videos["output"], fields), groups
 
 
-def _switch(graph: Graph, place: tuple[int, int], own: Node, sample: Output, file: Output, title: str) -> Node:
-    """Add ComfyUI's switch between two outputs of one type; only the one it takes runs."""
+def _switch(
+    graph: Graph, place: tuple[int, int], own: Node, sample: Output, file: Output, title: str, kind: str
+) -> Node:
+    """Add ComfyUI's switch between two outputs of the type `kind`; only the one it takes runs."""
     switch = graph.add("ComfySwitchNode", place, (210, 80), title=title)
-    kind = sample.node.data["outputs"][sample.slot]["type"]
     for slot in (*switch.data["inputs"], *switch.data["outputs"]):
         slot["type"] = kind
     for name, source in (("on_false", sample), ("on_true", file), ("switch", own["BOOLEAN"])):
