@@ -28,10 +28,11 @@ from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tools.comfy_page import launch, open_graph, write_settings
+from steadydancer_pack.tools.templates.names import QUICK_START, READY_SKELETONS, STAGE_BY_STAGE
 
 WARM_UP = 160  # the allocator takes as many prompts to fill what it has freed
 MOST_SECONDS_TO_CANCEL = 1.0
-WORKFLOWS = ("ready_skeletons.json", "dance_from_video.json", "long_video.json")
+WORKFLOWS = (READY_SKELETONS, STAGE_BY_STAGE, QUICK_START)
 SMALL = {"preset.steps": 2, "length": 9, "max_frames": 9, "width": 48, "height": 48}  # where a node has such a widget
 FRAMES, SIDE = 9, 48
 CACHES = ((), ("--cache-none",))
@@ -41,7 +42,9 @@ KINDS = ("MB", "open files", "threads", "temporary files")
 def ours(server: ComfyProcess) -> Iterator[tuple[dict, bool]]:
     """Yield prompts of mixed kinds without end, and whether each is cancelled on the way."""
     info = server.client.object_info()
-    graphs = [to_api_prompt(json.loads((PACK / "workflows" / name).read_text("utf-8")), info) for name in WORKFLOWS]
+    graphs = [
+        to_api_prompt(json.loads((PACK / "workflows" / f"{name}.json").read_text("utf-8")), info) for name in WORKFLOWS
+    ]
     for graph in graphs:
         for node in graph.values():
             node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}

@@ -13,8 +13,9 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import RunReport
+from steadydancer_pack.tools.templates.names import READY_SKELETONS
 
-SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / "ready_skeletons.json"
+SKELETONS = Path(__file__).resolve().parents[1] / "workflows" / f"{READY_SKELETONS}.json"
 RECONCILE, SAMPLER, VIDEO = "SteadyDancerReconcileConditions", "SteadyDancerSampler", "SteadyDancerVideoCombine"
 
 

@@ -8,7 +8,9 @@ import nodes as core_nodes
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 # ComfyUI loads these modules when its server starts.
-CORE_MODULES = ("video", "sdpose", "toolkit", "hunyuan", "frame_interpolation", "primitive", "upscale_model")
+CORE_MODULES = (
+    "video", "sdpose", "toolkit", "hunyuan", "frame_interpolation", "primitive", "upscale_model", "logic",
+)  # fmt: skip
 TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 

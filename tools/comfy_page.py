@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, Playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu")
-NO_TOUR = {"Comfy.TutorialCompleted": True}
+NO_TOUR = {"Comfy.TutorialCompleted": True, "Comfy.OnboardingCoachmarks.Seen": ["appMode", "firstRun"]}
 # ComfyUI loads a graph of its own at the start; one that is loaded before would be replaced by it. What runs before the
 # page has its client id, from the websocket, reports to nobody.
 READY = """window.app && window.app.vueAppReady && window.app.graph && window.app.graph.nodes.length > 0
@@ -17,7 +17,7 @@ TIME_TO_START = 240_000  # ms
 
 
 def write_settings(base: Path, settings: dict) -> None:
-    """Write the user's settings into ComfyUI's base directory, those of one who has seen the first-start tour."""
+    """Write the user's settings into ComfyUI's base directory, those of one who has seen the tours."""
     file = base / "user" / "default" / "comfy.settings.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(NO_TOUR | settings), encoding="utf-8")

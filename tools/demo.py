@@ -29,9 +29,10 @@ from steadydancer_pack.media.frame_size import MIN_FRAMES, default_size
 from steadydancer_pack.miniature import write_all
 
 from .demo_report import ProgressLines, Stopwatch, keep_results, write_metrics
+from .templates.names import READY_SKELETONS, STAGE_BY_STAGE
 
 WORKFLOWS = PACK / "workflows"
-DANCE, READY_POSES = WORKFLOWS / "dance_from_video.json", WORKFLOWS / "ready_skeletons.json"
+DANCE, READY_POSES = WORKFLOWS / f"{STAGE_BY_STAGE}.json", WORKFLOWS / f"{READY_SKELETONS}.json"
 VIDEO_NODE, DRAW, ENLARGE = "SteadyDancerVideoCombine", "SteadyDancerDrawPoses", "ImageScaleBy"
 POSE_VIDEO = "pose_video"  # id of the node that the demo adds to see the pose frames
 ERRORS = (ValueError, OSError, FFmpegError, StartFailed, PromptFailed, PromptInterrupted)

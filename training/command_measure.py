@@ -37,7 +37,8 @@ def run_sample(work: Work, options: argparse.Namespace) -> None:
 def run_set(work: Work, options: argparse.Namespace) -> None:
     """Write the pairs as a set on disk."""
     table = write_set(options.output or work.folder / "xdance", make_pairs(options.pairs, FRAMES, SET_SIZE))
-    command = "python -m evaluation.farm %s %s --pairs %s --workflow workflows/dance_from_video.json"
+    workflow = "workflows/Stage by stage (no download).json"
+    command = f'python -m evaluation.farm %s %s --pairs %s --workflow "{workflow}"'
     logger.info(command, table.parent, table.parent, table)
 
 

@@ -119,7 +119,7 @@ def with_pose_file(prompt: dict, source: str, file: str, object_info: dict) -> N
         title = prompt[source].get("_meta", {}).get("title") or source
         raise ValueError(
             f"The pair has a file of poses, for which exactly one Extract Poses must be connected to '{title}'; the "
-            f"workflow holds {len(found)}. Take the nodes of dance_from_video, or a pairs file without poses."
+            f"workflow holds {len(found)}. Take the template Stage by stage, or a pairs file without poses."
         )
     node = prompt[found[0]]
     node["class_type"] = LOAD

@@ -1,6 +1,6 @@
 """Run a folder of photos times a folder of videos on ComfyUI servers, as X-Dance does: one report for all cells.
 
-    python -m evaluation.farm PHOTOS VIDEOS --workflow workflows/fast_4_steps.json --output RESULTS \\
+    python -m evaluation.farm PHOTOS VIDEOS --workflow "workflows/3 Fast, 4 steps.json" --output RESULTS \\
         --server 192.168.1.20:8188 --server 192.168.1.21:8188
 
 PHOTOS and VIDEOS are any folders, or both X-Dance's own: Ref-... folders of photos beside the driving videos. Run it in

@@ -6,7 +6,7 @@ from ...steadydancer_core.weights.weight_formats import FULL_SIZE
 
 DRAWN_ONLY = (
     "This is no SteadyDancer-14B. The bundled miniature knows drawn characters of 96x96 pixels only. For real photos "
-    "open a template with the 14B files: fast_4_steps, official_quality or low_vram."
+    "open a template with the 14B files: 3 Fast, 4 Official quality or 5 Low VRAM."
 )
 
 

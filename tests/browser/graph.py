@@ -10,12 +10,13 @@ from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from steadydancer_pack.comfy_client.prompt_edit import with_loaders
+from steadydancer_pack.tools.templates.names import QUICK_START, READY_SKELETONS, STAGE_BY_STAGE
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 WITH_LOADERS = {  # of files, in the place of the bundled sample
-    name: with_loaders(WORKFLOWS[name]) for name in ("ready_skeletons", "dance_from_video", "quick_start")
+    name: with_loaders(WORKFLOWS[name]) for name in (READY_SKELETONS, STAGE_BY_STAGE, QUICK_START)
 }
 VUE = {"classic": False, "Nodes 2.0": True}  # by the name of the renderer
 WAIT, RUN_TIME, TICK = 60_000, 180_000, 50  # ms; RUN_TIME is for a whole run
@@ -93,21 +94,31 @@ def browse_templates(page: Page) -> None:
     page.get_by_role("dialog").get_by_text("steadydancer", exact=True).click()
 
 
-def open_template(page: Page, name: str) -> None:
+def open_template(page: Page, name: str) -> int:
     """Open a workflow of the pack from Templates as an artist does, and wait until its nodes are there.
 
-    The page makes all cards anew when its list changes; a click that had begun then reaches none, and is repeated.
+    The page makes all cards anew when its list changes; a click that had begun then reaches none, and is repeated. The
+    number of such clicks is returned.
     """
     browse_templates(page)
     card, cards = page.get_by_test_id(f"template-workflow-{name}"), page.get_by_test_id("template-workflows-content")
+    repeated = -1
     for _ in range(CLICKS):
         card.click()
+        repeated += 1
         with suppress(PlaywrightTimeout):
             cards.wait_for(state="detached", timeout=WAIT / CLICKS)
             break
     expect(cards).to_have_count(0)
     wanted = types(WORKFLOWS[name])
     assert in_time(page, lambda: page.evaluate(TYPES), wanted) == wanted
+    return repeated
+
+
+def enter_app_mode(page: Page) -> None:
+    """Press the keys of App mode, and wait for its form."""
+    page.keyboard.press("Alt+m")
+    expect(page.get_by_test_id("linear-widgets")).to_be_visible()
 
 
 def press_run(page: Page) -> None:

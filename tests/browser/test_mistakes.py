@@ -34,6 +34,7 @@ from steadydancer_pack.tests.browser.mistakes import (
     write_files,
 )
 from steadydancer_pack.tests.browser.words import hear
+from steadydancer_pack.tools.templates.names import OFFICIAL_QUALITY, QUICK_START, READY_SKELETONS, STAGE_BY_STAGE
 
 # The nodes about which the canvas draws a red line.
 RED = """() => {
@@ -75,7 +76,7 @@ class Mistake(NamedTuple):
     red: str
     found: str
     remedy: str
-    workflow: str = "ready_skeletons"
+    workflow: str = READY_SKELETONS
     is_inside: bool = False
 
 
@@ -106,16 +107,16 @@ MISTAKES = {
     ),
     "nobody in the video": Mistake(
         (choose("Driving video", file="nobody.mp4"),), "Poses of the video",
-        "found nobody in any of the 9 frames", "or try another detector in Load Pose Detector.", "dance_from_video",
+        "found nobody in any of the 9 frames", "or try another detector in Load Pose Detector.", STAGE_BY_STAGE,
     ),
     "nobody in the photo": Mistake(
         (choose("Photo", image="nobody.png"),), "Poses From Video",
         "Photo: BlazePose (CPU) found nobody in the picture", "or try another detector in Load Pose Detector.",
-        "quick_start",
+        QUICK_START,
     ),
     "a detector without its files": Mistake(
         (choose("Load Pose Detector", detector="DW-Pose (YOLOX + DW-Pose files)"),), "Load Pose Detector",
-        "There is no yolox file 'yolox_l.onnx' here.", "or download yolox_l.onnx into ", "dance_from_video",
+        "There is no yolox file 'yolox_l.onnx' here.", "or download yolox_l.onnx into ", STAGE_BY_STAGE,
     ),
     "a single pose": Mistake(
         (choose("Pose video", file="one_frame.mp4"),), RECONCILE,
@@ -125,7 +126,7 @@ MISTAKES = {
     "three frames of the dance": Mistake(
         (choose("Poses From Video", max_frames=3),), RECONCILE,
         "Found 3 pose frame(s); SteadyDancer needs at least 5.", "Raise max_frames of 'Poses From Video'",
-        "quick_start", True,
+        QUICK_START, True,
     ),
     "a pose-negative that is too short": Mistake(
         (choose(RECONCILE, length=9), choose("Pose-negative video", file="short.mp4")), RECONCILE,
@@ -184,7 +185,7 @@ def page(files, shared_page) -> Page:
 @pytest.fixture
 def chinese_page(page) -> Iterator[Page]:
     """The page in Chinese, with a workflow whose nodes it has translated."""
-    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    page.evaluate(LOAD, WORKFLOWS[READY_SKELETONS])
     hear(page, ("zh", "en", "zh"))
     page.wait_for_function(TITLED, arg="\u5408\u6210\u89c6\u9891")
     yield page
@@ -192,11 +193,11 @@ def chinese_page(page) -> Iterator[Page]:
     page.wait_for_function(TITLED, arg="Video Combine (SteadyDancer)")
 
 
-def start(page: Page, does: tuple[Act, ...], workflow: str = "ready_skeletons", renderer: str = "classic") -> None:
+def start(page: Page, does: tuple[Act, ...], workflow: str = READY_SKELETONS, renderer: str = "classic") -> None:
     """Open a workflow, do these things in it, and press Run."""
     draw_with(page, renderer)
     page.evaluate(LOAD, WITH_LOADERS.get(workflow, WORKFLOWS[workflow]))
-    for act in (*(SMALL if workflow == "ready_skeletons" else ()), *does):
+    for act in (*(SMALL if workflow == READY_SKELETONS else ()), *does):
         act(page)
     press_run(page)
 
@@ -261,7 +262,7 @@ def test_the_red_node_says_what_to_do(page, name):
 
 
 def test_a_refused_name_is_explained_before_the_run(page):
-    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    page.evaluate(LOAD, WORKFLOWS[READY_SKELETONS])
     see_name_refused(page, OTHER_FOLDER["en"])
     expect_red(page, "Video Combine (SteadyDancer)")
 
@@ -322,8 +323,8 @@ def test_a_forgotten_model(page):
 
 
 def test_files_that_were_not_downloaded(page):
-    start(page, (), "official_quality")
-    models = files_of(WORKFLOWS["official_quality"])
+    start(page, (), OFFICIAL_QUALITY)
+    models = files_of(WORKFLOWS[OFFICIAL_QUALITY])
     see_errors(page, "Missing Models", *(model[key] for model in models for key in ("name", "directory")))
     assert models and in_time(page, lambda: "SteadyDancer" in page.evaluate(RED), True)
 
@@ -334,7 +335,7 @@ def test_what_is_brought_to_fit_is_told_on_the_node(page, server):
     odd = add("PrimitiveInt", "A number"), choose("A number", value=50), link("A number", "INT", RECONCILE, "width")
     start(page, (*odd, choose(RECONCILE, height=96, length=81)))
     assert wait_for_runs(page, server, runs + 1)["status"]["status_str"] == "success"
-    node = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerReconcileConditions")["id"]
+    node = node_of(WORKFLOWS[READY_SKELETONS], "SteadyDancerReconcileConditions")["id"]
     show(page, node)
     page.wait_for_function(f"id => ({REPORTS})(id).length", arg=node)
     (report,) = page.evaluate(REPORTS, node)

@@ -1,4 +1,4 @@
-"""The quick start on the newest frontend in the registry, which may be newer than the one that ComfyUI requires."""
+"""The first hour on the newest frontend in the registry, which may be newer than the one that ComfyUI requires."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.conftest import running
 from steadydancer_pack.tests.browser.graph import VUE, in_time, ours
-from steadydancer_pack.tests.browser.test_renderers import check_run, run
+from steadydancer_pack.tests.browser.test_renderers import check_forms, check_run, run, run_in_app_mode
+from steadydancer_pack.tools.templates.names import QUICK_START
 
 # The colors at the left of each strip that shows how far people turn.
 STRIPS = """() => [...document.querySelectorAll('canvas[title^="How far each person turns"]')].map(canvas =>
@@ -28,7 +29,13 @@ def server(tmp_path_factory) -> Iterator[ComfyProcess]:
 
 @pytest.mark.parametrize("renderer", VUE)
 def test_the_quick_start_shows_pictures_reports_turns_and_the_player(page, server, renderer):
-    run(page, "quick_start", renderer)
-    check_run(page, server, "quick_start", renderer)
+    run(page, QUICK_START, renderer)
+    check_run(page, server, QUICK_START, renderer)
     assert in_time(page, lambda: page.evaluate(STRIPS), [FRONT]) == [FRONT]
+    assert ours(page.errors) == []
+
+
+def test_the_quick_start_is_a_form_in_app_mode_whose_video_plays(page):
+    run_in_app_mode(page)
+    check_forms(page)
     assert ours(page.errors) == []

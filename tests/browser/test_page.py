@@ -21,6 +21,7 @@ from steadydancer_pack.tests.browser.graph import (
     show,
     types,
 )
+from steadydancer_pack.tools.templates.names import OFFICIAL_QUALITY, READY_SKELETONS, STAGE_BY_STAGE
 
 BLUEPRINTS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((PACK / "subgraphs").glob("*.json"))}
 WIDGETS = "() => window.app.graph.nodes.flatMap(n => (n.widgets || []).map(w => [n.type, w.name, w.value]))"
@@ -37,7 +38,7 @@ INSIDE = """title => {
         widgets: (added.widgets ?? []).map(widget => widget.name),
     };
 }"""
-SAMPLER = node_of(WORKFLOWS["ready_skeletons"], "SteadyDancerSampler")["id"]
+SAMPLER = node_of(WORKFLOWS[READY_SKELETONS], "SteadyDancerSampler")["id"]
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
 LONG = "\n".join(f"Line {i} of a long report" for i in range(200))
 EXECUTED = """([id, output]) => window.app.api.dispatchCustomEvent(
@@ -90,7 +91,7 @@ WITH_WIDGETS = "() => { delete window.app.widgets; }"
 
 
 SAVED_VALUES = {
-    "ready_skeletons": [
+    READY_SKELETONS: [
         ("SteadyDancerSampler", "preset.steps", 12),
         ("SteadyDancerSampler", "preset.solver", "official unipc"),
         ("SteadyDancerSampler", "preset.shift", 5),
@@ -98,7 +99,7 @@ SAVED_VALUES = {
         ("ImageScaleBy", "scale_by", 4),
         ("SteadyDancerVideoCombine", "save_metadata", True),
     ],
-    "dance_from_video": [
+    STAGE_BY_STAGE: [
         ("SteadyDancerExtractPoses", "cache_mb", 1024),
         ("SteadyDancerPickPerson", "rule", "largest"),
         ("SteadyDancerRefinePoses", "smoothing", 0.5),
@@ -107,7 +108,7 @@ SAVED_VALUES = {
         ("SteadyDancerAugmentPoses", "seed", 1234),
         ("SteadyDancerDrawPoses", "hands", True),
     ],
-    "official_quality": [
+    OFFICIAL_QUALITY: [
         ("SteadyDancerAnimateFromVideo", "size", "576p"),
         ("SteadyDancerAnimateFromVideo", "source_fps", 16),
         ("SteadyDancerVideoCombine", "show_pose", "off"),
@@ -189,7 +190,7 @@ def sampler(shared_page):
     """A page with the quick start, its sampler in the middle; call it with the sampler's UI output."""
     page = shared_page
     page.errors.clear()
-    page.evaluate(LOAD, WORKFLOWS["ready_skeletons"])
+    page.evaluate(LOAD, WORKFLOWS[READY_SKELETONS])
     page.executed = lambda **output: page.evaluate(EXECUTED, [SAMPLER, output])
     yield page
     assert ours(page.errors) == []
@@ -275,8 +276,8 @@ def test_a_page_that_has_moved_its_widgets_shows_no_error(sampler):
 
 
 def test_a_bypassed_align_poses_passes_the_dance_on(page):
-    align = node_of(WORKFLOWS["dance_from_video"], "SteadyDancerAlignPoses")["id"]
-    page.evaluate(LOAD, WORKFLOWS["dance_from_video"])
+    align = node_of(WORKFLOWS[STAGE_BY_STAGE], "SteadyDancerAlignPoses")["id"]
+    page.evaluate(LOAD, WORKFLOWS[STAGE_BY_STAGE])
     whole, bypassed = page.evaluate(BYPASS, align)
     dance = whole[str(align)]["inputs"]["poses"]
     fed = [(id, name) for id, node in whole.items() for name, at in node["inputs"].items() if at == [str(align), 0]]

@@ -1,4 +1,7 @@
-"""What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, reports, the video, its graph."""
+"""What an artist sees of a run, in the classic renderer and in Nodes 2.0: pictures, reports, the video, its graph.
+
+And the first hour: from Templates to the video that plays within four clicks, also in App mode.
+"""
 
 from functools import partial
 
@@ -7,6 +10,7 @@ from playwright.sync_api import Page
 
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.tests.browser.graph import (
+    LOAD,
     REPORTS,
     RUN_TIME,
     TYPES,
@@ -15,6 +19,7 @@ from steadydancer_pack.tests.browser.graph import (
     WORKFLOWS,
     draw_with,
     drop_file,
+    enter_app_mode,
     in_time,
     node_of,
     open_template,
@@ -23,8 +28,18 @@ from steadydancer_pack.tests.browser.graph import (
     show,
     types,
 )
+from steadydancer_pack.tools.templates.names import (
+    CHECK_THE_DANCE,
+    FAST_4_STEPS,
+    LONG_VIDEO,
+    OFFICIAL_QUALITY,
+    QUICK_START,
+    READY_SKELETONS,
+    STAGE_BY_STAGE,
+)
 
-RUNS = [(name, renderer) for name in ("ready_skeletons", "dance_from_video") for renderer in VUE]
+RUNS = [*((QUICK_START, renderer) for renderer in VUE), (READY_SKELETONS, "classic"), (STAGE_BY_STAGE, "Nodes 2.0")]
+MOST_CLICKS = 4
 SAMPLER, VIDEO = "SteadyDancerSampler", "SteadyDancerVideoCombine"
 WITH_PICTURE = ("SteadyDancerMiniatureSample", "SteadyDancerAlignPoses", "SteadyDancerDrawPoses", SAMPLER)
 # The pictures of a node as [width of the file, width on the page], drawn on the canvas or standing in the page.
@@ -51,6 +66,17 @@ CHOOSE = """([id, values]) => {
         widget.callback?.(value);
     }
 }"""
+COUNT_CLICKS = """() => {
+    window.clicks = 0;
+    addEventListener('pointerdown', () => { window.clicks += 1; }, true);
+}"""
+LABELS = "() => [...document.querySelectorAll('[data-testid=builder-widget-label]')].map(label => label.innerText)"
+OF_A_PHOTO = ["photo", "driving video", "prompt", "person", "size", "length in frames", "seed"]
+FORMS = {
+    QUICK_START: ["steps", "length in frames", "seed"],
+    CHECK_THE_DANCE: ["photo", "driving video", "own files, not the sample", "person", "size", "length in frames"],
+    **dict.fromkeys((FAST_4_STEPS, OFFICIAL_QUALITY, LONG_VIDEO), OF_A_PHOTO),
+}
 QUICK = {"seed": 1000, "preset.steps": 2}  # what the page shows of a run does not depend on its steps
 
 
@@ -65,12 +91,42 @@ def test_run_makes_a_video_that_plays_and_brings_the_graph_back(page, server, na
 
 def run(page: Page, name: str, renderer: str) -> None:
     """Open a workflow of the pack, run the whole of it, and wait for its video."""
-    open_template(page, name)
+    page.evaluate(COUNT_CLICKS)
+    repeated = open_template(page, name)
     draw_with(page, renderer)
     page.evaluate(FORGET)
     page.evaluate(CHOOSE, [sampler_of(WORKFLOWS[name])["id"], QUICK])
     press_run(page)
+    assert page.evaluate("window.clicks") - repeated <= MOST_CLICKS
     page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
+
+
+def test_the_quick_start_is_a_form_in_app_mode_whose_video_plays_and_others_have_theirs(page):
+    run_in_app_mode(page)
+    check_forms(page)
+    assert ours(page.errors) == []
+
+
+def run_in_app_mode(page: Page) -> None:
+    """Run the quick start as a form: the clicks of the graph, and the keys of App mode."""
+    page.evaluate(COUNT_CLICKS)
+    repeated = open_template(page, QUICK_START)
+    page.evaluate(FORGET)
+    page.evaluate(CHOOSE, [sampler_of(WORKFLOWS[QUICK_START])["id"], QUICK])
+    enter_app_mode(page)
+    page.get_by_test_id("linear-run-button").get_by_role("button", name="Run", exact=True).click()
+    assert page.evaluate("window.clicks") - repeated <= MOST_CLICKS
+    page.wait_for_function(PLAYABLE, timeout=RUN_TIME)
+    page.evaluate(PLAY)
+    page.wait_for_function(PLAYED)
+
+
+def check_forms(page: Page) -> None:
+    """The form of each workflow has its rows, in words, in their order, and no other."""
+    for name, rows in FORMS.items():
+        page.evaluate(LOAD, WORKFLOWS[name])
+        enter_app_mode(page)
+        assert in_time(page, lambda: page.evaluate(LABELS), rows) == rows, name
 
 
 def sampler_of(workflow: dict) -> dict:

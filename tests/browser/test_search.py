@@ -9,6 +9,7 @@ WORDS = {
     **dict.fromkeys(("dance", "dancing", "animate", "motion transfer", "character animation"), (DANCE, 3)),
     **dict.fromkeys(("animate anyone", "pose transfer", "tiktok"), (DANCE, 3)),
     "steadydancer": ({"SteadyDancer"}, 3),
+    "image to video": ({"Image to Video (SteadyDancer)"}, 10),
     "stabilize": ({"Refine Poses"}, 3),
     "trim video": ({"Trim Video", "Trim Lead-in"}, 3),
     "scale pose": ({"Align Poses"}, 3),

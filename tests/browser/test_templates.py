@@ -17,6 +17,7 @@ from steadydancer_pack.tests.browser.graph import (
     open_template,
     ours,
 )
+from steadydancer_pack.tools.templates.names import LOW_VRAM
 
 # Every combo of the graph, and of its subgraphs, whose value is none of its choices.
 # But not what is not chosen yet, and no bypassed node (mode 4).
@@ -46,15 +47,7 @@ BY_THE_PAGE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # what it downlo
 
 
 @pytest.fixture(scope="module")
-def kept_dance(server) -> None:
-    """The file that keep_a_dance writes and pose_editor loads."""
-    folder = server.base / "output" / "poses"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "SteadyDancer_00001_.json").write_text("[]", encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def shop(kept_dance, shared_page) -> Page:
+def shop(shared_page) -> Page:
     """A page on which many workflows are opened, one after the other. It may read the clipboard."""
     shared_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shared_page.evaluate(NOTE_OF_BLOCKED)
@@ -102,13 +95,16 @@ def test_a_workflow_opens_from_the_templates_with_every_widget_in_both_renderers
 
 
 def written_values(page: Page, workflow: dict) -> dict[str, list]:
-    """Return by node id [name, value] of the rows that the file tells of: values of the file, names of the page."""
-    names = {id: [name.rpartition(".")[2] for name, _ in widgets] for id, widgets in page.evaluate(VALUES).items()}
-    values = {str(node["id"]): node["widgets_values"] for node in workflow["nodes"] if node["widgets_values"]}
-    return {
-        id: [[name, value] for name, value in zip(names[id], values[id], strict=False) if name not in NO_ROWS]
-        for id in values
-    }
+    """Return by node id [name, value] of the rows that the file tells of: its values and labels, names of the page."""
+    names = {id: [name for name, _ in widgets] for id, widgets in page.evaluate(VALUES).items()}
+    rows = {}
+    for node in workflow["nodes"]:
+        labels = {slot["name"]: slot["label"] for slot in node["inputs"] if "label" in slot}
+        named = zip(names[str(node["id"])], node["widgets_values"], strict=False)
+        shown = [[labels.get(name, name.rpartition(".")[2]), value] for name, value in named if name not in NO_ROWS]
+        if shown:
+            rows[str(node["id"])] = shown
+    return rows
 
 
 def own_rows(page: Page, workflow: dict) -> dict[str, list]:
@@ -170,8 +166,8 @@ def asked_for_sizes(page: Page) -> set[str]:
 
 
 def test_download_all_visits_the_link_of_each_file_that_the_page_may_download(shop):
-    open_template(shop, "low_vram")
-    files = files_of(WORKFLOWS["low_vram"])
+    open_template(shop, LOW_VRAM)
+    files = files_of(WORKFLOWS[LOW_VRAM])
     links = {file["url"] for file in files if file["name"].endswith(BY_THE_PAGE)}
     panel = see_missing(shop, len(files))
     visited = set()

@@ -3,6 +3,7 @@
 import pytest
 
 from steadydancer_pack.tests.browser.graph import LOAD, SET, WORKFLOWS, in_time, ours
+from steadydancer_pack.tools.templates.names import FINISH
 
 SHOWN = """() => {
     const {nodes, groups} = window.app.graph;
@@ -17,13 +18,13 @@ LANGUAGES = {  # a node, a group, how the note begins
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_titles_and_notes(page, language):
-    nodes = [dict(node) for node in WORKFLOWS["finish"]["nodes"]]
+    nodes = [dict(node) for node in WORKFLOWS[FINISH]["nodes"]]
     own = next(node for node in nodes if node.get("title") == "Finished video")
     own["title"] = "My video"
     *titles, note = LANGUAGES[language]
     try:
         page.evaluate(SET, ["Comfy.Locale", language])
-        page.evaluate(LOAD, WORKFLOWS["finish"] | {"nodes": nodes})
+        page.evaluate(LOAD, WORKFLOWS[FINISH] | {"nodes": nodes})
         assert in_time(page, lambda: page.evaluate(SHOWN)[1], note) == note
         assert {*titles, "My video"} <= set(page.evaluate(SHOWN)[0])
         assert ours(page.errors) == []

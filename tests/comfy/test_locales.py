@@ -155,7 +155,8 @@ def test_titles_groups_and_labels_of_the_workflows_are_chinese_too(language):
     whole = [json.loads(file.read_text("utf-8")) for file in files]
     graphs = [graph for file in whole for graph in (file, *file.get("definitions", {}).get("subgraphs", ()))]
     named = [entry.get("title") for graph in graphs for entry in (*graph["nodes"], *graph.get("groups", ()))]
-    named += [slot.get("label") for graph in graphs for slot in graph.get("inputs", ())]
+    ends = [slot for graph in graphs for owner in (graph, *graph["nodes"]) for slot in owner.get("inputs", ())]
+    named += [slot.get("label") for slot in ends]
     titles = words(language, "main")["steadydancer"]["titles"]
     assert {name for name in named if name} - SAME == set(titles)
     assert all(re.search(SCRIPTS[language], title) for title in titles.values())

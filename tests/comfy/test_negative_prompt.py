@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from steadydancer_pack.tools.templates.names import (
+    FAST_4_STEPS,
+    LONG_VIDEO,
+    LOW_VRAM,
+    MANY_PHOTOS,
+    OFFICIAL_QUALITY,
+    OWN_POSE_VIDEO,
+    SEVERAL_PEOPLE,
+)
 from steadydancer_pack.training.real_clips import NEGATIVE
 
 PACK = Path(__file__).resolve().parents[2]
@@ -12,11 +21,10 @@ CAMERA_SHAKE = "\u955c\u5934\u6643\u52a8\uff0c"  # what the negative prompt of t
 SHARED = "\u8272\u8c03\u8273\u4e3d"
 GRAPHS = [*(PACK / "workflows").glob("*.json"), *(PACK / "subgraphs").glob("*.json")]
 ONE_VIDEO = (
-    "fast_4_steps", "long_video_in_chunks", "low_vram", "official_quality", "own_pose_video", "pose_editor",
-    "several_people",
+    FAST_4_STEPS, LONG_VIDEO, LOW_VRAM, OFFICIAL_QUALITY, OWN_POSE_VIDEO, SEVERAL_PEOPLE,
 )  # fmt: skip
-BLUEPRINT = "SteadyDancer"
-WITH_14B = (*ONE_VIDEO, "one_dance_many_photos")
+BLUEPRINTS = "SteadyDancer", "Image to Video (SteadyDancer)"
+WITH_14B = (*ONE_VIDEO, MANY_PHOTOS)
 
 
 def texts(value):
@@ -44,6 +52,6 @@ def test_every_template_for_the_14b_model_encodes_it(name):
 def test_no_other_graph_encodes_a_prompt_and_none_holds_half_of_it():
     for file in GRAPHS:
         found = texts(json.loads(file.read_text("utf-8")))
-        encodes = file.stem in (*WITH_14B, BLUEPRINT)
+        encodes = file.stem in (*WITH_14B, *BLUEPRINTS)
         assert {text for text in found if SHARED in text} == ({NEGATIVE} if encodes else set()), file
         assert ("CLIPTextEncode" in found) == encodes, file

@@ -22,7 +22,7 @@ PAGES = {"en": ENGLISH, "zh": CHINESE}
 # Pages that go on where the README ends, in both languages.
 MORE = ("comparison", "demo", "install", "lora", "nodes", "scaling", "switching")
 # The tables of the README in their order.
-START, LARGE, TOOLS, BLUEPRINTS, FILES = range(5)
+START, LARGE, BLUEPRINTS, FILES = range(4)
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in (PACK / "workflows").glob("*.json")}
 CODE_BLOCK = re.compile(r"^ {4}\S.*$", re.M)
 CODE = re.compile(r"`([^`\n]+)`")
@@ -87,8 +87,7 @@ def sizes(page: str) -> dict[str, float]:
 
 def test_every_workflow_and_blueprint_has_its_row_and_those_that_need_a_download_their_own_table(page):
     rows = tables(page)
-    named = [*column(rows[START]), *column(rows[LARGE]), *column(rows[TOOLS])]
-    assert sorted(named) == sorted(WORKFLOWS)
+    assert sorted(column(rows[START]) + column(rows[LARGE])) == sorted(WORKFLOWS)
     assert sorted(column(rows[LARGE])) == sorted(name for name, files in to_download().items() if files)
     assert sorted(column(rows[BLUEPRINTS])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
 

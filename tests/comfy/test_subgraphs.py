@@ -34,8 +34,9 @@ def as_workflow(inside):
     return {"nodes": inside["nodes"], "links": [[link[key] for key in keys] for link in inside["links"]]}
 
 
-def test_both_are_there_under_the_names_that_the_page_shows():
-    assert [file.stem for file in FILES] == ["Dance Poses from Video", "Finish", "SteadyDancer"]
+def test_all_are_there_under_the_names_that_the_page_shows():
+    wanted = ["Dance Poses from Video", "Finish", "Image to Video (SteadyDancer)", "SteadyDancer"]
+    assert [file.stem for file in FILES] == wanted
 
 
 def test_the_node_shows_the_sockets_of_the_subgraph_whose_links_are_known_at_both_ends(blueprint):

@@ -16,20 +16,21 @@ from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
 from steadydancer_pack.tests.comfy.test_negative_prompt import WITH_14B
 from steadydancer_pack.tests.workflow_layout import NOTES
 from steadydancer_pack.tests.workflow_nodes import misfits, object_info
+from steadydancer_pack.tools.templates import names
 from steadydancer_pack.tools.templates.__main__ import versions
-from steadydancer_pack.tools.templates.artist import artist_workflows, blueprint
+from steadydancer_pack.tools.templates.artist import artist_workflows, blueprint, image_to_video_blueprint
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = sorted((PACK / "workflows").glob("*.json"))
 NAMES = {file.stem for file in FILES}
+MOST = 13  # templates that one can still choose from
 MADE = {file.name for file in MINIATURE}
-KEPT_DANCE = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
 NOT_CHOSEN = ""  # a loader without a file is no error before the run
 MODEL = re.compile(r"\.(safetensors|gguf|onnx)$")
 # Upright words of a note that are neither a node nor one of its values.
 WORDS = {"models/diffusion_models", "output/poses"}
 STRESSED = {  # what is no name
-    "Needs the pack ComfyUI-GGUF", "Size and length", "For your own photo and video",
+    "Needs the pack ComfyUI-GGUF", "Size and length", "For your own photo and video", "For the finished video",
     "It knows drawn characters of 96x96 pixels only",
     "\u53ea\u8ba4\u8bc6 96x96 \u50cf\u7d20\u7684\u624b\u7ed8\u89d2\u8272",
     "\u81ea\u5df1\u7684\u7167\u7247\u548c\u89c6\u9891",
@@ -67,8 +68,10 @@ def models(node):
     return node["properties"].get("models", [])
 
 
-def test_the_wanted_ones_are_there():
-    assert {"quick_start", "ready_skeletons", "long_video", *WITH_14B} <= NAMES
+def test_the_wanted_ones_are_there_each_with_its_picture_and_not_too_many():
+    wanted = {title for constant, title in vars(names).items() if constant.isupper()}
+    assert wanted == NAMES == {file.stem for file in (PACK / "workflows").glob("*.jpg")} and len(NAMES) <= MOST
+    assert set(WITH_14B) <= NAMES
 
 
 def test_the_files_are_what_python_makes_of_the_nodes_as_they_are(info):
@@ -76,6 +79,7 @@ def test_the_files_are_what_python_makes_of_the_nodes_as_they_are(info):
     made = artist_workflows(info, versions())
     made = {f"workflows/{name}": workflow for name, workflow in made.items()}
     made["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    made["subgraphs/Image to Video (SteadyDancer)"] = image_to_video_blueprint(info, versions())
     for name, wanted in json.loads(json.dumps(made)).items():
         assert json.loads((PACK / f"{name}.json").read_text("utf-8")) == wanted, name
 
@@ -136,7 +140,7 @@ def test_every_required_input_is_given_and_every_widget_holds_what_its_node_take
     for node in prompt.values():
         given = {name.partition(".")[0] for name in node["inputs"]}
         assert info[node["class_type"]]["input"].get("required", {}).keys() <= given, node["_meta"]["title"]
-    files = MADE | {KEPT_DANCE, NOT_CHOSEN} | {model["name"] for node in real(workflow) for model in models(node)}
+    files = MADE | {NOT_CHOSEN} | {model["name"] for node in real(workflow) for model in models(node)}
     assert misfits(prompt, info, files) == []
 
 
@@ -179,7 +183,10 @@ def test_a_note_names_only_what_is_there(workflow, info):
     specs = [info[kind]["input"].get(group, {}) for kind in here for group in ("required", "optional")]
     inputs = {name for spec in specs for name in spec}
     assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= shown | titles | STRESSED
-    assert set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text)) <= inputs | labels | NAMES
+    assert (
+        set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text))
+        <= inputs | labels | {name.removesuffix(" (no download)") for name in NAMES} | NAMES
+    )
     values = {*WORDS, *PRESETS, *PRECISIONS, *choices(specs)}
     assert {word for word in re.findall(r"`(.+?)`", text) if not MODEL.search(word)} <= values
 

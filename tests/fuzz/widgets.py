@@ -20,14 +20,16 @@ if __name__ == "__main__":
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.client import ServerGone
 from steadydancer_pack.comfy_client.process import ComfyProcess
+from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.fuzz.campaign import Fault
-from steadydancer_pack.tests.prompts import small_prompt
+from steadydancer_pack.tests.prompts import SAMPLER, VIDEO, node, small_prompt
+from steadydancer_pack.tools.templates.names import FIX_BY_HAND, QUICK_START, STAGE_BY_STAGE
 
 OURS = "SteadyDancer"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-SAMPLES = ("dance_from_video", "keep_a_dance", "long_video", "quick_start")
+SAMPLES = (STAGE_BY_STAGE, FIX_BY_HAND, QUICK_START)
 SMALL = {"preset.steps": 2, "length": 5, "max_frames": 5}  # where a node has such a widget
 LONGEST, STOPPING = 20.0, 10.0  # seconds: of a run, which is then cancelled, and of the cancelling
 SHORTEST_SENTENCE, LOG_END = 20, 4000  # characters
@@ -128,9 +130,18 @@ def base_prompts(server: ComfyProcess) -> list[dict]:
     files = [WORKFLOWS / f"{name}.json" for name in SAMPLES]
     prompts = [to_api_prompt(json.loads(file.read_text("utf-8")), object_info) for file in files]
     for prompt in prompts:
-        for node in prompt.values():
-            node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}
-    return [small_prompt(object_info), *prompts]
+        for entry in prompt.values():
+            entry["inputs"] |= {name: value for name, value in SMALL.items() if name in entry["inputs"]}
+    return [small_prompt(object_info), in_windows(small_prompt(object_info)), *prompts]
+
+
+def in_windows(prompt: dict) -> dict:
+    """Return the prompt with its sampler in windows, and a score of each seam."""
+    sampler, video = (prompt[find(prompt, kind)]["inputs"] for kind in (SAMPLER, VIDEO))
+    prompt["windows"] = node("SteadyDancerLongVideoWindows", model=sampler["model"], window=33, overlap=16)
+    prompt["seams"] = node("SteadyDancerSeamReport", images=video["images"], window=33, overlap=16)
+    sampler["model"], video["images"] = ["windows", 0], ["seams", 0]
+    return prompt
 
 
 if __name__ == "__main__":

@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
-from steadydancer_pack.comfy_client.prompt_edit import find
+from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import VIDEO, file_of, node, pictures, run
+from steadydancer_pack.tools.templates.names import FIX_BY_HAND, STAGE_BY_STAGE
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 FRAMES, FPS, SIZE = 33, 16, 96
 DRAW = "SteadyDancerDrawPoses"
+DRAWN_BY_SDPOSE = {
+    "draw_body": True, "draw_hands": True, "draw_face": False, "draw_feet": False, "stick_width": 4, "draw_head": True,
+    "face_point_size": 3, "score_threshold": 0.3,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +40,7 @@ def shipped(server, name):
 @pytest.fixture(scope="module")
 def finished(server):
     """Run the workflow; return its API prompt, its outputs and the poses that it drew."""
-    prompt = shipped(server, "dance_from_video")
+    prompt = shipped(server, STAGE_BY_STAGE)
     poses = prompt[find(prompt, DRAW)]["inputs"]["poses"]
     where = {"filename_prefix": "dance_from_video/poses", "fps": float(FPS)}
     prompt["save"] = node("SteadyDancerSavePoses", poses=poses, **where)
@@ -111,11 +116,20 @@ def upstream(prompt, node):
     return nodes
 
 
-def test_a_dance_is_kept_as_a_file_and_drawn_by_another_pack(server):
-    prompt = shipped(server, "keep_a_dance")
+def test_a_dance_begins_where_it_suits_the_photo_is_kept_as_a_file_and_drawn_by_another_pack(server):
+    prompt = shipped(server, FIX_BY_HAND)
+    poses = prompt[find(prompt, "SteadyDancerSavePoses")]["inputs"]["poses"]
+    (video,) = (key for key, entry in prompt.items() if entry["_meta"]["title"] == "Poses of the video")
+    set_inputs(prompt, video, max_frames=FRAMES)
+    prompt["drawn"] = node("SDPoseDrawKeypoints", keypoints=poses, **DRAWN_BY_SDPOSE)
+    prompt["pictures"] = node("SaveImage", images=["drawn", 0], filename_prefix="another_pack/f")
     _, outputs = run(server, prompt)
     start = int(re.search(r"frame (\d+)", outputs[find(prompt, "SteadyDancerBestStart")]["text"][0])[1])
     file = max((server.base / "output" / "poses").glob("SteadyDancer_*.json"))
-    assert len(json.loads(file.read_text("utf-8"))) == sample.DANCE_FRAMES - start
-    drawn = pictures(server, outputs[find(prompt, "PreviewImage")])
-    assert len(drawn) == sample.DANCE_FRAMES - start and all(frame.any() for frame in drawn)
+    assert len(json.loads(file.read_text("utf-8"))) == FRAMES - start
+    drawn = pictures(server, outputs["pictures"])
+    assert len(drawn) == FRAMES - start and all(frame.any() for frame in drawn)
+    (shown,) = outputs[find(prompt, VIDEO)]["images"]
+    with av.open(str(file_of(server, shown))) as clip:
+        assert clip.streams.video[0].frames == FRAMES - start and clip.streams.audio
+    assert outputs[find(prompt, "SteadyDancerEditPoses")]["pose_editor"][0]["background"]

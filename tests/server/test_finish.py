@@ -13,8 +13,9 @@ from steadydancer_pack.comfy_client.prompt_edit import set_inputs
 from steadydancer_pack.media.video_writer import Settings, write_video
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tests.prompts import VIDEO, file_of, run
+from steadydancer_pack.tools.templates.names import FINISH
 
-WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "finish.json"
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / f"{FINISH}.json"
 FRAMES, FPS, NEW_FPS = 9, 16, 30
 SOUND = {"waveform": torch.sin(torch.arange(48000) / 20).reshape(1, 1, -1), "sample_rate": 48000}
 

@@ -12,8 +12,11 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, file_of, latent_from, node, run, stock_ksampler
+from steadydancer_pack.tools.templates.names import READY_SKELETONS
 
-SKELETONS = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
+SKELETONS = json.loads(
+    (Path(__file__).resolve().parents[2] / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8")
+)
 FRAMES = 321
 
 

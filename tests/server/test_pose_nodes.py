@@ -31,6 +31,7 @@ from steadydancer_pack.miniature import shipped, write_all
 from steadydancer_pack.nodes import pose_detector
 from steadydancer_pack.nodes.common import pose_detection
 from steadydancer_pack.tests.prompts import node, pictures
+from steadydancer_pack.tools.templates.names import READY_SKELETONS
 from steadydancer_pack.training import sample
 
 PACK = Path(__file__).resolve().parents[2]
@@ -177,7 +178,7 @@ def one_node(ours):
 @pytest.fixture(scope="module")
 def reconciled(server, object_info, ours):
     """Return a function that adds Reconcile Conditions to a prompt, fed from two outputs of one of its nodes."""
-    workflow = json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8"))
+    workflow = json.loads((PACK / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8"))
     quick = to_api_prompt(workflow, object_info)
     wanted = quick[find(quick, f"SteadyDancer{RECONCILE}")]["inputs"]
     sources = {name: wanted[name] for name in ("positive", "negative", "vae")}

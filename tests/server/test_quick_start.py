@@ -14,6 +14,7 @@ from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import find
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tests.prompts import VIDEO, run
+from steadydancer_pack.tools.templates.names import QUICK_START
 
 PACK = Path(__file__).resolve().parents[2]
 SAMPLE = "SteadyDancerMiniatureSample"
@@ -28,7 +29,7 @@ def files_in(base: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """(What lay there before and after, API prompt, outputs, the server's folder) of the quick start, run once."""
-    workflow = json.loads((PACK / "workflows" / "quick_start.json").read_text("utf-8"))
+    workflow = json.loads((PACK / "workflows" / f"{QUICK_START}.json").read_text("utf-8"))
     comfyui, base = Path(os.environ["COMFYUI_PATH"]), tmp_path_factory.mktemp("fresh")
     with ComfyProcess(comfyui, PACK, base, ends_with_parent=True) as server:
         before = files_in(server.base)

@@ -27,11 +27,14 @@ from steadydancer_pack.tests.prompts import (
     stock_ksampler,
     write_lora,
 )
+from steadydancer_pack.tools.templates.names import READY_SKELETONS
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import SHIPPED_SIZE
 from steadydancer_pack.training.old_world.clips import film
 
-WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "ready_skeletons.json").read_text("utf-8"))
+WORKFLOW = json.loads(
+    (Path(__file__).resolve().parents[2] / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8")
+)
 FRAMES, SIZE, ENLARGED, FPS, STEPS = 33, 96, 384, 16, 12
 LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
 

@@ -25,12 +25,13 @@ from steadydancer_pack.evaluation.farm import command, engines
 from steadydancer_pack.evaluation.farm.cell_runner import FINGERPRINT
 from steadydancer_pack.evaluation.farm.servers_engine import ServersEngine
 from steadydancer_pack.miniature import shipped, write_all
+from steadydancer_pack.tools.templates.names import READY_SKELETONS, STAGE_BY_STAGE
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
-SKELETONS = with_loaders(json.loads((PACK / "workflows" / "ready_skeletons.json").read_text("utf-8")))
+SKELETONS = with_loaders(json.loads((PACK / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8")))
 SECONDS = 300  # for a command to come to its end, on a machine that does much else
 
 
@@ -238,7 +239,7 @@ def write_poses(file, count):
 
 def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(server, material):
     """The shipped workflow with poses from files in the place of its detector."""
-    saved = with_loaders(json.loads((PACK / "workflows" / "dance_from_video.json").read_text("utf-8")))
+    saved = with_loaders(json.loads((PACK / "workflows" / f"{STAGE_BY_STAGE}.json").read_text("utf-8")))
     small = {"SteadyDancerReconcileConditions": {0: 48, 1: 48, 2: 5}, "SteadyDancerDrawPoses": {0: 48, 1: 48}}
     for node in saved["nodes"] + saved["definitions"]["subgraphs"][0]["nodes"]:
         for place, value in (small | {"SteadyDancerSampler": {1: 4}}).get(node["type"], {}).items():

@@ -14,8 +14,9 @@ from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
 from steadydancer_pack.comfy_client.program import exit_status
 
-from .artist import artist_workflows, blueprint
+from .artist import artist_workflows, blueprint, image_to_video_blueprint
 from .finish import finish_blueprint, finish_workflow
+from .names import FINISH
 
 
 def main() -> int:
@@ -26,8 +27,9 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyProcess(find_comfyui(PACK), PACK, Path(folder)) as server:
         info = server.client.object_info()
     files = {f"workflows/{name}": workflow for name, workflow in artist_workflows(info, versions()).items()}
-    files["workflows/finish"] = finish_workflow(info, versions())
+    files[f"workflows/{FINISH}"] = finish_workflow(info, versions())
     files["subgraphs/SteadyDancer"] = blueprint(info, versions())
+    files["subgraphs/Image to Video (SteadyDancer)"] = image_to_video_blueprint(info, versions())
     files["subgraphs/Finish"] = finish_blueprint(info, versions())
     for name, content in files.items():
         text = json.dumps(content, indent=1, ensure_ascii=False)

@@ -5,13 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import files, stages
+from . import files, names, stages
 from .graph import Graph
 from .parts import (
     COLUMNS,
     PEOPLE,
     TOY,
     Setup,
+    image_to_video,
     large_model,
     loaders,
     miniature,
@@ -22,6 +23,7 @@ from .parts import (
 NOTES = Path(__file__).with_name("notes")
 VIEW = {"ds": {"scale": 0.6, "offset": [60, 120]}}
 FAST = Setup(files.FP8, files.TEXT_FP8, "Fast 4", lora=files.LORA)
+OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 
 
 class Template(NamedTuple):
@@ -32,31 +34,21 @@ class Template(NamedTuple):
 
 
 TEMPLATES = {
-    "fast_4_steps": Template(FAST, {"size": "480p"}),
-    "official_quality": Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {}),
-    "low_vram": Template(Setup(files.GGUF, files.TEXT_FP8, "Fast 4", lora=files.LORA, low_vram=True), {"size": "480p"}),
-    "long_video_in_chunks": Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0}),
-    "several_people": Template(Setup(files.FP8, files.TEXT_FP8, "Official 40", PEOPLE), {"person": "all"}),
+    names.FAST_4_STEPS: Template(FAST, {"size": "480p"}),
+    names.OFFICIAL_QUALITY: Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {}),
+    names.LOW_VRAM: Template(FAST._replace(model=files.GGUF, low_vram=True), {"size": "480p"}),
+    names.LONG_VIDEO: Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0}),
+    names.SEVERAL_PEOPLE: Template(OFFICIAL_FP8._replace(prompt=PEOPLE), {"person": "all"}),
 }
-
-
-TOYS = {
-    "quick_start": ({}, miniature),
-    "long_video": ({"max_frames": 0}, partial(miniature, windows=True)),
-}
-OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 STAGES = {
-    "check_the_dance": stages.check_the_dance,
-    "dance_from_video": stages.dance_from_video,
-    "ready_skeletons": stages.ready_skeletons,
-    "keep_a_dance": stages.keep_a_dance,
-    "own_pose_video": partial(stages.own_pose_video, setup=OFFICIAL_FP8._replace(pose_guidance=False)),
-    "pose_editor": partial(stages.pose_editor, setup=OFFICIAL_FP8),
-    "one_dance_many_photos": partial(stages.one_dance_many_photos, setup=FAST),
+    names.CHECK_THE_DANCE: stages.check_the_dance,
+    names.FIX_BY_HAND: stages.fix_by_hand,
+    names.STAGE_BY_STAGE: stages.stage_by_stage,
+    names.READY_SKELETONS: stages.ready_skeletons,
+    names.OWN_POSE_VIDEO: partial(stages.own_pose_video, setup=OFFICIAL_FP8._replace(pose_guidance=False)),
+    names.MANY_PHOTOS: partial(stages.many_photos, setup=FAST),
 }
-
-
-WIDE_NOTES = STAGES.keys() - {"dance_from_video"}
+WIDE_NOTES = STAGES.keys() - {names.STAGE_BY_STAGE}
 
 
 def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict[str, dict]:
@@ -68,11 +60,10 @@ def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> d
         inside = large_model(graph, template.setup)
         six_nodes(graph, loaders(graph), template.poses, inside, 620)
         made[name] = graph.workflow(VIEW)
-    for name, (poses, inside_of) in TOYS.items():
-        graph = Graph(info, versions, name)
-        _note(graph, name)
-        six_nodes(graph, sample(graph), TOY | poses, inside_of(graph), 300)
-        made[name] = graph.workflow(VIEW)
+    graph = Graph(info, versions, names.QUICK_START)
+    _note(graph, names.QUICK_START)
+    six_nodes(graph, sample(graph), TOY, miniature(graph), 300)
+    made[names.QUICK_START] = graph.workflow(VIEW)
     for name, build in STAGES.items():
         graph = Graph(info, versions, name)
         _note(graph, name)
@@ -82,9 +73,17 @@ def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> d
 
 
 def blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
-    """Return the blueprint *SteadyDancer*: the subgraph of official_quality in a node of its own."""
+    """Return the blueprint *SteadyDancer*: the subgraph of *4 Official quality* in a node of its own."""
     graph = Graph(info, versions, "blueprint")
-    graph.enter(large_model(graph, TEMPLATES["official_quality"].setup), (0, 0), (400, 620), {})
+    graph.enter(large_model(graph, TEMPLATES[names.OFFICIAL_QUALITY].setup), (0, 0), (400, 620), {})
+    return graph.workflow({})
+
+
+def image_to_video_blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
+    """Return the blueprint *Image to Video (SteadyDancer)*: poses and model in one node."""
+    graph = Graph(info, versions, "image to video blueprint")
+    inside = image_to_video(graph, TEMPLATES[names.OFFICIAL_QUALITY].setup)
+    graph.enter(inside, (0, 0), (400, 700), {})
     return graph.workflow({})
 
 

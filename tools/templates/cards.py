@@ -1,31 +1,51 @@
-"""Draw the cards of the templates that need a real photo: what the pose stage really makes of a photo and a dance.
+"""Draw the cards of the templates: what the pose stage really makes of a photo and a dance.
 
     COMFYUI_PATH=... python -m tools.templates.cards [TEMPLATE ...]
 
 Photos and dance are pictures of ComfyUI's own templates (MIT License; see NOTICE), from the packages that every ComfyUI
-installs. No card shows a generated video.
+installs; for the templates with the miniature they are the bundled sample. No card shows a generated video, and that of
+the template Finish is drawn by hand.
 """
 
 import importlib.metadata
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from steadydancer_pack import miniature
 from steadydancer_pack.dwpose.bright_skeleton import draw_bright
 from steadydancer_pack.dwpose.detect.blazepose import BlazePose
 from steadydancer_pack.dwpose.pipeline import PoseOptions, compute_poses
 from steadydancer_pack.media.frames import to_float
 from steadydancer_pack.media.video_stream import ImageStream
 
+from .names import (
+    CHECK_THE_DANCE,
+    FAST_4_STEPS,
+    FIX_BY_HAND,
+    LONG_VIDEO,
+    LOW_VRAM,
+    MANY_PHOTOS,
+    OFFICIAL_QUALITY,
+    OWN_POSE_VIDEO,
+    QUICK_START,
+    READY_SKELETONS,
+    SEVERAL_PEOPLE,
+    STAGE_BY_STAGE,
+)
+
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 MAN, VIOLINIST = "utility_sdpose_ood_video_to_pose_map-2.webp", "utility_sdpose_multi_person_video-1.webp"
 DANCER = "video_wan21_scail2_character_replacement-2.webp"  # in a photo of her own
 FRAMES = 8  # of the dance, enough to smooth the first one
-DANCE, DANCE_FPS = "video_wan_dancer-1.webp", 15.0
+DANCE, FPS = "video_wan_dancer-1.webp", 15.0
+DRAWN, DRAWN_DANCE = "steadydancer_sample.png", "steadydancer_sample_dance.mp4"
 SIDE, INSET, BAR, QUALITY = 640, 210, 118, 82
 INK, PAPER = (255, 255, 255), (20, 20, 26)
 
@@ -37,27 +57,32 @@ class Card(NamedTuple):
     use: str
     photos: tuple[str, ...]
     frame: int
+    dance: str = DANCE
 
 
 CARDS = {
-    "check_the_dance": Card("Check the dance", "your photo, your video, no download", (MAN,), 34),
-    "fast_4_steps": Card("Fast", "4 steps, 14B files", (MAN,), 20),
-    "official_quality": Card("Official quality", "40 steps, 14B files", (MAN,), 28),
-    "low_vram": Card("Low VRAM", "GGUF, 14B files", (VIOLINIST,), 34),
-    "long_video_in_chunks": Card("Any length", "chunk after chunk, 14B files", (VIOLINIST,), 20),
-    "own_pose_video": Card("Your own pose video", "ready skeletons, 14B files", (MAN,), 24),
-    "pose_editor": Card("Pose editor", "poses from a file, 14B files", (VIOLINIST,), 30),
-    "several_people": Card("Several people", "everyone dances, 14B files", (MAN, VIOLINIST), 28),
-    "one_dance_many_photos": Card("One dance, many photos", "14B files", (MAN, DANCER, VIOLINIST), 34),
+    QUICK_START: Card("Quick start", "drawn characters, no download", (DRAWN,), 30, DRAWN_DANCE),
+    CHECK_THE_DANCE: Card("Check the dance", "your photo, your video, no download", (MAN,), 34),
+    FAST_4_STEPS: Card("Fast", "4 steps, 14B files", (MAN,), 20),
+    OFFICIAL_QUALITY: Card("Official quality", "40 steps, 14B files", (MAN,), 28),
+    LOW_VRAM: Card("Low VRAM", "GGUF, 14B files", (VIOLINIST,), 34),
+    LONG_VIDEO: Card("Long video", "any length, chunk after chunk, 14B files", (VIOLINIST,), 20),
+    OWN_POSE_VIDEO: Card("Own pose video", "ready skeletons, 14B files", (MAN,), 24),
+    FIX_BY_HAND: Card("Fix a dance by hand", "drag the joints, no download", (VIOLINIST,), 30),
+    SEVERAL_PEOPLE: Card("Several people", "everyone dances, 14B files", (MAN, VIOLINIST), 28),
+    MANY_PHOTOS: Card("One dance, many photos", "14B files", (MAN, DANCER, VIOLINIST), 34),
+    READY_SKELETONS: Card("Ready skeletons", "drawn characters, no download", (DRAWN,), 60, DRAWN_DANCE),
+    STAGE_BY_STAGE: Card("Stage by stage", "drawn characters, no download", (DRAWN,), 90, DRAWN_DANCE),
 }
 
 
 def main() -> int:
-    dance, detector = [np.array(picture) for picture in frames_of(DANCE)], BlazePose()
+    detector = BlazePose()
     for name in sys.argv[1:] or CARDS:
         card = CARDS[name]
-        part = np.stack(dance[card.frame : card.frame + FRAMES])
-        video = ImageStream(to_float(part), DANCE_FPS, DANCE_FPS)
+        frames = itertools.islice(frames_of(card.dance), card.frame, card.frame + FRAMES)
+        part = np.stack([np.array(picture) for picture in frames])
+        video = ImageStream(to_float(part), FPS, FPS)
         photos, inset = [], part[0].copy()
         for photo in card.photos:
             still = next(frames_of(photo))
@@ -71,7 +96,15 @@ def main() -> int:
 
 
 def frames_of(name: str) -> Iterator[Image.Image]:
-    """Yield the frames of a picture of ComfyUI's templates, RGB."""
+    """Yield the frames of a file of the bundled sample, or of a picture of ComfyUI's templates, RGB."""
+    if name == DRAWN_DANCE:
+        with av.open(str(miniature.shipped(name))) as file:
+            yield from (frame.to_image() for frame in file.decode(video=0))
+        return
+    if name == DRAWN:
+        with Image.open(miniature.shipped(name)) as picture:
+            yield picture.convert("RGB")
+        return
     for package in importlib.metadata.distributions():
         for file in package.files or ():
             if file.name == name:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .graph import Graph, Model, Node, Output, Subgraph
+from .names import FINISH
 
-NOTE = Path(__file__).with_name("notes") / "finish.md"
+NOTE = Path(__file__).with_name("notes") / f"{FINISH}.md"
 HUB = "https://huggingface.co/Comfy-Org"
 FILM = Model(
     "film_net_fp16.safetensors",
@@ -59,7 +60,7 @@ def finish_chain(outer: Graph) -> Subgraph:
 
 def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:
     """Return the template: a finished video and its driving video to a smoother one, and to a comparison."""
-    graph = Graph(info, versions, "finish")
+    graph = Graph(info, versions, FINISH)
     graph.note("Finish", NOTE.read_text("utf-8"), (0, 30), (340, 970))
     result = graph.add("LoadVideo", (400, 30), (260, 350), {"file": ""}, "Finished video")
     parts = graph.add("GetVideoComponents", (400, 450), (260, 110), video=result["VIDEO"])

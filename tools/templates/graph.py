@@ -48,6 +48,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.links: list[dict] = []
         self.subgraphs: list[dict] = []
+        self.form: dict = {}
 
     def add(
         self,
@@ -112,17 +113,11 @@ class Graph:
 
     def link(self, source: Output, node: Node, name: str) -> None:
         """Link a source to the input of a node, which stands for its widget if it is one."""
-        inputs = node.data["inputs"]
-        index = next((i for i, slot in enumerate(inputs) if slot["name"] == name), None)
-        if index is None:
-            index = len(inputs)
-            kind = _type(dict(_every(node.spec or {}))[name])
-            inputs.append({"name": name, "type": kind, "widget": {"name": name}, "link": None})
-        key = len(self.links) + 1
-        inputs[index]["link"] = key
+        slot, key = self._socket(node, name), len(self.links) + 1
+        slot["link"] = key
         origin = source.node.data["id"] if source.node else INPUT
-        ends = {"origin_id": origin, "origin_slot": source.slot, "target_id": node.data["id"], "target_slot": index}
-        self.links.append({"id": key, **ends, "type": inputs[index]["type"]})
+        ends = {"origin_id": origin, "origin_slot": source.slot, "target_id": node.data["id"]}
+        self.links.append({"id": key, **ends, "target_slot": node.data["inputs"].index(slot), "type": slot["type"]})
         if source.node:
             source.node.data["outputs"][source.slot]["links"].append(key)
 
@@ -137,10 +132,31 @@ class Graph:
         }  # fmt: skip
         if self.subgraphs:
             whole["definitions"] = {"subgraphs": self.subgraphs}
-        return {**whole, "config": {}, "extra": dict(view), "version": 0.4}
+        return {**whole, "config": {}, "extra": {**view, **self.form}, "version": 0.4}
+
+    def app_mode(self, fields: Sequence[tuple[Node, str, str]], result: Node) -> None:
+        """Let App mode show a form: fields as (node, widget, label, "" for its own), and what `result` makes.
+
+        The workflow opens as a graph; a file whose linearMode is true opens as the form, and ends in .app.json.
+        """
+        for node, widget, label in fields:
+            if label:
+                self._socket(node, widget)["label"] = label
+        inputs = [[str(node.data["id"]), widget] for node, widget, _ in fields]
+        self.form = {"linearMode": False, "linearData": {"inputs": inputs, "outputs": [str(result.data["id"])]}}
 
     def uuid(self, part: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMESPACE}{self.name}/{part}"))
+
+    @staticmethod
+    def _socket(node: Node, name: str) -> dict:
+        """Return the input of the node; it is made where it is that of a widget, which has none before."""
+        for slot in node.data["inputs"]:
+            if slot["name"] == name:
+                return slot
+        kind = _type(dict(_every(node.spec or {}))[name])
+        node.data["inputs"].append({"name": name, "type": kind, "widget": {"name": name}, "link": None})
+        return node.data["inputs"][-1]
 
     def _frame(self, kind: str, place: Sequence[int], size: Sequence[int]) -> dict:
         key = len(self.nodes) + 1

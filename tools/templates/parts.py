@@ -1,6 +1,6 @@
 """What the workflows have in common: the subgraph *SteadyDancer*, and the six nodes that an artist sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from steadydancer_pack.comfy_client.in_process import PACK
@@ -28,6 +28,7 @@ MINIATURE, TOY_TITLE = "steadydancer_miniature", "Miniature: drawn characters on
 TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
 TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
+LENGTH = "length in frames"
 LARGER = {"upscale_method": "bicubic", "scale_by": 4.0}
 
 
@@ -52,6 +53,24 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
         "Photo and pose frames to the finished frames: loads the model, encodes the prompts, samples and decodes. Its "
         f"size is that of the pose frames, its length {'that too' if setup.chunks else 'up to 81 frames'}.",
     )  # fmt: skip
+    return _with_large_model(inside, setup, None)
+
+
+def image_to_video(outer: Graph, setup: Setup) -> Subgraph:
+    """Return the subgraph *SteadyDancer* with the pose node in it: from photo and driving video to the frames."""
+    inside = Subgraph(
+        outer, "Image to Video (SteadyDancer)",
+        "Photo and driving video to the finished frames, up to 81 of them: finds and aligns the poses, loads the Wan "
+        "2.1 model SteadyDancer, encodes the prompts, samples and decodes.",
+    )  # fmt: skip
+    poses = inside.add(POSES, (-800, 0), POSE_SIZE)
+    inside.take("photo", (poses, "photo"))
+    inside.take("video", (poses, "video"))
+    return _with_large_model(inside, setup, poses)
+
+
+def _with_large_model(inside: Subgraph, setup: Setup, poses: Node | None) -> Subgraph:
+    """Add the 14B files' part; poses: the node that the photo and the pose frames come from, if it is inside too."""
     values = {"model_name": setup.model.name, "weight_precision": setup.precision}
     loader = inside.add("SteadyDancerLoadModel", (0, 0), (340, 180), values, models=[setup.model])
     vae = inside.add("VAELoader", (0, 260), (340, 60), {"vae_name": files.VAE.name}, models=[files.VAE])
@@ -66,9 +85,12 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
     texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
     given = {**texts, "vae": vae["VAE"], "clip_vision": vision["CLIP_VISION"]}
     entry, sampler, frames = (_in_chunks if setup.chunks else _in_one)(inside, setup, model, given)
-    inside.take("photo", (entry, "photo"))
-    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740)
+    _link_or_take(inside, poses, "photo", (entry, "photo"))
+    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740, poses)
     inside.promote("prompt", prompt, "text")
+    if poses:
+        for name, widget in (("person", "person"), ("size", "size"), (LENGTH, "max_frames")):
+            inside.promote(name, poses, widget)
     inside.promote("preset", sampler, "preset")
     inside.promote("seed", sampler, "seed")
     inside.promote("model", loader, "model_name")
@@ -146,46 +168,34 @@ def load_miniature(graph: Graph, x: int, y: int, width: int) -> Small:
 
 
 def sample_small(
-    graph: Graph, small: Small, at: tuple, width: int, windows: bool = False, size: Mapping[str, int] = {}
-) -> tuple[Node, Node, Node]:
-    """Add conditions, sampler and decoder for the miniature; return conditions, sampler and the enlarged frames.
+    graph: Graph, small: Small, at: tuple, width: int, size: Mapping[str, int] = {}
+) -> tuple[Node, Node, Node, Node]:
+    """Add conditions, sampler, decoder and enlargement for the miniature, and return them.
 
-    at: x of each of them, and of the enlargement. windows: as long as the dance, in windows with a score of each seam.
-    size: of the video, where the pose frames do not say it.
+    at: x of each of them. size: of the video, where the pose frames do not say it.
     """
     vae, model = small.vae["VAE"], small.model["model"]
     conditions = graph.add(
-        RECONCILE, (at[0], 30), (width, 420), {"length": 10001 if windows else 33, **size},
+        RECONCILE, (at[0], 30), (width, 420), {"length": 33, **size},
         positive=small.positive["conditioning"], negative=small.negative["conditioning"], vae=vae,
     )  # fmt: skip
-    if windows:
-        values = {"window": 33, "overlap": 16}
-        model = graph.add("SteadyDancerLongVideoWindows", (at[0], 560), (width, 130), values, model=model)["model"]
     sampler = graph.add(
         SAMPLER, (at[1], 30), (width, 640), TOY_STEPS, model=model, positive=conditions["positive"],
         negative=conditions["negative"], pose_negative=conditions["pose_negative"], latent=conditions["latent"],
     )  # fmt: skip
-    if windows:
-        decode = graph.add("VAEDecodeTiled", (at[2], 30), (240, 160), TILES, samples=sampler["latent"], vae=vae)
-        values = {"window": 33, "overlap": 16}
-        frames = graph.add("SteadyDancerSeamReport", (at[2], 290), (240, 220), values, images=decode["IMAGE"])["images"]
-    else:
-        frames = graph.add("VAEDecode", (at[2], 30), (240, 60), samples=sampler["latent"], vae=vae)["IMAGE"]
-    return (
-        conditions,
-        sampler,
-        graph.add("ImageScaleBy", (at[3], 30), (240, 90), LARGER, "Enlarge 4 times", image=frames),
-    )
+    decode = graph.add("VAEDecode", (at[2], 30), (240, 60), samples=sampler["latent"], vae=vae)
+    larger = graph.add("ImageScaleBy", (at[3], 30), (240, 90), LARGER, "Enlarge 4 times", image=decode["IMAGE"])
+    return conditions, sampler, decode, larger
 
 
-def miniature(outer: Graph, windows: bool = False) -> Subgraph:
+def miniature(outer: Graph) -> Subgraph:
     """Return the subgraph with the bundled model, which knows drawn characters only."""
     inside = Subgraph(
         outer, TOY_TITLE,
         "The bundled miniature of SteadyDancer: it knows drawn characters of 96x96 pixels and no real photos.",
     )  # fmt: skip
     small = load_miniature(inside, 0, 30, 340)
-    conditions, sampler, frames = sample_small(inside, small, (420, 820, 1230, 1530), 340, windows)
+    conditions, sampler, _, frames = sample_small(inside, small, (420, 820, 1230, 1530), 340)
     inside.take("photo", (conditions, "photo"))
     _frames_and_sound(inside, conditions, frames["IMAGE"], 1840)
     inside.promote("seed", sampler, "seed")
@@ -193,37 +203,67 @@ def miniature(outer: Graph, windows: bool = False) -> Subgraph:
     return inside
 
 
-def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: int) -> None:
-    """Let the lead-in be taken off the frames, and off the pose frames that are shown beside them."""
+def _link_or_take(inside: Subgraph, poses: Node | None, name: str, *targets: tuple[Node, str]) -> None:
+    """Link the output of the pose node to the targets; without one, an input of the subgraph."""
+    if poses is None:
+        inside.take(name, *targets)
+        return
+    for node, entry in targets:
+        inside.link(poses[name], node, entry)
+
+
+def _frames_and_sound(inside: Subgraph, conditions: Node, frames: Output, at: int, inner: Node | None = None) -> None:
+    """Let the lead-in be taken off the frames, and off the pose frames that are shown beside them.
+
+    inner: the pose node, if it is inside too.
+    """
     trim = inside.add(TRIM, (at, 0), (280, 150), images=frames)
     poses = inside.add(TRIM, (at, 260), (280, 150), title="Trim the pose frames too")
-    inside.take("pose_frames", (conditions, "pose_frames"), (poses, "images"))
-    inside.take("negative_frames", (conditions, "pose_negative_frames"))
-    inside.take("audio", (trim, "audio"))
-    inside.take("lead_in", (trim, "lead_in"), (poses, "lead_in"))
+    _link_or_take(inside, inner, "pose_frames", (conditions, "pose_frames"), (poses, "images"))
+    _link_or_take(inside, inner, "negative_frames", (conditions, "pose_negative_frames"))
+    _link_or_take(inside, inner, "audio", (trim, "audio"))
+    _link_or_take(inside, inner, "lead_in", (trim, "lead_in"), (poses, "lead_in"))
     inside.give("images", trim, "images")
     inside.give("audio", trim, "audio")
     inside.give("pose_frames", poses, "images")
 
 
-def loaders(graph: Graph) -> tuple:
+class Sources(NamedTuple):
+    """Photo and driving video, and the widgets that choose them, for App mode."""
+
+    photo: Output
+    video: Output
+    fields: Sequence[tuple[Node, str, str]] = ()
+
+
+def loaders(graph: Graph) -> Sources:
     """Return photo and driving video of the loaders, which hold no file yet."""
     photo = graph.add("LoadImage", (COLUMNS[1], 30), (245, 340), {"image": ""}, "Photo")
     video = graph.add("LoadVideo", (COLUMNS[1], 460), (245, 470), {"file": ""}, "Driving video")
-    return photo["IMAGE"], video["VIDEO"]
+    return Sources(photo["IMAGE"], video["VIDEO"], [(photo, "image", "photo"), (video, "file", "driving video")])
 
 
-def sample(graph: Graph) -> tuple:
+def sample(graph: Graph) -> Sources:
     """Return photo and driving video of the bundled sample."""
     node = graph.add(SAMPLE, (COLUMNS[1], 30), (245, 420))
-    return node["photo"], node["driving_video"]
+    return Sources(node["photo"], node["driving_video"])
 
 
-def six_nodes(graph: Graph, sources: tuple, poses: Mapping[str, Any], inside: Subgraph, height: int) -> None:
+def six_nodes(graph: Graph, sources: Sources, poses: Mapping[str, Any], inside: Subgraph, height: int) -> None:
     """Add the pose node, the node of the subgraph, and the finished video; the note and the loaders are there."""
-    photo, video = sources
+    photo, video, fields = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
     names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
     node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
     outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
-    graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
+    finished = graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
+    if fields:
+        of_the_node = [(node, "text", ""), *of_the_dance(dance)]
+    else:  # the miniature takes no prompt, and one size only
+        of_the_node = [(node, "preset.steps", ""), (dance, "max_frames", LENGTH)]
+    graph.app_mode([*fields, *of_the_node, (node, "seed", "")], finished)
+
+
+def of_the_dance(dance: Node) -> list[tuple[Node, str, str]]:
+    """Return what App mode shows of a pose node: the person, the size and the length."""
+    return [(dance, "person", ""), (dance, "size", ""), (dance, "max_frames", LENGTH)]

@@ -1,4 +1,4 @@
-"""The workflows beside those of six nodes: long videos, ready skeletons, every stage, files of poses, many photos."""
+"""The workflows beside those of six nodes: the dance alone, by hand, stage by stage, ready skeletons, many photos."""
 
 from .graph import Graph, Node, Output
 from .parts import (
@@ -8,32 +8,57 @@ from .parts import (
     SAMPLE,
     VIDEO,
     Setup,
+    Sources,
     large_model,
     load_miniature,
     miniature,
+    of_the_dance,
     sample_small,
 )
 
 ALIGN, AUGMENT, REFINE = "SteadyDancerAlignPoses", "SteadyDancerAugmentPoses", "SteadyDancerRefinePoses"
-KEPT = "poses/SteadyDancer_00001_.json [output]"  # what keep_a_dance writes
 DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": 96, "height": 96}
 BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a1309b"
 
 
 def check_the_dance(graph: Graph) -> list[dict]:
-    """The pose node alone, with the sample to try it and loaders for a photo and a video of one's own."""
-    sample = graph.add(SAMPLE, (430, 30), (280, 330))
-    photo = graph.add("LoadImage", (430, 480), (280, 300), {"image": ""}, "Your photo")
-    video = graph.add("LoadVideo", (430, 830), (280, 330), {"file": ""}, "Your driving video")
-    dance = graph.add(POSES, (790, 30), (960, 1130), photo=sample["photo"], video=sample["driving_video"])
-    return [
+    """The pose node alone, on the sample or on a photo and a video of one's own."""
+    sources, groups = sample_or_own(graph, 420)
+    dance = graph.add(POSES, (960, 30), (900, 1130), photo=sources.photo, video=sources.video)
+    graph.app_mode([*sources.fields, *of_the_dance(dance)], dance)
+    return [*groups, graph.group("The dance", [dance], GREEN)]
+
+
+def sample_or_own(graph: Graph, x: int) -> tuple[Sources, list[dict]]:
+    """Return photo and driving video: those of the sample, until a switch takes one's own. And the groups of both."""
+    sample = graph.add(SAMPLE, (x, 30), (250, 280))
+    own = graph.add("PrimitiveBoolean", (x, 430), (250, 60), {"value": False}, "Own files")
+    photo = graph.add("LoadImage", (x, 550), (250, 260), {"image": ""}, "Your photo")
+    video = graph.add("LoadVideo", (x, 870), (250, 310), {"file": ""}, "Your driving video")
+    photos = _switch(graph, (x + 290, 430), own, sample["photo"], photo["IMAGE"], "Photo", "IMAGE")
+    videos = _switch(graph, (x + 290, 600), own, sample["driving_video"], video["VIDEO"], "Driving video", "VIDEO")
+    fields = [(photo, "image", "photo"), (video, "file", "driving video"), (own, "value", "own files, not the sample")]
+    groups = [
         graph.group("To try it", [sample], BLUE),
-        graph.group("Your own", [photo, video], BLUE),
-        graph.group("The dance", [dance], GREEN),
+        graph.group("Your own", [own, photo, video], BLUE),
+        graph.group("Which of them", [photos, videos], GRAY),
     ]
+    return Sources(photos["output"], videos["output"], fields), groups
 
 
-def dance_from_video(graph: Graph) -> list[dict]:
+def _switch(
+    graph: Graph, place: tuple[int, int], own: Node, sample: Output, file: Output, title: str, kind: str
+) -> Node:
+    """Add ComfyUI's switch between two outputs of the type `kind`; only the one it takes runs."""
+    switch = graph.add("ComfySwitchNode", place, (210, 80), title=title)
+    for slot in (*switch.data["inputs"], *switch.data["outputs"]):
+        slot["type"] = kind
+    for name, source in (("on_false", sample), ("on_true", file), ("switch", own["BOOLEAN"])):
+        graph.link(source, switch, name)
+    return switch
+
+
+def stage_by_stage(graph: Graph) -> list[dict]:
     """Every stage of the poses as its own node."""
     sample = graph.add(SAMPLE, (340, 30), (250, 420))
     detector = graph.add(DETECTOR, (340, 560), (250, 220))
@@ -85,13 +110,12 @@ def ready_skeletons(graph: Graph) -> list[dict]:
             (240, "Pose-negative frames", "pose_negative_video"),
         )
     )
-    conditions, sampler, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300, size=DRAWN)
+    conditions, sampler, decode, frames = sample_small(graph, small, (1040, 1390, 1740, 1740), 300, size=DRAWN)
     frames.data["pos"][1] = 190
     graph.link(sample["photo"], conditions, "photo")
     graph.link(pose["images"], conditions, "pose_frames")
     graph.link(negative["images"], conditions, "pose_negative_frames")
     finished = graph.add(VIDEO, (2030, 30), (350, 900), images=frames["IMAGE"], audio=pose["audio"], fps=pose["fps"])
-    decode = graph.nodes[-3]
     return [
         graph.group("The bundled sample", [sample], BLUE),
         graph.group("Model and prompts", list(small), GRAY),
@@ -100,37 +124,6 @@ def ready_skeletons(graph: Graph) -> list[dict]:
         graph.group("Sampling", [sampler], YELLOW),
         graph.group("Pictures", [decode, frames], YELLOW),
         graph.group("Video", [finished], PURPLE),
-    ]
-
-
-def keep_a_dance(graph: Graph) -> list[dict]:
-    """Poses of a video to a file."""
-    sample = graph.add(SAMPLE, (400, 30), (280, 420))
-    detector = graph.add(DETECTOR, (400, 560), (280, 220))
-    found = detector["pose_detector"]
-    video = graph.add(
-        EXTRACT, (730, 30), (300, 420), title="Poses of the video", detector=found, video=sample["driving_video"]
-    )
-    values = {"use_cache": False}
-    stands = graph.add(
-        EXTRACT, (730, 560), (300, 420), values, "Pose of the photo", detector=found, images=sample["photo"]
-    )
-    refine = graph.add(REFINE, (1080, 30), (280, 220), poses=video["poses"])
-    start = graph.add(
-        "SteadyDancerBestStart", (1410, 30), (280, 260), poses=refine["poses"], photo_poses=stands["poses"]
-    )
-    save = graph.add("SteadyDancerSavePoses", (1740, 30), (300, 200), poses=start["poses"])
-    values = {"draw_face": False, "draw_feet": False}
-    drawn = graph.add("SDPoseDrawKeypoints", (1740, 400), (300, 260), values, keypoints=start["poses"])
-    seen = graph.add("PreviewImage", (2090, 400), (340, 420), title="Drawn by another pack", images=drawn["IMAGE"])
-    return [
-        graph.group("The bundled sample", [sample], BLUE),
-        graph.group("Detector", [detector], GREEN),
-        graph.group("Who is where", [video, stands], GREEN),
-        graph.group("Smooth", [refine], GREEN),
-        graph.group("Pick the start", [start], GREEN),
-        graph.group("The file", [save], PURPLE),
-        graph.group("As another pack draws it", [drawn, seen], GRAY),
     ]
 
 
@@ -149,37 +142,48 @@ def own_pose_video(graph: Graph, setup: Setup) -> list[dict]:
     return []
 
 
-def pose_editor(graph: Graph, setup: Setup) -> list[dict]:
-    """Poses of a file, aligned to a photo, and the 14B files."""
-    photo = graph.add("LoadImage", (410, 30), (280, 400), {"image": ""}, "Photo")
-    detector = graph.add(DETECTOR, (410, 560), (280, 220))
-    stands = graph.add(
-        EXTRACT, (740, 30), (280, 420), {"use_cache": False}, "Pose of the photo", detector=detector["pose_detector"],
-        images=photo["IMAGE"],
+def fix_by_hand(graph: Graph) -> list[dict]:
+    """Poses of a video, corrected by hand, then fitted to the photo, drawn and kept as a file."""
+    (photo, clip, _), groups = sample_or_own(graph, 395)
+    detector = graph.add(DETECTOR, (685, 900), (210, 220))
+    found = detector["pose_detector"]
+    values = {"max_frames": 81}
+    video = graph.add(EXTRACT, (935, 30), (260, 420), values, "Poses of the video", detector=found, video=clip)
+    values = {"use_cache": False}
+    stands = graph.add(EXTRACT, (935, 500), (260, 350), values, "Pose of the photo", detector=found, images=photo)
+    edit = graph.add(
+        "SteadyDancerEditPoses", (1235, 30), (280, 300), poses=video["poses"], video=clip,
+        fps=video["fps"],
     )  # fmt: skip
-    dance = graph.add("SteadyDancerLoadPoses", (740, 560), (280, 220), {"file": KEPT})
-    align = graph.add(
-        ALIGN, (1070, 30), (290, 900), poses=dance["poses"], photo=photo["IMAGE"], photo_poses=stands["poses"]
-    )
-    augment = graph.add(AUGMENT, (1410, 30), (260, 110), {"seed": 1234}, poses=align["poses"])
-    draw = graph.add(DRAW, (1410, 260), (260, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
-    frames = {name: draw[name] for name in ("pose_frames", "negative_frames")}
-    frames["photo"] = photo["IMAGE"]
-    dancer = graph.enter(large_model(graph, setup), (1720, 30), (330, 700), frames)
-    finished = graph.add(VIDEO, (2100, 30), (330, 900), images=dancer["images"], pose_frames=dancer["pose_frames"])
+    refine = graph.add(REFINE, (1235, 450), (280, 220), poses=edit["poses"])
+    start = graph.add(
+        "SteadyDancerBestStart", (1235, 790), (280, 260), poses=refine["poses"], photo_poses=stands["poses"],
+        audio=video["audio"], fps=video["fps"],
+    )  # fmt: skip
+    align = graph.add(ALIGN, (1555, 30), (280, 760), poses=start["poses"], photo=photo, photo_poses=stands["poses"])
+    save = graph.add("SteadyDancerSavePoses", (1555, 910), (280, 200), poses=start["poses"], fps=video["fps"])
+    augment = graph.add(AUGMENT, (1875, 30), (250, 110), {"seed": 1234}, poses=align["poses"])
+    draw = graph.add(DRAW, (1875, 260), (250, 460), poses=align["poses"], negative_poses=augment["negative_poses"])
+    values = {"filename_prefix": "steadydancer_preview/fixed", "save_output": False}
+    shown = graph.add(
+        VIDEO, (2165, 30), (320, 900), values, "The dance", images=draw["pose_frames"], audio=start["audio"],
+        fps=video["fps"],
+    )  # fmt: skip
     return [
-        graph.group("Photo", [photo], BLUE),
+        *groups,
+        graph.group("Who is where", [video, stands], GREEN),
         graph.group("Detector", [detector], GREEN),
-        graph.group("Pose of the photo", [stands], GREEN),
-        graph.group("Poses of the file", [dance], BLUE),
+        graph.group("By hand", [edit], YELLOW),
+        graph.group("Smooth", [refine], GREEN),
+        graph.group("Pick the start", [start], GREEN),
         graph.group("Fit to the photo", [align], GREEN),
+        graph.group("The file", [save], PURPLE),
         graph.group("Pose-negative and pictures", [augment, draw], GREEN),
-        graph.group("SteadyDancer", [dancer], YELLOW),
-        graph.group("Video", [finished], PURPLE),
+        graph.group("Look", [shown], PURPLE),
     ]
 
 
-def one_dance_many_photos(graph: Graph, setup: Setup) -> list[dict]:
+def many_photos(graph: Graph, setup: Setup) -> list[dict]:
     """A list of photos: what follows runs once for each."""
     photos = [
         graph.add("LoadImage", (410, 30 + 330 * number), (270, 240), {"image": ""}, f"Photo {number + 1}")

@@ -4,8 +4,8 @@
     Driving/  videos      Truth/  videos of the true answers      Poses/  exact keypoints of photos and videos
     pairs.csv  photo, video, category, misalignment, truth, photo_poses, driving_poses
 
-`python -m evaluation.farm SET SET --pairs SET/pairs.csv --workflow workflows/dance_from_video.json` runs it with a
-ComfyUI server.
+`python -m evaluation.farm SET SET --pairs SET/pairs.csv --workflow "workflows/Stage by stage (no download).json"` runs
+it with a ComfyUI server.
 """
 
 import csv
