@@ -35,9 +35,9 @@ class Template(NamedTuple):
 
 TEMPLATES = {
     names.FAST_4_STEPS: Template(FAST, {"size": "480p"}),
-    names.OFFICIAL_QUALITY: Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {}),
+    names.OFFICIAL_QUALITY: Template(Setup(files.FP16, files.TEXT_FP16, "Official 40"), {"mode": "official"}),
     names.LOW_VRAM: Template(FAST._replace(model=files.GGUF, low_vram=True), {"size": "480p"}),
-    names.LONG_VIDEO: Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0}),
+    names.LONG_VIDEO: Template(FAST._replace(chunks=True), {"size": "480p", "max_frames": 0, "draw_frames": False}),
     names.SEVERAL_PEOPLE: Template(OFFICIAL_FP8._replace(prompt=PEOPLE), {"person": "all"}),
 }
 STAGES = {
@@ -58,7 +58,7 @@ def artist_workflows(info: Mapping[str, dict], versions: Mapping[str, str]) -> d
         graph = Graph(info, versions, name)
         _note(graph, name)
         inside = large_model(graph, template.setup)
-        six_nodes(graph, loaders(graph), template.poses, inside, 620)
+        six_nodes(graph, loaders(graph), template.poses, inside, 620, on_disk=template.setup.chunks)
         made[name] = graph.workflow(VIEW)
     graph = Graph(info, versions, names.QUICK_START)
     _note(graph, names.QUICK_START)

@@ -115,9 +115,11 @@ class Graph:
         """Link a source to the input of a node, which stands for its widget if it is one."""
         slot, key = self._socket(node, name), len(self.links) + 1
         slot["link"] = key
-        origin = source.node.data["id"] if source.node else INPUT
+        origin, kind = INPUT, slot["type"]
+        if source.node:
+            origin, kind = source.node.data["id"], source.node.data["outputs"][source.slot]["type"]
         ends = {"origin_id": origin, "origin_slot": source.slot, "target_id": node.data["id"]}
-        self.links.append({"id": key, **ends, "target_slot": node.data["inputs"].index(slot), "type": slot["type"]})
+        self.links.append({"id": key, **ends, "target_slot": node.data["inputs"].index(slot), "type": kind})
         if source.node:
             source.node.data["outputs"][source.slot]["links"].append(key)
 

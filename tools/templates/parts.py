@@ -50,8 +50,8 @@ def large_model(outer: Graph, setup: Setup) -> Subgraph:
     """Return the subgraph with the 14B files: loaders, prompts, conditions, sampler, decoder."""
     inside = Subgraph(
         outer, "SteadyDancer",
-        "Photo and pose frames to the finished frames: loads the model, encodes the prompts, samples and decodes. Its "
-        f"size is that of the pose frames, its length {'that too' if setup.chunks else 'up to 81 frames'}.",
+        "Photo and poses to the finished video: loads the model, encodes the prompts, samples and decodes. Its size is "
+        f"that of the poses, its length {'that too' if setup.chunks else 'up to 81 frames'}.",
     )  # fmt: skip
     return _with_large_model(inside, setup, None)
 
@@ -84,9 +84,12 @@ def _with_large_model(inside: Subgraph, setup: Setup, poses: Node | None) -> Sub
         model = lora["MODEL"]
     texts = {"positive": prompt["CONDITIONING"], "negative": negative["CONDITIONING"]}
     given = {**texts, "vae": vae["VAE"], "clip_vision": vision["CLIP_VISION"]}
-    entry, sampler, frames = (_in_chunks if setup.chunks else _in_one)(inside, setup, model, given)
-    _link_or_take(inside, poses, "photo", (entry, "photo"))
-    _frames_and_sound(inside, entry, frames, sampler.data["pos"][0] + 740, poses)
+    if setup.chunks:
+        sampler = _in_chunks(inside, setup, model, given)
+    else:
+        conditions, sampler, frames = _in_one(inside, setup, model, given)
+        _link_or_take(inside, poses, "photo", (conditions, "photo"))
+        _frames_and_sound(inside, conditions, frames, sampler.data["pos"][0] + 740, poses)
     inside.promote("prompt", prompt, "text")
     if poses:
         for name, widget in (("person", "person"), ("size", "size"), (LENGTH, "max_frames")):
@@ -123,10 +126,18 @@ def _in_one(inside: Subgraph, setup: Setup, model: Output, given: Mapping[str, O
     return conditions, sampler, decode["IMAGE"]
 
 
-def _in_chunks(inside: Subgraph, setup: Setup, model: Output, given: Mapping[str, Output]) -> Made:
-    """Add the sampler that makes a video of any length, chunk after chunk."""
-    sampler = inside.add(CHUNKS, (900, 0), (420, 900), {"preset": setup.preset}, links=given, model=model)
-    return sampler, sampler, sampler["frames"]
+def _in_chunks(inside: Subgraph, setup: Setup, model: Output, given: Mapping[str, Output]) -> Node:
+    """Add the sampler that makes a video of any length, chunk after chunk, and keeps its frames on disk."""
+    values = {"preset": setup.preset, "frames_on_disk": True}
+    sampler = inside.add(CHUNKS, (900, 0), (420, 940), values, links=given, model=model)
+    trim = inside.add(TRIM, (1640, 0), (280, 150), video=sampler["video"])
+    for name in ("photo", "poses", "negative_poses"):
+        inside.take(name, (sampler, name))
+    for name in ("audio", "lead_in"):
+        inside.take(name, (trim, name))
+    inside.give("video", trim, "video")
+    inside.give("audio", trim, "audio")
+    return sampler
 
 
 def _prompts(inside: Subgraph, setup: Setup) -> tuple[Node, Node]:
@@ -249,13 +260,27 @@ def sample(graph: Graph) -> Sources:
     return Sources(node["photo"], node["driving_video"])
 
 
-def six_nodes(graph: Graph, sources: Sources, poses: Mapping[str, Any], inside: Subgraph, height: int) -> None:
-    """Add the pose node, the node of the subgraph, and the finished video; the note and the loaders are there."""
+def six_nodes(
+    graph: Graph,
+    sources: Sources,
+    poses: Mapping[str, Any],
+    inside: Subgraph,
+    height: int,
+    on_disk: bool = False,
+) -> None:
+    """Add the pose node, the node of the subgraph, and the finished video; the note and the loaders are there.
+
+    on_disk: the subgraph takes poses and gives a video whose frames are on disk.
+    """
     photo, video, fields = sources
     dance = graph.add(POSES, (COLUMNS[2], 30), POSE_SIZE, poses, photo=photo, video=video)
-    names = "photo", "pose_frames", "negative_frames", "audio", "lead_in"
+    drawn = ("poses", "negative_poses") if on_disk else ("pose_frames", "negative_frames")
+    names = "photo", *drawn, "audio", "lead_in"
     node = graph.enter(inside, (COLUMNS[3], 30), (315, height), {name: dance[name] for name in names})
-    outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
+    if on_disk:
+        outputs = {"images": node["video"], "audio": node["audio"]}
+    else:
+        outputs = {name: node[name] for name in ("images", "audio", "pose_frames")}
     finished = graph.add(VIDEO, (COLUMNS[4], 30), VIDEO_SIZE, links=outputs)
     if fields:
         of_the_node = [(node, "text", ""), *of_the_dance(dance)]
