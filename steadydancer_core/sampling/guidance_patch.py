@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...media.log import logger
+from .frame_prompts import FRAMES
 from .guidance import CACHED, UNUSED, PoseGuidance, add_pose_term, cache_difference, cached_difference
 from .guidance_checks import PATCHED, check_model, check_pose_negative
 from .step_position import StepPosition
@@ -27,7 +28,8 @@ def patch_model(model: ModelPatcher, pose_negative, guidance: PoseGuidance) -> M
         return patched
     check_pose_negative(pose_negative)
     pose = pose_negative[0][1]["pose_video_latent"]
-    if any(values["pose_video_latent"] is not pose for _, values in pose_negative):  # prompts for frames share it
+    others = (values for _, values in pose_negative[1:])
+    if any(FRAMES not in values or values["pose_video_latent"] is not pose for values in others):
         raise ValueError(
             f"Found {len(pose_negative)} conditions combined into pose_negative; 'Pose Guidance' takes one. Connect "
             "that of 'Reconcile Conditions' as it is, or use the SteadyDancer Sampler."

@@ -169,7 +169,7 @@ def test_a_blueprint_is_added_from_the_node_library(page, name):
     page.get_by_role("button", name=re.compile("^Node Library")).click()
     page.get_by_placeholder("Search").first.fill(name)
     leaves = page.locator("[role=treeitem]:not([aria-expanded])")  # a category may have a blueprint's name
-    leaves.filter(has_text=re.compile(rf"^\s*{name}\s*$")).click()
+    leaves.filter(has_text=re.compile(rf"^\s*{re.escape(name)}\s*$")).click()
     page.mouse.move(900, 500)
     page.mouse.click(900, 500)
     (inner,) = BLUEPRINTS[name]["definitions"]["subgraphs"]

@@ -124,7 +124,8 @@ def faults_of_help(page, nodes, name, title, language=None) -> list[str]:
         right = {
             "words": help["text"].startswith(f"{title} {written_help(name, language)}"),
             "inputs": {name for name, _ in specs(nodes[name])} <= set(help["explained"]),
-            "picture": pictures == [(f"/extensions/{PACK_FOLDER}/docs/pictures/{name}.jpg", True, True)],
+            "picture": pictures[:1] == [(f"/extensions/{PACK_FOLDER}/docs/pictures/{name}.jpg", True, True)],
+            "pictures of editors": all(seen for *_, seen in pictures),
         }
         return [f"{name}: {part}" for part, is_right in right.items() if not is_right]
 

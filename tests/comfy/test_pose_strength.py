@@ -9,8 +9,8 @@ from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 
 from steadydancer_pack.media.disk_cache import DiskCache
+from steadydancer_pack.media.frame_files import SUFFIX
 from steadydancer_pack.nodes.control import NegativePromptPatch, PoseStrengthPatch
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
 from steadydancer_pack.steadydancer_core.long_video.windows import apply_windows
 from steadydancer_pack.steadydancer_core.model.block_attention import OVERRIDE
 from steadydancer_pack.steadydancer_core.model.pose_modulation import PoseScales

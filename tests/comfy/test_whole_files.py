@@ -9,9 +9,9 @@ from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.dwpose.poses import KEYPOINTS, PoseClip, Track
 from steadydancer_pack.dwpose.track.pose_cache import PoseCache, SeenVideo, cache_key
 from steadydancer_pack.media.disk_cache import DiskCache
+from steadydancer_pack.media.frame_files import SUFFIX
 from steadydancer_pack.media.video_formats import FORMATS
 from steadydancer_pack.media.video_writer import Settings, write_video
-from steadydancer_pack.steadydancer_core.long_video.chunk_store import SUFFIX
 from steadydancer_pack.tests.campaigns.whole_files import LIMIT, fault
 
 FRAMES = 4
