@@ -106,7 +106,8 @@ def _shown(source: Path) -> dict | None:
         folder = Path(cast(str, folder_paths.get_directory_by_type(kind)))
         if source.is_relative_to(folder):
             below = source.relative_to(folder)
-            return {"filename": below.name, "subfolder": below.parent.as_posix().lstrip("."), "type": kind}
+            subfolder = "" if below.parent == Path() else below.parent.as_posix()
+            return {"filename": below.name, "subfolder": subfolder, "type": kind}
     return None
 
 

@@ -114,7 +114,7 @@ def test_images_become_a_photo_or_a_video_behind_the_poses(temp, frames, kind, e
 
 def test_a_video_in_a_folder_of_comfyui_stays_there_and_another_is_written_once(temp, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
-    inside = tmp_path / "input" / "dances" / "a.mp4"
+    inside = tmp_path / "input" / ".dances" / "a.mp4"
     inside.parent.mkdir(parents=True)
     frames = InputImpl.VideoFromComponents(Types.VideoComponents(torch.rand(3, 32, 32, 3), Fraction(16)))
     frames.save_to(str(inside))
@@ -125,7 +125,7 @@ def test_a_video_in_a_folder_of_comfyui_stays_there_and_another_is_written_once(
         return EditPoses.execute("", 16.0, to_keypoints(clip_of(3)), video=video).ui["pose_editor"][0]["background"]
 
     found = background(InputImpl.VideoFromFile(str(inside), start_time=0.1))
-    assert found == {"filename": "a.mp4", "subfolder": "dances", "type": "input", "kind": "video", "start": 0.1}
+    assert found == {"filename": "a.mp4", "subfolder": ".dances", "type": "input", "kind": "video", "start": 0.1}
     for video in (InputImpl.VideoFromFile(str(outside)), frames):
         found = background(video)
         assert found == background(video) and found["type"] == "temp" and Path(temp, found["filename"]).stat().st_size
