@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import files, names, stages
-from .graph import Graph
+from .graph import VIEW, Graph
 from .parts import (
     COLUMNS,
     PEOPLE,
@@ -21,7 +21,6 @@ from .parts import (
 )
 
 NOTES = Path(__file__).with_name("notes")
-VIEW = {"ds": {"scale": 0.6, "offset": [60, 120]}}
 FAST = Setup(files.FP8, files.TEXT_FP8, "Fast 4", lora=files.LORA)
 OFFICIAL_FP8 = Setup(files.FP8, files.TEXT_FP8, "Official 40")
 

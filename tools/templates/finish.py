@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from .graph import Graph, Model, Node, Output, Subgraph
+from .graph import VIEW, Graph, Model, Node, Output, Subgraph
 from .names import FINISH
 
 NOTE = Path(__file__).with_name("notes") / f"{FINISH}.md"
@@ -82,7 +82,7 @@ def finish_workflow(info: Mapping[str, dict], versions: Mapping[str, str]) -> di
         graph.group("Finish", [smooth, beside], "#b58b2a"),
         graph.group("Results", [finished, compared], "#a1309b"),
     ]
-    return graph.workflow({"ds": {"scale": 0.6, "offset": [60, 120]}}, groups)
+    return graph.workflow(VIEW, groups)
 
 
 def finish_blueprint(info: Mapping[str, dict], versions: Mapping[str, str]) -> dict:

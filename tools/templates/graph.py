@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from steadydancer_pack.comfy_client.api_prompt import DYNAMIC_COMBO, SEEDS, UPLOAD_FLAGS, WIDGET_TYPES
 from steadydancer_pack.comfy_client.subgraphs import INPUT, OUTPUT
 
+VIEW = {"ds": {"scale": 0.6, "offset": [130, 120]}}  # where the page opens a file: right of its buttons
 SLOT = 20  # px from one socket of a subgraph's end to the next
 NAMESPACE = "https://github.com/steadydancer/"
 
