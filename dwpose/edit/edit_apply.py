@@ -37,7 +37,8 @@ def notes_text(notes: Sequence[str]) -> str:
 def weights(edit: Edit, frames: int) -> tuple[slice, np.ndarray]:
     """Return the frames that an edit reaches in a clip of `frames`, and its weight 0..1 in each of them.
 
-    The weight is 1 from `start` to `stop` and eases in and out over so many frames beyond (smoothstep).
+    The weight is 1 from `start` to `stop`, and eases in over the `ease_in` frames before and out over the `ease_out`
+    frames after (smoothstep).
     """
     stop = frames if edit.stop is None else min(edit.stop, frames)
     first, last = max(0, edit.start - edit.ease_in), min(frames, stop + edit.ease_out)

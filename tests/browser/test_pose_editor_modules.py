@@ -305,8 +305,8 @@ def test_two_drags_of_a_joint_are_stored_as_one_move(page, crossing):
     ]
 
 
-# The median script time in ms of 200 drag events, alone and with drawing, after 100 edits of a clip that is open.
-DRAG_TIMES = """
+# The start of a script: opens an editor of packed poses.
+WITH_EDITOR = """
 async ([host, packed]) => {
     const { Editor } = await import(`${host}/dialog.js`);
     const { unpackPoses } = await import(`${host}/packed_poses.js`);
@@ -315,6 +315,11 @@ async ([host, packed]) => {
     const editor = new Editor({ clip, text: '', fps: 16, background: null, language: 'en', saved, apply() {} });
     editor.open();
     const { stage, session, canvas } = editor;
+"""
+# The median script time in ms of 200 drag events, alone and with drawing, after 100 edits of a clip that is open.
+DRAG_TIMES = (
+    WITH_EDITOR
+    + """
     session.history.push(Array.from({ length: 100 }, (_, i) => (
         { op: 'move', person: 1, from: i, to: i, ease_in: 4, ease_out: 4, joints: { left_elbow: [0.01, 0.01] } })));
     session.goTo(50);
@@ -340,6 +345,7 @@ async ([host, packed]) => {
     return [...[0, 1].map(which => times.map(time => time[which]).sort((a, b) => a - b)[100]), dragged];
 }
 """
+)
 
 
 def test_a_drag_in_600_frames_of_two_people_is_quick(page):
@@ -461,16 +467,10 @@ def test_a_part_is_shifted_and_scaled_as_an_edit(page, crossing):
 
 # Drags a corner of the body's handles to one and a half of its distance, then the neck; returns the edits, and the
 # shift of the neck as fractions of the frame.
-HANDLES = """
-async ([host, packed]) => {
-    const { Editor } = await import(`${host}/dialog.js`);
+HANDLES = (
+    WITH_EDITOR
+    + """
     const { cornersOf } = await import(`${host}/handles.js`);
-    const { unpackPoses } = await import(`${host}/packed_poses.js`);
-    const clip = unpackPoses(Uint8Array.from(atob(packed), c => c.charCodeAt(0)).buffer);
-    const saved = { read: () => null, write() {}, clear() {} };
-    const editor = new Editor({ clip, text: '', fps: 16, background: null, language: 'en', saved, apply() {} });
-    editor.open();
-    const { stage, session, canvas } = editor;
     canvas.setPointerCapture = () => {};
     stage.resize();
     const fire = (name, [x, y]) => {
@@ -488,6 +488,7 @@ async ([host, packed]) => {
     return [session.rows, [there[0] - here[0], there[1] - here[1]]];
 }
 """
+)
 
 
 def test_the_handles_on_the_canvas_scale_and_shift_the_part(page, crossing):

@@ -13,6 +13,7 @@ from steadydancer_pack.tests.comfyui import use_comfyui
 use_comfyui()
 
 import comfy.model_management
+import comfy.sd
 import folder_paths
 import torch
 from safetensors.torch import load_file
@@ -24,6 +25,8 @@ from steadydancer_pack.benchmarks.golden_model import (
     make_conditions,
 )
 from steadydancer_pack.dwpose.packages import pip_advice
+from steadydancer_pack.miniature import weights
+from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -68,6 +71,13 @@ def golden_patcher_bfloat16():
 @pytest.fixture(scope="session")
 def golden_patcher_float16():
     return load_golden_model(torch.float16)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """SteadyDancer of the miniature's size with made-up weights in half precision, as ComfyUI loads it."""
+    detection.register()
+    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 @pytest.fixture

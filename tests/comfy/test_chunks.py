@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from steadydancer_pack.media.disk_cache import DiskCache
 from steadydancer_pack.media.frame_files import SUFFIX
-from steadydancer_pack.miniature import shipped, weights
+from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import as_stored
@@ -23,7 +23,6 @@ from steadydancer_pack.steadydancer_core.sampling import run as sampling
 from steadydancer_pack.steadydancer_core.sampling.frame_prompts import add_prompt, parse_frames
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
-from steadydancer_pack.steadydancer_core.weights import detection
 
 WIDTH, HEIGHT = 32, 48
 TWO_STEPS = Settings("Custom", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
@@ -36,12 +35,6 @@ def inference():
     """As ComfyUI runs its nodes."""
     with torch.inference_mode():
         yield
-
-
-@pytest.fixture(scope="module")
-def model():
-    detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 class QuickVae:

@@ -57,7 +57,7 @@ def write(target, work="this", **options):
 
 
 def stop_at(position):
-    """A progress callback that ends the run when so many bytes are written, or when all are."""
+    """A progress callback that ends the run once that number of bytes is written, or when all are."""
 
     def progress(done, total):
         if done >= min(position, total):

@@ -7,14 +7,13 @@ from safetensors.torch import load_file
 
 from steadydancer_pack.dwpose.formats.keypoints import to_keypoints
 from steadydancer_pack.media.disk_cache import DiskCache
-from steadydancer_pack.miniature import shipped, weights
+from steadydancer_pack.miniature import shipped
 from steadydancer_pack.nodes import chunks
 from steadydancer_pack.nodes.chunks import ChunkSampler
 from steadydancer_pack.nodes.common.condition_inputs import pose_sources
 from steadydancer_pack.nodes.common.pose_images import DrawnFrames
 from steadydancer_pack.nodes.conditioning import ReconcileConditions
 from steadydancer_pack.nodes.pose_align import AugmentPoses, DrawPoses
-from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.tests.comfy.test_chunks import QuickVae, noise
 from steadydancer_pack.tests.figures import ADULT, Camera, clip, dance
 
@@ -30,12 +29,6 @@ SIZES = [(0, 0), (48, 80), (48, 0), (48, 48)]
 def inference():
     with torch.inference_mode():
         yield
-
-
-@pytest.fixture(scope="module")
-def model():
-    detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 def drawn(width, height):

@@ -14,12 +14,10 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from steadydancer_pack.media.frame_files import FrameFileError, FrameFiles
 from steadydancer_pack.media.side_by_side import SideBySide
-from steadydancer_pack.miniature import weights
 from steadydancer_pack.nodes.common.frames_video import FramesVideo, taken_clip
 from steadydancer_pack.nodes.first_frame import ExactFirstFrame
 from steadydancer_pack.nodes.pose_motion import TrimLeadIn
 from steadydancer_pack.nodes.windows import SeamReport
-from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.tests.comfy.test_chunks import make_sources, noise
 from steadydancer_pack.tests.comfy.test_pose_sources import sample
 from steadydancer_pack.tests.comfy.test_video_combine import combine
@@ -56,12 +54,6 @@ def on_disk(model, folders, **changes):
     poses = make_sources(13)
     given = {"pose_frames": poses.pose, "pose_negative_frames": poses.pose_negative, "photo": poses.photo, **changes}
     return [sample(model, **given, width=32, height=48, frames_on_disk=on) for on in (False, True)]
-
-
-@pytest.fixture(scope="module")
-def model():
-    detection.register()
-    return comfy.sd.load_diffusion_model_state_dict(weights.steadydancer_state_dict(torch.float16))
 
 
 @pytest.mark.parametrize("keep_chunks", [False, True])
