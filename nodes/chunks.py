@@ -9,7 +9,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..media.byte_size import GB
 from ..media.disk_cache import DiskCache
 from ..media.frame_files import SUFFIX
-from ..steadydancer_core.long_video.chunks import ChunkSettings, Sources, make_long_video
+from ..steadydancer_core.long_video.chunked_video import Sources
+from ..steadydancer_core.long_video.chunks import ChunkSettings, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
 from .common.frames_video import FramesVideo, temp_folder

@@ -16,7 +16,8 @@ from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.long_video import chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import cross_fade, plan_chunks
 from steadydancer_pack.steadydancer_core.long_video.chunk_store import as_stored
-from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, Sources, TiledVae, make_long_video
+from steadydancer_pack.steadydancer_core.long_video.chunked_video import Sources, TiledVae
+from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, make_long_video
 from steadydancer_pack.steadydancer_core.memory.residency import swap_blocks
 from steadydancer_pack.steadydancer_core.sampling import conditions
 from steadydancer_pack.steadydancer_core.sampling import run as sampling
