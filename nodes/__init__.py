@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..steadydancer_core.weights import detection
 from . import (
     animate,
+    chunk_parts,
     chunks,
     conditioning,
     control,
@@ -33,8 +34,8 @@ from . import (
 
 STAGES = (
     pose_detector, pose_extract, pose_motion, pose_turns, pose_align, pose_edit, animate, pose_files,
-    model, convert, memory, windows, prompt, frame_prompt, conditioning, sampling, control, chunks, first_frame, video,
-    finish, evaluate, miniature, doctor, fingerprint,
+    model, convert, memory, windows, prompt, frame_prompt, conditioning, sampling, control, chunks, chunk_parts,
+    first_frame, video, finish, evaluate, miniature, doctor, fingerprint,
 )  # fmt: skip
 
 

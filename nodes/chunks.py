@@ -13,6 +13,7 @@ from ..steadydancer_core.long_video.chunked_video import Sources
 from ..steadydancer_core.long_video.chunks import ChunkSettings, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
+from .common.chunk_inputs import colour_match_input, length_inputs
 from .common.frames_video import FramesVideo, temp_folder
 from .common.lora_names import lora_names
 from .common.miniature_note import miniature_note
@@ -30,24 +31,6 @@ def _sources() -> list[io.Input]:
         *condition_inputs.prompt_inputs(),
         *condition_inputs.picture_inputs(),
     ]
-
-
-def _chunk_inputs() -> list[io.Input]:
-    return [
-        io.Int.Input(
-            "chunk_length", default=81, min=5, max=100001, step=4,
-            tooltip="Frames sampled together, 4n+1. The model was trained on 81. Fewer frames need less memory.",
-        ),
-        io.Int.Input(
-            "overlap", default=5, min=1, max=100001, step=4,
-            tooltip="Frames of the finished video that the next chunk starts from, 4n+1. 1 carries over the pose, 5 "
-            "the motion too. More takes longer.",
-        ),
-        io.Float.Input(
-            "colour_match", default=1.0, min=0.0, max=1.0, step=0.05,
-            tooltip="Corrects color drift between chunks. 0 = off, for scenes whose light is meant to change.",
-        ),
-    ]  # fmt: skip
 
 
 def _store_inputs() -> list[io.Input]:
@@ -101,8 +84,8 @@ class ChunkSampler(io.ComfyNode):
             search_aliases=["continue video", "extend video", "longer than 81 frames", "resume", "sampler", *DANCE],
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
-                *_chunk_inputs(), *_store_inputs(), _run_name_input(), *condition_inputs.pose_inputs(),
-                _disk_input(),
+                *length_inputs(), colour_match_input(), *_store_inputs(), _run_name_input(),
+                *condition_inputs.pose_inputs(), _disk_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[

@@ -99,7 +99,11 @@ def run_inputs() -> list[io.Input]:
         "the steps. 'Fast 6' and 'Fast 4': only with a step-distilled LoRA, the negative prompt has no effect. "
         "'Custom': your own values.",
     )
-    seed = io.Int.Input(
+    return [preset, seed_input()]
+
+
+def seed_input() -> io.Input:
+    return io.Int.Input(
         "seed",
         default=0,
         min=0,
@@ -107,7 +111,6 @@ def run_inputs() -> list[io.Input]:
         control_after_generate=True,
         tooltip="Each seed gives a different video of the same dance.",
     )
-    return [preset, seed]
 
 
 def skip_negative_after_input() -> io.Input:

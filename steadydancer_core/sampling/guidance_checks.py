@@ -14,8 +14,8 @@ def check_pose_negative(conditioning) -> None:
     if not conditioning or not all("pose_video_latent" in values for _, values in conditioning):
         found = "There is no pose in the conditioning connected to" if conditioning else "Nothing is connected to"
         raise ValueError(
-            f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' and "
-            "connect its pose_negative output, or set pose guidance to 0; a preset has it on."
+            f"{found} pose_negative, but pose guidance is on. Give pose-negative frames to 'Reconcile Conditions' or "
+            "'Plan Chunks' and connect the pose_negative output, or set pose guidance to 0; a preset has it on."
         )
     reached = _covered_until(conditioning)
     if reached < 1:

@@ -10,8 +10,20 @@ import torch
 
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
+from steadydancer_pack.comfy_client.prompt_run import PromptFailed
 from steadydancer_pack.miniature import write_all
-from steadydancer_pack.tests.prompts import RECONCILE, SAMPLER, VIDEO, file_of, latent_from, node, run, stock_ksampler
+from steadydancer_pack.tests.prompts import (
+    RECONCILE,
+    SAMPLER,
+    VIDEO,
+    chunk_sampler,
+    file_of,
+    latent_from,
+    node,
+    pictures,
+    run,
+    stock_ksampler,
+)
 from steadydancer_pack.tools.templates.names import READY_SKELETONS
 
 SKELETONS = json.loads(
@@ -65,3 +77,51 @@ def test_a_clip_of_one_window_is_sampled_as_without_the_node(server, long_prompt
     inside = latent_from(server, prompt, find(prompt, SAMPLER))
     set_inputs(prompt, find(prompt, SAMPLER), model=prompt["windows"]["inputs"]["model"])
     assert torch.equal(latent_from(server, prompt, find(prompt, SAMPLER)), inside)
+
+
+def chunk_parts(prompt, bodies):
+    """Return the nodes of a chunk sampler's node as parts, with one sampler per chunk, and the last one's id."""
+    given = chunk_sampler(prompt)["inputs"]
+    sampling = ("model", "preset", "colour_match", "keep_chunks", "chunks_gb")
+    plan = {name: value for name, value in given.items() if not name.startswith(sampling)}
+    model, seed = given["model"], 0
+    parts = {
+        "plan": node("SteadyDancerPlanChunks", **plan, seed=seed),
+        "solver": node("SteadyDancerSchedule", model=model, solver="official euler", scheduler="official", steps=4),
+    }
+    solver = {"sampler": ["solver", 0], "sigmas": ["solver", 1]}
+    guidance = {"text_guidance": 1.0, "pose_guidance": 1.0, "pose_start": 0.1, "pose_end": 0.4}
+    for i in range(bodies):
+        before = {"video": [f"join{i - 1}", 0]} if i else {}
+        conditions = {name: [f"next{i}", place] for place, name in enumerate(("positive", "negative", "pose_negative"))}
+        noise = {"noise": [f"next{i}", 4], "latent_image": [f"next{i}", 3]}
+        parts |= {
+            f"next{i}": node("SteadyDancerNextChunk", plan=["plan", 0], **before),
+            f"guider{i}": node("SteadyDancerGuider", model=model, **conditions, **guidance),
+            f"sample{i}": node("SamplerCustomAdvanced", guider=[f"guider{i}", 0], **noise, **solver),
+            f"decode{i}": node("VAEDecode", samples=[f"sample{i}", 0], vae=given["vae"]),
+            f"join{i}": node(
+                "SteadyDancerJoinChunks", chunk=[f"next{i}", 6], frames=[f"decode{i}", 0], colour_match=1.0
+            ),
+        }
+    return parts, f"join{bodies - 1}"
+
+
+def test_chunks_in_parts_are_the_frames_of_one_node_and_a_chunk_too_many_samples_nothing(server, long_prompt):
+    prompt = {key: entry for key, entry in copy.deepcopy(long_prompt).items() if entry["class_type"] != VIDEO}
+    for name in ("pose_frames", "pose_negative_frames"):
+        prompt[name]["inputs"]["amount"] = 1
+    set_inputs(prompt, find(prompt, SAMPLER), model=prompt["windows"]["inputs"]["model"])
+    parts, last = chunk_parts(prompt, 4)  # for the 3 chunks of 33 frames
+    one = chunk_sampler(prompt, preset="Fast 4", seed=0, keep_chunks=False)
+    shown = {name: node("PreviewImage", images=[source, 0]) for name, source in (("a", "one"), ("b", last))}
+    report, outputs = run(server, prompt | parts | {"one": one} | shown)
+    assert (
+        len(outputs["a"]["images"]) == 33 and (pictures(server, outputs["a"]) == pictures(server, outputs["b"])).all()
+    )
+    ran = report.node_seconds.keys()
+    assert {"sample2", "next3", last} <= ran and not {"guider3", "sample3", "decode3"} & ran
+    assert outputs[last]["text"][0].splitlines()[0] == "3 of 3 chunks, 33 of 33 frames"
+    parts["join1"]["inputs"]["frames"] = ["decode0", 0]
+    with pytest.raises(PromptFailed, match="sampled with another 'Next Chunk' than its chunk comes from"):
+        run(server, prompt | parts | {"b": shown["b"]})
