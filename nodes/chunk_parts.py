@@ -153,12 +153,9 @@ class JoinChunks(io.ComfyNode):
 
     @classmethod
     def execute(cls, chunk, frames=None, colour_match=1.0) -> io.NodeOutput:
-        if chunk.chunk is None:
-            video = chunk.done
-        else:
-            if cls.hidden:
-                check_links(cls.hidden.prompt, cls.hidden.unique_id)
-            video = chunk.join(frames, colour_match)
+        if chunk.chunk is not None and cls.hidden:
+            check_links(cls.hidden.prompt, cls.hidden.unique_id)
+        video = chunk.join(frames, colour_match)
         text = chunk.report(video)
         return io.NodeOutput(video, len(video) == chunk.video.shape[0], text, ui=show_text(text))
 
@@ -167,7 +164,7 @@ def check_links(prompt: dict | None, node_id: str) -> None:
     """Raise ValueError if the frames of a Join Chunks were sampled with another Next Chunk than its chunk is from."""
     found = nearest_nodes(prompt, node_id, "frames", (NEXT, JOIN))
     others = found - nearest_nodes(prompt, node_id, "chunk", (NEXT,))
-    if any(prompt[node]["class_type"] == NEXT for node in others):
+    if prompt and any(prompt[node]["class_type"] == NEXT for node in others):
         raise ValueError(
             "The frames connected to 'Join Chunks' were sampled with another 'Next Chunk' than its chunk comes from. "
             "Connect guider, noise, latent and chunk of one chunk to the same 'Next Chunk'."

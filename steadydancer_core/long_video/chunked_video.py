@@ -91,7 +91,8 @@ class ChunkedVideo:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, height and width of the video."""
-        return self.chunks[-1].stop, *self.photo.shape[1:3]
+        height, width = self.photo.shape[1:3]
+        return self.chunks[-1].stop, height, width
 
     def describe(self) -> str:
         """Return size, length and number of chunks in words."""

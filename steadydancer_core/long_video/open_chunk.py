@@ -18,24 +18,24 @@ REMEDY = (
 
 
 class OpenChunk(NamedTuple):
-    """The chunk to be made, None where the video is complete, and the frames before it [F, H, W, 3], None at first."""
+    """The chunk to be made, None where the video is complete, and the video so far [F, H, W, 3], F = 0 at first."""
 
     video: ChunkedVideo
     chunk: Chunk | None
-    done: Tensor | None
+    done: Tensor
 
     @property
     def before(self) -> Tensor | None:
         """The frames [overlap, H, W, 3] that the chunk starts from, None at first."""
-        return None if self.done is None else self.done[-self.video.settings.overlap :]
+        return self.done[-self.video.settings.overlap :] if len(self.done) else None
 
     def join(self, frames: Tensor, colour_match: float) -> Tensor:
-        """Return the video with this chunk [F, H, W, 3]; ValueError for frames that are not this chunk's.
+        """Return the video with this chunk [F, H, W, 3], a complete one as it is.
 
-        frames: the chunk as decoded, [length, H, W, C] in 0..1.
+        frames: the chunk as decoded, [length, H, W, C] in 0..1; ValueError for those that are not this chunk's.
         """
         if self.chunk is None:
-            raise ValueError("The video is complete, so there is no chunk to join.")
+            return self.done
         _, height, width = self.video.shape
         frames = to_rgb(frames).float()
         if frames.shape[:3] != (self.chunk.length, height, width):
@@ -46,7 +46,7 @@ class OpenChunk(NamedTuple):
                 "latent that was sampled for this chunk, uncut and at its size."
             )
         joined = as_stored(self.video.join(self.chunk, self.before, frames, colour_match, REMEDY))
-        return joined if self.done is None else torch.cat([self.done[: self.chunk.start], joined.to(self.done)])
+        return torch.cat([self.done[: self.chunk.start].to(joined), joined])
 
     def report(self, frames: Tensor) -> str:
         """Return how far the video `frames` [F, H, W, 3] has come, and how visible its seams are."""
@@ -62,7 +62,7 @@ class OpenChunk(NamedTuple):
 def open_chunk(video: ChunkedVideo, done: Tensor | None) -> OpenChunk:
     """Return the chunk that goes on from the frames `done` [F, H, W, C]; ValueError for those of another video."""
     if done is None or len(done) == 0:
-        return OpenChunk(video, video.chunks[0], None)
+        return OpenChunk(video, video.chunks[0], video.photo[:0])
     done = to_rgb(done).float()
     found, (_, height, width) = size_of(done), video.shape
     if found != (width, height):

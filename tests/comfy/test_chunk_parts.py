@@ -1,7 +1,6 @@
 """The chunk loop in parts: nodes one after the other in a plain graph make the frames of the one-node video."""
 
 import comfy.model_base
-import comfy.sample
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -10,7 +9,7 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from steadydancer_pack.media.disk_cache import DiskCache
 from steadydancer_pack.nodes.chunk_parts import JOIN, NEXT, JoinChunks, NextChunk, PlanChunks, check_links
 from steadydancer_pack.nodes.common.prompt_links import nearest_nodes
-from steadydancer_pack.nodes.sampling import SolverAndSchedule, SteadyDancerGuider
+from steadydancer_pack.nodes.sampling import SolverAndSchedule, SteadyDancerGuider, SteadyDancerSampler
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import chunk_seed
 from steadydancer_pack.steadydancer_core.long_video.chunks import ChunkSettings, make_long_video
 from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
@@ -69,11 +68,15 @@ def test_three_chunks_in_a_graph_are_the_video_of_one_node(model, vae, tmp_path)
     assert report.splitlines()[1:] == want.report.splitlines()[-3:]  # the seams
 
 
-def test_noise_and_seed_are_those_of_the_chunk(vae):
+def test_noise_and_seed_are_those_of_the_chunk(model, vae):
+    """SamplerCustomAdvanced with the noise and SteadyDancer Sampler with the seed sample the same."""
     plan, _ = make_plan(vae)
-    latent, noise_of_chunk, seed = NextChunk.execute(plan, noise("so far", 9, HEIGHT, WIDTH, 3)).result[3:6]
+    so_far = noise("so far", 9, HEIGHT, WIDTH, 3)
+    positive, negative, pose_negative, latent, noise_of_chunk, seed, _ = NextChunk.execute(plan, so_far).result
     assert seed == noise_of_chunk.seed == chunk_seed(7, 1)
-    assert torch.equal(noise_of_chunk.generate_noise(latent), comfy.sample.prepare_noise(latent["samples"], seed))
+    given = positive, negative, latent, seed, {"preset": FAST.name}, pose_negative
+    (found,) = SteadyDancerSampler.execute(model, *given).result
+    assert torch.equal(found["samples"], sample_chunk(model, plan, so_far)[0]["samples"])
 
 
 def test_a_video_that_is_not_complete_says_so(vae):
