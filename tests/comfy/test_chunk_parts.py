@@ -79,6 +79,17 @@ def test_noise_and_seed_are_those_of_the_chunk(model, vae):
     assert torch.equal(found["samples"], sample_chunk(model, plan, so_far)[0]["samples"])
 
 
+def test_colors_are_matched_as_strongly_as_set(vae):
+    still = noise("still", 1, HEIGHT, WIDTH, 3).expand(9, -1, -1, -1)
+    chunk = NextChunk.execute(make_plan(vae)[0], still).result[-1]
+    left = [
+        float((JoinChunks.execute(chunk, still * 0.96, strength).result[0][9:] - still[:1]).abs().mean())
+        for strength in (0.0, 0.5, 1.0)
+    ]
+    assert left[0] == pytest.approx(0.02, rel=0.05) and left[1] == pytest.approx(left[0] / 2, rel=0.1)
+    assert left[2] < left[0] / 8
+
+
 def test_a_video_that_is_not_complete_says_so(vae):
     plan, _ = make_plan(vae)
     chunk = NextChunk.execute(plan).result[-1]
