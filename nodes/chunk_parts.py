@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
 from ..steadydancer_core.long_video.chunked_video import Sources, VideoSettings, plan_video
 from ..steadydancer_core.long_video.open_chunk import open_chunk
 from ..steadydancer_core.memory.fit import explain_out_of_memory
+from ..steadydancer_core.sampling.run import SeededNoise
 from .common import chunk_inputs, condition_inputs, sampling_inputs
 from .common.node_display import running_display
 from .common.node_text import show_text
@@ -112,7 +112,7 @@ class NextChunk(io.ComfyNode):
             inputs = plan.inputs(chunk.chunk, chunk.before, display)
         seed, (number, first, frames, _) = plan.seed_of(chunk.chunk), chunk.chunk
         text = f"Chunk {number + 1} of {len(plan.chunks)}: frames {first} to {first + frames - 1}"
-        return io.NodeOutput(*inputs, Noise_RandomNoise(seed), seed, chunk, ui=show_text(text))
+        return io.NodeOutput(*inputs, SeededNoise(seed), seed, chunk, ui=show_text(text))
 
 
 class JoinChunks(io.ComfyNode):

@@ -17,7 +17,7 @@ FOLDERS = (
     *("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes"),
     *("steadydancer_core", "training"),
 )
-COMFYUI = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "latent_preview", "node_helpers", "nodes"}
+COMFYUI = {"comfy", "comfy_api", "folder_paths", "latent_preview", "node_helpers", "nodes"}
 
 Place = tuple[int, bool]  # values by position, whether more may come
 Call = tuple[Place, frozenset[str]]

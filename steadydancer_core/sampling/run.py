@@ -40,6 +40,16 @@ class RunReport(NamedTuple):
     log: RunLog
 
 
+class SeededNoise(NamedTuple):
+    """ComfyUI's NOISE of a seed, as RandomNoise gives it."""
+
+    seed: int
+
+    def generate_noise(self, input_latent: dict) -> Tensor:
+        """Return the noise for a LATENT, of the shape of its samples."""
+        return comfy.sample.prepare_noise(input_latent["samples"], self.seed, input_latent.get("batch_index"))
+
+
 class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
     """Flow sampling whose schedule is shifted towards noise."""
 
@@ -83,7 +93,7 @@ def sample(
     display.say("loading")
     model = guider.model_patcher
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    noise = SeededNoise(seed).generate_noise({**latent, "samples": samples})
     sigmas = make_sigmas(model.get_model_object("model_sampling"), solver, scheduler, steps)
     _warn_of_empty_window(guider.guidance, model, sigmas)
     result = guider.sample(
