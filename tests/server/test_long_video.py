@@ -30,6 +30,7 @@ SKELETONS = json.loads(
     (Path(__file__).resolve().parents[2] / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8")
 )
 FRAMES = 321
+SHORT = {"chunk_length": 5, "overlap": 1}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_clip_of_one_window_is_sampled_as_without_the_node(server, long_prompt
 
 def chunk_parts(prompt, bodies):
     """Return what a chunk sampler with Fast 4 does as nodes, with one sampler per chunk, and the last one's id."""
-    given = chunk_sampler(prompt, chunk_length=9)["inputs"]
+    given = chunk_sampler(prompt, **SHORT)["inputs"]
     sampling = ("model", "preset", "colour_match", "keep_chunks", "chunks_gb")
     plan = {name: value for name, value in given.items() if not name.startswith(sampling)}
     model = given["model"]
@@ -110,17 +111,17 @@ def chunk_parts(prompt, bodies):
 def test_chunks_in_parts_are_the_frames_of_one_node_and_a_chunk_too_many_samples_nothing(server, long_prompt):
     prompt = {key: entry for key, entry in copy.deepcopy(long_prompt).items() if entry["class_type"] != VIDEO}
     for name in ("pose_frames", "pose_negative_frames"):
-        prompt[name] = node("ImageFromBatch", image=prompt[name]["inputs"]["image"], batch_index=0, length=17)
+        prompt[name] = node("ImageFromBatch", image=prompt[name]["inputs"]["image"], batch_index=0, length=13)
     set_inputs(prompt, find(prompt, SAMPLER), model=prompt["windows"]["inputs"]["model"])
-    parts, last = chunk_parts(prompt, 4)  # for the 3 chunks of 17 frames
-    one = chunk_sampler(prompt, preset="Fast 4", seed=0, keep_chunks=False, chunk_length=9)
+    parts, last = chunk_parts(prompt, 4)  # for the 3 chunks of 13 frames
+    one = chunk_sampler(prompt, preset="Fast 4", seed=0, keep_chunks=False, **SHORT)
     shown = {name: node("PreviewImage", images=[source, 0]) for name, source in (("a", "one"), ("b", last))}
     report, outputs = run(server, prompt | parts | {"one": one} | shown)
     want, found = (pictures(server, outputs[name]) for name in shown)
-    assert len(want) == 17 and (found == want).all()
+    assert len(want) == 13 and (found == want).all()
     ran = report.node_seconds.keys()
     assert {"sample2", "next3", last} <= ran and not {"guider3", "sample3", "decode3"} & ran
-    assert outputs[last]["text"][0].splitlines()[0] == "3 of 3 chunks, 17 of 17 frames"
+    assert outputs[last]["text"][0].splitlines()[0] == "3 of 3 chunks, 13 of 13 frames"
     parts["join1"]["inputs"]["frames"] = ["decode0", 0]
     with pytest.raises(PromptFailed, match="sampled with another 'Next Chunk' than its chunk comes from"):
         run(server, prompt | parts | {"b": shown["b"]})
