@@ -27,14 +27,14 @@ CATEGORY = "SteadyDancer/sampling"
 
 def _conditions() -> list[io.Input]:
     return [
-        io.Conditioning.Input("positive", tooltip="From Reconcile Conditions."),
-        io.Conditioning.Input("negative", tooltip="From Reconcile Conditions."),
+        io.Conditioning.Input("positive", tooltip="From Reconcile Conditions or Next Chunk."),
+        io.Conditioning.Input("negative", tooltip="From Reconcile Conditions or Next Chunk."),
         _pose_negative(optional=True),
     ]
 
 
 def _pose_negative(optional: bool) -> io.Input:
-    tooltip = "From Reconcile Conditions. Required unless pose guidance is 0."
+    tooltip = "From Reconcile Conditions or Next Chunk. Required unless pose guidance is 0."
     return io.Conditioning.Input("pose_negative", optional=optional, tooltip=tooltip)
 
 
@@ -53,7 +53,7 @@ class SteadyDancerSampler(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SteadyDancer, with or without LoRAs."),
                 *_conditions(),
-                io.Latent.Input("latent", tooltip="From Reconcile Conditions."),
+                io.Latent.Input("latent", tooltip="From Reconcile Conditions or Next Chunk."),
                 *run_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The video as a latent, for VAE Decode.")],

@@ -1,6 +1,7 @@
 """One guided run from noise to latent inside ComfyUI: guider, solver, schedule, progress and preview."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import comfy.model_management
@@ -40,7 +41,8 @@ class RunReport(NamedTuple):
     log: RunLog
 
 
-class SeededNoise(NamedTuple):
+@dataclass(frozen=True)
+class SeededNoise:
     """ComfyUI's NOISE of a seed, as RandomNoise gives it."""
 
     seed: int
