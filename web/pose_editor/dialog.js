@@ -99,9 +99,12 @@ export class Editor {
                 make("div", { className: "bar" }, this.controls.element, ...this.options.turns ? [legend(say)] : []),
                 make("div", { className: "lane" }, this.lane)),
             this.status, this.sheet);
-        this.dialog = make("dialog", { ariaLabel: say(this.title), on: { close: () => this.closed() } }, this.root);
-        this.host = make("div", { className: "steadydancer-pose-editor" });
-        this.host.type = "textarea"; // the page's undo leaves an element alone that says so, and keeps its own to itself
+        this.dialog = make("dialog", { role: "group", on: { close: () => this.closed() } }, this.root);
+        // The page's undo stands still for a modal dialog that it sees and, up to 1.47, for an element of this type.
+        this.host = make("div", {
+            className: "steadydancer-pose-editor", role: "dialog", ariaLabel: say(this.title), ariaModal: "true",
+            type: "textarea",
+        });
         this.host.editor = this;
         KEPT_EVENTS.forEach(name => this.host.addEventListener(name, event => event.stopPropagation()));
         this.host.attachShadow({ mode: "open" }).append(make("style", { textContent: STYLE }), this.dialog);

@@ -1,6 +1,7 @@
 /** How the editor looks, apart from the page's own style. */
 export const STYLE = `
 * { box-sizing: border-box; }
+:host { position: fixed; inset: 0; }
 dialog { position: fixed; inset: 0; width: 100vw; height: 100vh; max-width: none; max-height: none; margin: 0;
     padding: 0; border: 0; background: #1b1c1f; color: #e6e6e6; font: 13px system-ui, sans-serif; overflow: hidden; }
 .root { display: flex; flex-direction: column; height: 100%; outline: none; }
