@@ -14,6 +14,8 @@ from steadydancer_pack.dwpose.poses import KEYPOINTS, LEFT_ELBOW, PoseClip, Trac
 from steadydancer_pack.tests.browser.graph import LOAD, VUE, draw_with, in_time, ours, press_run, show
 
 FRAMES, WRONG, EASE = 24, 12, 4
+MEET, SWAPPED = 12, slice(4, 9)  # frames
+OTHER_SIDE = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]  # joints of the body
 BODY = {
     0: (0.5, 0.18), 1: (0.5, 0.28), 2: (0.42, 0.28), 3: (0.38, 0.42), 4: (0.37, 0.55), 5: (0.58, 0.28),
     6: (0.62, 0.42), 7: (0.63, 0.55), 8: (0.45, 0.56), 9: (0.44, 0.75), 10: (0.44, 0.93), 11: (0.55, 0.56),
@@ -27,6 +29,13 @@ PROMPT = {
           "inputs": {"poses": ["2", 0], "width": 0, "height": 0, "palette": "steadydancer", "thickness": 1.0,
                      "hands": True}},
     "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "edited/pose"}},
+}  # fmt: skip
+PICKED = {  # draws person 1 too, alone
+    "8": {"class_type": "SteadyDancerPickPerson",
+          "inputs": {"poses": ["2", 0], "rule": "number", "index": 1, "x": 0.5, "y": 0.5, "frame": 0,
+                     "when_absent": "blank"}},
+    "9": {"class_type": "SteadyDancerDrawPoses", "inputs": {**PROMPT["3"]["inputs"], "poses": ["8", 0]}},
+    "10": {"class_type": "SaveImage", "inputs": {"images": ["9", 0], "filename_prefix": "edited/person"}},
 }  # fmt: skip
 OPEN_PROMPT = "prompt => window.app.loadApiJson(prompt, 'edit')"
 EDITS = "() => window.app.graph.getNodeById(2).widgets.find(({name}) => name === 'edits').value"
@@ -204,6 +213,44 @@ def test_a_skeleton_is_placed_on_a_photo_by_hand(page, server):
     (drawn,) = run(page, server)
     assert drawn.max() > 0
     assert [row["op"] for row in json.loads(page.evaluate(EDITS))["edits"]] == ["place", "move"]
+    assert ours(page.errors) == []
+
+
+def test_two_people_are_told_apart_a_ghost_goes_and_sides_are_swapped(page, server):
+    """On a small screen; what is drawn then is what is drawn of the clip without these faults."""
+    one = dancer().tracks[0]
+    two = Track(1, one.points * (0.5, 1) + (0.5, 0), one.scores)
+    one = Track(0, one.points * (0.5, 1), one.scores)
+    sound = PoseClip(288, 512, FRAMES, (one, two))
+    mixed = [np.concatenate([first.points[:MEET], second.points[MEET:]]) for first, second in ((one, two), (two, one))]
+    mixed[0][SWAPPED, :18] = mixed[0][SWAPPED, OTHER_SIDE]
+    ghost = np.where(np.arange(FRAMES)[:, None] < MEET, one.scores, 0)
+    tracks = (Track(0, mixed[0], one.scores), Track(1, mixed[1], one.scores), Track(2, one.points + (0, 0.05), ghost))
+    faulty = PoseClip(288, 512, FRAMES, tracks)
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.evaluate(OPEN_PROMPT, {**PROMPT, **PICKED, "1": loading(server, sound, "sound")})
+    draw_with(page, "Nodes 2.0")
+    wanted = run(page, server)
+    page.evaluate(OPEN_PROMPT, {**PROMPT, **PICKED, "1": loading(server, faulty, "faulty")})
+    draw_with(page, "Nodes 2.0")
+    differ = [(now != then).any() for now, then in zip(run(page, server), wanted, strict=True)]
+    swapped = [i in range(FRAMES)[SWAPPED] for i in range(MEET)]
+    assert differ == [*swapped, *[True] * MEET, *[True] * MEET, *[False] * MEET]  # person 1 alone, then all people
+    dialog = open_editor(page, "Nodes 2.0")
+    dialog.get_by_label("Edits change").select_option("a range")
+    dialog.get_by_label("from", exact=True).fill(str(SWAPPED.start))
+    dialog.get_by_label("to", exact=True).fill(str(SWAPPED.stop - 1))
+    dialog.get_by_label("Frame", exact=True).fill(str(SWAPPED.start))
+    dialog.get_by_role("button", name="Swap left and right").click()
+    dialog.get_by_label("Frame", exact=True).fill(str(MEET))
+    dialog.get_by_role("button", name="Exchange from here").click()
+    dialog.get_by_label("Frame", exact=True).fill(str(SWAPPED.start))
+    dialog.get_by_label("Person", exact=True).select_option("3")
+    dialog.get_by_label("Edits change").select_option("all frames")
+    dialog.get_by_role("button", name="Delete person").click()
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    np.testing.assert_array_equal(run(page, server), wanted)
     assert ours(page.errors) == []
 
 
