@@ -32,15 +32,15 @@ class CodeBase:
         packages = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] not in "._"]
         files = [*root.glob("*.py"), *(file for package in packages for file in sorted(package.rglob("*.py")))]
         self.root = root
-        self._trees: dict[str, ast.Module] = {}
+        self._nodes: dict[str, list[ast.AST]] = {}
         self.texts = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in files}
         self.product = [name for name in self.texts if "/" in name and not name.startswith("tests/")]
 
-    def tree(self, name: str) -> ast.Module:
-        """Return the syntax tree of a file."""
-        if name not in self._trees:
-            self._trees[name] = ast.parse(self.texts[name])
-        return self._trees[name]
+    def nodes(self, name: str) -> list[ast.AST]:
+        """Return all nodes of a file's syntax tree."""
+        if name not in self._nodes:
+            self._nodes[name] = list(ast.walk(ast.parse(self.texts[name])))
+        return self._nodes[name]
 
     def lines(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class CodeBase:
 
     def one_use(self) -> list[str]:
         """Return 'file:line name' of the product's private functions that are referred to once."""
-        return [found for name in self.product for found in _one_use(name, self.tree(name))]
+        return [found for name in self.product for found in _one_use(name, self.nodes(name))]
 
     def one_use_per_thousand(self) -> float:
         lines = sum(len(self.texts[name].splitlines()) for name in self.product)
@@ -61,13 +61,13 @@ class CodeBase:
         return [
             f"{name}:{node.lineno} {node.name}"
             for name in self.product
-            for node in ast.walk(self.tree(name))
+            for node in self.nodes(name)
             if isinstance(node, FUNCTIONS) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
         ]
 
     def conditional_repeats(self) -> list[str]:
         """Return 'file:line' where the product multiplies a list, tuple or text by a condition."""
-        return [f"{name}:{line}" for name in self.product for line in _conditional_repeats(self.tree(name))]
+        return [f"{name}:{line}" for name in self.product for line in _conditional_repeats(self.nodes(name))]
 
     def same_names(self) -> dict[str, list[str]]:
         """Return the product's file names that occur in more than one folder, with those folders."""
@@ -84,7 +84,7 @@ class CodeBase:
 
     def _imported(self, name: str) -> Iterator[str]:
         folder = name.split("/")[:-1]
-        for node in ast.walk(self.tree(name)):
+        for node in self.nodes(name):
             if not isinstance(node, ast.ImportFrom):
                 continue
             base = folder[: len(folder) + 1 - node.level] if node.level else []
@@ -127,8 +127,7 @@ class CodeBase:
         return len(file.read_text("utf-8").split()) if file.is_file() else 0
 
 
-def _one_use(name: str, tree: ast.Module) -> Iterator[str]:
-    nodes = list(ast.walk(tree))
+def _one_use(name: str, nodes: list[ast.AST]) -> Iterator[str]:
     names = (node.id for node in nodes if isinstance(node, ast.Name))
     uses = Counter(names) + Counter(node.attr for node in nodes if isinstance(node, ast.Attribute))
     for node in nodes:
@@ -137,9 +136,9 @@ def _one_use(name: str, tree: ast.Module) -> Iterator[str]:
             yield f"{name}:{node.lineno} {node.name}"
 
 
-def _conditional_repeats(tree: ast.Module) -> Iterator[int]:
-    conditions = set(_names_of_conditions(tree))
-    for node in ast.walk(tree):
+def _conditional_repeats(nodes: list[ast.AST]) -> Iterator[int]:
+    conditions = set(_names_of_conditions(nodes))
+    for node in nodes:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for repeated, times in ((node.left, node.right), (node.right, node.left)):
                 is_text = isinstance(repeated, ast.Constant) and isinstance(repeated.value, str)
@@ -148,8 +147,8 @@ def _conditional_repeats(tree: ast.Module) -> Iterator[int]:
                     yield node.lineno
 
 
-def _names_of_conditions(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _names_of_conditions(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Name) and node.annotation.id == "bool":
             yield node.arg
         if isinstance(node, ast.Assign) and _is_condition(node.value, set()):
