@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu                      # rows that would begin after 8 minutes are skipped
     python -m benchmarks.gpu --small              # little models on whatever is there: proves that the program works
-    python -m benchmarks.gpu --pack [--have PIP_LIST] [--archive FILE.tar.xz]    # what must travel to another machine
+    python -m benchmarks.gpu --pack [--training] [--have PIP_LIST] [--archive FILE.tar.xz]    # what must travel
 
 The packages that rows (6), (9) and (10) need besides are not packed: without them these rows fail, the others run.
 Seconds of a step are medians over the steps of a run behind its first, which loads the model; a step is one pass, at
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -52,6 +53,7 @@ from steadydancer_pack.training.vae_file import stock_vae
 SECONDS, STEPS, CACHED_STEPS = 480, 4, 12
 NAMES = "Wan 2.1 I2V", "SteadyDancer"  # of the two models in Bench.fp8
 FP8 = torch.float8_e4m3fn
+TRAINING = "steadydancer_pack.training.gpu_run", "torch.utils.tensorboard"
 Size = tuple[int, int, int]  # latent frames, rows, columns
 
 
@@ -274,11 +276,15 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="little models on any device")
     parser.add_argument("--pack", action="store_true", help="list what must travel to another machine, with sizes")
     parser.add_argument("--have", type=Path, help="with --pack: what `pip list` prints there")
+    parser.add_argument("--training", action="store_true", help="with --pack: also for `python -m training gpu`")
     parser.add_argument("--archive", type=Path, help="with --pack: write it to this .tar.xz")
     options = parser.parse_args()
     comfy.utils.PROGRESS_BAR_ENABLED = False
     logging.disable(logging.WARNING)
     if options.pack:  # what a rehearsal imports is what must travel
+        if options.training:
+            for module in TRAINING:
+                import_module(module)
         failed = measure(Bench(small=True), [row for row in ROWS.values() if row not in MORE_PACKAGES])
         return gpu_pack.report(COMFYUI, options.have, options.archive) or failed
     if not options.small and not torch.cuda.is_available():

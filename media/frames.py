@@ -32,9 +32,10 @@ def video_to_uint8(video: Tensor) -> np.ndarray:
     return ((video.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
 
 
-def uint8_to_video(pixels: np.ndarray) -> Tensor:
+def uint8_to_video(pixels: np.ndarray | Tensor) -> Tensor:
     """Return uint8 pixels as float32 in -1..1, the range of the VAE, of the same shape."""
-    return torch.from_numpy(pixels).float() / 127.5 - 1
+    tensor = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels
+    return tensor.float() / 127.5 - 1
 
 
 def to_rgb(image: Tensor) -> Tensor:

@@ -38,10 +38,12 @@ def main(arguments: list[str] | None = None, start: Callable[[bool], object] | N
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)  # ComfyUI has set its own
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    from .network import LARGE, SMALL
     from .pipeline import Work
 
+    work = Work(options.work, LARGE if options.large else SMALL)
     try:
-        getattr(import_module(f".{options.module}", __package__), options.run)(Work(options.work), options)
+        getattr(import_module(f".{options.module}", __package__), options.run)(work, options)
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -64,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(verbs)
     _add_lora(verbs)
     _add_snapshots(verbs)
+    _add_gpu(verbs)
     for name, purpose in MEASURES.items():
         _add_measure_options(name, _add(verbs, name, purpose, "command_measure", f"run_{name}"))
     verb = verbs.add_parser("tables", help="print the stages, and what they take of a GPU's memory at 14B")
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    verb.set_defaults(module="command_steps", run="run_tables", work=Path())
+    verb.set_defaults(module="command_steps", run="run_tables", work=Path(), large=False)
     return parser
 
 
@@ -77,6 +80,7 @@ def _add(verbs, name: str, purpose: str, module: str, run: str) -> argparse.Argu
     verb = verbs.add_parser(name, help=purpose)
     verb.add_argument("work", type=Path, help="the folder in which everything is made")
     verb.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    verb.add_argument("--large", action="store_true", help="the larger miniature, which `gpu` trains")
     verb.set_defaults(module=module, run=run, name=name)
     return verb
 
@@ -147,6 +151,22 @@ def _add_snapshots(verbs) -> None:
     verb = _add(verbs, "restore", "make a new work folder from such a file", "command_steps", "run_restore")
     verb.add_argument("--snapshot", type=Path, default=SNAPSHOT, help="the file, else %(default)s")
     verb.add_argument("--vae", type=Path, help="the VAE's file where the snapshot has none")
+
+
+def _add_gpu(verbs) -> None:
+    purpose = "train the larger miniature in minutes on a GPU, from drawn clips to files in parts"
+    verb = _add(verbs, "gpu", purpose, "command_steps", "run_gpu")
+    verb.add_argument("part", choices=("vae", "stages"), help="the stages need WORK/vae from an earlier run")
+    verb.add_argument("--minutes", type=float, default=8.5, help="since this process began: %(default)s")
+    verb.add_argument("--steps", type=int, default=0, help="of each training, else as many as fit")
+    verb.add_argument("--clips", type=int, default=0, help="how many clips are drawn, else as many as fit")
+    verb.add_argument("--accept-vae", action="store_true", help="go on with a VAE that is not good enough")
+    verb.add_argument("--small", dest="large", action="store_false", help="the small miniature, to rehearse")
+    verb.set_defaults(large=True)
+    verb = _add(
+        verbs, "join", "make files of the parts that `gpu` wrote to the folder WORK", "command_steps", "run_join"
+    )
+    verb.add_argument("target", type=Path, help="the folder for the files")
 
 
 def _add_measure_options(name: str, verb: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from .evaluation.pairs import FRAMES, make_pairs
 from .evaluation.results import FOLDER, table, write_results
 from .evaluation.run import evaluate, load_system
 from .evaluation.sweep import HEAD, sweep
-from .evaluation.worlds import WORLDS
+from .evaluation.worlds import NEW, WORLDS, World
 from .evaluation.xdance_set import write_set
 from .export import export
 from .pipeline import Work
@@ -42,16 +42,22 @@ def run_set(work: Work, options: argparse.Namespace) -> None:
     logger.info(command, table.parent, table.parent, table)
 
 
+def _world(work: Work, options: argparse.Namespace) -> World:
+    """Return the world that the options name, in frames of WORK's size where it is the one trained on."""
+    world = WORLDS[options.world]
+    return world._replace(size=work.scale.pixels) if world is NEW else world
+
+
 def run_evaluate(work: Work, options: argparse.Namespace) -> None:
     """Measure baselines, ablations and the shipped pipeline."""
-    world = WORLDS[options.world]
+    world = _world(work, options)
     folder = options.output or evaluation_folder(work, options.pairs, world)
     logger.info("%s", evaluate(_measured(work, options), options.pairs, folder, tuple(options.only), world))
 
 
 def run_sweep(work: Work, options: argparse.Namespace) -> None:
     """Print a table of settings."""
-    world, system = WORLDS[options.world], load_system(_measured(work, options), options.stage)
+    world, system = _world(work, options), load_system(_measured(work, options), options.stage)
     pairs = make_pairs(options.pairs, FRAMES, world.size, world=world)
     lines = sweep(system, pairs, options.steps, options.shifts, options.windows, options.scales)
     sys.stdout.write(f"{table(HEAD, lines)}\n")
@@ -77,17 +83,17 @@ def _measured(work: Work, options: argparse.Namespace) -> Work:
     missing = [str(file or name) for name, file in given.items() if not (file and file.is_file())]
     if missing:
         raise ValueError(f"Not found: {', '.join(missing)}. Name both files: --model MODEL --vae VAE.")
-    return ModelFiles(work.folder, options.model, options.vae)
+    return ModelFiles(folder=work.folder, scale=work.scale, model=options.model, vae=options.vae)
 
 
 def run_results(work: Work, options: argparse.Namespace) -> None:
     """Write the results page."""
-    for path in write_results(work, options.output or FOLDER, WORLDS[options.world]):
+    for path in write_results(work, options.output or FOLDER, _world(work, options)):
         logger.info("%s", path)
 
 
 def run_long(work: Work, options: argparse.Namespace) -> None:
     """Measure a long video."""
-    world = WORLDS[options.world]
+    world = _world(work, options)
     metrics, _ = measure_long(load_system(_measured(work, options), options.stage), world.size, world=world)
     logger.info("%s", json.dumps(metrics))

@@ -13,9 +13,11 @@ from .clip_parts import Part
 from .command import STORE
 from .encoders import Encoders, load_encoder, load_text, load_vision, miniature_text, no_vision
 from .full import FullFiles, run_full
+from .gpu_run import STORE_CLIPS, VAE, VAE_CLIPS, gpu_run
 from .lora_run import LoRASettings, run_lora
 from .memory_table import table
-from .pipeline import FRAMES, SIZE, Work, run_stage, write_stores
+from .parts import join
+from .pipeline import FRAMES, Work, run_stage, write_stores
 from .processes import processes
 from .prompts import NEGATIVE, POSITIVE
 from .real_clips import ClipSettings, prepare_clips
@@ -26,14 +28,12 @@ from .vae import METRICS, default_plan, train_vae
 from .vae_gate import check_vae
 from .world.store import CLIPS, POSES, render
 
-VAE_CLIPS, STORE_CLIPS = 1016, 3000
-
 
 def run_step(work: Work, options: argparse.Namespace) -> None:
     """Run the step `options.name` of the pipeline."""
     world = work.folder / "world"
     if options.name == "world":
-        render(world, options.clips or VAE_CLIPS, FRAMES, SIZE)
+        render(world, options.clips or VAE_CLIPS, FRAMES, work.scale.pixels)
     elif options.name == "vae":
         plan = default_plan(options.steps) if options.steps else None
         train_vae(work.vae_file.parent, world / CLIPS, world / POSES, plan)
@@ -46,6 +46,19 @@ def run_step(work: Work, options: argparse.Namespace) -> None:
             write_stores(work, options.clips or STORE_CLIPS)
         else:
             run_stage(work, options.name, options.steps, options.before, options.output, options.compile)
+
+
+def run_gpu(work: Work, options: argparse.Namespace) -> None:
+    """Train the VAE or the stages against the clock."""
+    if options.part != VAE and not options.accept_vae:
+        check_vae(work.vae_file.with_name(METRICS))
+    logger.info("%s", gpu_run(work, options.part, options.minutes, options.steps, options.clips))
+
+
+def run_join(work: Work, options: argparse.Namespace) -> None:
+    """Make files of the parts in the folder `work`."""
+    for path in join(work.folder, options.target):
+        logger.info("%s: %d bytes", path, path.stat().st_size)
 
 
 def _run_full_stage(work: Work, options: argparse.Namespace) -> None:

@@ -11,11 +11,13 @@ seed, the step and the process, so a checkpoint keeps no random state.
 """
 
 import platform
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Protocol, cast
 
 import accelerate
@@ -35,6 +37,7 @@ from .sharding import gather, put
 from .start import Start
 
 __all__ = ["Plan", "Task", "step_seed", "train"]
+LEAST_TIMED = 3  # steps
 SAMPLES = "samples"  # of one process in a step: batches may be of different sizes
 
 
@@ -74,10 +77,18 @@ class Task(Protocol):
         """
 
 
-def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> dict[str, Tensor]:
+def never() -> bool:
+    """Return False: the training ends with its last step."""
+    return False
+
+
+def train(
+    task: Task, plan: Plan, folder: Path, start: Start | None = None, stop: Callable[[], bool] = never
+) -> dict[str, Tensor]:
     """Train `task` in `folder`, from its newest checkpoint where there is one.
 
-    start: what the task starts from, in words by name; a run goes on with the same alone.
+    start: what the task starts from, in words by name; a run goes on with the same alone. stop: asked after each step
+    of a process that trains alone whether to end the run there, with a checkpoint, as if it had no more steps.
     Returns the trained tensors by name on the CPU: the moving averages where the plan has them. Where the parameters
     are shared out among processes, only the first one is sure to have them. A folder whose run is finished is returned
     at once. The module is left with the last parameters themselves.
@@ -104,9 +115,20 @@ def train(task: Task, plan: Plan, folder: Path, start: Start | None = None) -> d
         run.go_on(checkpoint)
         del checkpoint  # its tensors hold its files, which Windows could not delete
     with RunLogger(folder, run.done, run.accelerator.is_main_process) as logger:
-        run.go(logger)
+        run.go(logger, stop)
     keep = run.accelerator.is_main_process or not plan.shard
     return _on_cpu(run.optimizer.ema or run.optimizer.trained, keep, copy=True)
+
+
+def seconds_per_step(task: Task, plan: Plan, parts: Mapping[float, float], seconds: float) -> float:
+    """Return the mean seconds that a step of `plan` takes, measured for about `seconds` on a task to be thrown away.
+
+    parts: from which share of the steps on they are of one kind -> the share of all steps that are of it.
+    """
+    run = _Run(task, plan, Path(), {})
+    return sum(
+        share * run.seconds_of_step(int(begun * plan.steps), seconds / len(parts)) for begun, share in parts.items()
+    )
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
@@ -130,23 +152,36 @@ class _Run:
             _take_over(self.task.module, checkpoint)
             self.optimizer.restore(checkpoint.ema, checkpoint.adam, checkpoint.facts["scaler"])
 
-    def go(self, logger: RunLogger) -> None:
+    def go(self, logger: RunLogger, stop: Callable[[], bool]) -> None:
         """Do the steps that are left."""
         with timeouts_explained(), self.writer or nullcontext():
-            self._steps(logger)
+            self._steps(logger, stop)
 
-    def _steps(self, logger: RunLogger) -> None:
+    def seconds_of_step(self, first: int, seconds: float) -> float:
+        """Do the steps from `first` on for some time; return the median seconds of one, without the first of all."""
+        self.done, taken, began = first, [], time.perf_counter()
+        while len(taken) < LEAST_TIMED or time.perf_counter() - began < seconds:
+            before = time.perf_counter()
+            metrics, _ = self._update()
+            metrics["loss"].item()  # waits for the device
+            taken.append(time.perf_counter() - before)
+            self.done += 1
+        return median(taken[1:])
+
+    def _steps(self, logger: RunLogger, stop: Callable[[], bool]) -> None:
         plan, clock = self.plan, Clock(self.done)
         count = self.accelerator.num_processes
         together = "1 process" if count == 1 else f"{count} processes"
         finite = ("loss",) if plan.precision == "fp16" else ("loss", "gradient_norm")  # fp16 leaves steps out
         averager = MetricAverager(self.accelerator, finite, self.done)
         logger.info(f"from step {self.done} to {plan.steps} on {self.accelerator.device}, {together}")
-        while self.done < plan.steps:
+        over = False
+        while self.done < plan.steps and not over:
             averager.add(*self._update())
             self.done += 1
+            over = stop()
             every = (plan.log_every, plan.checkpoint_every, plan.picture_every)
-            logs, saves, shows = (plan.due(steps, self.done) for steps in every)
+            logs, saves, shows = (over or plan.due(steps, self.done) for steps in every)
             if logs or saves or shows:
                 averager.check()  # before a checkpoint could keep what is not finite
                 clock.stop(self.done)

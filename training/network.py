@@ -70,6 +70,18 @@ SHIPPED_SIZE = Size(256, 512, 5, 64)  # of the file in the pack, until one of MI
 WAN_14B = Size(5120, 13824, 40, 4096)
 
 
+class Scale(NamedTuple):
+    """A miniature: the side of its frames in pixels, its network, and how many of a table's batches it takes as one."""
+
+    pixels: int
+    network: Size
+    batches: int
+
+
+SMALL = Scale(128, MINIATURE, 1)
+LARGE = Scale(160, Size(384, 768, 8, 64), 4)  # for a GPU
+
+
 @overload
 def build(size: Size, pose: Literal[True], dtype: torch.dtype = ..., device: str = ...) -> SteadyDancerWanModel: ...
 @overload

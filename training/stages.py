@@ -17,7 +17,7 @@ shift of 1 had 0.83 to 0.90: the motion is decided where the noise is high. That
 the same rate of 0.0015 made 149 steps in 145 s, and had 0.82 to 0.87.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .plan import Plan
@@ -42,6 +42,10 @@ class Cuts:
     negative: float = 0.1
     shift: float = 4.0
     moving: float = 0.0
+
+    def larger(self, times: int) -> "Cuts":
+        """Return these cuts with so many times the clips in a batch."""
+        return replace(self, lengths=tuple((frames, times * count) for frames, count in self.lengths))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ the latent towards zero. The file is made so that the stock loader runs exactly 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,18 +24,19 @@ from ..media.atomic_write import atomic_write
 from ..media.frame_size import latent_frames
 from ..media.frames import video_to_uint8
 from . import vae_whole
-from .loop import Plan, train
-from .processes import processes
+from .loop import Plan, never, train
+from .processes import own_device, processes
 from .vae_file import as_video, folded, latent_statistics, photo_then_gray, reconstruction, stock_vae, vae_file
 
 WIDTH = 16
 HELD = 16  # clips at the end of the files that are never trained on
 STATISTICS_CLIPS = 32
 FILE, METRICS = "vae.safetensors", "metrics.json"
+WHOLE = 4096  # pixels, more than any frame has
 
 
 class Crop(NamedTuple):
-    """A cut of clips: how many, frames x size x size, and how often it is drawn."""
+    """A cut of clips: how many, frames x size x size, at most the whole picture, and how often it is drawn."""
 
     count: int
     frames: int
@@ -45,9 +46,9 @@ class Crop(NamedTuple):
 
 # From a fraction of the steps on: single frames, short and small clips, then mostly whole pictures of 17 frames.
 CROPS = {
-    0.0: (Crop(8, 1, 64, 0.7), Crop(2, 1, 128, 0.3)),
-    0.08: (Crop(3, 1, 128, 0.15), Crop(3, 5, 64, 0.35), Crop(2, 9, 64, 0.35), Crop(1, 9, 128, 0.15)),
-    0.35: (Crop(6, 1, 128, 0.1), Crop(1, 9, 128, 0.1), Crop(1, 17, 128, 0.75), Crop(1, 33, 128, 0.05)),
+    0.0: (Crop(8, 1, 64, 0.7), Crop(2, 1, WHOLE, 0.3)),
+    0.08: (Crop(3, 1, WHOLE, 0.15), Crop(3, 5, 64, 0.35), Crop(2, 9, 64, 0.35), Crop(1, 9, WHOLE, 0.15)),
+    0.35: (Crop(6, 1, WHOLE, 0.1), Crop(1, 9, WHOLE, 0.1), Crop(1, 17, WHOLE, 0.75), Crop(1, 33, WHOLE, 0.05)),
 }
 KINDS = {"character": 0.5, "skeleton": 0.4, "photo, then gray": 0.1}
 FIRST_FRAME_WEIGHT = 3.0
@@ -160,6 +161,8 @@ class VaeTask:
     fill = None
 
     def __init__(self, clips: Path, poses: Path, plan: Plan, width: int = WIDTH):
+        self.clips: Any
+        self.poses: Any
         self.clips, self.poses = (np.load(path, mmap_mode="r") for path in (clips, poses))
         shape, longest = self.clips.shape, max(crop.frames for crops in CROPS.values() for crop in crops)
         fits = len(shape) == 5 and shape[0] > HELD and shape[1] >= longest and shape[2] % 8 == 0
@@ -170,6 +173,11 @@ class VaeTask:
                 f"F of {longest} or more and S a multiple of 8. Render both files again."
             )
         self.plan, self.module = plan, VaeModule(fresh_vae(width, plan.seed))
+        device = own_device()
+        if device.type != "cpu":  # where cutting them costs next to nothing
+            self.clips, self.poses = (
+                torch.from_numpy(np.array(files)).to(device) for files in (self.clips, self.poses)
+            )
 
     def batch(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return "video" float [B, 3, F, H, W] in -1..1 and "noise" like its latent; one shape for all."""
@@ -190,7 +198,8 @@ class VaeTask:
             for high in (count - HELD, length - frames + 1, height - size + 1, width - size + 1, 2)
         )
         cut = source[clip, start : start + frames, top : top + size, left : left + size]
-        video = as_video(cut[None, :, :, :: -1 if flip else 1])
+        video = as_video(cut[None])
+        video = video.flip(-1) if flip else video
         return photo_then_gray(video) if kind == "photo, then gray" else video
 
     def validate(self) -> dict[str, float]:
@@ -200,7 +209,7 @@ class VaeTask:
     def pictures(self, _step: int) -> dict[str, np.ndarray]:
         """Return rows of first and last frames of held-out clips, each above what the VAE makes of it."""
         pairs = [(clips[-1 - i], clips[-2 - i]) for i in (0, 2) for clips in (self.clips, self.poses)]
-        videos = as_video(np.stack([clip[:9] for pair in pairs for clip in pair]))
+        videos = torch.cat([as_video(clip[None, :9]) for pair in pairs for clip in pair])
         device = next(self.module.parameters()).device
         back = vae_whole.decode(self.module.vae, vae_whole.encode(self.module.vae, videos.to(device)))
         rows = []
@@ -214,21 +223,32 @@ def _draw(weights: list[float], generator: torch.Generator) -> int:
     return int(torch.multinomial(torch.tensor(weights), 1, generator=generator))
 
 
-def train_vae(folder: Path, clips: Path, poses: Path, plan: Plan | None = None, width: int = WIDTH) -> Path:
+def train_vae(
+    folder: Path,
+    clips: Path,
+    poses: Path,
+    plan: Plan | None = None,
+    width: int = WIDTH,
+    stop: Callable[[], bool] = never,
+) -> Path:
     """Train a VAE in `folder` on two .npy files (see VaeTask), or go on with it; return its safetensors file.
 
-    Beside it lies metrics.json with the reconstruction metrics. Raises ValueError as VaeTask and the loop do.
+    Beside it lies metrics.json with the reconstruction metrics. stop: see train. Raises ValueError as VaeTask and the
+    loop do.
     """
     folder, plan = Path(folder), plan or default_plan()
     task, path = VaeTask(clips, poses, plan, width), folder / FILE
-    trained = {name.removeprefix("vae."): tensor.float() for name, tensor in train(task, plan, folder).items()}
+    trained = {
+        name.removeprefix("vae."): tensor.float() for name, tensor in train(task, plan, folder, stop=stop).items()
+    }
     if processes().is_main_process:
         count = min(STATISTICS_CLIPS, len(task.clips) - HELD)
-        state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count]))
+        state = folded(trained, *latent_statistics(trained, task.clips[:count], task.poses[:count], own_device()))
         facts = {"width": str(width), "steps": str(plan.steps), "seed": str(plan.seed)}
         with atomic_write(path) as part:
             part.write_bytes(vae_file(state, facts))
-        metrics = reconstruction({key: tensor.half() for key, tensor in state.items()}, clips, poses)
+        halves = {key: tensor.half() for key, tensor in state.items()}
+        metrics = reconstruction(halves, clips, poses, device=own_device())
         results = {"metrics": metrics, "plan": asdict(plan), "width": width}
         with atomic_write(folder / METRICS) as part:
             part.write_bytes(json.dumps(results, indent=2).encode())

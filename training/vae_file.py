@@ -44,25 +44,31 @@ def loaded_vae(state: Mapping[str, Tensor]) -> WanVAE:
     return vae.eval().requires_grad_(False)
 
 
-def as_video(frames: np.ndarray) -> Tensor:
-    """Return uint8 frames [B, F, H, W, 3] as the VAE's video, float32 [B, 3, F, H, W] in -1..1."""
-    return uint8_to_video(np.array(frames)).movedim(-1, 1)
+def as_video(frames: np.ndarray | Tensor) -> Tensor:
+    """Return uint8 frames [B, F, H, W, 3] as the VAE's video, float32 [B, 3, F, H, W] in -1..1, on their device."""
+    return uint8_to_video(frames if isinstance(frames, Tensor) else np.array(frames)).movedim(-1, 1)
 
 
 @torch.no_grad()
-def latent_statistics(state: Mapping[str, Tensor], characters: np.ndarray, poses: np.ndarray) -> tuple[Tensor, Tensor]:
+def latent_statistics(
+    state: Mapping[str, Tensor],
+    characters: np.ndarray | Tensor,
+    poses: np.ndarray | Tensor,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation [16] of the raw latents of clips, uint8 [N, F, H, W, 3] each.
 
     Both are of the mixture of CHARACTER_SHARE characters and skeletons for the rest.
     """
-    vae, moments = loaded_vae(state), torch.zeros(2, LATENT, dtype=torch.float64)  # mean and mean square
+    vae = loaded_vae(state).to(device)
+    moments = torch.zeros(2, LATENT, dtype=torch.float64, device=device)  # mean and mean square
     for share, clips in ((CHARACTER_SHARE, characters), (1 - CHARACTER_SHARE, poses)):
         total = torch.zeros_like(moments)
         for clip in clips:
-            latent = vae_whole.encode(vae, as_video(clip[None])).double()
+            latent = vae_whole.encode(vae, as_video(clip[None]).to(device)).double()
             total += torch.stack([latent, latent.square()]).mean(dim=(1, 3, 4, 5))
         moments += share * (total / len(clips))
-    mean, square = moments
+    mean, square = moments.cpu()
     return mean.float(), (square - mean.square()).sqrt().float()
 
 
@@ -92,23 +98,26 @@ def vae_file(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = N
 
 
 @torch.no_grad()
-def reconstruction(state: Mapping[str, Tensor], clips: Path, poses: Path, n: int = 16) -> dict[str, float]:
+def reconstruction(
+    state: Mapping[str, Tensor], clips: Path, poses: Path, n: int = 16, device: torch.device | str = "cpu"
+) -> dict[str, float]:
     """Return how well the VAE gives back the last `n` clips of two .npy files, uint8 [N, F, H, W, 3].
 
-    Computed in float32, as ComfyUI does on a CPU. Means over the clips: PSNR in dB of the photo (a first
-    frame), of all later frames, of skeleton frames and of a photo that gray frames follow, and of the moving pixels of
-    both (moving.py); mean and standard deviation of the characters' latents after ComfyUI's normalization.
+    Computed in float32, as ComfyUI does on a CPU. Means over the clips: PSNR in dB of the
+    photo (a first frame), of all later frames, of skeleton frames and of a photo that gray frames follow, and of the
+    moving pixels of both (moving.py); mean and standard deviation of the characters' latents after ComfyUI's
+    normalization.
     """
-    vae, rows = loaded_vae(state), []
+    vae, rows = loaded_vae(state).to(device), []
     characters, skeletons = (np.load(path, mmap_mode="r")[-n:] for path in (clips, poses))
     for character, skeleton in zip(characters, skeletons, strict=True):
-        video, drawn = as_video(character[None]), as_video(skeleton[None])
+        video, drawn = (as_video(frames[None]).to(device) for frames in (character, skeleton))
         latent = vae_whole.encode(vae, video)
         back = vae_whole.decode(vae, latent)
         drawn_back = vae_whole.decode(vae, vae_whole.encode(vae, drawn))
         gray = photo_then_gray(video)
         gray_back = vae_whole.decode(vae, vae_whole.encode(vae, gray))
-        normal = Wan21().process_in(latent)
+        normal = Wan21().process_in(latent.cpu())
         row = {
             "photo_psnr": psnr(back[:, :, :1], video[:, :, :1]),
             "frames_psnr": psnr(back[:, :, 1:], video[:, :, 1:]),

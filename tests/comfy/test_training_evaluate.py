@@ -22,7 +22,7 @@ from steadydancer_pack.training.evaluation.sweep import HEAD, sweep
 from steadydancer_pack.training.evaluation.system import SETTINGS, System, aligned
 from steadydancer_pack.training.evaluation.variants import VARIANTS, command_for
 from steadydancer_pack.training.evaluation.worlds import NEW
-from steadydancer_pack.training.network import SHIPPED_SIZE, build, initialize
+from steadydancer_pack.training.network import SHIPPED_SIZE, Scale, build, initialize
 from steadydancer_pack.training.pipeline import Work
 
 FRAMES, SIZE, STEPS = 5, 32, 4
@@ -41,7 +41,7 @@ def write_weights(work: Work, name: str, seed: int, pose: bool = True) -> None:
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A work folder with the shipped VAE and networks that never learned anything."""
-    work = Work(tmp_path_factory.mktemp("work"))
+    work = Work(tmp_path_factory.mktemp("work"), Scale(SIZE, SHIPPED_SIZE, 1))
     work.vae_file.parent.mkdir()
     work.vae_file.write_bytes(shipped("steadydancer_miniature_vae.safetensors").read_bytes())
     write_weights(work, "base", 0, pose=False)
@@ -55,7 +55,6 @@ def small(monkeypatch):
     for name, value in {"FRAMES": FRAMES, "VARIANTS": variants}.items():
         monkeypatch.setattr(run, name, value)
     monkeypatch.setattr(baselines, "STEPS", STEPS)
-    monkeypatch.setattr(baselines, "MINIATURE", SHIPPED_SIZE)
 
 
 def kept(folder):
@@ -161,9 +160,9 @@ def test_a_long_video_is_measured_at_its_seams(work):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return ModelFiles(
-        tmp_path_factory.mktemp("files"),
-        shipped("steadydancer_miniature.safetensors"),
-        shipped("steadydancer_miniature_vae.safetensors"),
+        folder=tmp_path_factory.mktemp("files"),
+        model=shipped("steadydancer_miniature.safetensors"),
+        vae=shipped("steadydancer_miniature_vae.safetensors"),
     )
 
 

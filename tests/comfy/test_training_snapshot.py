@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
-from steadydancer_pack.training import checkpoints, pipeline, snapshot
+from steadydancer_pack.training import checkpoints, snapshot
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, TEXT
-from steadydancer_pack.training.network import Size
+from steadydancer_pack.training.network import Scale, Size
 from steadydancer_pack.training.pipeline import Work, run_stage
 from steadydancer_pack.training.prompts import ROWS, WIDTH
 from steadydancer_pack.training.snapshot import restore, write_snapshot
 
 H = 4  # latent cells on each side
-TINY = Size(128, 64, 1, WIDTH)
+TINY = Scale(8 * H, Size(128, 64, 1, WIDTH), 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,15 +27,13 @@ def tiny():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
         patch.setattr(comfy.model_management, "in_training", False)
-        patch.setattr(pipeline, "MINIATURE", TINY)
-        patch.setattr(pipeline, "SIZE", 8 * H)
         yield
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A work folder with a VAE, a store, a base, and a first stage that was killed after two steps."""
-    work = Work(tmp_path_factory.mktemp("work"))
+    work = Work(tmp_path_factory.mktemp("work"), TINY)
     random = np.random.default_rng(0)
     shapes = {TEXT: (12, ROWS, WIDTH), CHANGED: (12, 3, 16, 3, H, H)}
     for place in ("store", "held"):
@@ -58,7 +56,7 @@ def test_a_lost_folder_goes_on_from_the_newest_weights(work, tmp_path):
     assert {tensor.dtype for tensor in kept.values()} == {torch.float16}
     assert not [name for name in kept if serves_clip_vision(name)]
 
-    again = Work(tmp_path / "again")
+    again = Work(tmp_path / "again", TINY)
     assert "2 steps of stage1 are there" in restore(again, file)
     assert again.vae_file.read_bytes() == work.vae_file.read_bytes()
     metrics = [json.loads(each.vae_file.with_name("metrics.json").read_text("utf-8")) for each in (work, again)]
@@ -80,12 +78,12 @@ def test_a_lost_folder_goes_on_from_the_newest_weights(work, tmp_path):
 
 
 def test_a_finished_stage_and_a_vae_of_its_own(work, tmp_path):
-    done = Work(tmp_path / "done")
+    done = Work(tmp_path / "done", TINY)
     done.weights("stage1").parent.mkdir(parents=True)
     state = load_file(work.weights("base"))
     save_file(state, done.weights("stage1"))
     assert write_snapshot(done, tmp_path / "kept.safetensors", with_vae=False).split(": ")[1].startswith("stage1, ")
-    again = Work(tmp_path / "again")
+    again = Work(tmp_path / "again", TINY)
     with pytest.raises(ValueError, match=r"has no VAE. Name the file .* --vae"):
         restore(again, tmp_path / "kept.safetensors")
     with pytest.raises(ValueError, match=r"Not found: \S*metrics.json. A VAE is kept with"):
@@ -105,7 +103,7 @@ def test_what_is_too_large_or_missing_or_foreign_is_said(work, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
     for foreign in (work.vae_file, work.folder / "nothing"):
         with pytest.raises(ValueError, match="is no snapshot of a training"):
-            restore(Work(tmp_path / "again"), foreign)
+            restore(Work(tmp_path / "again", TINY), foreign)
 
 
 def test_a_stage_without_the_weights_before_it_says_so(tmp_path):

@@ -431,7 +431,7 @@ def test_a_store_of_the_drawn_world_that_was_killed_goes_on_with_the_same_vae_on
     work.vae_file.parent.mkdir()
     save_file({"w": torch.ones(3)}, work.vae_file)
 
-    def row(_vae, seed):
+    def row(_vae, _size, seed):
         if len(drawn) == 3:
             raise KeyboardInterrupt
         drawn.append(seed)

@@ -17,6 +17,7 @@ from steadydancer_pack.training import vae_whole
 from steadydancer_pack.training.vae import (
     CROPS,
     HELD,
+    WHOLE,
     VaeModule,
     VaeTask,
     default_plan,
@@ -110,7 +111,7 @@ def test_late_steps_take_whole_pictures_of_long_clips(files):
     assert {shape[2] for shape in shapes[0]} == {1}
     assert max(shape[2] for shape in shapes[100]) == 9
     assert sum(shape[2:] >= (17, 128, 128) for shape in shapes[900]) > 6
-    whole = sum(crop.weight for crop in CROPS[0.35] if crop.frames >= 17 and crop.size == 128)
+    whole = sum(crop.weight for crop in CROPS[0.35] if crop.frames >= 17 and crop.size == WHOLE)
     assert (1 - max(CROPS)) * whole > 0.5
 
 

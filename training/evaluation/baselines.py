@@ -12,7 +12,7 @@ from torch import Tensor
 from ...media.frames import to_float, video_to_uint8
 from ..batches import conditions
 from ..flow import Velocity, sample
-from ..network import MINIATURE, build
+from ..network import build
 from ..pipeline import Work, to_frames, to_latent
 from ..prompts import POSITIVE, prompt_vectors
 from ..vae_file import as_video, loaded_vae
@@ -60,7 +60,7 @@ def _through_the_vae(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
 @torch.no_grad()
 def _by_the_base(work: Work, pairs: list[Pair]) -> list[np.ndarray]:
     """Return what the base stage makes of the photos."""
-    vae, network, clips = loaded_vae(load_file(work.vae_file)), build(MINIATURE, pose=False), []
+    vae, network, clips = loaded_vae(load_file(work.vae_file)), build(work.scale.network, pose=False), []
     network.load_state_dict(load_file(work.weights("base")))
     for pair in pairs:
         photo = torch.full((1, len(pair.truth.frames), *pair.photo.shape), 0.5)

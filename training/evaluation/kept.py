@@ -54,7 +54,7 @@ def kept_clips(folder: Path, name: str) -> np.ndarray:
 
 def evaluation_folder(work: Work, count: int, world: World = NEW) -> Path:
     """Return where the metrics on `count` pairs of a world lie."""
-    return work.folder / (f"evaluation-{count}" if world is NEW else f"evaluation-{world.name}-{count}")
+    return work.folder / (f"evaluation-{count}" if world.name == NEW.name else f"evaluation-{world.name}-{count}")
 
 
 def rows_file(folder: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from ..pipeline import Work
 from .choices import FINAL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelFiles(Work):
     """Shipped files as the result of FINAL; weights of other stages are looked for beside the model."""
 

@@ -3,11 +3,11 @@
 from types import ModuleType
 from typing import NamedTuple
 
+from ..network import SMALL
 from ..old_world import body as old_body
 from ..old_world import clips as old_clips
 from ..old_world import look as old_look
 from ..old_world import motion as old_motion
-from ..pipeline import SIZE
 from ..world import body, clips, look, motion
 from .choices import NEW_WORLD, OLD_WORLD
 
@@ -23,6 +23,6 @@ class World(NamedTuple):
     motion: ModuleType
 
 
-NEW = World(NEW_WORLD, SIZE, body, clips, look, motion)
+NEW = World(NEW_WORLD, SMALL.pixels, body, clips, look, motion)
 OLD = World(OLD_WORLD, 96, old_body, old_clips, old_look, old_motion)
 WORLDS = {world.name: world for world in (NEW, OLD)}
