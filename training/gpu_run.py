@@ -6,7 +6,8 @@
 
 The minutes are those since this process began. The first seconds of each training measure its rate, on weights that
 are thrown away; the number of steps follows from it, so that the learning rate has come down when the time is over.
-Where steps take longer then, the clock ends the training. It has run on the CPU only, with --steps 5.
+Where steps take longer then, the clock ends the training. It has run on a
+processor only, as a rehearsal: --cpu --small --steps 5 --clips 20.
 """
 
 import os
@@ -34,7 +35,6 @@ VAE, PARTS = "vae", "parts"
 MINUTES = 8.5
 VAE_CLIPS, STORE_CLIPS = 1016, 3000
 HELD_CLIPS = 64  # of the store, as many as a batch of validation takes
-VAE_BATCH = 8
 DRAWING = 0.2  # share of the time for clips
 FINISH = 30.0  # seconds to measure the VAE, to write the parts
 MEASURING = 20.0  # seconds, at most
@@ -96,7 +96,7 @@ def _vae(run: GpuRun) -> list[Path]:
     work, world = run.work, run.work.folder / "world"
     count = run.fitting_clips(VAE_CLIPS, HELD + 1)
     clips, poses = render(world, count, FRAMES, work.scale.pixels, workers=_cores())
-    plan, starts = replace(default_plan(), batch_size=VAE_BATCH), [*CROPS, 1.0]
+    plan, starts = replace(default_plan(), batch_size=work.scale.batches), [*CROPS, 1.0]
     kinds = {begun: end - begun for begun, end in pairwise(starts)}
     steps = run.fitting_steps(partial(VaeTask, clips, poses, plan), plan, _enough(run.left()), kinds)
     file = train_vae(work.vae_file.parent, clips, poses, replace(plan, steps=steps), stop=lambda: run.left() <= 0)

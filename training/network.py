@@ -79,7 +79,7 @@ class Scale(NamedTuple):
 
 
 SMALL = Scale(128, MINIATURE, 1)
-LARGE = Scale(160, Size(384, 768, 8, 64), 4)  # for a GPU
+LARGE = Scale(160, Size(384, 768, 8, 64), 8)  # for a GPU
 
 
 @overload

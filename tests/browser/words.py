@@ -47,14 +47,18 @@ LABELS_IN_DOM = """() => Object.fromEntries(window.app.graph.nodes.map(node => {
         outputs: texts('.lg-slot--output'),
     }];
 }))"""
-# Nodes 2.0: let the mouse enter everything of a node that has a tooltip, and read what appears.
+# Nodes 2.0: let the mouse enter everything of a node that has a tooltip, and read what appears: up to frontend 1.47 all
+# at once, from then on one after the other, since one closes when the next one opens.
 TOLD_IN_DOM = """async () => {
     const tick = () => new Promise(done => setTimeout(done));
     const until = async done => {
         const end = performance.now() + 10000;
         while (performance.now() < end && !done()) await tick();
     };
-    const shown = element => document.getElementById(element.$_ptooltipId)?.textContent;
+    const point = (element, name) => element.dispatchEvent(new PointerEvent(name, {pointerType: 'mouse'}));
+    const open = () => document.querySelector('[data-slot=tooltip-content] [role=tooltip]');
+    const texts = new Map();
+    const shown = element => document.getElementById(element.$_ptooltipId)?.textContent ?? texts.get(element);
     const all = {};
     for (const node of window.app.graph.nodes) {
         const root = document.querySelector(`[data-node-id="${node.id}"]`);
@@ -67,13 +71,20 @@ TOLD_IN_DOM = """async () => {
             .map(row => [row, row.querySelector('[data-testid=widget-layout-field-label], label')?.innerText.trim()]);
         for (const [row, label] of labels.filter(([, label]) => label)) {
             const widget = node.widgets.find(widget => widget.label === label);
-            inputs[widget.name] = row.querySelector(':scope > [data-pd-tooltip]');
+            inputs[widget.name] = row.querySelector(':scope > :is([data-pd-tooltip], [data-grace-area-trigger])');
         }
         const told = [title, ...Object.values(inputs), ...outputs];
         told.forEach(element => element.dispatchEvent(new MouseEvent('mouseenter')));
+        for (const element of told.filter(element => 'graceAreaTrigger' in element.dataset)) {
+            point(element, 'pointermove');
+            await until(() => element.dataset.state !== 'closed' && open());
+            texts.set(element, open()?.textContent);
+            point(element, 'pointerleave');
+            await until(() => !open());
+        }
         await until(() => told.every(shown));
-        const texts = Object.entries(inputs).map(([name, element]) => [name, shown(element)]);
-        all[node.type] = {title: shown(title), inputs: Object.fromEntries(texts), outputs: outputs.map(shown)};
+        const entries = Object.entries(inputs).map(([name, element]) => [name, shown(element)]);
+        all[node.type] = {title: shown(title), inputs: Object.fromEntries(entries), outputs: outputs.map(shown)};
         told.forEach(element => element.dispatchEvent(new MouseEvent('mouseleave')));
         await until(() => !document.querySelector('.p-tooltip'));
     }

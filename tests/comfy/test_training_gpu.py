@@ -38,8 +38,7 @@ def on_the_cpu():
 def tiny(monkeypatch):
     monkeypatch.setattr(comfy.model_management, "in_training", False)
     monkeypatch.setattr("steadydancer_pack.training.network.LARGE", TINY)
-    for name, value in {"HELD_CLIPS": 3, "VAE_BATCH": 1}.items():
-        monkeypatch.setattr(gpu_run, name, value)
+    monkeypatch.setattr(gpu_run, "HELD_CLIPS", 3)
     monkeypatch.setattr(vae, "reconstruction", partial(vae.reconstruction, n=1))
     monkeypatch.setattr(vae, "STATISTICS_CLIPS", 1)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
