@@ -7,6 +7,7 @@ sampled, and the decoder reads the new latents behind those that they continue. 
 """
 
 import torch
+from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.frame_size import FRAMES_PER_LATENT, latent_frames
@@ -34,6 +35,18 @@ def with_handed(image_latent: Tensor, handed: Tensor, overlap: int) -> Tensor:
     count, known = _handed(overlap), image_latent.clone()
     known[:, :, 1 : count + 1] = handed[:, :, -count:]
     return known
+
+
+def start_from(
+    handed: Tensor, overlap: int, positive: list, negative: list, pose_negative: list | None
+) -> tuple[list, list, list | None, dict]:
+    """Return the conditions of a chunk, which were made from its finished frames, and its LATENT, with handed ones."""
+    image_latent = with_handed(positive[0][1]["concat_latent_image"], handed, overlap)
+    values = {"concat_latent_image": image_latent}
+    positive, negative = (conditioning_set_values(cond, values) for cond in (positive, negative))
+    if pose_negative is not None:
+        pose_negative = conditioning_set_values(pose_negative, values)
+    return positive, negative, pose_negative, masked_latent(image_latent, overlap)
 
 
 def masked_latent(image_latent: Tensor, overlap: int) -> dict:

@@ -61,22 +61,25 @@ def test_one_frame_has_no_latent_to_hand_on(overlap):
 
 @pytest.mark.parametrize("solver", ["official unipc", "lcm"])
 def test_sampling_keeps_the_known_latents_and_makes_the_rest(model, solver):
-    image = handed.with_handed(noise(5), noise(9, seed=1), 9)
-    mask = torch.ones_like(image[:, :1])
+    encoded, before = noise(5), noise(9, seed=1)
+    mask = torch.ones_like(encoded[:, :1])
     mask[:, :, :3] = 0
     clip = zero_clip()
     values = {
-        "concat_latent_image": image,
+        "concat_latent_image": encoded,
         "concat_mask": mask,
         "pose_video_latent": noise(5, seed=2),
         "reference_pose_latent": noise(1, seed=3),
         "clip_vision_output": clip.photo,
         "pose_clip_vision_output": clip.pose,
     }
-    conds = conditioning_set_values([[torch.zeros(1, 512, 64), {}]], values)
+    cond = conditioning_set_values([[torch.zeros(1, 512, 64), {}]], values)
+    *conds, latent = handed.start_from(handed.handed_latents(before, 9), 9, cond, cond, cond)
+    image = torch.cat([encoded[:, :, :1], before[:, :, -2:], encoded[:, :, 3:]], dim=2)
+    assert all(torch.equal(changed[0][1]["concat_latent_image"], image) for changed in conds)
     run = Settings("Custom", 3, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), solver)
-    latent, _ = sampling.run(model, conds, conds, conds, handed.masked_latent(image, 9), 7, run)
-    found = latent["samples"]
+    result, _ = sampling.run(model, *conds, latent, 7, run)
+    found = result["samples"]
     torch.testing.assert_close(found[:, :, :3], image[:, :, :3], atol=1e-5, rtol=1e-5)
     assert (found[:, :, 3:] - image[:, :, 3:]).abs().mean() > 0.1
 
