@@ -50,12 +50,6 @@ class KeptChunks:
             logger.info("%s", notes[-1])
 
     def get_or_compute(
-        self, fields: Callable[[], dict], shape: tuple[int, ...], compute: Callable[[], Tensor]
-    ) -> Tensor:
-        """Return the frames [F, H, W, 3] of the chunk of this run known by `fields`, rounded to half precision."""
-        return self.get_or_compute_parts(fields, (shape,), lambda: (compute(),))[0]
-
-    def get_or_compute_parts(
         self, fields: Callable[[], dict], shapes: Sequence[tuple[int, ...]], compute: Callable[[], Sequence[Tensor]]
     ) -> list[Tensor]:
         """Return the frames of a chunk and whatever else of it the next one needs, rounded to half precision.

@@ -11,7 +11,9 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...media.frame_size import FRAMES_PER_LATENT, latent_frames
+from ..model.pose_modulation import LATENT_CHANNELS
 
+CELL = 8  # pixels of a latent cell
 HISTORY = 4  # latents before the known ones to decode with: frames then differ by 49 dB from a decode of the whole clip
 
 
@@ -28,6 +30,12 @@ def check_overlap(overlap: int) -> None:
 def handed_latents(latents: Tensor, overlap: int) -> Tensor:
     """Return what a chunk's `latents` [1, 16, T, h, w] leave to the next: up to HISTORY, then the k of the overlap."""
     return latents[:, :, -(HISTORY + _handed(overlap)) :].clone()
+
+
+def handed_shape(length: int, overlap: int, height: int, width: int) -> tuple[int, ...]:
+    """Return the shape of what a chunk of `length` frames of width x height pixels hands on."""
+    count = min(HISTORY + _handed(overlap), latent_frames(length))
+    return 1, LATENT_CHANNELS, count, height // CELL, width // CELL
 
 
 def with_handed(image_latent: Tensor, handed: Tensor, overlap: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Chunks on disk in parts: all of a chunk or nothing, and frames alone as ever."""
+"""Chunks on disk in parts: all of a chunk or nothing."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ class Chunks(KeptChunks):
             self.made.append(number)
             return FRAMES + number, LATENTS
 
-        return self.get_or_compute_parts(lambda: {"number": number}, SHAPES, compute)
+        return self.get_or_compute(lambda: {"number": number}, SHAPES, compute)
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
@@ -48,11 +48,3 @@ def test_a_chunk_of_which_a_part_is_gone_is_made_anew(tmp_path):
     assert (again.made, again.found, again.kept) == ([0], 1, 2)
     assert again.file == again.cache.path(again.keys[2])  # the frames of chunk 1
     assert again.advice().startswith("2 finished chunks are kept")
-
-
-def test_frames_alone_have_the_key_of_frames_with_parts(tmp_path):
-    first = Chunks(tmp_path)
-    first.parts(0)
-    again = Chunks(tmp_path)
-    found = again.get_or_compute(lambda: {"number": 0}, FRAMES.shape, lambda: pytest.fail("it is there"))
-    assert torch.equal(found.float(), FRAMES.half().float())
