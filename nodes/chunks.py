@@ -10,7 +10,7 @@ from ..media.byte_size import GB
 from ..media.disk_cache import DiskCache
 from ..media.frame_files import SUFFIX
 from ..steadydancer_core.long_video.chunked_video import Sources
-from ..steadydancer_core.long_video.chunks import ChunkSettings, make_long_video
+from ..steadydancer_core.long_video.chunks import FRAMES, LATENTS, ChunkSettings, make_long_video
 from ..steadydancer_core.sampling.timeline import draw_timeline, timeline
 from .common import condition_inputs, sampling_inputs
 from .common.chunk_inputs import colour_match_input, length_inputs
@@ -68,6 +68,21 @@ def _disk_input() -> io.Input:
     )  # fmt: skip
 
 
+def _start_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "continue_from", options=[FRAMES, LATENTS], default=FRAMES, optional=True,
+            tooltip="What a chunk continues from. frames: the finished frames, encoded again. latents: those of the "
+            "chunk before, for less drift; overlap must be 5 or more.",
+        ),
+        io.Image.Input(
+            "transition_video", optional=True,
+            tooltip="A finished clip to continue. The first chunk starts from its last frames, as many as overlap; the "
+            "first poses belong to these frames. Photo and first pose stay the reference.",
+        ),
+    ]  # fmt: skip
+
+
 class ChunkSampler(io.ComfyNode):
     """Prompts, photo and pose frames to the frames of the whole video."""
 
@@ -85,7 +100,7 @@ class ChunkSampler(io.ComfyNode):
             inputs=[
                 *_sources(), *sampling_inputs.run_inputs(), *condition_inputs.frame_size_inputs(),
                 *length_inputs(), colour_match_input(), *_store_inputs(), _run_name_input(),
-                *condition_inputs.pose_inputs(), _disk_input(),
+                *condition_inputs.pose_inputs(), _disk_input(), *_start_inputs(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
@@ -108,7 +123,8 @@ class ChunkSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, positive, negative, vae, photo, seed, width, height, chunk_length, overlap, colour_match,
-        keep_chunks, chunks_gb, tiled_vae, preset=None, clip_vision=None, run_name="", frames_on_disk=False, **poses,
+        keep_chunks, chunks_gb, tiled_vae, preset=None, clip_vision=None, run_name="", frames_on_disk=False,
+        continue_from=FRAMES, transition_video=None, **poses,
     ) -> io.NodeOutput:  # fmt: skip
         run = sampling_inputs.run_settings(preset)
         frames = condition_inputs.pose_sources("SteadyDancer Sampler (any length)", width, height, **poses)
@@ -116,8 +132,8 @@ class ChunkSampler(io.ComfyNode):
         lora_files = lora_names(cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ()
         with running_display() as display:
             video = make_long_video(
-                model, vae, clip_vision, Sources(positive, negative, photo, *frames),
-                ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files),
+                model, vae, clip_vision, Sources(positive, negative, photo, *frames, transition_video),
+                ChunkSettings(run, seed, *size, *seams, run_name.strip(), lora_files, continue_from),
                 DiskCache(chunk_folder(), SUFFIX, chunks_gb * GB if keep_chunks else 0),
                 display, temp_folder() if frames_on_disk else None,
             )  # fmt: skip

@@ -3,7 +3,8 @@
 A chunk is one file named by its key: its frames in half precision, kept until others need the space.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -28,6 +29,7 @@ class KeptChunks:
         self.cache = cache
         self.run_key: str | None = None
         self.keys: list[str] = []
+        self.kept = 0  # chunks, of which `found` were there before this run
         self.found = 0
         self.file: Path | None = None  # of the chunk last returned, where it is kept
         if not cache.is_on:
@@ -48,30 +50,37 @@ class KeptChunks:
             logger.info("%s", notes[-1])
 
     def get_or_compute(
-        self, fields: Callable[[], dict], shape: tuple[int, ...], compute: Callable[[], Tensor]
-    ) -> Tensor:
-        """Return the frames [F, H, W, 3] of the chunk of this run known by `fields`, rounded to half precision."""
+        self, fields: Callable[[], dict], shapes: Sequence[tuple[int, ...]], compute: Callable[[], Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """Return the frames of a chunk and whatever else of it the next one needs, rounded to half precision.
+
+        A chunk of which a part is missing is made anew.
+        """
         self.file = None
         if self.run_key is None:
-            return as_stored(compute())
-        key = digest([self.run_key, ValueNamer()(fields())])
-        frames = self.cache.load(key, lambda content: unpack(content, shape))
-        if frames is not None:
+            return [as_stored(part) for part in compute()]
+        named = ValueNamer()(fields())
+        keys = [digest([self.run_key, named, *([number] if number else [])]) for number in range(len(shapes))]
+        parts = [self.cache.load(key, partial(unpack, shape=shape)) for key, shape in zip(keys, shapes, strict=True)]
+        found = [part for part in parts if part is not None]
+        if len(found) == len(shapes):
             self.found += 1
         else:
-            frames = as_stored(compute())
-            if not self.cache.save(key, pack(frames), self.keys):
-                self.run_key = None  # reported once; no run could go on across the gap
-                return frames
-        self.keys.append(key)
-        self.file = self.cache.path(key)
-        return frames
+            found = [as_stored(part) for part in compute()]
+            for key, part in zip(keys, found, strict=True):
+                if not self.cache.save(key, pack(part), [*self.keys, *keys]):
+                    self.run_key = None  # reported once; no run could go on across the gap
+                    return found
+        self.keys += keys
+        self.kept += 1
+        self.file = self.cache.path(keys[0])
+        return found
 
     def advice(self) -> str:
         """Return what an out-of-memory error says of the work that is done."""
-        if not self.keys:
+        if not self.kept:
             return "A smaller chunk_length or size, or tiled_vae, lowers the need too."
         return (
-            f"{len(self.keys)} finished chunks are kept and the next run goes on from them: raise blocks_to_swap and "
+            f"{self.kept} finished chunks are kept and the next run goes on from them: raise blocks_to_swap and "
             "run again. A smaller chunk_length or size, or tiled_vae, lowers the need too, but starts anew."
         )

@@ -22,19 +22,24 @@ from ..sampling.display import NO_DISPLAY, Display
 from ..sampling.frame_prompts import check_prompts, fit_prompts
 from .chunk_plan import Chunk, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .color_match import match_colors
+from .transition import transition_frames
 
 TILE, TILE_OVERLAP, CELL = 256, 64, 8  # pixels; a latent cell is CELL pixels wide
 MOST_ENDS = 8  # of chunks that an error lists
 
 
 class Sources(NamedTuple):
-    """What the video is made of: two text conditionings, photo [B, H, W, C], pose frames [F, H, W, C] in 0..1."""
+    """What the video is made of: two text conditionings, photo [B, H, W, C], pose frames [F, H, W, C] in 0..1.
+
+    transition: a finished clip [F, H, W, C] whose last `overlap` frames are those that the first chunk starts from.
+    """
 
     positive: list
     negative: list
     photo: Tensor
     pose: FrameSource
     pose_negative: FrameSource | None = None
+    transition: FrameSource | None = None
 
 
 @dataclass(frozen=True)
@@ -69,20 +74,33 @@ def plan_video(vae, clip_vision, sources: Sources, settings: VideoSettings, note
     frame = conditions.choose_frame(photo, sources.pose, settings.width, settings.height, conditions.MIN_FRAMES, notes)
     lengths = choose_lengths(settings.chunk_length, settings.overlap, notes)
     conditions.check_poses(photo, sources.pose, sources.pose_negative, total)
+    transition = None
+    if sources.transition is not None:
+        transition = transition_frames(sources.transition, lengths[1], frame.width, frame.height)
     kept = crop_fraction(size_of(photo), frame.width, frame.height)
     clip = conditions.clip_pair(clip_vision, (None, None), crop(photo, kept), crop(sources.pose[:1], kept), notes)
     notes += [note for prompt in sources[:2] for note in check_prompts(prompt, total)]
     for note in notes:
         logger.warning("%s", note)
     chosen = VideoSettings(settings.seed, frame.width, frame.height, *lengths, settings.tiled_vae)
-    return ChunkedVideo(vae, sources._replace(photo=photo), clip, chosen)
+    return ChunkedVideo(vae, sources._replace(photo=photo), clip, chosen, transition)
 
 
 class ChunkedVideo:
-    """The chunks of a video with one photo, first pose and CLIP features. Nothing of it changes from chunk to chunk."""
+    """The chunks of a video with one photo, first pose and CLIP features. Nothing of it changes from chunk to chunk.
 
-    def __init__(self, vae, sources: Sources, clip: conditions.ClipPair, settings: VideoSettings):
-        self.vae, self.sources, self.clip, self.settings = vae, sources, clip, settings
+    transition: the frames [overlap, height, width, 3] that the first chunk starts from, None for the photo.
+    """
+
+    def __init__(
+        self,
+        vae,
+        sources: Sources,
+        clip: conditions.ClipPair,
+        settings: VideoSettings,
+        transition: Tensor | None = None,
+    ):
+        self.vae, self.sources, self.clip, self.settings, self.transition = vae, sources, clip, settings, transition
         self.codec = TiledVae(vae) if settings.tiled_vae else vae
         self.crop_fraction = crop_fraction(size_of(sources.photo), settings.width, settings.height)
         self.photo = self.fit(sources.photo)
@@ -143,7 +161,7 @@ class ChunkedVideo:
         shared, pose_latent = conditions.encode_shared(self.codec, known, pose, self.clip, display)
         shared |= self.references
         posed = shared | {"pose_video_latent": pose_latent}
-        known_latents = latent_frames(len(known)) if chunk.index else 0
+        known_latents = 0 if before is None else latent_frames(len(known))
         positive, negative = (
             fit_prompts(prompt, held_frames(chunk), pose_latent, known_latents)
             for prompt in (self.sources.positive, self.sources.negative)

@@ -28,10 +28,12 @@ from ..sampling.run_log import RunLog
 from .chunk_plan import Chunk, borders
 from .chunk_store import KeptChunks
 from .chunked_video import ChunkedVideo, Sources, VideoSettings, check_finite, held, plan_video
+from .handed_latents import check_overlap, decode_behind, handed_latents, handed_shape, start_from
 from .run_manifest import Manifest, make_manifest
 from .seams import describe, seam_scores
 
 OTHER_MODEL_PRECISION = "Load the model with another weight precision, or take the LoRAs off one by one."
+FRAMES, LATENTS = "frames", "latents"
 OTHER_VAE_PRECISION = "The latent is sound, so it is the VAE: start ComfyUI with --fp32-vae."
 
 
@@ -49,6 +51,7 @@ class ChunkSettings:
     tiled_vae: bool = False
     run_name: str = ""  # vouches that what has no value to compare stays the same
     lora_files: tuple[str, ...] = ()  # names for the manifest; they change no frame
+    continue_from: str = FRAMES  # what a chunk starts from: FRAMES, encoded again, or LATENTS of the chunk before
 
 
 class LongVideo(NamedTuple):
@@ -81,14 +84,14 @@ def make_long_video(
     else:
         check = comfy.model_management.throw_exception_if_processing_interrupted
         video = FrameFiles(folder, height, width, 0 if cache.is_on else total, check)
-    kept, before = KeptChunks(cache, maker.run_manifest, maker.notes), None
+    kept, before, handed = KeptChunks(cache, maker.run_manifest, maker.notes), maker.video.transition, None
     for chunk in maker.plan:
         comfy.model_management.throw_exception_if_processing_interrupted()
         with explain_out_of_memory(kept.advice()):
-            frames = kept.get_or_compute(
-                partial(maker.chunk_key_fields, chunk, before),
-                (chunk.frames, height, width, 3),
-                partial(maker.make, chunk, before),
+            frames, *rest = kept.get_or_compute(
+                partial(maker.chunk_key_fields, chunk, before, handed),
+                maker.shapes(chunk),
+                partial(maker.make, chunk, before, handed),
             )
         if isinstance(video, FrameFiles):
             is_last = chunk.stop == total
@@ -96,6 +99,7 @@ def make_long_video(
         else:
             video[chunk.start : chunk.stop] = frames.to(video)
         before = frames[-overlap:].to(device, torch.float32, copy=True)
+        handed = rest[0].to(device, torch.float32) if rest else None
     return LongVideo(video, _report(maker, kept, video), [done.log for done in maker.done])
 
 
@@ -116,6 +120,8 @@ def prepare(
     lengths = settings.chunk_length, settings.overlap
     wanted = VideoSettings(settings.seed, settings.width, settings.height, *lengths, settings.tiled_vae)
     video = plan_video(vae, clip_vision, sources, wanted, notes)
+    if settings.continue_from == LATENTS and len(video.chunks) > 1:
+        check_overlap(video.settings.overlap)
     return ChunkMaker(model, video, replace(settings, **vars(video.settings)), notes, display)
 
 
@@ -129,25 +135,46 @@ class ChunkMaker:
         self.plan = video.chunks
         self.done: list[sampling.RunReport] = []
 
-    def make(self, chunk: Chunk, before: Tensor | None) -> Tensor:
-        """Return the frames of `chunk` [frames, H, W, 3], given the `before` [overlap, H, W, 3] of it that are done."""
+    def shapes(self, chunk: Chunk) -> list[tuple[int, ...]]:
+        """Return the shapes of what `make` returns."""
+        _, height, width = self.video.shape
+        shapes: list[tuple[int, ...]] = [(chunk.frames, height, width, 3)]
+        if self.settings.continue_from == LATENTS:
+            shapes.append(handed_shape(chunk.length, self.settings.overlap, height, width))
+        return shapes
+
+    def make(self, chunk: Chunk, before: Tensor | None, handed: Tensor | None) -> list[Tensor]:
+        """Return the frames of `chunk` [frames, H, W, 3], and what it hands on where latents are handed on.
+
+        before: its first [overlap, H, W, 3], where they are done; handed: what the chunk before has handed on.
+        """
         video, settings = self.video, self.settings
         given = video.inputs(chunk, before, self.display)
+        if handed is not None:
+            given = start_from(handed, settings.overlap, *given[:3])
         model = with_progress(self.model, chunk.index, len(self.plan))
         result, report = sampling.run(model, *given, video.seed_of(chunk), settings.run, self.display)
         check_finite(result["samples"], chunk, OTHER_MODEL_PRECISION)
         self.done.append(report)
         self.display.say("decoding")
-        frames = video.codec.decode(result["samples"]).reshape(chunk.length, *video.photo.shape[1:])
-        return video.join(chunk, before, frames, settings.colour_match, OTHER_VAE_PRECISION)
+        latents = result["samples"]
+        if handed is None:
+            frames = video.codec.decode(latents).reshape(chunk.length, *video.photo.shape[1:])
+        else:
+            frames = decode_behind(video.codec, handed, latents, settings.overlap)
+        frames = video.join(chunk, before, frames, settings.colour_match, OTHER_VAE_PRECISION)
+        if settings.continue_from == LATENTS:
+            return [frames, handed_latents(latents, settings.overlap)]
+        return [frames]
 
-    def chunk_key_fields(self, chunk: Chunk, before: Tensor | None) -> dict:
+    def chunk_key_fields(self, chunk: Chunk, before: Tensor | None, handed: Tensor | None) -> dict:
         """Return what makes this chunk differ from others of the run."""
         sources = self.video.sources
         return {
             "seed": self.video.seed_of(chunk),
             "frames": chunk.frames,
             "before": before,
+            "handed": handed,
             "pose": held(sources.pose, chunk),
             "pose_negative": None if sources.pose_negative is None else held(sources.pose_negative, chunk),
         }

@@ -26,8 +26,8 @@ class OpenChunk(NamedTuple):
 
     @property
     def before(self) -> Tensor | None:
-        """The frames [overlap, H, W, 3] that the chunk starts from, None at first."""
-        return self.done[-self.video.settings.overlap :] if len(self.done) else None
+        """The frames [overlap, H, W, 3] that the chunk starts from; at first those of the transition, if any."""
+        return self.done[-self.video.settings.overlap :] if len(self.done) else self.video.transition
 
     def join(self, frames: Tensor, colour_match: float) -> Tensor:
         """Return the video with this chunk [F, H, W, 3], a complete one as it is.
