@@ -43,8 +43,9 @@ class LargeCanvas:
         self._shrink_height(narrow, whole)
         if whole is not frame:
             frame[:] = whole[: self.height, : self.width]
-        rows, columns = np.nonzero(drawn)
-        _cells(self._large, *WIDE)[rows, :, columns] = 0
+        rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+        top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+        self._large[top * WIDE[0] : bottom * WIDE[0], left * WIDE[1] : right * WIDE[1]] = 0
         self._narrow.reshape(len(narrow), WIDE[0], -1)[narrow.any(axis=1)] = 0
 
     def _drawn(self) -> np.ndarray:
