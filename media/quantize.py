@@ -16,15 +16,15 @@ def quantize(pixels: np.ndarray, white: int = WHITE_8_BIT) -> np.ndarray:
 def quantize_to(levels: np.ndarray, pixels: np.ndarray, white: int) -> bool:
     """Write floats to `levels` of the same shape as `quantize` does; return whether they are all finite."""
     if pixels.ndim > 3:
-        finite = [quantize_to(one, frame, white) for one, frame in zip(levels, pixels, strict=True)]
-        return all(finite)
+        return min([quantize_to(one, frame, white) for one, frame in zip(levels, pixels, strict=True)], default=True)
     rows, all_finite = max(1, BLOCK * len(pixels) // max(1, pixels.size)), True
     for start in range(0, len(pixels), rows):
         block = pixels[start : start + rows]
         low, high = block.min(initial=0), block.max(initial=0)  # NaN if anything is
         if not (low >= 0 and high <= 1):
-            all_finite &= bool(np.isfinite(low) and np.isfinite(high))
-            block = np.clip(np.nan_to_num(block), 0, 1)
+            finite = bool(np.isfinite(low) and np.isfinite(high))
+            block = np.clip(block if finite else np.nan_to_num(block), 0, 1)
+            all_finite &= finite
         block = block * white
         np.rint(block, out=block)
         levels[start : start + rows] = block

@@ -77,7 +77,7 @@ def _packed(seen: SeenVideo) -> bytes:
     if pictures:
         pixels = io.BytesIO()
         np.save(pixels, np.stack([*pictures.values()]))
-        with zipfile.ZipFile(content, "a") as file:  # not compressed: that takes as long as hashing the video
+        with zipfile.ZipFile(content, "a") as file:  # not compressed: inflating takes as long as hashing a video
             file.writestr(zipfile.ZipInfo("pictures.npy"), pixels.getvalue())
     return content.getvalue()
 
