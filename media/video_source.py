@@ -5,7 +5,7 @@ Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
 
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -70,8 +70,9 @@ class Clip:
 
     def _write(self, position: int, frame: av.VideoFrame) -> av.VideoFrame:
         """Write the image shown at `position`, its edges repeated where the frame is larger, to an RGB frame."""
-        (plane,), (width, height) = frame.planes, self.size
-        words = np.frombuffer(plane, np.uint8 if self._white == WHITE_8_BIT else "<u2").reshape(plane.height, -1)
+        plane: Any = frame.planes[0]  # a buffer, which PyAV's types do not say
+        width, height = self.size
+        words = np.frombuffer(plane, np.uint8 if self._white == WHITE_8_BIT else "<u2").reshape(height, -1)
         levels = words[:, : 3 * width].reshape(height, width, 3)
         self._write_levels(self.order[position], levels[: height - self.pad_height, : width - self.pad_width])
         if self.pad_width:

@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def _packed(seen: SeenVideo) -> bytes:
     """Return the content of the file that keeps `seen`."""
     (clip, note, pictures), people = seen, len(seen.clip.tracks)
     tracks, frames = clip.tracks, clip.frames
-    shown = {"picture_frames": np.array([*pictures], np.int64)} if pictures else {}
+    shown: dict[str, Any] = {"picture_frames": np.array([*pictures], np.int64)} if pictures else {}
     content = io.BytesIO()
     np.savez_compressed(
         content,
