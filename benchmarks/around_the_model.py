@@ -233,7 +233,8 @@ def pose_ratios() -> Iterable[tuple[str, float, float]]:
     photo[:, ::64] = 0.5
     inputs = {i.id: getattr(i, "default", None) for i in AlignPoses.GET_SCHEMA().inputs}
     defaults = {name: value for name, value in inputs.items() if value is not None}
-    node = lambda: AlignPoses.execute(photo, standing, few, mode="robust", **defaults)  # noqa: E731
+    poses_and_photo = {"poses": few, "photo": photo, "photo_poses": standing, "mode": "robust"}
+    node = lambda: AlignPoses.execute(**{**defaults, **poses_and_photo})  # noqa: E731
     pure = lambda: align(dancing(1), dancing(6), Request((WIDTH, HEIGHT)))  # noqa: E731
     yield "Align Poses of 6 frames / align", *paired(node, pure)
 

@@ -35,6 +35,7 @@ JITTER = 0.05  # seconds by which a frame's time may differ from the end of the 
 UNKNOWN_LENGTH = 60.0
 LONGEST_RESERVED = 600.0  # seconds reserved at most for what a file announces; a damaged header may claim years
 PACKED = "flt"  # float32, channels side by side: PyAV 18 crashes on a frame of 8 planes, which is 7.1
+PLANAR, MOST_PLANES = "fltp", 6  # float32, channel by channel, as most decoders give it
 
 
 def read_audio(
@@ -95,6 +96,10 @@ def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iter
             frame = _mixed(frame)
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         target = target or kind[1:]
+        counts_samples = frame.time_base is not None and frame.time_base * frame.sample_rate == 1
+        if kind == (PLANAR, *target) and counts_samples and len(frame.planes) <= MOST_PLANES:
+            yield frame  # the resampler would only interleave it
+            continue
         if kind not in resamplers:
             resamplers[kind] = AudioResampler(PACKED, *target)
         yield from resamplers[kind].resample(frame)
@@ -112,8 +117,9 @@ def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
 
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:
-    """Return the samples [C, T] of a packed frame."""
-    return frame.to_ndarray().reshape(-1, len(frame.layout.channels)).T
+    """Return the samples [C, T] of a frame."""
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
 
 
 class _SampleBuffer:

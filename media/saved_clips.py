@@ -45,7 +45,8 @@ def clip_key(images: FrameSource | SideBySide, audio: Mapping | None, *settings:
     if audio is not None:
         sound = to_audio(audio)
         digest.update(repr((tuple(sound["waveform"].shape), sound["sample_rate"])).encode())
-        _add(digest, sound["waveform"])
+        for channel in sound["waveform"].flatten(0, 1):  # the whole may be a view, whose copy takes as much again
+            _add(digest, channel)
     return digest.hexdigest()
 
 

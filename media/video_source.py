@@ -4,7 +4,8 @@ Shapes: images [F frames, H, W, 3], waveform [C channels, T samples].
 """
 
 from fractions import Fraction
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from .frame_source import FrameSource
 from .log import logger
-from .quantize import WHITE_8_BIT, quantize
+from .quantize import WHITE_8_BIT, quantize_to
 from .side_by_side import SideBySide
 from .streamed_frames import StreamedFrames
 from .video_formats import SoundFormat
@@ -36,6 +37,8 @@ class Clip:
     def __init__(self, images: Images, order: list[int], rate: Fraction, pixel_format: str):
         self.images, self.order, self.rate = images, order, rate
         self.format, self._reformatter = av.VideoFormat(pixel_format), VideoReformatter()
+        deep = self.format.components[0].bits > 8
+        self._white, self._rgb_name = (WHITE_16_BIT, "rgb48le") if deep else (WHITE_8_BIT, "rgb24")
         height, width = images.shape[1:3]
         self.pad_width = width % (2 // self.format.chroma_width(2))
         self.pad_height = height % (2 // self.format.chroma_height(2))
@@ -46,11 +49,10 @@ class Clip:
 
     def frame(self, position: int) -> av.VideoFrame:
         """Return the frame shown at `position` in the encoder's pixel format; YUV is bt709 in limited range."""
-        frame = self.rgb_frame(position)
         if self.format.is_rgb:
-            return self._reformatter.reformat(frame, format=self.format.name)
+            return self._reformatter.reformat(self.rgb_frame(position), format=self.format.name)
         return self._reformatter.reformat(
-            frame,
+            self._write(position, self._converted),
             format=self.format.name,
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,
@@ -59,24 +61,35 @@ class Clip:
 
     def rgb_frame(self, position: int) -> av.VideoFrame:
         """Return the frame shown at `position` as 8-bit RGB, or 16-bit RGB when the encoder takes more than 8."""
-        deep = self.format.components[0].bits > 8
-        white, name = (WHITE_16_BIT, "rgb48le") if deep else (WHITE_8_BIT, "rgb24")
-        levels = self._levels(self.order[position], white)
-        if self.pad_height or self.pad_width:
-            levels = np.pad(levels, ((0, self.pad_height), (0, self.pad_width), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(levels, name)
+        return self._write(position, av.VideoFrame(*self.size, self._rgb_name))
+
+    @cached_property
+    def _converted(self) -> av.VideoFrame:
+        """The RGB of each YUV frame in turn: fresh memory for every frame takes as long as the arithmetic."""
+        return av.VideoFrame(*self.size, self._rgb_name)
+
+    def _write(self, position: int, frame: av.VideoFrame) -> av.VideoFrame:
+        """Write the image shown at `position`, its edges repeated where the frame is larger, to an RGB frame."""
+        plane: Any = frame.planes[0]  # a buffer, which PyAV's types do not say
+        width, height = self.size
+        words = np.frombuffer(plane, np.uint8 if self._white == WHITE_8_BIT else "<u2").reshape(height, -1)
+        levels = words[:, : 3 * width].reshape(height, width, 3)
+        self._write_levels(self.order[position], levels[: height - self.pad_height, : width - self.pad_width])
+        if self.pad_width:
+            levels[:, -1] = levels[:, -2]
+        if self.pad_height:
+            levels[-1] = levels[-2]
         frame.pts, frame.time_base = position, 1 / self.rate
         return frame
 
-    def _levels(self, index: int, white: int) -> np.ndarray:
-        """Return image `index` [H, W, 3] as whole numbers from 0 to `white`."""
+    def _write_levels(self, index: int, levels: np.ndarray) -> None:
+        """Write image `index` as whole numbers from 0 to white to `levels` [H, W, 3]."""
         image = self.images[index]
         if isinstance(image, np.ndarray):
-            return image
-        pixels = image.detach().cpu().float().numpy()
-        if not np.isfinite(pixels).all():
+            np.multiply(image, self._white // WHITE_8_BIT, out=levels, dtype=levels.dtype)
+            return
+        if not quantize_to(levels, image.detach().cpu().float().numpy(), self._white):
             logger.warning("Video Combine: frame %d holds invalid numbers (NaN); they are written as black.", index)
-        return quantize(pixels, white)
 
 
 class Sound(NamedTuple):

@@ -50,7 +50,7 @@ LEAST_TRUST = 0.5
 CONTINUES = 0.25  # of d: nearer than that to one side's parabola, a measurement continues it
 ROUNDS = 4
 NEGLIGIBLE = 1e-9  # frame heights; keeps the ratio finite on paths without any noise
-AT_ONCE = 200_000  # measurements; with 200,000 that all jump about it takes 240 MB
+AT_ONCE = 25_000  # measurements; where all jump about they take 30 MB
 
 
 class _Measurements(NamedTuple):

@@ -8,6 +8,7 @@ video; and the preview's pictures, for which it would have to be read again.
 import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,9 +62,7 @@ def _packed(seen: SeenVideo) -> bytes:
     """Return the content of the file that keeps `seen`."""
     (clip, note, pictures), people = seen, len(seen.clip.tracks)
     tracks, frames = clip.tracks, clip.frames
-    shown: dict[str, Any] = {}
-    if pictures:
-        shown = {"picture_frames": np.array([*pictures], np.int64), "pictures": [*pictures.values()]}
+    shown: dict[str, Any] = {"picture_frames": np.array([*pictures], np.int64)} if pictures else {}
     content = io.BytesIO()
     np.savez_compressed(
         content,
@@ -75,6 +74,11 @@ def _packed(seen: SeenVideo) -> bytes:
         note=note,
         **shown,
     )
+    if pictures:
+        pixels = io.BytesIO()
+        np.save(pixels, np.stack([*pictures.values()]))
+        with zipfile.ZipFile(content, "a") as file:  # not compressed: inflating takes as long as hashing a video
+            file.writestr(zipfile.ZipInfo("pictures.npy"), pixels.getvalue())
     return content.getvalue()
 
 

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.audio.resampler import AudioResampler
 
 from steadydancer_pack.media import audio_track
 from steadydancer_pack.media.audio_track import read_file_audio
@@ -89,3 +90,14 @@ def test_sound_longer_than_what_is_reserved_is_read_whole(tmp_path, monkeypatch)
     monkeypatch.setattr(audio_track, "LONGEST_RESERVED", 0.1)
     path = make_sound(tmp_path / "v.mkv", "stereo", 2, seconds=3)
     assert read_file_audio(str(path), 0)["waveform"].shape == (1, 2, 3 * RATE)
+
+
+@pytest.mark.parametrize("layout, channels, resampled", [("stereo", 2, False), ("5.1", 6, False), ("7.1", 8, True)])
+def test_only_sound_that_needs_it_is_resampled_to_the_same_samples(tmp_path, monkeypatch, layout, channels, resampled):
+    path = make_sound(tmp_path / "v.mp4", layout, channels, "aac")
+    made = []
+    monkeypatch.setattr(audio_track, "AudioResampler", lambda *args: made.append(args) or AudioResampler(*args))
+    found = read_file_audio(str(path), 0)["waveform"]
+    assert bool(made) is resampled
+    monkeypatch.setattr(audio_track, "MOST_PLANES", 0)
+    assert torch.equal(found, read_file_audio(str(path), 0)["waveform"]) and made

@@ -13,7 +13,9 @@ import torch
 from comfy.cli_args import args
 from PIL import Image
 
+from steadydancer_pack.benchmarks.memory import LiveBytes
 from steadydancer_pack.media.frames import fit_image
+from steadydancer_pack.media.saved_clips import clip_key
 from steadydancer_pack.media.side_by_side import SideBySide
 from steadydancer_pack.media.video_formats import FORMATS
 from steadydancer_pack.media.video_writer import VideoWriteError
@@ -159,6 +161,16 @@ def test_a_clip_whose_file_is_not_the_saved_one_is_saved_again(spoil):
     again = Path(combine(images=CLIP).result[1])
     with av.open(again) as container:
         assert container.streams.video[0].frames == 4
+
+
+def test_a_sound_that_is_a_view_is_known_without_a_copy_of_the_whole():
+    """As read from a video: a part of what was reserved for each channel."""
+    image, reserved = torch.rand(1, 1, 1, 3), torch.rand(2, 10000)
+    sound = {"waveform": reserved[None, :, :9000], "sample_rate": 16000}
+    with LiveBytes() as live:
+        key = clip_key(image, sound)
+    assert live.peak < reserved.nbytes + sound["waveform"].nbytes
+    assert key == clip_key(image, sound | {"waveform": sound["waveform"].contiguous()})
 
 
 def test_progress_counts_every_frame_and_size_tokens_are_filled_in(folders, monkeypatch):

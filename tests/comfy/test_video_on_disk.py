@@ -1,6 +1,7 @@
 """A long video whose frames stay on disk: the file, and all nodes on the way to it, as with images, bit for bit."""
 
 import errno
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,11 +172,12 @@ def test_a_damaged_frame_ends_the_file_with_words_and_nothing_half_stays(video, 
     assert [path for path in (folders / "output").rglob("*") if path.is_file()] == []
 
 
-def test_cancel_ends_the_reading_of_frames(model, folders):
+@pytest.mark.parametrize("read", [lambda video: combine(images=video), FramesVideo.get_components])
+def test_cancel_ends_the_reading_of_frames(model, folders, read):
     *_, video = on_disk(model, folders)[1]
     comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        combine(images=video)
+        read(video)
     assert [path for path in (folders / "output").rglob("*") if path.is_file()] == []
     assert not comfy.model_management.processing_interrupted()
 
@@ -189,8 +191,16 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_finished_chunks(model, fol
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, content)
 
+    def sampled():
+        given = {"pose_frames": poses.pose, "pose_negative_frames": poses.pose_negative, "photo": poses.photo}
+        return sample(model, **given, width=32, height=48, frames_on_disk=True)
+
+    poses = make_sources(13)
     monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(FrameFileError, match="No space left on device. Free some space there and run again"):
-        on_disk(model, folders)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch, pytest.raises(FrameFileError, match=r"No space left .* Free some space there"):
+        patch.setattr(Path, "write_bytes", full)
+        sampled()
+    gc.collect()  # of the error's traceback
+    assert [*(folders / "temp").rglob("*.frames")] == []
+    _, report, video = sampled()
+    assert "2 of 2 chunks were finished before" in report and len(video.frames) == 13
