@@ -46,13 +46,14 @@ def tiny(monkeypatch):
 
 def test_the_vae_and_the_stages_are_trained_and_come_in_parts(tiny, tmp_path, capsys):
     first, stages = str(tmp_path / "first"), str(tmp_path / "second")
-    assert main(["gpu", first, "vae", "--cpu", "--steps", "1", "--clips", "18"]) == 0
+    short = ["--cpu", "--steps", "1", "--minutes", "600"]  # since this process began, which runs other tests too
+    assert main(["gpu", first, "vae", *short, "--clips", "18"]) == 0
     assert main(["join", f"{first}/parts", f"{stages}/vae"]) == 0
-    assert main(["gpu", stages, "stages", "--cpu", "--steps", "1", "--clips", "4"]) == 1
+    assert main(["gpu", stages, "stages", *short, "--clips", "4"]) == 1
     assert "The VAE is not good enough" in capsys.readouterr().err
     metrics = tmp_path / "second" / "vae" / "metrics.json"
     assert json.loads(metrics.read_text("utf-8"))["metrics"].keys() > LEAST_PSNR.keys()
-    assert main(["gpu", stages, "stages", "--cpu", "--steps", "1", "--clips", "4", "--accept-vae"]) == 0
+    assert main(["gpu", stages, "stages", *short, "--clips", "4", "--accept-vae"]) == 0
     (weights,) = join(tmp_path / "second" / "parts", tmp_path / "third")
     assert weights.read_bytes() == (tmp_path / "second" / "stage3" / "weights.safetensors").read_bytes()
     assert load_file(weights)["blocks.0.ffn.0.weight"].shape == (64, 128)

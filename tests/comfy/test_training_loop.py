@@ -555,7 +555,7 @@ def test_a_start_tells_weights_clips_and_teacher(tmp_path):
 def test_the_stages_of_the_miniature_tell_their_start(tmp_path, monkeypatch):
     starts = []
 
-    def train_nothing(task, plan, folder, start):
+    def train_nothing(task, plan, folder, start, _stop):
         starts.append(start)
         raise Killed
 

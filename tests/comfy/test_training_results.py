@@ -30,7 +30,8 @@ from steadydancer_pack.training.evaluation.results import (
 )
 from steadydancer_pack.training.evaluation.variants import BESIDE, VARIANTS, command_for
 from steadydancer_pack.training.evaluation.worlds import OLD
-from steadydancer_pack.training.pipeline import SIZE, Work
+from steadydancer_pack.training.network import SMALL
+from steadydancer_pack.training.pipeline import Work
 
 ROWS = {count: read_rows((FOLDER / rows_name(count)).read_bytes()) for count in (MANY, FEW)}
 CARD, STEP = SHIPPED / "README.md", re.compile(r"^    (python|torchrun --nproc-per-node 2) -m training ([^#\n]+)", re.M)
@@ -121,13 +122,13 @@ def test_metrics_of_two_vaes_or_of_other_pairs_are_refused(tmp_path, other):
 
 def test_the_pairs_are_shown_with_what_was_made_of_them(tmp_path):
     assert pairs_sheet(tmp_path) is None
-    pairs = make_pairs(SHEET_PAIRS, FRAMES, SIZE)
+    pairs = make_pairs(SHEET_PAIRS, FRAMES, SMALL.pixels)
     clips = {"shipped": [pair.truth.frames for pair in pairs], WITHOUT_POSE: [pair.driver.frames for pair in pairs]}
     for name, own in clips.items():
         np.savez(rows_file(tmp_path, name).with_suffix(".npz"), clips=np.stack(own))
     sheet = pairs_sheet(tmp_path)
-    assert sheet.shape == (12 * SIZE + 9, 15 * SIZE + 9, 3)
-    side = 3 * SIZE // 2  # enlarged
+    assert sheet.shape == (12 * SMALL.pixels + 9, 15 * SMALL.pixels + 9, 3)
+    side = 3 * SMALL.pixels // 2  # enlarged
     strips = sheet[: 4 * side, : 5 * side].reshape(4, side, -1).astype(int)[:, 8:-8]
     assert np.abs(strips[1] - strips[2]).max() == 0 < np.abs(strips[0] - strips[1]).max()
 
