@@ -32,9 +32,7 @@ PURE = (
     "pytest==9.2.0", "pytest-xdist==3.8.0", "requests", "ruff==0.17.6", "scipy", "tqdm", "websocket-client==1.9.2",
 )  # fmt: skip
 PURE_TESTS = "tests/pure"
-# On two cores: the tests in a browser wait for the page a third of their time, those of PURE_TESTS for nothing.
-PROCESSES = ("--numprocesses=3", "--no-loadscope-reorder")
-PURE_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")
+TWO_PROCESSES = ("--numprocesses=2", "--no-loadscope-reorder")
 # The environment computes on the CPU and has no display: smaller builds of the same modules do.
 SMALLER_BUILDS = {"onnxruntime-gpu": "onnxruntime", "opencv-python": "opencv-python-headless"}
 DOWNLOAD = ("-m", "pip", "download", "--quiet", "--no-deps")
@@ -86,15 +84,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Run the checks of `lint`, then every test, in three processes; or the tests that the command line names."""
+    """Run the checks of `lint`, then every test, in two processes; or the tests that the command line names."""
     check_style(session)
     if only_pure(session):
-        run(session, "-m", "pytest", *PURE_PROCESSES, *session.posargs, COMFYUI_PATH="")
+        run(session, "-m", "pytest", *TWO_PROCESSES, *session.posargs, COMFYUI_PATH="")
         return
     check_types(session)
     ensure_chromium(session)
     newest = newest_frontend(session)
-    processes = () if session.posargs else PROCESSES
+    processes = () if session.posargs else TWO_PROCESSES
     run(session, "-m", "pytest", *processes, *session.posargs, NEWEST_FRONTEND=str(newest) if newest else "")
 
 

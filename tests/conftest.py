@@ -17,7 +17,7 @@ import pytest
 PACK = Path(__file__).resolve().parent.parent
 TEXT_PACKAGES = ("comfy_client", "doctor", "dwpose", "evaluation", "media", "miniature", "nodes", "steadydancer_core")
 OWN_SERVERS = ("tests/server/test_farm_ray.py",)
-TIERS = ("server", "browser", "fuzz", "comfy", "pure")  # the longest files first, for several processes
+TIERS = ("server", "browser", "fuzz", "comfy", "pure")  # the longest files first, for two processes
 
 # Bytecode is kept whatever the environment says: the tests start about a hundred processes of ComfyUI and the pack.
 os.environ["PYTHONDONTWRITEBYTECODE"], sys.dont_write_bytecode = "", False
