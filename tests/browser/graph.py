@@ -118,6 +118,7 @@ def open_template(page: Page, name: str) -> int:
 
 def enter_app_mode(page: Page) -> None:
     """Press the keys of App mode, and wait for its form."""
+    expect(page.get_by_role("dialog")).to_have_count(0)  # while one closes, the page takes no keys
     page.keyboard.press("Alt+m")
     expect(page.get_by_test_id("linear-widgets")).to_be_visible()
 
