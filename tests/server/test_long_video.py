@@ -125,3 +125,19 @@ def test_chunks_in_parts_are_the_frames_of_one_node_and_a_chunk_too_many_samples
     parts["join1"]["inputs"]["frames"] = ["decode0", 0]
     with pytest.raises(PromptFailed, match="sampled with another 'Next Chunk' than its chunk comes from"):
         run(server, prompt | parts | {"b": shown["b"]})
+
+
+def test_chunks_continue_from_latents_and_the_first_one_from_a_finished_clip(server, long_prompt):
+    prompt = {key: entry for key, entry in copy.deepcopy(long_prompt).items() if entry["class_type"] != VIDEO}
+    for name in ("pose_frames", "pose_negative_frames"):
+        prompt[name] = node("ImageFromBatch", image=prompt[name]["inputs"]["image"], batch_index=0, length=13)
+    set_inputs(prompt, find(prompt, SAMPLER), model=prompt["windows"]["inputs"]["model"])
+    chunks = {"preset": "Fast 4", "chunk_length": 9, "overlap": 5, "continue_from": "latents", "keep_chunks": False}
+    prompt["clip"] = chunk_sampler(prompt, **chunks, seed=0)
+    prompt["inverted"] = node("ImageInvert", image=["clip", 0])
+    prompt["continued"] = chunk_sampler(prompt, **chunks, seed=0, transition_video=["inverted", 0])
+    shown = {f"{name} shown": node("PreviewImage", images=[name, 0]) for name in ("clip", "continued")}
+    _, outputs = run(server, prompt | shown)
+    clip, continued = (pictures(server, outputs[name]).astype(int) for name in shown)
+    assert len(clip) == len(continued) == 13
+    assert abs(continued[0] - (255 - clip[-5])).mean() < 0.3 * abs(continued[0] - clip[-5]).mean()
