@@ -2,12 +2,12 @@
 
     python -m training gpu WORK vae            draw clips, train the VAE, write its files in parts to WORK/parts
     python -m training join PARTS WORK/vae     the files again, checked by their hashes
-    python -m training gpu WORK stages         draw and encode clips, train all stages, write the last one's weights so
+    python -m training gpu WORK stages         draw and encode clips, train all stages, write their weights in parts
 
 The minutes are those since this process began. The first seconds of each training measure its rate, on weights that
 are thrown away; the number of steps follows from it, so that the learning rate has come down when the time is over.
-Where steps take longer then, the clock ends the training. It has run on a
-processor only, as a rehearsal: --cpu --small --steps 5 --clips 20.
+Where steps take longer then, the clock ends the training. It has run on a processor only, as a rehearsal: --cpu --small
+--steps 5 --clips 20.
 """
 
 import os
@@ -32,9 +32,8 @@ from .world.pixels import make_one
 from .world.store import render
 
 VAE, PARTS = "vae", "parts"
-MINUTES = 8.5
 VAE_CLIPS, STORE_CLIPS = 1016, 3000
-HELD_CLIPS = 64  # of the store, as many as a batch of validation takes
+HELD_CLIPS = 64  # of the store, never trained on
 DRAWING = 0.2  # share of the time for clips
 FINISH = 30.0  # seconds to measure the VAE, to write the parts
 MEASURING = 20.0  # seconds, at most
@@ -42,7 +41,7 @@ MEASURED_SHARE = 0.1  # of a training's time, at most
 MARGIN = 0.95  # share of the time that steps are planned for: pictures and checkpoints take the rest
 SHARES = {"base": 0.14, "stage1": 0.64, "stage2": 0.12, "stage3": 0.1}  # of the time for the stages
 TIMED_CLIPS = 3
-LEAST_CLIPS = 64  # as many as a batch takes
+LEAST_CLIPS = 96  # as many as the largest batch takes
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ class GpuRun:
         return fitting
 
 
-def gpu_run(work: Work, part: str, run_minutes: float = MINUTES, steps: int = 0, clips: int = 0) -> Path:
+def gpu_run(work: Work, part: str, minutes: float, steps: int = 0, clips: int = 0) -> Path:
     """Train the VAE or the stages in this many minutes since the process began; return the list of the parts written.
 
     ValueError: the time is over before the training could begin, or there is no VAE for the stages.
     """
-    run = GpuRun(work, psutil.Process().create_time() + 60 * run_minutes, steps, clips)
+    run = GpuRun(work, psutil.Process().create_time() + 60 * minutes, steps, clips)
     files = _vae(run) if part == VAE else _stages(run)
     return split(files, work.folder / PARTS)
 

@@ -44,7 +44,7 @@ class Cuts:
     moving: float = 0.0
 
     def larger(self, times: int) -> "Cuts":
-        """Return these cuts with so many times the clips in a batch."""
+        """Return these cuts with `times` as many clips in a batch."""
         return replace(self, lengths=tuple((frames, times * count) for frames, count in self.lengths))
 
 

@@ -22,9 +22,10 @@ from ..sampling.display import NO_DISPLAY, Display
 from ..sampling.frame_prompts import check_prompts, fit_prompts
 from .chunk_plan import Chunk, choose_lengths, chunk_seed, cross_fade, plan_chunks
 from .color_match import match_colors
+from .handed_latents import CELL
 from .transition import transition_frames
 
-TILE, TILE_OVERLAP, CELL = 256, 64, 8  # pixels; a latent cell is CELL pixels wide
+TILE, TILE_OVERLAP = 256, 64  # pixels
 MOST_ENDS = 8  # of chunks that an error lists
 
 

@@ -22,8 +22,8 @@ def check_overlap(overlap: int) -> None:
     least = FRAMES_PER_LATENT + 1
     if overlap < least:
         raise ValueError(
-            f"overlap is {overlap}, and latents can be handed on from {least} frames on. Set overlap to {least} or "
-            "more, or let the chunks hand on frames."
+            f"overlap is {overlap}, but continuing from latents needs at least {least} frames. Set overlap to {least} "
+            "or more, or continue_from to 'frames'."
         )
 
 

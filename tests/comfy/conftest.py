@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,13 @@ from steadydancer_pack.steadydancer_core.weights import detection
 from steadydancer_pack.tests.pack_nodes import pack_nodes
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+@pytest.fixture
+def inference() -> Iterator[None]:
+    """As ComfyUI runs its nodes."""
+    with torch.inference_mode():
+        yield
 
 
 class QuickInputs(GoldenInputs):

@@ -16,14 +16,10 @@ from steadydancer_pack.steadydancer_core.sampling.presets import PRESETS
 from steadydancer_pack.tests.comfy.test_chunks import HEIGHT, WIDTH, QuickVae, make_sources, noise
 from steadydancer_pack.tests.prompts import node
 
+pytestmark = pytest.mark.usefixtures("inference")
+
 FAST = PRESETS["Fast 4"]
 SIZE = {"width": WIDTH, "height": HEIGHT, "chunk_length": 9, "overlap": 5}
-
-
-@pytest.fixture(autouse=True)
-def inference():
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

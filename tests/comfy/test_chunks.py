@@ -25,17 +25,12 @@ from steadydancer_pack.steadydancer_core.sampling.frame_prompts import add_promp
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
 
+pytestmark = pytest.mark.usefixtures("inference")
+
 WIDTH, HEIGHT = 32, 48
 TWO_STEPS = Settings("Custom", 2, TextGuidance(1.0), PoseGuidance(1.0, 0.1, 0.9), "official euler")
 SETTINGS = ChunkSettings(TWO_STEPS, seed=7, width=WIDTH, height=HEIGHT, chunk_length=9, overlap=5, run_name="watched")
 PASSES = 3  # of a chunk: two steps, and the pose term in the second
-
-
-@pytest.fixture(autouse=True)
-def inference():
-    """As ComfyUI runs its nodes."""
-    with torch.inference_mode():
-        yield
 
 
 class QuickVae:
@@ -465,7 +460,7 @@ def test_handed_latents_go_on_bit_for_bit(model, vae, store, off):
 
 
 def test_one_frame_of_overlap_has_no_latent_to_hand_on(model, vae, off):
-    with pytest.raises(ValueError, match="latents can be handed on from 5 frames on"):
+    with pytest.raises(ValueError, match="continuing from latents needs at least 5 frames"):
         make(model, vae, off, 17, replace(HANDING, overlap=1))
 
 

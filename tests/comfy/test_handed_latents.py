@@ -13,14 +13,9 @@ from steadydancer_pack.steadydancer_core.sampling.conditions import zero_clip
 from steadydancer_pack.steadydancer_core.sampling.guidance import PoseGuidance, TextGuidance
 from steadydancer_pack.steadydancer_core.sampling.presets import Settings
 
+pytestmark = pytest.mark.usefixtures("inference")
+
 ROWS, COLUMNS = 6, 4
-
-
-@pytest.fixture(autouse=True)
-def inference():
-    """As ComfyUI runs its nodes."""
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")
