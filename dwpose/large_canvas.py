@@ -12,8 +12,8 @@ from PIL import Image
 
 OVERSAMPLING = 2
 REACH = 7  # pixels from the edge within which the filter is cut off: 8 wide, its first pixel at -3
-# Cells as (rows, columns). A neighbor of black cells is wider than the filter.
-WIDE, TALL = (16, 8), (8, 8)  # of the drawing while the width is shrunk, then of that while the height is
+# Cells as (rows, columns). The filter reaches from a cell into its neighbors, not beyond.
+WIDE, TALL = (16, 4), (8, 8)  # of the drawing while the width is shrunk, then of that while the height is
 ALIGNMENT = 16  # pixels; whole cells of both kinds
 
 
@@ -51,14 +51,14 @@ class LargeCanvas:
     def _drawn(self) -> np.ndarray:
         """Return bool [R, C]: the WIDE cells that are not black."""
         rows, columns = self._large.shape[0] // WIDE[0], self._large.shape[1] // WIDE[1]
-        words = np.bitwise_or.reduce(self._large.reshape(rows, WIDE[0], -1).view(np.uint64), axis=1)
+        words = np.bitwise_or.reduce(self._large.reshape(rows, WIDE[0], -1).view(np.uint32), axis=1)
         first, *others = words.reshape(rows, columns, -1).transpose(2, 0, 1)  # NumPy is slow along a short axis
         return reduce(np.bitwise_or, others, first) != 0
 
     def _shrink_width(self, drawn: np.ndarray) -> np.ndarray:
-        """Shrink the drawing to `_narrow`; return bool [R, C]: its cells, 16 rows and 4 columns, that are not black."""
-        last = (OVERSAMPLING * self.width - REACH) // WIDE[1]
-        cut = drawn[:, 0] | drawn[:, last:].any(axis=1)
+        """Shrink the drawing to `_narrow`; return bool [R, C]: its cells, 16 rows and 2 columns, that are not black."""
+        first, last = -(-REACH // WIDE[1]), (OVERSAMPLING * self.width - REACH) // WIDE[1]
+        cut = np.logical_or.reduce(drawn[:, np.r_[:first, last : drawn.shape[1]]], axis=1)
         spread = drawn.copy()
         spread[:, 1:] |= drawn[:, :-1]
         spread[:, :-1] |= drawn[:, 1:]
@@ -69,6 +69,8 @@ class LargeCanvas:
             whole[cut, :, : self.width] = small.reshape(-1, WIDE[0], self.width, 3)
         rows, columns = np.nonzero(spread & ~cut[:, None])
         if len(rows):
+            # A black cell at both ends, where PIL cuts the filter off.
+            rows, columns = np.pad(rows, 1, "edge"), np.concatenate([columns[:1] - 1, columns, columns[-1:] + 1])
             ribbon = _cells(self._large, *WIDE)[rows, :, columns].swapaxes(0, 1).reshape(WIDE[0], -1, 3)
             small = _resized(ribbon, (ribbon.shape[1] // OVERSAMPLING, WIDE[0]))
             narrow = _cells(self._narrow, WIDE[0], WIDE[1] // OVERSAMPLING)
@@ -77,7 +79,8 @@ class LargeCanvas:
 
     def _shrink_height(self, narrow: np.ndarray, frame: np.ndarray) -> None:
         """Shrink `_narrow`, whose cells `narrow` are not black, to `frame`, of whole cells."""
-        drawn = (narrow[:, ::2] | narrow[:, 1::2]).repeat(WIDE[0] // TALL[0], axis=0)
+        merged = TALL[1] * OVERSAMPLING // WIDE[1]  # cells in a row
+        drawn = reduce(np.bitwise_or, (narrow[:, i::merged] for i in range(merged))).repeat(WIDE[0] // TALL[0], axis=0)
         last = (OVERSAMPLING * self.height - REACH) // TALL[0]
         cut = drawn[0] | drawn[last:].any(axis=0)
         spread = drawn.copy()

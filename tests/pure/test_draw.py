@@ -48,6 +48,21 @@ def test_shrinking_equals_pils_of_the_whole_picture(size):
         assert not canvas.drawing.any()
 
 
+@pytest.mark.parametrize("size", [(24, 16), (23, 17)])
+def test_a_pixel_anywhere_is_shrunk_as_pil_does(size):
+    """With another one in the first row, so that it is not always the first to be shrunk."""
+    width, height = size
+    canvas, whole = LargeCanvas(width, height), np.zeros((2 * height, 2 * width, 3), np.uint8)
+    colors = np.random.default_rng(5).integers(0, 256, whole.shape)
+    for y, x in np.ndindex(whole.shape[:2]):
+        for picture in (canvas.drawing, whole):
+            picture[0, width] = picture[y, x] = colors[y, x]
+        frame = np.zeros((height, width, 3), np.uint8)
+        canvas.move_to(frame)
+        assert np.array_equal(frame, shrunk(whole)), (y, x)
+        whole[y, x] = 0
+
+
 def test_no_frame_shows_what_the_one_before_drew():
     people = [clip(ADULT, [Stance()], Camera(144, 256, neck)) for neck in ((0.1, 0.2), (0.4, 0.5))]
     points, scores = (np.concatenate([getattr(c.tracks[0], k) for c in people]) for k in ("points", "scores"))
