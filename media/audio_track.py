@@ -5,6 +5,7 @@ AUDIO is {"waveform": float32 [1, C channels, T samples], "sample_rate": int in 
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from functools import cache
 
 import av
@@ -24,7 +25,6 @@ from .media_file import (
     measure_extent,
     media_name,
     open_media,
-    seconds,
     wind,
 )
 from .video_source import CHANNEL_LAYOUTS
@@ -90,14 +90,15 @@ def read_file_audio(
 
 def _packed(container: InputContainer, track: av.AudioStream, name: str) -> Iterator[av.AudioFrame]:
     """Yield the track as float32 in its first frame's layout and rate; what the writer lacks (quad, 5.0) as stereo."""
-    resamplers, target = {}, None
+    resamplers, target, as_it_is = {}, None, None
     for frame in decode(container, track, name):
         if len(frame.layout.channels) not in CHANNEL_LAYOUTS:
             frame = _mixed(frame)
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        target = target or kind[1:]
-        counts_samples = frame.time_base is not None and frame.time_base * frame.sample_rate == 1
-        if kind == (PLANAR, *target) and counts_samples and len(frame.planes) <= MOST_PLANES:
+        if target is None:
+            target = kind[1:]
+            as_it_is = PLANAR, *target, Fraction(1, max(frame.sample_rate, 1))
+        if (*kind, frame.time_base) == as_it_is and len(frame.planes) <= MOST_PLANES:
             yield frame  # the resampler would only interleave it
             continue
         if kind not in resamplers:
@@ -164,9 +165,9 @@ class _SampleBuffer:
     def _position(self, frame: av.AudioFrame) -> int:
         """Return the sample at which a frame begins, below 0 if it begins before the window."""
         end = self.end or 0
-        if frame.pts is None:
+        if frame.time is None:
             return end
-        at = round((float(seconds(frame.pts, frame.time_base)) - self.zero) * self.rate)
+        at = round((frame.time - self.zero) * self.rate)
         gap = at - end
         if self.end is None and gap <= 0:
             return at
