@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -95,9 +96,9 @@ def make_graph(object_info: dict, way: str, video: str, side: int, seed: int) ->
     return graph
 
 
-def write_driving_video(path: Path, frames: int) -> None:
-    """Write that many frames of the bundled dance, played forward and backward, with noise as its sound."""
-    dance = [np.asarray(picture) for picture in read_frames(shipped(DANCE))]
+def write_driving_video(path: Path, frames: int, source: Path) -> None:
+    """Write that many frames of a video of the sample, played forward and backward, with noise as its sound."""
+    dance = [np.asarray(picture) for picture in read_frames(source)]
     there_and_back = [*dance, *dance[-2:0:-1]]
     pictures = (there_and_back[index % len(there_and_back)] for index in range(frames))
     images = StreamedFrames(pictures, frames, dance[0].shape[1::-1])
@@ -121,33 +122,40 @@ class Server(ComfyProcess):
         """Make a video and return the seconds it took."""
         video = f"dance_{frames}.mp4"
         if not (self.base / "input" / video).is_file():
-            write_driving_video(self.base / "input" / video, frames)
+            write_driving_video(self.base / "input" / video, frames, shipped(DANCE))
         self.seed += 1
         graph = make_graph(self.object_info, way, video, self.side, self.seed)
         return timed(lambda: self.client.wait(self.client.queue(graph), silence=SILENT_SECONDS))[0]
 
     def grown_mb(self, way: str, frames: int) -> float:
         """Return by how many MB a video raises the peak of the process above its memory before."""
-        before, peak, done = self.anonymous_mb(), 0.0, threading.Event()
+        before = anonymous_mb(self)
+        return peak_mb(self, lambda: self.run(way, frames)) - before
 
-        def watch() -> None:
-            nonlocal peak
-            while not done.wait(INTERVAL_SECONDS):
-                peak = max(peak, self.anonymous_mb())
 
-        with ThreadPoolExecutor(1) as pool:
-            watching = pool.submit(watch)
-            try:
-                self.run(way, frames)
-            finally:
-                done.set()
-            watching.result()
-        return peak - before
+def peak_mb(server: ComfyProcess, call: Callable[[], object]) -> float:
+    """Return the most anonymous memory that the server has during a call."""
+    peak, done = 0.0, threading.Event()
 
-    def anonymous_mb(self) -> float:
-        """Return the memory of the process that no file holds, from Linux's table."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text("ascii").splitlines()
-        return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(INTERVAL_SECONDS):
+            peak = max(peak, anonymous_mb(server))
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            call()
+        finally:
+            done.set()
+        watching.result()
+    return peak
+
+
+def anonymous_mb(server: ComfyProcess) -> float:
+    """Return the memory of the process that no file holds, from Linux's table."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
 
 
 def measure(comfyui: Path, side: int, way: str, seconds: list[int]) -> list[float]:

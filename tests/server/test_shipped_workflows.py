@@ -11,6 +11,7 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.miniature import write_all
 from steadydancer_pack.tests.comfy.test_negative_prompt import ONE_VIDEO
+from steadydancer_pack.tests.on_miniature import on_the_miniature
 from steadydancer_pack.tests.prompts import SAMPLER, VIDEO, file_of, run
 from steadydancer_pack.tools.templates.names import CHECK_THE_DANCE, FAST_4_STEPS, MANY_PHOTOS, OWN_POSE_VIDEO
 
@@ -19,10 +20,8 @@ FRAMES = 9
 VIDEOS = dict.fromkeys(ONE_VIDEO, 1) | {MANY_PHOTOS: 3}
 QUICK = {"preset": "Custom", "preset.steps": 2}
 SMALL = {"width": 48, "height": 48}
-# What a node of that type takes instead of what it needs a large file for; and fewer frames and steps.
+# What nodes of a type take: fewer frames and steps, the sample's files.
 INSTEAD = {
-    "SteadyDancerLoadModel": {"model_name": "steadydancer_miniature.safetensors"},
-    "VAELoader": {"vae_name": "steadydancer_miniature_vae.safetensors"},
     "SteadyDancerSampler": QUICK,
     "SteadyDancerChunkSampler": QUICK | {"chunk_length": FRAMES, "overlap": 5, "keep_chunks": False},
     "SteadyDancerReconcileConditions": SMALL,
@@ -33,8 +32,6 @@ INSTEAD = {
 }
 FROM_THE_CACHE = "The poses of this video come from the cache."
 TRIM = "SteadyDancerTrimLeadIn"
-PASSED = {"LoraLoaderModelOnly": "model"}
-LEFT_OUT = {"CLIPVisionLoader": "clip_vision", "CLIPLoader": "clip"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,35 +39,10 @@ def files(server):
     write_all(server.base / "models", server.base / "input")
 
 
-def on_the_miniature(prompt: dict) -> dict:
-    """Return the API prompt without the nodes that have no miniature, all others changed as INSTEAD says."""
-    through = {key: node["inputs"][PASSED[node["class_type"]]] for key, node in prompt.items() if is_in(node, PASSED)}
-    kept = {key: node for key, node in prompt.items() if not is_in(node, PASSED) and not is_in(node, LEFT_OUT)}
-    return {key: _changed(node, through, kept) for key, node in kept.items()}
-
-
-def is_in(node: dict, kinds: dict) -> bool:
-    return node["class_type"] in kinds
-
-
-def _changed(node: dict, through: dict, kept: dict) -> dict:
-    if node["class_type"] == "CLIPTextEncode":
-        which = "negative" if node["_meta"]["title"].startswith("Negative") else "positive"
-        inputs = {"file": f"steadydancer_miniature_{which}.safetensors"}
-        return {**node, "class_type": "SteadyDancerLoadPromptEmbeddings", "inputs": inputs}
-    inputs = {name: through.get(value[0], value) if linked(value) else value for name, value in node["inputs"].items()}
-    inputs = {name: value for name, value in inputs.items() if not linked(value) or value[0] in kept}
-    return {**node, "inputs": inputs | INSTEAD.get(node["class_type"], {})}
-
-
-def linked(value) -> bool:
-    return isinstance(value, list)
-
-
 @pytest.mark.parametrize("name", VIDEOS)
 def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
     workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()))
+    prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()), INSTEAD)
     if name == OWN_POSE_VIDEO:
         set_inputs(prompt, find(prompt, "LoadVideo"), file="steadydancer_sample_pose.mp4")
     _, outputs = run(server, prompt)
@@ -81,7 +53,7 @@ def test_a_graph_for_the_14b_files_runs_to_its_videos(server, name):
 
 def test_a_new_seed_samples_decodes_and_saves_only_and_a_new_photo_takes_the_poses_of_the_dance_from_the_cache(server):
     workflow = json.loads((WORKFLOWS / f"{FAST_4_STEPS}.json").read_text("utf-8"))
-    prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()))
+    prompt = on_the_miniature(to_api_prompt(workflow, server.client.object_info()), INSTEAD)
     kinds = {key: node["class_type"] for key, node in prompt.items()}
     set_inputs(prompt, find(prompt, SAMPLER), seed=1)
     run(server, prompt)
