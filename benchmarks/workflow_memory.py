@@ -43,11 +43,11 @@ def inputs_by_type(frames: int, side: int, seed: int) -> dict[str, dict]:
     }
 
 
-def api_prompt(workflow: dict, name: str, object_info: dict, frames: int, side: int, seed: int) -> dict:
+def api_prompt(workflow: dict, name: str, object_info: dict, frames: int, by_type: dict[str, dict]) -> dict:
     """Return the prompt of a workflow for videos of `frames` frames; see FILES for their names."""
     if any(node["type"] == SAMPLE for node in workflow["nodes"]):
         workflow = with_loaders(workflow)
-    prompt = on_the_miniature(to_api_prompt(workflow, object_info), inputs_by_type(frames, side, seed))
+    prompt = on_the_miniature(to_api_prompt(workflow, object_info), by_type)
     for node in prompt.values():
         if node["class_type"] == "LoadVideo":
             given = SKELETONS if name in READY else node["inputs"]["file"]
@@ -55,23 +55,24 @@ def api_prompt(workflow: dict, name: str, object_info: dict, frames: int, side: 
     return prompt
 
 
-def measure(comfyui: Path, pack: Path, name: str, lengths: list[int], side: int) -> list[float]:
-    """Return the MB that a workflow takes at each length."""
-    workflow, taken = json.loads((pack / "workflows" / f"{name}.json").read_text("utf-8")), []
-    with ComfyProcess(comfyui, pack) as server:
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Print the MB that a workflow takes at each length."""
+    workflow = json.loads((options.pack / "workflows" / f"{name}.json").read_text("utf-8"))
+    with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), options.pack) as server:
         write_all(server.base / "models", server.base / "input")
         object_info, before = server.client.object_info(), anonymous_mb(server)
-        for seed, frames in enumerate(lengths, 1):
+        for seed, frames in enumerate(options.frames, 1):
             for source, video in FILES.items():
                 path = server.base / "input" / video.format(frames)
                 if not path.is_file():
                     write_driving_video(path, frames, shipped(source))
-            prompt = api_prompt(workflow, name, object_info, frames, side, seed)
+            by_type = inputs_by_type(frames, options.side, seed)
+            for kind, inputs in options.inputs.items():
+                by_type[kind] = by_type.get(kind, {}) | inputs
+            prompt = api_prompt(workflow, name, object_info, frames, by_type)
             run = lambda prompt=prompt: server.client.wait(server.client.queue(prompt), silence=SILENT_SECONDS)  # noqa: E731
-            taken.append(peak_mb(server, run) - before)
-            sys.stdout.write(f"{name}, {frames} frames: {taken[-1]:.0f} MB\n")
+            sys.stdout.write(f"{name}, {frames} frames: {peak_mb(server, run) - before:.0f} MB\n")
             sys.stdout.flush()
-    return taken
 
 
 def main() -> None:
@@ -80,9 +81,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[81, 161, 600], help="lengths, ascending")
     parser.add_argument("--side", type=int, default=96, help="pixels of the square frames")
     parser.add_argument("--pack", type=Path, default=PACK, help="the checkout that ComfyUI loads, by default this one")
-    arguments = parser.parse_args()
-    for name in arguments.workflows:
-        measure(Path(os.environ["COMFYUI_PATH"]), arguments.pack, name, arguments.frames, arguments.side)
+    parser.add_argument("--inputs", type=json.loads, default={}, help='for other checkouts: {"NodeType": {"input": 1}}')
+    options = parser.parse_args()
+    for name in options.workflows:
+        measure(name, options)
 
 
 if __name__ == "__main__":
