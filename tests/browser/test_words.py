@@ -38,6 +38,7 @@ from steadydancer_pack.tests.browser.words import (
 
 LOCALES = PACK / "locales"
 TRANSLATED = ("zh", "ja", "ko")
+SOME = 5  # of so many nodes one, where the page does the same with all
 SETTINGS = {
     "Comfy.DevMode": True,  # else the search leaves out nodes that are for developers
     "Comfy.Minimap.Visible": False,
@@ -135,19 +136,25 @@ def faults_of_help(page, nodes, name, title, language=None) -> list[str]:
     return found
 
 
-def test_every_node_is_added_by_the_search_and_its_help_opens(page, nodes, show):
+def test_the_help_of_every_node_opens(page, nodes, show):
+    show("en", "classic")
+    for name, node in nodes.items():
+        put_alone(page, name)
+        assert faults_of_help(page, nodes, name, node["display_name"]) == []
+
+
+def test_nodes_are_added_by_the_search(page, nodes, show):
     show("en", "classic")
     page.evaluate("() => window.app.graph.clear()")
-    for name, node in nodes.items():
-        add_by_search(page, node["display_name"])
-        assert faults_of_help(page, nodes, name, node["display_name"]) == []
+    for name in list(nodes)[::SOME]:
+        add_by_search(page, nodes[name]["display_name"])
         assert page.evaluate("() => window.app.graph.nodes.map(node => node.type)") == [name]
         page.keyboard.press("Delete")
 
 
-def test_the_help_of_every_node_opens_in_chinese(page, nodes, show):
+def test_the_help_opens_in_chinese(page, nodes, show):
     words = show("zh", "classic")
-    for name in nodes:
+    for name in list(nodes)[::SOME]:
         put_alone(page, name)
         assert faults_of_help(page, nodes, name, words[name]["display_name"], "zh") == []
 
@@ -155,7 +162,7 @@ def test_the_help_of_every_node_opens_in_chinese(page, nodes, show):
 def test_nodes_are_added_by_their_chinese_names_and_explained_in_nodes_2(page, nodes, show):
     words = show("zh", "Nodes 2.0")
     page.evaluate("() => window.app.graph.clear()")
-    for name in list(nodes)[::10]:
+    for name in list(nodes)[::2 * SOME]:
         add_by_search(page, words[name]["display_name"])
         assert faults_of_help(page, nodes, name, words[name]["display_name"], "zh") == []
         page.keyboard.press("Delete")
@@ -202,7 +209,7 @@ def test_the_search_lists_every_node_by_category_in_each_language(page, nodes, w
             assert listed[title] == category(node, language)
 
 
-@pytest.mark.parametrize("language", ("en", *TRANSLATED))
+@pytest.mark.parametrize("language", ("en", "zh"))
 def test_everything_on_a_node_has_a_tooltip_in_nodes_2(page, nodes, words, show, language):
     show(language, "Nodes 2.0")
     wanted = expected(tooltips, nodes, words[language])
