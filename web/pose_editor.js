@@ -19,13 +19,15 @@ import { wordsIn } from "./pose_editor/words.js";
 const EDITED = ["Edit poses", "编辑姿态", "編輯姿態", "ポーズを編集", "포즈 편집"]; // en, zh, zh-TW, ja, ko
 const CORRECTED = ["Align by hand", "手动对齐", "手動對齊", "手動で位置合わせ", "직접 정렬"];
 const LANGUAGES = ["en", "zh", "zh-TW", "ja", "ko"];
+// Each label has a widget of its own name: the page keeps the label of a widget by its name and the node's id.
+const EDIT = { button: "steadydancer_edit_poses", labels: EDITED, tooltip: "open" };
+const CORRECT = { button: "steadydancer_align_by_hand", labels: CORRECTED, tooltip: "openCorrections" };
 const NODES = {
-    SteadyDancerEditPoses: { labels: EDITED, tooltip: "open" },
-    SteadyDancerAlignPoses: { labels: CORRECTED, tooltip: "openCorrections" },
-    SteadyDancerAnimateFromVideo: { labels: CORRECTED, tooltip: "openCorrections", hasPlayer: true },
+    SteadyDancerEditPoses: EDIT,
+    SteadyDancerAlignPoses: CORRECT,
+    SteadyDancerAnimateFromVideo: { ...CORRECT, hasPlayer: true },
 };
 const OUTPUT = "pose_editor"; // of a node's UI output
-const BUTTON = "steadydancer_edit_poses";
 const STRIP = "steadydancer_turns";
 const PICTURE = "$$canvas-image-preview"; // the widget of the classic renderer
 const LEGEND = 18; // px
@@ -49,11 +51,11 @@ app.registerExtension({
         };
     },
     nodeCreated(node) {
-        const { labels, tooltip } = NODES[node.comfyClass] ?? {};
-        if (!labels) {
+        const { button: name, labels, tooltip } = NODES[node.comfyClass] ?? {};
+        if (!name) {
             return;
         }
-        const button = node.addWidget("button", BUTTON, null, () => open(node), { serialize: false });
+        const button = node.addWidget("button", name, null, () => open(node), { serialize: false });
         button.serialize = false; // not in the workflow
         button.tooltip = wordsIn(language())(tooltip);
         button.label = labelOf(labels);

@@ -90,7 +90,15 @@ def error_of(said: ConsoleMessage) -> list[str]:
 
 
 @pytest.fixture
-def page(browser, server, view) -> Iterator[Page]:
+def page(shared_page, view) -> Page:
+    """The file's page at its size, without the errors of earlier tests; their graph may still be open."""
+    shared_page.set_viewport_size(view)
+    shared_page.errors.clear()
+    return shared_page
+
+
+@pytest.fixture
+def new_page(browser, server, view) -> Iterator[Page]:
     """A page for one test alone."""
     with open_page(browser, server, view) as page:
         yield page

@@ -166,7 +166,8 @@ def test_values_saved_before_the_widgets_moved_arrive_in_their_widgets(shared_pa
 @pytest.mark.parametrize("name", BLUEPRINTS)
 def test_a_blueprint_is_added_from_the_node_library(page, name):
     page.get_by_label("Create a new blank workflow").click()
-    page.get_by_role("button", name=re.compile("^Node Library")).click()
+    if not page.get_by_placeholder("Search").count():
+        page.get_by_role("button", name=re.compile("^Node Library")).click()
     page.get_by_placeholder("Search").first.fill(name)
     leaves = page.locator("[role=treeitem]:not([aria-expanded])")  # a category may have a blueprint's name
     leaves.filter(has_text=re.compile(rf"^\s*{re.escape(name)}\s*$")).click()

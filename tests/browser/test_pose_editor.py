@@ -196,6 +196,8 @@ def test_keys_stay_in_the_editor_and_unapplied_edits_come_back(editing, server):
     assert json.loads(page.evaluate(EDITS))["edits"] == [{"op": "swap_sides", "person": 1, "from": 0, "to": 0}]
     dialog = open_editor(page, "classic")
     expect(dialog.get_by_role("button", name="Use them")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
 
 
 def test_a_skeleton_is_placed_on_a_photo_by_hand(page, server):
