@@ -97,13 +97,6 @@ def page(shared_page, view) -> Page:
     return shared_page
 
 
-@pytest.fixture
-def new_page(browser, server, view) -> Iterator[Page]:
-    """A page for one test alone."""
-    with open_page(browser, server, view) as page:
-        yield page
-
-
 @pytest.fixture(scope="module")
 def shared_page(browser, server, view) -> Iterator[Page]:
     """A page for all tests of a file, one after the other, as an artist keeps it open."""
