@@ -39,7 +39,7 @@ def inputs_by_type(frames: int, side: int, seed: int) -> dict[str, dict]:
         "SteadyDancerDrawPoses": size,
         "SteadyDancerReconcileConditions": size | {"length": frames},
         "SteadyDancerSampler": QUICK | {"seed": seed},
-        "SteadyDancerChunkSampler": QUICK | {"seed": seed, "chunks_gb": 100},
+        "SteadyDancerChunkSampler": QUICK | size | {"seed": seed, "chunks_gb": 100},
     }
 
 
