@@ -301,6 +301,7 @@ def test_an_alignment_is_corrected_on_the_photo_by_dragging_the_arms(page, serve
     }}  # fmt: skip
     dance, standing = dancer(), dancer().at(slice(0, 1))
     nodes = {"1": loading(server, dance, "dance"), "7": loading(server, standing, "standing"), "5": photo, "6": tall}
+    page.evaluate(OPEN_PROMPT, {**PROMPT, "1": nodes["1"]})  # whose node 2 has another button
     page.evaluate(OPEN_PROMPT, {**PROMPT, **nodes, "2": align})
     draw_with(page, "Nodes 2.0")
     plain = run(page, server)
