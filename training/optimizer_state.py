@@ -22,7 +22,8 @@ from .sharding import gather, put, shard, shard_module
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
-HIDDEN = "blocks."  # in the name of a parameter of the transformer's blocks
+HIDDEN = ("blocks.", "vae.")  # how the names of the transformer's blocks and of the VAE's layers begin or go on
+LEAST_CHANNELS = 8  # of a kernel that Muon takes: a first or last layer's few colors are no direction of their own
 
 
 class OptimizerState:
@@ -66,7 +67,7 @@ class OptimizerState:
             self.model = self.accelerator.prepare(module)
         self.trained = trained_parameters(module)
         self.ema = {name: p.detach().clone() for name, p in self.trained.items()} if plan.ema_decay else {}
-        self.optimizers = _optimizers(self.trained, plan, kind)
+        self.optimizers, self.optimized = _optimizers(self.trained, plan, kind)
         self.scaler = torch.amp.GradScaler(kind, enabled=plan.precision == "fp16")
 
     def precision(self) -> torch.autocast:
@@ -89,8 +90,10 @@ class OptimizerState:
     def step(self, number: int) -> Tensor:
         """Move the parameters and their averages in step `number`; return the norm of the gradient."""
         for optimizer in self.optimizers:
+            if isinstance(optimizer, KernelMuon):
+                optimizer.take_gradients()
             self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.plan.clip_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_(self.optimized, self.plan.clip_norm or math.inf)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.plan.rate(number)
@@ -122,7 +125,9 @@ class OptimizerState:
     def moments(self) -> dict[str, Tensor]:
         """Return the optimizers' moments as `<parameter>.<moment>`."""
         state = {p: moments for optimizer in self.optimizers for p, moments in optimizer.state.items()}
-        found = ((name, kind, moment) for name, p in self.trained.items() for kind, moment in state.get(p, {}).items())
+        found = (
+            (name, kind, moment) for p, name in self.optimized.items() for kind, moment in state.get(p, {}).items()
+        )
         return {f"{name}.{kind}": moment for name, kind, moment in found}
 
     def restore_shards(self, checkpoint: Checkpoint, process_group: Any) -> None:
@@ -141,27 +146,53 @@ class OptimizerState:
         """Take over what a checkpoint keeps beside the parameters."""
         for name, average in self.ema.items():
             put(ema[name], average)
-        names = {p: name for name, p in self.trained.items()}
         for optimizer in self.optimizers:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            state = {number: _moments(adam, names[p], p) for number, p in enumerate(parameters)}
+            state = {number: _moments(adam, self.optimized[p], p) for number, p in enumerate(parameters)}
             state = {number: moments for number, moments in state.items() if moments}  # none without a gradient
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self.scaler.load_state_dict(dict(scaler))
 
 
-def _optimizers(trained: Mapping[str, nn.Parameter], plan: Plan, kind: str) -> list[torch.optim.Optimizer]:
-    """Return AdamW for all parameters; or Muon for the blocks' matrices, with AdamW's rates, and AdamW for the rest."""
-    hidden = [p for name, p in trained.items() if plan.optimizer == "muon" and HIDDEN in name and p.ndim == 2]
-    matrices = set(hidden)
-    rest = [p for p in trained.values() if p not in matrices]
-    found: list[torch.optim.Optimizer] = []
+class KernelMuon(torch.optim.Muon):
+    """Muon for matrices and for kernels of convolutions, each seen as a matrix with a row for every output channel."""
+
+    def __init__(self, kernels: list[nn.Parameter], weight_decay: float):
+        self.kernels, self.matrices = kernels, [nn.Parameter(kernel.detach().flatten(1)) for kernel in kernels]
+        super().__init__(self.matrices, 0.0, weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def take_gradients(self) -> None:
+        """Take over the kernels' gradients; a step then moves the kernels, whose memory the matrices share."""
+        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
+            matrix.grad, kernel.grad = None if kernel.grad is None else kernel.grad.flatten(1), None
+
+
+def _optimizers(
+    trained: Mapping[str, nn.Parameter], plan: Plan, kind: str
+) -> tuple[list[torch.optim.Optimizer], dict[Tensor, str]]:
+    """Return the optimizers, and the name of each tensor that they hold.
+
+    AdamW for all parameters; or Muon for the matrices of the blocks and the VAE's kernels, with AdamW's rates, and
+    AdamW for the rest.
+    """
+    hidden = {name: p for name, p in trained.items() if plan.optimizer == "muon" and _for_muon(name, p)}
+    rest = {name: p for name, p in trained.items() if name not in hidden}
+    optimizers: list[torch.optim.Optimizer] = []
+    held = dict(trained)
     if hidden:
-        found.append(torch.optim.Muon(hidden, 0.0, plan.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        muon = KernelMuon(list(hidden.values()), plan.weight_decay)
+        optimizers.append(muon)
+        held |= zip(hidden, muon.matrices, strict=True)
     if rest:
         fused = kind in ("cpu", "cuda")
-        found.append(torch.optim.AdamW(rest, lr=0.0, weight_decay=plan.weight_decay, fused=fused))
-    return found
+        optimizers.append(torch.optim.AdamW(rest.values(), lr=0.0, weight_decay=plan.weight_decay, fused=fused))
+    return optimizers, {p: name for name, p in held.items()}
+
+
+def _for_muon(name: str, p: Tensor) -> bool:
+    if not any(part in name for part in HIDDEN):
+        return False
+    return p.ndim == 2 or (p.ndim > 3 and min(len(p), p[0].numel()) > LEAST_CHANNELS)
 
 
 def _moments(stored: Mapping[str, Tensor], name: str, p: nn.Parameter) -> dict[str, Tensor]:

@@ -181,6 +181,48 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest(tmp_path):
         assert (values > 0.5).all() and (values < 1.3).all()  # orthogonal, up to Newton-Schulz
 
 
+def test_muon_takes_the_kernels_of_a_vae_as_matrices(tmp_path):
+    class Layers(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.vae = torch.nn.Sequential(torch.nn.Conv3d(3, 16, 3), torch.nn.SiLU(), torch.nn.Conv3d(16, 3, 1))
+
+        def forward(self, batch):
+            return {"loss": self.vae(batch["video"]).square().mean()}
+
+    class Clips:
+        fill = None
+
+        def __init__(self):
+            self.module = Layers()
+
+        def batch(self, _step, generator):
+            return {"video": torch.randn(1, 3, 3, 4, 4, generator=generator)}
+
+        def validate(self):
+            return {}
+
+        def pictures(self, _step):
+            return {}
+
+    plan = replace(SHORT, optimizer="muon", warmup=0, steps=1, clip_norm=0, accumulate=1)
+    module = Layers()
+    matrix = torch.nn.Parameter(module.vae[0].weight.detach().clone().flatten(1))
+    train(Clips(), plan, tmp_path / "one")
+    found = state(tmp_path / "one", 1)
+    kinds = {name.rpartition(".")[::2] for file, name in found if file == "adam"}
+    rest = {(name, kind) for name in ("vae.0.bias", "vae.2.weight", "vae.2.bias") for kind in MOMENTS[:3]}
+    assert kinds == rest | {("vae.0.weight", "momentum_buffer")}
+    module(Clips().batch(0, torch.Generator().manual_seed(step_seed(plan.seed, 0))))["loss"].backward()
+    matrix.grad = module.vae[0].weight.grad.flatten(1)
+    torch.optim.Muon([matrix], plan.learning_rate, plan.weight_decay, adjust_lr_fn="match_rms_adamw").step()
+    assert torch.equal(found["trained", "vae.0.weight"].flatten(1), matrix)
+    for name in ("one", "whole"):
+        train(Clips(), replace(plan, steps=3), tmp_path / name)
+    assert_same_bits(state(tmp_path / "one", 3), state(tmp_path / "whole", 3))
+
+
 def test_a_run_with_muon_goes_on_to_the_same_bits(tmp_path):
     plan = replace(SHORT, optimizer="muon", steps=6)
     train(Sums(), replace(plan, steps=3), tmp_path / "resumed")
