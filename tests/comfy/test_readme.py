@@ -22,7 +22,7 @@ PAGES = {"en": ENGLISH, "zh": CHINESE}
 # Pages that go on where the README ends, in both languages.
 MORE = ("comparison", "demo", "install", "lora", "nodes", "scaling", "switching")
 # The tables of the README in their order.
-START, LARGE, BLUEPRINTS, FILES = range(4)
+START, LARGE, FILES = range(3)
 WORKFLOWS = {file.stem: json.loads(file.read_text("utf-8")) for file in (PACK / "workflows").glob("*.json")}
 CODE_BLOCK = re.compile(r"^ {4}\S.*$", re.M)
 CODE = re.compile(r"`([^`\n]+)`")
@@ -85,11 +85,10 @@ def sizes(page: str) -> dict[str, float]:
     return {FILE_LINK.search(row[0])[1]: float(row[1]) for row in tables(page)[FILES]}
 
 
-def test_every_workflow_and_blueprint_has_its_row_and_those_that_need_a_download_their_own_table(page):
+def test_every_workflow_has_its_row_and_those_that_need_a_download_their_own_table(page):
     rows = tables(page)
     assert sorted(column(rows[START]) + column(rows[LARGE])) == sorted(WORKFLOWS)
     assert sorted(column(rows[LARGE])) == sorted(name for name, files in to_download().items() if files)
-    assert sorted(column(rows[BLUEPRINTS])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
 
 
 def test_what_a_workflow_downloads_is_added_up(page):
@@ -119,11 +118,13 @@ def test_the_sizes_are_those_of_the_detectors_files_and_of_the_models_numbers(pa
     assert known["Wan21_SteadyDancer_fp8_e4m3fn_scaled_KJ.safetensors"] == round(numbers / 1e9, 1)
 
 
-def test_every_node_has_its_row_and_is_called_as_the_chinese_canvas_calls_it(schemas):
+def test_every_node_and_blueprint_has_its_row_and_each_node_the_name_of_the_chinese_canvas(schemas):
     wanted = sorted(schema.display_name for schema in schemas.values())
     english, chinese = (column(tables(page)[0]) for page in texts("nodes"))
     assert sorted(name for cell in english for name in cell.split(", ")) == wanted
     assert sorted(name for cell in chinese for name in ENGLISH_NAME.findall(cell)) == wanted
+    for nodes in texts("nodes"):
+        assert sorted(column(tables(nodes)[1])) == sorted(file.stem for file in (PACK / "subgraphs").glob("*.json"))
     shown = json.loads((PACK / "locales" / "zh" / "nodeDefs.json").read_text("utf-8"))
     on_canvas = sorted(node["display_name"] for node in shown.values())
     assert sorted(name for cell in chinese for name in CHINESE_NAME.findall(cell)) == on_canvas
