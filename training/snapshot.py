@@ -1,9 +1,9 @@
 """The newest weights of a work folder in one small file, and a work folder made anew from it.
 
 The file holds the network of the furthest stage, in float16 and without what serves CLIP vision, and the VAE as it is.
-Of a stage that is not finished these are the moving averages, and the run goes on from them at its step, with fresh
-moments of the optimizer. A LoRA stage counts once it is finished. Clips and stores follow from their seeds; the base,
-which stage 2 compares with, has to be trained again where a later stage is in the file.
+Of a stage or a VAE that is not finished these are the moving averages, and the run goes on from them at its step, with
+fresh moments of the optimizer. A LoRA stage counts once it is finished. Clips and stores follow from their seeds; the
+base, which stage 2 compares with, has to be trained again where a later stage is in the file.
 """
 
 import json
@@ -70,6 +70,10 @@ def write_snapshot(work: Work, path: Path, with_vae: bool = True) -> str:
         facts["metrics"] = json.loads(_beside(work.vae_file).read_text("utf-8"))
         tensors |= {f"{VAE}{name}": tensor for name, tensor in load_file(work.vae_file).items()}
         words.append("the VAE")
+    elif with_vae and (checkpoint := checkpoints.load(work.vae_file.parent)):
+        facts |= {"vae_step": checkpoint.step, "vae_plan": checkpoint.facts["plan"]}
+        tensors |= {name: tensor.half() for name, tensor in (checkpoint.ema or checkpoint.trained).items()}
+        words.append(f"the VAE after {checkpoint.step} steps")
     if not tensors:
         raise ValueError(f"There is nothing to keep in {work.folder}: neither a VAE nor a stage. Train one first.")
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
@@ -98,6 +102,9 @@ def restore(work: Work, path: Path, vae: Path | None = None) -> str:
     if taken:
         raise ValueError(f"{work.folder} holds {', '.join(taken)} already. Restore into an empty folder.")
     parts = {name.removeprefix(VAE): tensor for name, tensor in tensors.items() if name.startswith(VAE)}
+    if "vae_plan" in facts:
+        _save_unfinished(work.vae_file.parent, facts["vae_step"], facts["vae_plan"], VAE, parts)
+        return f"{facts['vae_step']} steps of the VAE are there. Go on with `world` and `vae`."
     if parts:
         content, metrics = safetensors_bytes(parts, facts["vae"]), json.dumps(facts["metrics"], indent=2)
     elif vae:
@@ -116,11 +123,15 @@ def restore(work: Work, path: Path, vae: Path | None = None) -> str:
         work.weights(stage).parent.mkdir()
         save_file(with_clip_vision(state), work.weights(stage))
         return f"The VAE and {stage} are there. Go on with `store` and the stage after {stage}."
-    trained = {f"{MODULE}{name}": tensor for name, tensor in state.items()}
-    kept = {"plan": facts["plan"], "start": {}, "scaler": {}, "versions": {"torch": torch.__version__}}
-    averages = trained if facts["plan"]["ema_decay"] else {}
-    checkpoints.save(work.folder / stage, Checkpoint(step, kept, trained, averages, {}))
+    _save_unfinished(work.folder / stage, step, facts["plan"], MODULE, state)
     return f"The VAE and {step} steps of {stage} are there. Go on with `store` and `{stage}`."
+
+
+def _save_unfinished(folder: Path, step: int, plan: dict[str, Any], module: str, state: dict[str, Tensor]) -> None:
+    """Save a checkpoint of `step` steps without moments. module: what the names in a checkpoint begin with."""
+    trained = {f"{module}{name}": tensor.float() for name, tensor in state.items()}
+    kept = {"plan": plan, "start": {}, "scaler": {}, "versions": {"torch": torch.__version__}}
+    checkpoints.save(folder, Checkpoint(step, kept, trained, trained if plan["ema_decay"] else {}, {}))
 
 
 def _beside(vae: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import comfy.model_management
 import numpy as np
@@ -11,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.steadydancer_core.weights.clip_vision import serves_clip_vision
-from steadydancer_pack.training import checkpoints, snapshot
+from steadydancer_pack.training import checkpoints, snapshot, vae
 from steadydancer_pack.training.latents import ARRAYS, CHANGED, TEXT
+from steadydancer_pack.training.loop import train
 from steadydancer_pack.training.network import Scale, Size
 from steadydancer_pack.training.pipeline import Work, run_stage
 from steadydancer_pack.training.prompts import ROWS, WIDTH
@@ -92,6 +94,23 @@ def test_a_finished_stage_and_a_vae_of_its_own(work, tmp_path):
     found = load_file(again.weights("stage1"))
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], tensor.half().float()) for name, tensor in state.items())
+
+
+def test_a_vae_that_is_not_finished_goes_on_from_its_averages(tmp_path):
+    clips = np.random.default_rng(0).integers(0, 256, (vae.HELD + 1, 33, 16, 16, 3), np.uint8)
+    files = tmp_path / "clips.npy", tmp_path / "poses.npy"
+    for file in files:
+        np.save(file, clips)
+    plan = replace(vae.default_plan(1), warmup=0, precision="no")
+    work, again = (Work(tmp_path / name, TINY) for name in ("work", "again"))
+    train(vae.VaeTask(*files, plan, width=4), plan, work.vae_file.parent)
+    assert "the VAE after 1 steps, " in write_snapshot(work, tmp_path / "kept.safetensors")
+    assert restore(again, tmp_path / "kept.safetensors").startswith("1 steps of the VAE are there.")
+    old, new = (checkpoints.load(each.vae_file.parent) for each in (work, again))
+    assert new.step == 1 and new.ema.keys() == old.ema.keys()
+    assert all(torch.equal(new.trained[name], tensor.half().float()) for name, tensor in old.ema.items())
+    train(vae.VaeTask(*files, plan, width=4), replace(plan, steps=2), again.vae_file.parent)
+    assert "from step 1 to 2" in (again.vae_file.parent / "train.log").read_text("utf-8")
 
 
 def test_what_is_too_large_or_missing_or_foreign_is_said(work, tmp_path, monkeypatch):
