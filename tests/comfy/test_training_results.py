@@ -10,6 +10,7 @@ from PIL import Image
 
 from steadydancer_pack.miniature import SHIPPED, shipped
 from steadydancer_pack.training.command import _parser, main
+from steadydancer_pack.training.evaluation import result_pictures
 from steadydancer_pack.training.evaluation.baselines import BASELINES, WITHOUT_POSE, photo_repeated
 from steadydancer_pack.training.evaluation.kept import SHEET_PAIRS, evaluation_folder, rows_file
 from steadydancer_pack.training.evaluation.metrics import means, metrics
@@ -120,9 +121,10 @@ def test_metrics_of_two_vaes_or_of_other_pairs_are_refused(tmp_path, other):
         write_results(work, tmp_path / "out")
 
 
-def test_the_pairs_are_shown_with_what_was_made_of_them(tmp_path):
+def test_the_pairs_are_shown_with_what_was_made_of_them(tmp_path, monkeypatch):
     assert pairs_sheet(tmp_path) is None
     pairs = make_pairs(SHEET_PAIRS, FRAMES, SMALL.pixels)
+    monkeypatch.setattr(result_pictures, "make_pairs", lambda *_, **__: pairs)
     clips = {"shipped": [pair.truth.frames for pair in pairs], WITHOUT_POSE: [pair.driver.frames for pair in pairs]}
     for name, own in clips.items():
         np.savez(rows_file(tmp_path, name).with_suffix(".npz"), clips=np.stack(own))

@@ -90,6 +90,7 @@ def storages(frames):
 
 def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inputs):
     """The solver's latents, the branches, their sums and the photo; the pose waits in main memory for its window."""
+    gc.freeze()  # what is there already is not looked through again and again
     long, alive = type(inputs)(frames=38), []
     conds, model = make_conds(long), apply_windows(golden_patcher, 81, 16)
     before = set(storages(38))
@@ -100,6 +101,7 @@ def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inp
 
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
     run(model, lambda _: conds, long, steps=4)
+    gc.unfreeze()
     pose_in_main_memory = 3 * 16
     assert max(alive) - pose_in_main_memory == WHOLE_CLIP_CHANNELS
 
