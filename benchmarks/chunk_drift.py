@@ -32,7 +32,7 @@ from steadydancer_pack.dwpose.edit.augment import augment
 from steadydancer_pack.dwpose.poses import BODY, HIPS, NECK, NOSE, SHOULDERS
 from steadydancer_pack.media.frame_size import latent_frames
 from steadydancer_pack.media.frames import to_float, to_uint8
-from steadydancer_pack.miniature import shipped
+from steadydancer_pack.miniature import SIDE, shipped
 from steadydancer_pack.steadydancer_core.long_video import handed_latents
 from steadydancer_pack.steadydancer_core.long_video.chunk_plan import (
     Chunk,
@@ -53,7 +53,7 @@ from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, prompt_vector
 from steadydancer_pack.training.world.motion import FPS
 from steadydancer_pack.training.world.store import skeletons
 
-CHUNK, SIZE, STEPS, SEED = 33, 96, 4, 3  # the miniature was trained on 33 frames of 96 x 96
+CHUNK, STEPS, SEED = 33, 4, 3  # the miniature was trained on 33 frames
 SEGMENT = 5 * FPS  # frames
 TRUNK = [NOSE, NECK, *SHOULDERS, *HIPS]
 Opening = Callable[[float, float], float]  # sigma and the fraction of the steps that is done -> 0 closed, 1 open
@@ -146,7 +146,7 @@ class Before(NamedTuple):
 def sample_video(dance: Dance, option: Option, seed: int = SEED) -> tuple[Tensor, float]:
     """Return the video [F, H, W, 3] in 0..1 and its processor time in seconds."""
     plan = plan_chunks(len(dance.pair.truth.frames), CHUNK, option.overlap)
-    video, before, seconds = torch.empty(plan[-1].stop, SIZE, SIZE, 3), None, 0.0
+    video, before, seconds = torch.empty(plan[-1].stop, SIDE, SIDE, 3), None, 0.0
     for chunk in plan:
         *_, shared_seconds = dance.pose_latents(chunk)
         start = time.process_time()
@@ -249,7 +249,7 @@ def segment_metrics(pair: Pair, video: np.ndarray) -> list[dict[str, float]]:
 def boxes(pair: Pair) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     """Return for each frame the rows and columns of the person and of head and trunk, in the ground truth."""
     (track,) = pair.truth.poses.tracks
-    body, out = track.points[:, BODY] * SIZE, []
+    body, out = track.points[:, BODY] * SIDE, []
     for points, scores in zip(body, track.scores[:, BODY], strict=True):
         person, trunk = points[scores > 0], points[TRUNK][scores[TRUNK] > 0]
         out.append((_around(person), _around(trunk)))
@@ -257,8 +257,8 @@ def boxes(pair: Pair) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
 
 
 def _around(points: np.ndarray) -> tuple[slice, slice]:
-    margin = 0.05 * SIZE
-    low, high = (points.min(axis=0) - margin).clip(0), (points.max(axis=0) + margin).clip(0, SIZE)
+    margin = 0.05 * SIDE
+    low, high = (points.min(axis=0) - margin).clip(0), (points.max(axis=0) + margin).clip(0, SIDE)
     return slice(int(low[1]), int(high[1]) + 1), slice(int(low[0]), int(high[0]) + 1)
 
 
@@ -268,7 +268,7 @@ def frame_metrics(
     """Return the first three METRICS of one frame, uint8 [H, W, 3]."""
     crops = [frame[trunk].reshape(-1, 3).astype(float) for frame in (found, truth)]
     a, b = (crop - crop.mean(axis=0) for crop in crops)
-    outside = np.ones((SIZE, SIZE), bool)
+    outside = np.ones((SIDE, SIDE), bool)
     outside[person] = False
     lab = [cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for frame in (found, truth)]
     means = [np.stack([frame[where].mean(axis=0) for where in (~outside, outside)]) for frame in lab]
@@ -332,7 +332,7 @@ def main() -> None:
     system = System(*files, replace(SETTINGS, steps=STEPS, solver="official euler"))
     names = ["option", *METRICS, "seam jump", "visible seams", "time"]
     for number in options.dances:
-        dance, pixels = Dance(system, make_pair(number, "place", options.seconds * FPS, SIZE, OLD)), None
+        dance, pixels = Dance(system, make_pair(number, "place", options.seconds * FPS, SIDE, OLD)), None
         sys.stdout.write(f"Dance {number}, {options.seconds} s\n| {' | '.join(names)} |\n{'|---' * len(names)}|\n")
         for name in options.options:
             row = kept_row(options.output, dance, name)

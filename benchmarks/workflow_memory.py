@@ -18,7 +18,7 @@ from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.in_process import PACK
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.comfy_client.prompt_edit import SAMPLE, with_loaders
-from steadydancer_pack.miniature import shipped, write_all
+from steadydancer_pack.miniature import SIDE, shipped, write_all
 from steadydancer_pack.tests.on_miniature import on_the_miniature  # ty: ignore[import-not-found]  tests are not type-checked
 
 SKELETONS = "steadydancer_sample_pose.mp4"
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workflows", nargs="+", help="names in the folder workflows")
     parser.add_argument("--frames", type=int, nargs="+", default=[81, 161, 600], help="lengths, ascending")
-    parser.add_argument("--side", type=int, default=96, help="pixels of the square frames")
+    parser.add_argument("--side", type=int, default=SIDE, help="pixels of the square frames")
     parser.add_argument("--pack", type=Path, default=PACK, help="the checkout that ComfyUI loads, by default this one")
     parser.add_argument("--inputs", type=json.loads, default={}, help='for other checkouts: {"NodeType": {"input": 1}}')
     options = parser.parse_args()

@@ -23,7 +23,7 @@ from ..steadydancer_core.weights import prompt_embeddings
 from ..steadydancer_core.weights.loading import load_model
 from .findings import OK, PROBLEM, Finding, of_error
 
-FRAMES, SIDE, STEPS, SEED = 9, 96, 4, 1
+FRAMES, STEPS, SEED = 9, 4, 1
 SETTINGS = Settings("Doctor", STEPS, TextGuidance(5.0), PoseGuidance(1.0, 0.1, 0.4), "official unipc")
 LEAST_SPREAD = 0.02  # of values in 0..1; a picture of one color has 0
 ADVICE = "Install the pack again; if that does not help, report it with the lines below."
@@ -40,8 +40,11 @@ class Trial:
 
 
 @torch.inference_mode()
-def run(files: Mapping[str, Path]) -> Trial:
-    """Run the miniature over 9 frames of 96x96 in 4 steps. Raises one of ERRORS. files: see nodes.doctor.SAMPLE."""
+def run(files: Mapping[str, Path], side: int) -> Trial:
+    """Run the miniature over FRAMES frames of `side` pixels in STEPS steps. Raises one of ERRORS.
+
+    files: see nodes.doctor.SAMPLE.
+    """
     start = time.perf_counter()
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files["vae"])))
     positive, negative = (prompt_embeddings.load(files[name]) for name in ("positive", "negative"))
@@ -50,7 +53,7 @@ def run(files: Mapping[str, Path]) -> Trial:
         photo = to_float(np.array(image.convert("RGB")))[None]
     conditions = reconcile(
         positive, negative, vae, photo, pose, pose_negative,
-        clip_outputs=zero_clip(), width=SIDE, height=SIDE, length=FRAMES,
+        clip_outputs=zero_clip(), width=side, height=side, length=FRAMES,
     )  # fmt: skip
     model = load_model(files["model"], {"dtype": torch.float16})  # its fp8 is not for every device
     latent, _ = sampling.run(model, *conditions[:4], SEED, SETTINGS)

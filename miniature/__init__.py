@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..media.atomic_write import atomic_write
 
 SHIPPED = Path(__file__).parent / "files"
+SIDE, ENLARGED = 96, 4  # pixels: of the square frames that it knows; how many of the sample's files stand for one
 
 
 class MiniatureFile(NamedTuple):

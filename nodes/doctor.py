@@ -21,7 +21,7 @@ from ..doctor.opencv_check import check_opencv, in_words, installed_opencv
 from ..doctor.package_check import installed_version
 from ..dwpose.detect.detector_files import DWPOSE, PAGE, YOLOX
 from ..dwpose.packages.onnxruntime_build import TELEMETRY_SWITCH, sends_telemetry
-from ..miniature import shipped
+from ..miniature import SIDE, shipped
 from ..steadydancer_core.weights.loading import supports_fp8
 from ..steadydancer_core.weights.weight_formats import GGUF_SUFFIX
 from ..steadydancer_core.weights.weight_source import SUFFIXES
@@ -110,7 +110,7 @@ def examine(run_miniature: bool) -> tuple[list[Finding], str]:
     ]
     if run_miniature:
         try:
-            result = trial.run({part: shipped(name) for part, name in SAMPLE.items()})
+            result = trial.run({part: shipped(name) for part, name in SAMPLE.items()}, SIDE)
         except trial.ERRORS as error:
             result = error
         found.append(trial.check_trial(result, here.device))

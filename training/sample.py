@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..dwpose.edit.augment import augment
+from ..miniature import ENLARGED, SIDE
 from .old_world.clips import Performance, draw_performance, film, fitted
 from .old_world.look import placed
 from .world.motion import FPS
@@ -24,7 +25,6 @@ from .world.store import HELD_OUT, skeletons
 
 PHOTO_SEED, DRIVER_SEED, AUGMENT_SEED = HELD_OUT + 836, HELD_OUT + 686, 1234
 DRIVER_PLACE = {"feet_x": 0.6, "ground": 0.94, "scale": 0.74}
-SIZE, ENLARGED = 96, 4  # pixels of the miniature's frames, and how many pixels of the files are one of them
 DANCE_FRAMES, POSE_FRAMES = 161, 33
 SOFTENING = 1.0  # pixels of the photo
 AUDIO_RATE, BEAT_SECONDS, TONES_HZ = 48000, 0.5, (220.0, 330.0)
@@ -57,27 +57,27 @@ def photo() -> np.ndarray:
     Images are shrunk by bicubic interpolation without antialiasing (media/frames.py), so the picture of
     full size is softened and what its small one then lacks is added.
     """
-    large, small = (film(answer().at(slice(1)), size).frames[0].astype(np.float32) for size in (SIZE * ENLARGED, SIZE))
+    large, small = (film(answer().at(slice(1)), size).frames[0].astype(np.float32) for size in (SIDE * ENLARGED, SIDE))
     soft = cv2.GaussianBlur(large, (0, 0), SOFTENING)
-    lacking = small - cv2.resize(soft, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    lacking = small - cv2.resize(soft, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     soft += cv2.resize(lacking, large.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return soft.round().clip(0, 255).astype(np.uint8)
 
 
 def dance_file() -> bytes:
     """Return the driving video as an MP4 file with a rhythm as its sound."""
-    return video_file(film(driver(), SIZE * ENLARGED).frames, rhythm(DANCE_FRAMES / FPS))
+    return video_file(film(driver(), SIDE * ENLARGED).frames, rhythm(DANCE_FRAMES / FPS))
 
 
 def pose_file() -> bytes:
     """Return the skeletons of the dance's first POSE_FRAMES frames as an MP4 file with the rhythm."""
-    poses = film(answer().at(slice(POSE_FRAMES)), SIZE).poses
+    poses = film(answer().at(slice(POSE_FRAMES)), SIDE).poses
     return video_file(_enlarged(skeletons(poses)), rhythm(POSE_FRAMES / FPS))
 
 
 def negative_pose_file() -> bytes:
     """Return the same dance by a skeleton whose proportions jitter, as a silent MP4 file."""
-    poses = film(answer().at(slice(POSE_FRAMES)), SIZE).poses
+    poses = film(answer().at(slice(POSE_FRAMES)), SIDE).poses
     return video_file(_enlarged(skeletons(augment(poses, AUGMENT_SEED))), None)
 
 

@@ -25,7 +25,7 @@ from steadydancer_pack.doctor.opencv_check import OpenCV
 from steadydancer_pack.dwpose.packages.onnxruntime_advice import FOR_CUDA, Gpu
 from steadydancer_pack.dwpose.packages.pip_advice import in_terminal, install
 from steadydancer_pack.media.byte_size import GB
-from steadydancer_pack.miniature import SHIPPED, shipped
+from steadydancer_pack.miniature import SHIPPED, SIDE, shipped
 from steadydancer_pack.miniature.weights import steadydancer_state_dict
 from steadydancer_pack.nodes import doctor as node_module
 from steadydancer_pack.nodes.common import pose_detection
@@ -556,7 +556,7 @@ def test_a_failing_miniature_is_a_finding_and_gguf_is_read_where_the_pack_lies(i
 @pytest.mark.parametrize("smallest", [1, 2])  # bytes of a number that the device holds: Apple's takes no fp8
 def test_the_miniature_gives_a_picture(monkeypatch, caplog, smallest):
     monkeypatch.setattr(comfy.model_management, "supports_cast", lambda device, dtype: dtype.itemsize >= smallest)
-    found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()})
+    found = trial.run({part: shipped(name) for part, name in node_module.SAMPLE.items()}, SIDE)
     assert found.finite and found.spread > trial.LEAST_SPREAD and found.seconds > 0
     assert "CLIP vision" not in caplog.text  # what a workflow lacks is no news of an installation
 

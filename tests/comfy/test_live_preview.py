@@ -19,7 +19,7 @@ from PIL import Image
 from protocol import BinaryEventTypes
 from server import PromptServer
 
-from steadydancer_pack.miniature import shipped
+from steadydancer_pack.miniature import SIDE, shipped
 from steadydancer_pack.nodes.common import node_display, page_words
 from steadydancer_pack.nodes.common.node_display import STAGES, describe_stage, running_display
 from steadydancer_pack.steadydancer_core.sampling import live_preview
@@ -94,10 +94,10 @@ def test_the_photo_is_encoded_once_more_only_for_a_page(display, encoded):
 
 @torch.inference_mode()
 def miniature_clip():
-    """Return the sample dance [17, 96, 96, 3] in 0..1, its latent, and what its first frame says of the colors."""
+    """Return the sample dance [17, SIDE, SIDE, 3] in 0..1, its latent, and what its first frame says of the colors."""
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(shipped("steadydancer_miniature_vae.safetensors"))))
     with av.open(str(shipped("steadydancer_sample_dance.mp4"))) as file:
-        frames = [f.to_ndarray(format="rgb24", width=96, height=96) for f in islice(file.decode(video=0), 17)]
+        frames = [f.to_ndarray(format="rgb24", width=SIDE, height=SIDE) for f in islice(file.decode(video=0), 17)]
     clip = torch.from_numpy(np.stack(frames)).float() / 255
     latent = vae.encode(clip)
     return clip, WAN.process_in(latent), live_preview.known_colors(vae, clip[:1], latent[:, :, :1])

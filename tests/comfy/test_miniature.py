@@ -1,6 +1,7 @@
 """The embedded default: ComfyUI takes every file, the sample is what it says, and no file of the user is harmed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,11 @@ from steadydancer_pack.dwpose.edit.augment import augment
 from steadydancer_pack.dwpose.poses import BODY, NECK
 from steadydancer_pack.dwpose.track.extract import extract
 from steadydancer_pack.media.frames import fit_image
-from steadydancer_pack.miniature import SHIPPED, shipped
+from steadydancer_pack.miniature import ENLARGED, SHIPPED, SIDE, shipped
 from steadydancer_pack.nodes.miniature import MakeMiniatureFiles
 from steadydancer_pack.steadydancer_core.weights import detection, prompt_embeddings
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import SHIPPED_SIZE
-from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.prompts import NEGATIVE, POSITIVE, ROWS, WIDTH, prompt_vectors
 from steadydancer_pack.training.world.store import HELD_OUT, skeletons
 
@@ -34,6 +34,8 @@ PACK = Path(__file__).resolve().parents[2]
 MODEL, VAE = shipped("steadydancer_miniature.safetensors"), shipped("steadydancer_miniature_vae.safetensors")
 PROMPTS = {name: shipped(f"steadydancer_miniature_{name}.safetensors") for name in ("positive", "negative")}
 PHOTO, DANCE = shipped("steadydancer_sample.png"), shipped("steadydancer_sample_dance.mp4")
+LARGE = ENLARGED * SIDE
+OTHER_SQUARES = {64, 224, 640, 768}  # of H.265, CLIP vision, and the clips of the 14B model
 POSE, POSE_NEGATIVE = (shipped(f"steadydancer_sample_pose{name}.mp4") for name in ("", "_negative"))
 
 
@@ -66,7 +68,7 @@ def test_weights_and_prompts_are_small_and_name_their_license():
 def test_the_vae_gives_the_photo_back():
     vae = comfy.sd.VAE(sd=load_file(VAE))
     vae.throw_exception_if_invalid()
-    photo = film(sample.answer().at(slice(1)), sample.SIZE).frames
+    photo = sample.film(sample.answer().at(slice(1)), SIDE).frames
     photo = torch.from_numpy(photo).float() / 255
     latent = vae.encode(photo)
     assert (vae.decode(latent)[0].cpu() - photo).square().mean() < 10**-2.5  # a PSNR above 25 dB
@@ -105,19 +107,27 @@ def dance():
 
 def test_the_photo_is_the_answers_first_frame_and_shrinks_to_it():
     photo = Image.open(PHOTO)
-    assert photo.size == (384, 384) and photo.mode == "RGB"
+    assert photo.size == (LARGE, LARGE) and photo.mode == "RGB"
     pixels, first = np.array(photo), sample.answer().at(slice(1))
     assert difference(pixels, sample.photo()) < 0.1
-    assert difference(pixels, film(first, 384).frames[0]) < 3
-    shrunk = 255 * fit_image(torch.from_numpy(pixels)[None].float() / 255, 96, 96)
-    assert np.abs(shrunk.numpy() - film(first, 96).frames).max() < 3
+    assert difference(pixels, sample.film(first, LARGE).frames[0]) < 3
+    shrunk = 255 * fit_image(torch.from_numpy(pixels)[None].float() / 255, SIDE, SIDE)
+    assert np.abs(shrunk.numpy() - sample.film(first, SIDE).frames).max() < 3
+
+
+def test_every_text_says_how_large_its_frames_are():
+    places = {"": "README.md", "docs": "**/*.md", "web/docs": "**/*.md", "tools/templates/notes": "*.md"}
+    places |= {"locales": "**/*.json", "workflows": "*.json", "nodes": "**/*.py", "miniature/files": "README.md"}
+    texts = [page.read_text("utf-8") for folder, names in places.items() for page in (PACK / folder).glob(names)]
+    found = [re.findall(r"(?<!\d)(\d+)x\1(?!\d)", text) for text in texts]
+    assert {int(side) for sides in found for side in sides} - OTHER_SQUARES == {SIDE, LARGE}
 
 
 def test_the_driving_video_is_the_driver_with_a_rhythm(dance):
     frames, fps, sound = dance
-    assert frames.shape == (161, 384, 384, 3) and fps == 16 and DANCE.stat().st_size < 400_000
+    assert frames.shape == (161, LARGE, LARGE, 3) and fps == 16 and DANCE.stat().st_size < 400_000
     some = np.array([0, 40, 160])
-    assert difference(frames[some], film(sample.driver().at(some), 384).frames) < 2
+    assert difference(frames[some], sample.film(sample.driver().at(some), LARGE).frames) < 2
     heard = sample.rhythm(161 / 16)[0]
     assert abs(len(sound) - len(heard)) <= 1024
     assert np.corrcoef(sound[: len(heard)], heard[: len(sound)])[0, 1] > 0.9
@@ -135,10 +145,11 @@ def test_photo_and_driver_are_two_people_in_two_places_and_were_not_trained_on()
 
 
 def test_the_pose_clip_is_the_answers_skeleton_and_the_negative_one_is_silent_and_jitters():
-    poses = film(sample.answer().at(slice(sample.POSE_FRAMES)), sample.SIZE).poses
+    poses = sample.film(sample.answer().at(slice(sample.POSE_FRAMES)), SIDE).poses
     (frames, _, sound), (negative, _, silence) = clips = [decode(file) for file in (POSE, POSE_NEGATIVE)]
-    assert all(pictures.shape == (33, 384, 384, 3) and fps == 16 for pictures, fps, _ in clips)
-    positive, negative = (one.reshape(33, 96, 4, 96, 4, 3).mean(axis=(2, 4)) for one in (frames, negative))
+    assert all(pictures.shape == (33, LARGE, LARGE, 3) and fps == 16 for pictures, fps, _ in clips)
+    blocks = 33, SIDE, ENLARGED, SIDE, ENLARGED, 3
+    positive, negative = (one.reshape(blocks).mean(axis=(2, 4)) for one in (frames, negative))
     assert abs(len(sound) - 33 / 16 * 48000) <= 1024 and 0.1 < np.abs(sound).max() < 1
     assert difference(positive, skeletons(poses)) < 1 and difference(frames[8], frames[0]) > 2
     assert difference(negative, skeletons(augment(poses, sample.AUGMENT_SEED))) < 1
@@ -149,8 +160,8 @@ def test_the_bundled_detector_sees_both_figures_whole(dance):
     detector = BlazePose()
     some = np.arange(0, 161, 16)
     cases = (
-        (dance[0][some], film(sample.driver().at(some), 96).poses),
-        (np.asarray(Image.open(PHOTO))[None], film(sample.answer().at(slice(1)), 96).poses),
+        (dance[0][some], sample.film(sample.driver().at(some), SIDE).poses),
+        (np.asarray(Image.open(PHOTO))[None], sample.film(sample.answer().at(slice(1)), SIDE).poses),
     )
     for frames, truth in cases:
         (found,), (true,) = extract(list(frames), detector).tracks, truth.tracks

@@ -11,14 +11,13 @@ import pytest
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import find, set_inputs
 from steadydancer_pack.dwpose.poses import BODY, NECK
-from steadydancer_pack.miniature import write_all
+from steadydancer_pack.miniature import SIDE, write_all
 from steadydancer_pack.tests.prompts import VIDEO, file_of, node, pictures, run
 from steadydancer_pack.tools.templates.names import FIX_BY_HAND, STAGE_BY_STAGE
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-FRAMES, FPS, SIZE = 33, 16, 96
+FRAMES, FPS = 33, 16
 DRAW = "SteadyDancerDrawPoses"
 DRAWN_BY_SDPOSE = {
     "draw_body": True, "draw_hands": True, "draw_face": False, "draw_feet": False, "stick_width": 4, "draw_head": True,
@@ -70,8 +69,8 @@ def test_the_result_lasts_as_long_as_the_part_of_the_driving_video_and_sounds_li
 def test_the_skeleton_dances_what_the_driver_dances_in_the_photos_place(finished):
     """The photo's figure is another one, smaller and elsewhere: its own dance is the true answer."""
     found = np.array([joints(frame) for frame in finished[2]])
-    (true,) = film(sample.answer().at(slice(FRAMES)), SIZE).poses.tracks
-    (driver,) = film(sample.driver().at(slice(FRAMES)), SIZE).poses.tracks
+    (true,) = sample.film(sample.answer().at(slice(FRAMES)), SIDE).poses.tracks
+    (driver,) = sample.film(sample.driver().at(slice(FRAMES)), SIDE).poses.tracks
     distance = np.linalg.norm(found - true.points[:, BODY], axis=2)
     assert len(found) == FRAMES
     assert np.linalg.norm(found[0, NECK] - true.points[0, NECK]) < 0.03
@@ -94,7 +93,7 @@ def test_animate_from_video_draws_the_same_frames(server, finished):
     prompt, _, _ = finished
     sample_, draw = find(prompt, "SteadyDancerMiniatureSample"), find(prompt, DRAW)
     poses = {"person": "largest", "mode": "robust", "smoothing": 0.5, "lead_in": 0, "seed": 1234}
-    size = {"max_frames": FRAMES, "size": "custom", "size.width": SIZE, "size.height": SIZE}
+    size = {"max_frames": FRAMES, "size": "custom", "size.width": SIDE, "size.height": SIDE}
     nodes = upstream(prompt, draw)
     nodes["animate"] = node("SteadyDancerAnimateFromVideo", photo=[sample_, 0], video=[sample_, 1], **poses, **size)
     for source in ("animate", draw):
@@ -104,7 +103,7 @@ def test_animate_from_video_draws_the_same_frames(server, finished):
     _, outputs = run(server, nodes)
     for output in (0, 1):
         one, many = (pictures(server, outputs[f"{source} {output}"]) for source in ("animate", draw))
-        assert one.shape == (FRAMES, SIZE, SIZE, 3) and np.array_equal(one, many)
+        assert one.shape == (FRAMES, SIDE, SIDE, 3) and np.array_equal(one, many)
 
 
 def upstream(prompt, node):

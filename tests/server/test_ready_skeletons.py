@@ -14,7 +14,7 @@ from PIL import Image
 from steadydancer_pack.comfy_client.api_prompt import to_api_prompt
 from steadydancer_pack.comfy_client.prompt_edit import SAMPLE, find, set_custom, set_inputs
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptInterrupted, PromptRejected
-from steadydancer_pack.miniature import write_all
+from steadydancer_pack.miniature import ENLARGED, SIDE, write_all
 from steadydancer_pack.tests.prompts import (
     RECONCILE,
     SAMPLER,
@@ -30,12 +30,11 @@ from steadydancer_pack.tests.prompts import (
 from steadydancer_pack.tools.templates.names import READY_SKELETONS
 from steadydancer_pack.training import sample
 from steadydancer_pack.training.network import SHIPPED_SIZE
-from steadydancer_pack.training.old_world.clips import film
 
 WORKFLOW = json.loads(
     (Path(__file__).resolve().parents[2] / "workflows" / f"{READY_SKELETONS}.json").read_text("utf-8")
 )
-FRAMES, SIZE, ENLARGED, FPS, STEPS = 33, 96, 384, 16, 12
+FRAMES, FPS, STEPS = 33, 16, 12
 LOADER, FIRST_FRAME = "SteadyDancerLoadModel", "SteadyDancerExactFirstFrame"
 
 
@@ -74,7 +73,7 @@ def test_progress_and_previews_come_step_by_step_and_the_nodes_report(finished):
     steps = [value for node, value, maximum in report.progress if node == find(prompt, SAMPLER) and maximum == STEPS]
     assert steps == sorted(steps) and steps[-1] == STEPS
     assert report.previews >= 1
-    assert f"{SIZE}x{SIZE}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
+    assert f"{SIDE}x{SIDE}, {FRAMES} frames" in outputs[find(prompt, RECONCILE)]["text"][0]
 
 
 def test_the_mp4_is_what_was_asked_and_its_metadata_reopens_the_workflow(video_file, finished):
@@ -84,7 +83,7 @@ def test_the_mp4_is_what_was_asked_and_its_metadata_reopens_the_workflow(video_f
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video)]
         seconds = float(audio.duration * audio.time_base)
         assert video.codec_context.name == "h264" and float(video.average_rate) == FPS
-    assert len(frames) == FRAMES and frames[0].shape == (ENLARGED, ENLARGED, 3)
+    assert len(frames) == FRAMES and frames[0].shape == (ENLARGED * SIDE, ENLARGED * SIDE, 3)
     assert seconds == pytest.approx(FRAMES / FPS, abs=0.03)
     assert json.loads(metadata["workflow"]) == WORKFLOW
     assert json.loads(metadata["prompt"]).keys() == finished[0].keys()
@@ -114,8 +113,8 @@ def test_the_photos_figure_dances(video_file):
     """Nearer to the true answer than the photo held still is, and nearer than a moment of the dance that is not now."""
     with av.open(video_file) as file:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
-    found = frames.reshape(FRAMES, SIZE, 4, SIZE, 4, 3).mean(axis=(2, 4))
-    truth = film(sample.answer().at(slice(FRAMES)), SIZE).frames.astype(float)
+    found = frames.reshape(FRAMES, SIDE, ENLARGED, SIDE, ENLARGED, 3).mean(axis=(2, 4))
+    truth = sample.film(sample.answer().at(slice(FRAMES)), SIDE).frames.astype(float)
     right, still = psnr(found[1:], truth[1:]), psnr(truth[:1], truth[1:])
     late = psnr(found[1:], np.roll(truth[1:], 6, axis=0))
     assert right > still + 3 and right > late + 2

@@ -24,10 +24,9 @@ from steadydancer_pack.dwpose.formats import pose_json
 from steadydancer_pack.evaluation.farm import command, engines
 from steadydancer_pack.evaluation.farm.cell_runner import FINGERPRINT
 from steadydancer_pack.evaluation.farm.servers_engine import ServersEngine
-from steadydancer_pack.miniature import shipped, write_all
+from steadydancer_pack.miniature import SIDE, shipped, write_all
 from steadydancer_pack.tools.templates.names import READY_SKELETONS, STAGE_BY_STAGE
 from steadydancer_pack.training import sample
-from steadydancer_pack.training.old_world.clips import film
 from steadydancer_pack.training.world.motion import FPS
 
 PACK = Path(__file__).resolve().parents[2]
@@ -234,7 +233,7 @@ def test_a_server_that_goes_away_costs_what_ran_and_no_more(server, material, sl
 
 def write_poses(file, count):
     """Write the dance of the photo's figure, as a file of poses."""
-    pose_json.save(film(sample.answer().at(slice(count)), sample.SIZE).poses, file, FPS)
+    pose_json.save(sample.film(sample.answer().at(slice(count)), SIDE).poses, file, FPS)
 
 
 def test_poses_and_the_ground_truth_of_a_pairs_file_and_a_workflow_as_saved(server, material):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from steadydancer_pack.comfy_client.in_process import PACK
+from steadydancer_pack.miniature import ENLARGED, SIDE
 
 from . import files
 from .files import Model
@@ -25,11 +26,11 @@ PEOPLE = (
 COLUMNS = 0, 315, 600, 1155, 1505  # px: note, photo and video, poses, SteadyDancer, the finished video
 POSE_SIZE, VIDEO_SIZE = (520, 900), (280, 900)
 MINIATURE, TOY_TITLE = "steadydancer_miniature", "Miniature: drawn characters only"
-TOY = {"size": "custom", "size.width": 96, "size.height": 96, "max_frames": 33, "seed": 1234}
+TOY = {"size": "custom", "size.width": SIDE, "size.height": SIDE, "max_frames": 33, "seed": 1234}
 TOY_STEPS = {"preset": "Custom", "preset.steps": 12, "preset.text_guidance": 1.0}
 TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 LENGTH = "length in frames"
-LARGER = {"upscale_method": "bicubic", "scale_by": 4.0}
+LARGER = {"upscale_method": "bicubic", "scale_by": float(ENLARGED)}
 
 
 class Setup(NamedTuple):

@@ -1,5 +1,7 @@
 """The workflows beside those of six nodes: the dance alone, by hand, stage by stage, ready skeletons, many photos."""
 
+from steadydancer_pack.miniature import SIDE
+
 from .graph import Graph, Node, Output
 from .parts import (
     DRAW,
@@ -17,7 +19,7 @@ from .parts import (
 )
 
 ALIGN, AUGMENT, REFINE = "SteadyDancerAlignPoses", "SteadyDancerAugmentPoses", "SteadyDancerRefinePoses"
-DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": 96, "height": 96}
+DETECTOR, DRAWN = "SteadyDancerLoadPoseDetector", {"width": SIDE, "height": SIDE}
 BLUE, GREEN, GRAY, YELLOW, PURPLE = "#3f789e", "#8A8", "#88A", "#b58b2a", "#a1309b"
 
 
