@@ -62,7 +62,7 @@ CHARBONNIER = 0.1
 SQUARED, EDGES = 2.0, 0.1
 
 
-def default_plan(steps: int = 10800) -> Plan:
+def default_plan(steps: int = 2200) -> Plan:
     """Return the plan of the miniature's VAE, for two processes."""
     return Plan(
         steps=steps,
