@@ -38,10 +38,10 @@ class Plan:
     0 is no limit; ema_decay: of the moving average, 0 is none; accumulate: batches per step; precision: of the
     forward pass, "no" is float32; log_every, checkpoint_every, picture_every: steps, 0 is only at the end; shard:
     whether several processes share the parameters out (FSDP) instead of holding all of them each (DDP); optimizer:
-    adamw, or muon for the matrices of the blocks beside adamw for the rest; bf16_shards: whether several processes
-    collect each other's parts of the blocks in bf16 instead of float32, while gradients are averaged in float32;
-    sharded_checkpoints: whether each process writes its own part of a checkpoint while the training goes on; timeout:
-    minutes for which processes wait for each other, 0 is PyTorch's choice.
+    adamw, or muon for the blocks' matrices and the VAE's kernels beside adamw for the rest; bf16_shards: whether
+    several processes collect each other's parts of the blocks in bf16 instead of float32, while gradients are averaged
+    in float32; sharded_checkpoints: whether each process writes its own part of a checkpoint while the training goes
+    on; timeout: minutes for which processes wait for each other, 0 is PyTorch's choice.
     """
 
     steps: int
