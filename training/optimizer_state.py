@@ -22,8 +22,8 @@ from .sharding import gather, put, shard, shard_module
 
 KNOWN = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
-HIDDEN = ("blocks.", "vae.")  # how the names of the transformer's blocks and of the VAE's layers begin or go on
-LEAST_CHANNELS = 8  # of a kernel that Muon takes: a first or last layer's few colors are no direction of their own
+HIDDEN = ("blocks.", "vae.")  # in the names of the parameters of the transformer's blocks and of the VAE
+LEAST_SIDE = 16  # of a kernel seen as a matrix: smaller ones, such as the one that makes colors, are AdamW's
 
 
 class OptimizerState:
@@ -192,7 +192,7 @@ def _optimizers(
 def _for_muon(name: str, p: Tensor) -> bool:
     if not any(part in name for part in HIDDEN):
         return False
-    return p.ndim == 2 or (p.ndim > 3 and min(len(p), p[0].numel()) > LEAST_CHANNELS)
+    return p.ndim == 2 or (p.ndim > 3 and min(len(p), p[0].numel()) >= LEAST_SIDE)
 
 
 def _moments(stored: Mapping[str, Tensor], name: str, p: nn.Parameter) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def write_snapshot(work: Work, path: Path, with_vae: bool = True) -> str:
         facts["metrics"] = json.loads(_beside(work.vae_file).read_text("utf-8"))
         tensors |= {f"{VAE}{name}": tensor for name, tensor in load_file(work.vae_file).items()}
         words.append("the VAE")
-    elif with_vae and (checkpoint := checkpoints.load(work.vae_file.parent)):
+    elif with_vae and not found and (checkpoint := checkpoints.load(work.vae_file.parent)):
         facts |= {"vae_step": checkpoint.step, "vae_plan": checkpoint.facts["plan"]}
         tensors |= {name: tensor.half() for name, tensor in (checkpoint.ema or checkpoint.trained).items()}
         words.append(f"the VAE after {checkpoint.step} steps")

@@ -88,9 +88,10 @@ def storages(frames):
     return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // 4 // t[:, :1].numel() for t in clips}
 
 
-def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inputs):
+def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inputs, request):
     """The solver's latents, the branches, their sums and the photo; the pose waits in main memory for its window."""
     gc.freeze()  # what is there already is not looked through again and again
+    request.addfinalizer(gc.unfreeze)
     long, alive = type(inputs)(frames=38), []
     conds, model = make_conds(long), apply_windows(golden_patcher, 81, 16)
     before = set(storages(38))
@@ -101,7 +102,6 @@ def test_what_stays_of_the_whole_clip_is_counted(golden_patcher, make_conds, inp
 
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
     run(model, lambda _: conds, long, steps=4)
-    gc.unfreeze()
     pose_in_main_memory = 3 * 16
     assert max(alive) - pose_in_main_memory == WHOLE_CLIP_CHANNELS
 
