@@ -100,8 +100,7 @@ class ComfyProcess:
             if PORT_TAKEN not in self.log():
                 raise
             self._launch(timeout)  # another program took the first one while ComfyUI was loading
-        folder = str(Path("custom_nodes", PACK_FOLDER))
-        if any("IMPORT FAILED" in line and folder in line for line in self.log().splitlines()):
+        if self.failed_to_import(PACK_FOLDER):
             raise StartFailed(self._with_log("ComfyUI could not import the pack."))
 
     def stop(self) -> None:
@@ -109,6 +108,11 @@ class ComfyProcess:
 
     def log(self) -> str:
         return self.log_file.read_text("utf-8", errors="replace") if self.log_file.is_file() else ""
+
+    def failed_to_import(self, folder: str) -> bool:
+        """Return whether ComfyUI says that it could not import what lies in this folder of custom_nodes."""
+        pack = str(Path("custom_nodes", folder))
+        return any("IMPORT FAILED" in line and line.endswith(pack) for line in self.log().splitlines())
 
     def pack_info(self) -> dict:
         module = f"custom_nodes.{PACK_FOLDER}"

@@ -26,7 +26,7 @@ OFFLINE = (
 
 @contextmanager
 def running(base: Path, frontend: str = "") -> Iterator[ComfyProcess]:
-    """A running ComfyUI with the miniature files in place, for a user who has seen the first-start tour.
+    """A running ComfyUI without models, for a user who has seen the first-start tour.
 
     frontend: the folder with the page that it serves instead of its own, by default COMFYUI_FRONTEND, if that is set.
     """
@@ -35,14 +35,14 @@ def running(base: Path, frontend: str = "") -> Iterator[ComfyProcess]:
     frontend = frontend or os.environ.get("COMFYUI_FRONTEND", "")
     options = ("--front-end-root", frontend) if frontend else ()
     with ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, base, options, ends_with_parent=True) as server:
-        write_all(server.base / "models", server.base / "input")
         yield server
 
 
 @pytest.fixture(scope="session")
 def one_server(tmp_path_factory) -> Iterator[ComfyProcess]:
-    """The ComfyUI of all files."""
+    """The ComfyUI of all files, with the miniature's in place."""
     with running(tmp_path_factory.mktemp("comfyui")) as server:
+        write_all(server.base / "models", server.base / "input")
         yield server
 
 

@@ -1,4 +1,4 @@
-"""process.py where ComfyUI's port is taken while it starts; tests/server holds what a real one does."""
+"""process.py where ComfyUI's port is taken or a pack is broken; tests/server holds what a real one says."""
 
 import socket
 
@@ -76,3 +76,10 @@ def test_the_log_of_a_server_that_goes_away_is_shown(comfyui, tmp_path):
         server.process.kill()
         server.process.wait()
         server.client.object_info()
+
+
+def test_a_broken_pack_is_told_with_the_end_of_the_log(comfyui, tmp_path):
+    line = "   0.0 seconds (IMPORT FAILED): /comfyui/custom_nodes/steadydancer"
+    (comfyui / "main.py").write_text(f"print({line!r}, flush=True)\n{MAIN}")
+    with pytest.raises(StartFailed, match=r"(?s)could not import the pack.*IMPORT FAILED\): /comfyui/custom_nodes"):
+        ComfyProcess(comfyui, tmp_path).__enter__()

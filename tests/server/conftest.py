@@ -1,4 +1,4 @@
-"""One real ComfyUI on the CPU for all server tests, with the pack of this checkout in it."""
+"""One real ComfyUI on the CPU for all server tests, with the pack of this checkout in it and a broken one beside it."""
 
 import os
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from steadydancer_pack.tests.comfyui import use_comfyui
 use_comfyui()
 
 PACK = Path(__file__).resolve().parents[2]
+BROKEN_PACK, MISSING_MODULE = "broken_pack", "a_module_that_nobody_has"
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +24,11 @@ def server(tmp_path_factory) -> Iterator[ComfyProcess]:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
                 patch.setenv(name, str(home))
-            comfyui = Path(os.environ["COMFYUI_PATH"])
-            running = stack.enter_context(ComfyProcess(comfyui, PACK, ends_with_parent=True))
+            process = ComfyProcess(Path(os.environ["COMFYUI_PATH"]), PACK, ends_with_parent=True)
+            broken = process.base / "custom_nodes" / BROKEN_PACK
+            broken.mkdir(parents=True)
+            (broken / "__init__.py").write_text(f"import {MISSING_MODULE}\n")
+            running = stack.enter_context(process)
         yield running
     assert [path for path in home.rglob("*") if path.is_file()] == []
 

@@ -1,14 +1,11 @@
-"""ComfyClient and ComfyProcess: prompts run, bad ones are rejected, a broken pack is shown with its traceback."""
-
-import os
-from pathlib import Path
+"""ComfyClient and ComfyProcess: prompts run, bad ones are rejected, a broken pack is told from others."""
 
 import pytest
 
-from steadydancer_pack.comfy_client.process import ComfyProcess, StartFailed
+from steadydancer_pack.comfy_client.process import PACK_FOLDER
 from steadydancer_pack.comfy_client.prompt_run import PromptFailed, PromptRejected
+from steadydancer_pack.tests.server.conftest import BROKEN_PACK, MISSING_MODULE
 
-COMFYUI = Path(os.environ["COMFYUI_PATH"])
 PICTURE = {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "server_tool"}}
 
@@ -45,9 +42,6 @@ def test_an_uploaded_file_lies_in_the_input_folder(server, tmp_path):
     assert (server.base / "input" / "note.mp4").read_bytes() == b"any"
 
 
-def test_a_broken_pack_is_named_with_its_traceback(tmp_path):
-    pack = tmp_path / "pack"
-    pack.mkdir()
-    (pack / "__init__.py").write_text("import a_module_that_nobody_has\n")
-    with pytest.raises(StartFailed, match="(?s)could not import the pack.*a_module_that_nobody_has"):
-        ComfyProcess(COMFYUI, pack, ends_with_parent=True).__enter__()
+def test_a_broken_pack_is_known_by_the_log_which_has_its_traceback(server):
+    assert server.failed_to_import(BROKEN_PACK) and not server.failed_to_import(PACK_FOLDER)
+    assert f"No module named '{MISSING_MODULE}'" in server.log()
