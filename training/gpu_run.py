@@ -32,7 +32,7 @@ from .world.pixels import make_one
 from .world.store import render
 
 VAE, PARTS = "vae", "parts"
-VAE_CLIPS, STORE_CLIPS = 1016, 3000
+VAE_CLIPS, STORE_CLIPS = 1016, 2000
 HELD_CLIPS = 64  # of the store, never trained on
 DRAWING = 0.2  # share of the time for clips
 FINISH = 30.0  # seconds to measure the VAE, to write the parts
