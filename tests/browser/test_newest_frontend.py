@@ -15,7 +15,7 @@ from PIL import Image
 from steadydancer_pack.comfy_client.process import ComfyProcess
 from steadydancer_pack.miniature import shipped
 from steadydancer_pack.tests.browser.conftest import running
-from steadydancer_pack.tests.browser.graph import VUE, in_time, ours
+from steadydancer_pack.tests.browser.graph import VUE, WORKFLOWS, in_time, node_of, ours
 from steadydancer_pack.tests.browser.test_renderers import check_forms, newest_video, run_in, run_in_app_mode
 from steadydancer_pack.tools.templates.names import QUICK_START
 
@@ -45,17 +45,24 @@ def test_the_quick_start_needs_nothing_and_shows_pictures_reports_turns_and_the_
     assert files_in(server.base) == []
     run_in(page, server, QUICK_START, tuple(VUE), quick=False)
     assert files_in(server.base) == [newest_video(server)]
-    check_dance(newest_video(server))
+    check_dance(server)
     assert in_time(page, lambda: page.evaluate(STRIPS), [FRONT]) == [FRONT]
     assert ours(page.errors) == []
 
 
-def check_dance(video: Path) -> None:
-    """The video has all of its frames, begins with the bundled photo and moves away from it."""
-    with av.open(video) as file:
+def rgb(file: Path) -> np.ndarray:
+    with Image.open(file) as picture:
+        return np.asarray(picture.convert("RGB"), dtype=float)
+
+
+def check_dance(server: ComfyProcess) -> None:
+    """The sample is shown as it is; the video has all of its frames, begins with it and moves away from it."""
+    (last,) = server.client.get("/history").values()
+    (shown,) = last["outputs"][str(node_of(WORKFLOWS[QUICK_START], "SteadyDancerMiniatureSample")["id"])]["images"]
+    photo = rgb(shipped("steadydancer_sample.png"))
+    assert np.array_equal(rgb(server.base / shown["type"] / shown["subfolder"] / shown["filename"]), photo)
+    with av.open(newest_video(server)) as file:
         frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in file.decode(video=0)]
-    with Image.open(shipped("steadydancer_sample.png")) as sample:
-        photo = np.asarray(sample.convert("RGB"), dtype=float)
     assert len(frames) == 33 and np.abs(frames[0] - photo).mean() < 8
     assert np.abs(frames[16] - frames[0]).mean() > 6
 
